@@ -1,0 +1,293 @@
+"""A spec: a network as data. TOML in, typed layers and sizes out; no weight is made here.
+
+    input -> groups A, B, ... -> F -> one score for each label
+
+The geometry follows from the sizes alone: how long a window is, how far apart scores lie, where a score sits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audiocnn.errors import SpecError, did_you_mean
+from audiocnn.features import InputSpec, read_input, refuse_large
+from audiocnn.layers import (
+    ACTIVATIONS,
+    Context,
+    Dense,
+    Global,
+    Layer,
+    Recurrent,
+    each_layer,
+    read_layers,
+    reach_of,
+    sizes_through,
+)
+from audiocnn.sizes import Reach, Size
+from audiocnn.tables import Table, read_toml
+from audiocnn.units import to_samples
+
+OUTPUTS = ("sigmoid", "softmax")
+MOST_POSITIONS = 2**26  # of one window; a window of more is refused, not tried
+
+
+@dataclass(frozen=True)
+class Group:
+    """A named list of layers; with `repeat` it stands so many times in a row."""
+
+    name: str
+    layers: tuple[Layer, ...]
+    repeat: int = 1
+
+
+@dataclass(frozen=True)
+class Head:
+    """F: what turns the positions of one window into one score for each label."""
+
+    window_seconds: float
+    hop_seconds: float | None
+    layers: tuple[Layer, ...]
+    output: str
+    output_dense: bool
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where scores sit, in samples. Score k is centred on the samples [k * hop, (k + 1) * hop)."""
+
+    sample_rate: int
+    window_samples: int  # the receptive field of one score
+    hop_samples: int
+    positions: int  # of the last group's output under one window: the width of F
+    hop_positions: int
+    pad_start: int  # what padding inside the network adds at the two ends, in samples
+    pad_end: int
+
+    @property
+    def hop_seconds(self) -> float:
+        """The distance between two scores."""
+        return self.hop_samples / self.sample_rate
+
+    @property
+    def window_seconds(self) -> float:
+        """The stretch that one score depends on."""
+        return self.window_samples / self.sample_rate
+
+    @property
+    def shift_exact(self) -> bool:
+        """Whether a score depends on its window alone, however much is read at once: no padding in time."""
+        return self.pad_start == self.pad_end == 0
+
+    @property
+    def extend_start(self) -> int:
+        """Zeros before the true start of a recording: the first score is centred half a hop after it."""
+        return (self.window_samples - self.hop_samples) // 2 - self.pad_start
+
+    @property
+    def extend_end(self) -> int:
+        """Zeros after the true end, so that ceil(samples / hop) scores come out."""
+        return self.window_samples - 1 - (self.window_samples - self.hop_samples) // 2 - self.pad_end
+
+    @property
+    def margin_rows(self) -> int:
+        """Scores at an inner edge of a chunk that padding inside the network has touched."""
+        return 0 if self.shift_exact else -(-self.window_samples // self.hop_samples)
+
+    def rows(self, samples: int) -> int:
+        """Scores for a recording of so many samples; they tile it, the last may be cut."""
+        return -(-samples // self.hop_samples)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A network as a person would draw it. `table` is what the file said, with `[input]` in full."""
+
+    name: str
+    summary: str
+    input: InputSpec
+    groups: tuple[Group, ...]
+    f: Head
+    classes: int
+    dims: int
+    table: dict[str, Any]
+
+    def with_classes(self, classes: int) -> Spec:
+        """The same network for so many labels."""
+        return spec_from_table(self.table, self.name, classes)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers of all groups in a row, repeats written out; a `global` at the end is F's."""
+        return tuple(layer for group in self.groups for _ in range(group.repeat) for layer in group.layers)
+
+    @property
+    def body(self) -> tuple[Layer, ...]:
+        """The layers that run over the whole recording."""
+        return tuple(layer for layer in self.layers if not isinstance(layer, Global))
+
+    @property
+    def head(self) -> tuple[Layer, ...]:
+        """What one window goes through: `global` if the groups end in it, F's layers, the output layer."""
+        pools = tuple(layer for layer in self.layers if isinstance(layer, Global))
+        return pools + self.f.layers + ((Dense(self.classes),) if self.f.output_dense else ())
+
+    @property
+    def frame(self) -> Size:
+        """One frame of features; in 1-D the bands are channels."""
+        if self.dims == 1:
+            return Size(self.input.channels * self.input.bands, (1,))
+        return Size(self.input.channels, (self.input.bands, 1))
+
+    def reach(self, axis: int = -1) -> Reach:
+        """The reach of the groups along an axis (the last is time), in frames."""
+        return reach_of(self.body, axis % self.dims)
+
+    def geometry(self) -> Geometry:
+        """Window and hop, from the sizes. Wanted seconds are met to the nearest position."""
+        body = self.input.reach.then(self.reach())
+        rate = self.input.sample_rate
+        wanted = to_samples(self.f.window_seconds, rate)
+        positions = max(1, round((wanted - body.shrink) / body.stride) + 1)
+        hop = to_samples(self.f.hop_seconds, rate) if self.f.hop_seconds else body.stride
+        hop_positions = max(1, round(hop / body.stride))
+        whole = body.then(Reach(positions, hop_positions))
+        return Geometry(rate, whole.kernel, whole.stride, positions, hop_positions, whole.start, whole.end)
+
+    def window_size(self) -> Size:
+        """The features of one window. For a spec with padding in time: as many as `window_seconds` asks for."""
+        reach = self.reach()
+        frames = reach.shrink + (self.geometry().positions - 1) * reach.stride
+        return Size(self.frame.channels, (*self.frame.axes[:-1], frames))
+
+
+def load_spec(path: Path, classes: int | None = None) -> Spec:
+    """Read and check a spec file. Raises SpecError naming file, group, layer and remedy."""
+    return spec_from_table(read_toml(path, SpecError), str(path), classes)
+
+
+def spec_from_table(table: dict[str, Any], name: str, classes: int | None = None) -> Spec:
+    """A spec from a TOML table. `classes` is the number of labels; without it 1, or 2 with softmax."""
+    top = Table(table, Path(name).name if name.endswith(".toml") else name, SpecError)
+    summary = top.text("summary", "")
+    settings = read_input(top.table("input"))
+    refuse_large(settings)
+    rows, f_table, defaults = top.raw("groups", []), top.table("f"), top.table("defaults")
+    output = f_table.text("output", "sigmoid", OUTPUTS)
+    classes = classes or (2 if output == "softmax" else 1)
+    dims = count_axes(rows, settings)
+    context = Context(
+        dims,
+        classes,
+        norm=defaults.text("norm", "none", ("batch", "none")),
+        activation=defaults.text("activation", "relu", ACTIVATIONS),
+    )
+    defaults.close()
+    top.close()
+    groups = read_groups(rows, top, context)
+    head = read_head(f_table, output, context)
+    full = dict(table) | {"input": settings.to_table()}
+    spec = Spec(Path(name).stem if name.endswith(".toml") else name, summary, settings, groups, head, classes, dims, full)
+    check_spec(spec, top.place)
+    return spec
+
+
+def count_axes(rows: object, settings: InputSpec) -> int:
+    """1 where kernels and pools are numbers, 2 where they are [frequency, time]; 1 where there are none."""
+    for key, value in walk(rows):
+        if key in ("kernel", "size"):
+            return 2 if isinstance(value, list) else 1
+    return 1
+
+
+def walk(value: object) -> Iterator[tuple[str, object]]:
+    """Every key with its value, in tables inside lists inside tables."""
+    if isinstance(value, list):
+        for inside in value:
+            yield from walk(inside)
+    elif isinstance(value, dict):
+        for key, inside in value.items():
+            yield key, inside
+            yield from walk(inside)
+
+
+def read_groups(rows: object, top: Table, context: Context) -> tuple[Group, ...]:
+    """`[[groups]]`: name, layers, repeat."""
+    if not isinstance(rows, list):
+        raise top.wrong('"groups" must be written as [[groups]] tables')
+    groups = []
+    for number, row in enumerate(rows, 1):
+        table = Table(row, f"{top.place}: group {number}", SpecError)
+        name = table.text("name")
+        table.place = f'{top.place}: group "{name}"'
+        if name in {group.name for group in groups}:
+            raise table.wrong("two groups have this name; rename one")
+        layers = read_layers(table.raw("layers"), table.place, context)
+        groups.append(Group(name, layers, table.integer("repeat", 1, most=1000)))
+        table.close()
+    return tuple(groups)
+
+
+def read_head(table: Table, output: str, context: Context) -> Head:
+    """`[f]`: window_seconds, hop_seconds, layers, output, output_dense."""
+    plain = Context(1, context.classes, "none", context.activation)
+    head = Head(
+        window_seconds=table.number("window_seconds", above=True, most=3600),
+        hop_seconds=table.number("hop_seconds", None, above=True, most=3600),
+        layers=read_layers(table.raw("layers", []), table.place, plain, empty=True),
+        output=output,
+        output_dense=table.flag("output_dense", True),
+    )
+    table.close()
+    return head
+
+
+def check_spec(spec: Spec, place: str) -> None:
+    """Refuse what cannot be built, before any weight is made, naming group, layer and sizes."""
+    last = len(spec.layers) - 1
+    for number, layer in enumerate(spec.layers):
+        for inside in each_layer([layer]):
+            if isinstance(inside, (Dense, Recurrent)):
+                raise SpecError(f"{place}: {inside.text()} belongs in [f], where the window is known")
+            if isinstance(inside, Global) and (inside is not layer or number != last):
+                raise SpecError(f"{place}: {inside.text()} must be the last layer of the last group")
+    for number, layer in enumerate(spec.f.layers):
+        if isinstance(layer, Recurrent) and (number or last >= 0 and isinstance(spec.layers[last], Global)):
+            raise SpecError(f"{place}: [f]: {layer.text()} must be the first layer of F, and stand without a global")
+        if not isinstance(layer, (Dense, Recurrent)) and (layer.inner() or layer.reach(0) != Reach() or layer.parameters(Size(1, (1,)))):
+            raise SpecError(f"{place}: [f]: {layer.text()} belongs in a group; F takes dense, recurrent, dropout, activation")
+    size = spec.window_size()
+    if size.positions * size.channels > MOST_POSITIONS:
+        raise SpecError(f"{place}: one window of {size} numbers is too large; shorten window_seconds or the input")
+    size = size_after_groups(spec, size, place)
+    for layer in spec.head:
+        size = layer.out(size)
+    if size.channels != spec.classes:
+        raise SpecError(f"{place}: [f] gives {size.channels} scores for {spec.classes} labels; drop output_dense = false")
+
+
+def size_after_groups(spec: Spec, size: Size, place: str) -> Size:
+    """The size of one window after all groups."""
+    for group in spec.groups:
+        for _ in range(group.repeat):
+            try:
+                for _layer, size in sizes_through(group.layers, size):
+                    if size.positions * size.channels > 16 * MOST_POSITIONS:
+                        raise SpecError(f"{size} numbers are too large to compute; use fewer maps or a shorter window")
+            except SpecError as problem:
+                raise SpecError(f'{place}: group "{group.name}": {problem}') from None
+    return size
+
+
+def find_spec(name: str, folders: list[Path], classes: int | None = None) -> Spec:
+    """A spec by file name, or by its name in one of the folders."""
+    path = Path(name)
+    if path.suffix == ".toml" or path.exists():
+        return load_spec(path, classes)
+    for folder in folders:
+        if (folder / f"{name}.toml").is_file():
+            return load_spec(folder / f"{name}.toml", classes)
+    known = [path.stem for folder in folders for path in folder.glob("*.toml")]
+    raise SpecError(f'there is no spec "{name}"; {did_you_mean(name, known)}; or name a TOML file')

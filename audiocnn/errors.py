@@ -1,0 +1,50 @@
+"""What a user can cause. Every message is one line that gives the fact, the place and the remedy.
+
+The library raises these and nothing else on purpose; the command prints the line and picks the exit code.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AudiocnnError(Exception):
+    """Base of every error that a user can cause. The text is one line."""
+
+
+class UsageError(AudiocnnError):
+    """A wrong option, argument or combination of them."""
+
+
+class RecordingError(AudiocnnError):
+    """A recording that cannot be found, opened, decoded or scored."""
+
+
+class LabelError(AudiocnnError):
+    """A file of labels that cannot be read, or that says what cannot be."""
+
+
+class SpecError(AudiocnnError):
+    """A network spec with a wrong key, value or size."""
+
+
+class RecipeError(AudiocnnError):
+    """A recipe with a wrong key or value."""
+
+
+class DatasetError(AudiocnnError):
+    """A dataset folder that is missing, damaged or unfit for what is asked."""
+
+
+class ModelError(AudiocnnError):
+    """A model folder that is missing, damaged, too new or unfit for what is asked."""
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """The end of a message about an unknown word: the nearest choice, or all of them."""
+    known = sorted(choices)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if near:
+        return f'did you mean "{near[0]}"?'
+    return "known: " + ", ".join(known) if known else "nothing may stand here"

@@ -1,0 +1,247 @@
+"""What the first convolution sees: `waveform`, `log_mel`, `mel`, `stft`, `mfcc`, `cqt`, as constants of a network.
+
+Each is a strided convolution with fixed kernels, followed by fixed matrices, so that training, detection and the
+exported file compute the same. This file makes the constants with numpy; `network.FrontEnd` runs them.
+
+- stft: windowed cosines and sines; the power of each bin
+- mel, log_mel: triangular filters over those bins (Slaney's or O'Shaughnessy's scale, as librosa has them)
+- mfcc: the orthonormal DCT-II of log_mel
+- cqt: one windowed complex exponential a bin, as long as its quality asks (Brown 1991, eq. 5), but never over
+  `frame_seconds`
+
+Logarithms are natural, of the power, which is first raised to `floor`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.errors import SpecError
+from audiocnn.sizes import Reach
+from audiocnn.tables import Table
+from audiocnn.units import to_samples
+
+FEATURES = ("waveform", "log_mel", "mel", "stft", "mfcc", "cqt")
+SCALES = ("log", "power", "magnitude")
+MOST_SAMPLE_RATE = 384_000
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """The `[input]` of a spec. Fields that the features do not use are left at their defaults."""
+
+    features: str
+    sample_rate: int = 16_000
+    channels: int = 1
+    frame_seconds: float = 0.025
+    hop_seconds: float = 0.010
+    fft_samples: int = 400
+    mels: int = 64
+    low_hertz: float = 0.0
+    high_hertz: float = 8_000.0
+    mel_scale: str = "slaney"
+    mel_norm: str = "slaney"
+    coefficients: int = 40
+    bins: int = 84
+    bins_per_octave: int = 12
+    scale: str = "log"
+    floor: float = 1e-8
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples under one frame; 1 for a waveform."""
+        return 1 if self.features == "waveform" else to_samples(self.frame_seconds, self.sample_rate)
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples between frames; 1 for a waveform."""
+        return 1 if self.features == "waveform" else to_samples(self.hop_seconds, self.sample_rate)
+
+    @property
+    def reach(self) -> Reach:
+        """What one frame depends on, in samples."""
+        return Reach(self.frame_samples, self.hop_samples)
+
+    @property
+    def bands(self) -> int:
+        """Bands of one frame of one channel; 1 for a waveform."""
+        counts = {"waveform": 1, "stft": self.fft_samples // 2 + 1, "mfcc": self.coefficients, "cqt": self.bins}
+        return counts.get(self.features, self.mels)
+
+    def to_table(self) -> dict[str, Any]:
+        """Every constant that the features use, as TOML has it."""
+        return {key: getattr(self, key) for key in ("features", "sample_rate", "channels", *KEYS[self.features])}
+
+
+_FRAME = ("frame_seconds", "hop_seconds")
+_MEL = (*_FRAME, "fft_samples", "mels", "low_hertz", "high_hertz", "mel_scale", "mel_norm")
+KEYS: dict[str, tuple[str, ...]] = {
+    "waveform": (),
+    "stft": (*_FRAME, "fft_samples", "scale", "floor"),
+    "mel": _MEL,
+    "log_mel": (*_MEL, "floor"),
+    "mfcc": (*_MEL, "floor", "coefficients"),
+    "cqt": (*_FRAME, "low_hertz", "bins", "bins_per_octave", "scale", "floor"),
+}
+
+
+def read_input(table: Table) -> InputSpec:
+    """The `[input]` table, checked. Raises SpecError naming the key and the remedy."""
+    base = default_input(
+        table.text("features", choices=FEATURES),
+        table.integer("sample_rate", InputSpec.sample_rate, most=MOST_SAMPLE_RATE),
+    )
+    frame = table.number("frame_seconds", base.frame_seconds, above=True, most=60) if base.features != "waveform" else 0
+    least_fft = max(1, to_samples(frame, base.sample_rate))
+    readers = {
+        "hop_seconds": lambda: table.number("hop_seconds", base.hop_seconds, above=True, most=60),
+        "fft_samples": lambda: table.integer("fft_samples", least_fft, least=least_fft, most=2**17),
+        "mels": lambda: table.integer("mels", base.mels, most=4096),
+        "low_hertz": lambda: table.number("low_hertz", base.low_hertz, most=base.sample_rate / 2),
+        "high_hertz": lambda: table.number("high_hertz", base.high_hertz, above=True, most=base.sample_rate / 2),
+        "mel_scale": lambda: table.text("mel_scale", base.mel_scale, ("slaney", "htk")),
+        "mel_norm": lambda: table.text("mel_norm", base.mel_norm, ("slaney", "none")),
+        "coefficients": lambda: table.integer("coefficients", base.coefficients),
+        "bins": lambda: table.integer("bins", base.bins, most=4096),
+        "bins_per_octave": lambda: table.integer("bins_per_octave", base.bins_per_octave, most=960),
+        "scale": lambda: table.text("scale", base.scale, SCALES),
+        "floor": lambda: table.number("floor", base.floor, above=True),
+    }
+    values: dict[str, Any] = {key: readers[key]() for key in KEYS[base.features] if key != "frame_seconds"}
+    if base.features != "waveform":
+        values["frame_seconds"] = frame
+    values["channels"] = table.integer("channels", 1, most=64)
+    table.close()
+    spec = dataclasses.replace(base, **values)
+    check_input(spec, table)
+    return spec
+
+
+def default_input(features: str, sample_rate: int) -> InputSpec:
+    """The constants for features at a rate, where nothing else is said."""
+    base = InputSpec(features, sample_rate, high_hertz=sample_rate / 2)
+    base = dataclasses.replace(base, fft_samples=max(1, to_samples(base.frame_seconds, sample_rate)))
+    if features == "cqt":  # seven octaves from C1, kernels cut at half a second
+        octaves = max(1, min(7, int(np.log2(max(2.0, sample_rate / 2.2 / 32.7)))))
+        return dataclasses.replace(base, low_hertz=32.7, frame_seconds=0.5, bins=12 * octaves)
+    return base
+
+
+def check_input(spec: InputSpec, table: Table) -> None:
+    """Refuse constants that fit each other badly."""
+    if spec.frame_samples < 1 or spec.hop_samples < 1:
+        raise table.wrong(f"a frame or hop of less than one sample at {spec.sample_rate} Hz; make it longer")
+    if spec.features in ("log_mel", "mel", "mfcc"):
+        if spec.low_hertz >= spec.high_hertz:
+            raise table.wrong(f'"low_hertz" {spec.low_hertz:g} must be below "high_hertz" {spec.high_hertz:g}')
+        if spec.features == "mfcc" and spec.coefficients > spec.mels:
+            raise table.wrong(f'"coefficients" {spec.coefficients} must be at most "mels" {spec.mels}')
+    if spec.features == "cqt":
+        top = float(cqt_frequencies(spec)[-1])
+        if spec.low_hertz <= 0 or top >= spec.sample_rate / 2:
+            raise table.wrong(
+                f"bins from {spec.low_hertz:g} to {top:.0f} Hz must lie between 0 and {spec.sample_rate / 2:g} Hz;"
+                ' change "low_hertz" or "bins"'
+            )
+
+
+def hann(samples: int) -> Array:
+    """(samples,) the periodic Hann window."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(samples) / samples)
+
+
+def dft_kernels(spec: InputSpec) -> Array:
+    """(2 * bins, frame_samples): windowed cosines, then windowed sines, of the bins 0 ... fft_samples / 2."""
+    bins = np.arange(spec.fft_samples // 2 + 1)[:, None]
+    # Reduced before the product, so that the angle keeps its precision.
+    angle = 2 * np.pi * (bins * np.arange(spec.frame_samples)[None, :] % spec.fft_samples) / spec.fft_samples
+    return np.concatenate([np.cos(angle), -np.sin(angle)]) * hann(spec.frame_samples)
+
+
+def hertz_to_mel(hertz: Array, scale: str) -> Array:
+    """Slaney: linear to 1 kHz, 27 log steps to 6.4 kHz above (Auditory Toolbox, 1998); htk: 2595 log10(1 + f / 700)."""
+    if scale == "htk":
+        return 2595.0 * np.log10(1.0 + hertz / 700.0)
+    return np.where(hertz < 1000.0, hertz * 3 / 200, 15.0 + 27.0 * np.log(np.maximum(hertz, 1.0) / 1000.0) / np.log(6.4))
+
+
+def mel_to_hertz(mel: Array, scale: str) -> Array:
+    """The inverse of `hertz_to_mel`."""
+    if scale == "htk":
+        return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+    return np.where(mel < 15.0, mel * 200 / 3, 1000.0 * np.exp((mel - 15.0) * np.log(6.4) / 27.0))
+
+
+def mel_edges(spec: InputSpec) -> Array:
+    """(mels + 2,) the corners of the triangles in Hz: band b runs from edge b over b + 1 to b + 2."""
+    low, high = hertz_to_mel(np.array([spec.low_hertz, spec.high_hertz]), spec.mel_scale)
+    return mel_to_hertz(np.linspace(low, high, spec.mels + 2), spec.mel_scale)
+
+
+def mel_matrix(spec: InputSpec) -> Array:
+    """(mels, bins): triangles over the bins' frequencies; `slaney` norm gives each the same area."""
+    edges = mel_edges(spec)
+    hertz = np.arange(spec.fft_samples // 2 + 1) * spec.sample_rate / spec.fft_samples
+    rising = (hertz - edges[:-2, None]) / np.diff(edges)[:-1, None]
+    falling = (edges[2:, None] - hertz) / np.diff(edges)[1:, None]
+    matrix: Array = np.maximum(0.0, np.minimum(rising, falling))
+    return matrix * (2.0 / (edges[2:] - edges[:-2]))[:, None] if spec.mel_norm == "slaney" else matrix
+
+
+def dct_matrix(coefficients: int, bands: int) -> Array:
+    """(coefficients, bands): the orthonormal DCT-II."""
+    k, n = np.arange(coefficients)[:, None], np.arange(bands)[None, :]
+    matrix: Array = np.sqrt(2.0 / bands) * np.cos(np.pi * k * (2 * n + 1) / (2 * bands))
+    matrix[0] /= np.sqrt(2.0)
+    return matrix
+
+
+def cqt_frequencies(spec: InputSpec) -> Array:
+    """(bins,) in Hz, `bins_per_octave` to the octave from `low_hertz`."""
+    frequencies: Array = spec.low_hertz * 2.0 ** (np.arange(spec.bins) / spec.bins_per_octave)
+    return frequencies
+
+
+def cqt_kernels(spec: InputSpec) -> Array:
+    """(2 * bins, frame_samples): cosines, then sines, each under a Hann window of its own length, in the middle of the
+    frame and divided by the sum of the window: a sine of amplitude a gives the magnitude a / 2."""
+    width = spec.frame_samples
+    ratio = 2.0 ** (1.0 / spec.bins_per_octave)
+    quality = 1.0 / (ratio - 1.0)
+    kernels = np.zeros((2, spec.bins, width))
+    middle = np.arange(width) - (width - 1) / 2
+    for row, hertz in enumerate(cqt_frequencies(spec)):
+        length = min(quality * spec.sample_rate / hertz, float(width))
+        window = np.where(np.abs(middle) < length / 2, 0.5 + 0.5 * np.cos(2 * np.pi * middle / length), 0.0)
+        angle = 2 * np.pi * hertz * middle / spec.sample_rate
+        kernels[:, row] = np.stack([np.cos(angle), -np.sin(angle)]) * window / window.sum()
+    return kernels.reshape(2 * spec.bins, width)
+
+
+def band_edges_hertz(spec: InputSpec) -> Array | None:
+    """(bands, 2) the lowest and highest frequency each band hears, in Hz; None where bands are not frequencies."""
+    if spec.features in ("log_mel", "mel"):
+        edges = mel_edges(spec)
+        return np.stack([edges[:-2], edges[2:]], axis=1)
+    if spec.features == "stft":
+        step = spec.sample_rate / spec.fft_samples
+        centres = np.arange(spec.bands) * step
+    elif spec.features == "cqt":
+        centres = cqt_frequencies(spec)
+        step = centres * (2.0 ** (1.0 / spec.bins_per_octave) - 1.0)
+    else:
+        return None
+    return np.clip(np.stack([centres - step / 2, centres + step / 2], axis=1), 0.0, spec.sample_rate / 2)
+
+
+def refuse_large(spec: InputSpec, most_numbers: int = 2**28) -> None:
+    """Constants of gigabytes are a typing mistake; SpecError says so before they are made."""
+    if spec.features != "waveform" and 2 * spec.bands * spec.frame_samples > most_numbers:
+        raise SpecError(f"[input]: {spec.bands} bands over {spec.frame_samples} samples are too many; use fewer")

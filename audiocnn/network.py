@@ -1,0 +1,161 @@
+"""A spec as a torch network: samples in, one row of scores for every hop out.
+
+    samples -> front end -> groups -> F -> logits -> scores
+
+F over a window of T positions is a convolution of width T over the groups' output: the score of every window of a
+recording in one pass.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from audiocnn import features, modules
+from audiocnn.architecture import Spec
+from audiocnn.features import InputSpec
+from audiocnn.layers import Activation, Dense, Dropout, Global, Recurrent
+from audiocnn.sizes import Size
+
+
+class FrontEnd(nn.Module):
+    """(batch, channels, samples) in [-1, 1] -> (batch, channels, bands, frames). Constants, nothing is trained."""
+
+    def __init__(self, spec: InputSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        kind = spec.features
+        if kind != "waveform":
+            kernels = features.cqt_kernels(spec) if kind == "cqt" else features.dft_kernels(spec)
+            self.constant("kernels", kernels[:, None])
+        if kind in ("mel", "log_mel", "mfcc"):
+            self.constant("mel", features.mel_matrix(spec)[..., None])
+        if kind == "mfcc":
+            self.constant("dct", features.dct_matrix(spec.coefficients, spec.mels)[..., None])
+
+    def constant(self, name: str, values: features.Array) -> None:
+        """Register numbers that follow from the spec and are not saved with the weights."""
+        self.register_buffer(name, torch.from_numpy(values).float(), persistent=False)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        spec = self.spec
+        if spec.features == "waveform":
+            return samples.unsqueeze(2)
+        batch, channels, time = samples.shape
+        parts = functional.conv1d(samples.reshape(batch * channels, 1, time), self.kernels, stride=spec.hop_samples)
+        frames = parts.shape[-1]
+        real, imaginary = parts.reshape(batch * channels, 2, -1, frames).unbind(1)
+        values = real * real + imaginary * imaginary
+        if spec.features in ("mel", "log_mel", "mfcc"):
+            values = functional.conv1d(values, self.mel)
+        log = spec.features in ("log_mel", "mfcc") or (spec.features in ("stft", "cqt") and spec.scale == "log")
+        if log:
+            values = torch.log(torch.clamp(values, min=spec.floor))
+        elif spec.features in ("stft", "cqt") and spec.scale == "magnitude":
+            values = torch.sqrt(values + 1e-12)
+        if spec.features == "mfcc":
+            values = functional.conv1d(values, self.dct)
+        return values.reshape(batch, channels, -1, frames)
+
+
+class RecurrentOverWindow(nn.Module):
+    """(batch, channels, positions) -> (batch, units, windows): every window on its own, from its first position to its
+    last. Windows are batched; nothing is carried from one to the next."""
+
+    def __init__(self, layer: Recurrent, channels: int, width: int, hop: int) -> None:
+        super().__init__()
+        self.width, self.hop = width, hop
+        cell = nn.GRU if layer.kind == "gru" else nn.LSTM
+        self.cell = cell(channels, layer.units, batch_first=True, bidirectional=layer.bidirectional)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, positions = x.shape
+        count = (positions - self.width) // self.hop + 1
+        starts = torch.arange(count, device=x.device) * self.hop
+        index = starts[:, None] + torch.arange(self.width, device=x.device)[None, :]
+        windows = x[:, :, index].permute(0, 2, 3, 1).reshape(batch * count, self.width, channels)
+        outputs, _ = self.cell(windows)
+        half = self.cell.hidden_size
+        # The forward way ends at the last position, the backward way at the first.
+        last = outputs[:, -1, :half]
+        if self.cell.bidirectional:
+            last = torch.cat([last, outputs[:, 0, half:]], dim=1)
+        return last.reshape(batch, count, -1).transpose(1, 2)
+
+
+class Head(nn.Module):
+    """F. (batch, channels, bands, positions) or (batch, channels, positions) -> (batch, windows, classes), logits."""
+
+    def __init__(self, spec: Spec, size: Size) -> None:
+        super().__init__()
+        geometry = spec.geometry()
+        width, hop = geometry.positions, geometry.hop_positions
+        steps: list[nn.Module] = []
+        self.pool: nn.Module = nn.Identity()
+        layers = spec.head
+        if layers and isinstance(layers[0], Global):
+            window = (*size.axes[:-1], width)
+            self.pool = modules.Pooling(layers[0].kind, window, (*size.axes[:-1], hop), ((0, 0),) * len(window))
+            size, width, hop, layers = Size(size.channels, (1,)), 1, 1, layers[1:]
+        channels = size.channels * size.bands
+        for layer in layers:
+            if isinstance(layer, Recurrent):
+                steps.append(RecurrentOverWindow(layer, channels, width, hop))
+                channels, width, hop = layer.units * layer.ways, 1, 1
+            elif isinstance(layer, Dense):
+                steps.append(nn.Conv1d(channels, layer.neurons, width, stride=hop))
+                steps += [modules.activation(layer.activation)] if layer.activation != "none" else []
+                steps += [nn.Dropout(layer.dropout)] if layer.dropout else []
+                channels, width, hop = layer.neurons, 1, 1
+            elif isinstance(layer, (Activation, Dropout)):
+                steps.append(layer.module(size))
+        self.layers = nn.Sequential(*steps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(x).flatten(1, -2)
+        logits: Tensor = self.layers(x)
+        return logits.transpose(1, 2)
+
+
+class Network(nn.Module):
+    """The whole network of a spec."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        self.spec, self.geometry = spec, spec.geometry()
+        self.front_end = FrontEnd(spec.input)
+        size = spec.window_size()
+        groups = {}
+        for group in spec.groups:
+            for number in range(group.repeat):
+                layers = [layer for layer in group.layers if not isinstance(layer, Global)]
+                groups[group.name + (f"_{number + 1}" if group.repeat > 1 else "")] = modules.in_a_row(layers, size)
+                for layer in layers:
+                    size = layer.out(size)
+        self.groups = nn.ModuleDict(groups)
+        self.f = Head(spec, size)
+
+    def features(self, samples: Tensor) -> Tensor:
+        """(batch, channels, samples) -> (batch, channels * bands, frames), or (batch, channels, bands, frames) in 2-D."""
+        values: Tensor = self.front_end(samples)
+        return values.flatten(1, 2) if self.spec.dims == 1 else values
+
+    def logits_of(self, values: Tensor) -> Tensor:
+        """Features -> (batch, positions, classes), before the output's sigmoid or softmax."""
+        for group in self.groups.values():
+            values = group(values)
+        logits: Tensor = self.f(values)
+        return logits
+
+    def extended(self, samples: Tensor) -> Tensor:
+        """The samples of whole recordings with zeros at their ends: ceil(samples / hop) scores come out."""
+        return functional.pad(samples, (self.geometry.extend_start, self.geometry.extend_end))
+
+    def scores_of(self, logits: Tensor) -> Tensor:
+        """Logits -> probabilities."""
+        return logits.sigmoid() if self.spec.f.output == "sigmoid" else logits.softmax(dim=-1)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """(batch, channels, samples) -> scores (batch, positions, classes), of these samples and no extension."""
+        return self.scores_of(self.logits_of(self.features(samples)))

@@ -1,0 +1,181 @@
+"""Shards: `samples-00000.npy`, `samples-00001.npy`, ...: long arrays on disk that only ever grow.
+
+Each shard is an ordinary .npy file of shape (length, columns) which `np.load(path, mmap_mode="r")` opens at every moment:
+the values are written first, then the header that counts them. A killed process leaves at most values behind the
+counted ones; opening the shards for writing cuts them off.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.lib.format import write_array_header_1_0
+from numpy.typing import NDArray
+
+from audiocnn.errors import DatasetError
+
+# 2.3 hours at 16 kHz: few files for a large corpus, and none too large to copy.
+SHARD_VALUES = 1 << 27
+_HEADER_BYTES = 128
+
+
+class Place(NamedTuple):
+    """Where an array lies: rows [start, start + length) of shard `number`."""
+
+    number: int
+    start: int
+    length: int
+
+
+class ShardWriter:
+    """Appends arrays of shape (n, columns) to the shards `kind`-NNNNN.npy of a folder. A context manager."""
+
+    def __init__(
+        self, folder: Path, kind: str, columns: int, dtype: str, lengths: dict[int, int], capacity: int = SHARD_VALUES
+    ) -> None:
+        """`lengths`: rows that count in each shard; what lies behind them is cut off, other shards are removed."""
+        self._folder, self._kind, self._columns = folder, kind, columns
+        self._dtype = np.dtype(dtype)
+        self._capacity = max(1, capacity // columns)
+        self._file: BinaryIO | None = None
+        self.lengths = dict(lengths)
+        self._repair()
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def append(self, parts: Iterable[NDArray[Any]]) -> Place:
+        """Write (n, columns) parts one behind the other; an error in the parts leaves the shard as it was."""
+        number = self._room()
+        file = self._file
+        assert file is not None
+        start = end = self.lengths[number]
+        file.seek(self._offset(start))
+        for part in parts:
+            file.write(np.ascontiguousarray(part, self._dtype).data)
+            end += len(part)
+        self.lengths[number] = end
+        return Place(number, start, end - start)
+
+    def flush(self) -> None:
+        """All that was appended is on the disk, and counted, when this returns."""
+        if self._file is None:
+            return
+        number = max(self.lengths)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        os.pwrite(self._file.fileno(), self._header(self.lengths[number]), 0)
+        os.fsync(self._file.fileno())
+
+    def drop(self, keep: set[int]) -> None:
+        """Remove the shards that nothing refers to."""
+        for number in sorted(set(self.lengths) - keep):
+            if number == max(self.lengths):
+                self._end_shard()
+            shard_path(self._folder, self._kind, number).unlink(missing_ok=True)
+            del self.lengths[number]
+
+    def close(self) -> None:
+        """Flush and close."""
+        self._end_shard()
+
+    def _room(self) -> int:
+        """The number of the open shard; a full one is ended and the next begun."""
+        last = max(self.lengths, default=-1)
+        if last >= 0 and self.lengths[last] < self._capacity:
+            if self._file is None:
+                self._file = shard_path(self._folder, self._kind, last).open("r+b")
+            return last
+        self._end_shard()
+        self.lengths[last + 1] = 0
+        self._file = shard_path(self._folder, self._kind, last + 1).open("w+b")
+        self._file.write(self._header(0))
+        return last + 1
+
+    def _end_shard(self) -> None:
+        if self._file is None:
+            return
+        self.flush()
+        number = max(self.lengths)
+        self._file.truncate(self._offset(self.lengths[number]))
+        self._file.close()
+        self._file = None
+
+    def _repair(self) -> None:
+        for path in self._folder.glob(f"{self._kind}-*.npy"):
+            number = _number(path, self._kind)
+            if number is None:
+                continue
+            if number not in self.lengths:
+                path.unlink()
+                continue
+            with path.open("r+b") as file:
+                if file.seek(0, os.SEEK_END) < self._offset(self.lengths[number]):
+                    raise DatasetError(f"{path}: shorter than the index says; delete {self._folder} and ingest again")
+                os.pwrite(file.fileno(), self._header(self.lengths[number]), 0)
+                file.truncate(self._offset(self.lengths[number]))
+
+    def _offset(self, row: int) -> int:
+        return _HEADER_BYTES + row * self._columns * self._dtype.itemsize
+
+    def _header(self, length: int) -> bytes:
+        text = BytesIO()
+        shape = (length, self._columns)
+        write_array_header_1_0(text, {"descr": self._dtype.str, "fortran_order": False, "shape": shape})
+        header = text.getvalue()
+        assert len(header) == _HEADER_BYTES
+        return header
+
+
+class ShardReader:
+    """Views of what lies in the shards of one kind. It can be pickled: the files are opened again where it arrives."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        self._folder, self._kind = folder, kind
+        self._open: dict[int, NDArray[Any]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_folder": self._folder, "_kind": self._kind, "_open": {}}
+
+    def view(self, place: Place) -> NDArray[Any]:
+        """(columns, length) view; DatasetError where the shard is missing or shorter."""
+        shard = self._open.get(place.number)
+        if shard is None:
+            shard = self._load(place.number)
+        if place.start + place.length > len(shard):
+            path = shard_path(self._folder, self._kind, place.number)
+            raise DatasetError(f"{path}: shorter than the index says; delete {self._folder} and ingest again")
+        return shard[place.start : place.start + place.length].T
+
+    def _load(self, number: int) -> NDArray[Any]:
+        path = shard_path(self._folder, self._kind, number)
+        try:
+            # A plain array over the map: slicing np.memmap costs ten times as much.
+            shard = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        except FileNotFoundError:
+            raise DatasetError(f"{path}: missing; delete {self._folder} and ingest again") from None
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{path}: damaged ({error}); delete {self._folder} and ingest again") from None
+        self._open[number] = shard
+        return shard
+
+
+def shard_path(folder: Path, kind: str, number: int) -> Path:
+    """`samples-00000.npy` and so on."""
+    return folder / f"{kind}-{number:05d}.npy"
+
+
+def _number(path: Path, kind: str) -> int | None:
+    digits = path.stem.removeprefix(f"{kind}-")
+    return int(digits) if digits.isdecimal() else None

@@ -1,0 +1,131 @@
+"""Strict reading of TOML tables: every value is checked, and a key that nobody asked for is an error."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from audiocnn.errors import AudiocnnError, did_you_mean
+
+MOST_BYTES = 4_000_000  # a spec or recipe is written by a person; more is a mistake, or an attack
+REQUIRED: Any = object()
+
+
+class Table:
+    """One TOML table. Each `take` removes a key; `close` refuses what is left.
+
+    `place` begins every message, as in `speech.toml: group "A": layer 2`.
+    """
+
+    def __init__(self, values: object, place: str, error: type[AudiocnnError]) -> None:
+        self.place, self.error = place, error
+        if not isinstance(values, Mapping):
+            raise self.wrong(f"a table was expected, not {shown(values)}")
+        self.values = dict(values)
+        self.known: set[str] = set()
+
+    def wrong(self, fact: str) -> AudiocnnError:
+        """The error to raise: the place, then the fact."""
+        return self.error(f"{self.place}: {fact}")
+
+    def raw(self, key: str, default: Any = REQUIRED) -> Any:
+        """The value as TOML has it."""
+        self.known.add(key)
+        if key in self.values:
+            return self.values.pop(key)
+        if default is REQUIRED:
+            raise self.wrong(f'"{key}" is missing; it must be stated')
+        return default
+
+    def text(self, key: str, default: Any = REQUIRED, choices: Sequence[str] = ()) -> Any:
+        """A string, one of `choices` if there are any."""
+        value = self.raw(key, default)
+        if value is default and default is not REQUIRED:
+            return value
+        if not isinstance(value, str):
+            raise self.wrong(f'"{key}" must be a text, not {shown(value)}')
+        if choices and value not in choices:
+            raise self.wrong(f'"{key}" cannot be "{value}"; {did_you_mean(value, choices)}')
+        return value
+
+    def integer(self, key: str, default: Any = REQUIRED, least: int = 1, most: int = 10**9) -> Any:
+        """A whole number in [least, most]."""
+        value = self.raw(key, default)
+        if value is default and default is not REQUIRED:
+            return value
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise self.wrong(f'"{key}" must be a whole number from {least} to {most}, not {shown(value)}')
+        return value
+
+    def number(
+        self, key: str, default: Any = REQUIRED, least: float = 0.0, most: float = math.inf, above: bool = False
+    ) -> Any:
+        """A finite number in [least, most], or in (least, most] with `above`."""
+        value = self.raw(key, default)
+        if value is default and default is not REQUIRED:
+            return value
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        if not fits or not least <= value <= most or (above and value == least):
+            sign = "above" if above else "at least"
+            bound = f"{sign} {least:g}" + ("" if math.isinf(most) else f" and at most {most:g}")
+            raise self.wrong(f'"{key}" must be a number {bound}, not {shown(value)}')
+        return float(value)
+
+    def pair(self, key: str, default: Any = REQUIRED, least: float = 0.0, most: float = math.inf) -> Any:
+        """Two finite numbers [from, to] in [least, most], the first not above the second."""
+        value = self.raw(key, default)
+        if value is default and default is not REQUIRED:
+            return value
+        fits = isinstance(value, list) and len(value) == 2 and all(type(x) in (int, float) for x in value)
+        if not fits or not least <= value[0] <= value[1] <= most:
+            bound = f" from {least:g}" if math.isinf(most) else f" from {least:g} to {most:g}"
+            raise self.wrong(f'"{key}" must be two numbers [from, to]{bound}, not {shown(value)}')
+        return (float(value[0]), float(value[1]))
+
+    def flag(self, key: str, default: Any = REQUIRED) -> Any:
+        """true or false."""
+        value = self.raw(key, default)
+        if value is not default and not isinstance(value, bool):
+            raise self.wrong(f'"{key}" must be true or false, not {shown(value)}')
+        return value
+
+    def texts(self, key: str, default: Any = REQUIRED) -> Any:
+        """A list of strings, as a tuple."""
+        value = self.raw(key, default)
+        if value is default and default is not REQUIRED:
+            return value
+        if not isinstance(value, list) or not all(isinstance(x, str) for x in value):
+            raise self.wrong(f'"{key}" must be a list of texts, not {shown(value)}')
+        return tuple(value)
+
+    def table(self, key: str) -> Table:
+        """A table inside this one; empty if absent."""
+        return Table(self.raw(key, {}), f"{self.place}: [{key}]", self.error)
+
+    def close(self) -> None:
+        """Refuse keys that nobody asked for."""
+        for key in self.values:
+            raise self.wrong(f'unknown key "{key}"; {did_you_mean(key, self.known)}')
+
+
+def shown(value: object) -> str:
+    """A value in a message: short, on one line."""
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def read_toml(path: Path, error: type[AudiocnnError]) -> dict[str, Any]:
+    """A TOML file as a dictionary. Missing, too large, not UTF-8 or not TOML: `error`, one line."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise error(f"{path}: {path.stat().st_size} bytes are too many for a TOML file of this kind")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise error(f"{path}: cannot be read ({problem.strerror}); check the name") from None
+    except UnicodeDecodeError:
+        raise error(f"{path}: is not UTF-8 text; save it as UTF-8") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as problem:
+        raise error(f"{path}: is not valid TOML: {' '.join(str(problem).split())}") from None

@@ -1,0 +1,31 @@
+"""Seconds at the borders, samples inside: the one place where the two are exchanged."""
+
+from __future__ import annotations
+
+import math
+
+
+def to_samples(seconds: float, sample_rate: int) -> int:
+    """The nearest whole number of samples; halves go up, as a person rounds."""
+    return math.floor(seconds * sample_rate + 0.5)
+
+
+def to_seconds(samples: int, sample_rate: int) -> float:
+    """Samples to seconds."""
+    return samples / sample_rate
+
+
+def round_seconds(seconds: float) -> float:
+    """Seconds as they are printed and stored: to a tenth of a millisecond, which is finer than any hop."""
+    return round(float(seconds), 4)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as a person reads them: `7.3 s`, `12:05`, `3:07:10`."""
+    if not math.isfinite(seconds) or seconds < 0:
+        return "?"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
