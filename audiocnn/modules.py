@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -83,24 +84,27 @@ class Pooling(nn.Module):
 
     def __init__(self, kind: str, size: tuple[int, ...], stride: tuple[int, ...], padding: Pads) -> None:
         super().__init__()
-        self.kind, self.taps = kind, 1
-        for length in size:
-            self.taps *= length
-        self.size, self.stride = list(size), list(stride)
+        # One axis is treated as two: the exporter freezes the length of what goes through a 1-D max-pool.
+        self.flat = len(size) == 1
+        self.kind, self.taps = kind, math.prod(size)
+        self.size, self.stride = [1, *size][-2:], [1, *stride][-2:]
         self.pads = [amount for pair in reversed(padding) for amount in pair]
 
     def forward(self, x: Tensor) -> Tensor:
-        flat = len(self.size) == 1
         if any(self.pads):
             x = functional.pad(x, self.pads, value=-torch.inf if self.kind == "max" else 0.0)
+        if self.flat:
+            return self.pooled(x.unsqueeze(-2)).squeeze(-2)
+        return self.pooled(x)
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """(batch, channels, height, width), padded, pooled."""
         if self.kind == "max":
-            pool = functional.max_pool1d if flat else functional.max_pool2d
-            return pool(x, self.size, self.stride)
-        mean = functional.avg_pool1d if flat else functional.avg_pool2d
+            return functional.max_pool2d(x, self.size, self.stride)
         if self.kind == "average":
-            return mean(x, self.size, self.stride)
+            return functional.avg_pool2d(x, self.size, self.stride)
         # The small number keeps the gradient of the root finite at zero.
-        return torch.sqrt(mean(x * x, self.size, self.stride) * self.taps + 1e-12)
+        return torch.sqrt(functional.avg_pool2d(x * x, self.size, self.stride) * self.taps + 1e-12)
 
 
 class SubSpectralNorm(nn.Module):

@@ -68,6 +68,14 @@ class ShardWriter:
         self.lengths[number] = end
         return Place(number, start, end - start)
 
+    def view(self, place: Place) -> NDArray[Any]:
+        """(columns, length) view of what was appended, counted already or not."""
+        if self._file is not None:
+            self._file.flush()
+        path = shard_path(self._folder, self._kind, place.number)
+        shape = (place.length, self._columns)
+        return np.asarray(np.memmap(path, self._dtype, "r", self._offset(place.start), shape)).T
+
     def flush(self) -> None:
         """All that was appended is on the disk, and counted, when this returns."""
         if self._file is None:
@@ -75,7 +83,9 @@ class ShardWriter:
         number = max(self.lengths)
         self._file.flush()
         os.fsync(self._file.fileno())
-        os.pwrite(self._file.fileno(), self._header(self.lengths[number]), 0)
+        self._file.seek(0)
+        self._file.write(self._header(self.lengths[number]))
+        self._file.flush()
         os.fsync(self._file.fileno())
 
     def drop(self, keep: set[int]) -> None:
@@ -122,8 +132,9 @@ class ShardWriter:
                 continue
             with path.open("r+b") as file:
                 if file.seek(0, os.SEEK_END) < self._offset(self.lengths[number]):
-                    raise DatasetError(f"{path}: shorter than the index says; delete {self._folder} and ingest again")
-                os.pwrite(file.fileno(), self._header(self.lengths[number]), 0)
+                    raise DatasetError(f"{path}: shorter than the index says; {again(self._folder)}")
+                file.seek(0)
+                file.write(self._header(self.lengths[number]))
                 file.truncate(self._offset(self.lengths[number]))
 
     def _offset(self, row: int) -> int:
@@ -155,7 +166,7 @@ class ShardReader:
             shard = self._load(place.number)
         if place.start + place.length > len(shard):
             path = shard_path(self._folder, self._kind, place.number)
-            raise DatasetError(f"{path}: shorter than the index says; delete {self._folder} and ingest again")
+            raise DatasetError(f"{path}: shorter than the index says; {again(self._folder)}")
         return shard[place.start : place.start + place.length].T
 
     def _load(self, number: int) -> NDArray[Any]:
@@ -164,9 +175,9 @@ class ShardReader:
             # A plain array over the map: slicing np.memmap costs ten times as much.
             shard = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
         except FileNotFoundError:
-            raise DatasetError(f"{path}: missing; delete {self._folder} and ingest again") from None
+            raise DatasetError(f"{path}: missing; {again(self._folder)}") from None
         except (OSError, ValueError) as error:
-            raise DatasetError(f"{path}: damaged ({error}); delete {self._folder} and ingest again") from None
+            raise DatasetError(f"{path}: damaged ({error}); {again(self._folder)}") from None
         self._open[number] = shard
         return shard
 
@@ -174,6 +185,11 @@ class ShardReader:
 def shard_path(folder: Path, kind: str, number: int) -> Path:
     """`samples-00000.npy` and so on."""
     return folder / f"{kind}-{number:05d}.npy"
+
+
+def again(folder: Path) -> str:
+    """The remedy for a damaged dataset."""
+    return f"delete {folder} and ingest again"
 
 
 def _number(path: Path, kind: str) -> int | None:

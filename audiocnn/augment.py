@@ -1,0 +1,94 @@
+"""What happens to sound on its way to a microphone, as plain functions of samples and a seeded generator.
+
+Samples are float32 (samples,) in [-1, 1]; nothing is changed in place. Every draw comes from the generator given, so
+the same seed makes the same sound, in any process.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.float32]
+Random = np.random.Generator
+
+QUIET = 1e-10  # power below which there is nothing to scale
+
+
+def decibels(value: float) -> float:
+    """An amplitude ratio from decibels."""
+    return float(10.0 ** (value / 20.0))
+
+
+def power(samples: Samples) -> float:
+    """Mean square."""
+    return float(np.dot(samples, samples) / max(1, len(samples)))
+
+
+def fast_length(samples: int) -> int:
+    """The next length that an FFT does quickly."""
+    return 1 << max(1, samples - 1).bit_length()
+
+
+def convolved(samples: Samples, kernel: Samples) -> Samples:
+    """(samples,) filtered by a causal kernel, cut to its own length."""
+    size = fast_length(len(samples) + len(kernel))
+    product = np.fft.rfft(samples, size) * np.fft.rfft(kernel, size)
+    return np.fft.irfft(product, size)[: len(samples)].astype(np.float32)
+
+
+def coloured_noise(random: Random, samples: int, slope: float) -> Samples:
+    """(samples,) of power 1 whose spectrum falls with frequency to the power `slope`: 0 white, 1 pink, 2 brown."""
+    size = fast_length(samples)
+    spectrum = np.fft.rfft(random.standard_normal(size).astype(np.float32))
+    spectrum *= np.maximum(np.arange(len(spectrum)), 1.0) ** (-slope / 2.0)
+    spectrum[0] = 0.0
+    noise = np.fft.irfft(spectrum, size)[:samples].astype(np.float32)
+    return np.asarray(noise / np.sqrt(max(power(noise), QUIET)), dtype=np.float32)
+
+
+def room(random: Random, sample_rate: int, seconds: float, direct_db: float) -> Samples:
+    """An impulse response: the direct sound, then noise that falls by 60 dB in `seconds` and begins a few ms later.
+
+    `direct_db` is the power of the direct sound over that of the tail.
+    """
+    length = max(2, int(seconds * sample_rate))
+    tail = random.standard_normal(length) * 10.0 ** (-3.0 * np.arange(length) / length)
+    tail[: int(random.uniform(0.001, 0.02) * sample_rate)] = 0.0
+    tail *= decibels(-direct_db) / np.sqrt(max(float(np.sum(tail * tail)), QUIET))
+    tail[0] = 1.0
+    return np.asarray(tail / np.sqrt(np.sum(tail * tail)), dtype=np.float32)
+
+
+def band_limited(samples: Samples, sample_rate: int, low_hertz: float, high_hertz: float) -> Samples:
+    """Only what lies between two frequencies, with edges a quarter of an octave soft."""
+    size = fast_length(len(samples))
+    hertz = np.maximum(np.fft.rfftfreq(size, 1.0 / sample_rate), 1e-3)
+    octaves = np.minimum(np.log2(hertz / low_hertz), np.log2(high_hertz / hertz))
+    gain = np.clip(octaves * 4.0 + 1.0, 0.0, 1.0)
+    return np.fft.irfft(np.fft.rfft(samples, size) * gain, size)[: len(samples)].astype(np.float32)
+
+
+def tilted(samples: Samples, sample_rate: int, db_per_octave: float) -> Samples:
+    """A straight slope over the spectrum, around 1 kHz: another microphone."""
+    size = fast_length(len(samples))
+    hertz = np.maximum(np.fft.rfftfreq(size, 1.0 / sample_rate), 50.0)
+    gain = 10.0 ** (db_per_octave * np.log2(hertz / 1000.0) / 20.0)
+    return np.fft.irfft(np.fft.rfft(samples, size) * gain, size)[: len(samples)].astype(np.float32)
+
+
+def clipped(samples: Samples, share_of_peak: float) -> Samples:
+    """Cut off above a share of the loudest sample."""
+    limit = float(np.max(np.abs(samples), initial=0.0)) * share_of_peak
+    return np.clip(samples, -limit, limit)
+
+
+def faded(samples: Samples, edge_samples: int) -> Samples:
+    """A short ramp at both ends, so that a cut does not click."""
+    edge = min(edge_samples, len(samples) // 2)
+    out = samples.astype(np.float32, copy=True)
+    if edge:
+        ramp = np.linspace(0.0, 1.0, edge, dtype=np.float32)
+        out[:edge] *= ramp
+        out[-edge:] *= ramp[::-1]
+    return out

@@ -1,0 +1,181 @@
+"""A dataset: a folder of memory-mapped int16 samples with an SQLite index.
+
+    samples-00000.npy    (samples, channels) int16, whole recordings one behind the other
+    features-00000.npy   (frames, features) float16, where asked for
+    index.sqlite         meta, recordings, annotations, labels, refused, shards; views splits, groups
+
+What the index names is whole: samples reach the disk first, then one transaction makes them visible. This file is the side
+that reads; `dataset_writer.py` is the other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.errors import DatasetError
+from audiocnn.labels import Annotation
+from audiocnn.shards import Place, ShardReader, again
+
+FORMAT_VERSION = 1
+INDEX_NAME = "index.sqlite"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One recording of a dataset.
+
+    samples: per channel. label: of the whole clip. annotated: its segments are known, and no annotation means none of the
+    labels. group: what must stay in one part (a speaker, a take); the filename itself where nothing is known.
+    """
+
+    id: int
+    filename: str
+    samples: int
+    label: str | None
+    annotated: bool
+    group: str
+    split: str | None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+class Dataset:
+    """The reading side. It can be pickled and sent to a worker process: files are opened where they are read."""
+
+    def __init__(self, folder: Path, meta: dict[str, str], rows: dict[str, list[tuple[Any, ...]]]) -> None:
+        self.folder = folder
+        self.sample_rate = int(meta["sample_rate"])
+        self.channels = int(meta["channels"])
+        self.feature_name = meta.get("features") or None
+        self.labels: tuple[str, ...] = tuple(_text(row[0]) for row in rows["labels"])
+        self.refused = [(_text(name), str(reason)) for name, reason in rows["refused"]]
+        self.entries: list[Entry] = []
+        self._places: dict[int, Place] = {}
+        self._feature_places: dict[int, Place] = {}
+        self._annotations: dict[int, list[Annotation]] = {}
+        self._samples = ShardReader(folder, "samples")
+        self._features = ShardReader(folder, "features")
+        self._take(rows)
+
+    @classmethod
+    def open(cls, folder: str | Path, unfinished: bool = False) -> Dataset:
+        """Open a dataset folder. DatasetError: none, a newer format, damaged, or (unless `unfinished`) half ingested."""
+        path = Path(folder)
+        if not is_dataset(path):
+            what = "no dataset" if path.exists() else "no such folder"
+            raise DatasetError(f"{path}: {what}; make one with `audiocnn ingest SOURCE -o {path}`")
+        try:
+            meta, rows = _read_index(path)
+        except sqlite3.Error as error:
+            raise DatasetError(f"{path / INDEX_NAME}: damaged ({error}); {again(path)}") from None
+        if meta.get("complete") != "1" and not unfinished:
+            have = len(rows["recordings"])
+            raise DatasetError(f"{path}: its ingest was interrupted after {have} recordings; run it again to go on")
+        return cls(path, meta, rows)
+
+    def samples(self, entry: Entry) -> NDArray[np.int16]:
+        """(channels, samples) int16, a read-only view of the file."""
+        view: NDArray[np.int16] = self._samples.view(self._places[entry.id])
+        return view
+
+    def features(self, entry: Entry) -> NDArray[np.float16]:
+        """(features, frames) float16 view; DatasetError where the dataset keeps none."""
+        place = self._feature_places.get(entry.id)
+        if place is None:
+            raise DatasetError(f"{self.folder}: no features of {entry.filename}; ingest again with --features NAME")
+        view: NDArray[np.float16] = self._features.view(place)
+        return view
+
+    def annotations(self, entry: Entry) -> list[Annotation]:
+        """What is known to be where, by onset; a new list."""
+        return list(self._annotations.get(entry.id, ()))
+
+    def duration_seconds(self, entry: Entry) -> float:
+        """Length in seconds."""
+        return entry.samples / self.sample_rate
+
+    def _take(self, rows: dict[str, list[tuple[Any, ...]]]) -> None:
+        tags_seen: dict[str, dict[str, str]] = {}
+        for row in rows["recordings"]:
+            number, name, shard, start, samples, f_shard, f_start, frames, label, annotated, group, split, tags = row
+            if tags not in tags_seen:
+                tags_seen[tags] = json.loads(tags)
+            entry = Entry(number, _text(name), samples, label, bool(annotated), group, split, tags_seen[tags])
+            self.entries.append(entry)
+            self._places[number] = Place(shard, start, samples)
+            if f_shard is not None:
+                self._feature_places[number] = Place(f_shard, f_start, frames)
+        for number, onset, offset, label in rows["annotations"]:
+            self._annotations.setdefault(number, []).append(Annotation(onset, offset, label))
+
+
+def is_dataset(folder: str | Path) -> bool:
+    """Whether `ingest` made this folder."""
+    return (Path(folder) / INDEX_NAME).is_file()
+
+
+def as_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    """float32 in [-1, 1] -> int16, any shape; what lies outside is clipped. Exact for what was decoded from 16 bit."""
+    scaled = np.rint(samples * np.float32(32768))
+    return np.clip(scaled, -32768, 32767, out=scaled).astype(np.int16)
+
+
+def connect(folder: Path) -> sqlite3.Connection:
+    """The index, which must be there. Opened for writing, since a killed ingest leaves a journal to roll back."""
+    return sqlite3.connect(f"{(folder / INDEX_NAME).absolute().as_uri()}?mode=rw", uri=True, timeout=60)
+
+
+def read_meta(index: sqlite3.Connection, folder: Path) -> dict[str, str]:
+    """The settings of a dataset, empty for one that was never begun; DatasetError for a newer format."""
+    tables = {name for (name,) in index.execute("SELECT name FROM sqlite_master")}
+    if not tables:
+        return {}
+    if "meta" not in tables:
+        raise DatasetError(f"{folder / INDEX_NAME}: not the index of a dataset; choose another folder")
+    meta: dict[str, str] = dict(index.execute("SELECT key, value FROM meta"))
+    version = meta.get("format_version", "?")
+    if not version.isdecimal():
+        raise DatasetError(f"{folder / INDEX_NAME}: not the index of a dataset; choose another folder")
+    if int(version) > FORMAT_VERSION:
+        raise DatasetError(
+            f"{folder}: dataset format {version}, and this audiocnn reads up to {FORMAT_VERSION}; update audiocnn"
+        )
+    return meta
+
+
+def name_to_sql(name: str) -> str | bytes:
+    """A name that is not UTF-8 is stored as its bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name)
+    return name
+
+
+def _text(value: str | bytes) -> str:
+    return os.fsdecode(value)
+
+
+def _read_index(folder: Path) -> tuple[dict[str, str], dict[str, list[tuple[Any, ...]]]]:
+    index = connect(folder)
+    try:
+        meta = read_meta(index, folder)
+        if not meta:
+            raise DatasetError(f"{folder}: its ingest was interrupted at the start; run it again to go on")
+        queries = {
+            "recordings": "SELECT id, filename, shard, start, samples, feature_shard, feature_start, frames, label, annotated,"
+            ' "group", split, tags FROM recordings ORDER BY filename',
+            "annotations": "SELECT recording, onset, offset, label FROM annotations ORDER BY recording, onset, offset, label",
+            "labels": "SELECT label FROM labels ORDER BY position",
+            "refused": "SELECT filename, reason FROM refused ORDER BY filename, rowid",
+        }
+        return meta, {name: index.execute(query).fetchall() for name, query in queries.items()}
+    finally:
+        index.close()

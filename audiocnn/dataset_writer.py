@@ -1,0 +1,273 @@
+"""The side of a dataset that writes: crash-safe, one writer at a time, memory of one block of samples."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.dataset import FORMAT_VERSION, INDEX_NAME, connect, name_to_sql, read_meta
+from audiocnn.errors import DatasetError
+from audiocnn.labels import Annotation
+from audiocnn.shards import Place, ShardWriter, again
+
+# samples int16 (channels, n) -> float16 (features, frames)
+Compute = Callable[[NDArray[np.int16]], NDArray[np.float16]]
+
+_SCHEMA = """
+BEGIN;
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS shards (kind TEXT, number INTEGER, length INTEGER, PRIMARY KEY (kind, number));
+CREATE TABLE IF NOT EXISTS recordings (
+    id INTEGER PRIMARY KEY, filename NOT NULL, path NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    shard INTEGER NOT NULL, start INTEGER NOT NULL, samples INTEGER NOT NULL,
+    feature_shard INTEGER, feature_start INTEGER, frames INTEGER,
+    label TEXT, annotated INTEGER NOT NULL, "group" TEXT NOT NULL, split TEXT, tags TEXT NOT NULL, digest TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS recordings_by_filename ON recordings (filename);
+CREATE TABLE IF NOT EXISTS annotations (
+    recording INTEGER NOT NULL REFERENCES recordings, onset REAL NOT NULL, offset REAL NOT NULL, label TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS annotations_by_recording ON annotations (recording);
+CREATE TABLE IF NOT EXISTS labels (label TEXT PRIMARY KEY, position INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS refused (filename NOT NULL, reason TEXT NOT NULL);
+CREATE VIEW IF NOT EXISTS splits AS SELECT split, count(*) AS recordings, sum(samples) AS samples
+    FROM recordings GROUP BY split;
+CREATE VIEW IF NOT EXISTS groups AS SELECT "group", split, count(*) AS recordings FROM recordings GROUP BY "group", split;
+COMMIT;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One recording as a source describes it; `path` is the audio file, `filename` its name in the dataset."""
+
+    path: Path
+    filename: str
+    label: str | None = None
+    annotated: bool = False
+    annotations: tuple[Annotation, ...] = ()
+    group: str = ""
+    split: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """Equal where nothing that is stored about the recording, but its samples, has changed."""
+        times = [(a.onset, a.offset, a.label) for a in self.annotations]
+        return json.dumps([self.filename, self.label, self.annotated, times, self.group, self.split, self.tags])
+
+
+class Stored(NamedTuple):
+    """What the index knows of a recording that is in the dataset."""
+
+    id: int
+    filename: str
+    path: str
+    size: int
+    mtime_ns: int
+    samples: int
+    has_features: bool
+    digest: str
+
+
+class DatasetWriter:
+    """Makes or continues a dataset; a context manager. Nothing is visible before `commit`, and all of it after.
+
+    DatasetError: a folder that holds something else, another sample rate or channel count, a second writer.
+    """
+
+    def __init__(self, folder: Path, sample_rate: int, channels: int, features: str | None = None) -> None:
+        self.folder = folder
+        self._lock = _lock(folder)
+        try:
+            (folder / INDEX_NAME).touch()
+            self._index = connect(folder)
+            self._begin(sample_rate, channels, features)
+            lengths = self._lengths("samples")
+            self._samples = ShardWriter(folder, "samples", channels, "<i2", lengths)
+            self._features: ShardWriter | None = None
+            self._feature_rows = int(self.meta.get("feature_rows", "0"))
+            if self._feature_rows:
+                self._features = ShardWriter(folder, "features", self._feature_rows, "<f2", self._lengths("features"))
+        except sqlite3.DatabaseError as error:
+            self._lock.close()
+            raise DatasetError(f"{folder / INDEX_NAME}: damaged ({error}); {again(folder)}") from None
+        except DatasetError:
+            self._lock.close()
+            raise
+
+    def __enter__(self) -> DatasetWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # After an error, the rows of a recording may be half there.
+        self.close(keep=error is None)
+
+    def close(self, keep: bool = True) -> None:
+        """Make visible what was added since the last commit, or (`keep` false) forget it, and close."""
+        try:
+            if keep:
+                self.commit()
+            else:
+                self._index.rollback()
+            self._samples.close()
+            if self._features is not None:
+                self._features.close()
+        finally:
+            self._index.close()
+            self._lock.close()
+
+    def stored(self) -> list[Stored]:
+        """All recordings in the dataset."""
+        query = "SELECT id, filename, path, size, mtime_ns, samples, feature_shard IS NOT NULL, digest FROM recordings"
+        rows = self._index.execute(query).fetchall()
+        return [Stored(row[0], _str(row[1]), _str(row[2]), *row[3:6], bool(row[6]), row[7]) for row in rows]
+
+    def add(self, item: Item, identity: tuple[int, int], parts: Iterable[NDArray[np.int16]]) -> tuple[int, int]:
+        """Store int16 (channels, n) parts as one recording; its id and samples.
+
+        identity: size in bytes and time of change in ns of the file. An error in the parts leaves nothing behind.
+        """
+        place = self._samples.append(part.T for part in parts)
+        cursor = self._index.execute(
+            "INSERT INTO recordings (filename, path, size, mtime_ns, shard, start, samples, annotated, \"group\", tags, digest)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, 0, '', '{}', '')",
+            (name_to_sql(item.filename), name_to_sql(str(item.path)), *identity, *place),
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid, place.length
+
+    def describe(self, number: int, item: Item, digest: str) -> None:
+        """Set all that the index says about a recording but its samples. Annotations must fit the recording.
+
+        digest: of the item as the source gave it, before annotations were fitted.
+        """
+        self._index.execute(
+            'UPDATE recordings SET filename=?, path=?, label=?, annotated=?, "group"=?, split=?, tags=?, digest=? WHERE id=?',
+            (
+                name_to_sql(item.filename),
+                name_to_sql(str(item.path)),
+                item.label,
+                item.annotated,
+                item.group or item.filename.encode(errors="backslashreplace").decode(),
+                item.split,
+                json.dumps(item.tags),
+                digest,
+                number,
+            ),
+        )
+        self._index.execute("DELETE FROM annotations WHERE recording=?", (number,))
+        rows = [(number, a.onset, a.offset, a.label) for a in item.annotations]
+        self._index.executemany("INSERT INTO annotations VALUES (?, ?, ?, ?)", rows)
+
+    def add_features(self, number: int, compute: Compute) -> None:
+        """Compute and store the features of a recording that was added; DatasetError where their shape differs."""
+        row = self._index.execute("SELECT shard, start, samples FROM recordings WHERE id=?", (number,)).fetchone()
+        made = compute(self._samples.view(Place(*row)))
+        if self._features is None:
+            self._feature_rows = made.shape[0]
+            self._set_meta(feature_rows=str(self._feature_rows))
+            self._features = ShardWriter(self.folder, "features", self._feature_rows, "<f2", {})
+        if made.ndim != 2 or made.shape[0] != self._feature_rows:
+            raise DatasetError(f"{self.folder}: features of shape {made.shape}, expected {self._feature_rows} rows")
+        place = self._features.append([made.T])
+        self._index.execute(
+            "UPDATE recordings SET feature_shard=?, feature_start=?, frames=? WHERE id=?", (*place, number)
+        )
+
+    def refuse(self, filename: str, reason: str) -> None:
+        """Note why a file, or an annotation of it, was not taken."""
+        self._index.execute("INSERT INTO refused VALUES (?, ?)", (name_to_sql(filename), reason))
+
+    def remove(self, number: int) -> None:
+        """Take a recording out of the index; its samples stay until nothing else lies in their shard."""
+        self._index.execute("DELETE FROM annotations WHERE recording=?", (number,))
+        self._index.execute("DELETE FROM recordings WHERE id=?", (number,))
+
+    def start_again(self) -> None:
+        """From here to `finish` the dataset counts as unfinished; what was refused is tried again."""
+        self._set_meta(complete="0")
+        self._index.execute("DELETE FROM refused")
+
+    def finish(self, labels: Iterable[str], sources: Iterable[str]) -> None:
+        """The dataset is complete; shards that hold nothing any more are removed."""
+        self._index.execute("DELETE FROM labels")
+        self._index.executemany("INSERT INTO labels VALUES (?, ?)", [(name, i) for i, name in enumerate(labels)])
+        self._set_meta(complete="1", sources=json.dumps(list(sources)))
+        self.commit()
+        for kind, column, shards in (("samples", "shard", self._samples), ("features", "feature_shard", self._features)):
+            if shards is None:
+                continue
+            used = {n for (n,) in self._index.execute(f"SELECT DISTINCT {column} FROM recordings") if n is not None}
+            for number in set(shards.lengths) - used:
+                self._index.execute("DELETE FROM shards WHERE kind=? AND number=?", (kind, number))
+            self._index.commit()
+            shards.drop(used)
+
+    def commit(self) -> None:
+        """Bring samples and features to the disk, then make them visible, all or none."""
+        for kind, shards in (("samples", self._samples), ("features", self._features)):
+            if shards is None:
+                continue
+            shards.flush()
+            rows = [(kind, number, length) for number, length in shards.lengths.items()]
+            self._index.executemany("INSERT OR REPLACE INTO shards VALUES (?, ?, ?)", rows)
+        self._index.commit()
+
+    def _begin(self, sample_rate: int, channels: int, features: str | None) -> None:
+        self.meta = read_meta(self._index, self.folder)
+        wanted = {"sample_rate": str(sample_rate), "channels": str(channels)}
+        if not self.meta:
+            self._index.executescript(_SCHEMA)
+            self._set_meta(format_version=str(FORMAT_VERSION), complete="0", **wanted)
+        for key, value in wanted.items():
+            have = self.meta.get(key, value)
+            if have != value:
+                what = key.replace("_", " ")
+                raise DatasetError(f"{self.folder}: made with {what} {have}, asked for {value}; choose another folder")
+        if features is not None and features != self.meta.get("features"):
+            self._index.execute("UPDATE recordings SET feature_shard=NULL, feature_start=NULL, frames=NULL")
+            self._index.execute("DELETE FROM shards WHERE kind='features'")
+            self._set_meta(features=features, feature_rows="0")
+        self._index.commit()
+
+    def _set_meta(self, **values: str) -> None:
+        self._index.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
+        self.meta = {**self.meta, **values}
+
+    def _lengths(self, kind: str) -> dict[int, int]:
+        return dict(self._index.execute("SELECT number, length FROM shards WHERE kind=?", (kind,)))
+
+
+def _lock(folder: Path) -> IO[str]:
+    """The folder, made if need be, for this writer alone until the file is closed or the process ends."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        inside = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+        if inside and INDEX_NAME not in inside:
+            raise DatasetError(f"{folder}: holds something else than a dataset; choose a new or an empty folder")
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise DatasetError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return file
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise DatasetError(f"{folder}: another ingest is writing it; wait for it to end") from None
+    return file
+
+
+def _str(value: str | bytes) -> str:
+    return os.fsdecode(value)

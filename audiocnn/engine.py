@@ -1,0 +1,199 @@
+"""Samples to scores: a recording of any length in chunks, each with the sound around it, in constant memory.
+
+Row k of the scores needs the samples [k * hop - before, k * hop - before + core), zeros outside the recording. A chunk
+of rows is fed with exactly the samples its rows need, and for a network with padding in time with so many rows more on
+both sides, which are dropped. So the scores are those of the recording read whole.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.architecture import Geometry
+from audiocnn.errors import ModelError, UsageError
+from audiocnn.model import ONNX, Model
+
+if TYPE_CHECKING:
+    import torch
+
+    from audiocnn.network import Network
+
+Scores = NDArray[np.float32]
+Samples = NDArray[np.float32]
+CHUNK_SECONDS = 30.0
+
+
+class Backend(Protocol):
+    """Runs the network on the samples given, without extending them."""
+
+    device: str
+
+    def run(self, samples: Samples) -> Scores:
+        """(batch, channels, samples) -> (batch, rows, classes)."""
+        ...
+
+
+class OnnxBackend:
+    """ONNX Runtime on the CPU."""
+
+    device = "cpu"
+
+    def __init__(self, model: Model, threads: int | None = None) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or usable_cores()
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        path = model.part(ONNX)
+        try:
+            content = path.read_bytes()
+            self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            names = {value.name for value in self.session.get_overridable_initializers()}
+            fits = "extend" in names and self.session.get_outputs()[0].shape[-1] == len(model.labels)
+        except Exception as problem:  # noqa: BLE001 - onnxruntime raises many kinds; all mean a damaged file
+            said = " ".join(str(problem).split())[:160]
+            raise ModelError(f"{path}: cannot be loaded ({said}); make it again with `audiocnn export`") from None
+        if not fits:
+            raise ModelError(f"{path}: does not belong to this model; make it again with `audiocnn export {model.folder}`")
+        self.no_extension = np.zeros(2, dtype=np.int64)
+
+    def run(self, samples: Samples) -> Scores:
+        feeds = {"samples": samples, "extend": self.no_extension}
+        scores: Scores = self.session.run(["scores"], feeds)[0]
+        return scores
+
+
+class TorchBackend:
+    """torch on any device."""
+
+    def __init__(self, network: Network, device: torch.device) -> None:
+        self.network, self.device = network.to(device).eval(), str(device)
+
+    def run(self, samples: Samples) -> Scores:
+        import torch
+
+        with torch.inference_mode():
+            scores: Scores = self.network(torch.from_numpy(samples).to(self.device)).float().cpu().numpy()
+        return scores
+
+
+class Engine:
+    """Scores recordings with one model on one device."""
+
+    def __init__(self, model: Model, backend: Backend, chunk_seconds: float = CHUNK_SECONDS) -> None:
+        self.model, self.backend = model, backend
+        self.geometry: Geometry = model.spec.geometry()
+        self.channels = model.spec.input.channels
+        wanted = max(chunk_seconds, 4 * self.geometry.window_seconds)
+        self.chunk_rows = max(1, round(wanted / self.geometry.hop_seconds))
+
+    @property
+    def hop_seconds(self) -> float:
+        """The distance between two rows of scores."""
+        return self.geometry.hop_seconds
+
+    @property
+    def device(self) -> str:
+        """Where the network runs."""
+        return self.backend.device
+
+    def score(self, samples: Samples) -> Scores:
+        """(channels, samples) of a whole recording at the model's rate -> (rows, classes)."""
+        parts = list(self.score_blocks([samples]))
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.model.labels)), dtype=np.float32)
+
+    def score_blocks(self, blocks: Iterable[Samples]) -> Iterator[Scores]:
+        """Blocks (channels, samples) of one recording, in order -> blocks of rows (rows, classes), in order."""
+        chunks = ChunkPlan(self.geometry, self.chunk_rows, self.channels)
+        for block in blocks:
+            chunks.push(block)
+            while (ready := chunks.next_chunk(last=False)) is not None:
+                yield self.run_chunk(*ready)
+        while (ready := chunks.next_chunk(last=True)) is not None:
+            yield self.run_chunk(*ready)
+
+    def run_chunk(self, samples: Samples, drop: int, rows: int) -> Scores:
+        """One chunk: (channels, samples) -> (rows, classes), less the rows that only carried context."""
+        return self.backend.run(samples[None])[0, drop : drop + rows]
+
+
+class ChunkPlan:
+    """Which samples of a growing recording the next rows need. Holds no more than a chunk and a window."""
+
+    def __init__(self, geometry: Geometry, chunk_rows: int, channels: int) -> None:
+        self.geometry, self.chunk_rows = geometry, chunk_rows
+        self.core = geometry.window_samples - geometry.pad_start - geometry.pad_end
+        self.buffer = np.zeros((channels, 0), dtype=np.float32)
+        self.waiting: list[Samples] = []
+        self.start = 0  # the recording's sample that the buffer begins with
+        self.end = 0  # samples seen so far
+        self.row = 0  # rows done
+
+    def push(self, block: Samples) -> None:
+        """More samples (channels, samples)."""
+        if block.shape[0] != self.buffer.shape[0]:
+            raise ValueError(f"{block.shape[0]} channels for a network of {self.buffer.shape[0]}")
+        self.waiting.append(block)
+        self.end += block.shape[1]
+
+    def next_chunk(self, last: bool) -> tuple[Samples, int, int] | None:
+        """(samples, rows to drop at the start, rows to keep), or None if there is nothing (yet) to run."""
+        geometry, hop, margin = self.geometry, self.geometry.hop_samples, self.geometry.margin_rows
+        begin = max(0, self.row - margin)
+        if last:
+            rows = min(geometry.rows(self.end) - self.row, self.chunk_rows)
+            if rows <= 0:
+                return None
+        else:
+            rows = self.chunk_rows
+        first = begin * hop - geometry.extend_start
+        stop = (self.row + rows + margin - 1) * hop - geometry.extend_start + self.core
+        if last and stop >= self.end + min(0, geometry.extend_end):
+            stop = self.end + geometry.extend_end
+        elif stop > self.end:
+            return None
+        drop = self.row - begin
+        self.row += rows
+        keep = max(0, self.row - margin) * hop - geometry.extend_start
+        return self.cut(first, stop, keep), drop, rows
+
+    def cut(self, first: int, stop: int, keep: int) -> Samples:
+        """The samples [first, stop), zeros where there is no recording; forgets what lies before `keep`."""
+        self.buffer = np.concatenate([self.buffer, *self.waiting], axis=1) if self.waiting else self.buffer
+        self.waiting = []
+        low, high = max(first, 0), max(min(stop, self.end), 0)
+        inside = self.buffer[:, low - self.start : max(high - self.start, low - self.start)]
+        pads = ((0, 0), (max(0, low - first), max(0, stop - max(high, low))))
+        chunk = np.pad(inside, pads) if any(pads[1]) else inside
+        keep = min(max(self.start, keep), self.end)
+        self.buffer, self.start = self.buffer[:, keep - self.start :].copy(), keep
+        return np.ascontiguousarray(chunk)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def load_engine(model: Model, device: str = "auto", threads: int | None = None) -> Engine:
+    """An engine for a model. `auto` and `cpu` run ONNX Runtime; `cuda[:N]` and `mps` run torch."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", device):
+        raise UsageError(f'--device cannot be "{device}"; use auto, cpu, cuda, cuda:N or mps')
+    if device in ("auto", "cpu"):
+        return Engine(model, OnnxBackend(model, threads))
+    import torch
+
+    from audiocnn.weights import load_network
+
+    there = torch.backends.mps.is_available() if device == "mps" else torch.cuda.is_available()
+    count = torch.cuda.device_count() if device.startswith("cuda") else 1
+    if not there or int(device.partition(":")[2] or 0) >= count:
+        raise UsageError(f"--device {device}: there is no such device here; use --device cpu")
+    return Engine(model, TorchBackend(load_network(model), torch.device(device)))

@@ -1,0 +1,137 @@
+"""A trained network as one ONNX file: samples (batch, channels, time) -> scores (batch, positions, classes).
+
+The file extends a recording at its ends by itself, as `detect` does: ceil(time / hop) scores come out. How much it
+extends is the input `extend`, two numbers [before, after] that may be left away; a reader that feeds chunks with real
+sound around them passes [0, 0].
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from audiocnn.errors import ModelError
+from audiocnn.model import ONNX, TOML, Model, write_whole
+
+if TYPE_CHECKING:
+    from audiocnn.network import Network
+
+OPSET = 18
+TOLERANCE = 1e-4
+
+
+def export_onnx(model: Model, network: Network) -> float:
+    """Write `model.onnx` and return the largest difference to torch, at another batch and length than it was traced at.
+
+    Raises ModelError if that is above 1e-4: the file is then not written.
+    """
+    graph = traced(network)
+    name_dimensions(graph)
+    add_extension(graph, network)
+    toml = (model.folder / TOML).read_text(encoding="utf-8")
+    geometry = network.geometry
+    for key, value in {
+        "audiocnn": toml,
+        "labels": "\n".join(model.labels),
+        "sample_rate": str(geometry.sample_rate),
+        "hop_samples": str(geometry.hop_samples),
+        "window_samples": str(geometry.window_samples),
+    }.items():
+        graph.metadata_props.add(key=key, value=value)
+    content = graph.SerializeToString()
+    difference = largest_difference(content, network)
+    if not difference <= TOLERANCE:
+        raise ModelError(f"{model.folder / ONNX}: differs from torch by {difference:.1e} (at most {TOLERANCE}); not written")
+    write_whole(model.folder / ONNX, content)
+    return difference
+
+
+def traced(network: Network) -> Any:
+    """The graph as the torch exporter makes it, in evaluation mode on the CPU."""
+    import torch
+
+    network = network.eval().cpu()
+    spec, geometry = network.spec, network.geometry
+    # An example batch of 1 was seen to freeze the batch; two windows and a bit keep the time free.
+    time = 2 * geometry.window_samples + 3 * geometry.hop_samples
+    example = torch.zeros(2, spec.input.channels, time)
+    shapes = {"samples": {0: torch.export.Dim("batch"), 2: torch.export.Dim("time", min=time // 2 + 1)}}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    quiet = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network,
+            (example,),
+            input_names=["samples"],
+            output_names=["scores"],
+            dynamic_shapes=shapes,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto
+
+
+def name_dimensions(graph: Any) -> None:
+    """Names for the free sizes of the output, which the exporter leaves as formulas."""
+    for dimension, name in zip(graph.graph.output[0].type.tensor_type.shape.dim, ("batch", "positions"), strict=False):
+        dimension.Clear()
+        dimension.dim_param = name
+    del graph.graph.value_info[:]
+
+
+def add_extension(graph: Any, network: Network) -> None:
+    """Put a Pad before everything, whose amounts are an input with a default: a recording's own extension."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    geometry = network.geometry
+    for node in graph.graph.node:
+        for index, name in enumerate(node.input):
+            if name == "samples":
+                node.input[index] = "extended"
+    # Pad wants its amounts for every axis, starts first; `extend` has those of the last axis.
+    zeros = numpy_helper.from_array(np.zeros(2, dtype=np.int64), "no_extension")
+    amounts = np.array([geometry.extend_start, geometry.extend_end], dtype=np.int64)
+    graph.graph.initializer.extend([zeros, numpy_helper.from_array(amounts, "extend")])
+    graph.graph.input.append(helper.make_tensor_value_info("extend", TensorProto.INT64, [2]))
+    ends = ["extend_before", "extend_after"]
+    halves = numpy_helper.from_array(np.array([1, 1], dtype=np.int64), "one_each")
+    graph.graph.initializer.append(halves)
+    nodes = [
+        helper.make_node("Split", ["extend", "one_each"], ends, axis=0),
+        helper.make_node("Concat", ["no_extension", ends[0], "no_extension", ends[1]], ["pads"], axis=0),
+        helper.make_node("Pad", ["samples", "pads"], ["extended"], mode="constant"),
+    ]
+    rest = list(graph.graph.node)
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes + rest)
+
+
+def largest_difference(content: bytes, network: Network) -> float:
+    """The largest absolute difference between the scores of torch and of the ONNX graph, on seeded noise."""
+    import onnxruntime
+    import torch
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    geometry = network.geometry
+    random = np.random.default_rng(0)
+    worst = 0.0
+    for batch, samples in ((1, 1), (3, geometry.window_samples + 5 * geometry.hop_samples + 1), (1, 4 * geometry.window_samples)):
+        sound = random.normal(0, 0.1, (batch, network.spec.input.channels, samples)).astype(np.float32)
+        with torch.no_grad():
+            wanted = network(network.extended(torch.from_numpy(sound))).numpy()
+        (got,) = session.run(["scores"], {"samples": sound})
+        if got.shape != wanted.shape:
+            return float("inf")
+        worst = max(worst, float(np.max(np.abs(got - wanted), initial=0.0)))
+    return worst

@@ -1,0 +1,31 @@
+"""RTTM, the NIST rich transcription format: `SPEAKER file channel onset duration <NA> <NA> speaker <NA> <NA>`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from audiocnn.errors import LabelError
+from audiocnn.formats.text import read_lines, seconds
+from audiocnn.labels import Annotation
+
+
+def read(path: Path, speakers: bool = False) -> dict[str, list[Annotation]]:
+    """Stem of a recording -> its annotations, labelled "speech" or, with `speakers`, by who speaks.
+
+    Lines of other types and comments (`;;`) are left out; overlapping turns stay as they are.
+    """
+    found: dict[str, list[Annotation]] = {}
+    for number, line in read_lines(path):
+        words = line.split()
+        if words[0].startswith(";;"):
+            continue
+        if not words[0].isupper() or (words[0] == "SPEAKER" and len(words) < 8):
+            expected = "SPEAKER file channel onset duration <NA> <NA> name"
+            raise LabelError(f'{path}:{number}: found "{line.strip()}", expected "{expected}"')
+        if words[0] != "SPEAKER":
+            continue
+        onset = seconds(words[3], path, number, "onset")
+        duration = seconds(words[4], path, number, "duration")
+        label = words[7] if speakers else "speech"
+        found.setdefault(words[1], []).append(Annotation(onset, onset + duration, label))
+    return found

@@ -1,0 +1,279 @@
+"""How good scores and segments are, as numbers; nothing here knows of files or models.
+
+Conventions. Times are in seconds. Frame k of the grid is centred on (k + 0.5) * grid; it is positive where
+its centre lies in an annotation (onset <= centre < offset), and its score is that of the row that holds the
+centre. Annotations of one label that overlap or touch count once, and what lies past the end of the recording
+does not count. Lengths are measured exactly, without a grid. A collar is a stretch centred on each edge of
+the reference (half before, half behind) that is not judged, as in pyannote.metrics.
+
+    auroc, average_precision          area under the ROC; mean precision over recall (scikit-learn)
+    tpr_at_5pct_fpr, .._31_5pct_fpr   share of the positive frames found at that false positive rate
+    fpr_at_5pct_miss, eer             false positive rate where 5 % are missed; where both errors are equal
+    detection_error_rate              (false alarm + miss) / reference, in seconds
+    miss_rate, false_alarm_rate       miss / reference; false alarm / what is not reference, in seconds
+    detection_cost                    0.75 miss_rate + 0.25 false_alarm_rate (0 / 0 counts as 0)
+    f1                                2 hit / (2 hit + false alarm + miss), in seconds
+    segment_f1                        the same of whole segments, paired one to one: right is what lies within
+                                      0.2 s at the onset, and 0.2 s or a fifth of the length at the offset
+    edges_within_50ms, .._100ms       share of the reference's onsets and offsets that are paired, one to one,
+                                      with a detected one so near
+    onset_error_ms, offset_error_ms   median distance to the nearest detected one, where it is within 0.5 s
+    onset_bias_ms, offset_bias_ms     the same with its sign: above 0 where it is detected too late
+
+A figure that is not defined (no positive frame, nothing detected) is None.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.labels import Annotation
+
+CURVE_FIGURES = (
+    "auroc",
+    "average_precision",
+    "tpr_at_5pct_fpr",
+    "tpr_at_31_5pct_fpr",
+    "fpr_at_5pct_miss",
+    "eer",
+)
+EDGE_REACH_SECONDS = 0.5
+MATCH_SECONDS, MATCH_SHARE = 0.2, 0.2
+MISS_WEIGHT, FALSE_ALARM_WEIGHT = 0.75, 0.25
+EPSILON_SECONDS = 1e-9
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A value and the ends of its 95 % interval; None where not defined."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+class Frames(NamedTuple):
+    """The frames of one recording: positive (rows,) bool, scores (rows,) float."""
+
+    positive: Bools
+    scores: NDArray[Any]
+
+
+class SegmentSums(NamedTuple):
+    """What can be added up over recordings: seconds, then numbers of segments, then of pairs of edges."""
+
+    hit: Any
+    miss: Any
+    false_alarm: Any
+    rest: Any
+    references: Any
+    detections: Any
+    matches: Any
+    edges_50ms: Any
+    edges_100ms: Any
+
+
+class SegmentCounts(NamedTuple):
+    """What was detected in one recording; the errors of its edges in signed seconds, above 0 for too late."""
+
+    sums: SegmentSums
+    onset_errors: Floats
+    offset_errors: Floats
+
+
+# Frames
+
+
+def grid_rows(duration_seconds: float, grid_seconds: float) -> int:
+    """How many frames have their centre inside the recording."""
+    return max(0, math.ceil(duration_seconds / grid_seconds - 0.5 - EPSILON_SECONDS))
+
+
+def frame_labels(annotations: Iterable[Annotation], label: str, rows: int, grid_seconds: float) -> Bools:
+    """(rows,) bool: whether the centre of each frame lies in an annotation of `label`."""
+    stretches = [(a.onset, a.offset) for a in annotations if a.label == label]
+    # A centre that is equal to an onset but for rounding is in; one that is equal to an offset is out.
+    return inside(merge(stretches), _centres(rows, grid_seconds) + EPSILON_SECONDS)
+
+
+def scores_on_grid(
+    scores: NDArray[Any], hop_seconds: float, rows_on_grid: int, grid_seconds: float
+) -> NDArray[Any]:
+    """(rows,) -> (rows_on_grid,): of the row that holds each frame's centre. ValueError without a row."""
+    if rows_on_grid and not len(scores):
+        raise ValueError("no score for a recording that has a length")
+    centres = _centres(rows_on_grid, grid_seconds)
+    rows = np.floor((centres + EPSILON_SECONDS) / hop_seconds).astype(np.int64)
+    found: NDArray[Any] = scores[np.minimum(rows, len(scores) - 1)]
+    return found
+
+
+def _centres(rows: int, grid_seconds: float) -> Floats:
+    return np.asarray((np.arange(rows) + 0.5) * grid_seconds, dtype=np.float64)
+
+
+# Intervals: (n, 2) float64, sorted, neither overlapping nor touching
+
+
+def merge(stretches: Iterable[tuple[float, float]], duration_seconds: float = math.inf) -> Floats:
+    """(start, end) pairs in any order -> (n, 2): clipped to the recording, empty ones left out, joined."""
+    pairs = np.array(sorted(stretches), dtype=np.float64).reshape(-1, 2).clip(0.0, duration_seconds)
+    pairs = pairs[pairs[:, 1] > pairs[:, 0]]
+    if not len(pairs):
+        return pairs
+    ends = np.maximum.accumulate(pairs[:, 1])
+    first = np.concatenate(([True], pairs[1:, 0] > ends[:-1] + EPSILON_SECONDS))
+    last = np.concatenate((first[1:], [True]))
+    return np.stack((pairs[first, 0], ends[last]), axis=1)
+
+
+def inside(intervals: Floats, times: Floats) -> Bools:
+    """Whether each of `times` lies in one of the merged intervals."""
+    odd: Bools = np.searchsorted(intervals.ravel(), times, side="right") % 2 == 1
+    return odd
+
+
+def count_segments(
+    reference: Iterable[tuple[float, float]],
+    detected: Iterable[tuple[float, float]],
+    duration_seconds: float,
+    collar_seconds: float = 0.0,
+) -> SegmentCounts:
+    """What of the reference was detected; both are (start, end) pairs of one recording and label."""
+    true, found = merge(reference, duration_seconds), merge(detected, duration_seconds)
+    half = collar_seconds / 2
+    collars = merge(((edge - half, edge + half) for edge in true.ravel().tolist()), duration_seconds)
+    marks = np.concatenate((true.ravel(), found.ravel(), collars.ravel(), [0.0, duration_seconds]))
+    cells = np.unique(marks)
+    middles, lengths = (cells[1:] + cells[:-1]) / 2, np.diff(cells)
+    lengths = np.where(inside(collars, middles), 0.0, lengths)
+    is_true, is_found = inside(true, middles), inside(found, middles)
+    sums = SegmentSums(
+        hit=float(lengths[is_true & is_found].sum()),
+        miss=float(lengths[is_true & ~is_found].sum()),
+        false_alarm=float(lengths[~is_true & is_found].sum()),
+        rest=float(lengths[~is_true & ~is_found].sum()),
+        references=len(true),
+        detections=len(found),
+        matches=_matches(true, found),
+        edges_50ms=sum(_pairs(true[:, side], found[:, side], 0.05) for side in (0, 1)),
+        edges_100ms=sum(_pairs(true[:, side], found[:, side], 0.1) for side in (0, 1)),
+    )
+    onsets, offsets = (_edge_errors(true[:, side], found[:, side]) for side in (0, 1))
+    return SegmentCounts(sums, onsets, offsets)
+
+
+def _matches(true: Floats, found: Floats) -> int:
+    """How many segments are right at both edges, paired one to one in order of time."""
+    matches, position = 0, 0
+    for onset, offset in true.tolist():
+        slack = max(MATCH_SECONDS, MATCH_SHARE * (offset - onset)) + EPSILON_SECONDS
+        for k in range(position, len(found)):
+            if found[k, 0] > onset + MATCH_SECONDS + EPSILON_SECONDS:
+                break
+            if (
+                abs(found[k, 0] - onset) <= MATCH_SECONDS + EPSILON_SECONDS
+                and abs(found[k, 1] - offset) <= slack
+            ):
+                matches, position = matches + 1, k + 1
+                break
+    return matches
+
+
+def _pairs(true: Floats, found: Floats, tolerance_seconds: float) -> int:
+    """The most pairs, one to one, of sorted times that are no farther apart than the tolerance."""
+    pairs = i = k = 0
+    while i < len(true) and k < len(found):
+        distance = found[k] - true[i]
+        if abs(distance) <= tolerance_seconds + EPSILON_SECONDS:
+            pairs, i, k = pairs + 1, i + 1, k + 1
+        elif distance < 0:
+            k += 1
+        else:
+            i += 1
+    return pairs
+
+
+def _edge_errors(true: Floats, found: Floats) -> Floats:
+    """Signed seconds from each reference edge to the nearest found one, of those that have one in reach."""
+    if not len(true) or not len(found):
+        return np.zeros(0)
+    behind = np.searchsorted(found, true).clip(1, max(1, len(found) - 1))
+    after, before = found[np.minimum(behind, len(found) - 1)] - true, found[behind - 1] - true
+    nearest: Floats = np.where(np.abs(after) < np.abs(before), after, before)
+    within: Floats = nearest[np.abs(nearest) <= EDGE_REACH_SECONDS + EPSILON_SECONDS]
+    return within
+
+
+# Figures
+
+
+def curve_values(frames: Frames) -> dict[str, float | None]:
+    """The figures of the ROC, exactly; each None where all frames, or none, are positive."""
+    from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+
+    if not len(frames.positive) or frames.positive.all() or not frames.positive.any():
+        return dict.fromkeys(CURVE_FIGURES)
+    fpr, tpr, _ = roc_curve(frames.positive, frames.scores)
+    values = {
+        "auroc": float(roc_auc_score(frames.positive, frames.scores)),
+        "average_precision": float(average_precision_score(frames.positive, frames.scores)),
+        **read_roc(fpr, tpr),
+    }
+    return {name: values[name] for name in CURVE_FIGURES}
+
+
+def read_roc(fpr: Floats, tpr: Floats) -> dict[str, float]:
+    """Points of a ROC that runs from (0, 0) to (1, 1), on straight lines between its corners."""
+    return {
+        "tpr_at_5pct_fpr": _tpr_at(fpr, tpr, 0.05),
+        "tpr_at_31_5pct_fpr": _tpr_at(fpr, tpr, 0.315),
+        # Seen from the other corner, a miss rate is a false positive rate.
+        "fpr_at_5pct_miss": 1.0 - _tpr_at(1.0 - tpr[::-1], 1.0 - fpr[::-1], 0.05),
+        "eer": _equal_error(fpr, 1.0 - tpr),
+    }
+
+
+def _tpr_at(fpr: Floats, tpr: Floats, level: float) -> float:
+    """The highest point of the curve at `level`, which is below 1."""
+    k = int(np.searchsorted(fpr, level, side="right"))
+    share = (level - fpr[k - 1]) / (fpr[k] - fpr[k - 1])
+    return float(tpr[k - 1] + share * (tpr[k] - tpr[k - 1]))
+
+
+def _equal_error(fpr: Floats, miss: Floats) -> float:
+    k = int(np.argmax(fpr >= miss))
+    before, after = miss[k - 1] - fpr[k - 1], fpr[k] - miss[k]
+    return float(fpr[k - 1] + before / (before + after) * (fpr[k] - fpr[k - 1]))
+
+
+def segment_values(sums: SegmentSums) -> dict[str, Floats]:
+    """The figures of summed counts, of any shape; NaN where not defined."""
+    s = SegmentSums(*(np.asarray(column, dtype=np.float64) for column in sums))
+    reference, other = s.hit + s.miss, s.rest + s.false_alarm
+    miss_rate, false_alarm_rate = _ratio(s.miss, reference), _ratio(s.false_alarm, other)
+    cost = MISS_WEIGHT * np.nan_to_num(miss_rate) + FALSE_ALARM_WEIGHT * np.nan_to_num(false_alarm_rate)
+    return {
+        "detection_error_rate": _ratio(s.false_alarm + s.miss, reference),
+        "miss_rate": miss_rate,
+        "false_alarm_rate": false_alarm_rate,
+        "detection_cost": np.where(reference + other > 0, cost, np.nan),
+        "f1": _ratio(2 * s.hit, 2 * s.hit + s.false_alarm + s.miss),
+        "segment_f1": _ratio(2 * s.matches, s.references + s.detections),
+        "edges_within_50ms": _ratio(s.edges_50ms, 2 * s.references),
+        "edges_within_100ms": _ratio(s.edges_100ms, 2 * s.references),
+    }
+
+
+def _ratio(part: Floats, whole: Floats) -> Floats:
+    ratio: Floats = np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
+    return ratio

@@ -1,0 +1,210 @@
+"""Training examples made on the fly: what carries labels, with random gaps, over what does not.
+
+A dataset's annotated recordings fall into two kinds by themselves: foreground (some stretch has one of the labels) and
+background (none has). An example of `seconds` takes foreground recordings one after another with gaps, adds background
+or coloured noise at an SNR drawn from a range, and sends it through a room, a telephone, an overloaded input. Example
+`index` of epoch `epoch` depends on the seed and these two numbers alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn import augment
+from audiocnn.augment import Random, Samples
+from audiocnn.dataset import Dataset, Entry
+from audiocnn.errors import DatasetError
+from audiocnn.units import to_samples
+
+Targets = NDArray[np.float32]
+FADE_SECONDS = 0.005
+NOISE_BANK_SECONDS = 20.0
+ROOMS = 64
+
+
+@dataclass(frozen=True)
+class MixSettings:
+    """The `[mix]` of a recipe. Shares are probabilities; ranges are drawn from evenly; levels in dB."""
+
+    seconds: float = 4.0
+    foreground_share: float = 0.78
+    gap_seconds: tuple[float, float] = (0.0, 1.5)
+    level_db: tuple[float, float] = (-6.0, 6.0)
+    background_share: float = 0.9
+    coloured_share: float = 0.15
+    snr_db: tuple[float, float] = (-5.0, 25.0)
+    gain_db: tuple[float, float] = (-30.0, 6.0)
+    room_share: float = 0.35
+    room_seconds: tuple[float, float] = (0.1, 0.8)
+    direct_db: tuple[float, float] = (-3.0, 12.0)
+    telephone_share: float = 0.15
+    tilt_db: float = 3.0
+    clip_share: float = 0.15
+    clip_peak: tuple[float, float] = (0.05, 0.7)
+    band_masks: int = 1
+    band_mask_width: float = 0.15
+    balance: str = ""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One mixture: samples float32 (channels, samples), targets float32 (rows, labels) in {0, 1}."""
+
+    samples: NDArray[np.float32]
+    targets: Targets
+
+
+class Pile:
+    """Recordings to draw from: each second of the pile equally likely, or each value of `balance` by the square root
+    of its seconds, so that a large source does not drown the small ones."""
+
+    def __init__(self, dataset: Dataset, entries: Sequence[Entry], balance: str) -> None:
+        self.entries = list(entries)
+        seconds = np.array([dataset.duration_seconds(entry) for entry in self.entries])
+        if balance:
+            names = np.array([entry.tags.get(balance, "") for entry in self.entries])
+            for name in np.unique(names):
+                seconds[names == name] /= np.sqrt(seconds[names == name].sum())
+        self.cumulative = np.cumsum(seconds)
+
+    def draw(self, random: Random) -> Entry:
+        """A recording."""
+        return self.entries[int(np.searchsorted(self.cumulative, random.random() * self.cumulative[-1], "right"))]
+
+
+class Mixer:
+    """Makes examples from the entries of a dataset. Mono; a network of more channels gets the same in each."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        entries: Sequence[Entry],
+        labels: Sequence[str],
+        settings: MixSettings,
+        hop_samples: int,
+        seed: int,
+    ) -> None:
+        self.dataset, self.settings, self.seed = dataset, settings, seed
+        self.labels = {label: column for column, label in enumerate(labels)}
+        self.rate, self.hop_samples = dataset.sample_rate, hop_samples
+        self.length = to_samples(settings.seconds, self.rate)
+        annotated = [entry for entry in entries if entry.annotated and entry.samples > 0]
+        self.marks = {entry.id: self.known(entry) for entry in annotated}
+        foreground = [entry for entry in annotated if self.marks[entry.id]]
+        background = [entry for entry in annotated if not self.marks[entry.id]]
+        if not foreground:
+            names = ", ".join(labels)
+            raise DatasetError(f"{dataset.folder}: no recording has a stretch labelled {names}; check labels and split")
+        self.foreground = Pile(dataset, foreground, settings.balance)
+        self.background = Pile(dataset, background, settings.balance) if background else None
+        bank = np.random.default_rng([seed, 0x6E6F])
+        size = to_samples(NOISE_BANK_SECONDS, self.rate)
+        self.noises = [augment.coloured_noise(bank, size, slope) for slope in np.linspace(-0.5, 2.0, 6)]
+        self.rooms = [self.new_room(bank) for _ in range(ROOMS)]
+
+    def new_room(self, random: Random) -> Samples:
+        """A room of the bank."""
+        s = self.settings
+        return augment.room(random, self.rate, random.uniform(*s.room_seconds), random.uniform(*s.direct_db))
+
+    def known(self, entry: Entry) -> list[tuple[int, int, int]]:
+        """(label column, onset, offset) in samples, of the labels that are learned."""
+        return [
+            (self.labels[note.label], to_samples(note.onset, self.rate), to_samples(note.offset, self.rate))
+            for note in self.dataset.annotations(entry)
+            if note.label in self.labels
+        ]
+
+    def example(self, epoch: int, index: int) -> Example:
+        """Example `index` of an epoch, always the same for the same seed."""
+        random = np.random.default_rng([self.seed, epoch, index])
+        s, active = self.settings, np.zeros((len(self.labels), self.length), dtype=bool)
+        sound = np.zeros(self.length, dtype=np.float32)
+        if self.background is None or random.random() < s.foreground_share:
+            self.place_foreground(random, sound, active)
+        loud = float(np.sqrt(augment.power(sound[active.any(axis=0)]))) if active.any() else 0.0
+        if random.random() < s.room_share and loud:
+            sound = augment.convolved(sound, self.rooms[random.integers(ROOMS)])
+        if not loud or random.random() < s.background_share:
+            noise = self.noise(random)
+            level = np.sqrt(max(augment.power(noise), augment.QUIET))
+            wanted = loud * augment.decibels(-random.uniform(*s.snr_db)) if loud else 0.1
+            sound = sound + noise * np.float32(wanted / level)
+        sound = self.microphone(random, sound)
+        return Example(sound[None, :], self.targets(active))
+
+    def place_foreground(self, random: Random, sound: Samples, active: NDArray[np.bool_]) -> None:
+        """Put recordings one after another, with gaps, until the example is full."""
+        s, fade = self.settings, to_samples(FADE_SECONDS, self.rate)
+        at = -int(random.uniform(0.0, 0.5) * self.rate)
+        while at < self.length:
+            at += to_samples(random.uniform(*s.gap_seconds), self.rate) * int(random.random() < 0.7)
+            entry = self.foreground.draw(random)
+            begin = int(random.integers(0, entry.samples - self.length)) if entry.samples > self.length else 0
+            end = min(entry.samples, begin + self.length)
+            stop = min(self.length, at + end - begin)
+            start = max(0, at)
+            if stop - start < fade:
+                at += end - begin
+                continue
+            clip = self.dataset.samples(entry)[0, begin + start - at : begin + stop - at].astype(np.float32) / 32768.0
+            marks = [(c, on - begin + at, off - begin + at) for c, on, off in self.marks[entry.id]]
+            self.add_clip(random, augment.faded(clip, fade), marks, (sound, active, start))
+            at += end - begin
+
+    def add_clip(
+        self,
+        random: Random,
+        clip: Samples,
+        marks: Sequence[tuple[int, int, int]],
+        into: tuple[Samples, NDArray[np.bool_], int],
+    ) -> None:
+        """Add one recording at a level of its own, measured where its labels are."""
+        sound, active, start = into
+        inside = np.zeros(len(clip), dtype=bool)
+        for column, onset, offset in marks:
+            active[column, max(0, onset) : max(0, offset)] = True
+            inside[max(0, onset - start) : max(0, offset - start)] = True
+        measured = augment.power(clip[inside]) if inside.any() else augment.power(clip)
+        gain = 0.1 * augment.decibels(random.uniform(*self.settings.level_db)) / np.sqrt(max(measured, 1e-8))
+        sound[start : start + len(clip)] += clip * np.float32(min(gain, 100.0))
+
+    def noise(self, random: Random) -> Samples:
+        """(length,) of background: a recording, repeated if it is short, or coloured noise."""
+        if self.background is None or random.random() < self.settings.coloured_share:
+            bank = self.noises[random.integers(len(self.noises))]
+            start = int(random.integers(0, max(1, len(bank) - self.length)))
+            return np.resize(bank[start : start + self.length], self.length)
+        entry = self.background.draw(random)
+        begin = int(random.integers(0, entry.samples - self.length)) if entry.samples > self.length else 0
+        clip = self.dataset.samples(entry)[0, begin : begin + self.length].astype(np.float32) / 32768.0
+        if len(clip) == self.length:
+            return clip
+        clip = augment.faded(clip, to_samples(FADE_SECONDS, self.rate))
+        gap = np.zeros(int(random.uniform(0.0, 0.5) * self.rate), dtype=np.float32)
+        return np.roll(np.resize(np.concatenate([clip, gap]), self.length), int(random.integers(self.length)))
+
+    def microphone(self, random: Random, sound: Samples) -> Samples:
+        """What the input does: telephone band, tilt, clipping, gain, 16 bits."""
+        s = self.settings
+        if random.random() < s.telephone_share:
+            top = random.uniform(2800.0, 3800.0)
+            sound = augment.band_limited(sound, self.rate, random.uniform(150.0, 400.0), min(top, self.rate / 2.2))
+        elif s.tilt_db and random.random() < 0.5:
+            sound = augment.tilted(sound, self.rate, random.uniform(-s.tilt_db, s.tilt_db))
+        if random.random() < s.clip_share:
+            sound = augment.clipped(sound, random.uniform(*s.clip_peak))
+        sound = sound * np.float32(augment.decibels(random.uniform(*s.gain_db)))
+        return np.clip(np.round(sound * 32768.0), -32768, 32767).astype(np.float32) / np.float32(32768.0)
+
+    def targets(self, active: NDArray[np.bool_]) -> Targets:
+        """(rows, labels): 1 where at least half of the hop carries the label."""
+        rows = -(-self.length // self.hop_samples)
+        padded = np.zeros((len(active), rows * self.hop_samples), dtype=np.float32)
+        padded[:, : self.length] = active
+        share = padded.reshape(len(active), rows, self.hop_samples).mean(axis=2)
+        return (share >= 0.5).astype(np.float32).T
