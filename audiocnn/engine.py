@@ -111,17 +111,25 @@ class Engine:
 
     def score_blocks(self, blocks: Iterable[Samples]) -> Iterator[Scores]:
         """Blocks (channels, samples) of one recording, in order -> blocks of rows (rows, classes), in order."""
-        chunks = ChunkPlan(self.geometry, self.chunk_rows, self.channels)
+        for tracks in self.score_tracks(blocks):
+            yield tracks[0]
+
+    def score_tracks(self, blocks: Iterable[Samples]) -> Iterator[Scores]:
+        """Blocks (channels, samples) -> (tracks, rows, classes): for a network of one channel, each channel of the
+        recording is a track of its own; otherwise all channels together are one track."""
+        chunks: ChunkPlan | None = None
         for block in blocks:
+            chunks = chunks or ChunkPlan(self.geometry, self.chunk_rows, len(block))
             chunks.push(block)
             while (ready := chunks.next_chunk(last=False)) is not None:
                 yield self.run_chunk(*ready)
-        while (ready := chunks.next_chunk(last=True)) is not None:
+        while chunks and (ready := chunks.next_chunk(last=True)) is not None:
             yield self.run_chunk(*ready)
 
     def run_chunk(self, samples: Samples, drop: int, rows: int) -> Scores:
-        """One chunk: (channels, samples) -> (rows, classes), less the rows that only carried context."""
-        return self.backend.run(samples[None])[0, drop : drop + rows]
+        """One chunk: (channels, samples) -> (tracks, rows, classes), less the rows that only carried context."""
+        batch = samples[:, None] if self.channels == 1 else samples[None]
+        return self.backend.run(batch)[:, drop : drop + rows]
 
 
 class ChunkPlan:

@@ -166,9 +166,11 @@ class Mixer:
         """Add one recording at a level of its own, measured where its labels are."""
         sound, active, start = into
         inside = np.zeros(len(clip), dtype=bool)
-        for column, onset, offset in marks:
-            active[column, max(0, onset) : max(0, offset)] = True
-            inside[max(0, onset - start) : max(0, offset - start)] = True
+        for column, onset, offset in marks:  # a cut may begin or end inside a segment
+            onset, offset = max(onset, start), min(offset, start + len(clip))
+            if onset < offset:
+                active[column, onset:offset] = True
+                inside[onset - start : offset - start] = True
         measured = augment.power(clip[inside]) if inside.any() else augment.power(clip)
         gain = 0.1 * augment.decibels(random.uniform(*self.settings.level_db)) / np.sqrt(max(measured, 1e-8))
         sound[start : start + len(clip)] += clip * np.float32(min(gain, 100.0))

@@ -1,0 +1,160 @@
+"""Batches for training: examples made by worker processes while the network computes, in an order that is keyed."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audiocnn.clip_examples import Clips
+from audiocnn.dataset import Dataset, Entry
+from audiocnn.errors import DatasetError
+from audiocnn.mixing import Example, Mixer, MixSettings
+from audiocnn.recipe import Recipe
+
+Key = tuple[int, int]
+
+
+class Source(Protocol):
+    """Makes example `index` of an epoch."""
+
+    def example(self, epoch: int, index: int) -> Example: ...
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a recipe trains on: the labels, the source of examples, and the examples it stops early on."""
+
+    labels: tuple[str, ...]
+    source: Source
+    validation: list[Example]
+    clips: bool  # one label a recording, rather than segments
+    groups: dict[str, int]  # how many groups went to training and to validation
+    seconds: float  # of recordings that are trained on
+
+
+class Examples(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
+    """Examples by (epoch, index), as torch wants them."""
+
+    def __init__(self, source: Source, channels: int) -> None:
+        self.source, self.channels = source, channels
+
+    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
+        return as_tensors(self.source.example(*key), self.channels)
+
+
+class Order(torch.utils.data.Sampler[list[Key]]):
+    """The keys of one epoch's batches, from a step on."""
+
+    def __init__(self, examples: int, batch_size: int) -> None:
+        self.examples, self.batch_size = examples, batch_size
+        self.epoch, self.first_step = 0, 0
+
+    def __len__(self) -> int:
+        return math.ceil(self.examples / self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for step in range(self.first_step, len(self)):
+            first = step * self.batch_size
+            yield [(self.epoch, i) for i in range(first, min(first + self.batch_size, self.examples))]
+
+
+def as_tensors(example: Example, channels: int) -> tuple[Tensor, Tensor]:
+    """(channels, samples), a mono example in each channel, and (rows, labels)."""
+    samples = np.repeat(example.samples, channels, axis=0) if channels > 1 else example.samples
+    return torch.from_numpy(np.ascontiguousarray(samples)), torch.from_numpy(example.targets)
+
+
+def make_loader(recipe: Recipe, source: Source) -> tuple[Order, torch.utils.data.DataLoader[tuple[Tensor, Tensor]]]:
+    """The loader of training batches, and the order that says which epoch comes next."""
+    settings = recipe.train
+    order = Order(settings.examples_per_epoch, settings.batch_size)
+    loader = torch.utils.data.DataLoader(
+        Examples(source, recipe.spec.input.channels),
+        batch_sampler=order,
+        num_workers=settings.workers,
+        prefetch_factor=4 if settings.workers else None,
+    )
+    return order, loader
+
+
+def prepare(recipe: Recipe, dataset: Dataset) -> Material:
+    """Divide a dataset by group, and set up the examples. DatasetError where it does not fit the recipe."""
+    wanted = recipe.spec.input.sample_rate
+    if dataset.sample_rate != wanted:
+        raise DatasetError(
+            f"{dataset.folder}: has {dataset.sample_rate} Hz and the spec wants {wanted}; ingest with --sample-rate {wanted}"
+        )
+    split = recipe.data.split if recipe.data else None
+    entries = [entry for entry in dataset.entries if split is None or entry.split in (split, None)]
+    labels = (recipe.data.labels if recipe.data else None) or dataset.labels
+    if not labels or not entries:
+        raise DatasetError(f"{dataset.folder}: nothing to train on: {len(entries)} recordings, {len(labels)} labels")
+    train, held_out = cut_by_group(entries, recipe)
+    clips = not any(entry.annotated for entry in entries)
+    groups = {"train": len({entry.group for entry in train}), "validation": len({entry.group for entry in held_out})}
+    seconds = sum(dataset.duration_seconds(entry) for entry in train)
+    if clips:
+        source: Source = Clips(dataset, train, labels, recipe.mix, recipe.seed)
+        whole = Clips(dataset, held_out, labels, recipe.mix, recipe.seed)
+        validation = [whole.clip(index) for index in range(len(whole.entries))]
+    else:
+        hop = recipe.spec.geometry().hop_samples
+        source = Mixer(dataset, train, labels, recipe.mix, hop, recipe.seed)
+        mixer = Mixer(dataset, held_out, labels, recipe.mix, hop, recipe.seed + 1)
+        validation = [mixer.example(0, index) for index in range(recipe.train.validation_examples)]
+    return Material(tuple(labels), source, validation, clips, groups, seconds)
+
+
+def cut_by_group(entries: Sequence[Entry], recipe: Recipe) -> tuple[list[Entry], list[Entry]]:
+    """Entries to train on and entries to stop early on; no group in both.
+
+    A share of the groups of every source (of every label, for clips) is held out: those whose hash comes first. Where
+    there is but one group, it is cut by recording.
+    """
+    share, key = recipe.train.validation_share, recipe.mix.balance
+    by_recording = len({entry.group for entry in entries}) < 2
+    parts: dict[str, set[str]] = {}
+    for entry in entries:
+        part = entry.tags.get(key, "") if key else str(entry.label)
+        parts.setdefault(part, set()).add(entry.filename if by_recording else entry.group)
+
+    def rank(group: str) -> str:
+        return hashlib.sha256(f"{recipe.seed} {group}".encode("utf-8", "surrogateescape")).hexdigest()
+
+    ranked = {part: sorted(groups, key=rank) for part, groups in parts.items()}
+    held_out = {group for groups in ranked.values() for group in groups[: round(share * len(groups))]}
+    if not held_out:
+        held_out = {min((group for groups in ranked.values() for group in groups), key=rank)}
+
+    def is_held_out(entry: Entry) -> bool:
+        return (entry.filename if by_recording else entry.group) in held_out
+
+    train = [entry for entry in entries if not is_held_out(entry)]
+    if not train:
+        raise DatasetError("one recording is too few: some are needed to train on, others to stop early on; add more")
+    return train, [entry for entry in entries if is_held_out(entry)]
+
+
+def mask_bands(values: Tensor, settings: MixSettings, random: np.random.Generator) -> Tensor:
+    """SpecAugment's frequency masks (Park et al. 2019, section 2): bands of (batch, [channels,] bands, frames) set to
+    the mean of the batch, other bands for each example."""
+    bands = values.shape[-2]
+    widest = int(settings.band_mask_width * bands)
+    if widest < 1 or settings.band_masks < 1 or bands < 8:
+        return values
+    keep = np.ones((len(values), bands), dtype=bool)
+    for row in keep:
+        for _ in range(settings.band_masks):
+            width = int(random.integers(0, widest + 1))
+            start = int(random.integers(0, bands - width + 1))
+            row[start : start + width] = False
+    shape = (len(values), *[1] * (values.dim() - 3), bands, 1)
+    mask = torch.from_numpy(keep).to(values.device).reshape(shape)
+    return torch.where(mask, values, values.mean())

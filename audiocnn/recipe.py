@@ -1,0 +1,140 @@
+"""A recipe: how a model is made. One TOML file with `[data]`, `[mix]`, `[train]` and the spec.
+
+Defaults live in the dataclasses; a run keeps the recipe in full, so that nothing it used is left unsaid.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audiocnn.architecture import Spec, find_spec, spec_from_table
+from audiocnn.errors import RecipeError
+from audiocnn.mixing import MixSettings
+from audiocnn.model import spec_folders
+from audiocnn.sources import DataSettings, data_settings
+from audiocnn.tables import Table, read_toml
+
+DEFAULT_RECIPE = "audiocnn.toml"
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """The `[train]` of a recipe. An epoch is so many examples, made as they are wanted."""
+
+    epochs: int = 40
+    examples_per_epoch: int = 3000
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    warmup_share: float = 0.05
+    gradient_clip: float = 5.0
+    averaging: float = 0.998  # of the weights, an exponential mean over steps; 0 turns it off
+    validation_share: float = 0.1
+    validation_examples: int = 400
+    patience: int = 10
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is made."""
+
+    name: str
+    spec: Spec
+    data: DataSettings | None
+    mix: MixSettings
+    train: TrainSettings
+    seed: int = 0
+
+    def to_table(self) -> dict[str, Any]:
+        """The recipe in full, as TOML has it; paths are absolute."""
+        table: dict[str, Any] = {"name": self.name, "seed": self.seed}
+        if self.data:
+            table["data"] = plain(dataclasses.asdict(self.data) | {"where": None})
+        table["mix"] = plain(dataclasses.asdict(self.mix))
+        table["train"] = plain(dataclasses.asdict(self.train))
+        table["spec"] = self.spec.table
+        return table
+
+
+def plain(value: Any) -> Any:
+    """Dataclass values as TOML has them: no None, lists for tuples, texts for paths."""
+    if isinstance(value, Mapping):
+        return {key: plain(inside) for key, inside in value.items() if inside is not None}
+    if isinstance(value, tuple):
+        return [plain(inside) for inside in value]
+    return str(value.resolve()) if isinstance(value, Path) else value
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe file. Paths in it are relative to it. Raises RecipeError or SpecError: file, key, remedy."""
+    table = Table(read_toml(path, RecipeError), str(path), RecipeError)
+    spec = read_spec(table, path)
+    data = table.raw("data", None)
+    recipe = Recipe(
+        name=table.text("name", spec.name),
+        spec=spec,
+        data=None if data is None else data_settings(data, path.parent, f"{path}: [data]"),
+        mix=read_mix(table.table("mix")),
+        train=read_train(table.table("train")),
+        seed=table.integer("seed", 0, least=0, most=2**31),
+    )
+    table.close()
+    return recipe
+
+
+def read_spec(table: Table, path: Path) -> Spec:
+    """`spec`: a name, a file beside the recipe, or the spec itself as a table."""
+    value = table.raw("spec", "speech_1d")
+    if isinstance(value, dict):
+        return spec_from_table(value, str(table.values.get("name", "spec")))
+    if not isinstance(value, str):
+        raise table.wrong('"spec" must be a name, a file, or a table')
+    beside = path.parent / value
+    return find_spec(str(beside) if beside.is_file() else value, spec_folders())
+
+
+def read_mix(table: Table) -> MixSettings:
+    """`[mix]`."""
+    base = MixSettings()
+    shares = ("foreground_share", "background_share", "coloured_share", "room_share", "telephone_share", "clip_share")
+    wide = ("level_db", "snr_db", "gain_db", "direct_db")
+    values: dict[str, Any] = {key: table.number(key, getattr(base, key), most=1.0) for key in shares}
+    values |= {key: table.pair(key, getattr(base, key), least=-200.0, most=200.0) for key in wide}
+    settings = dataclasses.replace(
+        base,
+        seconds=table.number("seconds", base.seconds, above=True, most=600.0),
+        gap_seconds=table.pair("gap_seconds", base.gap_seconds),
+        room_seconds=table.pair("room_seconds", base.room_seconds, most=10.0),
+        clip_peak=table.pair("clip_peak", base.clip_peak, most=1.0),
+        tilt_db=table.number("tilt_db", base.tilt_db, most=60.0),
+        band_masks=table.integer("band_masks", base.band_masks, least=0, most=20),
+        band_mask_width=table.number("band_mask_width", base.band_mask_width, most=1.0),
+        balance=table.text("balance", base.balance),
+        **values,
+    )
+    table.close()
+    return settings
+
+
+def read_train(table: Table) -> TrainSettings:
+    """`[train]`."""
+    base = TrainSettings()
+    whole = ("epochs", "examples_per_epoch", "batch_size", "validation_examples", "patience")
+    settings = dataclasses.replace(
+        base,
+        learning_rate=table.number("learning_rate", base.learning_rate, above=True, most=100.0),
+        weight_decay=table.number("weight_decay", base.weight_decay, most=100.0),
+        warmup_share=table.number("warmup_share", base.warmup_share, most=1.0),
+        gradient_clip=table.number("gradient_clip", base.gradient_clip, above=True),
+        averaging=table.number("averaging", base.averaging, most=0.99999),
+        validation_share=table.number("validation_share", base.validation_share, above=True, most=0.9),
+        workers=table.integer("workers", base.workers, least=0, most=256),
+        **{key: table.integer(key, getattr(base, key)) for key in whole},
+    )
+    table.close()
+    return settings

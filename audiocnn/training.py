@@ -1,0 +1,285 @@
+"""Training: one visible loop. A recipe and a dataset in, a run out; each epoch is yielded as it ends.
+
+A run is a folder: `recipe.toml` in full, `log.jsonl` (one line an epoch), `checkpoints/last.safetensors` and
+`best.safetensors`, and at the end `model/`. Killed at any moment, it goes on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from audiocnn.batches import Material, make_loader, mask_bands, prepare
+from audiocnn.checkpoint import load_checkpoint, save_checkpoint
+from audiocnn.dataset import Dataset
+from audiocnn.errors import AudiocnnError, RecipeError, UsageError
+from audiocnn.model import Model, write_whole
+from audiocnn.network import Network
+from audiocnn.recipe import Recipe
+from audiocnn.release import release
+from audiocnn.tables import read_toml
+from audiocnn.validation import Figures, validate
+
+CHECKPOINT_SECONDS = 60.0
+LAST, BEST = Path("checkpoints/last.safetensors"), Path("checkpoints/best.safetensors")
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """One epoch. Losses are means over examples; `waiting` is the share of time the loop waited for data."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    validation_loss: float
+    figure_name: str
+    figure: float
+    best: bool
+    learning_rate: float
+    audio_seconds_per_second: float
+    waiting: float
+    seconds: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """A step inside an epoch, for a progress bar."""
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """The end: the model, and how it came about."""
+
+    model: Model
+    epochs: int
+    best_epoch: int
+    figure_name: str
+    figure: float
+    seconds: float
+    export_difference: float
+    stopped_early: bool
+
+
+@dataclass
+class State:
+    """What changes while training, besides the weights; saved with each checkpoint as JSON."""
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    best: float = -math.inf
+    best_epoch: int = 0
+    seconds: float = 0.0
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+
+def train(
+    recipe: Recipe, dataset: Dataset, run: Path, device: str = "cpu", resume: bool = False
+) -> Iterator[StepReport | EpochReport | TrainReport]:
+    """Train a recipe on a dataset into the folder `run`; the last report holds the model.
+
+    Raises AudiocnnError before any time is spent: a run that exists (without `resume`), data that does not fit.
+    """
+    begin_run(recipe, run, resume)
+    material = prepare(recipe, dataset)
+    torch.manual_seed(recipe.seed)
+    trainer = Trainer(recipe, material, run, device)
+    if resume and (run / LAST).exists():
+        trainer.resume()
+    yield from trainer.epochs()
+    yield trainer.finish()
+
+
+class Trainer:
+    """The state of one training, and its loop."""
+
+    def __init__(self, recipe: Recipe, material: Material, run: Path, device: str) -> None:
+        self.recipe, self.material, self.run, self.settings = recipe, material, run, recipe.train
+        self.device = torch.device(device)
+        spec = recipe.spec.with_classes(len(material.labels))
+        self.network = Network(spec).to(self.device)
+        if spec.dims == 2:  # three times as fast on the CPU
+            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = copy.deepcopy(self.network)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay
+        )
+        self.steps = math.ceil(self.settings.examples_per_epoch / self.settings.batch_size)
+        self.state = State()
+        self.saved_at = time.monotonic()
+
+    @property
+    def parts(self) -> dict[str, Network]:
+        """What a checkpoint holds."""
+        return {"network": self.network, "averaged": self.averaged}
+
+    def epochs(self) -> Iterator[StepReport | EpochReport]:
+        """The loop: epochs, until the last or until nothing has become better for `patience` of them."""
+        order, loader = make_loader(self.recipe, self.material.source)
+        state = self.state
+        while state.epoch < self.settings.epochs and not self.out_of_patience:
+            order.epoch, order.first_step = state.epoch, state.step
+            begin, waited, first = time.monotonic(), 0.0, state.step
+            batches = iter(loader)
+            while state.step < self.steps:
+                asked = time.monotonic()
+                samples, targets = next(batches)
+                waited += time.monotonic() - asked
+                loss = self.learn(samples, targets)
+                state.loss_sum, state.step = state.loss_sum + loss, state.step + 1
+                if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
+                    self.save(LAST)
+                yield StepReport(state.epoch + 1, state.step, self.steps, state.loss_sum / state.step)
+            seconds = time.monotonic() - begin
+            audio = (self.steps - first) * self.settings.batch_size * self.recipe.mix.seconds
+            figures = validate(self.averaged, self.material, self.settings.batch_size)
+            seconds_whole = time.monotonic() - begin
+            yield self.end_epoch(figures, audio / seconds, waited / seconds, seconds_whole)
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether `patience` epochs have passed without a better one."""
+        return self.state.epoch - self.state.best_epoch >= self.settings.patience
+
+    def learn(self, samples: Tensor, targets: Tensor) -> float:
+        """One step on a batch (batch, channels, samples), (batch, rows, labels); returns the loss."""
+        rate = self.learning_rate()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.network.train()
+        random = np.random.default_rng([self.recipe.seed, self.state.epoch, self.state.step, 1])
+        with torch.no_grad():
+            values = self.network.features(self.network.extended(samples.to(self.device)))
+            if self.recipe.spec.input.features != "waveform":
+                values = mask_bands(values, self.recipe.mix, random)
+        if values.dim() == 4:
+            values = values.contiguous(memory_format=torch.channels_last)
+        loss = loss_of(self.network, self.network.logits_of(values), targets.to(self.device))
+        if not torch.isfinite(loss):
+            raise RecipeError(
+                f"the loss is not finite at epoch {self.state.epoch + 1}, step {self.state.step + 1};"
+                " lower [train] learning_rate"
+            )
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
+        self.optimizer.step()
+        self.average()
+        return float(loss.detach())
+
+    def learning_rate(self) -> float:
+        """Warm-up in a straight line, then half a cosine down to nothing."""
+        done = (self.state.epoch * self.steps + self.state.step) / (self.settings.epochs * self.steps)
+        warm = self.settings.warmup_share
+        if done < warm:
+            return self.settings.learning_rate * (done / warm + 1e-3)
+        return self.settings.learning_rate * 0.5 * (1.0 + math.cos(math.pi * (done - warm) / max(1e-9, 1.0 - warm)))
+
+    @torch.no_grad()
+    def average(self) -> None:
+        """Move the averaged weights a little towards the new ones; less patient at first, when all is new."""
+        steps = self.state.epoch * self.steps + self.state.step + 1
+        keep = min(self.settings.averaging, steps / (steps + 10))
+        for mean, new in zip(self.averaged.state_dict().values(), self.network.state_dict().values(), strict=True):
+            if mean.dtype.is_floating_point:
+                mean.lerp_(new, 1.0 - keep)
+            else:
+                mean.copy_(new)
+
+    def end_epoch(self, figures: Figures, audio: float, waiting: float, seconds: float) -> EpochReport:
+        """Log, checkpoint, and report an epoch."""
+        state = self.state
+        rate, loss = self.learning_rate(), state.loss_sum / self.steps
+        state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
+        state.seconds += seconds
+        better = figures.figure > state.best
+        if better:
+            state.best, state.best_epoch = figures.figure, state.epoch
+        left = (self.settings.epochs - state.epoch) * state.seconds / state.epoch
+        report = EpochReport(
+            state.epoch, self.settings.epochs, loss, figures.loss, figures.name, figures.figure, better, rate,
+            audio, waiting, seconds, left,
+        )  # fmt: skip
+        state.log.append(asdict(report))
+        if better:
+            self.save(BEST)
+        self.save(LAST)
+        write_whole(self.run / "log.jsonl", "".join(json.dumps(line) + "\n" for line in state.log).encode())
+        return report
+
+    def save(self, name: Path) -> None:
+        """Write a checkpoint."""
+        save_checkpoint(self.run / name, self.parts, self.optimizer, asdict(self.state))
+        self.saved_at = time.monotonic()
+
+    def resume(self) -> None:
+        """Go on from the last checkpoint."""
+        self.state = State(**load_checkpoint(self.run / LAST, self.parts, self.optimizer))
+
+    def finish(self) -> TrainReport:
+        """The best weights as a model folder."""
+        state = self.state
+        load_checkpoint(self.run / BEST, {"averaged": self.averaged})
+        name = state.log[-1]["figure_name"]
+        training = {
+            "epochs": state.epoch, "best_epoch": state.best_epoch, "seconds": round(state.seconds, 1),
+            "validation": {name: round(state.best, 5)}, "device": str(self.device), "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+        }  # fmt: skip
+        model, difference = release(self.recipe, self.material, self.averaged, self.run / "model", training)
+        stopped = state.epoch < self.settings.epochs
+        return TrainReport(
+            model, state.epoch, state.best_epoch, name, state.best, state.seconds, difference, stopped
+        )  # fmt: skip
+
+
+def loss_of(network: Network, logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of (batch, positions, labels) against targets for each hop; against (batch, 1, labels) the
+    logits are first averaged over the clip."""
+    if targets.shape[1] == 1:
+        logits = logits.mean(dim=1, keepdim=True)
+    if network.spec.f.output == "sigmoid":
+        return functional.binary_cross_entropy_with_logits(logits, targets)
+    carried = targets.sum(dim=-1) > 0
+    if not carried.any():
+        return logits.sum() * 0.0
+    wanted = targets[carried]
+    return functional.cross_entropy(logits[carried], wanted / wanted.sum(dim=-1, keepdim=True))
+
+
+def begin_run(recipe: Recipe, run: Path, resume: bool) -> None:
+    """Make the run folder, or check that it is the one to go on with."""
+    import tomli_w
+
+    kept = run / "recipe.toml"
+    table = recipe.to_table()
+    if not kept.exists():
+        if run.exists() and any(run.iterdir()):
+            raise UsageError(f"{run}: holds other files; name a new folder with -o")
+        if resume:
+            raise UsageError(f"{run}: there is no run to resume; leave --resume away to begin one")
+        write_whole(kept, tomli_w.dumps(table).encode())
+        return
+    if not resume:
+        raise UsageError(f"{run}: there is a run already; go on with --resume, begin anew with --force, or name another -o")
+    before = read_toml(kept, RecipeError)
+    for part in sorted(table.keys() | before.keys()):
+        if json.dumps(table.get(part), sort_keys=True) != json.dumps(before.get(part), sort_keys=True):
+            raise AudiocnnError(f"{kept}: [{part}] is not what this recipe says; go on with the old one, or name another -o")
