@@ -22,13 +22,14 @@ from audiocnn.layers import (
     Layer,
     Recurrent,
     each_layer,
-    read_layers,
     reach_of,
+    read_layers,
     sizes_through,
 )
 from audiocnn.sizes import Reach, Size
 from audiocnn.tables import Table, read_toml
 from audiocnn.units import to_samples
+from audiocnn.windows import Geometry
 
 OUTPUTS = ("sigmoid", "softmax")
 MOST_POSITIONS = 2**26  # of one window; a window of more is refused, not tried
@@ -52,53 +53,6 @@ class Head:
     layers: tuple[Layer, ...]
     output: str
     output_dense: bool
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Where scores sit, in samples. Score k is centred on the samples [k * hop, (k + 1) * hop)."""
-
-    sample_rate: int
-    window_samples: int  # the receptive field of one score
-    hop_samples: int
-    positions: int  # of the last group's output under one window: the width of F
-    hop_positions: int
-    pad_start: int  # what padding inside the network adds at the two ends, in samples
-    pad_end: int
-
-    @property
-    def hop_seconds(self) -> float:
-        """The distance between two scores."""
-        return self.hop_samples / self.sample_rate
-
-    @property
-    def window_seconds(self) -> float:
-        """The stretch that one score depends on."""
-        return self.window_samples / self.sample_rate
-
-    @property
-    def shift_exact(self) -> bool:
-        """Whether a score depends on its window alone, however much is read at once: no padding in time."""
-        return self.pad_start == self.pad_end == 0
-
-    @property
-    def extend_start(self) -> int:
-        """Zeros before the true start of a recording: the first score is centred half a hop after it."""
-        return (self.window_samples - self.hop_samples) // 2 - self.pad_start
-
-    @property
-    def extend_end(self) -> int:
-        """Zeros after the true end, so that ceil(samples / hop) scores come out."""
-        return self.window_samples - 1 - (self.window_samples - self.hop_samples) // 2 - self.pad_end
-
-    @property
-    def margin_rows(self) -> int:
-        """Scores at an inner edge of a chunk that padding inside the network has touched."""
-        return 0 if self.shift_exact else -(-self.window_samples // self.hop_samples)
-
-    def rows(self, samples: int) -> int:
-        """Scores for a recording of so many samples; they tile it, the last may be cut."""
-        return -(-samples // self.hop_samples)
 
 
 @dataclass(frozen=True)
@@ -189,7 +143,9 @@ def spec_from_table(table: dict[str, Any], name: str, classes: int | None = None
     groups = read_groups(rows, top, context)
     head = read_head(f_table, output, context)
     full = dict(table) | {"input": settings.to_table()}
-    spec = Spec(Path(name).stem if name.endswith(".toml") else name, summary, settings, groups, head, classes, dims, full)
+    spec = Spec(
+        Path(name).stem if name.endswith(".toml") else name, summary, settings, groups, head, classes, dims, full
+    )
     check_spec(spec, top.place)
     return spec
 
@@ -217,7 +173,7 @@ def read_groups(rows: object, top: Table, context: Context) -> tuple[Group, ...]
     """`[[groups]]`: name, layers, repeat."""
     if not isinstance(rows, list):
         raise top.wrong('"groups" must be written as [[groups]] tables')
-    groups = []
+    groups: list[Group] = []
     for number, row in enumerate(rows, 1):
         table = Table(row, f"{top.place}: group {number}", SpecError)
         name = table.text("name")
@@ -254,10 +210,14 @@ def check_spec(spec: Spec, place: str) -> None:
             if isinstance(inside, Global) and (inside is not layer or number != last):
                 raise SpecError(f"{place}: {inside.text()} must be the last layer of the last group")
     for number, layer in enumerate(spec.f.layers):
-        if isinstance(layer, Recurrent) and (number or last >= 0 and isinstance(spec.layers[last], Global)):
+        if isinstance(layer, Recurrent) and (number or (last >= 0 and isinstance(spec.layers[last], Global))):
             raise SpecError(f"{place}: [f]: {layer.text()} must be the first layer of F, and stand without a global")
-        if not isinstance(layer, (Dense, Recurrent)) and (layer.inner() or layer.reach(0) != Reach() or layer.parameters(Size(1, (1,)))):
-            raise SpecError(f"{place}: [f]: {layer.text()} belongs in a group; F takes dense, recurrent, dropout, activation")
+        if not isinstance(layer, (Dense, Recurrent)) and (
+            layer.inner() or layer.reach(0) != Reach() or layer.parameters(Size(1, (1,)))
+        ):
+            raise SpecError(
+                f"{place}: [f]: {layer.text()} belongs in a group; F takes dense, recurrent, dropout, activation"
+            )
     size = spec.window_size()
     if size.positions * size.channels > MOST_POSITIONS:
         raise SpecError(f"{place}: one window of {size} numbers is too large; shorten window_seconds or the input")
@@ -265,7 +225,9 @@ def check_spec(spec: Spec, place: str) -> None:
     for layer in spec.head:
         size = layer.out(size)
     if size.channels != spec.classes:
-        raise SpecError(f"{place}: [f] gives {size.channels} scores for {spec.classes} labels; drop output_dense = false")
+        raise SpecError(
+            f"{place}: [f] gives {size.channels} scores for {spec.classes} labels; drop output_dense = false"
+        )
 
 
 def size_after_groups(spec: Spec, size: Size, place: str) -> Size:
@@ -273,7 +235,8 @@ def size_after_groups(spec: Spec, size: Size, place: str) -> Size:
     for group in spec.groups:
         for _ in range(group.repeat):
             try:
-                for _layer, size in sizes_through(group.layers, size):
+                for _, after in sizes_through(group.layers, size):
+                    size = after
                     if size.positions * size.channels > 16 * MOST_POSITIONS:
                         raise SpecError(f"{size} numbers are too large to compute; use fewer maps or a shorter window")
             except SpecError as problem:

@@ -88,9 +88,8 @@ def prepare(recipe: Recipe, dataset: Dataset) -> Material:
     """Divide a dataset by group, and set up the examples. DatasetError where it does not fit the recipe."""
     wanted = recipe.spec.input.sample_rate
     if dataset.sample_rate != wanted:
-        raise DatasetError(
-            f"{dataset.folder}: has {dataset.sample_rate} Hz and the spec wants {wanted}; ingest with --sample-rate {wanted}"
-        )
+        fact = f"{dataset.folder}: has {dataset.sample_rate} Hz and the spec wants {wanted}"
+        raise DatasetError(f"{fact}; ingest with --sample-rate {wanted}")
     split = recipe.data.split if recipe.data else None
     entries = [entry for entry in dataset.entries if split is None or entry.split in (split, None)]
     labels = (recipe.data.labels if recipe.data else None) or dataset.labels

@@ -1,70 +1,63 @@
-"""Training examples from recordings that carry one label each: a folder a label."""
+"""Recordings that have one label as a whole: how often the answer is right, and how well each label ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from audiocnn import augment
-from audiocnn.augment import Samples
-from audiocnn.dataset import Dataset, Entry
-from audiocnn.errors import DatasetError
-from audiocnn.mixing import Example, MixSettings, Targets
-from audiocnn.units import to_samples
+from audiocnn.figures import ClipEvaluation, EvaluationSettings
+from audiocnn.metrics import Frames
+from audiocnn.resampling import curve_figures, draw_recordings, mean_figure
+from audiocnn.segments import SegmentRule
+
+CLIP_FIGURES = ("auroc", "average_precision", "eer")
 
 
-class Clips:
-    """Whole recordings with one label each, cut or extended with silence to one length; the same interface as Mixer.
+@dataclass(frozen=True)
+class ScoredClip:
+    """One clip, its mean score of each class (classes,), and its one label."""
 
-    `example` draws at random (training); `clip` takes each once, from its start (validation).
+    filename: str
+    scores: NDArray[np.floating[Any]]
+    label: str
+
+
+def evaluate_clips(
+    clips: Sequence[ScoredClip],
+    labels: Sequence[str],
+    rules: Mapping[str, SegmentRule],
+    settings: EvaluationSettings | None = None,
+) -> ClipEvaluation:
+    """Judges whole clips, at least one. The answer is the label with the highest mean score.
+
+    A model with one label has no other to give: its answer is whether the mean score reaches the threshold.
     """
-
-    def __init__(
-        self, dataset: Dataset, entries: Sequence[Entry], labels: Sequence[str], settings: MixSettings, seed: int
-    ) -> None:
-        self.dataset, self.settings, self.seed = dataset, settings, seed
-        self.columns = {label: column for column, label in enumerate(labels)}
-        self.entries = [entry for entry in entries if entry.label in self.columns and entry.samples > 0]
-        self.length = to_samples(settings.seconds, dataset.sample_rate)
-        if not self.entries:
-            names = ", ".join(labels)
-            raise DatasetError(f"{dataset.folder}: no recording is labelled {names}; check labels and split")
-
-    def example(self, epoch: int, index: int) -> Example:
-        """A random recording at a random place, gain and noise."""
-        random = np.random.default_rng([self.seed, epoch, index])
-        entry = self.entries[int(random.integers(len(self.entries)))]
-        s = self.settings
-
-        def place(spare: int) -> int:
-            return int(random.integers(spare + 1))
-
-        sound = self.fitted(entry, place)
-        if random.random() < s.background_share:
-            noise = augment.coloured_noise(random, self.length, random.uniform(0.0, 2.0))
-            wanted = np.sqrt(max(augment.power(sound), augment.QUIET)) * augment.decibels(-random.uniform(*s.snr_db))
-            sound = sound + noise * np.float32(wanted)
-        sound = np.clip(sound * np.float32(augment.decibels(random.uniform(*s.gain_db))), -1.0, 1.0)
-        return Example(sound[None, :].astype(np.float32), self.target(entry))
-
-    def clip(self, index: int) -> Example:
-        """Recording `index` as it is, in the middle."""
-        entry = self.entries[index]
-        return Example(self.fitted(entry, lambda spare: spare // 2)[None, :], self.target(entry))
-
-    def fitted(self, entry: Entry, place: Callable[[int], int]) -> Samples:
-        """(length,): a cut of the recording, or all of it between silence."""
-        whole = self.dataset.samples(entry)[0]
-        begin = place(max(0, entry.samples - self.length))
-        clip = whole[begin : begin + self.length].astype(np.float32) / 32768.0
-        out = np.zeros(self.length, dtype=np.float32)
-        start = place(self.length - len(clip))
-        out[start : start + len(clip)] = clip
-        return out
-
-    def target(self, entry: Entry) -> Targets:
-        """(1, labels) one-hot."""
-        row = np.zeros((1, len(self.columns)), dtype=np.float32)
-        row[0, self.columns[str(entry.label)]] = 1.0
-        return row
+    settings = settings or EvaluationSettings()
+    draws = draw_recordings(len(clips), settings.resamples, settings.seed)
+    notes = [] if len(clips) > 1 else ["intervals need more than one clip"]
+    figures = {}
+    for column, label in enumerate(labels):
+        frames = [Frames(np.array([c.label == label]), c.scores[column : column + 1]) for c in clips]
+        curve = curve_figures(frames, draws)
+        figures[label] = {name: curve[name] for name in CLIP_FIGURES}
+        if curve["auroc"].value is None:
+            share = "every" if clips[0].label == label else "no"
+            notes.append(f'{share} clip has the label "{label}", so its curves are not defined')
+    if len(labels) == 1:
+        threshold = rules[labels[0]].threshold
+        right = [float((clip.scores[0] >= threshold) == (clip.label == labels[0])) for clip in clips]
+    else:
+        known = set(labels)
+        answers = [labels[int(np.argmax(clip.scores))] for clip in clips]
+        right = [
+            float(answer == clip.label) if clip.label in known else np.nan
+            for answer, clip in zip(answers, clips, strict=True)
+        ]
+        if unknown := sum(clip.label not in known for clip in clips):
+            who, them = ("1 clip has", "it") if unknown == 1 else (f"{unknown} clips have", "them")
+            notes.append(f"{who} a label that the model does not know; accuracy is without {them}")
+    return ClipEvaluation(len(clips), mean_figure(np.array(right), draws), figures, tuple(notes))

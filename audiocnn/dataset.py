@@ -4,8 +4,8 @@
     features-00000.npy   (frames, features) float16, where asked for
     index.sqlite         meta, recordings, annotations, labels, refused, shards; views splits, groups
 
-What the index names is whole: samples reach the disk first, then one transaction makes them visible. This file is the side
-that reads; `dataset_writer.py` is the other.
+What the index names is whole: samples reach the disk first, then one transaction makes them visible. This is
+the side that reads; `dataset_writer.py` is the other.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ INDEX_NAME = "index.sqlite"
 class Entry:
     """One recording of a dataset.
 
-    samples: per channel. label: of the whole clip. annotated: its segments are known, and no annotation means none of the
-    labels. group: what must stay in one part (a speaker, a take); the filename itself where nothing is known.
+    samples: per channel. label: of the whole clip. annotated: its segments are known, and no annotation means
+    none of the labels. group: what must stay in one part (a speaker, a take); else the filename.
     """
 
     id: int
@@ -47,7 +47,7 @@ class Entry:
 
 
 class Dataset:
-    """The reading side. It can be pickled and sent to a worker process: files are opened where they are read."""
+    """The reading side. It can be sent to a worker process: files are opened where they are read."""
 
     def __init__(self, folder: Path, meta: dict[str, str], rows: dict[str, list[tuple[Any, ...]]]) -> None:
         self.folder = folder
@@ -66,7 +66,7 @@ class Dataset:
 
     @classmethod
     def open(cls, folder: str | Path, unfinished: bool = False) -> Dataset:
-        """Open a dataset folder. DatasetError: none, a newer format, damaged, or (unless `unfinished`) half ingested."""
+        """Open a dataset. DatasetError: none, newer, damaged or (unless `unfinished`) half ingested."""
         path = Path(folder)
         if not is_dataset(path):
             what = "no dataset" if path.exists() else "no such folder"
@@ -77,21 +77,21 @@ class Dataset:
             raise DatasetError(f"{path / INDEX_NAME}: damaged ({error}); {again(path)}") from None
         if meta.get("complete") != "1" and not unfinished:
             have = len(rows["recordings"])
-            raise DatasetError(f"{path}: its ingest was interrupted after {have} recordings; run it again to go on")
+            what = f"its ingest was interrupted after {have} recordings"
+            raise DatasetError(f"{path}: {what}; run it again to go on")
         return cls(path, meta, rows)
 
     def samples(self, entry: Entry) -> NDArray[np.int16]:
         """(channels, samples) int16, a read-only view of the file."""
-        view: NDArray[np.int16] = self._samples.view(self._places[entry.id])
-        return view
+        return self._samples.view(self._places[entry.id])
 
     def features(self, entry: Entry) -> NDArray[np.float16]:
         """(features, frames) float16 view; DatasetError where the dataset keeps none."""
         place = self._feature_places.get(entry.id)
         if place is None:
-            raise DatasetError(f"{self.folder}: no features of {entry.filename}; ingest again with --features NAME")
-        view: NDArray[np.float16] = self._features.view(place)
-        return view
+            what = f"no features of {entry.filename}"
+            raise DatasetError(f"{self.folder}: {what}; ingest again with --features NAME")
+        return self._features.view(place)
 
     def annotations(self, entry: Entry) -> list[Annotation]:
         """What is known to be where, by onset; a new list."""
@@ -104,14 +104,14 @@ class Dataset:
     def _take(self, rows: dict[str, list[tuple[Any, ...]]]) -> None:
         tags_seen: dict[str, dict[str, str]] = {}
         for row in rows["recordings"]:
-            number, name, shard, start, samples, f_shard, f_start, frames, label, annotated, group, split, tags = row
+            number, name, samples, label, annotated, group, split, tags, *places = row
             if tags not in tags_seen:
                 tags_seen[tags] = json.loads(tags)
-            entry = Entry(number, _text(name), samples, label, bool(annotated), group, split, tags_seen[tags])
-            self.entries.append(entry)
-            self._places[number] = Place(shard, start, samples)
-            if f_shard is not None:
-                self._feature_places[number] = Place(f_shard, f_start, frames)
+            said = (label, bool(annotated), _text(group), split, tags_seen[tags])
+            self.entries.append(Entry(number, _text(name), samples, *said))
+            self._places[number] = Place(places[0], places[1], samples)
+            if places[2] is not None:
+                self._feature_places[number] = Place(*places[2:])
         for number, onset, offset, label in rows["annotations"]:
             self._annotations.setdefault(number, []).append(Annotation(onset, offset, label))
 
@@ -122,13 +122,14 @@ def is_dataset(folder: str | Path) -> bool:
 
 
 def as_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
-    """float32 in [-1, 1] -> int16, any shape; what lies outside is clipped. Exact for what was decoded from 16 bit."""
-    scaled = np.rint(samples * np.float32(32768))
-    return np.clip(scaled, -32768, 32767, out=scaled).astype(np.int16)
+    """float32 in [-1, 1] -> int16, any shape, clipped. Exact for what was decoded from 16 bit."""
+    scaled = np.rint(samples * np.float32(32768)).clip(-32768, 32767)
+    whole: NDArray[np.int16] = scaled.astype(np.int16)
+    return whole
 
 
 def connect(folder: Path) -> sqlite3.Connection:
-    """The index, which must be there. Opened for writing, since a killed ingest leaves a journal to roll back."""
+    """The index, which must be there; for writing, since a killed ingest leaves a journal to roll back."""
     return sqlite3.connect(f"{(folder / INDEX_NAME).absolute().as_uri()}?mode=rw", uri=True, timeout=60)
 
 
@@ -144,9 +145,8 @@ def read_meta(index: sqlite3.Connection, folder: Path) -> dict[str, str]:
     if not version.isdecimal():
         raise DatasetError(f"{folder / INDEX_NAME}: not the index of a dataset; choose another folder")
     if int(version) > FORMAT_VERSION:
-        raise DatasetError(
-            f"{folder}: dataset format {version}, and this audiocnn reads up to {FORMAT_VERSION}; update audiocnn"
-        )
+        what = f"dataset format {version}, and this audiocnn reads up to {FORMAT_VERSION}"
+        raise DatasetError(f"{folder}: {what}; update audiocnn")
     return meta
 
 
@@ -170,9 +170,9 @@ def _read_index(folder: Path) -> tuple[dict[str, str], dict[str, list[tuple[Any,
         if not meta:
             raise DatasetError(f"{folder}: its ingest was interrupted at the start; run it again to go on")
         queries = {
-            "recordings": "SELECT id, filename, shard, start, samples, feature_shard, feature_start, frames, label, annotated,"
-            ' "group", split, tags FROM recordings ORDER BY filename',
-            "annotations": "SELECT recording, onset, offset, label FROM annotations ORDER BY recording, onset, offset, label",
+            "recordings": 'SELECT id, filename, samples, label, annotated, "group", split, tags,'
+            " shard, start, feature_shard, feature_start, frames FROM recordings ORDER BY filename",
+            "annotations": "SELECT recording, onset, offset, label FROM annotations ORDER BY 1, 2, 3",
             "labels": "SELECT label FROM labels ORDER BY position",
             "refused": "SELECT filename, reason FROM refused ORDER BY filename, rowid",
         }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,29 +24,33 @@ Compute = Callable[[NDArray[np.int16]], NDArray[np.float16]]
 
 _SCHEMA = """
 BEGIN;
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS shards (kind TEXT, number INTEGER, length INTEGER, PRIMARY KEY (kind, number));
-CREATE TABLE IF NOT EXISTS recordings (
-    id INTEGER PRIMARY KEY, filename NOT NULL, path NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE shards (kind TEXT, number INTEGER, length INTEGER, PRIMARY KEY (kind, number));
+CREATE TABLE recordings (
+    id INTEGER PRIMARY KEY, filename NOT NULL,
+    path NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     shard INTEGER NOT NULL, start INTEGER NOT NULL, samples INTEGER NOT NULL,
     feature_shard INTEGER, feature_start INTEGER, frames INTEGER,
-    label TEXT, annotated INTEGER NOT NULL, "group" TEXT NOT NULL, split TEXT, tags TEXT NOT NULL, digest TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS recordings_by_filename ON recordings (filename);
-CREATE TABLE IF NOT EXISTS annotations (
-    recording INTEGER NOT NULL REFERENCES recordings, onset REAL NOT NULL, offset REAL NOT NULL, label TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS annotations_by_recording ON annotations (recording);
-CREATE TABLE IF NOT EXISTS labels (label TEXT PRIMARY KEY, position INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS refused (filename NOT NULL, reason TEXT NOT NULL);
-CREATE VIEW IF NOT EXISTS splits AS SELECT split, count(*) AS recordings, sum(samples) AS samples
-    FROM recordings GROUP BY split;
-CREATE VIEW IF NOT EXISTS groups AS SELECT "group", split, count(*) AS recordings FROM recordings GROUP BY "group", split;
+    label TEXT, annotated INTEGER NOT NULL DEFAULT 0, "group" NOT NULL DEFAULT '', split TEXT,
+    tags TEXT NOT NULL DEFAULT '{}', digest TEXT NOT NULL DEFAULT '');
+CREATE INDEX recordings_by_filename ON recordings (filename);
+CREATE TABLE annotations (
+    recording INTEGER NOT NULL REFERENCES recordings,
+    onset REAL NOT NULL, offset REAL NOT NULL, label TEXT NOT NULL);
+CREATE INDEX annotations_by_recording ON annotations (recording);
+CREATE TABLE labels (label TEXT PRIMARY KEY, position INTEGER NOT NULL);
+CREATE TABLE refused (filename NOT NULL, reason TEXT NOT NULL);
+CREATE VIEW splits AS
+    SELECT split, count(*) AS recordings, sum(samples) AS samples FROM recordings GROUP BY split;
+CREATE VIEW groups AS
+    SELECT "group", split, count(*) AS recordings FROM recordings GROUP BY "group", split;
 COMMIT;
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One recording as a source describes it; `path` is the audio file, `filename` its name in the dataset."""
+    """One recording as a source describes it; `path` is the audio file, `filename` its name here."""
 
     path: Path
     filename: str
@@ -60,7 +64,8 @@ class Item:
     def digest(self) -> str:
         """Equal where nothing that is stored about the recording, but its samples, has changed."""
         times = [(a.onset, a.offset, a.label) for a in self.annotations]
-        return json.dumps([self.filename, self.label, self.annotated, times, self.group, self.split, self.tags])
+        said = [self.filename, self.label, self.annotated, times, self.group, self.split, self.tags]
+        return hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
 
 
 class Stored(NamedTuple):
@@ -77,39 +82,36 @@ class Stored(NamedTuple):
 
 
 class DatasetWriter:
-    """Makes or continues a dataset; a context manager. Nothing is visible before `commit`, and all of it after.
+    """Makes or continues a dataset; a context manager. Nothing is visible before `commit`, all of it after.
 
-    DatasetError: a folder that holds something else, another sample rate or channel count, a second writer.
+    DatasetError: a folder that holds something else, another rate or channel count, a second writer.
     """
 
     def __init__(self, folder: Path, sample_rate: int, channels: int, features: str | None = None) -> None:
         self.folder = folder
+        self.meta: dict[str, str] = {}
         self._lock = _lock(folder)
         try:
             (folder / INDEX_NAME).touch()
             self._index = connect(folder)
-            self._begin(sample_rate, channels, features)
-            lengths = self._lengths("samples")
-            self._samples = ShardWriter(folder, "samples", channels, "<i2", lengths)
+            self._begin({"sample_rate": str(sample_rate), "channels": str(channels)}, features)
+            self._samples = ShardWriter(folder, "samples", channels, "<i2", self._lengths("samples"))
             self._features: ShardWriter | None = None
-            self._feature_rows = int(self.meta.get("feature_rows", "0"))
-            if self._feature_rows:
-                self._features = ShardWriter(folder, "features", self._feature_rows, "<f2", self._lengths("features"))
-        except sqlite3.DatabaseError as error:
+            if rows := int(self.meta.get("feature_rows", "0")):
+                self._features = ShardWriter(folder, "features", rows, "<f2", self._lengths("features"))
+        except BaseException as error:
             self._lock.close()
-            raise DatasetError(f"{folder / INDEX_NAME}: damaged ({error}); {again(folder)}") from None
-        except DatasetError:
-            self._lock.close()
+            if isinstance(error, sqlite3.DatabaseError):
+                raise DatasetError(f"{folder / INDEX_NAME}: damaged ({error}); {again(folder)}") from None
             raise
 
     def __enter__(self) -> DatasetWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # After an error, the rows of a recording may be half there.
-        self.close(keep=error is None)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # After an error the rows of a recording may be half there: forget what was not committed. A generator
+        # that is closed stands between two recordings.
+        self.close(keep=kind in (None, GeneratorExit))
 
     def close(self, keep: bool = True) -> None:
         """Make visible what was added since the last commit, or (`keep` false) forget it, and close."""
@@ -118,28 +120,35 @@ class DatasetWriter:
                 self.commit()
             else:
                 self._index.rollback()
-            self._samples.close()
-            if self._features is not None:
-                self._features.close()
+            for _, shards in self._shards():
+                shards.close(keep)
         finally:
             self._index.close()
             self._lock.close()
 
     def stored(self) -> list[Stored]:
         """All recordings in the dataset."""
-        query = "SELECT id, filename, path, size, mtime_ns, samples, feature_shard IS NOT NULL, digest FROM recordings"
-        rows = self._index.execute(query).fetchall()
-        return [Stored(row[0], _str(row[1]), _str(row[2]), *row[3:6], bool(row[6]), row[7]) for row in rows]
+        rows = self._index.execute(
+            "SELECT id, filename, path, size, mtime_ns, samples, feature_shard, digest FROM recordings"
+        )
+        return [
+            Stored(
+                number, os.fsdecode(name), os.fsdecode(path), size, mtime, samples, shard is not None, digest
+            )
+            for number, name, path, size, mtime, samples, shard, digest in rows
+        ]
 
-    def add(self, item: Item, identity: tuple[int, int], parts: Iterable[NDArray[np.int16]]) -> tuple[int, int]:
-        """Store int16 (channels, n) parts as one recording; its id and samples.
+    def add(
+        self, item: Item, identity: tuple[int, int], parts: Iterable[NDArray[np.int16]]
+    ) -> tuple[int, int]:
+        """Store int16 (channels, n) parts as one recording, to be described next; its id and samples.
 
-        identity: size in bytes and time of change in ns of the file. An error in the parts leaves nothing behind.
+        identity: the file's size in bytes and time of change in ns. An error in the parts leaves nothing.
         """
         place = self._samples.append(part.T for part in parts)
         cursor = self._index.execute(
-            "INSERT INTO recordings (filename, path, size, mtime_ns, shard, start, samples, annotated, \"group\", tags, digest)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, 0, '', '{}', '')",
+            "INSERT INTO recordings (filename, path, size, mtime_ns, shard, start, samples)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (name_to_sql(item.filename), name_to_sql(str(item.path)), *identity, *place),
         )
         assert cursor.lastrowid is not None
@@ -150,34 +159,29 @@ class DatasetWriter:
 
         digest: of the item as the source gave it, before annotations were fitted.
         """
+        name, path = name_to_sql(item.filename), name_to_sql(str(item.path))
+        said = (item.label, item.annotated, item.group or name, item.split, json.dumps(item.tags), digest)
         self._index.execute(
-            'UPDATE recordings SET filename=?, path=?, label=?, annotated=?, "group"=?, split=?, tags=?, digest=? WHERE id=?',
-            (
-                name_to_sql(item.filename),
-                name_to_sql(str(item.path)),
-                item.label,
-                item.annotated,
-                item.group or item.filename.encode(errors="backslashreplace").decode(),
-                item.split,
-                json.dumps(item.tags),
-                digest,
-                number,
-            ),
+            "UPDATE recordings SET filename=?, path=?, label=?, annotated=?,"
+            ' "group"=?, split=?, tags=?, digest=? WHERE id=?',
+            (name, path, *said, number),
         )
         self._index.execute("DELETE FROM annotations WHERE recording=?", (number,))
         rows = [(number, a.onset, a.offset, a.label) for a in item.annotations]
         self._index.executemany("INSERT INTO annotations VALUES (?, ?, ?, ?)", rows)
 
     def add_features(self, number: int, compute: Compute) -> None:
-        """Compute and store the features of a recording that was added; DatasetError where their shape differs."""
-        row = self._index.execute("SELECT shard, start, samples FROM recordings WHERE id=?", (number,)).fetchone()
+        """Compute and store the features of a recording that was added. DatasetError: their shape differs."""
+        row = self._index.execute(
+            "SELECT shard, start, samples FROM recordings WHERE id=?", (number,)
+        ).fetchone()
         made = compute(self._samples.view(Place(*row)))
+        rows = int(self.meta.get("feature_rows", "0")) or made.shape[0]
+        if made.ndim != 2 or made.shape[0] != rows:
+            raise DatasetError(f"{self.folder}: features of shape {made.shape}, expected {rows} rows")
         if self._features is None:
-            self._feature_rows = made.shape[0]
-            self._set_meta(feature_rows=str(self._feature_rows))
-            self._features = ShardWriter(self.folder, "features", self._feature_rows, "<f2", {})
-        if made.ndim != 2 or made.shape[0] != self._feature_rows:
-            raise DatasetError(f"{self.folder}: features of shape {made.shape}, expected {self._feature_rows} rows")
+            self._set_meta(feature_rows=str(rows))
+            self._features = ShardWriter(self.folder, "features", rows, "<f2", {})
         place = self._features.append([made.T])
         self._index.execute(
             "UPDATE recordings SET feature_shard=?, feature_start=?, frames=? WHERE id=?", (*place, number)
@@ -200,51 +204,58 @@ class DatasetWriter:
     def finish(self, labels: Iterable[str], sources: Iterable[str]) -> None:
         """The dataset is complete; shards that hold nothing any more are removed."""
         self._index.execute("DELETE FROM labels")
-        self._index.executemany("INSERT INTO labels VALUES (?, ?)", [(name, i) for i, name in enumerate(labels)])
+        self._index.executemany(
+            "INSERT INTO labels VALUES (?, ?)", [(name, i) for i, name in enumerate(labels)]
+        )
         self._set_meta(complete="1", sources=json.dumps(list(sources)))
         self.commit()
-        for kind, column, shards in (("samples", "shard", self._samples), ("features", "feature_shard", self._features)):
-            if shards is None:
-                continue
-            used = {n for (n,) in self._index.execute(f"SELECT DISTINCT {column} FROM recordings") if n is not None}
-            for number in set(shards.lengths) - used:
-                self._index.execute("DELETE FROM shards WHERE kind=? AND number=?", (kind, number))
+        for kind, shards in self._shards():
+            column = {"samples": "shard", "features": "feature_shard"}[kind]
+            query = f"SELECT DISTINCT {column} FROM recordings WHERE {column} IS NOT NULL"
+            used = {number for (number,) in self._index.execute(query)}
+            empty = [(kind, number) for number in set(shards.lengths) - used]
+            self._index.executemany("DELETE FROM shards WHERE kind=? AND number=?", empty)
             self._index.commit()
             shards.drop(used)
 
     def commit(self) -> None:
         """Bring samples and features to the disk, then make them visible, all or none."""
-        for kind, shards in (("samples", self._samples), ("features", self._features)):
-            if shards is None:
-                continue
+        for kind, shards in self._shards():
             shards.flush()
             rows = [(kind, number, length) for number, length in shards.lengths.items()]
             self._index.executemany("INSERT OR REPLACE INTO shards VALUES (?, ?, ?)", rows)
         self._index.commit()
 
-    def _begin(self, sample_rate: int, channels: int, features: str | None) -> None:
+    def _begin(self, wanted: dict[str, str], features: str | None) -> None:
         self.meta = read_meta(self._index, self.folder)
-        wanted = {"sample_rate": str(sample_rate), "channels": str(channels)}
         if not self.meta:
             self._index.executescript(_SCHEMA)
             self._set_meta(format_version=str(FORMAT_VERSION), complete="0", **wanted)
         for key, value in wanted.items():
-            have = self.meta.get(key, value)
+            have = self.meta.get(key, "?")
             if have != value:
-                what = key.replace("_", " ")
-                raise DatasetError(f"{self.folder}: made with {what} {have}, asked for {value}; choose another folder")
+                what = f"made with {key.replace('_', ' ')} {have}, asked for {value}"
+                raise DatasetError(f"{self.folder}: {what}; choose another folder")
         if features is not None and features != self.meta.get("features"):
             self._index.execute("UPDATE recordings SET feature_shard=NULL, feature_start=NULL, frames=NULL")
             self._index.execute("DELETE FROM shards WHERE kind='features'")
             self._set_meta(features=features, feature_rows="0")
         self._index.commit()
 
+    def _shards(self) -> Iterator[tuple[str, ShardWriter]]:
+        yield "samples", self._samples
+        if self._features is not None:
+            yield "features", self._features
+
     def _set_meta(self, **values: str) -> None:
         self._index.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
         self.meta = {**self.meta, **values}
 
     def _lengths(self, kind: str) -> dict[int, int]:
-        return dict(self._index.execute("SELECT number, length FROM shards WHERE kind=?", (kind,)))
+        rows: list[Any] = self._index.execute(
+            "SELECT number, length FROM shards WHERE kind=?", (kind,)
+        ).fetchall()
+        return dict(rows)
 
 
 def _lock(folder: Path) -> IO[str]:
@@ -253,7 +264,9 @@ def _lock(folder: Path) -> IO[str]:
         folder.mkdir(parents=True, exist_ok=True)
         inside = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
         if inside and INDEX_NAME not in inside:
-            raise DatasetError(f"{folder}: holds something else than a dataset; choose a new or an empty folder")
+            raise DatasetError(
+                f"{folder}: holds something else than a dataset; choose a new or an empty folder"
+            )
         file = (folder / ".lock").open("w")
     except OSError as error:
         raise DatasetError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
@@ -267,7 +280,3 @@ def _lock(folder: Path) -> IO[str]:
         file.close()
         raise DatasetError(f"{folder}: another ingest is writing it; wait for it to end") from None
     return file
-
-
-def _str(value: str | bytes) -> str:
-    return os.fsdecode(value)

@@ -1,9 +1,4 @@
-"""Samples to scores: a recording of any length in chunks, each with the sound around it, in constant memory.
-
-Row k of the scores needs the samples [k * hop - before, k * hop - before + core), zeros outside the recording. A chunk
-of rows is fed with exactly the samples its rows need, and for a network with padding in time with so many rows more on
-both sides, which are dropped. So the scores are those of the recording read whole.
-"""
+"""Samples to scores: a model on a device, fed with a recording of any length in chunks, in constant memory."""
 
 from __future__ import annotations
 
@@ -15,9 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocnn.architecture import Geometry
 from audiocnn.errors import ModelError, UsageError
 from audiocnn.model import ONNX, Model
+from audiocnn.windows import ChunkPlan, Geometry
 
 if TYPE_CHECKING:
     import torch
@@ -61,7 +56,9 @@ class OnnxBackend:
             said = " ".join(str(problem).split())[:160]
             raise ModelError(f"{path}: cannot be loaded ({said}); make it again with `audiocnn export`") from None
         if not fits:
-            raise ModelError(f"{path}: does not belong to this model; make it again with `audiocnn export {model.folder}`")
+            raise ModelError(
+                f"{path}: does not belong to this model; make it again with `audiocnn export {model.folder}`"
+            )
         self.no_extension = np.zeros(2, dtype=np.int64)
 
     def run(self, samples: Samples) -> Scores:
@@ -130,59 +127,6 @@ class Engine:
         """One chunk: (channels, samples) -> (tracks, rows, classes), less the rows that only carried context."""
         batch = samples[:, None] if self.channels == 1 else samples[None]
         return self.backend.run(batch)[:, drop : drop + rows]
-
-
-class ChunkPlan:
-    """Which samples of a growing recording the next rows need. Holds no more than a chunk and a window."""
-
-    def __init__(self, geometry: Geometry, chunk_rows: int, channels: int) -> None:
-        self.geometry, self.chunk_rows = geometry, chunk_rows
-        self.core = geometry.window_samples - geometry.pad_start - geometry.pad_end
-        self.buffer = np.zeros((channels, 0), dtype=np.float32)
-        self.waiting: list[Samples] = []
-        self.start = 0  # the recording's sample that the buffer begins with
-        self.end = 0  # samples seen so far
-        self.row = 0  # rows done
-
-    def push(self, block: Samples) -> None:
-        """More samples (channels, samples)."""
-        if block.shape[0] != self.buffer.shape[0]:
-            raise ValueError(f"{block.shape[0]} channels for a network of {self.buffer.shape[0]}")
-        self.waiting.append(block)
-        self.end += block.shape[1]
-
-    def next_chunk(self, last: bool) -> tuple[Samples, int, int] | None:
-        """(samples, rows to drop at the start, rows to keep), or None if there is nothing (yet) to run."""
-        geometry, hop, margin = self.geometry, self.geometry.hop_samples, self.geometry.margin_rows
-        begin = max(0, self.row - margin)
-        if last:
-            rows = min(geometry.rows(self.end) - self.row, self.chunk_rows)
-            if rows <= 0:
-                return None
-        else:
-            rows = self.chunk_rows
-        first = begin * hop - geometry.extend_start
-        stop = (self.row + rows + margin - 1) * hop - geometry.extend_start + self.core
-        if last and stop >= self.end + min(0, geometry.extend_end):
-            stop = self.end + geometry.extend_end
-        elif stop > self.end:
-            return None
-        drop = self.row - begin
-        self.row += rows
-        keep = max(0, self.row - margin) * hop - geometry.extend_start
-        return self.cut(first, stop, keep), drop, rows
-
-    def cut(self, first: int, stop: int, keep: int) -> Samples:
-        """The samples [first, stop), zeros where there is no recording; forgets what lies before `keep`."""
-        self.buffer = np.concatenate([self.buffer, *self.waiting], axis=1) if self.waiting else self.buffer
-        self.waiting = []
-        low, high = max(first, 0), max(min(stop, self.end), 0)
-        inside = self.buffer[:, low - self.start : max(high - self.start, low - self.start)]
-        pads = ((0, 0), (max(0, low - first), max(0, stop - max(high, low))))
-        chunk = np.pad(inside, pads) if any(pads[1]) else inside
-        keep = min(max(self.start, keep), self.end)
-        self.buffer, self.start = self.buffer[:, keep - self.start :].copy(), keep
-        return np.ascontiguousarray(chunk)
 
 
 def usable_cores() -> int:

@@ -11,7 +11,6 @@ import contextlib
 import io
 import logging
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +46,9 @@ def export_onnx(model: Model, network: Network) -> float:
     content = graph.SerializeToString()
     difference = largest_difference(content, network)
     if not difference <= TOLERANCE:
-        raise ModelError(f"{model.folder / ONNX}: differs from torch by {difference:.1e} (at most {TOLERANCE}); not written")
+        raise ModelError(
+            f"{model.folder / ONNX}: differs from torch by {difference:.1e} (at most {TOLERANCE}); not written"
+        )
     write_whole(model.folder / ONNX, content)
     return difference
 
@@ -126,7 +127,11 @@ def largest_difference(content: bytes, network: Network) -> float:
     geometry = network.geometry
     random = np.random.default_rng(0)
     worst = 0.0
-    for batch, samples in ((1, 1), (3, geometry.window_samples + 5 * geometry.hop_samples + 1), (1, 4 * geometry.window_samples)):
+    for batch, samples in (
+        (1, 1),
+        (3, geometry.window_samples + 5 * geometry.hop_samples + 1),
+        (1, 4 * geometry.window_samples),
+    ):
         sound = random.normal(0, 0.1, (batch, network.spec.input.channels, samples)).astype(np.float32)
         with torch.no_grad():
             wanted = network(network.extended(torch.from_numpy(sound))).numpy()

@@ -169,7 +169,9 @@ def hertz_to_mel(hertz: Array, scale: str) -> Array:
     """Slaney: linear to 1 kHz, 27 log steps to 6.4 kHz above (Auditory Toolbox, 1998); htk: 2595 log10(1 + f / 700)."""
     if scale == "htk":
         return 2595.0 * np.log10(1.0 + hertz / 700.0)
-    return np.where(hertz < 1000.0, hertz * 3 / 200, 15.0 + 27.0 * np.log(np.maximum(hertz, 1.0) / 1000.0) / np.log(6.4))
+    return np.where(
+        hertz < 1000.0, hertz * 3 / 200, 15.0 + 27.0 * np.log(np.maximum(hertz, 1.0) / 1000.0) / np.log(6.4)
+    )
 
 
 def mel_to_hertz(mel: Array, scale: str) -> Array:

@@ -548,9 +548,10 @@ def line_up(reaches: Sequence[Reach]) -> list[tuple[int, int]]:
 
 def size_through(layers: Sequence[Layer], size: Size) -> Size:
     """The size after layers in a row; a SpecError names the layer."""
-    for _, size in sizes_through(layers, size):
+    after = size
+    for _, after in sizes_through(layers, size):  # noqa: B007 - the last one is wanted
         pass
-    return size
+    return after
 
 
 def sizes_through(layers: Sequence[Layer], size: Size) -> Iterator[tuple[Layer, Size]]:

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,15 +49,6 @@ EPSILON_SECONDS = 1e-9
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A value and the ends of its 95 % interval; None where not defined."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
 
 
 class Frames(NamedTuple):
@@ -142,6 +132,21 @@ def inside(intervals: Floats, times: Floats) -> Bools:
     return odd
 
 
+def detection_seconds(
+    true: Floats, found: Floats, duration_seconds: float, collar_seconds: float = 0.0
+) -> tuple[float, float, float, float]:
+    """(hit, miss, false alarm, rest) of merged intervals, in seconds; the rest is in neither."""
+    half = collar_seconds / 2
+    collars = merge(((edge - half, edge + half) for edge in true.ravel().tolist()), duration_seconds)
+    cells = np.unique(np.concatenate([a.ravel() for a in (true, found, collars)] + [[0.0, duration_seconds]]))
+    middles = (cells[1:] + cells[:-1]) / 2
+    judged = np.where(inside(collars, middles), 0.0, np.diff(cells))
+    is_true, is_found = inside(true, middles), inside(found, middles)
+    kinds = (is_true & is_found, is_true & ~is_found, ~is_true & is_found, ~is_true & ~is_found)
+    hit, miss, false_alarm, rest = (float(judged[kind].sum()) for kind in kinds)
+    return hit, miss, false_alarm, rest
+
+
 def count_segments(
     reference: Iterable[tuple[float, float]],
     detected: Iterable[tuple[float, float]],
@@ -150,18 +155,8 @@ def count_segments(
 ) -> SegmentCounts:
     """What of the reference was detected; both are (start, end) pairs of one recording and label."""
     true, found = merge(reference, duration_seconds), merge(detected, duration_seconds)
-    half = collar_seconds / 2
-    collars = merge(((edge - half, edge + half) for edge in true.ravel().tolist()), duration_seconds)
-    marks = np.concatenate((true.ravel(), found.ravel(), collars.ravel(), [0.0, duration_seconds]))
-    cells = np.unique(marks)
-    middles, lengths = (cells[1:] + cells[:-1]) / 2, np.diff(cells)
-    lengths = np.where(inside(collars, middles), 0.0, lengths)
-    is_true, is_found = inside(true, middles), inside(found, middles)
     sums = SegmentSums(
-        hit=float(lengths[is_true & is_found].sum()),
-        miss=float(lengths[is_true & ~is_found].sum()),
-        false_alarm=float(lengths[~is_true & is_found].sum()),
-        rest=float(lengths[~is_true & ~is_found].sum()),
+        *detection_seconds(true, found, duration_seconds, collar_seconds),
         references=len(true),
         detections=len(found),
         matches=_matches(true, found),

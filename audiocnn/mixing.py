@@ -209,4 +209,4 @@ class Mixer:
         padded = np.zeros((len(active), rows * self.hop_samples), dtype=np.float32)
         padded[:, : self.length] = active
         share = padded.reshape(len(active), rows, self.hop_samples).mean(axis=2)
-        return (share >= 0.5).astype(np.float32).T
+        return np.ascontiguousarray((share >= 0.5).T, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""A model is a folder: `model.toml` (spec, labels, thresholds, history), `model.safetensors`, `model.onnx`, `README.md`.
+"""A model is a folder: `model.toml` (spec, labels, thresholds), `model.safetensors`, `model.onnx`, `README.md`.
 
 Nothing in it is code: TOML, plain tensors and an ONNX graph. Loading imports neither torch nor onnxruntime.
 """
@@ -77,9 +77,8 @@ def read_model(folder: Path) -> Model:
     table = Table(read_toml(folder / TOML, ModelError), place, ModelError)
     version = table.integer("format")
     if version > FORMAT:
-        raise ModelError(
-            f"{place}: format {version} is newer than this audiocnn reads ({FORMAT}); upgrade with `pip install -U audiocnn`"
-        )
+        newer = f"format {version} is newer than this audiocnn reads ({FORMAT})"
+        raise ModelError(f"{place}: {newer}; upgrade with `pip install -U audiocnn`")
     labels = table.texts("labels")
     if not labels or len(set(labels)) < len(labels):
         raise table.wrong('"labels" must name each label once')

@@ -187,7 +187,10 @@ class ResidualSum(nn.Module):
         self.around: nn.Module = nn.Identity()
         if layer.projects(size):
             maps, stride = layer.channels(size.channels), [layer.both(axis)[0].stride for axis in range(dims)]
-            conv, norm = (nn.Conv1d, nn.BatchNorm1d) if dims == 1 else (nn.Conv2d, nn.BatchNorm2d)
+            kinds: tuple[type[nn.Module], type[nn.Module]] = (
+                (nn.Conv1d, nn.BatchNorm1d) if dims == 1 else (nn.Conv2d, nn.BatchNorm2d)
+            )
+            conv, norm = kinds
             self.around = nn.Sequential(conv(size.channels, maps, 1, stride=stride, bias=False), norm(maps))
 
     def forward(self, x: Tensor) -> Tensor:

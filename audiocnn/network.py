@@ -22,6 +22,10 @@ from audiocnn.sizes import Size
 class FrontEnd(nn.Module):
     """(batch, channels, samples) in [-1, 1] -> (batch, channels, bands, frames). Constants, nothing is trained."""
 
+    kernels: Tensor
+    mel: Tensor
+    dct: Tensor
+
     def __init__(self, spec: InputSpec) -> None:
         super().__init__()
         self.spec = spec
@@ -66,8 +70,8 @@ class RecurrentOverWindow(nn.Module):
     def __init__(self, layer: Recurrent, channels: int, width: int, hop: int) -> None:
         super().__init__()
         self.width, self.hop = width, hop
-        cell = nn.GRU if layer.kind == "gru" else nn.LSTM
-        self.cell = cell(channels, layer.units, batch_first=True, bidirectional=layer.bidirectional)
+        kind: type[nn.RNNBase] = nn.GRU if layer.kind == "gru" else nn.LSTM
+        self.cell = kind(channels, layer.units, batch_first=True, bidirectional=layer.bidirectional)
 
     def forward(self, x: Tensor) -> Tensor:
         batch, channels, positions = x.shape
@@ -78,7 +82,7 @@ class RecurrentOverWindow(nn.Module):
         outputs, _ = self.cell(windows)
         half = self.cell.hidden_size
         # The forward way ends at the last position, the backward way at the first.
-        last = outputs[:, -1, :half]
+        last: Tensor = outputs[:, -1, :half]
         if self.cell.bidirectional:
             last = torch.cat([last, outputs[:, 0, half:]], dim=1)
         return last.reshape(batch, count, -1).transpose(1, 2)
@@ -137,7 +141,7 @@ class Network(nn.Module):
         self.f = Head(spec, size)
 
     def features(self, samples: Tensor) -> Tensor:
-        """(batch, channels, samples) -> (batch, channels * bands, frames), or (batch, channels, bands, frames) in 2-D."""
+        """(batch, channels, samples) -> (batch, channels * bands, frames); in 2-D (batch, channels, bands, frames)."""
         values: Tensor = self.front_end(samples)
         return values.flatten(1, 2) if self.spec.dims == 1 else values
 

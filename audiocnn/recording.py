@@ -1,7 +1,7 @@
 """Recordings: any file or stream that libsndfile decodes, read block by block at any rate.
 
-Samples are float32 in [-1, 1] with shape (channels, samples). A block is decoded, checked, mixed and resampled before the
-next one is touched, so memory depends neither on the length of a recording nor on what its header claims.
+Samples are float32 in [-1, 1] with shape (channels, samples). A block is decoded, checked, mixed and
+resampled before the next is touched: memory depends neither on the length of a recording nor on its header.
 """
 
 from __future__ import annotations
@@ -13,19 +13,27 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audiocnn.errors import RecordingError
+from audiocnn.filenames import AUDIO_SUFFIXES, find_recordings, show_name
+
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "Recording",
+    "RecordingInfo",
+    "find_recordings",
+    "open_recording",
+    "read_info",
+    "read_samples",
+    "show_name",
+]
 
 Samples = NDArray[np.float32]
 
-AUDIO_SUFFIXES = frozenset(
-    ".wav .flac .ogg .oga .opus .mp3 .mp2 .aif .aiff .aifc .au .snd .caf .w64 .rf64 .sph .nist .voc .avr .htk".split()
-)
 BLOCK_SECONDS = 10.0
 # What a damaged file can lose before the damage; small beside a window, large beside the cost of a call.
 _DECODE_FRAMES = 4096
@@ -69,9 +77,7 @@ class Recording:
     def __enter__(self) -> Recording:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -88,9 +94,9 @@ class Recording:
     ) -> Iterator[Samples]:
         """The samples from the start, as float32 (channels, samples) blocks that the caller may keep.
 
-        sample_rate None keeps the recording's own. channel: "mix" (the mean, 1 row), "each" (a row a channel) or a
-        number from 0. Every block but the last holds block_seconds. RecordingError: no such channel, nothing that can
-        be decoded, no samples, NaN or infinity.
+        sample_rate None keeps the recording's own. channel: "mix" (the mean, 1 row), "each" (a row a channel)
+        or a number from 0. Every block but the last holds block_seconds. RecordingError: no such channel,
+        nothing that can be decoded, no samples, NaN or infinity.
         """
         if channel not in ("mix", "each") and not (
             isinstance(channel, int) and 0 <= channel < self.info.channels
@@ -110,16 +116,16 @@ class Recording:
         if rate == own:
             yield from pieces
             return
-        stream = _resampler(own, rate, self.info.channels if channel == "each" else 1, self.name)
+        rows = self.info.channels if channel == "each" else 1
+        stream = _resampler(own, rate, rows, self.name)
         made = 0
         for piece in pieces:
             out = stream.resample_chunk(piece)
             made += len(out)
             yield out
-        rows = self.info.channels if channel == "each" else 1
         out = stream.resample_chunk(np.zeros((0, rows), np.float32), last=True)
         if made + len(out) == 0:
-            raise RecordingError(f"{self.name}: too short: at {own} Hz it holds less than one sample of {rate} Hz")
+            raise RecordingError(f"{self.name}: too short for one sample at {rate} Hz; leave it out")
         yield out
 
     def _decoded(self, frames_a_piece: int) -> Iterator[Samples]:
@@ -150,15 +156,15 @@ class Recording:
             try:
                 self._file.seek(0)
             except (SoundFileError, OSError) as error:
-                raise RecordingError(f"{self.name}: cannot be read twice ({_reason(error)}); open it again") from None
+                raise RecordingError(f"{self.name}: cannot be read twice ({_reason(error)})") from None
         self._read = True
 
     def _check_finite(self, piece: Samples, done: int) -> None:
         if not np.isfinite(piece).all():
             row = int(np.argmax(~np.isfinite(piece).all(axis=1)))
             what = "NaN" if np.isnan(piece[row]).any() else "infinity"
-            at = (done + row) / self.info.sample_rate
-            raise RecordingError(f"{self.name}: a sample is {what} at {at:.3f} s; write the file again without it")
+            at = f"{what} at {(done + row) / self.info.sample_rate:.3f} s"
+            raise RecordingError(f"{self.name}: not a number among the samples ({at}); write the file again")
 
     def _judge_end(self, done: int, trouble: str | None) -> None:
         """Refuse a file that gave nothing; note one that gave less than it promised."""
@@ -182,24 +188,22 @@ def open_recording(path: str | Path | BinaryIO) -> Recording:
     """
     if not isinstance(path, str | os.PathLike):
         name = show_name(getattr(path, "name", "stream"))
-        if path.seekable():
-            return _open(path, name, None)
-        return _open_copy(path, name)
+        return _open(path, name, None) if path.seekable() else _open_copy(path, name)
     name = show_name(path)
     try:
-        status = os.stat(path)  # noqa: PTH116 - a path may hold a NUL, which Path.stat treats no better
+        status = Path(path).stat()
         if stat.S_ISREG(status.st_mode):
             if status.st_size == 0:
                 raise RecordingError(f"{name}: empty file (0 bytes); copy it again or leave it out")
             return _open(os.fsencode(path), name, None)
         if stat.S_ISDIR(status.st_mode):
             raise RecordingError(f"{name}: a folder where a recording is expected; name a file in it")
-        with open(path, "rb") as pipe:  # noqa: PTH123
+        with Path(path).open("rb") as pipe:
             return _open_copy(pipe, name)
     except FileNotFoundError:
         raise RecordingError(f"{name}: no such file; check the name") from None
     except (OSError, ValueError) as error:
-        raise RecordingError(f"{name}: cannot be opened ({_reason(error)}); check the name and the rights") from None
+        raise RecordingError(f"{name}: cannot be opened ({_reason(error)}); check its rights") from None
 
 
 def read_info(path: str | Path | BinaryIO) -> RecordingInfo:
@@ -217,58 +221,11 @@ def read_samples(
         return np.concatenate(blocks, axis=1), sample_rate or recording.info.sample_rate
 
 
-def find_recordings(paths: Iterable[str | Path]) -> Iterator[Path]:
-    """Files as they are named; of folders all recordings inside, by suffix, sorted, without hidden ones.
-
-    RecordingError: a folder without a recording.
-    """
-    for path in paths:
-        if not Path(path).is_dir():
-            yield Path(path)
-            continue
-        found = False
-        for file in _walk(Path(path), set()):
-            found = True
-            yield file
-        if not found:
-            known = " ".join(sorted(AUDIO_SUFFIXES))
-            raise RecordingError(f"{show_name(path)}: no audio in this folder; looked for files that end in {known}")
-
-
-def show_name(path: object) -> str:
-    """A file's name as it can stand in a message: one line, printable, whatever its bytes."""
-    text = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else str(path)
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
-    """Recordings under a folder in sorted order; a folder that links lead to twice is taken once."""
-    status = folder.stat()
-    if (status.st_dev, status.st_ino) in seen:
-        return
-    seen.add((status.st_dev, status.st_ino))
-    try:
-        inside = sorted(folder.iterdir())
-    except OSError as error:
-        raise RecordingError(f"{show_name(folder)}: cannot be read ({_reason(error)}); check the rights") from None
-    for path in inside:
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            yield from _walk(path, seen)
-        elif path.suffix.lower() in AUDIO_SUFFIXES:
-            yield path
-
-
 def _open_copy(stream: BinaryIO, name: str) -> Recording:
     """A pipe cannot be sought in, and containers ask for it: keep it on disk, not in memory."""
     copy = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the Recording
-    size = 0
     while part := stream.read(_COPY_BYTES):
-        size += copy.write(part)
-    if size == 0:
-        copy.close()
-        raise RecordingError(f"{name}: empty (0 bytes); check the command that writes it")
+        copy.write(part)
     copy.seek(0)
     return _open(copy, name, copy)
 
@@ -277,6 +234,10 @@ def _open(source: bytes | BinaryIO, name: str, held: BinaryIO | None) -> Recordi
     from soundfile import SoundFile, SoundFileError
 
     try:
+        if not isinstance(source, bytes):
+            if not source.read(1):
+                raise RecordingError(f"{name}: empty (0 bytes); check the command that writes it")
+            source.seek(-1, os.SEEK_CUR)
         return Recording(SoundFile(source), name, held)
     except (SoundFileError, OSError, TypeError, ValueError) as error:
         if held is not None:
@@ -297,7 +258,6 @@ def _why_not(error: Exception) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The library's own words without the prefix and the full stop."""
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
     return " ".join(str(text).split()).rstrip(".")
 
@@ -317,15 +277,14 @@ def _pick(piece: Samples, channel: str | int) -> Samples:
     if channel == "each" or piece.shape[1] == 1:
         return piece
     if channel == "mix":
-        return piece.mean(axis=1, keepdims=True, dtype=np.float32)
-    number = int(channel)
-    return np.ascontiguousarray(piece[:, number : number + 1])
+        mean: Samples = piece.mean(axis=1, keepdims=True, dtype=np.float32)
+        return mean
+    return np.ascontiguousarray(piece[:, [int(channel)]])
 
 
 def _in_blocks(pieces: Iterable[Samples], block_samples: int) -> Iterator[Samples]:
     """(n, rows) pieces of any size -> (rows, block_samples) blocks; the last one is what is left."""
-    waiting: list[Samples] = []
-    count = 0
+    waiting, count = list[Samples](), 0
     for piece in pieces:
         waiting.append(piece)
         count += len(piece)

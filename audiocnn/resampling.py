@@ -7,14 +7,14 @@ scores, in 2,048 bins that hold as many frames each; segments by their sums.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocnn.figures import Figure
 from audiocnn.metrics import (
     CURVE_FIGURES,
-    Figure,
     Floats,
     Frames,
     SegmentCounts,
@@ -143,14 +143,3 @@ def with_interval(value: float | None, resampled: Floats) -> Figure:
 
 def _defined(value: Floats) -> float | None:
     return None if np.isnan(value) else float(value)
-
-
-def figures_to_dict(figures: Mapping[str, Figure]) -> dict[str, dict[str, float | None]]:
-    """What report.json holds: name -> {"value", "low", "high"}, with six digits behind the point."""
-    return {
-        name: {
-            key: None if number is None else round(number, 6)
-            for key, number in (("value", figure.value), ("low", figure.low), ("high", figure.high))
-        }
-        for name, figure in figures.items()
-    }

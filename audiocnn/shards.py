@@ -1,17 +1,17 @@
 """Shards: `samples-00000.npy`, `samples-00001.npy`, ...: long arrays on disk that only ever grow.
 
-Each shard is an ordinary .npy file of shape (length, columns) which `np.load(path, mmap_mode="r")` opens at every moment:
-the values are written first, then the header that counts them. A killed process leaves at most values behind the
-counted ones; opening the shards for writing cuts them off.
+Each shard is an ordinary .npy file of shape (length, columns), and `np.load(path, mmap_mode="r")` opens it at
+every moment: the values are written first, then the header that counts them. A killed process leaves at most
+values behind the counted ones; opening the shards for writing cuts them off.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -36,13 +36,11 @@ class Place(NamedTuple):
 class ShardWriter:
     """Appends arrays of shape (n, columns) to the shards `kind`-NNNNN.npy of a folder. A context manager."""
 
-    def __init__(
-        self, folder: Path, kind: str, columns: int, dtype: str, lengths: dict[int, int], capacity: int = SHARD_VALUES
-    ) -> None:
-        """`lengths`: rows that count in each shard; what lies behind them is cut off, other shards are removed."""
+    def __init__(self, folder: Path, kind: str, columns: int, dtype: str, lengths: Mapping[int, int]) -> None:
+        """`lengths`: rows that count in each shard. What lies behind is cut off, other shards are removed."""
         self._folder, self._kind, self._columns = folder, kind, columns
         self._dtype = np.dtype(dtype)
-        self._capacity = max(1, capacity // columns)
+        self._capacity = max(1, SHARD_VALUES // columns)
         self._file: BinaryIO | None = None
         self.lengths = dict(lengths)
         self._repair()
@@ -50,9 +48,7 @@ class ShardWriter:
     def __enter__(self) -> ShardWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def append(self, parts: Iterable[NDArray[Any]]) -> Place:
@@ -96,9 +92,14 @@ class ShardWriter:
             shard_path(self._folder, self._kind, number).unlink(missing_ok=True)
             del self.lengths[number]
 
-    def close(self) -> None:
-        """Flush and close."""
-        self._end_shard()
+    def close(self, keep: bool = True) -> None:
+        """Count what was appended, or (`keep` false: say, the disk is full) leave that to the next writer."""
+        if keep:
+            self._end_shard()
+        elif self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._file = None
 
     def _room(self) -> int:
         """The number of the open shard; a full one is ended and the next begun."""
@@ -150,7 +151,7 @@ class ShardWriter:
 
 
 class ShardReader:
-    """Views of what lies in the shards of one kind. It can be pickled: the files are opened again where it arrives."""
+    """Views of what lies in the shards of one kind. Pickled, it opens the files again where it arrives."""
 
     def __init__(self, folder: Path, kind: str) -> None:
         self._folder, self._kind = folder, kind

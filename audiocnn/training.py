@@ -278,8 +278,12 @@ def begin_run(recipe: Recipe, run: Path, resume: bool) -> None:
         write_whole(kept, tomli_w.dumps(table).encode())
         return
     if not resume:
-        raise UsageError(f"{run}: there is a run already; go on with --resume, begin anew with --force, or name another -o")
+        raise UsageError(
+            f"{run}: there is a run already; go on with --resume, begin anew with --force, or name another -o"
+        )
     before = read_toml(kept, RecipeError)
     for part in sorted(table.keys() | before.keys()):
         if json.dumps(table.get(part), sort_keys=True) != json.dumps(before.get(part), sort_keys=True):
-            raise AudiocnnError(f"{kept}: [{part}] is not what this recipe says; go on with the old one, or name another -o")
+            raise AudiocnnError(
+                f"{kept}: [{part}] is not what this recipe says; go on with the old one, or name another -o"
+            )

@@ -32,7 +32,9 @@ def scores_of(network: Network, examples: list[Example], batch_size: int) -> lis
     found = []
     with torch.no_grad():
         for first in range(0, len(examples), batch_size):
-            pairs = [as_tensors(example, network.spec.input.channels) for example in examples[first : first + batch_size]]
+            pairs = [
+                as_tensors(example, network.spec.input.channels) for example in examples[first : first + batch_size]
+            ]
             samples = torch.stack([samples for samples, _ in pairs]).to(device)
             values = network.features(network.extended(samples))
             if values.dim() == 4:

@@ -21,7 +21,9 @@ def load_network(model: Model) -> Network:
     except (SafetensorError, OSError, ValueError) as problem:
         raise ModelError(f"{path}: is damaged: {first_line(problem)}; copy the folder again") from None
     except RuntimeError as problem:
-        raise ModelError(f"{path}: does not fit the spec in {TOML}: {first_line(problem)}; copy the folder again") from None
+        raise ModelError(
+            f"{path}: does not fit the spec in {TOML}: {first_line(problem)}; copy the folder again"
+        ) from None
     return network.eval()
 
 

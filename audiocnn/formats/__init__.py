@@ -1,8 +1,8 @@
 """Label formats, one file each. To add one: write the file, with `read`, and name it here.
 
-A reader takes a path and gives, for each recording it names (a file name, or a stem where the format knows no more), its
-annotations as they stand in the file. What cannot be parsed is a LabelError with file and line; whether the times make
-sense (order, end of the recording) is judged where the recording is at hand.
+A reader takes a path and gives, for each recording that the file names (by file name, or by stem where the
+format knows no more), its annotations as they stand there. What cannot be parsed is a LabelError with file
+and line; whether the times make sense (their order, the end of the recording) is judged by `ingest`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from audiocnn.errors import LabelError, did_you_mean
+from audiocnn.filenames import show_name
 from audiocnn.labels import Annotation
 
 Labels = dict[str, list[Annotation]]
@@ -22,6 +23,7 @@ READERS: dict[str, tuple[str, ...]] = {
     "audacity": (".txt",),
     "dcase": (".tsv", ".csv"),
 }
+LABEL_SUFFIXES = tuple(suffix for suffixes in READERS.values() for suffix in suffixes)
 
 
 def label_reader(name: str) -> Callable[[Path], Labels]:
@@ -32,15 +34,15 @@ def label_reader(name: str) -> Callable[[Path], Labels]:
     return reader
 
 
-def format_of(path: Path) -> str:
+def label_format(path: Path) -> str:
     """The label format that a file's suffix stands for; LabelError for none."""
     for name, suffixes in READERS.items():
         if path.suffix.lower() in suffixes:
             return name
-    known = " ".join(suffix for suffixes in READERS.values() for suffix in suffixes)
-    raise LabelError(f"{path}: no label format ends in {path.suffix or 'nothing'}; known: {known}")
+    ends = path.suffix or "nothing"
+    raise LabelError(f"{show_name(path)}: no label format ends in {ends}; known: {' '.join(LABEL_SUFFIXES)}")
 
 
 def read_labels(path: Path) -> Labels:
-    """Read a file of labels by its suffix."""
-    return label_reader(format_of(path))(path)
+    """Read a file of labels, its format by its suffix."""
+    return label_reader(label_format(path))(path)

@@ -1,4 +1,4 @@
-"""DCASE event lists: TSV (or CSV) rows `[filename] onset offset event_label`, with or without a header.
+"""DCASE event lists: TSV or CSV rows `[filename] onset offset event_label`, with or without a header.
 
 A row with a filename alone says that the recording holds none of the events.
 """
@@ -7,46 +7,45 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from audiocnn.errors import LabelError
-from audiocnn.formats.tables import Row, read_cells
-from audiocnn.formats.text import seconds
+from audiocnn.formats.delimited import Row, named_row, read_cells
+from audiocnn.formats.text import read_seconds, wrong_line
 from audiocnn.labels import Annotation
 
 LABEL_COLUMNS = ("event_label", "label")
+_COLUMNS = ("filename", "onset", "offset", "event_label")
 
 
 def read(path: Path) -> dict[str, list[Annotation]]:
     """Filename (the file's own stem where there is no such column) -> its annotations."""
     cells = read_cells(path)
-    found: dict[str, list[Annotation]] = {}
     if not cells:
         return {path.stem: []}
-    columns, rows = _header(path, cells)
-    for number, row in rows:
-        if len(row) != len(columns):
-            raise LabelError(f"{path}:{number}: found {len(row)} cells, expected {len(columns)}: {' '.join(columns)}")
-        named = dict(zip(columns, row, strict=True))
+    columns = _header(path, *cells[0])
+    found: dict[str, list[Annotation]] = {}
+    for line, row in cells[1:] if set(columns) <= {cell.strip() for cell in cells[0][1]} else cells:
+        named = named_row(path, line, columns, row)
         annotations = found.setdefault(normal_name(named.get("filename", path.stem)), [])
-        annotation = annotation_of(named, path, number)
-        if annotation is not None:
-            annotations.append(annotation)
+        if not is_empty_row(named):
+            annotations.append(annotation_in(named, label_in(named), path, line))
     return found or {path.stem: []}
 
 
-def annotation_of(row: Row, path: Path, line: int) -> Annotation | None:
-    """The annotation in a row; None where onset, offset and label are all empty."""
-    label = label_in(row)
-    if not (row.get("onset", "").strip() or row.get("offset", "").strip() or label):
-        return None
+def is_empty_row(row: Row) -> bool:
+    """Whether onset, offset and label are all empty: none of the events."""
+    return not (row.get("onset") or row.get("offset") or label_in(row))
+
+
+def annotation_in(row: Row, label: str, path: Path, line: int) -> Annotation:
+    """The annotation of a row. LabelError: a part of it is empty or no number."""
     if not label:
-        raise LabelError(f"{path}:{line}: no label; expected a word in the column event_label or label")
-    onset = seconds(row.get("onset", ""), path, line, "onset")
-    return Annotation(onset, seconds(row.get("offset", ""), path, line, "offset"), label)
+        raise wrong_line(path, line, "", "a label")
+    onset = read_seconds(row.get("onset", ""), path, line, "onset")
+    return Annotation(onset, read_seconds(row.get("offset", ""), path, line, "offset"), label)
 
 
 def label_in(row: Row) -> str:
     """The label of a row, whichever of the two names its column has."""
-    return next((row[name].strip() for name in LABEL_COLUMNS if row.get(name, "").strip()), "")
+    return next((row[column] for column in LABEL_COLUMNS if row.get(column)), "")
 
 
 def normal_name(name: str) -> str:
@@ -54,14 +53,14 @@ def normal_name(name: str) -> str:
     return str(PurePosixPath(name))
 
 
-def _header(path: Path, cells: list[tuple[int, list[str]]]) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    first = cells[0][1]
-    names = {name.strip() for name in first}
-    if {"onset", "offset"} <= names and names & set(LABEL_COLUMNS):
-        return [name.strip() for name in first], cells[1:]
-    if len(first) in (3, 4) and _is_number(first[-3]) and _is_number(first[-2]):
-        return ["filename", "onset", "offset", "event_label"][-len(first) :], cells
-    raise LabelError(f'{path}:1: found "{" ".join(first)}", expected the columns filename onset offset event_label')
+def _header(path: Path, line: int, row: list[str]) -> tuple[str, ...]:
+    """The columns: named by the first row, or known by their number."""
+    names = tuple(cell.strip() for cell in row)
+    if {"onset", "offset"} <= set(names) and set(names) & set(LABEL_COLUMNS):
+        return names
+    if len(row) in (3, 4) and _is_number(row[-3]) and _is_number(row[-2]):
+        return _COLUMNS[-len(row) :]
+    raise wrong_line(path, line, " ".join(names), f"the columns {' '.join(_COLUMNS)}")
 
 
 def _is_number(word: str) -> bool:

@@ -1,12 +1,13 @@
-"""RTTM, the NIST rich transcription format: `SPEAKER file channel onset duration <NA> <NA> speaker <NA> <NA>`."""
+"""RTTM of NIST: `SPEAKER file channel onset duration <NA> <NA> name <NA> <NA>`, times in seconds."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from audiocnn.errors import LabelError
-from audiocnn.formats.text import read_lines, seconds
+from audiocnn.formats.text import read_lines, read_seconds, wrong_line
 from audiocnn.labels import Annotation
+
+_EXPECTED = "SPEAKER file channel onset duration <NA> <NA> name"
 
 
 def read(path: Path, speakers: bool = False) -> dict[str, list[Annotation]]:
@@ -19,13 +20,12 @@ def read(path: Path, speakers: bool = False) -> dict[str, list[Annotation]]:
         words = line.split()
         if words[0].startswith(";;"):
             continue
-        if not words[0].isupper() or (words[0] == "SPEAKER" and len(words) < 8):
-            expected = "SPEAKER file channel onset duration <NA> <NA> name"
-            raise LabelError(f'{path}:{number}: found "{line.strip()}", expected "{expected}"')
+        if not words[0].replace("-", "").isupper() or (words[0] == "SPEAKER" and len(words) < 8):
+            raise wrong_line(path, number, line, _EXPECTED)
         if words[0] != "SPEAKER":
             continue
-        onset = seconds(words[3], path, number, "onset")
-        duration = seconds(words[4], path, number, "duration")
+        onset = read_seconds(words[3], path, number, "onset")
+        duration = read_seconds(words[4], path, number, "duration")
         label = words[7] if speakers else "speech"
         found.setdefault(words[1], []).append(Annotation(onset, onset + duration, label))
     return found

@@ -1,0 +1,63 @@
+"""Names of recordings: how they are found in folders, and how they stand in messages."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from audiocnn.errors import RecordingError
+
+AUDIO_SUFFIXES = frozenset(
+    {".wav", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff", ".aifc"}
+    | {".au", ".snd", ".caf", ".sph", ".nist", ".voc", ".avr", ".htk"}
+)
+
+
+def find_recordings(paths: Iterable[str | Path]) -> Iterator[Path]:
+    """Files as they are named; of folders all recordings inside, by suffix, sorted, without hidden ones.
+
+    RecordingError: a folder without a recording, or one that cannot be read.
+    """
+    for path in paths:
+        if not Path(path).is_dir():
+            yield Path(path)
+            continue
+        found = False
+        for file in files_in(Path(path)):
+            if file.suffix.lower() in AUDIO_SUFFIXES:
+                found = True
+                yield file
+        if not found:
+            known = " ".join(sorted(AUDIO_SUFFIXES))
+            raise RecordingError(
+                f"{show_name(path)}: no audio in this folder; looked for names that end in {known}"
+            )
+
+
+def files_in(folder: Path, seen: set[tuple[int, int]] | None = None) -> Iterator[Path]:
+    """Files under a folder, sorted, no hidden ones; a folder that links lead to twice is taken once."""
+    seen = set() if seen is None else seen
+    try:
+        status = folder.stat()
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise RecordingError(
+            f"{show_name(folder)}: cannot be read ({error.strerror}); check the rights"
+        ) from None
+    if (status.st_dev, status.st_ino) in seen:
+        return
+    seen.add((status.st_dev, status.st_ino))
+    for path in inside:
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from files_in(path, seen)
+        elif path.is_file():
+            yield path
+
+
+def show_name(path: object) -> str:
+    """A file's name as it can stand in a message: one line, printable, whatever its bytes."""
+    text = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else str(path)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

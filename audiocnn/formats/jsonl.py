@@ -1,0 +1,136 @@
+"""JSON Lines: one record a line, each of which says what it is and of which file.
+
+    {"schema":1,"type":"segment","file":...,"channel":...,"start":...,"end":...,"label":...,"score":...}
+    {"schema":1,"type":"file","file":...,"status":"ok","duration":...,"sample_rate":...,"channels":...,
+     "segments":...,"seconds":{LABEL:...},"model":...,"thresholds":{LABEL:...}}
+    {"schema":1,"type":"error","file":...,"error":...}
+    {"schema":1,"type":"clip","file":...,"label":...,"score":...,"top":[{"label":...,"score":...}],"model":...}
+    {"schema":1,"type":"score","file":...,"channel":...,"start":...,"end":...,"scores":{LABEL:...}}
+
+Seconds have four digits behind the point; scores have four, in records of type score six. A file name that
+is not UTF-8 is shown with replacement characters, and `file_base64` behind it holds its bytes. However a
+reader splits lines, it gets one record a line: also where a name holds a line separator of Unicode.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from audiocnn.segments import Segment
+from audiocnn.units import round_seconds
+
+SCHEMA = 1
+SEGMENT_SCORE_DIGITS = 4
+SCORE_DIGITS = 6
+# Outside ASCII, these end a line for str.splitlines; those inside ASCII are escaped by JSON.
+LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
+
+FileName = str | bytes | os.PathLike[str]
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FileSummary:
+    """What the record of a whole file says; `seconds` holds how much of each label was found."""
+
+    duration_seconds: float
+    sample_rate: int
+    channels: int
+    segments: int
+    seconds: Mapping[str, float]
+    model: str
+    thresholds: Mapping[str, float]
+
+
+def segment_record(file: FileName, channel: int, segment: Segment) -> Record:
+    """One segment that was found."""
+    return {
+        **_head("segment", file),
+        "channel": channel,
+        "start": round_seconds(segment.start),
+        "end": round_seconds(segment.end),
+        "label": segment.label,
+        "score": round(float(segment.score), SEGMENT_SCORE_DIGITS),
+    }
+
+
+def file_record(file: FileName, summary: FileSummary) -> Record:
+    """A file that was read to its end; what was found in it comes before."""
+    return {
+        **_head("file", file),
+        "status": "ok",
+        "duration": round_seconds(summary.duration_seconds),
+        "sample_rate": summary.sample_rate,
+        "channels": summary.channels,
+        "segments": summary.segments,
+        "seconds": {label: round_seconds(seconds) for label, seconds in summary.seconds.items()},
+        "model": summary.model,
+        "thresholds": {label: round(float(t), SCORE_DIGITS) for label, t in summary.thresholds.items()},
+    }
+
+
+def error_record(file: FileName, message: str) -> Record:
+    """A file that could not be done; the message says what, where, and what to do."""
+    return {**_head("error", file), "error": message}
+
+
+def clip_record(file: FileName, top: Sequence[tuple[str, float]], model: str) -> Record:
+    """One answer for a whole file: `top` holds (label, score), the best first, at least one."""
+    answers = [{"label": name, "score": round(float(score), SEGMENT_SCORE_DIGITS)} for name, score in top]
+    return {**_head("clip", file), **answers[0], "top": answers, "model": model}
+
+
+def score_record(
+    file: FileName, channel: int, start: float, end: float, scores: Mapping[str, float]
+) -> Record:
+    """The scores of one hop, [start, end) in seconds."""
+    return {
+        **_head("score", file),
+        "channel": channel,
+        "start": round_seconds(start),
+        "end": round_seconds(end),
+        "scores": {label: round(float(score), SCORE_DIGITS) for label, score in scores.items()},
+    }
+
+
+def score_lines(
+    file: FileName, channel: int, labels: Sequence[str], rows: Iterable[tuple[float, float, Sequence[float]]]
+) -> Iterator[str]:
+    """`dumps(score_record(...))` of many hops, for less time; rows are (start, end, scores)."""
+    head = dumps({**_head("score", file), "channel": channel})[:-1]
+    names = [dumps({label: 0})[1:-2] for label in labels]  # "label":
+    for start, end, scores in rows:
+        values = [round(float(score), SCORE_DIGITS) for score in scores]
+        if not math.isfinite(sum(values)):
+            raise ValueError(f"scores that are not numbers: {values}")
+        pairs = ",".join(f"{name}{value}" for name, value in zip(names, values, strict=True))
+        yield f'{head},"start":{round_seconds(start)},"end":{round_seconds(end)},"scores":{{{pairs}}}}}'
+
+
+def dumps(record: Record) -> str:
+    """The record as one line, without its end. ValueError for NaN and infinity, which JSON does not have."""
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text if text.isascii() else _utf8(text).translate(LINE_ENDS)
+
+
+def _head(kind: str, file: FileName) -> Record:
+    name = os.fsdecode(file)
+    head: Record = {"schema": SCHEMA, "type": kind, "file": _utf8(name)}
+    if head["file"] != name:
+        head["file_base64"] = base64.b64encode(os.fsencode(name)).decode("ascii")
+    return head
+
+
+def _utf8(text: str) -> str:
+    """The text with replacement characters for what is not UTF-8, as names of files may hold it."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return text

@@ -1,0 +1,130 @@
+"""Sources: where recordings and their labels come from: a folder, a table or a recipe becomes items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import chain, count
+from pathlib import Path
+
+from audiocnn.dataset import is_dataset
+from audiocnn.dataset_writer import Item
+from audiocnn.errors import DatasetError, RecipeError
+from audiocnn.filenames import AUDIO_SUFFIXES, find_recordings, show_name
+from audiocnn.sources.folders import read_folder
+from audiocnn.sources.settings import DEFAULT_SAMPLE_RATE, TABLE_SUFFIXES, DataSettings, data_settings
+from audiocnn.sources.tables import Refused, read_recordings, with_segments
+from audiocnn.tables import read_toml
+
+__all__ = [
+    "DEFAULT_SAMPLE_RATE",
+    "DataSettings",
+    "Source",
+    "data_settings",
+    "labels_of",
+    "named_apart",
+    "read_source",
+]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a source says: items in a fixed order, what it names in vain, and what its recipe asks for."""
+
+    path: Path
+    items: list[Item]
+    refused: Refused
+    labels: tuple[str, ...] | None = None
+    sample_rate: int | None = None
+
+
+def read_source(source: Path | DataSettings) -> Source:
+    """Read a folder, a table, a recipe (.toml) or the [data] settings of one.
+
+    DatasetError, RecordingError, LabelError, RecipeError: nothing there, nothing in it, nothing with labels.
+    """
+    if isinstance(source, DataSettings):
+        return _read_settings(source)
+    name = show_name(source)
+    if not source.exists():
+        raise DatasetError(f"{name}: no such file or folder; check the name")
+    if is_dataset(source):
+        raise DatasetError(f"{name}: a dataset already; use it as it is, or name what it was made from")
+    if source.is_dir():
+        return Source(source, *read_folder(source))
+    suffix = source.suffix.lower()
+    if suffix == ".toml":
+        return replace(_read_settings(_recipe_settings(source)), path=source)
+    if suffix in TABLE_SUFFIXES:
+        return replace(_read_settings(DataSettings(source, where=name)), sample_rate=None)
+    what = "a recording alone" if suffix in AUDIO_SUFFIXES else "no source"
+    raise DatasetError(f"{name}: {what}; name a folder, a table (.csv, .tsv) or a recipe (.toml)")
+
+
+def named_apart(sources: list[Source]) -> tuple[list[Item], Refused]:
+    """The items of all sources; of several, each name begins with the name of its source."""
+    if len(sources) == 1:
+        return sources[0].items, sources[0].refused
+    items: list[Item] = []
+    refused: Refused = []
+    taken: set[str] = set()
+    for source in sources:
+        path = source.path.resolve()
+        base = path.stem if path.is_file() else path.name
+        numbered = (f"{base}-{number}" for number in count(2))
+        name = next(name for name in chain([base], numbered) if name not in taken)
+        taken.add(name)
+        items += [replace(item, filename=f"{name}/{item.filename}") for item in source.items]
+        refused += [(f"{name}/{filename}", reason) for filename, reason in source.refused]
+    return items, refused
+
+
+def labels_of(sources: list[Source]) -> list[str]:
+    """The labels that recipes give, in their order; after them all others that occur, sorted."""
+    given = list(dict.fromkeys(label for source in sources for label in source.labels or ()))
+    items = [item for source in sources for item in source.items]
+    used = {item.label for item in items if item.label} | {
+        a.label for item in items for a in item.annotations
+    }
+    return given + sorted(used - set(given))
+
+
+def _recipe_settings(path: Path) -> DataSettings:
+    recipe = read_toml(path, RecipeError)
+    if "data" not in recipe:
+        raise RecipeError(f"{show_name(path)}: no [data] table; it says where the recordings are")
+    return data_settings(recipe["data"], path.parent, f"{show_name(path)}: [data]")
+
+
+def _read_settings(settings: DataSettings) -> Source:
+    items, refused = _read_items(settings)
+    if not items:
+        first = f"; the first is {refused[0][0]}: {refused[0][1]}" if refused else ""
+        raise DatasetError(f"{settings.where}: not one of the recordings it names can be taken{first}")
+    if settings.labels is not None:
+        items = [_only(item, settings.labels) for item in items]
+    return Source(settings.source, items, refused, settings.labels, settings.sample_rate)
+
+
+def _read_items(settings: DataSettings) -> tuple[list[Item], Refused]:
+    if not settings.source.exists():
+        what = f"no such file or folder {show_name(settings.source)}"
+        raise RecipeError(f'{settings.where}: "source": {what}; it is looked for beside the recipe')
+    if settings.recordings is not None or settings.source.is_file():
+        return read_recordings(settings)
+    if settings.keep or settings.drop or settings.split is not None or settings.label is not None:
+        raise RecipeError(
+            f'{settings.where}: keep, drop, split and label need a table; name it in "recordings"'
+        )
+    if settings.segments is None:
+        return read_folder(settings.source)
+    files = find_recordings([settings.source])
+    items = [Item(path, path.relative_to(settings.source).as_posix(), annotated=True) for path in files]
+    return with_segments(items, settings.segments, {item.filename for item in items})
+
+
+def _only(item: Item, labels: tuple[str, ...]) -> Item:
+    """The item with the labels that count; a clip of any other label is known to hold none of them."""
+    kept = tuple(a for a in item.annotations if a.label in labels)
+    if item.label is None or item.label in labels:
+        return replace(item, annotations=kept)
+    return replace(item, annotations=kept, label=None, annotated=True)

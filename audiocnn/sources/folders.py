@@ -1,0 +1,121 @@
+"""A folder of recordings: labels in files beside them, or one subfolder a label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from audiocnn.dataset_writer import Item
+from audiocnn.errors import LabelError
+from audiocnn.filenames import AUDIO_SUFFIXES, files_in, find_recordings, show_name
+from audiocnn.formats import LABEL_SUFFIXES, READERS, label_reader
+from audiocnn.labels import Annotation
+from audiocnn.sources.tables import Refused
+
+# Where every recording lies in one of these, the label is the folder inside.
+SPLIT_FOLDERS = frozenset({"train", "dev", "val", "valid", "validation", "test", "eval"})
+
+
+def read_folder(root: Path) -> tuple[list[Item], Refused]:
+    """Items sorted by name. RecordingError: no audio; LabelError: nothing that says the labels."""
+    audio = list(find_recordings([root]))
+    beside = _Beside(root, audio)
+    files = list(_label_files(root, beside))
+    return beside.read(files) if files else _label_folders(root, audio)
+
+
+def _label_folders(root: Path, audio: list[Path]) -> tuple[list[Item], Refused]:
+    parts = {path: path.relative_to(root).parts for path in audio}
+    inside = [names for names in parts.values() if len(names) > 1]
+    if not inside:
+        raise LabelError(
+            f"{show_name(root)}: no labels; make a subfolder for each label, put a file of labels"
+            f" ({' '.join(LABEL_SUFFIXES)}) beside each recording, or name a table"
+        )
+    split_first = all(names[0] in SPLIT_FOLDERS and len(names) > 2 for names in inside)
+    items: list[Item] = []
+    refused: Refused = []
+    for path, names in parts.items():
+        if len(names) == 1:
+            refused.append((names[0], "lies beside the folders that say the label; move it into one of them"))
+            continue
+        split, label = names[:2] if split_first else (None, names[0])
+        items.append(Item(path, "/".join(names), label=label, split=split))
+    return items, refused
+
+
+class _Beside:
+    """Recordings that get their annotations from files of labels."""
+
+    def __init__(self, root: Path, audio: list[Path]) -> None:
+        self.root, self.audio = root, audio
+        self.here: dict[tuple[Path, str], list[Path]] = {}
+        self.anywhere: dict[str, list[Path]] = {}
+        for path in audio:
+            self.here.setdefault((path.parent, path.stem), []).append(path)
+            self.anywhere.setdefault(path.stem, []).append(path)
+        # recording -> format of its labels, annotations; the first format that names a recording has it
+        self.found: dict[Path, tuple[str, list[Annotation]]] = {}
+        self.broken: set[Path] = set()
+        self.refused: Refused = []
+
+    def read(self, files: list[tuple[str, Path]]) -> tuple[list[Item], Refused]:
+        for kind, file in files:
+            try:
+                labels = label_reader(kind)(file)
+            except LabelError as error:
+                self.refused.append((file.relative_to(self.root).as_posix(), str(error)))
+                self.broken.update(self.here.get((file.parent, file.stem), ()))
+                continue
+            if (file.parent, file.stem) in self.here:
+                labels.setdefault(file.stem, [])  # an empty file says: none
+            for name, known in labels.items():
+                self._give(kind, file, name, known)
+        items: list[Item] = []
+        for path in self.audio:
+            name = path.relative_to(self.root).as_posix()
+            if path in self.broken:
+                self.refused.append((name, "the file of labels beside it cannot be read; correct it"))
+            elif path in self.found:
+                items.append(Item(path, name, annotated=True, annotations=tuple(self.found[path][1])))
+            else:
+                why = "no labels beside it, where others have them; add a file of them, empty if need be"
+                self.refused.append((name, why))
+        return items, self.refused
+
+    def _give(self, kind: str, file: Path, name: str, annotations: list[Annotation]) -> None:
+        """Annotations to the recording of this name: beside the file, else the only one anywhere."""
+        stem = Path(name).stem if Path(name).suffix.lower() in AUDIO_SUFFIXES else name
+        targets = self.here.get((file.parent, stem), [])
+        if not targets:
+            targets = self.anywhere.get(stem, [])
+            if len(targets) != 1:
+                count = (
+                    f"{len(targets)} recordings have this name" if targets else "there is no such recording"
+                )
+                self.refused.append((name, f"{show_name(file)} names it, but {count}; correct the name"))
+                return
+        for path in targets:
+            known = self.found.setdefault(path, (kind, []))
+            if known[0] == kind:
+                known[1].extend(annotations)
+
+
+def _label_files(root: Path, beside: _Beside) -> Iterator[tuple[str, Path]]:
+    """(format, file): every RTTM file, which names recordings; others where a recording has the same stem."""
+    files = [path for path in files_in(root) if path.suffix.lower() in LABEL_SUFFIXES]
+    for kind, suffixes in READERS.items():
+        for path in files:
+            if path.suffix.lower() not in suffixes:
+                continue
+            if kind == "rttm" or ((path.parent, path.stem) in beside.here and _has_labels(kind, path)):
+                yield kind, path
+
+
+def _has_labels(kind: str, path: Path) -> bool:
+    """A .txt without a tab in its first line is a transcript or a note; an empty one has no labels."""
+    if kind != "audacity":
+        return True
+    with path.open("rb") as file:
+        first = file.readline(4096)
+    return not first.strip() or b"\t" in first

@@ -1,0 +1,133 @@
+"""A table of recordings, with labels in it or in a table of segments."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from audiocnn.dataset_writer import Item
+from audiocnn.errors import LabelError, RecipeError, RecordingError, did_you_mean
+from audiocnn.filenames import show_name
+from audiocnn.formats import dcase
+from audiocnn.formats.delimited import DelimitedTable, Row, read_table
+from audiocnn.labels import Annotation
+from audiocnn.sources.settings import DataSettings
+
+# (name, reason)
+Refused = list[tuple[str, str]]
+_OWN_COLUMNS = frozenset({"filename", "onset", "offset", "split", "group", *dcase.LABEL_COLUMNS})
+
+
+def read_recordings(settings: DataSettings) -> tuple[list[Item], Refused]:
+    """The rows that keep, drop and split leave, as items in the order of the table."""
+    table = read_table(settings.recordings or settings.source)
+    _check_columns(settings, table)
+    root = settings.source if settings.source.is_dir() else table.path.parent
+    rows: dict[str, list[tuple[int, Row]]] = {}
+    for line, row in table.rows:
+        rows.setdefault(dcase.normal_name(row["filename"]), []).append((line, row))
+    items: list[Item] = []
+    refused: Refused = []
+    chosen = {name: found for name, found in rows.items() if _is_chosen(found[0][1], settings)}
+    if not chosen:
+        raise RecipeError(
+            f"{settings.where}: keep, drop and split leave no row of {show_name(table.path)}; ask for less"
+        )
+    for name, found in chosen.items():
+        try:
+            items.append(_item(settings, table, root / name, name, found))
+        except RecordingError as error:
+            refused.append((name, str(error)))
+    if settings.segments is None:
+        return items, refused
+    items, strangers = with_segments(items, settings.segments, set(rows))
+    return items, refused + strangers
+
+
+def with_segments(items: list[Item], segments: Path, known: set[str]) -> tuple[list[Item], Refused]:
+    """Items with the annotations of a table in DCASE order, and the names in it that are not `known`."""
+    found = dcase.read(segments)
+    why = f"{show_name(segments)} names it, but there is no such recording; correct the name"
+    strangers = [(name, why) for name in sorted(found.keys() - known)]
+    return [replace(item, annotations=tuple(found.get(item.filename, ()))) for item in items], strangers
+
+
+def _check_columns(settings: DataSettings, table: DelimitedTable) -> None:
+    name = show_name(table.path)
+    if "filename" not in table.columns:
+        raise LabelError(f'{name}:1: no column "filename"; {did_you_mean("filename", table.columns)}')
+    asked = [*settings.keep, *settings.drop]
+    asked += ["split"] if settings.split is not None else []
+    asked += [settings.label] if settings.label not in (None, "folder") else []
+    for column in asked:
+        if column not in table.columns:
+            raise RecipeError(
+                f'{settings.where}: {name} has no column "{column}"; {did_you_mean(column, table.columns)}'
+            )
+    if (
+        settings.label is None
+        and settings.segments is None
+        and not set(dcase.LABEL_COLUMNS) & set(table.columns)
+    ):
+        found = " ".join(table.columns)
+        raise LabelError(
+            f"{name}:1: found the columns {found}, expected one named label; add it, or name it in a recipe"
+        )
+
+
+def _is_chosen(row: Row, settings: DataSettings) -> bool:
+    kept = all(row[column] in values for column, values in settings.keep.items())
+    dropped = any(row[column] in values for column, values in settings.drop.items())
+    return kept and not dropped and settings.split in (None, row.get("split"))
+
+
+def _item(
+    settings: DataSettings, table: DelimitedTable, path: Path, name: str, rows: list[tuple[int, Row]]
+) -> Item:
+    """One recording of all its rows. RecordingError: it is not there, or its rows disagree."""
+    if not path.is_file():
+        raise RecordingError(
+            f"no such file, but {show_name(table.path)}:{rows[0][0]} names it; correct the name"
+        )
+    label, annotations = _labels_in(settings, table, path, rows)
+    timed = "onset" in table.columns and label is None
+    first = rows[0][1]
+    return Item(
+        path=path,
+        filename=name,
+        label=label,
+        annotated=settings.segments is not None or timed,
+        annotations=tuple(annotations),
+        group=first.get("group", ""),
+        split=first.get("split") or None,
+        tags={column: cell for column, cell in first.items() if column not in _OWN_COLUMNS and cell},
+    )
+
+
+def _labels_in(
+    settings: DataSettings, table: DelimitedTable, path: Path, rows: list[tuple[int, Row]]
+) -> tuple[str | None, list[Annotation]]:
+    """The label of the whole clip, if the rows give one, and the annotations, if they have times."""
+    labels: dict[str, None] = {}
+    annotations: list[Annotation] = []
+    for line, row in rows:
+        label = _label_in(settings, row, path)
+        if settings.segments is None and (row.get("onset") or row.get("offset")):
+            annotations.append(dcase.annotation_in(row, label, table.path, line))
+        elif label:
+            labels[label] = None
+        elif settings.segments is None and "onset" not in table.columns:
+            raise LabelError(f"{show_name(table.path)}:{line}: found no label, expected a word; give it one")
+    if len(labels) > 1:
+        raise RecordingError(
+            f"{show_name(table.path)} gives it {len(labels)} labels ({', '.join(labels)}); keep one"
+        )
+    return next(iter(labels), None), annotations
+
+
+def _label_in(settings: DataSettings, row: Row, path: Path) -> str:
+    if settings.label == "folder":
+        return path.parent.name
+    if settings.label is not None:
+        return row[settings.label]
+    return dcase.label_in(row) if settings.segments is None else ""

@@ -1,0 +1,17 @@
+"""What several tests use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+_SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The recordings for training that lie beside the project; a test that wants them is skipped without."""
+    if not (_SHARED_DATA / "recordings.tsv").is_file():
+        pytest.skip("needs ../shared/data (recordings for training), which is not part of the project")
+    return _SHARED_DATA
