@@ -77,6 +77,15 @@ def tilted(samples: Samples, sample_rate: int, db_per_octave: float) -> Samples:
     return np.fft.irfft(np.fft.rfft(samples, size) * gain, size)[: len(samples)].astype(np.float32)
 
 
+def at_speed(samples: Samples, speed: float) -> Samples:
+    """Played faster or slower: pitch and formants move along, as with another throat."""
+    if speed == 1.0 or not len(samples):
+        return samples
+    import soxr
+
+    return np.asarray(soxr.resample(samples, 1000 * speed, 1000, quality="LQ"), dtype=np.float32)
+
+
 def clipped(samples: Samples, share_of_peak: float) -> Samples:
     """Cut off above a share of the loudest sample."""
     limit = float(np.max(np.abs(samples), initial=0.0)) * share_of_peak

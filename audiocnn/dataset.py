@@ -73,13 +73,13 @@ class Dataset:
             raise DatasetError(f"{path}: {what}; make one with `audiocnn ingest SOURCE -o {path}`")
         try:
             meta, rows = _read_index(path)
-        except sqlite3.Error as error:
+            dataset = cls(path, meta, rows)
+        except (sqlite3.Error, KeyError, ValueError, TypeError) as error:
             raise DatasetError(f"{path / INDEX_NAME}: damaged ({error}); {again(path)}") from None
         if meta.get("complete") != "1" and not unfinished:
-            have = len(rows["recordings"])
-            what = f"its ingest was interrupted after {have} recordings"
+            what = f"its ingest was interrupted after {len(dataset.entries)} recordings"
             raise DatasetError(f"{path}: {what}; run it again to go on")
-        return cls(path, meta, rows)
+        return dataset
 
     def samples(self, entry: Entry) -> NDArray[np.int16]:
         """(channels, samples) int16, a read-only view of the file."""

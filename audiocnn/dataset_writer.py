@@ -132,15 +132,11 @@ class DatasetWriter:
             "SELECT id, filename, path, size, mtime_ns, samples, feature_shard, digest FROM recordings"
         )
         return [
-            Stored(
-                number, os.fsdecode(name), os.fsdecode(path), size, mtime, samples, shard is not None, digest
-            )
+            Stored(number, os.fsdecode(name), os.fsdecode(path), size, mtime, samples, shard is not None, digest)
             for number, name, path, size, mtime, samples, shard, digest in rows
         ]
 
-    def add(
-        self, item: Item, identity: tuple[int, int], parts: Iterable[NDArray[np.int16]]
-    ) -> tuple[int, int]:
+    def add(self, item: Item, identity: tuple[int, int], parts: Iterable[NDArray[np.int16]]) -> tuple[int, int]:
         """Store int16 (channels, n) parts as one recording, to be described next; its id and samples.
 
         identity: the file's size in bytes and time of change in ns. An error in the parts leaves nothing.
@@ -172,9 +168,7 @@ class DatasetWriter:
 
     def add_features(self, number: int, compute: Compute) -> None:
         """Compute and store the features of a recording that was added. DatasetError: their shape differs."""
-        row = self._index.execute(
-            "SELECT shard, start, samples FROM recordings WHERE id=?", (number,)
-        ).fetchone()
+        row = self._index.execute("SELECT shard, start, samples FROM recordings WHERE id=?", (number,)).fetchone()
         made = compute(self._samples.view(Place(*row)))
         rows = int(self.meta.get("feature_rows", "0")) or made.shape[0]
         if made.ndim != 2 or made.shape[0] != rows:
@@ -204,9 +198,7 @@ class DatasetWriter:
     def finish(self, labels: Iterable[str], sources: Iterable[str]) -> None:
         """The dataset is complete; shards that hold nothing any more are removed."""
         self._index.execute("DELETE FROM labels")
-        self._index.executemany(
-            "INSERT INTO labels VALUES (?, ?)", [(name, i) for i, name in enumerate(labels)]
-        )
+        self._index.executemany("INSERT INTO labels VALUES (?, ?)", [(name, i) for i, name in enumerate(labels)])
         self._set_meta(complete="1", sources=json.dumps(list(sources)))
         self.commit()
         for kind, shards in self._shards():
@@ -252,9 +244,7 @@ class DatasetWriter:
         self.meta = {**self.meta, **values}
 
     def _lengths(self, kind: str) -> dict[int, int]:
-        rows: list[Any] = self._index.execute(
-            "SELECT number, length FROM shards WHERE kind=?", (kind,)
-        ).fetchall()
+        rows: list[Any] = self._index.execute("SELECT number, length FROM shards WHERE kind=?", (kind,)).fetchall()
         return dict(rows)
 
 
@@ -264,9 +254,7 @@ def _lock(folder: Path) -> IO[str]:
         folder.mkdir(parents=True, exist_ok=True)
         inside = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
         if inside and INDEX_NAME not in inside:
-            raise DatasetError(
-                f"{folder}: holds something else than a dataset; choose a new or an empty folder"
-            )
+            raise DatasetError(f"{folder}: holds something else than a dataset; choose a new or an empty folder")
         file = (folder / ".lock").open("w")
     except OSError as error:
         raise DatasetError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None

@@ -58,9 +58,7 @@ def decode_ahead(
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     try:
         for job in work:
-            waiting.append(
-                (job, pool.submit(decode, job.item.path, sample_rate, channels) if job.fresh else None)
-            )
+            waiting.append((job, pool.submit(decode, job.item.path, sample_rate, channels) if job.fresh else None))
             if len(waiting) > _FILES_AHEAD * threads:
                 yield _next(waiting)
         while waiting:
@@ -86,9 +84,7 @@ def decode(path: Path, sample_rate: int, channels: int) -> Decoded | str:
     try:
         have = recording.info.channels
         if channels not in (1, have):
-            raise RecordingError(
-                f"{have} channels, and this dataset keeps {channels}; convert it or leave it out"
-            )
+            raise RecordingError(f"{have} channels, and this dataset keeps {channels}; convert it or leave it out")
         blocks = recording.blocks(sample_rate, "mix" if channels == 1 else "each")
         rest = (as_int16(block) for block in blocks)
         head: list[NDArray[np.int16]] = []

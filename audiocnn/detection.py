@@ -5,7 +5,7 @@ Everything here streams: memory does not grow with the recording.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +55,10 @@ class ScoreBlock:
 
 @dataclass(frozen=True)
 class Detection:
-    """What was found in one recording. Times in seconds; `tracks` has the segments of each channel that was read."""
+    """What was found in one recording. Times in seconds; `tracks` has the segments of each channel that was read.
+
+    note: that the recording is damaged or cut short, and how far it could be read.
+    """
 
     file: str
     duration_seconds: float
@@ -65,6 +68,7 @@ class Detection:
     device: str
     thresholds: dict[str, float]
     tracks: dict[int, tuple[Segment, ...]] = field(default_factory=dict)
+    note: str | None = None
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -123,8 +127,16 @@ def scoring(file: str | Path | BinaryIO, engine: Engine, channel: str | int = "m
         yield ScoredRecording(recording, name_of(file), engine, channel)
 
 
-def detect_recording(file: str | Path | BinaryIO, engine: Engine, settings: DetectSettings | None = None) -> Detection:
-    """Find the segments of every label in one recording, in constant memory. Raises RecordingError."""
+def detect_recording(
+    file: str | Path | BinaryIO,
+    engine: Engine,
+    settings: DetectSettings | None = None,
+    progress: Callable[[ScoredRecording], None] | None = None,
+) -> Detection:
+    """Find the segments of every label in one recording, in constant memory. Raises RecordingError.
+
+    `progress` is called after each block of scores.
+    """
     settings = settings or DetectSettings()
     rules = settings.rules(engine.model)
     finders: dict[int, list[SegmentFinder]] = {}
@@ -136,10 +148,12 @@ def detect_recording(file: str | Path | BinaryIO, engine: Engine, settings: Dete
                 found[block.channel] = []
             for column, finder in enumerate(finders[block.channel]):
                 found[block.channel] += finder.push(block.scores[:, column])
+            if progress is not None:
+                progress(scored)
         for channel, each in finders.items():
             for finder in each:
                 found[channel] += finder.finish(scored.duration_seconds)
-        info = scored.recording.info
+        info, note = scored.recording.info, scored.recording.note
     return Detection(
         file=name_of(file),
         duration_seconds=scored.duration_seconds,
@@ -149,6 +163,7 @@ def detect_recording(file: str | Path | BinaryIO, engine: Engine, settings: Dete
         device=engine.device,
         thresholds={label: rule.threshold for label, rule in rules.items()},
         tracks={channel: tuple(sorted(track, key=lambda s: (s.start, s.label))) for channel, track in found.items()},
+        note=note,
     )
 
 

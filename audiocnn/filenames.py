@@ -30,9 +30,7 @@ def find_recordings(paths: Iterable[str | Path]) -> Iterator[Path]:
                 yield file
         if not found:
             known = " ".join(sorted(AUDIO_SUFFIXES))
-            raise RecordingError(
-                f"{show_name(path)}: no audio in this folder; looked for names that end in {known}"
-            )
+            raise RecordingError(f"{show_name(path)}: no audio in this folder; looked for names that end in {known}")
 
 
 def files_in(folder: Path, seen: set[tuple[int, int]] | None = None) -> Iterator[Path]:
@@ -42,9 +40,7 @@ def files_in(folder: Path, seen: set[tuple[int, int]] | None = None) -> Iterator
         status = folder.stat()
         inside = sorted(folder.iterdir())
     except OSError as error:
-        raise RecordingError(
-            f"{show_name(folder)}: cannot be read ({error.strerror}); check the rights"
-        ) from None
+        raise RecordingError(f"{show_name(folder)}: cannot be read ({error.strerror}); check the rights") from None
     if (status.st_dev, status.st_ino) in seen:
         return
     seen.add((status.st_dev, status.st_ino))

@@ -19,6 +19,16 @@ from audiocnn.filenames import show_name
 from audiocnn.labels import Annotation
 from audiocnn.sources import DEFAULT_SAMPLE_RATE, DataSettings, labels_of, named_apart, read_source
 
+__all__ = [
+    "DEFAULT_SAMPLE_RATE",
+    "DataSettings",
+    "IngestSettings",
+    "IngestStep",
+    "cached_dataset",
+    "fit_annotations",
+    "ingest",
+]
+
 Outcome = Literal["added", "updated", "kept", "refused", "removed"]
 
 # An annotation may end this much after its recording: encoders and people are off by so much.
@@ -242,16 +252,12 @@ def _plan(stored: list[Stored], items: list[Item]) -> tuple[list[Job], list[Stor
     for item in items:
         known = by_name.get(item.filename)
         if known is None or known.path != str(item.path):
-            known = by_path.get(
-                str(item.path), known
-            )  # the same file under another name, as with a second source
+            known = by_path.get(str(item.path), known)  # the same file under another name, as with a second source
         known = left.pop(known.id, None) if known is not None else None
         try:
             status = item.path.stat()
         except OSError as error:
-            unread.append(
-                (item.filename, f"cannot be read ({error.strerror}); check the name and its rights")
-            )
+            unread.append((item.filename, f"cannot be read ({error.strerror}); check the name and its rights"))
             if known is not None:
                 left[known.id] = known
             continue

@@ -33,12 +33,14 @@ class MixSettings:
     seconds: float = 4.0
     foreground_share: float = 0.78
     gap_seconds: tuple[float, float] = (0.0, 1.5)
-    level_db: tuple[float, float] = (-6.0, 6.0)
+    level_db: tuple[float, float] = (-10.0, 6.0)
+    speed: tuple[float, float] = (0.9, 1.1)
+    overlap_share: float = 0.15
     background_share: float = 0.9
     coloured_share: float = 0.15
-    snr_db: tuple[float, float] = (-5.0, 25.0)
+    snr_db: tuple[float, float] = (-5.0, 30.0)
     gain_db: tuple[float, float] = (-30.0, 6.0)
-    room_share: float = 0.35
+    room_share: float = 0.45
     room_seconds: tuple[float, float] = (0.1, 0.8)
     direct_db: tuple[float, float] = (-3.0, 12.0)
     telephone_share: float = 0.15
@@ -126,6 +128,8 @@ class Mixer:
         sound = np.zeros(self.length, dtype=np.float32)
         if self.background is None or random.random() < s.foreground_share:
             self.place_foreground(random, sound, active)
+            if random.random() < s.overlap_share:  # another voice, speaking at the same time
+                self.place_foreground(random, sound, active)
         loud = float(np.sqrt(augment.power(sound[active.any(axis=0)]))) if active.any() else 0.0
         if random.random() < s.room_share and loud:
             sound = augment.convolved(sound, self.rooms[random.integers(ROOMS)])
@@ -143,18 +147,21 @@ class Mixer:
         at = -int(random.uniform(0.0, 0.5) * self.rate)
         while at < self.length:
             at += to_samples(random.uniform(*s.gap_seconds), self.rate) * int(random.random() < 0.7)
-            entry = self.foreground.draw(random)
-            begin = int(random.integers(0, entry.samples - self.length)) if entry.samples > self.length else 0
-            end = min(entry.samples, begin + self.length)
-            stop = min(self.length, at + end - begin)
-            start = max(0, at)
-            if stop - start < fade:
-                at += end - begin
-                continue
-            clip = self.dataset.samples(entry)[0, begin + start - at : begin + stop - at].astype(np.float32) / 32768.0
-            marks = [(c, on - begin + at, off - begin + at) for c, on, off in self.marks[entry.id]]
-            self.add_clip(random, augment.faded(clip, fade), marks, (sound, active, start))
-            at += end - begin
+            clip, marks = self.spoken(random, self.foreground.draw(random))
+            start, stop = max(0, at), min(self.length, at + len(clip))
+            if stop - start > fade:
+                cut = augment.faded(clip[start - at : stop - at], fade)
+                moved = [(column, onset + at, offset + at) for column, onset, offset in marks]
+                self.add_clip(random, cut, moved, (sound, active, start))
+            at += len(clip)
+
+    def spoken(self, random: Random, entry: Entry) -> tuple[Samples, list[tuple[int, int, int]]]:
+        """A cut of a foreground recording, at another speed, with its marks (column, onset, offset) in samples."""
+        begin = int(random.integers(0, entry.samples - self.length)) if entry.samples > self.length else 0
+        clip = self.dataset.samples(entry)[0, begin : begin + self.length].astype(np.float32) / 32768.0
+        speed = random.uniform(*self.settings.speed)
+        moved = [(c, round((on - begin) / speed), round((off - begin) / speed)) for c, on, off in self.marks[entry.id]]
+        return augment.at_speed(clip, speed), moved
 
     def add_clip(
         self,

@@ -70,7 +70,7 @@ class RecurrentOverWindow(nn.Module):
     def __init__(self, layer: Recurrent, channels: int, width: int, hop: int) -> None:
         super().__init__()
         self.width, self.hop = width, hop
-        kind: type[nn.RNNBase] = nn.GRU if layer.kind == "gru" else nn.LSTM
+        kind: type[nn.GRU] | type[nn.LSTM] = nn.GRU if layer.kind == "gru" else nn.LSTM
         self.cell = kind(channels, layer.units, batch_first=True, bidirectional=layer.bidirectional)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -154,7 +154,10 @@ class Network(nn.Module):
 
     def extended(self, samples: Tensor) -> Tensor:
         """The samples of whole recordings with zeros at their ends: ceil(samples / hop) scores come out."""
-        return functional.pad(samples, (self.geometry.extend_start, self.geometry.extend_end))
+        start, end = self.geometry.extend_start, self.geometry.extend_end
+        longer = functional.pad(samples, (max(start, 0), max(end, 0)))
+        # A window shorter than a hop leaves samples out: after the zeros have come, for there may be fewer than that.
+        return longer[..., max(-start, 0) : longer.shape[-1] - max(-end, 0)]
 
     def scores_of(self, logits: Tensor) -> Tensor:
         """Logits -> probabilities."""

@@ -98,9 +98,7 @@ class Recording:
         or a number from 0. Every block but the last holds block_seconds. RecordingError: no such channel,
         nothing that can be decoded, no samples, NaN or infinity.
         """
-        if channel not in ("mix", "each") and not (
-            isinstance(channel, int) and 0 <= channel < self.info.channels
-        ):
+        if channel not in ("mix", "each") and not (isinstance(channel, int) and 0 <= channel < self.info.channels):
             have = f"it has {self.info.channels}, numbered from 0"
             raise RecordingError(f'{self.name}: no channel {channel}; {have} ("mix" and "each" work too)')
         rate = self.info.sample_rate if sample_rate is None else sample_rate
@@ -252,7 +250,8 @@ def _why_not(error: Exception) -> str:
         return f"raw samples, which say neither rate nor channels; {_CONVERT}"
     if "annel count is zero" in reason:
         return "the header says 0 channels; write the file again"
-    if getattr(error, "code", None) == 1 or "not recognised" in reason:
+    # What libsndfile says of a file that looks like MP3 and is none is about pipes.
+    if "not recognised" in reason or "possibly a pipe" in reason:
         return f"not audio that can be read here; {_CONVERT}"
     return f"damaged or cut short, or a format that is not read here ({reason}); copy it again, or {_CONVERT}"
 

@@ -25,8 +25,9 @@ def release(
     rule = SegmentRule(pad_seconds=0.0)
     thresholds, tuned_on = {}, ""
     for label in material.labels if recordings else ():
-        thresholds[label] = round(tune_threshold(recordings, material.labels, label, rule)[0], 3)
-        tuned_on = f"{len(recordings)} mixtures of the part held out from training, detection cost"
+        measure = recipe.evaluate.tune_for
+        thresholds[label] = round(tune_threshold(recordings, material.labels, label, rule, measure)[0], 3)
+        tuned_on = f"{len(recordings)} mixtures of the part held out from training, {measure.replace('_', ' ')}"
     spec = recipe.spec.with_classes(len(material.labels))
     training = {"seed": recipe.seed, "groups": material.groups, "hours": round(material.seconds / 3600, 2)} | training
     model = Model(recipe.name, folder, spec, material.labels, thresholds, tuned_on, training)

@@ -165,7 +165,7 @@ class ShardReader:
         shard = self._open.get(place.number)
         if shard is None:
             shard = self._load(place.number)
-        if place.start + place.length > len(shard):
+        if not 0 <= place.start <= place.start + place.length <= len(shard):
             path = shard_path(self._folder, self._kind, place.number)
             raise DatasetError(f"{path}: shorter than the index says; {again(self._folder)}")
         return shard[place.start : place.start + place.length].T
@@ -175,6 +175,8 @@ class ShardReader:
         try:
             # A plain array over the map: slicing np.memmap costs ten times as much.
             shard = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+            if shard.ndim != 2:
+                raise ValueError(f"shape {shard.shape}")
         except FileNotFoundError:
             raise DatasetError(f"{path}: missing; {again(self._folder)}") from None
         except (OSError, ValueError) as error:

@@ -171,7 +171,9 @@ class Trainer:
                 values = mask_bands(values, self.recipe.mix, random)
         if values.dim() == 4:
             values = values.contiguous(memory_format=torch.channels_last)
-        loss = loss_of(self.network, self.network.logits_of(values), targets.to(self.device))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+            logits = self.network.logits_of(values)
+        loss = loss_of(self.network, logits.float(), targets.to(self.device))
         if not torch.isfinite(loss):
             raise RecipeError(
                 f"the loss is not finite at epoch {self.state.epoch + 1}, step {self.state.step + 1};"

@@ -40,25 +40,19 @@ def read_table(path: Path) -> DelimitedTable:
     cells = read_cells(path)
     name = show_name(path)
     if not cells:
-        raise LabelError(
-            f"{name}: empty; expected a header such as filename,label and a row for each recording"
-        )
+        raise LabelError(f"{name}: empty; expected a header such as filename,label and a row for each recording")
     columns = tuple(column.strip() for column in cells[0][1])
     twice = next((column for column in columns if columns.count(column) > 1), None)
     if twice is not None:
         raise LabelError(f'{name}:{cells[0][0]}: two columns are named "{twice}"; rename one')
-    return DelimitedTable(
-        path, columns, [(line, named_row(path, line, columns, row)) for line, row in cells[1:]]
-    )
+    return DelimitedTable(path, columns, [(line, named_row(path, line, columns, row)) for line, row in cells[1:]])
 
 
 def named_row(path: Path, line: int, columns: tuple[str, ...], row: list[str]) -> Row:
     """column -> cell; LabelError where there are more cells than columns or fewer."""
     if len(row) != len(columns):
         names = " ".join(columns[:6]) + (" ..." if len(columns) > 6 else "")
-        raise LabelError(
-            f"{show_name(path)}:{line}: found {len(row)} cells, expected {len(columns)} ({names})"
-        )
+        raise LabelError(f"{show_name(path)}:{line}: found {len(row)} cells, expected {len(columns)} ({names})")
     # A file's name may begin or end with a space; nothing else does on purpose.
     pairs = zip(columns, row, strict=True)
     return {column: cell if column == "filename" else cell.strip() for column, cell in pairs}

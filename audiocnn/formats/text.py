@@ -16,9 +16,7 @@ def read_text(path: Path) -> str:
     except FileNotFoundError:
         raise LabelError(f"{name}: no such file; check the name") from None
     except OSError as error:
-        raise LabelError(
-            f"{name}: cannot be read ({error.strerror}); check the name and its rights"
-        ) from None
+        raise LabelError(f"{name}: cannot be read ({error.strerror}); check the name and its rights") from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise LabelError(f"{name}:{line}: not UTF-8 text; save it as UTF-8") from None
@@ -40,9 +38,7 @@ def wrong_line(path: Path, line: int, found: str, expected: str) -> LabelError:
     shown = show_name(found.strip())
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
     return LabelError(
-        f"{show_name(path)}:{line}: found "
-        + (f'"{shown}"' if shown else "nothing")
-        + f", expected {expected}"
+        f"{show_name(path)}:{line}: found " + (f'"{shown}"' if shown else "nothing") + f", expected {expected}"
     )
 
 

@@ -82,9 +82,7 @@ def labels_of(sources: list[Source]) -> list[str]:
     """The labels that recipes give, in their order; after them all others that occur, sorted."""
     given = list(dict.fromkeys(label for source in sources for label in source.labels or ()))
     items = [item for source in sources for item in source.items]
-    used = {item.label for item in items if item.label} | {
-        a.label for item in items for a in item.annotations
-    }
+    used = {item.label for item in items if item.label} | {a.label for item in items for a in item.annotations}
     return given + sorted(used - set(given))
 
 
@@ -112,9 +110,7 @@ def _read_items(settings: DataSettings) -> tuple[list[Item], Refused]:
     if settings.recordings is not None or settings.source.is_file():
         return read_recordings(settings)
     if settings.keep or settings.drop or settings.split is not None or settings.label is not None:
-        raise RecipeError(
-            f'{settings.where}: keep, drop, split and label need a table; name it in "recordings"'
-        )
+        raise RecipeError(f'{settings.where}: keep, drop, split and label need a table; name it in "recordings"')
     if settings.segments is None:
         return read_folder(settings.source)
     files = find_recordings([settings.source])

@@ -90,9 +90,7 @@ class _Beside:
         if not targets:
             targets = self.anywhere.get(stem, [])
             if len(targets) != 1:
-                count = (
-                    f"{len(targets)} recordings have this name" if targets else "there is no such recording"
-                )
+                count = f"{len(targets)} recordings have this name" if targets else "there is no such recording"
                 self.refused.append((name, f"{show_name(file)} names it, but {count}; correct the name"))
                 return
         for path in targets:

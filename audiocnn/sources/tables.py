@@ -64,11 +64,7 @@ def _check_columns(settings: DataSettings, table: DelimitedTable) -> None:
             raise RecipeError(
                 f'{settings.where}: {name} has no column "{column}"; {did_you_mean(column, table.columns)}'
             )
-    if (
-        settings.label is None
-        and settings.segments is None
-        and not set(dcase.LABEL_COLUMNS) & set(table.columns)
-    ):
+    if settings.label is None and settings.segments is None and not set(dcase.LABEL_COLUMNS) & set(table.columns):
         found = " ".join(table.columns)
         raise LabelError(
             f"{name}:1: found the columns {found}, expected one named label; add it, or name it in a recipe"
@@ -81,14 +77,10 @@ def _is_chosen(row: Row, settings: DataSettings) -> bool:
     return kept and not dropped and settings.split in (None, row.get("split"))
 
 
-def _item(
-    settings: DataSettings, table: DelimitedTable, path: Path, name: str, rows: list[tuple[int, Row]]
-) -> Item:
+def _item(settings: DataSettings, table: DelimitedTable, path: Path, name: str, rows: list[tuple[int, Row]]) -> Item:
     """One recording of all its rows. RecordingError: it is not there, or its rows disagree."""
     if not path.is_file():
-        raise RecordingError(
-            f"no such file, but {show_name(table.path)}:{rows[0][0]} names it; correct the name"
-        )
+        raise RecordingError(f"no such file, but {show_name(table.path)}:{rows[0][0]} names it; correct the name")
     label, annotations = _labels_in(settings, table, path, rows)
     timed = "onset" in table.columns and label is None
     first = rows[0][1]
@@ -119,9 +111,7 @@ def _labels_in(
         elif settings.segments is None and "onset" not in table.columns:
             raise LabelError(f"{show_name(table.path)}:{line}: found no label, expected a word; give it one")
     if len(labels) > 1:
-        raise RecordingError(
-            f"{show_name(table.path)} gives it {len(labels)} labels ({', '.join(labels)}); keep one"
-        )
+        raise RecordingError(f"{show_name(table.path)} gives it {len(labels)} labels ({', '.join(labels)}); keep one")
     return next(iter(labels), None), annotations
 
 
