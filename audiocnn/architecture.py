@@ -7,6 +7,7 @@ The geometry follows from the sizes alone: how long a window is, how far apart s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,20 +15,10 @@ from typing import Any
 
 from audiocnn.errors import SpecError, did_you_mean
 from audiocnn.features import InputSpec, read_input, refuse_large
-from audiocnn.layers import (
-    ACTIVATIONS,
-    Context,
-    Dense,
-    Global,
-    Layer,
-    Recurrent,
-    each_layer,
-    reach_of,
-    read_layers,
-    sizes_through,
-)
+from audiocnn.kinds import ACTIVATIONS, Context, Dense, Global, Recurrent, read_layers
+from audiocnn.layers import Layer, each_layer, reach_of, sizes_through
 from audiocnn.sizes import Reach, Size
-from audiocnn.tables import Table, read_toml
+from audiocnn.tables import Table, read_toml, shown
 from audiocnn.units import to_samples
 from audiocnn.windows import Geometry
 
@@ -177,6 +168,8 @@ def read_groups(rows: object, top: Table, context: Context) -> tuple[Group, ...]
     for number, row in enumerate(rows, 1):
         table = Table(row, f"{top.place}: group {number}", SpecError)
         name = table.text("name")
+        if not re.fullmatch(r"[\w-]+", name):
+            raise table.wrong(f'"name" must be letters, digits, _ or -, not {shown(name)}')
         table.place = f'{top.place}: group "{name}"'
         if name in {group.name for group in groups}:
             raise table.wrong("two groups have this name; rename one")
@@ -212,9 +205,7 @@ def check_spec(spec: Spec, place: str) -> None:
     for number, layer in enumerate(spec.f.layers):
         if isinstance(layer, Recurrent) and (number or (last >= 0 and isinstance(spec.layers[last], Global))):
             raise SpecError(f"{place}: [f]: {layer.text()} must be the first layer of F, and stand without a global")
-        if not isinstance(layer, (Dense, Recurrent)) and (
-            layer.inner() or layer.reach(0) != Reach() or layer.parameters(Size(1, (1,)))
-        ):
+        if not isinstance(layer, (Dense, Recurrent, Dropout, Activation)):
             raise SpecError(
                 f"{place}: [f]: {layer.text()} belongs in a group; F takes dense, recurrent, dropout, activation"
             )

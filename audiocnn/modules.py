@@ -13,7 +13,8 @@ from torch.nn import functional
 from audiocnn.sizes import Size, side_by_side
 
 if TYPE_CHECKING:
-    from audiocnn.layers import Branches, Conv, Layer, Norm, Residual
+    from audiocnn.kinds import Branches, Conv, Norm, Residual
+    from audiocnn.layers import Layer
 
 Pads = tuple[tuple[int, int], ...]
 
@@ -166,7 +167,8 @@ class JoinedBranches(nn.Module):
 
     def __init__(self, layer: Branches, size: Size) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(in_a_row(branch, size) for branch in layer.branches)
+        parts = zip(layer.branches, layer.inputs(size), strict=True)
+        self.branches = nn.ModuleList(in_a_row(branch, part) for branch, part in parts)
         per_axis = [side_by_side(layer.both(axis))[1] for axis in range(len(size.axes))]
         self.crops = [[axis[branch] for axis in per_axis] for branch in range(len(self.branches))]
 

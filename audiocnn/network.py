@@ -15,7 +15,7 @@ from torch.nn import functional
 from audiocnn import features, modules
 from audiocnn.architecture import Spec
 from audiocnn.features import InputSpec
-from audiocnn.layers import Activation, Dense, Dropout, Global, Recurrent
+from audiocnn.kinds import Activation, Dense, Dropout, Global, Recurrent
 from audiocnn.sizes import Size
 
 

@@ -58,8 +58,8 @@ def in_a_row(reaches: Iterable[Reach]) -> Reach:
 def side_by_side(reaches: Sequence[Reach]) -> tuple[Reach, list[tuple[int, int]]]:
     """The joint reach of branches, and how many inputs each must drop at its two ends to line up.
 
-    The branch that shrinks its input most decides; the others are cropped around the same centre.
-    Raises ValueError, with the reason, where that cannot be done.
+    The branch that shrinks its input most decides; the others are cropped around the same centre. The joint reach
+    covers what any branch looks at. Raises ValueError, with the reason, where they cannot line up.
     """
     if len({reach.stride for reach in reaches}) > 1:
         strides = ", ".join(str(reach.stride) for reach in reaches)
@@ -72,7 +72,11 @@ def side_by_side(reaches: Sequence[Reach]) -> tuple[Reach, list[tuple[int, int]]
         if not 0 <= start <= total:
             raise ValueError("the branches do not line up; give them paddings that keep the same centre")
         crops.append((start, total - start))
-    return whole, crops
+    # A crop takes back what padding adds; what a branch sees from its first input on lies behind both.
+    before = max(reach.start - start for reach, (start, _) in zip(reaches, crops, strict=True))
+    behind = max(reach.kernel - reach.start + start for reach, (start, _) in zip(reaches, crops, strict=True))
+    kernel = before + behind
+    return Reach(kernel, whole.stride, before, kernel - before - whole.shrink), crops
 
 
 @dataclass(frozen=True)

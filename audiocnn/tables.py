@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -67,7 +68,7 @@ class Table:
         value = self.raw(key, default)
         if value is default and default is not REQUIRED:
             return value
-        fits = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        fits = is_number(value)
         if not fits or not least <= value <= most or (above and value == least):
             sign = "above" if above else "at least"
             bound = f"{sign} {least:g}" + ("" if math.isinf(most) else f" and at most {most:g}")
@@ -79,7 +80,7 @@ class Table:
         value = self.raw(key, default)
         if value is default and default is not REQUIRED:
             return value
-        fits = isinstance(value, list) and len(value) == 2 and all(type(x) in (int, float) for x in value)
+        fits = isinstance(value, list) and len(value) == 2 and all(is_number(x) for x in value)
         if not fits or not least <= value[0] <= value[1] <= most:
             bound = f" from {least:g}" if math.isinf(most) else f" from {least:g} to {most:g}"
             raise self.wrong(f'"{key}" must be two numbers [from, to]{bound}, not {shown(value)}')
@@ -111,6 +112,13 @@ class Table:
             raise self.wrong(f'unknown key "{key}"; {did_you_mean(key, self.known)}')
 
 
+def is_number(value: object) -> bool:
+    """Whether this is a number that a float can hold: TOML has whole numbers of any length, and inf and nan."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) <= sys.float_info.max
+
+
 def shown(value: object) -> str:
     """A value in a message: short, on one line."""
     text = repr(value)
@@ -122,10 +130,10 @@ def read_toml(path: Path, error: type[AudiocnnError]) -> dict[str, Any]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise error(f"{path}: {path.stat().st_size} bytes are too many for a TOML file of this kind")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as problem:
         raise error(f"{path}: cannot be read ({problem.strerror}); check the name") from None
     except UnicodeDecodeError:
         raise error(f"{path}: is not UTF-8 text; save it as UTF-8") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as problem:
+    except (ValueError, RecursionError) as problem:  # TOMLDecodeError, or a number of thousands of digits
         raise error(f"{path}: is not valid TOML: {' '.join(str(problem).split())}") from None
