@@ -15,7 +15,7 @@ from typing import Any
 
 from audiocnn.errors import SpecError, did_you_mean
 from audiocnn.features import InputSpec, read_input, refuse_large
-from audiocnn.kinds import ACTIVATIONS, Context, Dense, Global, Recurrent, read_layers
+from audiocnn.kinds import ACTIVATIONS, Activation, Context, Dense, Dropout, Global, Recurrent, read_layers
 from audiocnn.layers import Layer, each_layer, reach_of, sizes_through
 from audiocnn.sizes import Reach, Size
 from audiocnn.tables import Table, read_toml, shown
