@@ -16,7 +16,7 @@ from typing import Any
 from audiocnn.errors import SpecError, did_you_mean
 from audiocnn.features import InputSpec, read_input, refuse_large
 from audiocnn.kinds import ACTIVATIONS, Activation, Context, Dense, Dropout, Global, Recurrent, read_layers
-from audiocnn.layers import Layer, each_layer, reach_of, sizes_through
+from audiocnn.layers import Layer, count_parameters, each_layer, reach_of, sizes_through
 from audiocnn.sizes import Reach, Size
 from audiocnn.tables import Table, read_toml, shown
 from audiocnn.units import to_samples
@@ -24,6 +24,7 @@ from audiocnn.windows import Geometry
 
 OUTPUTS = ("sigmoid", "softmax")
 MOST_POSITIONS = 2**26  # of one window; a window of more is refused, not tried
+MOST_LAYERS = 10_000
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,14 @@ class Spec:
     def reach(self, axis: int = -1) -> Reach:
         """The reach of the groups along an axis (the last is time), in frames."""
         return reach_of(self.body, axis % self.dims)
+
+    def parameters(self) -> int:
+        """Trainable weights, by arithmetic."""
+        size = self.window_size()
+        total = count_parameters(self.body, size)
+        for layer in self.body:
+            size = layer.out(size)
+        return total + count_parameters(self.head, size)
 
     def geometry(self) -> Geometry:
         """Window and hop, from the sizes. Wanted seconds are met to the nearest position."""
@@ -176,6 +185,8 @@ def read_groups(rows: object, top: Table, context: Context) -> tuple[Group, ...]
         layers = read_layers(table.raw("layers"), table.place, context)
         groups.append(Group(name, layers, table.integer("repeat", 1, most=1000)))
         table.close()
+        if sum(group.repeat * len(list(each_layer(group.layers))) for group in groups) > MOST_LAYERS:
+            raise table.wrong(f"more than {MOST_LAYERS} layers, repeats included, are too many; use fewer")
     return tuple(groups)
 
 
@@ -195,21 +206,12 @@ def read_head(table: Table, output: str, context: Context) -> Head:
 
 def check_spec(spec: Spec, place: str) -> None:
     """Refuse what cannot be built, before any weight is made, naming group, layer and sizes."""
-    last = len(spec.layers) - 1
-    for number, layer in enumerate(spec.layers):
-        for inside in each_layer([layer]):
-            if isinstance(inside, (Dense, Recurrent)):
-                raise SpecError(f"{place}: {inside.text()} belongs in [f], where the window is known")
-            if isinstance(inside, Global) and (inside is not layer or number != last):
-                raise SpecError(f"{place}: {inside.text()} must be the last layer of the last group")
-    for number, layer in enumerate(spec.f.layers):
-        if isinstance(layer, Recurrent) and (number or (last >= 0 and isinstance(spec.layers[last], Global))):
-            raise SpecError(f"{place}: [f]: {layer.text()} must be the first layer of F, and stand without a global")
-        if not isinstance(layer, (Dense, Recurrent, Dropout, Activation)):
-            raise SpecError(
-                f"{place}: [f]: {layer.text()} belongs in a group; F takes dense, recurrent, dropout, activation"
-            )
+    for group in spec.groups:
+        check_group(spec, group, f'{place}: group "{group.name}"')
+    check_head(spec, place)
     size = spec.window_size()
+    if size.time < 1:
+        raise SpecError(f"{place}: padding alone fills the window; use less padding or a longer window_seconds")
     if size.positions * size.channels > MOST_POSITIONS:
         raise SpecError(f"{place}: one window of {size} numbers is too large; shorten window_seconds or the input")
     size = size_after_groups(spec, size, place)
@@ -218,6 +220,38 @@ def check_spec(spec: Spec, place: str) -> None:
     if size.channels != spec.classes:
         raise SpecError(
             f"{place}: [f] gives {size.channels} scores for {spec.classes} labels; drop output_dense = false"
+        )
+
+
+def check_group(spec: Spec, group: Group, place: str) -> None:
+    """Refuse layers that stand where they cannot, and branches that do not line up."""
+    for number, layer in enumerate(group.layers, 1):
+        for inside in each_layer([layer]):
+            if isinstance(inside, (Dense, Recurrent)):
+                raise SpecError(f"{place}: layer {number}: {inside.text()} belongs in [f], where the window is known")
+            if isinstance(inside, Global) and (inside is not spec.layers[-1] or group.repeat > 1):
+                raise SpecError(f"{place}: layer {number}: {inside.text()} must be the last layer of the last group")
+        try:
+            for axis in range(spec.dims):
+                layer.reach(axis)
+        except SpecError as problem:
+            raise SpecError(f"{place}: layer {number}: {problem}") from None
+
+
+def check_head(spec: Spec, place: str) -> None:
+    """Refuse layers that F cannot have, and an F that does not take the positions of a window together."""
+    pooled = any(isinstance(layer, Global) for layer in spec.layers)
+    for number, layer in enumerate(spec.f.layers):
+        if not isinstance(layer, (Dense, Recurrent, Dropout, Activation)):
+            raise SpecError(
+                f"{place}: [f]: {layer.text()} belongs in a group; F takes dense, recurrent, dropout, activation"
+            )
+        if isinstance(layer, Recurrent) and (number or pooled):
+            raise SpecError(f"{place}: [f]: {layer.text()} must be the first layer of F, and stand without a global")
+    if not any(isinstance(layer, (Dense, Recurrent, Global)) for layer in spec.head):
+        raise SpecError(
+            f"{place}: [f]: nothing takes the positions of a window together; drop output_dense = false,"
+            " or end the groups with a global"
         )
 
 

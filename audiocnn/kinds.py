@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from audiocnn.errors import SpecError, did_you_mean
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ACTIVATIONS = ("none", "relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid")
 POOLS = ("max", "average", "l2")
+MOST_NESTED = 16  # lists of layers inside layers
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,13 @@ class Context:
     classes: int  # what `conv = "labels"` stands for
     norm: str = "none"
     activation: str = "none"
+    depth: int = 0
+
+    def inside(self, table: Table) -> Context:
+        """The context of a list of layers inside a layer."""
+        if self.depth == MOST_NESTED:
+            raise table.wrong(f"layers stand inside layers more than {MOST_NESTED} deep; use fewer")
+        return replace(self, depth=self.depth + 1)
 
     def axis_values(self, table: Table, key: str, default: int, least: int = 1) -> tuple[int, ...]:
         """A whole number for each axis; one number stands for all, but not for a kernel in 2-D."""
@@ -269,7 +277,7 @@ class Residual(Layer):
     def read(cls, table: Table, context: Context) -> Residual:
         """`residual`, a list of layers; `activation`, after the sum."""
         place, rows = table.place, table.raw("residual")
-        layers = read_layers(rows, f"{place}: residual", context)
+        layers = read_layers(rows, f"{place}: residual", context.inside(table))
         return cls(layers, table.text("activation", "none", ACTIVATIONS), context.dims)
 
     def reach(self, axis: int) -> Reach:
@@ -327,7 +335,8 @@ class Branches(Layer):
         if not isinstance(rows, list) or len(rows) < 2:
             raise table.wrong(f'"branches" must be a list of two or more lists of layers, not {shown(rows)}')
         places = (f"{table.place}: branch {i}" for i in range(1, len(rows) + 1))
-        return cls(tuple(read_layers(row, place, context, True) for row, place in zip(rows, places, strict=True)))
+        deeper = context.inside(table)
+        return cls(tuple(read_layers(row, place, deeper, True) for row, place in zip(rows, places, strict=True)))
 
     def both(self, axis: int) -> list[Reach]:
         """The reach of each branch."""

@@ -14,9 +14,12 @@ from torch.nn import functional
 
 from audiocnn import features, modules
 from audiocnn.architecture import Spec
+from audiocnn.errors import SpecError
 from audiocnn.features import InputSpec
 from audiocnn.kinds import Activation, Dense, Dropout, Global, Recurrent
 from audiocnn.sizes import Size
+
+MOST_WEIGHTS = 2**29  # two gigabytes as float32
 
 
 class FrontEnd(nn.Module):
@@ -123,10 +126,12 @@ class Head(nn.Module):
 
 
 class Network(nn.Module):
-    """The whole network of a spec."""
+    """The whole network of a spec. SpecError, before a weight is made, where they would fill gigabytes."""
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
+        if (weights := spec.parameters()) > MOST_WEIGHTS:
+            raise SpecError(f"{spec.name}: {weights:,} weights are too many (at most {MOST_WEIGHTS:,}); use fewer maps")
         self.spec, self.geometry = spec, spec.geometry()
         self.front_end = FrontEnd(spec.input)
         size = spec.window_size()
@@ -134,7 +139,10 @@ class Network(nn.Module):
         for group in spec.groups:
             for number in range(group.repeat):
                 layers = [layer for layer in group.layers if not isinstance(layer, Global)]
-                groups[group.name + (f"_{number + 1}" if group.repeat > 1 else "")] = modules.in_a_row(layers, size)
+                name = group.name + (f"_{number + 1}" if group.repeat > 1 else "")
+                while name in groups or hasattr(nn.ModuleDict, name):  # "keys" is a method, "A_1" may be a group
+                    name += "_"
+                groups[name] = modules.in_a_row(layers, size)
                 for layer in layers:
                     size = layer.out(size)
         self.groups = nn.ModuleDict(groups)

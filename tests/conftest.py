@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from corpora import make_corpus
 
 _SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -15,3 +16,9 @@ def shared_data() -> Path:
     if not (_SHARED_DATA / "recordings.tsv").is_file():
         pytest.skip("needs ../shared/data (recordings for training), which is not part of the project")
     return _SHARED_DATA
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Ten recordings in two folders."""
+    return make_corpus(tmp_path / "corpus")

@@ -32,7 +32,10 @@ OPUS = as_bytes(noise(1, 16000), 16000, "OGG", "OPUS")
 # name of the file: how to make it, what the message says
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty.wav": (_bytes(b""), r"empty file \(0 bytes\); copy it again or leave it out"),
-    "text.wav": (_bytes(b"this is no audio at all\n" * 50), r"not audio that can be read here; convert it first, .*ffmpeg"),
+    "text.wav": (
+        _bytes(b"this is no audio at all\n" * 50),
+        r"not audio that can be read here; convert it first, .*ffmpeg",
+    ),
     "noise.flac": (_bytes(noise(1, 8000).tobytes()), r"not audio that can be read here; convert"),
     "zip.mp3": (_bytes(b"PK\x03\x04" + bytes(500)), r"not audio that can be read here; convert"),
     "header.wav": (_bytes(wav_bytes(b"")[:30]), r"damaged or cut short, or .*; copy it again"),
@@ -43,9 +46,12 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "rate.wav": (_bytes(wav_bytes(bytes(800), sample_rate=0)), r"damaged or cut short, or .*; copy it again"),
     "raw.raw": (_bytes(bytes(800)), r"raw samples, which say neither rate nor channels; convert"),
     "nan.wav": (_floats([np.nan]), r"not a number among the samples \(NaN at 0\.250 s\); write the file again"),
-    "nans.wav": (_floats([np.nan] * 12000), r"\(NaN at 0\.250 s\)"),
+    "nans.wav": (_floats([np.nan] * 12000), r"not a number among the samples \(NaN at 0\.250 s\)"),
     "infinity.wav": (_floats([-np.inf]), r"not a number among the samples \(infinity at 0\.250 s\)"),
-    "short.wav": (_bytes(wav_bytes(bytes(4), sample_rate=384000)), r"too short for one sample at 16000 Hz; leave it out"),
+    "short.wav": (
+        _bytes(wav_bytes(bytes(4), sample_rate=384000)),
+        r"too short for one sample at 16000 Hz; leave it out",
+    ),
 }
 
 # Unusual, but recordings: seconds at 16 kHz

@@ -18,6 +18,8 @@ from sounds import as_bytes, noise, sine, wav_bytes, write
 from audiocnn.errors import RecordingError
 from audiocnn.recording import find_recordings, open_recording, read_info, read_samples, show_name
 
+ROOT = Path(__file__).resolve().parents[1]
+
 
 def test_stereo_at_44100_becomes_mono_at_16000(tmp_path: Path) -> None:
     left = sine(1000, 2.5, 44100)
@@ -142,7 +144,9 @@ def test_a_file_cut_short_is_read_as_far_as_it_goes(tmp_path: Path, kind: str, s
     assert 1.5 * 16000 < samples.shape[1] < 4 * 16000
     if promised > samples.shape[1]:  # Ogg without its end says nothing wrong
         assert note is not None
-        assert note.startswith(f"{path}: damaged or cut short: decoded as far as {samples.shape[1] / 16000:.2f} s of 6.0")
+        assert note.startswith(
+            f"{path}: damaged or cut short: decoded as far as {samples.shape[1] / 16000:.2f} s of 6.0"
+        )
 
 
 def test_a_header_is_not_believed(tmp_path: Path) -> None:
@@ -181,5 +185,5 @@ def test_names_in_messages_are_one_printable_line() -> None:
 
 def test_importing_is_cheap() -> None:
     script = "import sys, audiocnn.recording; print({'soundfile', 'soxr', 'torch'} & set(sys.modules))"
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     assert result.stdout == "set()\n"

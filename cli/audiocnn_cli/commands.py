@@ -1,0 +1,123 @@
+"""From a plain function to a command: options in dataclasses, plain help in sections, errors to exit codes.
+
+    def detect(terminal: Terminal, files: Files, rule: SegmentOptions) -> ExitStatus: ...
+
+The terminal comes from the context, a dataclass from the options that its fields declare, the rest as Typer has it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, get_type_hints
+
+import typer
+from typer.core import TyperCommand
+
+from audiocnn_cli.exits import ExitStatus
+from audiocnn_cli.options import Talk
+from audiocnn_cli.terminal import Terminal
+
+Function = Callable[..., ExitStatus]
+TYPE = re.compile(r" <[^<>]*>$")  # Typer shows the Python type beside an argument's name
+RANGE = re.compile(r"\s*\[x>=\d+\]$")
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def make_command(name: str, summary: str, function: Function) -> TyperCommand:
+    """A Typer command that calls `function`; its docstring stands below the summary in the help."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    text = f"{summary}\n\n{inspect.getdoc(function) or ''}"
+    app.command(name, cls=SectionedCommand, help=text, context_settings=CONTEXT)(spread(function))
+    command = typer.main.get_command(app)
+    assert isinstance(command, TyperCommand)
+    return command
+
+
+def spread(function: Function) -> Function:
+    """The function as Typer wants it: dataclass parameters as their fields, and the options that every command has."""
+    hints = get_type_hints(function, include_extras=True)
+    groups: dict[str, Any] = {
+        name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint) and hint is not Terminal
+    }
+    defaults = {name: value.default for name, value in inspect.signature(function).parameters.items()}
+
+    def called(context: typer.Context, **values: Any) -> ExitStatus:
+        talk = gather(Talk, values)
+        terminal = context.obj
+        terminal.verbosity = -1 if talk.quiet else int(talk.verbose)
+        terminal.animate = not talk.no_progress
+        filled = {name: gather(group, values) for name, group in groups.items()}
+        try:
+            return function(terminal, **filled, **values)
+        except BrokenPipeError:  # before Typer sees it, which would end with 1
+            terminal.silence()
+            return ExitStatus.OK
+
+    def parameters() -> Iterator[inspect.Parameter]:
+        yield inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        for name, hint in hints.items():
+            if name in groups:
+                yield from fields_of(hint)
+            elif name not in ("terminal", "return"):
+                yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=hint, default=defaults[name])
+        yield from fields_of(Talk)
+
+    signature = inspect.Signature(list(parameters()))
+    called.__signature__ = signature  # type: ignore[attr-defined]
+    called.__annotations__ = {name: value.annotation for name, value in signature.parameters.items()}
+    return called
+
+
+def fields_of(group: Any) -> Iterator[inspect.Parameter]:
+    """The fields of an options dataclass as parameters."""
+    hints = get_type_hints(group, include_extras=True)
+    for field in dataclasses.fields(group):
+        kind = inspect.Parameter.KEYWORD_ONLY
+        yield inspect.Parameter(field.name, kind, annotation=hints[field.name], default=field.default)
+
+
+def gather(group: Any, values: dict[str, Any]) -> Any:
+    """An options dataclass from the values, which it takes out."""
+    return group(**{field.name: values.pop(field.name) for field in dataclasses.fields(group)})
+
+
+class SectionedCommand(TyperCommand):
+    """Plain help, in the order and the sections in which options are declared."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Arguments, the command's own options, then each section."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is None:
+                continue
+            section = getattr(param, "rich_help_panel", None) or "Options"
+            if param.param_type_name == "argument":
+                section = "Arguments"
+            elif param.name == "help":
+                section = "Running"
+            sections.setdefault(section, []).append((TYPE.sub("", record[0]), with_defaults(record[1])))
+        for title, rows in sections.items():
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
+def with_defaults(text: str) -> str:
+    """`{min_speech_seconds}` in a help text becomes the default that the library has."""
+    text = RANGE.sub("", text)
+    if "{" not in text:
+        return text
+    from audiocnn.figures import EvaluationSettings
+    from audiocnn.ingest import IngestSettings
+    from audiocnn.model import DEFAULT_MODEL
+    from audiocnn.recipe import TrainSettings
+    from audiocnn.segments import SegmentRule
+    from audiocnn.sources import DEFAULT_SAMPLE_RATE
+
+    kinds = (SegmentRule, TrainSettings, IngestSettings, EvaluationSettings)
+    defaults = {field.name: field.default for kind in kinds for field in dataclasses.fields(kind)}
+    return text.format_map(defaults | {"model": DEFAULT_MODEL, "sample_rate": DEFAULT_SAMPLE_RATE})

@@ -1,0 +1,196 @@
+"""`audiocnn evaluate`: a model and recordings whose segments are known in, figures out."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from audiocnn.errors import UsageError
+from audiocnn_cli.exits import ExitStatus
+from audiocnn_cli.options import Device, Jobs, OutputOptions, ReportFormat, SegmentOptions, Table
+from audiocnn_cli.progress import Bar, rate
+from audiocnn_cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from audiocnn.dataset import Dataset
+    from audiocnn.engine import Engine
+    from audiocnn.evaluation import Scorer
+    from audiocnn.figures import Evaluation, EvaluationSettings
+    from audiocnn.sources import DataSettings
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA", help="A dataset, a source as for `ingest`, or a recipe with [data].", show_default=False
+    ),
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", "-m", metavar="MODEL", help="Give it again to compare. [default: {model}]"),
+]
+Split = Annotated[
+    str | None, typer.Option("--split", metavar="NAME", help="One split of the data. [default: the recipe's, else all]")
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class JudgeOptions:
+    """How figures are made."""
+
+    resamples: Annotated[
+        int | None,
+        typer.Option("--resamples", min=0, metavar="N", help="Draws for the intervals. [default: {resamples}]"),
+    ] = None
+    collar: Annotated[
+        float | None,
+        typer.Option("--collar", metavar="SECONDS", help="Do not judge around edges. [default: {collar_seconds}]"),
+    ] = None
+    by: Annotated[
+        list[str] | None,
+        typer.Option("--by", metavar="COLUMN", help="Figures for each value of a column, too. May be repeated."),
+    ] = None
+    seed: Annotated[int | None, typer.Option("--seed", min=0, metavar="N", help="[default: {seed}]")] = None
+
+
+def evaluate(
+    terminal: Terminal,
+    data: Data,
+    models: Models = None,
+    split: Split = None,
+    judge: JudgeOptions = JudgeOptions(),
+    rule: SegmentOptions = SegmentOptions(),  # noqa: B008
+    format: Table = ReportFormat.auto,
+    output: OutputOptions = OutputOptions(),  # noqa: B008
+    device: Device = "auto",
+    jobs: Jobs = None,
+) -> ExitStatus:
+    """Figures are of 10 ms frames and of segments, with 95 % intervals from drawing recordings anew. A source that is
+    not a dataset is ingested first, beside the output, or into a temporary folder.
+
+    \b
+    audiocnn evaluate meetings/ -m speech_1d -m speech_2d
+    audiocnn evaluate speech.toml --split test -o report.json
+    """
+    from audiocnn.engine import load_engine
+    from audiocnn.model import DEFAULT_MODEL, find_model
+    from audiocnn_cli.output import check_output, open_output
+    from audiocnn_cli.reports import Report, write_json, write_table
+
+    path = check_output(output.output, output.force)
+    settings = judge_settings(judge)
+    engines = [load_engine(find_model(name), device, jobs) for name in models or [DEFAULT_MODEL]]
+    scorers = [scorer_of(engine, rule) for engine in engines]
+    with dataset_of(data, split, path, engines, terminal) as (dataset, part):
+        for engine in engines:
+            check_channels(dataset, engine)
+        pairs = zip(engines, scorers, strict=True)
+        reports = [Report(e.model, data, split, *judged(dataset, s, settings, part, e, terminal)) for e, s in pairs]
+    tables = terminal.shows_tables if format is ReportFormat.auto else format is ReportFormat.table
+    if path is not None:
+        with open_output(path, terminal) as out:
+            write_json(reports, out.write, pretty=True)
+    if tables:
+        write_table(reports, terminal)
+    elif path is None:
+        write_json(reports, terminal.write, pretty=False)
+    return ExitStatus.SOME_FAILED if any(report.evaluation.failures for report in reports) else ExitStatus.OK
+
+
+def judge_settings(judge: JudgeOptions) -> EvaluationSettings:
+    """The options as the library has them."""
+    from audiocnn.figures import EvaluationSettings
+
+    given = {"resamples": judge.resamples, "collar_seconds": judge.collar, "seed": judge.seed}
+    values: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    return EvaluationSettings(**values, group_by=tuple(judge.by or ()))
+
+
+def scorer_of(engine: Engine, rule: SegmentOptions) -> Scorer:
+    """A model as `evaluation` wants it."""
+    from audiocnn.evaluation import Scorer
+    from audiocnn_cli.detect import detect_settings
+
+    rules = detect_settings(rule).rules(engine.model)
+    wanted = engine.channels
+
+    def score(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        if wanted == 1 and len(samples) > 1:
+            samples = samples.mean(axis=0, keepdims=True)
+        elif wanted > len(samples):
+            samples = samples.repeat(wanted, axis=0)
+        return engine.score(samples)
+
+    return Scorer(score, engine.geometry.sample_rate, engine.hop_seconds, engine.model.labels, rules)
+
+
+def check_channels(dataset: Dataset, engine: Engine) -> None:
+    """UsageError where a network of several channels gets another number of them."""
+    if engine.channels > 1 and dataset.channels not in (1, engine.channels):
+        raise UsageError(
+            f"{dataset.folder}: has {dataset.channels} channels and {engine.model.name} wants {engine.channels};"
+            " ingest with that many"
+        )
+
+
+def judged(
+    dataset: Dataset, scorer: Scorer, settings: EvaluationSettings, part: str | None, engine: Engine, terminal: Terminal
+) -> tuple[Evaluation, float, float]:
+    """The evaluation, the seconds of sound that were scored, and the seconds that this took."""
+    from audiocnn.evaluation import evaluate as steps_of
+
+    began, sound, scored_in = time.monotonic(), 0.0, 0.0
+    with Bar(terminal, engine.model.name) as bar:
+        for step in steps_of(dataset, scorer, settings, part):
+            if step.evaluation is not None:
+                return step.evaluation, sound, scored_in
+            sound, scored_in = sound + step.seconds, time.monotonic() - began
+            if step.error:
+                terminal.error(f"{step.filename}: {step.error}")
+            bar.update(step.done, step.total, f"{step.done} of {step.total}, {rate(sound, scored_in)}")
+    raise AssertionError("evaluate ends with an evaluation")
+
+
+@contextmanager
+def dataset_of(
+    data: str, split: str | None, output: Path | None, engines: list[Engine], terminal: Terminal
+) -> Iterator[tuple[Dataset, str | None]]:
+    """The dataset, and which split of it to judge. What is no dataset is ingested beside the output, else for now."""
+    from audiocnn.dataset import Dataset, is_dataset
+    from audiocnn.ingest import IngestSettings, cached_dataset
+    from audiocnn_cli.following import IngestFollower
+
+    if is_dataset(data):
+        yield Dataset.open(data), split
+        return
+    source, part = source_of(data, split)
+    channels = max(engine.channels for engine in engines)
+    settings = IngestSettings(sample_rate=max(e.geometry.sample_rate for e in engines), channels=channels)
+    with tempfile.TemporaryDirectory(prefix="audiocnn-") as temporary:
+        cache = output.with_suffix(".dataset") if output else Path(temporary) / "dataset"
+        with IngestFollower(terminal, "ingest") as follower:
+            dataset = cached_dataset(source, cache, settings, follower)
+        yield dataset, part
+
+
+def source_of(data: str, split: str | None) -> tuple[Path | DataSettings, str | None]:
+    """The source to ingest, and the split to ask of the dataset: a recipe leaves other splits out by itself."""
+    if not Path(data).exists():
+        raise UsageError(f"{data}: no such file or folder; check the name")
+    if not data.endswith(".toml"):
+        return Path(data), split
+    from audiocnn.recipe import read_recipe
+
+    settings = read_recipe(Path(data)).data
+    if settings is None:
+        raise UsageError(f"{data}: has no [data]; add it, or name the recordings")
+    return dataclasses.replace(settings, split=split or settings.split), None

@@ -1,0 +1,199 @@
+"""What `detect` writes for each recording: JSON Lines, CSV, TSV, or a table with a timeline for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from audiocnn.detection import Detection
+from audiocnn.formats import jsonl, rows
+from audiocnn.segments import Segment
+from audiocnn.units import clock
+from audiocnn_cli.terminal import Terminal, printable
+from audiocnn_cli.timeline import draw_ruler, draw_track, moment
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+COLOURS = ("green", "cyan", "magenta", "yellow", "blue", "red")
+Write = Callable[[str], object]
+
+
+class Findings(Protocol):
+    """Takes each recording as it is done."""
+
+    def begin(self) -> None:
+        """Before the first recording."""
+
+    def found(self, detection: Detection) -> None:
+        """A recording that was read."""
+
+    def failed(self, file: str, problem: str) -> None:
+        """A recording that could not be; stderr has it already."""
+
+
+class JsonLines:
+    """`segment` records, then the `file` record; or an `error` record."""
+
+    def __init__(self, write: Write) -> None:
+        self.write = write
+
+    def begin(self) -> None:
+        """Nothing: every line says what it is."""
+
+    def found(self, detection: Detection) -> None:
+        for channel, track in detection.tracks.items():
+            for segment in track:
+                self.record(jsonl.segment_record(detection.file, channel, segment))
+        summary = jsonl.FileSummary(
+            duration_seconds=detection.duration_seconds,
+            sample_rate=detection.sample_rate,
+            channels=detection.channels,
+            segments=len(detection.segments),
+            seconds=detection.seconds(),
+            model=detection.model,
+            thresholds=detection.thresholds,
+        )
+        record = jsonl.file_record(detection.file, summary)
+        if detection.note:
+            record |= {"status": "damaged", "note": printable(detection.note)}
+        self.record(record)
+
+    def failed(self, file: str, problem: str) -> None:
+        self.record(jsonl.error_record(file, problem))
+
+    def record(self, record: jsonl.Record) -> None:
+        """One line."""
+        self.write(jsonl.dumps(record) + "\n")
+
+
+class Rows:
+    """CSV or TSV: one row a segment. Errors are on stderr alone."""
+
+    def __init__(self, write: Write, separator: str) -> None:
+        self.write, self.separator = write, separator
+
+    def begin(self) -> None:
+        self.write(rows.segment_header(self.separator) + "\n")
+
+    def found(self, detection: Detection) -> None:
+        for channel, track in detection.tracks.items():
+            for segment in track:
+                self.write(rows.segment_row(detection.file, channel, segment, self.separator) + "\n")
+
+    def failed(self, file: str, problem: str) -> None:
+        """A table has no place for it."""
+
+
+class Tables:
+    """A headline, a timeline and a table for each recording, as wide as the terminal."""
+
+    def __init__(self, write: Write, terminal: Terminal) -> None:
+        self.write, self.terminal, self.console = write, terminal, terminal.out
+        self.colours: dict[str, str] = {}
+        self.first = True
+
+    def begin(self) -> None:
+        """Nothing."""
+
+    def failed(self, file: str, problem: str) -> None:
+        """stderr has it."""
+
+    def found(self, detection: Detection) -> None:
+        for label in detection.thresholds:
+            self.colours.setdefault(label, COLOURS[len(self.colours) % len(COLOURS)])
+        with self.console.capture() as drawn:
+            if not self.first:
+                self.console.print()
+            self.headline(detection)
+            self.timeline(detection)
+            if detection.segments:
+                self.console.print(self.table(detection))
+            self.console.print(self.summary(detection), soft_wrap=True)
+        self.first = False
+        self.write(drawn.get())
+
+    def headline(self, detection: Detection) -> None:
+        """The file, and what it is."""
+        from rich.text import Text
+
+        channels = {1: "mono", 2: "stereo"}.get(detection.channels, f"{detection.channels} channels")
+        facts = f"{clock(detection.duration_seconds)}, {detection.sample_rate} Hz, {channels}"
+        line = Text(printable(detection.file), style="bold")
+        line.append(f"  {facts}", style="not bold dim")
+        self.console.print(line, soft_wrap=True)
+
+    def timeline(self, detection: Detection) -> None:
+        """One line for each label of each channel, and the ruler."""
+        from rich.text import Text
+
+        several = len(detection.tracks) > 1
+        names = {
+            (channel, label): f"{channel} {label}" if several else label
+            for channel in detection.tracks
+            for label in detection.thresholds
+        }
+        room = max(8, self.console.width // 4)
+        width = min(room, max((len(printable(name)) for name in names.values()), default=0))
+        cells = self.console.width - width - 4
+        edge = "│" if self.terminal.unicode else "|"
+        for (channel, label), name in names.items():
+            mine = [segment for segment in detection.tracks[channel] if segment.label == label]
+            line = Text(f"{printable(name)[:width]:>{width}} {edge}")
+            line.append(
+                draw_track(mine, detection.duration_seconds, cells, self.terminal.unicode), style=self.colours[label]
+            )
+            self.console.print(line.append(edge), no_wrap=True, overflow="crop")
+        ruler = draw_ruler(detection.duration_seconds, cells)
+        self.console.print(Text(" " * (width + 2) + ruler, style="dim"), no_wrap=True, overflow="crop")
+
+    def table(self, detection: Detection) -> Table:
+        """One row a segment."""
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        several, narrow = len(detection.tracks) > 1, self.console.width < 50
+        table = Table(box=box.SIMPLE_HEAD if self.terminal.unicode else box.ASCII, pad_edge=False, show_edge=False)
+        names = ["channel"] * several + ["start", "end"] + ["length"] * (not narrow) + ["label", "score"]
+        for name in names:
+            table.add_column(name, justify="left" if name == "label" else "right", no_wrap=True)
+        longest = detection.duration_seconds
+        for channel, track in detection.tracks.items():
+            for segment in track:
+                cells: list[str | Text] = [str(channel)] if several else []
+                cells += [moment(segment.start, longest), moment(segment.end, longest)]
+                cells += [] if narrow else [f"{segment.end - segment.start:.2f}"]
+                label = Text(printable(segment.label), style=self.colours[segment.label], overflow="ellipsis")
+                table.add_row(*cells, label, f"{segment.score:.2f}")
+        return table
+
+    def summary(self, detection: Detection) -> Text:
+        """How much of each label there is."""
+        from rich.text import Text
+
+        if not detection.segments:
+            wanted = " or ".join(f'"{label}" >= {value:g}' for label, value in detection.thresholds.items())
+            return Text(f"no segment ({wanted})", style="yellow")
+        of = detection.duration_seconds * max(1, len(detection.tracks))
+        parts = []
+        for label, seconds in detection.seconds().items():
+            mine = [segment for segment in detection.segments if segment.label == label]
+            parts.append(f"{plural(len(mine), 'segment')} of {label}, {clock(seconds)} ({share(seconds, of)})")
+        return Text("; ".join(parts))
+
+
+def plural(number: int, word: str) -> str:
+    """`1 segment`, `2 segments`."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def share(part: float, whole: float) -> str:
+    """A share in percent."""
+    return f"{100 * part / whole:.0f} %" if whole > 0 else "0 %"
+
+
+def segments_of(track: tuple[Segment, ...], label: str) -> list[Segment]:
+    """The segments of one label."""
+    return [segment for segment in track if segment.label == label]

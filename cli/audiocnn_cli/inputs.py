@@ -1,0 +1,97 @@
+"""What FILE... stands for: recordings, folders, lists of names, standard input."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from audiocnn.errors import RecordingError, UsageError
+from audiocnn.filenames import find_recordings
+from audiocnn_cli.options import InputOptions
+from audiocnn_cli.terminal import Terminal
+
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Input:
+    """One recording: its name in records, and what to open. Or, with `problem`, why it is none."""
+
+    name: str
+    source: Path | BinaryIO | None = None
+    problem: str = ""
+
+    @property
+    def opened(self) -> Path | BinaryIO:
+        """What to open, of one without a problem."""
+        assert self.source is not None
+        return self.source
+
+
+def read_channel(text: str) -> str | int:
+    """mix, each, or a number from 0."""
+    if text in ("mix", "each"):
+        return text
+    if not text.isdecimal():
+        raise UsageError(f'--channel cannot be "{text}"; use mix, each, or a number from 0')
+    return int(text)
+
+
+def find_inputs(files: list[str] | None, options: InputOptions, terminal: Terminal) -> Iterator[Input]:
+    """The recordings that were named, in that order. UsageError at once where nothing was named."""
+    names = list(files or ())
+    listed = options.files_from
+    if not names and listed is None:
+        raise UsageError("no recording: name files, folders, or - for standard input; see `audiocnn detect --help`")
+    if listed == STDIN and STDIN in names:
+        raise UsageError("- and --files-from - both read standard input; name one of them")
+    if (STDIN in names or listed == STDIN) and terminal.stdin.isatty():
+        raise UsageError("standard input is the keyboard; pipe something into it, or name a file")
+    if options.null and listed is None:
+        raise UsageError("-0 says how names in --files-from end; name that list")
+    return expand(names, open_list(listed, terminal), options.null, terminal)
+
+
+def open_list(path: str | None, terminal: Terminal) -> BinaryIO | None:
+    """The list of names."""
+    if path is None or path == STDIN:
+        return None if path is None else terminal.stdin
+    try:
+        return Path(path).open("rb")
+    except OSError as problem:
+        raise UsageError(f"--files-from {path}: cannot be read ({problem.strerror}); check the name") from None
+
+
+def expand(names: list[str], listed: BinaryIO | None, null: bool, terminal: Terminal) -> Iterator[Input]:
+    """Each name as the recordings it stands for; a name that stands for none is an input with a problem."""
+    for name in names:
+        if name == STDIN:
+            yield Input(STDIN, terminal.stdin)
+        else:
+            yield from recordings_of(name)
+    if listed is not None:
+        for raw in split_names(listed, b"\0" if null else b"\n"):
+            yield from recordings_of(os.fsdecode(raw))
+
+
+def recordings_of(name: str) -> Iterator[Input]:
+    """A file as it is, a folder as the recordings in it."""
+    try:
+        for path in find_recordings([name]):
+            yield Input(str(path), path)
+    except RecordingError as problem:
+        yield Input(name, problem=str(problem))
+
+
+def split_names(file: BinaryIO, end: bytes) -> Iterator[bytes]:
+    """Names as they come, so that a slow pipe is followed; empty ones are left out."""
+    rest = b""
+    read = getattr(file, "read1", file.read)
+    while part := read(1 << 16):
+        *names, rest = (rest + part).split(end)
+        yield from (name for name in names if name.strip(b"\r"))
+    if rest.strip(b"\r\n"):
+        yield rest

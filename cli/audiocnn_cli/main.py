@@ -1,0 +1,138 @@
+"""The `audiocnn` command: which commands there are, and how what goes wrong becomes one line and an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from audiocnn.errors import AudiocnnError, did_you_mean
+from audiocnn_cli.commands import CONTEXT, make_command
+from audiocnn_cli.exits import ExitStatus, Terminated
+from audiocnn_cli.terminal import Terminal
+
+# The files beside this one; each has a function of its own name.
+COMMANDS = {
+    "detect": "Find speech, or what a model was trained on, in recordings.",
+    "score": "Print a score for each label at every hop.",
+    "train": "Train a network on your own sounds.",
+    "evaluate": "Measure how good a model is on recordings whose segments are known.",
+    "ingest": "Make a dataset from folders, tables and recipes.",
+    "models": "List the models and specs that are here.",
+    "describe": "Show a network layer by layer: sizes, costs, what it hears.",
+    "export": "Make the ONNX file of a model again, and compare it with torch.",
+    "info": "Show versions, devices, and where things are.",
+}
+REPORT = "this is a bug of audiocnn: please report it with the command and what it prints with -v"
+UsageProblem: type[Exception] = typer.BadParameter.__mro__[1]  # what click calls UsageError, wherever it comes from
+
+
+class Commands(TyperGroup):
+    """Commands that are imported when they are called: `audiocnn --help` pays for none of them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """In the order in which they are useful."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        function = getattr(import_module(f"audiocnn_cli.{cmd_name}"), cmd_name)
+        return make_command(cmd_name, COMMANDS[cmd_name], function)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Names and summaries, without an import."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command, or an error with the nearest one."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            ctx.fail(f'no command "{args[0]}"; {did_you_mean(args[0], COMMANDS)}')
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    cls=Commands,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings=CONTEXT,
+    epilog="Start with:  audiocnn detect RECORDING",
+)
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """Convolutional networks for sound: find speech in recordings, train on your own, measure what you trained."""
+    if version:
+        from audiocnn import __version__
+
+        context.obj.stdout.write(f"audiocnn {__version__}\n")
+        raise typer.Exit(ExitStatus.OK)
+    if context.invoked_subcommand is None:
+        context.obj.stderr.write(context.get_help() + "\n")
+        raise typer.Exit(ExitStatus.USAGE)
+
+
+def run(args: Sequence[str] | None = None, terminal: Terminal | None = None) -> ExitStatus:
+    """Run a command and return how it ended. Nothing that a user can cause leaves this function as an exception."""
+    if terminal is None:
+        signal.signal(signal.SIGTERM, terminate)
+        terminal = Terminal.of_process()
+    arguments = list(sys.argv[1:] if args is None else args)
+    try:
+        status = app(arguments, prog_name="audiocnn", standalone_mode=False, obj=terminal)
+        terminal.stdout.flush()
+        return ExitStatus(status or 0)
+    except UsageProblem as problem:
+        terminal.error(usage_line(problem))
+        return ExitStatus.USAGE
+    except AudiocnnError as problem:
+        terminal.error(str(problem))
+        return ExitStatus.USAGE
+    except BrokenPipeError:
+        terminal.silence()
+        return ExitStatus.OK
+    except KeyboardInterrupt:
+        return ExitStatus.INTERRUPTED
+    except Terminated:
+        return ExitStatus.TERMINATED
+    except Exception as problem:  # noqa: BLE001 - whatever it is, it is a bug, and the user gets one line
+        return bug(problem, terminal)
+
+
+def bug(problem: Exception, terminal: Terminal) -> ExitStatus:
+    """One line about what should not have happened; the traceback with -v."""
+    if terminal.verbose:
+        terminal.stderr.write(traceback.format_exc())
+    terminal.error(f"{type(problem).__name__}: {problem}; {REPORT}", kind="internal error")
+    return ExitStatus.BUG
+
+
+def usage_line(problem: Exception) -> str:
+    """What click says of a wrong option or argument, as one line with the nearest option and where to look."""
+    context: Any = getattr(problem, "ctx", None)
+    path = context.command_path if context else "audiocnn"
+    option = getattr(problem, "option_name", None)
+    text = str(getattr(problem, "format_message", problem.__str__)()).rstrip(".")
+    if option is not None and type(problem).__name__ == "NoSuchOption":
+        known = [name for param in context.command.params for name in param.opts] if context else []
+        text = f"no option {option}; {did_you_mean(option, known)}"
+    return f"{text}; see `{path} --help`"
+
+
+def terminate(number: int, frame: FrameType | None) -> None:
+    """SIGTERM ends a command as Ctrl-C does."""
+    raise Terminated

@@ -1,0 +1,89 @@
+"""Progress on stderr: a bar with what matters, for a person who waits; nothing in a pipe, nothing for short work."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from audiocnn.units import clock
+from audiocnn_cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+PATIENCE_SECONDS = 0.5  # shorter work shows no bar: a flicker tells nothing
+
+
+class Bar:
+    """A progress bar that appears when the work turns out to be long. `update` may be called as often as you like."""
+
+    def __init__(self, terminal: Terminal, what: str, unit: str = "") -> None:
+        self.terminal, self.what, self.unit = terminal, what, unit
+        self.began = time.monotonic()
+        self.progress: Progress | None = None
+        self.shown = False
+
+    def __enter__(self) -> Bar:
+        if self.terminal.shows_progress:
+            self.terminal.live = self
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.hide()
+        self.terminal.live = None
+
+    def update(self, done: float, total: float | None, note: str = "") -> None:
+        """`done` of `total` (None where nobody knows), with a few words behind the bar."""
+        if self.terminal.live is not self:
+            return
+        elapsed = time.monotonic() - self.began
+        if self.progress is None:
+            if elapsed < PATIENCE_SECONDS:
+                return
+            self.progress = self.make()
+            self.progress.add_task(self.what, total=total, note="", left="")
+            self.show()
+        known = total is not None and 0 < done <= total
+        left = f"{clock(elapsed / done * (total - done))} left" if known and total is not None else ""
+        task = self.progress.task_ids[0]
+        self.progress.update(task, description=self.what, completed=done, total=total, note=note, left=left)
+
+    def restart(self) -> None:
+        """The same bar for the next piece of work."""
+        self.hide()
+        self.progress, self.began = None, time.monotonic() - PATIENCE_SECONDS
+
+    def make(self) -> Progress:
+        """The columns that fit the width."""
+        from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn
+
+        console = self.terminal.err
+        wide = console.width >= 70
+        columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False)]
+        columns += [BarColumn(bar_width=None if wide else 10), TaskProgressColumn()]
+        columns += [TextColumn("{task.fields[note]}", style="cyan", markup=False)] if wide else []
+        columns += [TextColumn("{task.fields[left]}", style="dim", markup=False)]
+        return Progress(*columns, console=console, transient=True, expand=wide)
+
+    def hide(self) -> None:
+        """Take the bar off the screen."""
+        if self.progress is not None and self.shown:
+            self.progress.stop()
+            self.shown = False
+
+    def show(self) -> None:
+        """Put it back, below what was written meanwhile."""
+        if self.progress is not None and not self.shown:
+            self.progress.start()
+            self.shown = True
+
+
+def rate(audio_seconds: float, seconds: float) -> str:
+    """How much faster than the recording plays: `310x real time`."""
+    if seconds <= 0:
+        return ""
+    times = audio_seconds / seconds
+    return f"{times:.0f}x real time" if times >= 10 else f"{times:.1f}x real time"

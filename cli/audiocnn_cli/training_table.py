@@ -1,0 +1,128 @@
+"""Training, followed on stderr: a row an epoch, a bar for the one in hand, and at the end what came out.
+
+Rows are printed, not redrawn: they stay when the window is small, and off a terminal they are a log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audiocnn.units import clock
+from audiocnn_cli.progress import Bar
+from audiocnn_cli.terminal import Terminal, printable
+
+if TYPE_CHECKING:
+    from audiocnn.training import EpochReport, StepReport, TrainReport
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column, and how it is left out where the window is narrow: the highest rank goes first."""
+
+    title: str
+    width: int
+    rank: int
+
+
+COLUMNS = (
+    Column("epoch", 7, 0),
+    Column("loss", 7, 1),
+    Column("val loss", 8, 2),
+    Column("FIGURE", 8, 0),
+    Column("rate", 8, 4),
+    Column("x real", 7, 3),
+    Column("waiting", 7, 5),
+    Column("left", 8, 2),
+)
+
+
+def follow(
+    reports: Iterable[StepReport | EpochReport | TrainReport], terminal: Terminal, run: Path, device: str
+) -> None:
+    """Show each report as it comes."""
+    from audiocnn.training import EpochReport, StepReport
+
+    terminal.say(f"training on {device} into {printable(str(run))}")
+    table = EpochTable(terminal)
+    with Bar(terminal, "epoch") as bar:
+        for report in reports:
+            if isinstance(report, StepReport):
+                bar.what = f"epoch {report.epoch}"
+                bar.update(report.step, report.steps, f"loss {report.loss:.4f}")
+            elif isinstance(report, EpochReport):
+                table.row(report)
+                bar.restart()
+            else:
+                finish(report, terminal, run)
+
+
+class EpochTable:
+    """One row an epoch, of the columns that fit; the best so far are marked."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self.terminal = terminal
+        self.begun = False
+        room = terminal.width(terminal.stderr) - 2
+        chosen = sorted(range(len(COLUMNS)), key=lambda i: COLUMNS[i].rank)
+        while chosen and sum(COLUMNS[i].width + 2 for i in chosen) > room:
+            chosen.pop()
+        self.columns = sorted(chosen)
+
+    def row(self, report: EpochReport) -> None:
+        """An epoch has ended."""
+        if self.terminal.quiet:
+            return
+        if not self.begun:
+            titles = [column.title.replace("FIGURE", report.figure_name) for column in COLUMNS]
+            self.show(titles, "dim")
+            self.begun = True
+        cells = [
+            f"{report.epoch}/{report.epochs}",
+            f"{report.loss:.4f}",
+            f"{report.validation_loss:.4f}",
+            f"{report.figure:.4f}",
+            f"{report.learning_rate:.1e}",
+            f"{report.audio_seconds_per_second:.0f}",
+            f"{100 * report.waiting:.0f} %",
+            clock(report.seconds_left),
+        ]
+        self.show(cells, "bold green" if report.best else "", " *" if report.best else "")
+
+    def show(self, cells: list[str], style: str, mark: str = "") -> None:
+        """A row on stderr."""
+        from rich.text import Text
+
+        line = "  ".join(f"{cells[i]:>{COLUMNS[i].width}}" for i in self.columns) + mark
+        if self.terminal.watched:
+            with self.terminal.paused():
+                self.terminal.err.print(Text(line.rstrip(), style=style), soft_wrap=True)
+        else:
+            self.terminal.line(line.rstrip())
+
+
+def finish(report: TrainReport, terminal: Terminal, run: Path) -> None:
+    """What came out, and what to do with it."""
+    thresholds = ", ".join(f"{label} {value:g}" for label, value in report.model.thresholds.items())
+    early = ", stopped early" if report.stopped_early else ""
+    lines = [
+        f"best epoch {report.best_epoch} of {report.epochs}{early}: {report.figure_name} {report.figure:.4f},"
+        f" in {clock(report.seconds)}",
+        f"thresholds: {thresholds} (tuned on {report.model.tuned_on})" if thresholds else "thresholds: 0.5 (not tuned)",
+        f"model: {report.model.folder} (ONNX and torch at most {report.export_difference:.0e} apart)",
+        f"try it:  audiocnn detect --model {run} FILE",
+    ]
+    if not terminal.watched:
+        for line in lines:
+            terminal.say(line)
+        return
+    if terminal.quiet:
+        return
+    from rich import box
+    from rich.panel import Panel
+
+    edges = box.ROUNDED if terminal.unicode else box.ASCII
+    with terminal.paused():
+        terminal.err.print(Panel("\n".join(map(printable, lines)), title="trained", box=edges, expand=False))
