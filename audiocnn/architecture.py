@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from audiocnn.errors import SpecError, did_you_mean
-from audiocnn.features import InputSpec, read_input, refuse_large
+from audiocnn.features import InputSpec, read_input
 from audiocnn.kinds import ACTIVATIONS, Activation, Context, Dense, Dropout, Global, Recurrent, read_layers
 from audiocnn.layers import Layer, count_parameters, each_layer, reach_of, sizes_through
 from audiocnn.sizes import Reach, Size
@@ -127,7 +127,6 @@ def spec_from_table(table: dict[str, Any], name: str, classes: int | None = None
     top = Table(table, Path(name).name if name.endswith(".toml") else name, SpecError)
     summary = top.text("summary", "")
     settings = read_input(top.table("input"))
-    refuse_large(settings)
     rows, f_table, defaults = top.raw("groups", []), top.table("f"), top.table("defaults")
     output = f_table.text("output", "sigmoid", OUTPUTS)
     classes = classes or (2 if output == "softmax" else 1)

@@ -19,6 +19,7 @@ from audiocnn.mixing import Example, Mixer, MixSettings
 from audiocnn.recipe import Recipe
 
 Key = tuple[int, int]
+EQUALISER_KNOTS = 6
 
 
 class Source(Protocol):
@@ -139,6 +140,19 @@ def cut_by_group(entries: Sequence[Entry], recipe: Recipe) -> tuple[list[Entry],
     if not train:
         raise DatasetError("one recording is too few: some are needed to train on, others to stop early on; add more")
     return train, [entry for entry in entries if is_held_out(entry)]
+
+
+def equalise(values: Tensor, settings: MixSettings, random: np.random.Generator) -> Tensor:
+    """Another microphone for each example: a smooth random curve over the bands, up to so many dB up or down, added to
+    the log power (batch, [channels,] bands, frames)."""
+    bands = values.shape[-2]
+    if not settings.equaliser_db or bands < 2:
+        return values
+    knots = np.linspace(0, bands - 1, EQUALISER_KNOTS)
+    gains = random.uniform(-settings.equaliser_db, settings.equaliser_db, (len(values), EQUALISER_KNOTS))
+    curves = np.stack([np.interp(np.arange(bands), knots, row) for row in gains]) * np.log(10.0) / 10.0
+    added = torch.from_numpy(curves).to(values)
+    return values + added.reshape(len(values), *[1] * (values.dim() - 3), bands, 1)
 
 
 def mask_bands(values: Tensor, settings: MixSettings, random: np.random.Generator) -> Tensor:

@@ -44,7 +44,8 @@ class ModelError(AudiocnnError):
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """The end of a message about an unknown word: the nearest choice, or all of them."""
     known = sorted(choices)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    folded = {choice.casefold(): choice for choice in known}
+    near = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
     if near:
-        return f'did you mean "{near[0]}"?'
+        return f'did you mean "{folded[near[0]]}"?'
     return "known: " + ", ".join(known) if known else "nothing may stand here"

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocnn.errors import SpecError
 from audiocnn.sizes import Reach
 from audiocnn.tables import Table
 from audiocnn.units import to_samples
@@ -75,6 +74,11 @@ class InputSpec:
         counts = {"waveform": 1, "stft": self.fft_samples // 2 + 1, "mfcc": self.coefficients, "cqt": self.bins}
         return counts.get(self.features, self.mels)
 
+    @property
+    def logarithmic(self) -> bool:
+        """Whether each value is the logarithm of the power of a band."""
+        return self.features == "log_mel" or (self.features in ("stft", "cqt") and self.scale == "log")
+
     def to_table(self) -> dict[str, Any]:
         """Every constant that the features use, as TOML has it."""
         return {key: getattr(self, key) for key in ("features", "sample_rate", "channels", *KEYS[self.features])}
@@ -120,6 +124,7 @@ def read_input(table: Table) -> InputSpec:
     values["channels"] = table.integer("channels", 1, most=64)
     table.close()
     spec = dataclasses.replace(base, **values)
+    refuse_large(spec, table)
     check_input(spec, table)
     return spec
 
@@ -243,7 +248,8 @@ def band_edges_hertz(spec: InputSpec) -> Array | None:
     return np.clip(np.stack([centres - step / 2, centres + step / 2], axis=1), 0.0, spec.sample_rate / 2)
 
 
-def refuse_large(spec: InputSpec, most_numbers: int = 2**28) -> None:
+def refuse_large(spec: InputSpec, table: Table, most_numbers: int = 2**27) -> None:
     """Constants of gigabytes are a typing mistake; SpecError says so before they are made."""
-    if spec.features != "waveform" and 2 * spec.bands * spec.frame_samples > most_numbers:
-        raise SpecError(f"[input]: {spec.bands} bands over {spec.frame_samples} samples are too many; use fewer")
+    bins = spec.bins if spec.features == "cqt" else spec.fft_samples // 2 + 1
+    if spec.features != "waveform" and 2 * bins * spec.frame_samples > most_numbers:
+        raise table.wrong(f"{bins} bins over {spec.frame_samples} samples are too many; use a shorter frame or fewer")

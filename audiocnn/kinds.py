@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from audiocnn.errors import SpecError, did_you_mean
 from audiocnn.layers import Layer, channels_of, line_up, reach_of, size_through
 from audiocnn.sizes import Reach, Size
-from audiocnn.tables import Table, shown
+from audiocnn.tables import REQUIRED, Table, shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,7 +39,7 @@ class Context:
             raise table.wrong(f"layers stand inside layers more than {MOST_NESTED} deep; use fewer")
         return replace(self, depth=self.depth + 1)
 
-    def axis_values(self, table: Table, key: str, default: int, least: int = 1) -> tuple[int, ...]:
+    def axis_values(self, table: Table, key: str, default: Any = REQUIRED, least: int = 1) -> tuple[int, ...]:
         """A whole number for each axis; one number stands for all, but not for a kernel in 2-D."""
         value = table.raw(key, default)
         values = [value] * self.dims if type(value) is int else value
@@ -73,7 +73,7 @@ class Conv(Layer):
         table.raw("conv", None)
         if context.dims == 2 and type(table.values.get("kernel")) is int:
             raise table.wrong('"kernel" is one number here and two elsewhere in this spec; state [frequency, time]')
-        kernel = context.axis_values(table, "kernel", 1)
+        kernel = context.axis_values(table, "kernel")
         dilation = context.axis_values(table, "dilation", 1)
         norm = table.text("norm", context.norm, ("batch", "none"))
         return cls(
@@ -145,7 +145,7 @@ class Pool(Layer):
     def read(cls, table: Table, context: Context) -> Pool:
         """`pool`, `size`; `stride` (the size unless given), `padding`."""
         kind = table.text("pool", choices=POOLS)
-        size = context.axis_values(table, "size", 0)
+        size = context.axis_values(table, "size")
         stride = context.axis_values(table, "stride", 1) if "stride" in table.values else size
         return cls(kind, size, stride, read_padding(table, [k - 1 for k in size]))
 

@@ -39,7 +39,7 @@ class MixSettings:
     background_share: float = 0.9
     coloured_share: float = 0.15
     snr_db: tuple[float, float] = (-5.0, 30.0)
-    gain_db: tuple[float, float] = (-30.0, 6.0)
+    gain_db: tuple[float, float] = (-40.0, 6.0)
     room_share: float = 0.45
     room_seconds: tuple[float, float] = (0.1, 0.8)
     direct_db: tuple[float, float] = (-3.0, 12.0)
@@ -47,6 +47,7 @@ class MixSettings:
     tilt_db: float = 3.0
     clip_share: float = 0.15
     clip_peak: tuple[float, float] = (0.05, 0.7)
+    equaliser_db: float = 10.0
     band_masks: int = 1
     band_mask_width: float = 0.15
     balance: str = ""

@@ -56,8 +56,7 @@ class FrontEnd(nn.Module):
         values = real * real + imaginary * imaginary
         if spec.features in ("mel", "log_mel", "mfcc"):
             values = functional.conv1d(values, self.mel)
-        log = spec.features in ("log_mel", "mfcc") or (spec.features in ("stft", "cqt") and spec.scale == "log")
-        if log:
+        if spec.logarithmic or spec.features == "mfcc":
             values = torch.log(torch.clamp(values, min=spec.floor))
         elif spec.features in ("stft", "cqt") and spec.scale == "magnitude":
             values = torch.sqrt(values + 1e-12)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from audiocnn.batches import Material, make_loader, mask_bands, prepare
+from audiocnn.batches import Material, equalise, make_loader, mask_bands, prepare
 from audiocnn.checkpoint import load_checkpoint, save_checkpoint
 from audiocnn.dataset import Dataset
 from audiocnn.errors import AudiocnnError, RecipeError, UsageError
@@ -167,6 +167,8 @@ class Trainer:
         random = np.random.default_rng([self.recipe.seed, self.state.epoch, self.state.step, 1])
         with torch.no_grad():
             values = self.network.features(self.network.extended(samples.to(self.device)))
+            if self.recipe.spec.input.logarithmic:
+                values = equalise(values, self.recipe.mix, random)
             if self.recipe.spec.input.features != "waveform":
                 values = mask_bands(values, self.recipe.mix, random)
         if values.dim() == 4:

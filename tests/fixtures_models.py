@@ -22,6 +22,8 @@ from audiocnn.model import WEIGHTS, Model, spec_folders, write_model
 from audiocnn.network import Network
 from audiocnn.weights import save_weights
 
+torch.set_num_threads(1)  # the networks here are so small that waiting for a second thread is most of the work
+
 RATE = 2000
 FRAME = {"frame_seconds": 0.032, "hop_seconds": 0.01, "sample_rate": RATE}
 LOG_MEL = {"features": "log_mel", "mels": 8, **FRAME}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from audiocnn.errors import AudiocnnError
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 class Batch:
     """Goes over recordings and counts what became of them.
 
-    for one in batch.over(inputs):
-        with batch.attempt(one):
-            batch.finish(seconds, note)
+    with Batch(...) as batch:
+        for one in batch.over(inputs):
+            with batch.attempt(one):
+                batch.finish(seconds, note)
     """
 
     def __init__(self, terminal: Terminal, strict: bool, failed: Callable[[str, str], None]) -> None:
@@ -36,14 +38,22 @@ class Batch:
         self.total: int | None = None
         self.stopped = False
 
+    def __enter__(self) -> Batch:
+        self.bar.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.__exit__(kind, value, trace)
+
     def over(self, inputs: Iterable[Input]) -> Iterator[Input]:
         """Each recording; stops after a bad one if that is wanted."""
-        with self.bar:
-            for one in inputs:
-                yield one
-                if self.stopped:
-                    return
-                self.show(0.0, 0.0)
+        for one in inputs:
+            yield one
+            if self.stopped:
+                return
+            self.show(0.0, 0.0)
 
     def count(self, inputs: Iterator[Input], endless: bool) -> Iterator[Input]:
         """Look ahead for how many there are, if somebody watches and the list has an end."""

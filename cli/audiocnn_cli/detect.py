@@ -83,15 +83,15 @@ def detect(
     terminal.detail(f"model {chosen.folder} on {engine.device}, one score each {engine.hop_seconds:g} s")
     with open_output(path, terminal) as out:
         findings = findings_for(kind, out, terminal)
-        batch = Batch(terminal, given.strict, findings.failed)
         findings.begin()
-        for one in batch.over(batch.count(inputs, given.files_from is not None)):
-            with batch.attempt(one):
-                found = detect_recording(one.opened, engine, settings, batch.step)
-                findings.found(found)
-                out.keep = True  # whole recordings are worth keeping, whatever happens to the next
-                batch.segments += len(found.segments)
-                batch.finish(found.duration_seconds, found.note)
+        with Batch(terminal, given.strict, findings.failed) as batch:
+            for one in batch.over(batch.count(inputs, given.files_from is not None)):
+                with batch.attempt(one):
+                    found = detect_recording(one.opened, engine, settings, batch.step)
+                    findings.found(found)
+                    out.keep = True  # whole recordings are worth keeping, whatever happens to the next
+                    batch.segments += len(found.segments)
+                    batch.finish(found.duration_seconds, found.note)
     batch.report(f"{plural(batch.segments, 'segment')} in ")
     if exit_status and batch.status is ExitStatus.OK and not batch.segments:
         return ExitStatus.NOTHING_FOUND

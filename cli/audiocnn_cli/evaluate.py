@@ -95,7 +95,7 @@ def evaluate(
             check_channels(dataset, engine)
         pairs = zip(engines, scorers, strict=True)
         reports = [Report(e.model, data, split, *judged(dataset, s, settings, part, e, terminal)) for e, s in pairs]
-    tables = terminal.shows_tables if format is ReportFormat.auto else format is ReportFormat.table
+    tables = terminal.wants_table(format)
     if path is not None:
         with open_output(path, terminal) as out:
             write_json(reports, out.write, pretty=True)

@@ -105,7 +105,7 @@ def ingest(
 def report(dataset: Dataset, follower: IngestFollower, terminal: Terminal, format: ReportFormat) -> None:
     """What is in the dataset now: JSON, or a few lines."""
     summary = summary_of(dataset, follower)
-    if format is ReportFormat.json or (format is ReportFormat.auto and not terminal.shows_tables):
+    if not terminal.wants_table(format):
         terminal.write(json.dumps(summary, ensure_ascii=False) + "\n")
         return
     facts = f"{dataset.sample_rate} Hz, {plural(dataset.channels, 'channel')}"

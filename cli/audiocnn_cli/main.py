@@ -89,7 +89,9 @@ def main(
 def run(args: Sequence[str] | None = None, terminal: Terminal | None = None) -> ExitStatus:
     """Run a command and return how it ended. Nothing that a user can cause leaves this function as an exception."""
     if terminal is None:
-        signal.signal(signal.SIGTERM, terminate)
+        for name in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), terminate)
         terminal = Terminal.of_process()
     arguments = list(sys.argv[1:] if args is None else args)
     try:
@@ -126,7 +128,7 @@ def usage_line(problem: Exception) -> str:
     context: Any = getattr(problem, "ctx", None)
     path = context.command_path if context else "audiocnn"
     option = getattr(problem, "option_name", None)
-    text = str(getattr(problem, "format_message", problem.__str__)()).rstrip(".")
+    text = str(getattr(problem, "format_message", problem.__str__)()).rstrip(".").replace("Value error, ", "")
     if option is not None and type(problem).__name__ == "NoSuchOption":
         known = [name for param in context.command.params for name in param.opts] if context else []
         text = f"no option {option}; {did_you_mean(option, known)}"
@@ -134,5 +136,5 @@ def usage_line(problem: Exception) -> str:
 
 
 def terminate(number: int, frame: FrameType | None) -> None:
-    """SIGTERM ends a command as Ctrl-C does."""
+    """SIGTERM, and a terminal that is closed, end a command as Ctrl-C does."""
     raise Terminated

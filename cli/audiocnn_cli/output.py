@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from audiocnn.errors import UsageError, did_you_mean
+from audiocnn_cli.exits import Terminated
 from audiocnn_cli.terminal import Terminal
 
 STDOUT = "-"
@@ -51,7 +52,8 @@ def format_of_output(path: Path | None, given: str, formats: dict[str, tuple[str
         if path.suffix.lower() in suffixes:
             return name
     known = [suffix for suffixes in formats.values() for suffix in suffixes]
-    raise UsageError(f"-o {path}: {did_you_mean(path.suffix, known)}; or say the format with -f")
+    ending = path.suffix or "nothing"
+    raise UsageError(f"-o {path}: no format ends in {ending}; {did_you_mean(ending, known)}; or say which with -f")
 
 
 @contextmanager
@@ -70,10 +72,10 @@ def open_output(path: Path | None, terminal: Terminal) -> Iterator[Output]:
         output = Output(file, path)
         try:
             yield output
-        except (KeyboardInterrupt, SystemExit, GeneratorExit, BaseException) as problem:
-            if isinstance(problem, Exception) or not output.keep:
-                raise
-            publish(temporary, file, path)
+        except (KeyboardInterrupt, Terminated):
+            if output.keep:
+                publish(temporary, file, path)
+                terminal.say(f"audiocnn: interrupted; {path} holds what was finished")
             raise
         publish(temporary, file, path)
 

@@ -53,8 +53,8 @@ def score(
     jobs: Jobs = None,
 ) -> ExitStatus:
     """Rows come as the recording is read: file, channel, start, end, and one column for each label. With --channel
-    each, the channels take turns, some 30 s at a time. An .npz file holds one recording: scores (channels, rows, labels),
-    channels, hop_seconds, labels, recording.
+    each, the channels take turns, some 30 s at a time. An .npz file holds one recording: scores (channels, rows,
+    labels), channels, hop_seconds, labels, recording.
 
     \b
     audiocnn score interview.wav > scores.csv
@@ -76,14 +76,14 @@ def score(
     engine = load_engine(find_model(model or DEFAULT_MODEL), device, jobs)
     with open_output(None if kind == "npz" else path, terminal) as out:
         writer = make_scores(kind, engine.model.labels, path, out, terminal)
-        batch = Batch(terminal, given.strict, writer.failed)
         writer.begin()
-        for one in batch.over(batch.count(inputs, given.files_from is not None)):
-            with batch.attempt(one), scoring(one.opened, engine, channel) as scored:
-                for block in scored.blocks():
-                    writer.block(scored, block)
-                    batch.step(scored)
-                batch.finish(scored.duration_seconds, scored.recording.note)
+        with Batch(terminal, given.strict, writer.failed) as batch:
+            for one in batch.over(batch.count(inputs, given.files_from is not None)):
+                with batch.attempt(one), scoring(one.opened, engine, channel) as scored:
+                    for block in scored.blocks():
+                        writer.block(scored, block)
+                        batch.step(scored)
+                    batch.finish(scored.duration_seconds, scored.recording.note)
         if batch.done:
             writer.end()
     batch.report("")

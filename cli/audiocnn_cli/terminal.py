@@ -53,6 +53,10 @@ class Terminal:
         """Whether a person is looking at stdout."""
         return is_terminal(self.stdout)
 
+    def wants_table(self, format: str) -> bool:
+        """Whether `table`, `json` or `auto` means a table here."""
+        return self.shows_tables if format == "auto" else format == "table"
+
     @property
     def quiet(self) -> bool:
         """With -q: errors only."""

@@ -36,7 +36,7 @@ def draw_ruler(duration_seconds: float, cells: int) -> str:
     """Round times under the cells where they lie, with the unit at the last; never wider than the track."""
     if duration_seconds <= 0:
         return ""
-    widest = max(len(mark(duration_seconds, duration_seconds)), 2) + 3
+    widest = max(len(mark(duration_seconds, duration_seconds)), 2) + 6
     step = next((s for s in STEPS_SECONDS if s / duration_seconds * cells >= widest), STEPS_SECONDS[-1])
     line = [" "] * cells
     last = math.floor(duration_seconds / step + 1e-9)

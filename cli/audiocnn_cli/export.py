@@ -1,0 +1,35 @@
+"""`audiocnn export`: the ONNX file of a model, made again and compared."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from audiocnn_cli.exits import ExitStatus
+from audiocnn_cli.options import ReportFormat, Table
+from audiocnn_cli.terminal import Terminal
+
+Name = Annotated[str, typer.Argument(metavar="MODEL", help="A name from `audiocnn models`, or a model folder.")]
+
+
+def export(terminal: Terminal, model: Name, format: Table = ReportFormat.auto) -> ExitStatus:
+    """The file takes samples (batch, channels, time) and gives scores (batch, positions, classes); it extends a
+    recording at its ends by itself. It is only written if its scores are within 1e-4 of torch.
+    """
+    from audiocnn.model import ONNX, find_model
+
+    chosen = find_model(model)
+    from audiocnn.export import export_onnx
+    from audiocnn.weights import load_network
+
+    difference = export_onnx(chosen, load_network(chosen))
+    path = chosen.folder / ONNX
+    if terminal.wants_table(format):
+        size = path.stat().st_size
+        terminal.write(f"{path}: {size / 1e6:.2f} MB; largest difference to torch {difference:.1e}\n")
+    else:
+        record = {"schema": 1, "type": "export", "model": chosen.name, "file": str(path), "difference": difference}
+        terminal.write(json.dumps(record, ensure_ascii=False) + "\n")
+    return ExitStatus.OK

@@ -1,0 +1,111 @@
+"""`audiocnn info`: what a bug report should say, and where things are."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from audiocnn_cli.exits import ExitStatus
+from audiocnn_cli.options import ReportFormat, Table
+from audiocnn_cli.terminal import Terminal, printable
+
+PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "soundfile",
+    "soxr",
+    "torch",
+    "onnx",
+    "typer",
+    "rich",
+    "safetensors",
+    "scikit-learn",
+)
+
+
+def info(terminal: Terminal, format: Table = ReportFormat.auto) -> ExitStatus:
+    """Nothing is sent anywhere."""
+    facts = gather()
+    if terminal.wants_table(format):
+        rows = [(key, value if isinstance(value, list) else [value]) for key, value in flat(facts) if value != []]
+        width = max(len(key) for key, _ in rows)
+        for key, values in rows:
+            for number, value in enumerate(values):
+                terminal.write(f"{key if not number else '':<{width}}  {printable(str(value))}\n")
+    else:
+        terminal.write(json.dumps({"schema": 1, "type": "info", **facts}, ensure_ascii=False) + "\n")
+    return ExitStatus.OK
+
+
+def gather() -> dict[str, Any]:
+    """Versions, devices and places. torch is not imported: its version is read from its package."""
+    import audiocnn
+    from audiocnn.engine import usable_cores
+    from audiocnn.filenames import AUDIO_SUFFIXES
+    from audiocnn.model import DEFAULT_MODEL, shipped_folder, shipped_models
+
+    return {
+        "audiocnn": audiocnn.__version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "packages": {name: package_version(name) for name in PACKAGES},
+        "libsndfile": sndfile_version(),
+        "devices": ["cpu", *cuda_devices()],
+        "threads": usable_cores(),
+        "installed in": str(Path(audiocnn.__file__).parent),
+        "models in": str(shipped_folder()),
+        "models": [folder.name for folder in shipped_models()],
+        "default model": DEFAULT_MODEL,
+        "audio": sorted(AUDIO_SUFFIXES),
+    }
+
+
+def flat(facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Tables inside as lines of their own; a list of suffixes on one line."""
+    rows: list[tuple[str, Any]] = []
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            rows += [(name, text or "not installed") for name, text in value.items()]
+        else:
+            rows.append((key, " ".join(value) if key == "audio" else value))
+    return rows
+
+
+def package_version(name: str) -> str | None:
+    """The installed version, without an import."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def sndfile_version() -> str | None:
+    """Of the library that decodes."""
+    try:
+        import soundfile
+    except (ImportError, OSError):
+        return None
+    return str(soundfile.__libsndfile_version__)
+
+
+def cuda_devices() -> list[str]:
+    """The names of NVIDIA GPUs, from the driver itself."""
+    library = ctypes.util.find_library("cuda")
+    try:
+        cuda = ctypes.CDLL(library or "libcuda.so.1")
+    except OSError:
+        return []
+    count = ctypes.c_int()
+    if cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)):
+        return []
+    names = []
+    for number in range(count.value):
+        device, name = ctypes.c_int(), ctypes.create_string_buffer(100)
+        if not cuda.cuDeviceGet(ctypes.byref(device), number) and not cuda.cuDeviceGetName(name, 100, device):
+            names.append(f"cuda:{number} {name.value.decode(errors='replace')}")
+    return names

@@ -1,0 +1,54 @@
+"""What starts fast stays fast: which packages a command brings along."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from fixtures_cli import PATH, RATE, tone, tone_model  # noqa: F401
+from sounds import write
+
+HEAVY = {"torch", "librosa", "scipy", "matplotlib", "sklearn", "onnx", "onnxscript", "safetensors"}
+CODE = """
+import json, sys
+from audiocnn_cli.main import run
+status = run(sys.argv[1:])
+sys.stderr.write(json.dumps([int(status), sorted({name.partition(".")[0] for name in sys.modules})]))
+"""
+
+
+def modules_of(*args):
+    """The packages that a command has imported when it ends."""
+    command = [sys.executable, "-c", CODE, *map(str, args)]
+    done = subprocess.run(command, env={"PYTHONPATH": PATH}, capture_output=True, text=True, timeout=120, check=False)
+    status, names = json.loads(done.stderr)
+    assert status == 0, done.stderr
+    return set(names)
+
+
+@pytest.mark.parametrize("args", [["--help"], ["--version"], []], ids=str)
+def test_help_imports_next_to_nothing(args):
+    if not args:
+        code = "import sys, audiocnn; sys.exit('numpy' in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": PATH}, check=False).returncode == 0
+        return
+    assert not modules_of(*args) & (HEAVY | {"numpy", "onnxruntime", "rich", "soundfile"})
+
+
+@pytest.mark.parametrize("args", [["detect"], ["score"], ["detect", "-f", "csv"]], ids=" ".join)
+def test_scoring_on_the_cpu_needs_onnx_runtime_alone(args, tone_model, tmp_path):  # noqa: F811
+    names = modules_of(*args, "--model", tone_model, write(tmp_path / "a.wav", tone((0.5, 1.0)), RATE))
+    assert "onnxruntime" in names
+    assert not names & (HEAVY | {"rich"})
+
+
+@pytest.mark.parametrize("command", ["detect", "score", "evaluate", "ingest", "train", "describe", "models", "info"])
+def test_help_of_a_command_needs_no_network(command):
+    assert not modules_of(command, "--help") & (HEAVY | {"onnxruntime"})
+
+
+@pytest.mark.parametrize("args", [["models"], ["describe", "speech_2d"], ["info"]], ids=" ".join)
+def test_looking_needs_no_network(args):
+    assert not modules_of(*args) & (HEAVY | {"onnxruntime"})
