@@ -158,7 +158,10 @@ def group_rows(spec: Spec, size: Size, place: Place) -> Iterator[Row]:
             for layer in group.layers:
                 if not isinstance(layer, Global):
                     place = replace(place, group=name)
-                    yield from layer_rows(layer, size, place)
+                    try:
+                        yield from layer_rows(layer, size, place)
+                    except SpecError as problem:
+                        raise SpecError(f'{spec.name}: group "{group.name}": {problem}') from None
                     size, place = layer.out(size), place.after([layer])
 
 

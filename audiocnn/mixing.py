@@ -33,13 +33,15 @@ class MixSettings:
     seconds: float = 4.0
     foreground_share: float = 0.78
     gap_seconds: tuple[float, float] = (0.0, 1.5)
-    level_db: tuple[float, float] = (-10.0, 6.0)
+    level_db: tuple[float, float] = (-8.0, 6.0)
     speed: tuple[float, float] = (0.9, 1.1)
     overlap_share: float = 0.15
     background_share: float = 0.9
     coloured_share: float = 0.15
     snr_db: tuple[float, float] = (-5.0, 30.0)
-    gain_db: tuple[float, float] = (-40.0, 6.0)
+    murmur_share: float = 0.3
+    murmur_db: tuple[float, float] = (18.0, 40.0)
+    gain_db: tuple[float, float] = (-30.0, 6.0)
     room_share: float = 0.45
     room_seconds: tuple[float, float] = (0.1, 0.8)
     direct_db: tuple[float, float] = (-3.0, 12.0)
@@ -134,6 +136,8 @@ class Mixer:
         loud = float(np.sqrt(augment.power(sound[active.any(axis=0)]))) if active.any() else 0.0
         if random.random() < s.room_share and loud:
             sound = augment.convolved(sound, self.rooms[random.integers(ROOMS)])
+        if loud and random.random() < s.murmur_share:
+            sound = sound + self.murmur(random, loud)
         if not loud or random.random() < s.background_share:
             noise = self.noise(random)
             level = np.sqrt(max(augment.power(noise), augment.QUIET))
@@ -182,6 +186,16 @@ class Mixer:
         measured = augment.power(clip[inside]) if inside.any() else augment.power(clip)
         gain = 0.1 * augment.decibels(random.uniform(*self.settings.level_db)) / np.sqrt(max(measured, 1e-8))
         sound[start : start + len(clip)] += clip * np.float32(min(gain, 100.0))
+
+    def murmur(self, random: Random, loud: float) -> Samples:
+        """(length,) of someone else, far away behind the main voice: without it a network learns that any trace of a
+        voice counts, and takes what leaks in from the next room."""
+        far = np.zeros(self.length, dtype=np.float32)
+        active = np.zeros((len(self.labels), self.length), dtype=bool)
+        self.place_foreground(random, far, active)
+        far = augment.convolved(far, self.rooms[random.integers(ROOMS)])
+        level = np.sqrt(max(augment.power(far), augment.QUIET))
+        return far * np.float32(loud * augment.decibels(-random.uniform(*self.settings.murmur_db)) / level)
 
     def noise(self, random: Random) -> Samples:
         """(length,) of background: a recording, repeated if it is short, or coloured noise."""

@@ -95,7 +95,9 @@ def audiocnn(*args, terminal=False, stdin=b"", **environ):
     """Run a command in this process."""
     given = io.BytesIO(stdin)
     given.name = "-"
-    streams = Terminal(given, Stream(terminal), Stream(terminal), {"TERM": "xterm-256color", "COLUMNS": "80", **environ})
+    streams = Terminal(
+        given, Stream(terminal), Stream(terminal), {"TERM": "xterm-256color", "COLUMNS": "80", **environ}
+    )
     status = run([str(arg) for arg in args], streams)
     return Done(status, streams.stdout.getvalue(), streams.stderr.getvalue())
 
@@ -105,9 +107,9 @@ CODE = "import sys; from audiocnn_cli.main import run; sys.exit(run())"
 
 def audiocnn_process(*args, **more):
     """Run a command in a process of its own, with bytes on its streams."""
-    settings = {"capture_output": True, "timeout": 120, "check": False, **more}
+    settings = {"capture_output": True, "timeout": 120, **more}
     settings["env"] = {"PYTHONPATH": PATH, "PATH": "/usr/bin:/bin", **more.get("env", {})}
-    return subprocess.run([sys.executable, "-c", CODE, *map(str, args)], **settings)
+    return subprocess.run([sys.executable, "-c", CODE, *map(str, args)], check=False, **settings)
 
 
 def write_tones(folder):

@@ -132,7 +132,9 @@ SPECS = {
         {"output": "softmax"},
     ),
     "short_window": table_of(
-        WAVEFORM, [{"conv": 4, "kernel": 8, "stride": 40}], {"window_seconds": 0.001, "layers": [{"dense": 3}]}
+        WAVEFORM,
+        [{"conv": 4, "kernel": 8, "stride": 40, "activation": "tanh"}],
+        {"window_seconds": 0.001, "layers": [{"dense": 3, "activation": "tanh"}]},
     ),
     "short_window_padded": table_of(
         WAVEFORM, [{"conv": 4, "kernel": 9, "stride": 50, "padding": 4}], {"window_seconds": 0.001}

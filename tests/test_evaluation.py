@@ -221,9 +221,7 @@ def dataset_of(kinds):
         label = kind if kind in ("speech", "noise") else None
         split = "dev" if number % 2 else "train"
         annotated = kind in ("segments", "silence")
-        entries.append(
-            Entry(number, f"{number}.wav", 2000, label, annotated, f"g{number}", split, {"kind": kind})
-        )
+        entries.append(Entry(number, f"{number}.wav", 2000, label, annotated, f"g{number}", split, {"kind": kind}))
         held[number] = samples
     return ListDataset(entries, held, known)
 
@@ -279,13 +277,9 @@ def test_a_recording_that_fails_does_not_sink_the_rest():
     progress, found = evaluation_of(dataset, replace(SCORER, score=fragile))
     assert [p.error for p in progress] == [None, "silence: cannot be scored; give sound", None]
     assert found.failures == (("1.wav", "silence: cannot be scored; give sound"),)
-    assert found.to_dict()["failures"] == [
-        {"file": "1.wav", "error": "silence: cannot be scored; give sound"}
-    ]
+    assert found.to_dict()["failures"] == [{"file": "1.wav", "error": "silence: cannot be scored; give sound"}]
     assert speech(found).recordings == 2
-    with pytest.raises(
-        DatasetError, match=r"^some/data: not one recording could be scored; the first: silence"
-    ):
+    with pytest.raises(DatasetError, match=r"^some/data: not one recording could be scored; the first: silence"):
         evaluation_of(dataset_of(["silence"]), replace(SCORER, score=fragile))
 
 
@@ -362,7 +356,5 @@ def test_tuning_is_better_than_every_twentieth():
         rules = {"speech": replace(RULE, threshold=percent / 100)}
         figures = speech(evaluate_scores(noisy, ["speech"], rules, FEW)).figures
         assert value <= figures["detection_error_rate"].value + 1e-12
-    figures = speech(
-        evaluate_scores(noisy, ["speech"], {"speech": replace(RULE, threshold=threshold)}, FEW)
-    ).figures
+    figures = speech(evaluate_scores(noisy, ["speech"], {"speech": replace(RULE, threshold=threshold)}, FEW)).figures
     assert figures["detection_error_rate"].value == pytest.approx(value, abs=1e-12)

@@ -1,7 +1,7 @@
 """Features against librosa and scipy, and against sounds whose answer is known.
 
 Tolerances. Constants are made in float64 and agree to 1e-7 (librosa rounds its own to float32). The front end runs in
-float32: powers agree with librosa to 1e-5 of the frame's largest, natural logarithms of mel powers to 2e-4 where the
+float32: powers agree with librosa to 5e-6 of the frame's largest, natural logarithms of mel powers to 5e-5 where the
 power lies above the floor by a factor of 100.
 """
 
@@ -25,8 +25,8 @@ from audiocnn.network import FrontEnd
 from audiocnn.tables import Table
 
 CONSTANT = 1e-7
-POWER = 1e-5  # of the largest in the frame
-LOG = 2e-4
+POWER = 5e-6  # of the largest in the frame
+LOG = 5e-5
 
 
 def spec_of(kind, **changes):
@@ -43,6 +43,12 @@ def noise(seconds=0.5, sample_rate=16_000, seed=0):
 def run(spec, samples):
     """(bands, frames) of mono samples."""
     return FrontEnd(spec)(torch.from_numpy(samples)[None, None])[0, 0].numpy()
+
+
+def assert_close_to_the_loudest(got, wanted):
+    """Within `POWER` of the largest of each frame."""
+    assert got.shape == wanted.shape
+    assert np.max(np.abs(got - wanted) / wanted.max(axis=0)) <= POWER
 
 
 # The constants
@@ -68,10 +74,16 @@ def test_mel_scales_are_librosas_and_have_inverses(scale):
 @pytest.mark.parametrize("scale", ["slaney", "htk"])
 @pytest.mark.parametrize(
     ("rate", "fft", "mels", "low", "high"),
-    [(16_000, 400, 64, 0.0, 8000.0), (16_000, 512, 40, 50.0, 7600.0), (44_100, 2048, 128, 20.0, 22_050.0), (8000, 255, 20, 0.0, 4000.0)],
-)  # fmt: skip
+    [
+        (16_000, 400, 64, 0.0, 8000.0),
+        (16_000, 512, 40, 50.0, 7600.0),
+        (44_100, 2048, 128, 20.0, 22_050.0),
+        (8000, 255, 20, 0.0, 4000.0),
+    ],
+)
 def test_the_mel_matrix_is_librosas(scale, norm, rate, fft, mels, low, high):
-    spec = spec_of("mel", sample_rate=rate, fft_samples=fft, mels=mels, low_hertz=low, high_hertz=high, mel_scale=scale, mel_norm=norm)  # fmt: skip
+    edges = {"mels": mels, "low_hertz": low, "high_hertz": high}
+    spec = spec_of("mel", sample_rate=rate, fft_samples=fft, mel_scale=scale, mel_norm=norm, **edges)
     wanted = librosa.filters.mel(
         sr=rate, n_fft=fft, n_mels=mels, fmin=low, fmax=high, htk=scale == "htk",
         norm=None if norm == "none" else "slaney", dtype=np.float64,
@@ -99,7 +111,7 @@ def test_the_power_is_librosas_where_the_frame_is_the_fft(rate, frame, hop):
     wanted = np.abs(librosa.stft(samples, n_fft=spec.fft_samples, hop_length=spec.hop_samples, center=False)) ** 2
     got = run(spec, samples)
     assert got.shape == wanted.shape == (spec.bands, spec.reach.out(len(samples)))
-    np.testing.assert_array_less(np.abs(got - wanted), POWER * wanted.max(axis=0))
+    assert_close_to_the_loudest(got, wanted)
 
 
 @pytest.mark.parametrize("fft", [512, 401, 1000])
@@ -111,7 +123,7 @@ def test_the_power_is_librosas_where_the_fft_is_longer(fft):
     stft = librosa.stft(samples, n_fft=fft, win_length=400, hop_length=160, center=False)
     got = run(spec, samples[(fft - 400) // 2 :])[:, : stft.shape[1]]
     wanted = np.abs(stft) ** 2
-    np.testing.assert_array_less(np.abs(got - wanted), POWER * wanted.max(axis=0))
+    assert_close_to_the_loudest(got, wanted)
 
 
 def test_a_tone_in_the_middle_of_a_bin_has_the_power_of_its_window():
@@ -124,8 +136,10 @@ def test_a_tone_in_the_middle_of_a_bin_has_the_power_of_its_window():
 
 @pytest.mark.parametrize("kind", ["stft", "cqt"])
 def test_the_scales_are_power_its_root_and_its_logarithm(kind):
-    samples = noise(1.0)
-    power, magnitude, log = (run(spec_of(kind, scale=scale), samples) for scale in ("power", "magnitude", "log"))
+    samples = noise(0.6, 8000)
+    power, magnitude, log = (
+        run(spec_of(kind, sample_rate=8000, scale=scale), samples) for scale in ("power", "magnitude", "log")
+    )
     np.testing.assert_allclose(magnitude, np.sqrt(power), atol=2e-6, rtol=1e-6)
     np.testing.assert_allclose(log, np.log(np.maximum(power, 1e-8)), atol=1e-5)
 
@@ -140,7 +154,7 @@ def test_mel_and_log_mel_are_librosas_from_end_to_end(scale):
     wanted = librosa.feature.melspectrogram(
         y=samples, sr=16_000, n_fft=400, hop_length=160, center=False, n_mels=64, htk=scale == "htk"
     )
-    np.testing.assert_array_less(np.abs(run(spec, samples) - wanted), POWER * wanted.max(axis=0))
+    assert_close_to_the_loudest(run(spec, samples), wanted)
     log = run(dataclasses.replace(spec, features="log_mel"), samples)
     loud = wanted > 100 * spec.floor
     assert loud.mean() > 0.99
@@ -161,14 +175,14 @@ def test_mfcc_is_the_dct_of_log_mel():
     samples = noise()
     log = run(spec_of("log_mel"), samples)
     wanted = scipy.fft.dct(log, type=2, norm="ortho", axis=0)[:20]
-    np.testing.assert_allclose(run(spec_of("mfcc", coefficients=20), samples), wanted, atol=1e-4)
+    np.testing.assert_allclose(run(spec_of("mfcc", coefficients=20), samples), wanted, atol=LOG)
 
 
 def test_each_channel_has_features_of_its_own():
     spec = spec_of("log_mel", channels=2)
     left, right = noise(seed=1), noise(seed=2)
     both = FrontEnd(spec)(torch.from_numpy(np.stack([left, right]))[None])[0].numpy()
-    np.testing.assert_allclose(both, np.stack([run(spec, left), run(spec, right)]), atol=1e-5)
+    np.testing.assert_allclose(both, np.stack([run(spec, left), run(spec, right)]), atol=LOG)
 
 
 def test_a_waveform_is_the_samples():
@@ -182,17 +196,17 @@ def test_a_waveform_is_the_samples():
 def test_a_sine_of_amplitude_a_has_the_magnitude_half_a_in_its_bin():
     """To 1 %: the sine of the opposite frequency is not wholly outside a short kernel. Bins more than an octave away
     hear less than a thousandth of it."""
-    spec = spec_of("cqt", scale="magnitude", low_hertz=110.0, bins=60)
-    for number, hertz in enumerate(features.cqt_frequencies(spec)):
-        got = run(spec, sine(hertz, 0.6, 16_000, 0.6))
+    spec = spec_of("cqt", sample_rate=8000, scale="magnitude", low_hertz=110.0, bins=60)
+    for number, hertz in list(enumerate(features.cqt_frequencies(spec)))[::7]:
+        got = run(spec, sine(hertz, 0.55, 8000, 0.6))
         assert got[number] == pytest.approx(np.full(got.shape[1], 0.3), rel=0.01)
         assert (got.argmax(axis=0) == number).all()
         far = np.abs(np.arange(60) - number) > 12
-        assert got[far].max() < 0.3e-3 * 10
+        assert got[far].max() < 0.3e-3
 
 
 def test_cqt_kernels_have_the_spectrum_of_librosas_wavelets():
-    """Responses over all frequencies to 0.5 % of their peak, for the quality of Brown 1991, eq. 5. librosa rounds
+    """Responses over all frequencies to 0.6 % of their peak, for the quality of Brown 1991, eq. 5. librosa rounds
     kernels to whole samples and we do not."""
     spec = spec_of("cqt", low_hertz=110.0, bins=48)
     alpha = 2.0 ** (1 / 12) - 1.0
@@ -204,7 +218,7 @@ def test_cqt_kernels_have_the_spectrum_of_librosas_wavelets():
     size = 2 * spec.frame_samples
     got, wanted = (np.abs(np.fft.fft(kernels, size)) for kernels in (cosines - 1j * sines, wavelets))
     np.testing.assert_allclose(wanted.max(axis=1), 1.0, atol=0.005)
-    np.testing.assert_allclose(got, wanted, atol=0.005)
+    np.testing.assert_allclose(got, wanted, atol=0.006)
 
 
 def test_no_cqt_kernel_is_longer_than_the_frame():
@@ -238,12 +252,13 @@ def test_a_table_in_full_is_read_as_the_same_input(kind):
 def test_bands_know_what_they_hear():
     """A tone inside a band is heard there loudest, or in the band beside it whose triangle it shares."""
     for kind in ("mel", "stft", "cqt"):
-        spec = spec_of(kind, scale="power", mel_norm="none") if kind != "cqt" else spec_of(kind, scale="power", bins=72)
+        more = {"bins": 60, "low_hertz": 55.0} if kind == "cqt" else {"mel_norm": "none"}
+        spec = spec_of(kind, sample_rate=8000, scale="power", **more)
         edges = features.band_edges_hertz(spec)
         assert edges.shape == (spec.bands, 2)
         assert (edges[:, 0] < edges[:, 1]).all()
         for band in range(8, spec.bands - 1, 9):
-            got = run(spec, sine(edges[band].mean(), 0.6, 16_000))
+            got = run(spec, sine(edges[band].mean(), 0.55, 8000))
             assert abs(int(got.mean(axis=1).argmax()) - band) <= (kind == "mel")
     assert features.band_edges_hertz(spec_of("mfcc")) is None
     assert features.band_edges_hertz(spec_of("waveform")) is None

@@ -143,7 +143,5 @@ def test_score_lines_equal_score_records():
     scores = scores.astype(np.float32)
     rows = [(k * 0.02, (k + 1) * 0.02, row) for k, row in enumerate(scores.tolist())]
     for name in ("a.wav", b"\xff b\n.wav"):
-        expected = [
-            dumps(score_record(name, 2, a, b, dict(zip(labels, row, strict=True)))) for a, b, row in rows
-        ]
+        expected = [dumps(score_record(name, 2, a, b, dict(zip(labels, row, strict=True)))) for a, b, row in rows]
         assert list(score_lines(name, 2, labels, rows)) == expected

@@ -28,13 +28,9 @@ def modules_of(*args):
     return set(names)
 
 
-@pytest.mark.parametrize("args", [["--help"], ["--version"], []], ids=str)
-def test_help_imports_next_to_nothing(args):
-    if not args:
-        code = "import sys, audiocnn; sys.exit('numpy' in sys.modules)"
-        assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": PATH}, check=False).returncode == 0
-        return
-    assert not modules_of(*args) & (HEAVY | {"numpy", "onnxruntime", "rich", "soundfile"})
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_imports_next_to_nothing(option):
+    assert not modules_of(option) & (HEAVY | {"numpy", "onnxruntime", "rich", "soundfile"})
 
 
 @pytest.mark.parametrize("args", [["detect"], ["score"], ["detect", "-f", "csv"]], ids=" ".join)

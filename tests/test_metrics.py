@@ -107,9 +107,7 @@ def test_curves_at_the_extremes():
     assert [right[name] for name in CURVE_FIGURES] == pytest.approx([1, 1, 1, 1, 0, 0], abs=1e-12)
     assert [wrong[name] for name in CURVE_FIGURES] == pytest.approx([0, 0.5, 0, 0, 1, 1], abs=1e-12)
     blind = curve_values(Frames(positive, np.zeros(4)))
-    assert [blind[name] for name in CURVE_FIGURES] == pytest.approx(
-        [0.5, 0.5, 0.05, 0.315, 0.95, 0.5], abs=1e-12
-    )
+    assert [blind[name] for name in CURVE_FIGURES] == pytest.approx([0.5, 0.5, 0.05, 0.315, 0.95, 0.5], abs=1e-12)
 
 
 def test_the_curve_is_read_at_the_top_of_its_steps():
@@ -193,9 +191,7 @@ def test_draws_are_seeded_and_need_two_recordings():
     assert np.array_equal(draw_recordings(5, 50, seed=1), draw_recordings(5, 50, seed=1))
     assert not np.array_equal(draw_recordings(5, 50, seed=1), draw_recordings(5, 50, seed=2))
     assert draw_recordings(1, 50, seed=1).shape == (0, 1)
-    figure = curve_figures(gaussian_frames(np.random.default_rng(0), 1), draw_recordings(1, 50, seed=1))[
-        "auroc"
-    ]
+    figure = curve_figures(gaussian_frames(np.random.default_rng(0), 1), draw_recordings(1, 50, seed=1))["auroc"]
     assert 0.7 < figure.value < 1
     assert (figure.low, figure.high) == (None, None)
 
@@ -213,9 +209,7 @@ def test_segments_of_a_case_one_can_count():
     # reference 1 to 3 and 5 to 6 of 10 s; found 1.05 to 2.5 and 7 to 8
     counts = count_segments([(1, 3), (5, 6)], [(1.05, 2.5), (7, 8)], 10.0)
     sums = counts.sums
-    assert (sums.hit, sums.miss, sums.false_alarm, sums.rest) == pytest.approx(
-        (1.45, 1.55, 1.0, 6.0), abs=1e-12
-    )
+    assert (sums.hit, sums.miss, sums.false_alarm, sums.rest) == pytest.approx((1.45, 1.55, 1.0, 6.0), abs=1e-12)
     assert (sums.references, sums.detections, sums.matches) == (2, 2, 0)
     assert (sums.edges_50ms, sums.edges_100ms) == (1, 1)
     assert counts.onset_errors == pytest.approx([0.05], abs=1e-12)
@@ -238,9 +232,7 @@ def test_segments_of_a_case_one_can_count():
 def test_a_collar_is_not_judged():
     # 0.5 s in all: 0.75 to 1.25 and 2.75 to 3.25 are left out.
     sums = count_segments([(1, 3)], [(1.2, 3.5)], 10.0, collar_seconds=0.5).sums
-    assert (sums.hit, sums.miss, sums.false_alarm, sums.rest) == pytest.approx(
-        (1.5, 0, 0.25, 7.25), abs=1e-12
-    )
+    assert (sums.hit, sums.miss, sums.false_alarm, sums.rest) == pytest.approx((1.5, 0, 0.25, 7.25), abs=1e-12)
 
 
 def test_matched_segments():
@@ -276,9 +268,7 @@ def random_stretches(rng, duration, most=12):
 @pytest.mark.parametrize("collar", [0.0, 0.5])
 def test_detection_figures_equal_those_of_pyannote(collar):
     core = pytest.importorskip("pyannote.core", reason="pyannote.core is in the extra `test`")
-    detection = pytest.importorskip(
-        "pyannote.metrics.detection", reason="pyannote.metrics is in the extra `test`"
-    )
+    detection = pytest.importorskip("pyannote.metrics.detection", reason="pyannote.metrics is in the extra `test`")
     rng, judged = np.random.default_rng(8), 0
     error = detection.DetectionErrorRate(collar=collar)
     cost = detection.DetectionCostFunction(collar=collar, fa_weight=0.25, miss_weight=0.75)
@@ -348,17 +338,13 @@ def test_segment_figures_that_are_not_defined_are_none():
 def test_medians_equal_those_of_plain_resampling():
     rng = np.random.default_rng(11)
     recordings = [
-        count_segments(
-            [(k, k + 0.5) for k in range(1, 8)], [(k + e, k + 0.6) for k, e in enumerate(row, 1)], 9.0
-        )
+        count_segments([(k, k + 0.5) for k in range(1, 8)], [(k + e, k + 0.6) for k, e in enumerate(row, 1)], 9.0)
         for row in rng.normal(0.0, 0.05, (9, 7))
     ]
     draws = draw_recordings(9, 100, seed=2)
     figure = segment_figures(recordings, draws)["onset_bias_ms"]
     errors = [counts.onset_errors * 1000 for counts in recordings]
-    plain = [
-        np.median(np.concatenate([np.tile(e, t) for e, t in zip(errors, d, strict=True)])) for d in draws
-    ]
+    plain = [np.median(np.concatenate([np.tile(e, t) for e, t in zip(errors, d, strict=True)])) for d in draws]
     assert (figure.low, figure.high) == pytest.approx(tuple(np.percentile(plain, (2.5, 97.5))), abs=1e-9)
 
 

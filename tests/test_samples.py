@@ -108,8 +108,7 @@ def test_what_is_40_db_down_is_no_longer_speech() -> None:
 @pytest.mark.parametrize("kind", BEDS | EVENTS)
 def test_noise_has_unit_power_and_comes_from_its_seed(kind: str, sample_rate: int) -> None:
     first, again, other = (
-        (BEDS | EVENTS)[kind](np.random.default_rng(seed), sample_rate * 2 + 1, sample_rate)
-        for seed in (1, 1, 2)
+        (BEDS | EVENTS)[kind](np.random.default_rng(seed), sample_rate * 2 + 1, sample_rate) for seed in (1, 1, 2)
     )
     assert first.shape == (sample_rate * 2 + 1,)
     assert np.mean(first**2) == pytest.approx(1.0, rel=1e-9)
@@ -145,9 +144,7 @@ def test_the_snr_is_what_was_asked(snr_db: float, channels: int) -> None:
         inside[round(segment.onset * 16000) : round(segment.offset * 16000)] = True
     speech = mixture.speech.astype(np.float64)
     noise = mixture.samples - speech
-    assert 10 * np.log10(np.mean(speech[:, inside] ** 2) / np.mean(noise**2)) == pytest.approx(
-        snr_db, abs=0.01
-    )
+    assert 10 * np.log10(np.mean(speech[:, inside] ** 2) / np.mean(noise**2)) == pytest.approx(snr_db, abs=0.01)
     # What lies outside the segments is 40 dB below the loudest frames: a trace of the power.
     assert np.sum(speech[:, ~inside] ** 2) < 1e-4 * np.sum(speech**2)
 
@@ -169,9 +166,7 @@ def test_every_variant_is_known_to_espeak() -> None:
 @needs_espeak
 def test_the_committed_files_are_what_the_generator_makes(tmp_path: Path) -> None:
     if espeak_version() != generate.ESPEAK_VERSION:
-        pytest.skip(
-            f"the files were made with espeak-ng {generate.ESPEAK_VERSION}, here is {espeak_version()}"
-        )
+        pytest.skip(f"the files were made with espeak-ng {generate.ESPEAK_VERSION}, here is {espeak_version()}")
     generate.write_samples(tmp_path)
     assert (tmp_path / "segments.tsv").read_text() == (FOLDER / "segments.tsv").read_text()
     for filename in generate.SAMPLES:

@@ -60,9 +60,7 @@ def test_closing_threshold(threshold, neg_threshold, closing):
     assert SegmentRule(threshold, neg_threshold).closing_threshold == pytest.approx(closing, abs=1e-12)
 
 
-@pytest.mark.parametrize(
-    "scores", [[], np.zeros(0, np.float32), np.zeros(500, np.float32), np.full(500, 0.49)]
-)
+@pytest.mark.parametrize("scores", [[], np.zeros(0, np.float32), np.zeros(500, np.float32), np.full(500, 0.49)])
 def test_nothing_is_found_in_nothing(scores):
     assert edges(np.asarray(scores)) == []
 

@@ -87,6 +87,10 @@ def gather(group: Any, values: dict[str, Any]) -> Any:
 class SectionedCommand(TyperCommand):
     """Plain help, in the order and the sections in which options are declared."""
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Arguments by their bare names; Typer puts braces around them."""
+        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Arguments, the command's own options, then each section."""
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}

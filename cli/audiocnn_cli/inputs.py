@@ -26,8 +26,9 @@ class Input:
 
     @property
     def opened(self) -> Path | BinaryIO:
-        """What to open, of one without a problem."""
-        assert self.source is not None
+        """What to open. RecordingError for one with a problem."""
+        if self.source is None:
+            raise RecordingError(self.problem)
         return self.source
 
 

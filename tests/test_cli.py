@@ -1,0 +1,543 @@
+"""The command, by enumeration: every command, off and on a terminal, on good and on bad input."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fixtures_cli import (
+    CODE,
+    HERTZ,
+    PATH,
+    RATE,
+    TONE,
+    audiocnn,
+    audiocnn_process,
+    tone,
+    tone_model,  # noqa: F401
+    write_tones,
+)
+from sounds import noise, sine, wav_bytes, write
+
+from audiocnn_cli import commands, main
+from audiocnn_cli.exits import ExitStatus
+from audiocnn_cli.main import COMMANDS
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+
+# A network that trains in a moment; what it learns is not the point.
+RECIPE = """
+name = "small"
+seed = 3
+[data]
+source = "labels"
+sample_rate = 8000
+[mix]
+seconds = 0.5
+[train]
+epochs = 1
+examples_per_epoch = 4
+batch_size = 2
+workers = 0
+[spec.input]
+features = "log_mel"
+sample_rate = 8000
+mels = 8
+[[spec.groups]]
+name = "A"
+layers = [{ conv = 4, kernel = 3 }]
+[spec.f]
+window_seconds = 0.2
+output = "softmax"
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, tone_model):  # noqa: F811
+    """A working folder with recordings, labels, a recipe and a model."""
+    write_tones(tmp_path)
+    (tmp_path / "small.toml").write_text(RECIPE)
+    (tmp_path / "bad.toml").write_text(RECIPE.replace("mels = 8", "melz = 8"))
+    (tmp_path / "text.wav").write_text("no audio at all\n" * 100)
+    (tmp_path / "silent").mkdir()
+    (tmp_path / "silent" / "notes.txt").write_text("nothing here")
+    shutil.copytree(tone_model, tmp_path / "tone")
+    shutil.copytree(tone_model, tmp_path / "broken")
+    (tmp_path / "broken" / "model.onnx").unlink()
+    (tmp_path / "broken" / "model.safetensors").unlink()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def json_lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def table_of(text, delimiter=","):
+    return list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
+
+
+# command -> (arguments, what stdout is in a pipe, a word that is on a terminal)
+GOOD = {
+    "detect": ("detect one.wav two.wav none.wav -m tone", json_lines, "3 recordings"),
+    "score": ("score one.wav -m tone", table_of, "one.wav,0,0.0,0.01"),
+    "evaluate": ("evaluate tones.tsv -m tone --resamples 20", json_lines, "AUROC"),
+    "ingest": ("ingest tones.tsv -o tones", json_lines, "tone 3"),
+    "train": ("train --recipe small.toml -o run --device cpu", str, "--model run"),
+    "models": ("models", json_lines, "speech_2d"),
+    "describe": ("describe speech_1d tone", json_lines, "hears 1 kHz"),
+    "export": ("export tone", json_lines, "largest difference to torch"),
+    "info": ("info", json_lines, "onnxruntime"),
+}
+
+# command -> [(arguments, exit code, what stderr says)]
+BAD = {
+    "detect": [
+        ("detect gone.wav -m tone", 2, r"gone\.wav: no such file; check the name"),
+        ("detect one.wav text.wav -m tone", 3, r"text\.wav: not audio that can be read here; convert"),
+        ("detect silent one.wav -m tone", 3, r"silent: no audio in this folder"),
+        ("detect one.wav -m tone --channel 1", 2, r"one\.wav: no channel 1; it has 1"),
+        ("detect one.wav -m tone --channel left", 2, r'--channel cannot be "left"; use mix, each'),
+        ("detect one.wav -m tone --threshold 1.5", 2, r"--threshold 1\.5: not between 0 and 1"),
+        ("detect one.wav -m tone --threshold nan", 2, r"--threshold nan: not between 0 and 1"),
+        ("detect one.wav -m tone --min-speech x", 2, r"'--min-speech'.* see `audiocnn detect --help`"),
+        ("detect one.wav -m tone --treshold 0.5", 2, r'no option --treshold; did you mean "--threshold"\?'),
+        ("detect one.wav -m tone --device gpu", 2, r'--device cannot be "gpu"; use auto'),
+        ("detect one.wav -m tone -f rttm", 2, r"'rttm' is not one of"),
+        ("detect one.wav -m tone -o x.foo", 2, r"-o x\.foo: no format ends in \.foo"),
+        ("detect one.wav -m tone -o two.wav", 2, r"-o two\.wav: is there already; overwrite it with --force"),
+        ("detect one.wav -m tone -o silent", 2, r"-o silent: is a folder; name a file"),
+        ("detect one.wav -m broken", 2, r"broken: model\.onnx is missing; make it again with `audiocnn export broken`"),
+        ("detect one.wav -m silent", 2, r"silent: is not a model: it has no model\.toml"),
+        ("detect one.wav -m nope", 2, r'there is no model "nope"'),
+        ("detect -m tone", 2, r"no recording: name files, folders, or -"),
+        ("detect -m tone --files-from gone.txt", 2, r"--files-from gone\.txt: cannot be read"),
+        ("detect -m tone - --files-from -", 2, r"both read standard input"),
+        ("detect -m tone -", 2, r"-: empty \(0 bytes\); check the command that writes it"),
+    ],
+    "score": [
+        ("score gone.wav -m tone", 2, r"gone\.wav: no such file"),
+        ("score text.wav one.wav -m tone", 3, r"text\.wav: not audio"),
+        ("score one.wav two.wav -m tone -o x.npz", 2, r"an \.npz file holds one recording"),
+        ("score one.wav -m tone -f npz", 2, r"-f npz: is no text; write it to a file with -o"),
+        ("score gone.wav -m tone -o x.npz", 2, r"gone\.wav: no such file"),
+    ],
+    "evaluate": [
+        ("evaluate gone -m tone", 2, r"gone: no such file or folder"),
+        ("evaluate silent -m tone", 2, r"silent: no audio in this folder"),
+        ("evaluate tones.tsv -m tone --split dev", 2, r'no recordings in split "dev"'),
+        ("evaluate tones.tsv -m tone --resamples -1", 2, r"--resamples"),
+        ("evaluate tones.tsv -m tone --collar nan", 2, r"--collar nan: give seconds"),
+        ("evaluate small.toml --split x -m tone", 2, r"keep, drop, split and label need a table"),
+        ("evaluate -m tone", 2, r"Missing argument 'DATA'"),
+    ],
+    "ingest": [
+        ("ingest gone -o ds", 2, r"gone: no such file or folder"),
+        ("ingest silent -o ds", 2, r"silent: no audio in this folder"),
+        ("ingest labels -o ds --features logmel", 2, r'--features cannot be "logmel"; did you mean "log_mel"\?'),
+        ("ingest labels", 2, r"'--output' / '-o'"),
+        ("ingest named.tsv -o ds", 3, r"gone\.wav"),
+        ("ingest late.tsv -o ds", 3, r"one\.wav: .*past the end of the recording at 2\.000 s"),
+    ],
+    "train": [
+        ("train", 2, r"nothing to train on: .*Begin with `audiocnn train FOLDER`"),
+        ("train gone", 2, r"gone: no such file or folder"),
+        ("train bad.toml", 2, r'unknown key "melz"; did you mean "mels"\?'),
+        ("train labels --spec nope", 2, r'there is no spec "nope"'),
+        ("train small.toml --recipe bad.toml", 2, r"are both recipes; name one"),
+        ("train small.toml -o labels --device cpu", 2, r"labels: holds other files; name a new folder"),
+        ("train small.toml -o run --resume --device cpu", 2, r"run: there is no run to resume"),
+        ("train small.toml --device gpu", 2, r'--device cannot be "gpu"'),
+        ("train small.toml --epochs 0", 2, r"'--epochs'"),
+    ],
+    "models": [("models --format xml", 2, r"'xml' is not one of"), ("models extra", 2, r"extra")],
+    "describe": [
+        ("describe nope", 2, r'there is no spec "nope"; known: speech_1d'),
+        ("describe nope speech_1d", 3, r'there is no spec "nope"'),
+        ("describe bad.toml", 2, r'bad\.toml: \[input\]: "features" is missing'),
+        ("describe speech_1d --input 1x2x3x4", 2, r'--input cannot be "1x2x3x4"'),
+        ("describe speech_2d --input 1x100", 2, r"speech_2d: is 2-D; give the input as CxHxW"),
+        ("describe speech_2d --input 1x8x8", 2, r'speech_2d: group "A": bands = 64 does not divide the 8 positions'),
+        ("describe silent", 2, r"silent: is not a model"),
+    ],
+    "export": [
+        ("export nope", 2, r'there is no model "nope"'),
+        ("export broken", 2, r"broken: model\.safetensors is missing; copy the folder again, or train again"),
+    ],
+    "info": [("info --format xml", 2, r"'xml' is not one of")],
+}
+EVERY_BAD = [(name, *case) for name, cases in BAD.items() for case in cases]
+
+
+@pytest.fixture
+def tables(here):
+    """Tables that name what is not there."""
+    header = "filename\tonset\toffset\tevent_label\n"
+    (here / "named.tsv").write_text(header + "one.wav\t0.5\t1.0\ttone\ngone.wav\t0.5\t1.0\ttone\n")
+    (here / "late.tsv").write_text(header + "one.wav\t0.5\t1.0\ttone\none.wav\t3.0\t4.0\ttone\n")
+    return here
+
+
+def test_every_command_is_in_these_lists():
+    assert list(GOOD) == list(BAD) != []
+    assert set(GOOD) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
+@pytest.mark.parametrize("name", GOOD)
+def test_good_input(here, name, terminal):
+    args, parse, word = GOOD[name]
+    done = audiocnn(*args.split(), terminal=terminal)
+    assert done.status is ExitStatus.OK, done.err
+    assert "Traceback" not in done.err
+    if terminal:
+        assert word in done.out + done.err
+        return
+    assert "\x1b" not in done.out + done.err
+    assert parse(done.out) or name == "train"
+    if name != "train":
+        assert done.err == ""
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
+@pytest.mark.parametrize(("name", "args", "status", "message"), EVERY_BAD, ids=[case[1] for case in EVERY_BAD])
+def test_bad_input(tables, name, args, status, message, terminal):
+    done = audiocnn(*args.split(), terminal=terminal)
+    assert done.status == status, done.err
+    assert re.search(message, done.err), done.err
+    assert "Traceback" not in done.err and "internal error" not in done.err
+    said = [line for line in done.err.splitlines() if line.startswith("audiocnn: error: ")]
+    assert len(said) == 1 or status == ExitStatus.SOME_FAILED, done.err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help(name):
+    done = audiocnn_process(name, "--help", env={"COLUMNS": "100"})
+    text = done.stdout.decode()
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert COMMANDS[name] in " ".join(text.split())
+    assert "{" not in text and "--quiet" in text
+
+
+def test_help_of_all_and_version():
+    done = audiocnn_process("-h")
+    assert done.returncode == 0
+    assert all(name in done.stdout.decode() for name in COMMANDS)
+    assert re.fullmatch(r"audiocnn \S+\n", audiocnn("--version").out)
+    assert audiocnn().status is ExitStatus.USAGE
+    assert 'no command "detct"; did you mean "detect"?' in audiocnn("detct").err
+
+
+# What detect says
+
+
+def test_detect_finds_the_tones(here):
+    records = json_lines(audiocnn("detect", "one.wav", "two.wav", "none.wav", "-m", "tone", "--pad", "0").out)
+    kinds = [(record["type"], record["file"]) for record in records]
+    assert kinds == [
+        ("segment", "one.wav"), ("file", "one.wav"),
+        ("segment", "two.wav"), ("segment", "two.wav"), ("file", "two.wav"),
+        ("file", "none.wav"),
+    ]  # fmt: skip
+    spans = [(record["start"], record["end"]) for record in records if record["type"] == "segment"]
+    assert spans == [pytest.approx(span, abs=0.011) for span in [(0.5, 1.0), (0.3, 0.8), (1.2, 1.9)]]
+    assert records[-1]["segments"] == 0 and records[-1]["status"] == "ok"
+    assert all(record["schema"] == 1 for record in records)
+
+
+@pytest.mark.parametrize(("kind", "delimiter"), [("csv", ","), ("tsv", "\t")])
+def test_detect_writes_rows(here, kind, delimiter):
+    rows = table_of(audiocnn("detect", "two.wav", "-m", "tone", "-f", kind).out, delimiter)
+    assert [list(row) for row in rows] == [["file", "channel", "start", "end", "label", "score"]] * 2
+    assert rows[0]["label"] == "tone" and float(rows[1]["start"]) == pytest.approx(1.17, abs=0.011)
+
+
+def test_bad_files_do_not_stop_the_others(here):
+    bad = {
+        "empty.wav": b"",
+        "header.wav": wav_bytes(b"")[:30],
+        "channels.wav": wav_bytes(bytes(800), channels=0),
+        "nothing.wav": wav_bytes(b""),
+    }
+    for name, content in bad.items():
+        Path(name).write_bytes(content)
+    write(Path("nan.wav"), np.full(8000, np.nan, np.float32), RATE, "FLOAT")
+    unusual = {
+        "zeros.wav": wav_bytes(bytes(16000)),
+        "short.wav": wav_bytes(bytes(20)),
+        "slow.wav": wav_bytes(bytes(20), sample_rate=1),
+        "fast.wav": wav_bytes(noise(0.1, 384000).tobytes(), sample_rate=384000),
+    }
+    for name, content in unusual.items():
+        Path(name).write_bytes(content)
+    names = [*bad, "nan.wav", *unusual, "one.wav"]
+    for command, kind in (("detect", "file"), ("score", "score")):
+        done = audiocnn(command, *names, "-m", "tone", *["-f", "jsonl"])
+        records = json_lines(done.out)
+        assert done.status is ExitStatus.SOME_FAILED
+        failed = [record["file"] for record in records if record["type"] == "error"]
+        assert failed == [*bad, "nan.wav"]
+        assert {record["file"] for record in records if record["type"] == kind} == {*unusual, "one.wav"}
+        assert len(done.err.splitlines()) == len(failed)
+        for name, line in zip(failed, done.err.splitlines(), strict=True):
+            assert re.match(rf"audiocnn: error: {re.escape(name)}: .+; .+", line)
+
+
+def test_a_recording_that_is_cut_short_is_done_as_far_as_it_goes(here):
+    write(Path("whole.flac"), tone((0.5, 1.0), seconds=20.0) + 0.01 * noise(20.0, RATE) / 32768, RATE)
+    content = Path("whole.flac").read_bytes()
+    Path("cut.flac").write_bytes(content[: len(content) // 2])
+    done = audiocnn("detect", "cut.flac", "-m", "tone")
+    segment, file = json_lines(done.out)
+    assert done.status is ExitStatus.SOME_FAILED
+    assert segment["start"] == pytest.approx(0.47, abs=0.011)
+    assert file["status"] == "damaged" and "decoded as far as" in file["note"]
+    assert re.match(r"audiocnn: warning: cut\.flac: .*decoded as far as .*; copy it again", done.err)
+
+
+def test_strict_stops_at_the_first_bad_file(here):
+    done = audiocnn("detect", "one.wav", "text.wav", "two.wav", "-m", "tone", "--strict")
+    assert done.status is ExitStatus.SOME_FAILED
+    assert {record["file"] for record in json_lines(done.out)} == {"one.wav", "text.wav"}
+
+
+def test_exit_status_says_that_nothing_was_found(here):
+    assert audiocnn("detect", "none.wav", "-m", "tone").status is ExitStatus.OK
+    assert audiocnn("detect", "none.wav", "-m", "tone", "--exit-status").status is ExitStatus.NOTHING_FOUND
+    assert audiocnn("detect", "none.wav", "one.wav", "-m", "tone", "--exit-status").status is ExitStatus.OK
+    assert audiocnn("detect", "none.wav", "gone.wav", "-m", "tone", "--exit-status").status is ExitStatus.SOME_FAILED
+
+
+def test_folders_lists_and_standard_input(here):
+    def names(*args, stdin=b""):
+        done = audiocnn("detect", "-m", "tone", *args, stdin=stdin)
+        assert done.status is ExitStatus.OK, done.err
+        return [record["file"] for record in json_lines(done.out) if record["type"] == "file"]
+
+    assert names("labels/tone") == [f"labels/tone/{number}.wav" for number in range(4)]
+    assert names("--files-from", "-", stdin=b"one.wav\n\ntwo.wav") == ["one.wav", "two.wav"]
+    Path("odd\nname.wav").write_bytes(Path("one.wav").read_bytes())
+    assert names("-0", "--files-from", "-", stdin=b"odd\nname.wav\0one.wav\0") == ["odd\nname.wav", "one.wav"]
+    Path("list.txt").write_bytes(b"two.wav\n")
+    assert names("one.wav", "--files-from", "list.txt") == ["one.wav", "two.wav"]
+    assert names("-", stdin=Path("one.wav").read_bytes()) == ["-"]
+
+
+def test_a_name_that_is_not_utf8_keeps_its_bytes(here):
+    name = b"caf\xe9.wav"
+    Path(os.fsdecode(name)).write_bytes(Path("one.wav").read_bytes())
+    lines = json_lines(audiocnn("detect", os.fsdecode(name), "-m", "tone").out)
+    assert lines[0]["file_base64"]
+    done = audiocnn_process("detect", "-f", "csv", "-m", "tone", os.fsdecode(name))
+    assert done.stdout.splitlines()[1].startswith(name + b",0,")
+
+
+def test_channels(here):
+    write(Path("both.wav"), np.stack([tone((0.5, 1.0)), tone((1.2, 1.6))], axis=1), RATE)
+    for channel, expected in {"each": [(0, 0.5), (1, 1.2)], "1": [(1, 1.2)]}.items():
+        rows = table_of(audiocnn("detect", "both.wav", "-m", "tone", "-f", "csv", "--channel", channel, "--pad", 0).out)
+        found = [(int(row["channel"]), float(row["start"])) for row in rows]
+        assert found == [(channel, pytest.approx(start, abs=0.011)) for channel, start in expected]
+
+
+def test_options_reach_the_rule(here):
+    def spans(*args):
+        rows = table_of(audiocnn("detect", "two.wav", "-m", "tone", "-f", "csv", *args).out)
+        return [(float(row["start"]), float(row["end"])) for row in rows]
+
+    assert len(spans("--min-speech", "0.6")) == 1
+    assert len(spans("--min-silence", "0.6")) == 1
+    assert len(spans("--max-speech", "0.3")) == 5
+    padded, bare = spans("--pad", "0.1"), spans("--pad", "0")
+    assert padded[0][0] == pytest.approx(bare[0][0] - 0.1, abs=1e-6)
+    assert spans("--threshold", "1", "--neg-threshold", "1") == []
+
+
+# Where output goes
+
+
+def test_output_is_whole_and_nothing_is_overwritten(here):
+    assert audiocnn("detect", "one.wav", "-m", "tone", "-o", "new/found.csv").out == ""
+    assert Path("new/found.csv").read_text().startswith("file,channel,start,end,label,score\none.wav,0,")
+    again = audiocnn("detect", "two.wav", "-m", "tone", "-o", "new/found.csv")
+    assert again.status is ExitStatus.USAGE
+    assert "two.wav" not in Path("new/found.csv").read_text()
+    assert audiocnn("detect", "two.wav", "-m", "tone", "-o", "new/found.csv", "--force").status is ExitStatus.OK
+    assert "two.wav" in Path("new/found.csv").read_text()
+    assert [path.name for path in Path("new").iterdir()] == ["found.csv"]
+    assert audiocnn("detect", "one.wav", "-m", "tone", "-o", "/dev/null").status is ExitStatus.OK
+
+
+def test_score_rows_tile_the_recording(here):
+    write(Path("odd.wav"), tone((0.5, 1.0), seconds=1.2345), RATE)
+    rows = table_of(audiocnn("score", "odd.wav", "-m", "tone").out)
+    assert list(rows[0]) == ["file", "channel", "start", "end", "tone"]
+    assert [float(row["start"]) for row in rows] == [round(k * 0.01, 4) for k in range(124)]
+    assert [float(row["end"]) for row in rows] == [round(min((k + 1) * 0.01, 1.2345), 4) for k in range(124)]
+    scores = np.array([float(row["tone"]) for row in rows])
+    assert (scores[55:95] > 0.9).all() and (scores[:40] < 0.1).all()
+    records = json_lines(audiocnn("score", "odd.wav", "-m", "tone", "-f", "jsonl").out)
+    assert [record["scores"]["tone"] for record in records] == scores.tolist()
+    assert audiocnn("score", "odd.wav", "-m", "tone", "-o", "odd.npz").status is ExitStatus.OK
+    arrays = np.load("odd.npz")
+    assert arrays["scores"].shape == (1, 124, 1) and arrays["scores"].dtype == np.float32
+    assert np.allclose(arrays["scores"][0, :, 0], scores, atol=1e-6)
+    assert (float(arrays["hop_seconds"]), arrays["labels"].tolist(), str(arrays["recording"])) == (
+        0.01, ["tone"], "odd.wav",
+    )  # fmt: skip
+
+
+# The other commands
+
+
+def test_evaluate_compares_models_and_writes_a_report(here):
+    done = audiocnn("evaluate", "tones.tsv", "-m", "tone", "-m", "tone", "--resamples", "20", "-o", "report.json")
+    assert done.status is ExitStatus.OK, done.err
+    reports = json.loads(Path("report.json").read_text())
+    assert [report["model"] for report in reports] == ["tone", "tone"]
+    figures = reports[0]["labels"]["tone"]["figures"]
+    assert figures["auroc"]["value"] > 0.99
+    assert figures["detection_error_rate"]["value"] < 0.15
+    assert reports[0]["tuned_on"] == "paper"
+    assert Path("report.dataset").is_dir()
+    table = audiocnn("evaluate", "report.dataset", "-m", "tone", "-f", "table", "--threshold", "0.4").out
+    for words in ("AUROC", "TPR at 5 % FPR", "EER", "detection error rate", "threshold", "0.4", "given", "["):
+        assert words in table
+
+
+def test_ingest_again_takes_what_changed(here):
+    write(Path("labels/tone/bad.wav"), tone(), RATE).write_text("no audio")
+    first = audiocnn("ingest", "labels", "-o", "ds", "--features", "log_mel", "--sample-rate", RATE)
+    assert first.status is ExitStatus.SOME_FAILED
+    summary = json.loads(first.out)
+    assert (summary["recordings"], summary["refused"], summary["labels"]) == (8, 1, {"none": 4, "tone": 4})
+    assert re.match(r"audiocnn: refused: tone/bad\.wav: not audio", first.err)
+    Path("labels/tone/bad.wav").unlink()
+    again = audiocnn("ingest", "labels", "-o", "ds", "--features", "log_mel", "--sample-rate", RATE)
+    assert again.status is ExitStatus.OK
+    assert json.loads(again.out)["done"] == {"added": 0, "updated": 0, "kept": 8, "removed": 0, "refused": 0}
+
+
+def test_train_resumes_and_force_removes_only_what_a_run_makes(here):
+    def train(*args):
+        return audiocnn("train", "--recipe", "small.toml", "-o", "run", "--device", "cpu", *args)
+
+    done = train()
+    assert done.status is ExitStatus.OK, done.err
+    assert "try it:  audiocnn detect --model run FILE" in done.err
+    assert audiocnn("detect", "one.wav", "-m", "run").status is ExitStatus.OK
+    assert "go on with --resume, begin anew with --force" in train().err
+    assert audiocnn("train", "-o", "run", "--resume", "--device", "cpu").status is ExitStatus.OK
+    Path("run/notes.txt").write_text("mine")
+    done = train("--force")
+    assert Path("run/notes.txt").read_text() == "mine"
+    assert done.status is ExitStatus.USAGE and "holds other files" in done.err
+    assert not Path("run/recipe.toml").exists()
+
+
+def test_a_bug_is_one_line_and_the_traceback_only_with_v(here, monkeypatch):
+    def broken(terminal):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("audiocnn_cli.info.info", broken)
+    done = audiocnn("info")
+    assert done.status is ExitStatus.BUG
+    assert re.fullmatch(r"audiocnn: internal error: ZeroDivisionError: by zero; .*please report it.*\n", done.err)
+    assert "Traceback" in audiocnn("info", "-v").err
+    assert main.COMMANDS and commands.CONTEXT
+
+
+# Terminals
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+@pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
+def test_a_table_with_a_timeline_fits_the_terminal(here, columns, term):
+    done = audiocnn("detect", "two.wav", "-m", "tone", terminal=True, COLUMNS=str(columns), TERM=term)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", done.out)
+    line = next(line for line in plain.splitlines() if line.startswith("tone "))
+    assert len(line) <= columns
+    track = line.split("│" if term != "dumb" else "|")[1]
+    drawn = [character != " " for character in track]
+    expected = [0.27 <= 2 * (cell + 0.5) / len(track) < 0.83 or 1.17 <= 2 * (cell + 0.5) / len(track) < 1.93
+                for cell in range(len(track))]  # fmt: skip
+    assert np.mean(np.array(drawn) == np.array(expected)) > 0.85
+    assert ("\x1b[" in done.out) == (term != "dumb")
+    assert any(block in done.out for block in BLOCKS) == (term != "dumb")
+    assert plain.isascii() == (term == "dumb")
+
+
+def test_no_color(here):
+    assert "\x1b[32m" in audiocnn("detect", "two.wav", "-m", "tone", terminal=True).out
+    assert "\x1b[" not in audiocnn("detect", "two.wav", "-m", "tone", terminal=True, NO_COLOR="1").out
+
+
+def test_quiet_is_quiet(here):
+    assert audiocnn("detect", "two.wav", "-m", "tone", "-q", terminal=True).err == ""
+    assert audiocnn("detect", "two.wav", "gone.wav", "-m", "tone", "-q").err.count("\n") == 1
+
+
+def test_a_real_terminal(here):
+    """A pseudo-terminal of 60 columns: the table is drawn for it."""
+    control, line = pty.openpty()
+    os.set_blocking(control, False)
+    env = {"PYTHONPATH": PATH, "PATH": "/usr/bin:/bin", "TERM": "xterm", "COLUMNS": "60", "LC_ALL": "C.UTF-8"}
+    command = [sys.executable, "-c", CODE, "detect", "two.wav", "-m", "tone"]
+    with subprocess.Popen(command, stdin=line, stdout=line, stderr=line, env=env) as process:
+        os.close(line)
+        drawn, end = b"", time.monotonic() + 60
+        while time.monotonic() < end:
+            try:
+                drawn += os.read(control, 65536)
+            except BlockingIOError:
+                time.sleep(0.02)
+            except OSError:
+                break
+        assert process.wait() == 0
+    os.close(control)
+    assert "│" in drawn.decode() and b"2 segments of tone" in drawn and b"real time" in drawn
+
+
+# Signals and pipes
+
+
+def slow_process(here, *args):
+    """A command that is in the middle of its work, and says so."""
+    write(here / "long.wav", np.tile(tone((0.5, 1.0)), 3000), RATE)
+    settings = {"env": {"PYTHONPATH": PATH}, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", CODE, *args], **settings)
+    assert process.stdout.readline().startswith(b"file,channel")
+    return process
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_signals_end_a_command_cleanly(here, name, status):
+    with slow_process(here, "score", "long.wav", "-m", "tone") as process:
+        process.send_signal(getattr(signal, name))
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (status, b"")
+
+
+def test_a_reader_that_leaves_ends_a_command_quietly(here):
+    with slow_process(here, "score", "long.wav", "-m", "tone") as process:
+        process.stdout.close()
+        assert process.wait(timeout=60) == 0
+        assert process.stderr.read() == b""
+
+
+def test_the_tone_is_what_the_model_hears(here):
+    write(Path("other.wav"), sine(2 * HERTZ, 1.0, RATE), RATE)
+    assert TONE["summary"] == "hears 1 kHz"
+    assert table_of(audiocnn("detect", "other.wav", "-m", "tone", "-f", "csv").out) == []
