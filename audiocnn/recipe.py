@@ -121,8 +121,9 @@ def read_mix(table: Table) -> MixSettings:
         "telephone_share",
         "clip_share",
         "overlap_share",
+        "murmur_share",
     )
-    wide = ("level_db", "snr_db", "gain_db", "direct_db")
+    wide = ("level_db", "snr_db", "gain_db", "direct_db", "murmur_db")
     values: dict[str, Any] = {key: table.number(key, getattr(base, key), most=1.0) for key in shares}
     values |= {key: table.pair(key, getattr(base, key), least=-200.0, most=200.0) for key in wide}
     settings = dataclasses.replace(
