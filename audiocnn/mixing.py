@@ -39,9 +39,9 @@ class MixSettings:
     background_share: float = 0.9
     coloured_share: float = 0.15
     snr_db: tuple[float, float] = (-5.0, 30.0)
-    murmur_share: float = 0.3
+    murmur_share: float = 0.4
     murmur_db: tuple[float, float] = (18.0, 40.0)
-    gain_db: tuple[float, float] = (-30.0, 6.0)
+    gain_db: tuple[float, float] = (-22.0, 6.0)
     room_share: float = 0.45
     room_seconds: tuple[float, float] = (0.1, 0.8)
     direct_db: tuple[float, float] = (-3.0, 12.0)
