@@ -271,10 +271,13 @@ def size_after_groups(spec: Spec, size: Size, place: str) -> Size:
 def find_spec(name: str, folders: list[Path], classes: int | None = None) -> Spec:
     """A spec by file name, or by its name in one of the folders."""
     path = Path(name)
-    if path.suffix == ".toml" or path.exists():
+    try:
+        is_file = path.suffix == ".toml" or path.exists()
+    except OSError:  # a name that is too long for a file
+        is_file = False
+    if is_file:
         return load_spec(path, classes)
-    for folder in folders:
-        if (folder / f"{name}.toml").is_file():
-            return load_spec(folder / f"{name}.toml", classes)
-    known = [path.stem for folder in folders for path in folder.glob("*.toml")]
+    known = {path.stem: path for folder in reversed(folders) for path in folder.glob("*.toml")}
+    if name in known:
+        return load_spec(known[name], classes)
     raise SpecError(f'there is no spec "{name}"; {did_you_mean(name, known)}; or name a TOML file')

@@ -77,6 +77,24 @@ def tilted(samples: Samples, sample_rate: int, db_per_octave: float) -> Samples:
     return np.fft.irfft(np.fft.rfft(samples, size) * gain, size)[: len(samples)].astype(np.float32)
 
 
+def audible(samples: Samples, mark: tuple[int, int], sample_rate: int, below_db: float) -> tuple[int, int]:
+    """A mark [onset, offset) in samples, drawn in to where the sound is no more than so many dB below the loudest 5 ms
+    of its first (last) 0.4 s: the end that remains audible over noise, without the tail that fades into the room."""
+    frame, look = max(1, sample_rate // 200), 80
+    onset, offset = max(0, mark[0]), min(len(samples), mark[1])
+    count = (offset - onset) // frame
+    if count < 2:
+        return mark
+    powers = np.mean(samples[onset : onset + count * frame].reshape(count, frame) ** 2, axis=1)
+    first = np.flatnonzero(powers[:look] >= powers[:look].max() * 10.0 ** (-below_db / 10.0))[0]
+    last = np.flatnonzero(powers[-look:] >= powers[-look:].max() * 10.0 ** (-below_db / 10.0))[-1]
+    last += max(0, count - look) + 1
+    # A mark that the cut begins or ends in keeps that side.
+    start = onset + int(first) * frame if mark[0] >= 0 else mark[0]
+    stop = onset + int(last) * frame if mark[1] <= len(samples) else mark[1]
+    return (start, stop) if start < stop else mark
+
+
 def at_speed(samples: Samples, speed: float) -> Samples:
     """Played faster or slower: pitch and formants move along, as with another throat."""
     if speed == 1.0 or not len(samples):

@@ -34,6 +34,7 @@ class MixSettings:
     foreground_share: float = 0.78
     gap_seconds: tuple[float, float] = (0.0, 1.5)
     level_db: tuple[float, float] = (-8.0, 6.0)
+    tighten_db: float = 20.0
     speed: tuple[float, float] = (0.9, 1.1)
     overlap_share: float = 0.15
     background_share: float = 0.9
@@ -164,8 +165,13 @@ class Mixer:
         """A cut of a foreground recording, at another speed, with its marks (column, onset, offset) in samples."""
         begin = int(random.integers(0, entry.samples - self.length)) if entry.samples > self.length else 0
         clip = self.dataset.samples(entry)[0, begin : begin + self.length].astype(np.float32) / 32768.0
-        speed = random.uniform(*self.settings.speed)
-        moved = [(c, round((on - begin) / speed), round((off - begin) / speed)) for c, on, off in self.marks[entry.id]]
+        s, moved = self.settings, []
+        speed = random.uniform(*s.speed)
+        for column, onset, offset in self.marks[entry.id]:
+            mark = (onset - begin, offset - begin)
+            if s.tighten_db and mark[0] < len(clip) and mark[1] > 0:
+                mark = augment.audible(clip, mark, self.rate, s.tighten_db)
+            moved.append((column, round(mark[0] / speed), round(mark[1] / speed)))
         return augment.at_speed(clip, speed), moved
 
     def add_clip(

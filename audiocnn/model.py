@@ -149,11 +149,15 @@ def spec_folders() -> list[Path]:
 def find_model(name: str | Path) -> Model:
     """A model by the name of a released one, or by its folder, wherever it lies."""
     path = Path(name)
-    if path.is_dir() and ((path / TOML).exists() or (path / "model" / TOML).exists()):
+    try:
+        there, whole = path.exists(), any(file.is_file() for file in (path / TOML, path / "model" / TOML))
+    except OSError:  # a name that is too long for a file
+        there = whole = False
+    if whole:
         return read_model(path)
     shipped = {folder.name: folder for folder in shipped_models()}
     if str(name) in shipped:
         return read_model(shipped[str(name)])
-    if path.exists():
+    if there:
         return read_model(path)
     raise ModelError(f'there is no model "{name}"; {did_you_mean(str(name), shipped)}; or name a model folder')

@@ -133,6 +133,7 @@ def read_mix(table: Table) -> MixSettings:
         speed=table.pair("speed", base.speed, least=0.25, most=4.0),
         room_seconds=table.pair("room_seconds", base.room_seconds, most=10.0),
         clip_peak=table.pair("clip_peak", base.clip_peak, most=1.0),
+        tighten_db=table.number("tighten_db", base.tighten_db, most=120.0),
         equaliser_db=table.number("equaliser_db", base.equaliser_db, most=60.0),
         tilt_db=table.number("tilt_db", base.tilt_db, most=60.0),
         band_masks=table.integer("band_masks", base.band_masks, least=0, most=20),

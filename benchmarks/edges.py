@@ -131,7 +131,7 @@ def make_mixtures(count: int, seed: int) -> Iterator[tuple[float, Mixture]]:
 def load_detector(name: str) -> Detector:
     """The model of that name (or folder) as a detector with its own threshold and without padding."""
     # Here and not above: the matching is tested without an engine.
-    from audiocnn.engine import Engine
+    from audiocnn.engine import load_engine
     from audiocnn.model import find_model
 
     model = find_model(name)
@@ -139,7 +139,7 @@ def load_detector(name: str) -> Detector:
         raise ModelError(
             f'{name}: has no label "{LABEL}" but {", ".join(model.labels)}; take a speech detector'
         )
-    engine = Engine(model)
+    engine = load_engine(model)
     column = model.labels.index(LABEL)
     rule = SegmentRule(threshold=model.thresholds[LABEL], pad_seconds=0.0)
 

@@ -22,3 +22,11 @@ def shared_data() -> Path:
 def corpus(tmp_path: Path) -> Path:
     """Ten recordings in two folders."""
     return make_corpus(tmp_path / "corpus")
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """`exported(name)` -> (model, network, difference) of a spec with random weights; each is made once a session."""
+    from fixtures_models import exporter
+
+    return exporter(tmp_path_factory)

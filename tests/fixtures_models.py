@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
 from audiocnn.architecture import load_spec, spec_from_table
@@ -217,8 +216,7 @@ def torch_engine(network, chunk_seconds=30.0):
     return engine
 
 
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory):
+def exporter(tmp_path_factory):
     """`exported(name)` -> (model, network, the difference that the export reports), made once for each spec."""
     made = {}
 

@@ -31,9 +31,11 @@ from fixtures_cli import (
 )
 from sounds import noise, sine, wav_bytes, write
 
+from audiocnn.segments import Segment
 from audiocnn_cli import commands, main
 from audiocnn_cli.exits import ExitStatus
 from audiocnn_cli.main import COMMANDS
+from audiocnn_cli.timeline import draw_ruler, draw_track, moment
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -541,3 +543,28 @@ def test_the_tone_is_what_the_model_hears(here):
     write(Path("other.wav"), sine(2 * HERTZ, 1.0, RATE), RATE)
     assert TONE["summary"] == "hears 1 kHz"
     assert table_of(audiocnn("detect", "other.wav", "-m", "tone", "-f", "csv").out) == []
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.7, 7.0, 59.9, 61.0, 3599.0, 3600.0, 360000.0])
+@pytest.mark.parametrize("cells", [20, 60, 200])
+def test_the_ruler_has_round_times_where_they_lie(seconds, cells):
+    ruler = draw_ruler(seconds, cells)
+    assert len(ruler) <= cells + 2
+    for found in re.finditer(r"\d[\d:.]*", ruler):
+        parts = [float(part) for part in found[0].split(":")]
+        at = sum(part * 60**power for power, part in enumerate(reversed(parts)))
+        assert found.start() == pytest.approx(at / seconds * cells, abs=0.51)
+
+
+def test_times_in_tables():
+    assert [moment(7.256, longest) for longest in (10, 100, 10000)] == ["7.26", "0:07.26", "0:00:07.26"]
+    assert moment(3667.004, 4000) == "1:01:07.00"
+    assert moment(59.999, 90) == "1:00.00"
+
+
+def test_what_is_covered_at_all_is_drawn():
+    short = [Segment(1000.0, 1000.2, "speech", 1.0)]
+    assert draw_track(short, 3600.0, 36) == " " * 10 + "▁" + " " * 25
+    assert draw_track(short, 3600.0, 36, unicode=False).strip() == "."
+    assert draw_track([Segment(0.0, 2.5, "speech", 1.0)], 5.0, 4) == "██  "
+    assert draw_track([], 0.0, 4) == "    "

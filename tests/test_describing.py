@@ -77,5 +77,7 @@ def test_a_size_instead_of_features():
     assert found.geometry is None and found.multiply_adds_per_second is None
     with pytest.raises(SpecError, match="lenet: is 2-D; give the input as CxHxW"):
         describe(spec, Size(1, (32,)))
-    with pytest.raises(SpecError, match=r'lenet: group "C": conv 6 5x5.* needs at least 5 positions in time and gets 3'):
+    with pytest.raises(
+        SpecError, match=r'lenet: group "C": conv 6 5x5.* needs at least 5 positions in time and gets 3'
+    ):
         describe(spec, Size(1, (32, 3)))

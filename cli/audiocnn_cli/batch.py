@@ -79,6 +79,7 @@ class Batch:
         """One more is done; `note` says what could not be read of it."""
         self.done += 1
         self.audio_seconds += audio_seconds
+        self.terminal.stdout.flush()  # whoever reads the pipe need not wait for the next recording
         if note:
             self.damaged += 1
             self.stopped = self.strict

@@ -11,6 +11,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any, get_type_hints
 
 import typer
@@ -23,6 +24,14 @@ from audiocnn_cli.terminal import Terminal
 Function = Callable[..., ExitStatus]
 TYPE = re.compile(r" <[^<>]*>$")  # Typer shows the Python type beside an argument's name
 RANGE = re.compile(r"\s*\[x>=\d+\]$")
+HOMES = (  # of defaults that help texts show
+    "audiocnn.segments:SegmentRule",
+    "audiocnn.model:DEFAULT_MODEL",
+    "audiocnn.figures:EvaluationSettings",
+    "audiocnn.sources:DEFAULT_SAMPLE_RATE",
+    "audiocnn.ingest:IngestSettings",
+    "audiocnn.recipe:TrainSettings",
+)
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -112,16 +121,21 @@ class SectionedCommand(TyperCommand):
 
 def with_defaults(text: str) -> str:
     """`{min_speech_seconds}` in a help text becomes the default that the library has."""
-    text = RANGE.sub("", text)
-    if "{" not in text:
-        return text
-    from audiocnn.figures import EvaluationSettings
-    from audiocnn.ingest import IngestSettings
-    from audiocnn.model import DEFAULT_MODEL
-    from audiocnn.recipe import TrainSettings
-    from audiocnn.segments import SegmentRule
-    from audiocnn.sources import DEFAULT_SAMPLE_RATE
+    return RANGE.sub("", text).format_map(Defaults())
 
-    kinds = (SegmentRule, TrainSettings, IngestSettings, EvaluationSettings)
-    defaults = {field.name: field.default for kind in kinds for field in dataclasses.fields(kind)}
-    return text.format_map(defaults | {"model": DEFAULT_MODEL, "sample_rate": DEFAULT_SAMPLE_RATE})
+
+class Defaults(dict[str, Any]):
+    """Defaults by name, looked for in the library one home after the other, so that help imports little."""
+
+    def __missing__(self, name: str) -> Any:
+        for home in HOMES:
+            module, _, inside = home.partition(":")
+            found = getattr(import_module(module), inside)
+            if not dataclasses.is_dataclass(found):
+                if inside == f"DEFAULT_{name.upper()}":
+                    return found
+                continue
+            for field in dataclasses.fields(found):
+                if field.name == name:
+                    return field.default
+        raise KeyError(name)

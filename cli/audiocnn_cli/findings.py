@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from audiocnn.detection import Detection
 from audiocnn.formats import jsonl, rows
-from audiocnn.segments import Segment
 from audiocnn.units import clock
 from audiocnn_cli.terminal import Terminal, printable
 from audiocnn_cli.timeline import draw_ruler, draw_track, moment
@@ -192,8 +191,3 @@ def plural(number: int, word: str) -> str:
 def share(part: float, whole: float) -> str:
     """A share in percent."""
     return f"{100 * part / whole:.0f} %" if whole > 0 else "0 %"
-
-
-def segments_of(track: tuple[Segment, ...], label: str) -> list[Segment]:
-    """The segments of one label."""
-    return [segment for segment in track if segment.label == label]

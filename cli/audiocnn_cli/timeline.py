@@ -37,7 +37,8 @@ def draw_ruler(duration_seconds: float, cells: int) -> str:
     if duration_seconds <= 0:
         return ""
     widest = max(len(mark(duration_seconds, duration_seconds)), 2) + 6
-    step = next((s for s in STEPS_SECONDS if s / duration_seconds * cells >= widest), STEPS_SECONDS[-1])
+    least = widest * duration_seconds / cells
+    step = next((s for s in STEPS_SECONDS if s >= least), math.ceil(least / STEPS_SECONDS[-1]) * STEPS_SECONDS[-1])
     line = [" "] * cells
     last = math.floor(duration_seconds / step + 1e-9)
     for number in range(last + 1):

@@ -51,7 +51,8 @@ def follow(
         for report in reports:
             if isinstance(report, StepReport):
                 bar.what = f"epoch {report.epoch}"
-                bar.update(report.step, report.steps, f"loss {report.loss:.4f}")
+                last = report.step == report.steps
+                bar.update(report.step, report.steps, "judging" if last else f"loss {report.loss:.4f}")
             elif isinstance(report, EpochReport):
                 table.row(report)
                 bar.restart()

@@ -1,0 +1,94 @@
+"""The manual names everything that is there, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from audiocnn.features import FEATURES, KEYS
+from audiocnn.kinds import ACTIVATIONS, KINDS
+from audiocnn.mixing import MixSettings
+from audiocnn.recipe import EvaluateSettings, TrainSettings, read_recipe
+from audiocnn.sources import DataSettings
+from audiocnn_cli.exits import ExitStatus
+from audiocnn_cli.main import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([ROOT / "README.md", ROOT / "data" / "README.md", *(ROOT / "docs").glob("*.md")])
+RECIPES = sorted((ROOT / "data" / "recipes").glob("*.toml"))
+
+
+def text_of(*names: str) -> str:
+    return "\n".join((ROOT / name).read_text(encoding="utf-8") for name in names)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_is_in_the_readme(name: str) -> None:
+    assert f"audiocnn {name}" in text_of("README.md")
+
+
+@pytest.mark.parametrize(
+    "key", sorted({*KINDS, *FEATURES, *ACTIVATIONS, *(key for keys in KEYS.values() for key in keys)})
+)
+def test_every_word_of_a_spec_is_explained(key: str) -> None:
+    assert f"`{key}`" in text_of("docs/specs.md") or f"`{key} =" in text_of("docs/specs.md")
+
+
+@pytest.mark.parametrize("settings", [MixSettings, TrainSettings, EvaluateSettings, DataSettings])
+def test_every_key_of_a_recipe_is_explained(settings: type) -> None:
+    page = text_of("docs/recipes.md")
+    missing = [field.name for field in dataclasses.fields(settings) if f"`{field.name}`" not in page]
+    assert missing in ([], ["where"])  # where a recipe stands is not a key of it
+
+
+@pytest.mark.parametrize("settings", [MixSettings, TrainSettings])
+def test_the_defaults_in_the_manual_are_those_of_the_code(settings: type) -> None:
+    rows = [line for line in text_of("docs/recipes.md").splitlines() if line.startswith("| `")]
+    for field in dataclasses.fields(settings):
+        row = next(line for line in rows if f"`{field.name}`" in line)
+        keys = re.findall(r"`(\w+)`", row.split("|")[1])
+        cell = row.split("|")[2].strip()
+        values = [cell] if len(keys) == 1 else re.findall(r"\[[^]]*\]|[^,\s][^,]*", cell)
+        shown = values[keys.index(field.name)].strip("` ")
+        wanted = field.default
+        if isinstance(wanted, str):
+            assert shown == (wanted or "none"), field.name
+        else:
+            found = [float(number) for number in re.findall(r"-?[\d.]+(?:e-?\d+)?", shown)]
+            assert found == [float(x) for x in (wanted if isinstance(wanted, tuple) else (wanted,))], field.name
+
+
+@pytest.mark.parametrize("code", ExitStatus)
+def test_every_exit_code_is_explained(code: ExitStatus) -> None:
+    assert re.search(rf"^\| .*\b{int(code)}\b.* \|", text_of("docs/output.md"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_read_and_listed(path: Path) -> None:
+    assert read_recipe(path).name.startswith("speech")
+    assert f"data/recipes/{path.name}" in text_of("data/README.md")
+    assert f"data/recipes/{path.name}" in path.read_text(encoding="utf-8").splitlines()[0]
+
+
+def test_the_readme_has_the_two_commands() -> None:
+    readme = text_of("README.md")
+    assert re.search(
+        r"^    pip install -c constraints\.txt \. && audiocnn detect data/samples/\S+$", readme, re.MULTILINE
+    )
+    assert re.search(r"^    pip install -c constraints\.txt -e '\.\[test\]' && pytest$", readme, re.MULTILINE)
+    for sample in re.findall(r"data/samples/[\w.]+", readme):
+        assert (ROOT / sample).is_file()
+
+
+def test_pages_name_no_place_of_one_machine() -> None:
+    for page in [*PAGES, *RECIPES, *(ROOT / "models").rglob("*.toml"), *(ROOT / "models").rglob("*.md")]:
+        assert not re.search(r"(?<![\w.])/(home|root|tmp|work|Users)/", page.read_text(encoding="utf-8")), page

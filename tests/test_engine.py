@@ -1,0 +1,185 @@
+"""Scores of a recording do not depend on how it is read; what an engine refuses, and what it holds in memory."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from fixtures_models import SPECS, network_of, noise, spec_named, torch_engine
+
+from audiocnn.engine import CHUNK_SECONDS, Engine, OnnxBackend, load_engine, usable_cores
+from audiocnn.errors import ModelError, UsageError
+from audiocnn.model import ONNX, read_model
+from audiocnn.windows import ChunkPlan
+
+TOLERANCE = 1e-4
+
+
+def in_blocks(samples, sizes):
+    """(channels, n) cut into blocks of these sizes, again and again; some may be empty."""
+    at, number = 0, 0
+    while at < samples.shape[1]:
+        size = sizes[number % len(sizes)]
+        yield samples[:, at : at + size]
+        at, number = at + size, number + 1
+
+
+def awkward(geometry):
+    """Lengths at which something begins or ends."""
+    hop, window = geometry.hop_samples, geometry.window_samples
+    around = {1, 2, hop - 1, hop, hop + 1, window - 1, window, window + 1, 2 * window + hop // 2, 5 * window + 7}
+    return sorted(n for n in around if n > 0)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_scores_of_chunks_are_those_of_the_whole(name):
+    network = network_of(spec_named(name))
+    geometry = network.geometry
+    engine = torch_engine(network)
+    for samples in awkward(geometry):
+        sound = noise(network.spec, 1, samples)[0]
+        engine.chunk_rows = 10**6
+        whole = engine.score(sound)
+        assert whole.shape == (geometry.rows(samples), network.spec.classes)
+        for rows in (1, 3, 8):
+            engine.chunk_rows = rows
+            for sizes in ([samples], [1, 13, 0, 997], [geometry.hop_samples]):
+                got = np.concatenate(list(engine.score_blocks(in_blocks(sound, sizes))))
+                assert got.shape == whole.shape
+                assert np.max(np.abs(got - whole)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["valid_2d", "residual_padded", "lstm_hops", "short_window_padded", "two_channels"])
+def test_scores_of_chunks_are_those_of_the_whole_through_onnx(name, exported):
+    model, network, _ = exported(name)
+    backend = OnnxBackend(model, threads=1)
+    engine = Engine(model, backend)
+    sound = noise(network.spec, 1, 7 * network.geometry.window_samples + 77)[0]
+    (whole,) = backend.session.run(["scores"], {"samples": sound[None]})
+    for rows in (1, 5, 10**6):
+        engine.chunk_rows = rows
+        got = np.concatenate(list(engine.score_blocks(in_blocks(sound, [1, 450, 3]))))
+        assert got.shape == whole[0].shape
+        assert np.max(np.abs(got - whole[0])) <= TOLERANCE
+
+
+def test_rows_come_as_soon_as_their_samples_are_there():
+    engine = torch_engine(network_of(spec_named("valid_2d")))
+    geometry, engine.chunk_rows = engine.geometry, 4
+    came = []
+
+    def blocks():
+        for _ in range(100):
+            came.append(0)
+            yield noise(engine.model.spec, 1, geometry.hop_samples)[0]
+
+    given = [(len(came), len(rows)) for rows in engine.score_blocks(blocks())]
+    assert [rows for _, rows in given] == [4] * 25
+    late = geometry.window_samples // geometry.hop_samples + 1
+    for number, (blocks_read, _) in enumerate(given[:-1]):
+        assert blocks_read <= 4 * (number + 1) + late
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_no_more_is_held_than_a_chunk_and_its_windows(name):
+    geometry = spec_named(name).geometry()
+    chunk_rows, block = 10, 50
+    plan = ChunkPlan(geometry, chunk_rows, 1)
+    most = (chunk_rows + 2 * geometry.margin_rows + 1) * geometry.hop_samples + 2 * geometry.window_samples + block
+    for _ in range(3000):
+        plan.push(np.zeros((1, block), np.float32))
+        while (ready := plan.next_chunk(last=False)) is not None:
+            assert ready[0].shape[1] <= most
+        assert plan.buffer.shape[1] + sum(waiting.shape[1] for waiting in plan.waiting) <= most
+
+
+def test_a_recording_without_samples_has_no_rows():
+    engine = torch_engine(network_of(spec_named("valid_2d")))
+    assert engine.score(np.zeros((1, 0), np.float32)).shape == (0, 2)
+    assert list(engine.score_blocks([])) == []
+    assert list(engine.score_blocks([np.zeros((1, 0), np.float32)] * 3)) == []
+
+
+def test_channels_are_tracks_for_a_network_of_one():
+    network = network_of(spec_named("valid_2d"))
+    engine = torch_engine(network)
+    sound = np.concatenate([noise(network.spec, 1, 5000, seed)[0] for seed in range(3)])
+    (tracks,) = engine.score_tracks([sound])
+    assert tracks.shape == (3, network.geometry.rows(5000), 2)
+    for track, samples in zip(tracks, sound, strict=True):
+        assert np.max(np.abs(track - engine.score(samples[None]))) <= 1e-6
+
+
+def test_channels_are_one_track_for_a_network_of_several():
+    network = network_of(spec_named("two_channels"))
+    (tracks,) = torch_engine(network).score_tracks([noise(network.spec, 1, 3000)[0]])
+    assert tracks.shape == (1, network.geometry.rows(3000), 3)
+
+
+def test_the_number_of_channels_cannot_change_on_the_way():
+    engine = torch_engine(network_of(spec_named("valid_2d")))
+    with pytest.raises(ValueError, match="2 channels for a network of 1"):
+        list(engine.score_tracks([np.zeros((1, 100), np.float32), np.zeros((2, 100), np.float32)]))
+
+
+def test_a_chunk_is_at_least_four_windows():
+    engine = torch_engine(network_of(spec_named("no_groups")))
+    made = Engine(engine.model, engine.backend, chunk_seconds=0.1)
+    assert made.chunk_rows * made.hop_seconds == pytest.approx(4 * made.geometry.window_seconds, abs=made.hop_seconds)
+    assert Engine(engine.model, engine.backend).chunk_rows * made.hop_seconds == pytest.approx(CHUNK_SECONDS)
+
+
+# Loading
+
+
+def test_cpu_and_auto_run_the_onnx_file(exported):
+    model, network, _ = exported("valid_2d")
+    sound = noise(network.spec, 1, 4000)[0]
+    wanted = torch_engine(network).score(sound)
+    for device in ("cpu", "auto"):
+        engine = load_engine(model, device, threads=1)
+        assert engine.device == "cpu"
+        assert np.max(np.abs(engine.score(sound) - wanted)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cpu:0", "", "CPU"])
+def test_a_device_that_is_none_is_refused(exported, device):
+    with pytest.raises(UsageError, match=f'^--device cannot be "{device}"; use auto, cpu, cuda, cuda:N or mps$'):
+        load_engine(exported("valid_2d")[0], device)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "mps"])
+def test_a_device_that_is_not_there_is_refused(exported, device):
+    import torch
+
+    if device == "mps" and torch.backends.mps.is_available():
+        pytest.skip("this machine has it")
+    with pytest.raises(UsageError, match=f"^--device {device}: there is no such device here; use --device cpu$"):
+        load_engine(exported("valid_2d")[0], device)
+
+
+def copied(model, folder):
+    shutil.copytree(model.folder, folder)
+    return read_model(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"not onnx at all", None], ids=["empty", "text", "cut"])
+def test_a_damaged_onnx_file_is_refused(exported, tmp_path, content):
+    model = copied(exported("valid_2d")[0], tmp_path / "damaged")
+    whole = (model.folder / ONNX).read_bytes()
+    (model.folder / ONNX).write_bytes(whole[: len(whole) // 2] if content is None else content)
+    with pytest.raises(ModelError, match=r"damaged/model\.onnx: .* make it again with `audiocnn export") as caught:
+        load_engine(model, threads=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_onnx_file_of_another_model_is_refused(exported, tmp_path):
+    model = copied(exported("valid_2d")[0], tmp_path / "mixed_up")
+    shutil.copy(exported("two_channels")[0].folder / ONNX, model.folder / ONNX)
+    with pytest.raises(ModelError, match=r"model\.onnx: does not belong to this model; make it again"):
+        load_engine(model, threads=1)
+
+
+def test_usable_cores_is_a_number_of_cores():
+    assert 1 <= usable_cores() <= 4096
