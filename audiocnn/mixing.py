@@ -159,7 +159,7 @@ class Mixer:
                 cut = augment.faded(clip[start - at : stop - at], fade)
                 moved = [(column, onset + at, offset + at) for column, onset, offset in marks]
                 self.add_clip(random, cut, moved, (sound, active, start))
-            at += len(clip)
+            at += max(1, len(clip))  # at another speed nothing may be left of a click
 
     def spoken(self, random: Random, entry: Entry) -> tuple[Samples, list[tuple[int, int, int]]]:
         """A cut of a foreground recording, at another speed, with its marks (column, onset, offset) in samples."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -40,6 +41,8 @@ _DECODE_FRAMES = 4096
 _COPY_BYTES = 1 << 20
 # libsndfile says "unknown" with the largest count it has.
 _MOST_FRAMES = 1 << 60
+_UNKNOWN_BYTES = 0x7FFFF000
+_SIZES = re.compile(r": (\d+) \(should be (\d+)\)")
 _CONVERT = "convert it first, for example with `ffmpeg -i FILE FILE.wav`"
 
 
@@ -68,6 +71,7 @@ class Recording:
         self.info = RecordingInfo(
             int(file.samplerate), int(file.channels), frames if 0 < frames < _MOST_FRAMES else None
         )
+        self._promised = _promised_frames(file, frames)
         self.name = name
         self.note: str | None = None
         self._file = file
@@ -171,7 +175,7 @@ class Recording:
             raise RecordingError(f"{self.name}: damaged: nothing in it can be decoded ({why}); copy it again")
         if done == 0:
             raise RecordingError(f"{self.name}: holds no samples; record it again or leave it out")
-        promised = self.info.frames or 0
+        promised = self._promised
         rate = self.info.sample_rate
         if trouble or done < promised - rate // 10:
             why = f" ({trouble})" if trouble else ""
@@ -259,6 +263,14 @@ def _why_not(error: Exception) -> str:
 def _reason(error: Exception) -> str:
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
     return " ".join(str(text).split()).rstrip(".")
+
+
+def _promised_frames(file: Any, frames: int) -> int:
+    """Frames by the header's word. libsndfile counts what the file of a cut WAV, AIFF or AU still has, and only its log
+    tells that more was promised; the largest counts stand for "unknown", as pipes write them."""
+    sizes = [(int(said), int(there)) for said, there in _SIZES.findall(file.extra_info)]
+    shares = [said / there for said, there in sizes if 0 < there < said < _UNKNOWN_BYTES]
+    return int(frames * max(shares, default=1.0)) if 0 < frames < _MOST_FRAMES else 0
 
 
 def _resampler(rate_in: int, rate_out: int, channels: int, name: str) -> Any:

@@ -187,3 +187,35 @@ def test_importing_is_cheap() -> None:
     script = "import sys, audiocnn.recording; print({'soundfile', 'soxr', 'torch'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     assert result.stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("form", "subtype"), [("WAV", "PCM_16"), ("WAVEX", "PCM_24"), ("AIFF", "PCM_16"), ("AU", "PCM_16")]
+)
+def test_a_cut_file_of_plain_samples_is_noticed(tmp_path: Path, form: str, subtype: str) -> None:
+    """libsndfile trusts the length of the file more than the header, and reads what is there without a word."""
+    import soundfile
+
+    path = tmp_path / "cut.wav"
+    soundfile.write(path, np.zeros((16000, 2)), 16000, format=form, subtype=subtype)
+    whole = path.read_bytes()
+    with open_recording(path) as recording:
+        list(recording.blocks())
+        assert recording.note is None
+    path.write_bytes(whole[: len(whole) // 2])
+    with open_recording(path) as recording:
+        list(recording.blocks())
+        assert recording.note == f"{path}: damaged or cut short: decoded as far as 0.50 s of 1.00 s"
+
+
+def test_a_length_that_a_pipe_could_not_know_is_no_damage(tmp_path: Path) -> None:
+    import soundfile
+
+    path = tmp_path / "piped.wav"
+    soundfile.write(path, np.zeros(16000), 16000)
+    content = bytearray(path.read_bytes())
+    content[4:8] = content[40:44] = b"\xff" * 4
+    path.write_bytes(content)
+    with open_recording(path) as recording:
+        assert sum(block.shape[1] for block in recording.blocks()) == 16000
+        assert recording.note is None
