@@ -104,9 +104,7 @@ def evaluate(
         seconds = dataset.duration_seconds(entry)
         yield EvaluationProgress(done, len(entries), entry.filename, seconds, error)
     if not recordings and not clips:
-        raise DatasetError(
-            f"{dataset.folder}: not one recording could be scored; the first: {failures[0][1]}"
-        )
+        raise DatasetError(f"{dataset.folder}: not one recording could be scored; the first: {failures[0][1]}")
     settings = settings or EvaluationSettings()
     evaluation = evaluate_scores(recordings, scorer.labels, scorer.rules, settings)
     clip = evaluate_clips(clips, scorer.labels, scorer.rules, settings) if clips else None
@@ -138,9 +136,7 @@ def _samples(dataset: Dataset, entry: Entry, sample_rate: int) -> NDArray[np.flo
     return np.ascontiguousarray(resampled)
 
 
-def _recording(
-    dataset: Dataset, entry: Entry, scores: NDArray[np.float32], hop_seconds: float
-) -> ScoredRecording:
+def _recording(dataset: Dataset, entry: Entry, scores: NDArray[np.float32], hop_seconds: float) -> ScoredRecording:
     seconds, annotations = dataset.duration_seconds(entry), dataset.annotations(entry)
     return ScoredRecording(entry.filename, scores, hop_seconds, seconds, annotations, entry.tags)
 

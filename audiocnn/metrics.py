@@ -95,9 +95,7 @@ def frame_labels(annotations: Iterable[Annotation], label: str, rows: int, grid_
     return inside(merge(stretches), _centres(rows, grid_seconds) + EPSILON_SECONDS)
 
 
-def scores_on_grid(
-    scores: NDArray[Any], hop_seconds: float, rows_on_grid: int, grid_seconds: float
-) -> NDArray[Any]:
+def scores_on_grid(scores: NDArray[Any], hop_seconds: float, rows_on_grid: int, grid_seconds: float) -> NDArray[Any]:
     """(rows,) -> (rows_on_grid,): of the row that holds each frame's centre. ValueError without a row."""
     if rows_on_grid and not len(scores):
         raise ValueError("no score for a recording that has a length")
@@ -175,10 +173,7 @@ def _matches(true: Floats, found: Floats) -> int:
         for k in range(position, len(found)):
             if found[k, 0] > onset + MATCH_SECONDS + EPSILON_SECONDS:
                 break
-            if (
-                abs(found[k, 0] - onset) <= MATCH_SECONDS + EPSILON_SECONDS
-                and abs(found[k, 1] - offset) <= slack
-            ):
+            if abs(found[k, 0] - onset) <= MATCH_SECONDS + EPSILON_SECONDS and abs(found[k, 1] - offset) <= slack:
                 matches, position = matches + 1, k + 1
                 break
     return matches

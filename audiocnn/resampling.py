@@ -36,9 +36,7 @@ def draw_recordings(recordings: int, resamples: int, seed: int) -> Draws:
     generator = np.random.default_rng(seed)
     draws = np.zeros((resamples if recordings > 1 else 0, recordings), np.uint16)
     for row in draws:
-        row += np.bincount(generator.integers(0, recordings, recordings), minlength=recordings).astype(
-            np.uint16
-        )
+        row += np.bincount(generator.integers(0, recordings, recordings), minlength=recordings).astype(np.uint16)
     return draws
 
 
@@ -53,12 +51,9 @@ def curve_figures(recordings: Sequence[Frames], draws: Draws) -> dict[str, Figur
         return {name: Figure(None) for name in CURVE_FIGURES}
     cuts = np.unique(np.quantile(pooled.scores, np.linspace(0, 1, BINS + 1)[1:-1]))
     positives, negatives = _drawn_histograms(recordings, cuts, draws)
-    resampled = [
-        _binned_curve(p, n) for p, n in zip(positives, negatives, strict=True) if p.any() and n.any()
-    ]
+    resampled = [_binned_curve(p, n) for p, n in zip(positives, negatives, strict=True) if p.any() and n.any()]
     return {
-        name: with_interval(value, np.array([figures[name] for figures in resampled]))
-        for name, value in values.items()
+        name: with_interval(value, np.array([figures[name] for figures in resampled])) for name, value in values.items()
     }
 
 

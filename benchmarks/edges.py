@@ -136,18 +136,14 @@ def load_detector(name: str) -> Detector:
 
     model = find_model(name)
     if LABEL not in model.labels:
-        raise ModelError(
-            f'{name}: has no label "{LABEL}" but {", ".join(model.labels)}; take a speech detector'
-        )
+        raise ModelError(f'{name}: has no label "{LABEL}" but {", ".join(model.labels)}; take a speech detector')
     engine = load_engine(model)
     column = model.labels.index(LABEL)
     rule = SegmentRule(threshold=model.thresholds[LABEL], pad_seconds=0.0)
 
     def detect(mixture: Mixture) -> list[tuple[float, float]]:
         rate = model.spec.input.sample_rate
-        samples = np.atleast_2d(soxr.resample(mixture.samples[0], mixture.sample_rate, rate)).astype(
-            np.float32
-        )
+        samples = np.atleast_2d(soxr.resample(mixture.samples[0], mixture.sample_rate, rate)).astype(np.float32)
         scores = engine.score(samples)[:, column]
         duration_seconds = mixture.samples.shape[1] / mixture.sample_rate
         found = find_segments(scores, engine.hop_seconds, duration_seconds, LABEL, rule)
@@ -205,9 +201,7 @@ def to_markdown(report: dict[str, Any]) -> str:
             for kind in ("onsets", "offsets", "both"):
                 for key in ("within_50_ms", "within_100_ms"):
                     share = figures[kind][key]
-                    interval = (
-                        f" [{100 * share['low']:.1f}, {100 * share['high']:.1f}]" if kind == "both" else ""
-                    )
+                    interval = f" [{100 * share['low']:.1f}, {100 * share['high']:.1f}]" if kind == "both" else ""
                     cells.append(f"{100 * share['share']:.1f}{interval}")
             error = figures["median_absolute_error_seconds"]
             cells += [f"{100 * figures['missed']:.1f}", f"{100 * figures['false']:.1f}"]

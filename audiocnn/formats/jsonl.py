@@ -86,9 +86,7 @@ def clip_record(file: FileName, top: Sequence[tuple[str, float]], model: str) ->
     return {**_head("clip", file), **answers[0], "top": answers, "model": model}
 
 
-def score_record(
-    file: FileName, channel: int, start: float, end: float, scores: Mapping[str, float]
-) -> Record:
+def score_record(file: FileName, channel: int, start: float, end: float, scores: Mapping[str, float]) -> Record:
     """The scores of one hop, [start, end) in seconds."""
     return {
         **_head("score", file),

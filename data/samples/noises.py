@@ -53,9 +53,7 @@ def fan(rng: np.random.Generator, length: int, sample_rate: int) -> Samples:
     """Falling noise, beaten slowly by the blades, and the tone of the blades."""
     times = np.arange(length) / sample_rate
     blades_hz = rng.uniform(70, 140)
-    air = coloured(rng, length, sample_rate, 1.4) * (
-        1 + 0.25 * np.sin(2 * np.pi * rng.uniform(0.5, 6) * times)
-    )
+    air = coloured(rng, length, sample_rate, 1.4) * (1 + 0.25 * np.sin(2 * np.pi * rng.uniform(0.5, 6) * times))
     tone = np.sin(2 * np.pi * blades_hz * times) + 0.4 * np.sin(2 * np.pi * 2 * blades_hz * times)
     return with_unit_power(air + 0.35 * tone)
 
@@ -94,9 +92,7 @@ def rain(rng: np.random.Generator, length: int, sample_rate: int) -> Samples:
     times = np.arange(int(0.012 * sample_rate)) / sample_rate
 
     def drop() -> Samples:
-        return np.sin(2 * np.pi * rng.uniform(900, 3200) * times) * np.exp(
-            -times / rng.uniform(0.0008, 0.003)
-        )
+        return np.sin(2 * np.pi * rng.uniform(900, 3200) * times) * np.exp(-times / rng.uniform(0.0008, 0.003))
 
     drops = _at_random(rng, length, _starts(rng, length, sample_rate, 100.0), drop)
     return with_unit_power(coloured(rng, length, sample_rate, 0.4) + 0.8 * with_unit_power(drops))
@@ -110,9 +106,7 @@ def knocks(rng: np.random.Generator, length: int, sample_rate: int) -> Samples:
         burst = np.zeros(times.size)
         decay = rng.uniform(0.004, 0.03)
         for frequency in rng.uniform(120, 2500, 4):
-            burst += np.sin(2 * np.pi * frequency * times + rng.uniform(0, 2 * np.pi)) * np.exp(
-                -times / decay
-            )
+            burst += np.sin(2 * np.pi * frequency * times + rng.uniform(0, 2 * np.pi)) * np.exp(-times / decay)
         return burst + rng.standard_normal(times.size) * np.exp(-times / 0.002)
 
     return with_unit_power(_at_random(rng, length, _starts(rng, length, sample_rate, 2.0), knock))

@@ -131,9 +131,7 @@ def find_espeak() -> str:
     """The path of the synthesizer, or one line that says how to get it."""
     path = shutil.which("espeak-ng")
     if path is None:
-        raise SynthesizerError(
-            "espeak-ng: not found on the PATH; install it (Debian: apt-get install espeak-ng)"
-        )
+        raise SynthesizerError("espeak-ng: not found on the PATH; install it (Debian: apt-get install espeak-ng)")
     return path
 
 
@@ -161,9 +159,7 @@ def speak(utterance: Utterance, sample_rate: int) -> Samples:
         command = [find_espeak(), *voice, "-b", "1", "-w", str(path), utterance.text]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode or not path.exists():
-            raise SynthesizerError(
-                f"espeak-ng {utterance.voice}: {done.stderr.strip() or 'no sound'}; see --voices"
-            )
+            raise SynthesizerError(f"espeak-ng {utterance.voice}: {done.stderr.strip() or 'no sound'}; see --voices")
         samples, rendered_rate = soundfile.read(path, dtype="float64")
     return np.asarray(soxr.resample(samples, rendered_rate, sample_rate, quality="VHQ"), np.float64)
 
@@ -245,17 +241,11 @@ def _place_utterances(
         first, last = found[0][0], found[-1][1]
         power = np.mean(np.square(np.concatenate([clean[start:end] for start, end in found])))
         angle = rng.uniform(0.15, 0.85) * np.pi / 2
-        pan = (
-            np.array([[np.cos(angle)], [np.sin(angle)]])
-            if rule.channels == 2
-            else np.ones((rule.channels, 1))
-        )
+        pan = np.array([[np.cos(angle)], [np.sin(angle)]]) if rule.channels == 2 else np.ones((rule.channels, 1))
         speech[:, begin : begin + last - first] += pan * clean[first:last] / np.sqrt(power)
         spans.extend((begin + start - first, begin + end - first) for start, end in found)
         placed.append(utterance)
         begin += last - first + round(rng.uniform(*rule.gap_seconds) * rule.sample_rate)
     if not placed:
-        raise SynthesizerError(
-            f"no utterance fits into {rule.duration_seconds:g} s; ask for a longer mixture"
-        )
+        raise SynthesizerError(f"no utterance fits into {rule.duration_seconds:g} s; ask for a longer mixture")
     return placed
