@@ -59,10 +59,11 @@ class Recipe:
     train: TrainSettings
     evaluate: EvaluateSettings = EvaluateSettings()
     seed: int = 0
+    card: str = ""  # what a person adds to the model card: data, licences, limits
 
     def to_table(self) -> dict[str, Any]:
         """The recipe in full, as TOML has it; paths are absolute."""
-        table: dict[str, Any] = {"name": self.name, "seed": self.seed}
+        table: dict[str, Any] = {"name": self.name, "seed": self.seed, "card": self.card}
         if self.data:
             table["data"] = plain(dataclasses.asdict(self.data) | {"where": None})
         table["mix"] = plain(dataclasses.asdict(self.mix))
@@ -94,6 +95,7 @@ def read_recipe(path: Path) -> Recipe:
         train=read_train(table.table("train")),
         evaluate=read_evaluate(table.table("evaluate")),
         seed=table.integer("seed", 0, least=0, most=2**31),
+        card=table.text("card", ""),
     )
     table.close()
     return recipe

@@ -39,7 +39,7 @@ def release(
 
 
 def card(model: Model, recipe: Recipe, difference: float) -> str:
-    """The model card as far as the trainer knows it; data, licences and limits are for a person to add."""
+    """The model card: what the trainer knows, then what the recipe adds."""
     geometry, training = model.spec.geometry(), model.training
     (name, figure), *_ = training["validation"].items()
     thresholds = ", ".join(f"{label} {value:g}" for label, value in model.thresholds.items()) or "0.5 (not tuned)"
@@ -60,4 +60,4 @@ def card(model: Model, recipe: Recipe, difference: float) -> str:
 {training["seconds"] / 60:.0f} min on {training["threads"]} threads ({training["device"]}) |
 | held out: {name} | {figure:.4f} |
 | ONNX against torch | at most {difference:.0e} apart |
-"""
+{recipe.card and chr(10) + recipe.card.strip() + chr(10)}"""
