@@ -91,7 +91,7 @@ def audible(samples: Samples, mark: tuple[int, int], sample_rate: int, below_db:
     last += max(0, count - look) + 1
     # A mark that the cut begins or ends in keeps that side.
     start = onset + int(first) * frame if mark[0] >= 0 else mark[0]
-    stop = onset + int(last) * frame if mark[1] <= len(samples) else mark[1]
+    stop = onset + int(last) * frame if mark[1] <= len(samples) and last < count else mark[1]
     return (start, stop) if start < stop else mark
 
 

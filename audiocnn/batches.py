@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -79,6 +79,9 @@ def make_loader(recipe: Recipe, source: Source) -> tuple[Order, torch.utils.data
     loader = torch.utils.data.DataLoader(
         Examples(source, recipe.spec.input.channels),
         batch_sampler=order,
+        # Without a generator of its own a loader draws from the random state that dropout uses, and a run that was
+        # resumed inside an epoch would not be the run that went straight through.
+        generator=torch.Generator(),
         num_workers=settings.workers,
         prefetch_factor=4 if settings.workers else None,
     )
@@ -96,8 +99,14 @@ def prepare(recipe: Recipe, dataset: Dataset) -> Material:
     labels = (recipe.data.labels if recipe.data else None) or dataset.labels
     if not labels or not entries:
         raise DatasetError(f"{dataset.folder}: nothing to train on: {len(entries)} recordings, {len(labels)} labels")
-    train, held_out = cut_by_group(entries, recipe)
     clips = not any(entry.annotated for entry in entries)
+
+    def part(entry: Entry) -> str:
+        if recipe.mix.balance:
+            return entry.tags.get(recipe.mix.balance, "")
+        return str(entry.label if clips else any(note.label in labels for note in dataset.annotations(entry)))
+
+    train, held_out = cut_by_group(entries, recipe, part)
     groups = {"train": len({entry.group for entry in train}), "validation": len({entry.group for entry in held_out})}
     seconds = sum(dataset.duration_seconds(entry) for entry in train)
     if clips:
@@ -112,24 +121,30 @@ def prepare(recipe: Recipe, dataset: Dataset) -> Material:
     return Material(tuple(labels), source, validation, clips, groups, seconds)
 
 
-def cut_by_group(entries: Sequence[Entry], recipe: Recipe) -> tuple[list[Entry], list[Entry]]:
+def cut_by_group(
+    entries: Sequence[Entry], recipe: Recipe, part: Callable[[Entry], str]
+) -> tuple[list[Entry], list[Entry]]:
     """Entries to train on and entries to stop early on; no group in both.
 
-    A share of the groups of every source (of every label, for clips) is held out: those whose hash comes first. Where
-    there is but one group, it is cut by recording.
+    A share of the groups of every part (a source, a label, what has labels and what has none) is held out: those whose
+    hash comes first. Where there is but one group, it is cut by recording.
     """
-    share, key = recipe.train.validation_share, recipe.mix.balance
+    share = recipe.train.validation_share
     by_recording = len({entry.group for entry in entries}) < 2
     parts: dict[str, set[str]] = {}
     for entry in entries:
-        part = entry.tags.get(key, "") if key else str(entry.label)
-        parts.setdefault(part, set()).add(entry.filename if by_recording else entry.group)
+        parts.setdefault(part(entry), set()).add(entry.filename if by_recording else entry.group)
 
     def rank(group: str) -> str:
         return hashlib.sha256(f"{recipe.seed} {group}".encode("utf-8", "surrogateescape")).hexdigest()
 
     ranked = {part: sorted(groups, key=rank) for part, groups in parts.items()}
-    held_out = {group for groups in ranked.values() for group in groups[: round(share * len(groups))]}
+    held_out: set[str] = set()
+    for groups in ranked.values():
+        count = round(share * len(groups))
+        if not recipe.mix.balance:  # no label without a voice in when to stop; small sources may stay out of it
+            count = min(max(count, 1), len(groups) - 1)
+        held_out |= set(groups[:count])
     if not held_out:
         held_out = {min((group for groups in ranked.values() for group in groups), key=rank)}
 

@@ -24,6 +24,7 @@ Targets = NDArray[np.float32]
 FADE_SECONDS = 0.005
 NOISE_BANK_SECONDS = 20.0
 ROOMS = 64
+CREST_DB = 8.0  # the loudest 5 ms of a voice over its mean
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class MixSettings:
     foreground_share: float = 0.78
     gap_seconds: tuple[float, float] = (0.0, 1.5)
     level_db: tuple[float, float] = (-8.0, 6.0)
-    tighten_db: float = 20.0
+    audible_db: tuple[float, float] = (15.0, 35.0)
     speed: tuple[float, float] = (0.9, 1.1)
     overlap_share: float = 0.15
     background_share: float = 0.9
@@ -130,30 +131,32 @@ class Mixer:
         random = np.random.default_rng([self.seed, epoch, index])
         s, active = self.settings, np.zeros((len(self.labels), self.length), dtype=bool)
         sound = np.zeros(self.length, dtype=np.float32)
+        noisy, snr_db = random.random() < s.background_share, random.uniform(*s.snr_db)
+        below_db = float(np.clip(snr_db + CREST_DB, *s.audible_db)) if noisy else s.audible_db[1]
         if self.background is None or random.random() < s.foreground_share:
-            self.place_foreground(random, sound, active)
+            self.place_foreground(random, sound, active, below_db)
             if random.random() < s.overlap_share:  # another voice, speaking at the same time
-                self.place_foreground(random, sound, active)
+                self.place_foreground(random, sound, active, below_db)
         loud = float(np.sqrt(augment.power(sound[active.any(axis=0)]))) if active.any() else 0.0
         if random.random() < s.room_share and loud:
             sound = augment.convolved(sound, self.rooms[random.integers(ROOMS)])
         if loud and random.random() < s.murmur_share:
             sound = sound + self.murmur(random, loud)
-        if not loud or random.random() < s.background_share:
+        if noisy or not loud:
             noise = self.noise(random)
             level = np.sqrt(max(augment.power(noise), augment.QUIET))
-            wanted = loud * augment.decibels(-random.uniform(*s.snr_db)) if loud else 0.1
+            wanted = loud * augment.decibels(-snr_db) if loud else 0.1
             sound = sound + noise * np.float32(wanted / level)
         sound = self.microphone(random, sound)
         return Example(sound[None, :], self.targets(active))
 
-    def place_foreground(self, random: Random, sound: Samples, active: NDArray[np.bool_]) -> None:
+    def place_foreground(self, random: Random, sound: Samples, active: NDArray[np.bool_], below_db: float) -> None:
         """Put recordings one after another, with gaps, until the example is full."""
         s, fade = self.settings, to_samples(FADE_SECONDS, self.rate)
         at = -int(random.uniform(0.0, 0.5) * self.rate)
         while at < self.length:
             at += to_samples(random.uniform(*s.gap_seconds), self.rate) * int(random.random() < 0.7)
-            clip, marks = self.spoken(random, self.foreground.draw(random))
+            clip, marks = self.spoken(random, self.foreground.draw(random), below_db)
             start, stop = max(0, at), min(self.length, at + len(clip))
             if stop - start > fade:
                 cut = augment.faded(clip[start - at : stop - at], fade)
@@ -161,16 +164,17 @@ class Mixer:
                 self.add_clip(random, cut, moved, (sound, active, start))
             at += max(1, len(clip))  # at another speed nothing may be left of a click
 
-    def spoken(self, random: Random, entry: Entry) -> tuple[Samples, list[tuple[int, int, int]]]:
-        """A cut of a foreground recording, at another speed, with its marks (column, onset, offset) in samples."""
+    def spoken(self, random: Random, entry: Entry, below_db: float) -> tuple[Samples, list[tuple[int, int, int]]]:
+        """A cut of a foreground recording, at another speed, with its marks (column, onset, offset) in samples; these end
+        where the sound falls so much below its loudest: what noise will cover cannot be learned."""
         begin = int(random.integers(0, entry.samples - self.length)) if entry.samples > self.length else 0
         clip = self.dataset.samples(entry)[0, begin : begin + self.length].astype(np.float32) / 32768.0
-        s, moved = self.settings, []
-        speed = random.uniform(*s.speed)
+        speed = random.uniform(*self.settings.speed)
+        moved = []
         for column, onset, offset in self.marks[entry.id]:
             mark = (onset - begin, offset - begin)
-            if s.tighten_db and mark[0] < len(clip) and mark[1] > 0:
-                mark = augment.audible(clip, mark, self.rate, s.tighten_db)
+            if mark[0] < len(clip) and mark[1] > 0:
+                mark = augment.audible(clip, mark, self.rate, below_db)
             moved.append((column, round(mark[0] / speed), round(mark[1] / speed)))
         return augment.at_speed(clip, speed), moved
 
@@ -198,7 +202,7 @@ class Mixer:
         voice counts, and takes what leaks in from the next room."""
         far = np.zeros(self.length, dtype=np.float32)
         active = np.zeros((len(self.labels), self.length), dtype=bool)
-        self.place_foreground(random, far, active)
+        self.place_foreground(random, far, active, self.settings.audible_db[1])
         far = augment.convolved(far, self.rooms[random.integers(ROOMS)])
         level = np.sqrt(max(augment.power(far), augment.QUIET))
         return far * np.float32(loud * augment.decibels(-random.uniform(*self.settings.murmur_db)) / level)

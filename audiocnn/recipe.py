@@ -125,7 +125,7 @@ def read_mix(table: Table) -> MixSettings:
         "overlap_share",
         "murmur_share",
     )
-    wide = ("level_db", "snr_db", "gain_db", "direct_db", "murmur_db")
+    wide = ("level_db", "snr_db", "gain_db", "direct_db", "murmur_db", "audible_db")
     values: dict[str, Any] = {key: table.number(key, getattr(base, key), most=1.0) for key in shares}
     values |= {key: table.pair(key, getattr(base, key), least=-200.0, most=200.0) for key in wide}
     settings = dataclasses.replace(
@@ -135,7 +135,6 @@ def read_mix(table: Table) -> MixSettings:
         speed=table.pair("speed", base.speed, least=0.25, most=4.0),
         room_seconds=table.pair("room_seconds", base.room_seconds, most=10.0),
         clip_peak=table.pair("clip_peak", base.clip_peak, most=1.0),
-        tighten_db=table.number("tighten_db", base.tighten_db, most=120.0),
         equaliser_db=table.number("equaliser_db", base.equaliser_db, most=60.0),
         tilt_db=table.number("tilt_db", base.tilt_db, most=60.0),
         band_masks=table.integer("band_masks", base.band_masks, least=0, most=20),

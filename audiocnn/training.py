@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tomli_w
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -32,6 +33,7 @@ from audiocnn.tables import read_toml
 from audiocnn.validation import Figures, validate
 
 CHECKPOINT_SECONDS = 60.0
+RECIPE = "recipe.toml"
 LAST, BEST = Path("checkpoints/last.safetensors"), Path("checkpoints/best.safetensors")
 
 
@@ -97,10 +99,12 @@ def train(
 
     Raises AudiocnnError before any time is spent: a run that exists (without `resume`), data that does not fit.
     """
-    begin_run(recipe, run, resume)
+    check_run(recipe, run, resume)
     material = prepare(recipe, dataset)
     torch.manual_seed(recipe.seed)
     trainer = Trainer(recipe, material, run, device)
+    if not (run / RECIPE).exists():
+        write_whole(run / RECIPE, tomli_w.dumps(recipe.to_table()).encode())
     if resume and (run / LAST).exists():
         trainer.resume()
     yield from trainer.epochs()
@@ -147,7 +151,7 @@ class Trainer:
                 if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
                     self.save(LAST)
                 yield StepReport(state.epoch + 1, state.step, self.steps, state.loss_sum / state.step)
-            seconds = time.monotonic() - begin
+            seconds = max(1e-9, time.monotonic() - begin)
             audio = (self.steps - first) * self.settings.batch_size * self.recipe.mix.seconds
             figures = validate(self.averaged, self.material, self.settings.batch_size)
             seconds_whole = time.monotonic() - begin
@@ -268,18 +272,15 @@ def loss_of(network: Network, logits: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(logits[carried], wanted / wanted.sum(dim=-1, keepdim=True))
 
 
-def begin_run(recipe: Recipe, run: Path, resume: bool) -> None:
-    """Make the run folder, or check that it is the one to go on with."""
-    import tomli_w
-
-    kept = run / "recipe.toml"
+def check_run(recipe: Recipe, run: Path, resume: bool) -> None:
+    """Refuse a folder that is not empty and no run, and one whose run is not the one to go on with."""
+    kept = run / RECIPE
     table = recipe.to_table()
     if not kept.exists():
         if run.exists() and any(run.iterdir()):
             raise UsageError(f"{run}: holds other files; name a new folder with -o")
         if resume:
             raise UsageError(f"{run}: there is no run to resume; leave --resume away to begin one")
-        write_whole(kept, tomli_w.dumps(table).encode())
         return
     if not resume:
         raise UsageError(

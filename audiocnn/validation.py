@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from audiocnn.batches import Material, as_tensors
+from audiocnn.errors import RecipeError
 from audiocnn.evaluation import ScoredRecording
 from audiocnn.labels import Annotation
 from audiocnn.mixing import Example
@@ -44,10 +45,12 @@ def scores_of(network: Network, examples: list[Example], batch_size: int) -> lis
 
 
 def validate(network: Network, material: Material, batch_size: int) -> Figures:
-    """Judge the network on the validation examples."""
+    """Judge the network on the validation examples. RecipeError where a score is not a number."""
     from sklearn.metrics import roc_auc_score
 
     logits = scores_of(network, material.validation, batch_size)
+    if not all(np.isfinite(rows).all() for rows in logits):
+        raise RecipeError("scores are not finite at the end of an epoch; lower [train] learning_rate")
     softmax = network.spec.f.output == "softmax"
     if material.clips:
         pooled = np.stack([rows.mean(axis=0) for rows in logits])

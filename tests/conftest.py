@@ -30,3 +30,11 @@ def exported(tmp_path_factory):
     from fixtures_models import exporter
 
     return exporter(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """(last report, reports before it, run folder, dataset) of a tiny network that learned to hear a tone."""
+    from fixtures_models import trainer_of_tones
+
+    return trainer_of_tones(tmp_path_factory)

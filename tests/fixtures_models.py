@@ -6,6 +6,7 @@ maps, so that all of them together cost what one real network does.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,11 @@ from audiocnn.dataset_writer import DatasetWriter, Item
 from audiocnn.engine import Engine, TorchBackend
 from audiocnn.export import export_onnx
 from audiocnn.labels import Annotation
+from audiocnn.mixing import MixSettings
 from audiocnn.model import WEIGHTS, Model, spec_folders, write_model
 from audiocnn.network import Network
+from audiocnn.recipe import Recipe, TrainSettings
+from audiocnn.training import train
 from audiocnn.weights import save_weights
 
 torch.set_num_threads(1)  # the networks here are so small that waiting for a second thread is most of the work
@@ -249,3 +253,55 @@ def write_dataset(folder, recordings, sample_rate=RATE):
 def mark(label, onset, offset):
     """An annotation as a field of `Item`."""
     return {"annotated": True, "annotations": (Annotation(onset, offset, label),)}
+
+
+# A task that a tiny network learns in seconds: a tone of 300 to 600 Hz, or none
+
+TINY = table_of(
+    {**LOG_MEL, "mels": 12},
+    [{"conv": 8, "kernel": 3}, {"conv": 8, "kernel": 3}],
+    {"window_seconds": 0.15, "layers": [{"dense": 8, "dropout": 0.2}]},
+    defaults=BATCH,
+)
+TASK_MIX = MixSettings(
+    seconds=1.5, gap_seconds=(0.1, 0.6), snr_db=(5.0, 20.0), overlap_share=0.0, murmur_share=0.0, room_share=0.0,
+    telephone_share=0.0, clip_share=0.0, gain_db=(-12.0, 0.0), equaliser_db=3.0,
+)  # fmt: skip
+TASK_TRAIN = TrainSettings(
+    epochs=4, examples_per_epoch=96, batch_size=16, learning_rate=1e-2, averaging=0.9, validation_share=0.25,
+    validation_examples=24, workers=0,
+)  # fmt: skip
+
+
+def tone_of(seconds, onset, offset, hertz, amplitude=0.3):
+    """(samples,) of a sine from onset to offset, and silence around it, at `RATE`."""
+    times = np.arange(round(seconds * RATE)) / RATE
+    return np.where((times >= onset) & (times < offset), amplitude * np.sin(2 * np.pi * hertz * times), 0.0)
+
+
+def tone_task(folder, groups=12):
+    """A dataset of tones with their stretches and of noise without any, each in a group of its own."""
+    random = np.random.default_rng(7)
+    tones = [
+        (f"tone{i:02}.wav", tone_of(0.8, 0.1, 0.7, 300 + 25 * i), {**mark("tone", 0.1, 0.7), "group": f"voice{i}"})
+        for i in range(groups)
+    ]
+    noises = [
+        (f"noise{i:02}.wav", random.normal(0, 0.1, 3 * RATE), {"annotated": True, "group": f"place{i}"})
+        for i in range(groups)
+    ]
+    return write_dataset(folder, tones + noises)
+
+
+def recipe_of(table=TINY, mix=TASK_MIX, seed=3, **train):
+    """A recipe of the task, with other values for `[train]`."""
+    spec = spec_from_table(table, "tiny")
+    return Recipe("tiny", spec, None, mix, dataclasses.replace(TASK_TRAIN, **train), seed=seed)
+
+
+def trainer_of_tones(tmp_path_factory):
+    """(the report of a training on the task, all reports before it, the run, the dataset)."""
+    folder = tmp_path_factory.mktemp("trained")
+    dataset = tone_task(folder / "dataset")
+    *reports, last = train(recipe_of(epochs=6), dataset, folder / "run")
+    return last, reports, folder / "run", dataset

@@ -106,6 +106,28 @@ def test_a_tilt_is_a_straight_line_around_1_khz():
         )
 
 
+@pytest.mark.parametrize(
+    ("mark", "heard"),
+    [
+        ((1000, 12_000), (4000, 8000)),  # to where it is within 20 dB of the loudest
+        ((4000, 8000), (4000, 8000)),
+        ((4000, 8077), (4000, 8000)),
+        ((4007, 7993), (4007, 7993)),  # a mark that is right stays, to the sample
+        ((-500, 16_500), (-500, 16_500)),  # a mark that goes on beyond the cut stays
+        ((-500, 12_000), (-500, 8000)),
+        ((4000, 4100), (4000, 4100)),  # too short to judge
+        ((12_000, 14_000), (12_000, 14_000)),  # nothing to be heard at all
+    ],
+)
+def test_a_mark_is_drawn_in_to_where_the_sound_is_audible(mark, heard):
+    sound = np.zeros(16_000, np.float32)
+    sound[4000:8000] = 0.5
+    sound[8000:9000] = 0.02  # 28 dB below
+    assert augment.audible(sound, mark, RATE, 20.0) == pytest.approx(heard, abs=RATE // 200)
+    if heard == mark:
+        assert augment.audible(sound, mark, RATE, 20.0) == mark
+
+
 @pytest.mark.parametrize("speed", [0.9, 1.1, 0.5, 2.0])
 def test_another_speed_moves_the_pitch_and_the_length(speed):
     tone = sine(440.0, 1.0, RATE)

@@ -1,0 +1,228 @@
+"""Batches: divided by group, in an order that is keyed; and what is done to features while training."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from fixtures_models import RATE, TASK_MIX, mark, recipe_of, tone_task, write_dataset
+
+from audiocnn.batches import Order, as_tensors, cut_by_group, equalise, make_loader, mask_bands, prepare
+from audiocnn.clip_examples import Clips
+from audiocnn.dataset import Entry
+from audiocnn.errors import DatasetError
+from audiocnn.mixing import Example, Mixer, MixSettings
+
+SILENCE = np.zeros(RATE)
+
+
+def entry(number, group, label=None, source=""):
+    return Entry(number, f"{number}.wav", RATE, label, True, group, None, {"source": source})
+
+
+def cut(entries, balance="", share=0.2, seed=3):
+    recipe = recipe_of(mix=dataclasses.replace(TASK_MIX, balance=balance), validation_share=share, seed=seed)
+    return cut_by_group(entries, recipe, lambda each: each.tags["source"] if balance else str(each.label))
+
+
+# Cutting by group
+
+
+@pytest.mark.parametrize("balance", ["", "source"])
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9])
+def test_no_group_is_in_both_parts(balance, share):
+    random = np.random.default_rng(0)
+    entries = [
+        entry(i, f"g{random.integers(30)}", str(random.integers(3)), str(random.integers(4))) for i in range(300)
+    ]
+    train, held_out = cut(entries, balance, share)
+    assert sorted(each.id for each in train + held_out) == list(range(300))
+    assert train
+    assert held_out
+    assert not {each.group for each in train} & {each.group for each in held_out}
+
+
+def test_a_share_of_the_groups_of_every_part_is_held_out():
+    entries = [entry(i, f"{i % 2}-{i // 4}", str(i % 2)) for i in range(400)]  # 2 labels of 100 groups
+    _, held_out = cut(entries, share=0.2)
+    for label in "01":
+        assert len({each.group for each in held_out if each.label == label}) == 20
+
+
+def test_every_label_has_a_group_to_stop_by_where_it_has_two():
+    entries = [entry(i, f"g{i}", "many") for i in range(20)]
+    entries += [entry(20, "few1", "few"), entry(21, "few2", "few"), entry(22, "one", "one")]
+    train, held_out = cut(entries, share=0.1)
+    assert {each.label for each in held_out} == {"many", "few"}
+    assert {each.label for each in train} == {"many", "few", "one"}
+
+
+def test_small_sources_may_stay_in_the_training():
+    entries = [entry(i, f"g{i}", source="large") for i in range(20)] + [
+        entry(20 + i, f"s{i}", source="small") for i in range(3)
+    ]
+    _, held_out = cut(entries, "source", share=0.1)
+    assert [each.tags["source"] for each in held_out] == ["large"] * 2
+
+
+def test_the_cut_follows_from_the_names_and_the_seed_alone():
+    entries = [entry(i, f"g{i}") for i in range(50)]
+    one = {each.id for each in cut(entries)[1]}
+    assert {each.id for each in cut(entries[::-1])[1]} == one
+    assert {each.id for each in cut(entries, seed=4)[1]} != one
+    # More recordings of the same groups do not move them.
+    more = entries + [entry(100 + i, f"g{i}") for i in range(50)]
+    assert {each.group for each in cut(more)[1]} == {f"g{i}" for i in one}
+
+
+def test_one_group_alone_is_cut_by_recording():
+    train, held_out = cut([entry(i, "same") for i in range(10)])
+    assert (len(train), len(held_out)) == (8, 2)
+
+
+def test_names_that_are_no_text_can_be_groups():
+    train, held_out = cut([entry(i, f"g\udcff{i}") for i in range(10)])
+    assert (len(train), len(held_out)) == (8, 2)
+
+
+@pytest.mark.parametrize("balance", ["", "source"])
+def test_one_recording_is_too_few(balance):
+    with pytest.raises(
+        DatasetError, match="one recording is too few: some are needed to train on, others to stop early on"
+    ):
+        cut([entry(0, "g")], balance)
+
+
+# Preparing
+
+
+def test_annotated_recordings_are_mixed(tmp_path):
+    dataset = tone_task(tmp_path / "d")
+    material = prepare(recipe_of(), dataset)
+    assert (material.labels, material.clips) == (("tone",), False)
+    assert isinstance(material.source, Mixer)
+    assert material.groups == {"train": 18, "validation": 6}
+    assert len(material.validation) == 24
+    assert any(example.targets.any() for example in material.validation)
+    assert material.seconds == pytest.approx(9 * 0.8 + 9 * 3.0)
+    again = prepare(recipe_of(), dataset)
+    pairs = zip(material.validation, again.validation, strict=True)
+    assert all(np.array_equal(one.samples, two.samples) for one, two in pairs)
+
+
+def test_there_is_always_something_to_stop_by(tmp_path):
+    """However the hashes fall: both parts have recordings with the label and recordings without."""
+    dataset = tone_task(tmp_path / "d", groups=3)
+    for seed in range(8):
+        material = prepare(recipe_of(seed=seed, validation_share=0.1, validation_examples=2), dataset)
+        assert material.groups == {"train": 4, "validation": 2}
+
+
+def test_labelled_recordings_are_clips(tmp_path):
+    names = itertools.product(("high", "low"), range(5))
+    dataset = write_dataset(tmp_path / "d", [(f"{label}/{i}.wav", SILENCE, {"label": label}) for label, i in names])
+    material = prepare(recipe_of(), dataset)
+    assert (material.labels, material.clips) == (("high", "low"), True)
+    assert isinstance(material.source, Clips)
+    assert [example.targets.tolist() for example in material.validation] == [[[1.0, 0.0]], [[0.0, 1.0]]]
+    assert material.groups == {"train": 8, "validation": 2}
+
+
+def test_what_does_not_fit_is_refused(tmp_path):
+    wrong = write_dataset(tmp_path / "rate", [("a.wav", SILENCE, {"label": "x"})], sample_rate=8000)
+    with pytest.raises(
+        DatasetError, match=r"rate: has 8000 Hz and the spec wants 2000; ingest with --sample-rate 2000$"
+    ):
+        prepare(recipe_of(), wrong)
+    none = write_dataset(tmp_path / "none", [("a.wav", SILENCE, {})])
+    with pytest.raises(DatasetError, match=r"none: nothing to train on: 1 recordings, 0 labels$"):
+        prepare(recipe_of(), none)
+    one = write_dataset(tmp_path / "one", [("a.wav", SILENCE, mark("tone", 0.0, 0.5))])
+    with pytest.raises(DatasetError, match="one recording is too few"):
+        prepare(recipe_of(), one)
+
+
+# The order
+
+
+def test_an_order_has_every_example_once_and_can_begin_anywhere():
+    order = Order(10, 4)
+    assert len(order) == 3
+    assert list(order) == [[(0, 0), (0, 1), (0, 2), (0, 3)], [(0, 4), (0, 5), (0, 6), (0, 7)], [(0, 8), (0, 9)]]
+    whole = list(order)
+    order.first_step = 2
+    assert list(order) == whole[2:]
+    order.first_step, order.epoch = 3, 5
+    assert list(order) == []
+    order.first_step = 0
+    assert next(iter(order)) == [(5, 0), (5, 1), (5, 2), (5, 3)]
+
+
+class Counting:
+    """Examples that say which they are."""
+
+    def example(self, epoch, index):
+        return Example(np.full((1, 2), 100 * epoch + index, np.float32), np.zeros((1, 1), np.float32))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_keeps_the_order_and_leaves_torchs_random_state(workers):
+    order, loader = make_loader(recipe_of(examples_per_epoch=10, batch_size=4, workers=workers), Counting())
+    order.epoch, order.first_step = 2, 1
+    before = torch.get_rng_state()
+    got = [samples[:, 0, 0].tolist() for samples, _ in loader]
+    assert got == [[204.0, 205.0, 206.0, 207.0], [208.0, 209.0]]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_mono_example_is_the_same_in_every_channel():
+    example = Example(np.arange(4, dtype=np.float32)[None], np.zeros((1, 1), np.float32))
+    samples, _ = as_tensors(example, 3)
+    assert samples.tolist() == [[0.0, 1.0, 2.0, 3.0]] * 3
+    assert as_tensors(example, 1)[0].shape == (1, 4)
+
+
+# Features while training
+
+
+@pytest.mark.parametrize("shape", [(5, 40, 7), (5, 2, 40, 7)])
+def test_masks_are_bands_of_the_mean_and_others_for_each_example(shape):
+    values = torch.from_numpy(np.random.default_rng(0).normal(3.0, 1.0, shape).astype(np.float32))
+    settings = MixSettings(band_masks=2, band_mask_width=0.25)
+    got = mask_bands(values, settings, np.random.default_rng(1))
+    changed = (got != values).flatten(1, -3) if len(shape) == 4 else got != values
+    masked = (got != values).any(dim=-1).reshape(5, -1, 40)
+    widths = masked[:, 0].sum(dim=1)
+    assert (widths <= 20).all()
+    assert widths.any()
+    assert len({tuple(row) for row in masked[:, 0].tolist()}) > 1
+    assert torch.equal(masked.any(dim=1), masked.all(dim=1))  # the same bands in every channel
+    assert torch.allclose(got[got != values], values.mean(), atol=1e-5)
+    assert changed.any()
+
+
+def test_masks_can_be_turned_off():
+    values = torch.rand(3, 40, 7)
+    for settings in (MixSettings(band_masks=0), MixSettings(band_mask_width=0.0)):
+        assert mask_bands(values, settings, np.random.default_rng(0)) is values
+    few = torch.rand(3, 7, 7)
+    assert mask_bands(few, MixSettings(), np.random.default_rng(0)) is few
+
+
+@pytest.mark.parametrize("shape", [(4, 40, 7), (4, 2, 40, 7)])
+def test_an_equaliser_adds_one_smooth_curve_to_every_frame(shape):
+    values = torch.rand(shape)
+    got = equalise(values, MixSettings(equaliser_db=10.0), np.random.default_rng(0))
+    added = got - values
+    curve = added[..., 0]
+    torch.testing.assert_close(added, curve[..., None].expand(shape), atol=1e-5, rtol=0)
+    limit = 10.0 * math.log(10.0) / 10.0  # dB of power, as a natural logarithm
+    assert curve.abs().max() <= limit + 1e-5
+    assert curve.abs().max() > 0.3 * limit
+    assert (curve.diff(dim=-1).abs() <= 2 * limit / 7).all()  # seven bands and more from knot to knot
+    assert not torch.allclose(curve[0], curve[1], atol=0.1)
+    assert equalise(values, MixSettings(equaliser_db=0.0), np.random.default_rng(0)) is values
