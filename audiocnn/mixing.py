@@ -165,8 +165,10 @@ class Mixer:
             at += max(1, len(clip))  # at another speed nothing may be left of a click
 
     def spoken(self, random: Random, entry: Entry, below_db: float) -> tuple[Samples, list[tuple[int, int, int]]]:
-        """A cut of a foreground recording, at another speed, with its marks (column, onset, offset) in samples; these end
-        where the sound falls so much below its loudest: what noise will cover cannot be learned."""
+        """A cut of a foreground recording, at another speed, with its marks (column, onset, offset) in samples.
+
+        They are drawn in to where the sound is `below_db` under its loudest: what noise will cover cannot be learned.
+        """
         begin = int(random.integers(0, entry.samples - self.length)) if entry.samples > self.length else 0
         clip = self.dataset.samples(entry)[0, begin : begin + self.length].astype(np.float32) / 32768.0
         speed = random.uniform(*self.settings.speed)

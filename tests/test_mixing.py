@@ -22,7 +22,7 @@ HOP = 40  # samples
 BARE = MixSettings(
     seconds=3.0, foreground_share=1.0, gap_seconds=(0.0, 0.0), level_db=(0.0, 0.0), speed=(1.0, 1.0), overlap_share=0.0,
     background_share=0.0, coloured_share=0.0, snr_db=(10.0, 10.0), murmur_share=0.0, murmur_db=(20.0, 20.0),
-    gain_db=(0.0, 0.0), tighten_db=0.0, room_share=0.0, telephone_share=0.0, tilt_db=0.0, clip_share=0.0,
+    gain_db=(0.0, 0.0), audible_db=(200.0, 200.0), room_share=0.0, telephone_share=0.0, tilt_db=0.0, clip_share=0.0,
 )  # fmt: skip
 WHOLE = {"annotated": True, "annotations": ()}
 
@@ -117,8 +117,8 @@ def test_segments_are_drawn_in_to_where_they_are_heard(tmp_path):
     """Marked from 0.2 to 0.8 s; from 0.6 s on 40 dB quieter."""
     samples = constant(1.0, 0.2, 0.6) + constant(1.0, 0.6, 0.8, value=0.003)
     recordings = [("a.wav", samples, mark("tone", 0.2, 0.8))]
-    for tighten_db, seconds in ((0.0, 0.6), (60.0, 0.6), (20.0, 0.4)):
-        mixer = mixer_of(tmp_path / str(tighten_db), recordings, tighten_db=tighten_db)
+    for below_db, seconds in ((200.0, 0.6), (60.0, 0.6), (20.0, 0.4)):
+        mixer = mixer_of(tmp_path / str(below_db), recordings, audible_db=(below_db, below_db))
         _, ((_, onset, offset),) = mixer.spoken(np.random.default_rng(0), mixer.foreground.entries[0])
         assert (onset / RATE, (offset - onset) / RATE) == pytest.approx((0.2, seconds), abs=0.005)
 
