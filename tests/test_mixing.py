@@ -117,10 +117,21 @@ def test_segments_are_drawn_in_to_where_they_are_heard(tmp_path):
     """Marked from 0.2 to 0.8 s; from 0.6 s on 40 dB quieter."""
     samples = constant(1.0, 0.2, 0.6) + constant(1.0, 0.6, 0.8, value=0.003)
     recordings = [("a.wav", samples, mark("tone", 0.2, 0.8))]
+    mixer = mixer_of(tmp_path, recordings)
     for below_db, seconds in ((200.0, 0.6), (60.0, 0.6), (20.0, 0.4)):
-        mixer = mixer_of(tmp_path / str(below_db), recordings, audible_db=(below_db, below_db))
-        _, ((_, onset, offset),) = mixer.spoken(np.random.default_rng(0), mixer.foreground.entries[0])
+        _, ((_, onset, offset),) = mixer.spoken(np.random.default_rng(0), mixer.foreground.entries[0], below_db)
         assert (onset / RATE, (offset - onset) / RATE) == pytest.approx((0.2, seconds), abs=0.005)
+
+
+@pytest.mark.parametrize(("snr_db", "seconds"), [(0.0, 0.4), (10.0, 0.4), (20.0, 0.4), (40.0, 0.6)])
+def test_what_the_noise_covers_does_not_count(tmp_path, snr_db, seconds):
+    """The quiet half lies 40 dB below: heard at an SNR of 40 dB, and not at 20."""
+    samples = constant(1.0, 0.2, 0.6) + constant(1.0, 0.6, 0.8, value=0.003)
+    recordings = [("a.wav", samples, mark("tone", 0.2, 0.8)), *BACKGROUND]
+    shares = {"seconds": 1.0, "background_share": 1.0, "snr_db": (snr_db, snr_db), "audible_db": (15.0, 60.0)}
+    mixer = mixer_of(tmp_path, recordings, **shares)
+    heard = [mixer.example(0, index).targets.sum() * HOP / RATE for index in range(20)]
+    assert max(heard) == pytest.approx(seconds, abs=0.02)
 
 
 def test_targets_move_along_with_the_speed(bare):
