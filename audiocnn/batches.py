@@ -81,7 +81,7 @@ def make_loader(recipe: Recipe, source: Source) -> tuple[Order, torch.utils.data
         batch_sampler=order,
         # Without a generator of its own a loader draws from the random state that dropout uses, and a run that was
         # resumed inside an epoch would not be the run that went straight through.
-        #generator=torch.Generator(),
+        generator=torch.Generator(),
         num_workers=settings.workers,
         prefetch_factor=4 if settings.workers else None,
     )

@@ -24,7 +24,7 @@ Targets = NDArray[np.float32]
 FADE_SECONDS = 0.005
 NOISE_BANK_SECONDS = 20.0
 ROOMS = 64
-CREST_DB = 8.0  # the loudest 5 ms of a voice over its mean
+CREST_DB = 10.0  # the loudest 5 ms of a voice over its mean
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class MixSettings:
     background_share: float = 0.9
     coloured_share: float = 0.15
     snr_db: tuple[float, float] = (-5.0, 30.0)
-    murmur_share: float = 0.4
-    murmur_db: tuple[float, float] = (18.0, 40.0)
-    gain_db: tuple[float, float] = (-22.0, 6.0)
+    murmur_share: float = 0.6
+    murmur_db: tuple[float, float] = (16.0, 36.0)
+    gain_db: tuple[float, float] = (-18.0, 8.0)
     room_share: float = 0.45
     room_seconds: tuple[float, float] = (0.1, 0.8)
     direct_db: tuple[float, float] = (-3.0, 12.0)
