@@ -43,9 +43,11 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class EvaluateSettings:
-    """The `[evaluate]` of a recipe: what the thresholds are tuned for."""
+    """The `[evaluate]` of a recipe: what the thresholds are tuned for, and `audible_db` of the mixtures they are tuned on:
+    a network that learned the fading tail of a voice is judged by what the noise leaves of it."""
 
     tune_for: Measure = "detection_error"
+    audible_db: tuple[float, float] = (15.0, 35.0)
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,10 @@ def read_train(table: Table) -> TrainSettings:
 
 def read_evaluate(table: Table) -> EvaluateSettings:
     """`[evaluate]`."""
-    settings = EvaluateSettings(table.text("tune_for", EvaluateSettings.tune_for, tuple(MEASURES)))
+    base = EvaluateSettings()
+    settings = EvaluateSettings(
+        tune_for=table.text("tune_for", base.tune_for, tuple(MEASURES)),
+        audible_db=table.pair("audible_db", base.audible_db, most=200.0),
+    )
     table.close()
     return settings
