@@ -43,8 +43,8 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class EvaluateSettings:
-    """The `[evaluate]` of a recipe: what the thresholds are tuned for, and `audible_db` of the mixtures they are tuned on:
-    a network that learned the fading tail of a voice is judged by what the noise leaves of it."""
+    """The `[evaluate]` of a recipe: what the thresholds are tuned for, and `audible_db` of the mixtures they are tuned
+    on: a network that learned the fading tail of a voice is judged by what the noise leaves of it."""
 
     tune_for: Measure = "detection_error"
     audible_db: tuple[float, float] = (15.0, 35.0)
