@@ -438,7 +438,7 @@ def test_a_spec_that_is_not_there_gets_the_nearest_name(tmp_path):
         find_spec("speech1d", spec_folders())
     with pytest.raises(SpecError, match=r"none\.toml: cannot be read \(No such file or directory\)"):
         find_spec("none.toml", spec_folders())
-    with pytest.raises(SpecError, match='^there is no spec "xxx'):
+    with pytest.raises(SpecError, match=r'^there is no spec "xxx'):
         find_spec("x" * 5000, spec_folders())
     with pytest.raises(SpecError, match=r"cannot be read \(Is a directory\)"):
         find_spec(str(tmp_path), spec_folders())

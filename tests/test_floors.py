@@ -20,8 +20,8 @@ HOMES = {"audiocnn": ROOT, "audiocnn_cli": ROOT / "cli", "audiocnn_models": ROOT
 # The files of the library, by floor; the command is floor 4 altogether. `audiocnn` itself only hands names out.
 FLOORS = {
     0: "errors units tables",
-    1: "sizes describing windows layers kinds modules features architecture augment mixing clip_examples labels segments metrics"
-    " filenames recording shards dataset dataset_writer decoding"
+    1: "sizes describing windows layers kinds modules features architecture"
+    " augment mixing clip_examples labels segments metrics filenames recording shards dataset dataset_writer decoding"
     " formats formats.audacity formats.dcase formats.delimited formats.jsonl formats.rows formats.rttm formats.text"
     " sources sources.folders sources.settings sources.tables",
     2: "network model engine weights checkpoint",
