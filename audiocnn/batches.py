@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -116,8 +116,7 @@ def prepare(recipe: Recipe, dataset: Dataset) -> Material:
     else:
         hop = recipe.spec.geometry().hop_samples
         source = Mixer(dataset, train, labels, recipe.mix, hop, recipe.seed)
-        judged = replace(recipe.mix, audible_db=recipe.evaluate.audible_db)
-        mixer = Mixer(dataset, held_out, labels, judged, hop, recipe.seed + 1)
+        mixer = Mixer(dataset, held_out, labels, recipe.mix, hop, recipe.seed + 1)
         validation = [mixer.example(0, index) for index in range(recipe.train.validation_examples)]
     return Material(tuple(labels), source, validation, clips, groups, seconds)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from audiocnn.architecture import Spec, find_spec, spec_from_table
-from audiocnn.errors import RecipeError
+from audiocnn.errors import RecipeError, SpecError
 from audiocnn.evaluation import MEASURES, Measure
 from audiocnn.mixing import MixSettings
 from audiocnn.model import spec_folders
@@ -43,11 +43,9 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class EvaluateSettings:
-    """The `[evaluate]` of a recipe: what the thresholds are tuned for, and `audible_db` of the mixtures they are tuned
-    on: a network that learned the fading tail of a voice is judged by what the noise leaves of it."""
+    """The `[evaluate]` of a recipe: what the thresholds are tuned for."""
 
-    tune_for: Measure = "detection_error"
-    audible_db: tuple[float, float] = (15.0, 35.0)
+    tune_for: Measure = "f1"
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,10 @@ def read_spec(table: Table, path: Path) -> Spec:
     """`spec`: a name, a file beside the recipe, or the spec itself as a table."""
     value = table.raw("spec", "speech_1d")
     if isinstance(value, dict):
-        return spec_from_table(value, str(table.values.get("name", "spec")))
+        try:
+            return spec_from_table(value, str(table.values.get("name", "spec")))
+        except SpecError as problem:
+            raise SpecError(f"{path}: [spec]: {problem}") from None
     if not isinstance(value, str):
         raise table.wrong('"spec" must be a name, a file, or a table')
     beside = path.parent / value
@@ -170,10 +171,6 @@ def read_train(table: Table) -> TrainSettings:
 
 def read_evaluate(table: Table) -> EvaluateSettings:
     """`[evaluate]`."""
-    base = EvaluateSettings()
-    settings = EvaluateSettings(
-        tune_for=table.text("tune_for", base.tune_for, tuple(MEASURES)),
-        audible_db=table.pair("audible_db", base.audible_db, most=200.0),
-    )
+    settings = EvaluateSettings(table.text("tune_for", EvaluateSettings.tune_for, tuple(MEASURES)))
     table.close()
     return settings
