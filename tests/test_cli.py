@@ -519,7 +519,12 @@ def slow_process(here, *args):
     """A command that is in the middle of its work, and says so."""
     write(here / "long.wav", np.tile(tone((0.5, 1.0)), 3000), RATE)
     settings = {"env": {"PYTHONPATH": PATH}, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen([sys.executable, "-c", CODE, *args], **settings)
+    # A shell starts what it puts into the background deaf to Ctrl-C, and children inherit that.
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE, *args],
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        **settings,
+    )
     assert process.stdout.readline().startswith(b"file,channel")
     return process
 

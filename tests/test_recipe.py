@@ -18,7 +18,7 @@ from audiocnn.sources import DataSettings
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = {"mix": MixSettings, "train": TrainSettings, "evaluate": EvaluateSettings}
 KEYS = [(table, field.name) for table, kind in TABLES.items() for field in dataclasses.fields(kind)]
-WORDS = {"balance": "source", "precision": "bfloat16", "tune_for": "f1"}
+WORDS = {"balance": "source", "precision": "bfloat16", "tune_for": "detection_cost"}
 FULL = """
 name = "mine"
 spec = "speech_2d"
