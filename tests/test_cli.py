@@ -522,7 +522,7 @@ def slow_process(here, *args):
     # A shell starts what it puts into the background deaf to Ctrl-C, and children inherit that.
     process = subprocess.Popen(
         [sys.executable, "-c", CODE, *args],
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
         **settings,
     )
     assert process.stdout.readline().startswith(b"file,channel")
