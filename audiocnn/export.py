@@ -82,11 +82,18 @@ def traced(network: Network) -> Any:
 
 
 def name_dimensions(graph: Any) -> None:
-    """Names for the free sizes of the output, which the exporter leaves as formulas."""
+    """Names for the free sizes of the output, which the exporter leaves as formulas, and nothing of its notes."""
     for dimension, name in zip(graph.graph.output[0].type.tensor_type.shape.dim, ("batch", "positions"), strict=False):
         dimension.Clear()
         dimension.dim_param = name
     del graph.graph.value_info[:]
+    # The exporter notes where in whose source tree each node came from; that is nobody's business.
+    del graph.graph.metadata_props[:]
+    for node in graph.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for value in [*graph.graph.input, *graph.graph.output, *graph.graph.initializer]:
+        del value.metadata_props[:]
 
 
 def add_extension(graph: Any, network: Network) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -86,3 +88,12 @@ def test_a_score_that_is_not_a_number_is_a_difference(tmp_path):
         next(iter(network.parameters())).fill_(torch.nan)
     with pytest.raises(ModelError, match="differs from torch by nan"):
         export_onnx(model, network)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[1] / "models").rglob("model.onnx")), ids=lambda path: path.parent.name
+)
+def test_a_released_file_does_not_tell_where_it_was_made(path):
+    content = path.read_bytes()
+    assert b"network.py" not in content
+    assert b"site-packages" not in content
