@@ -25,7 +25,8 @@ FLOORS = {
     " formats formats.audacity formats.dcase formats.delimited formats.jsonl formats.rows formats.rttm formats.text"
     " sources sources.folders sources.settings sources.tables",
     2: "network model engine weights checkpoint",
-    3: "ingest recipe batches validation training release export detection evaluation figures resampling clips",
+    3: "ingest recipe batches validation training release export detection evaluation figures resampling clips"
+    " pictures filters strongest explaining ensemble transfer",
 }
 FLOOR = {f"audiocnn.{name}": floor for floor, names in FLOORS.items() for name in names.split()} | {"audiocnn": 3}
 

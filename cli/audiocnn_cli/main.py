@@ -27,6 +27,9 @@ COMMANDS = {
     "ingest": "Make a dataset from folders, tables and recipes.",
     "models": "List the models and specs that are here.",
     "describe": "Show a network layer by layer: sizes, costs, what it hears.",
+    "filters": "Draw what the first layer listens for, and find the sounds that move it most.",
+    "explain": "Draw which stretch and band of a recording moved the score.",
+    "ensemble": "Average several models into one.",
     "export": "Make the ONNX file of a model again, and compare it with torch.",
     "info": "Show versions, devices, and where things are.",
 }

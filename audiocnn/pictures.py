@@ -1,0 +1,44 @@
+"""What all pictures share: a figure that needs no screen, and a file that is written whole and never over another."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audiocnn.errors import UsageError
+from audiocnn.model import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PICTURES = (".png", ".svg", ".pdf")
+DOTS_PER_INCH = 120
+
+
+def new_figure(width_inches: float, height_inches: float) -> Figure:
+    """An empty figure; its texts find their place by themselves."""
+    from matplotlib.figure import Figure
+
+    return Figure((width_inches, height_inches), dpi=DOTS_PER_INCH, layout="constrained")
+
+
+def check_picture(path: Path, force: bool) -> None:
+    """Refuse, before any work, a name that no picture can have, and a file that is there already."""
+    if path.suffix.lower() not in PICTURES:
+        raise UsageError(f"{path}: a picture ends in {', '.join(PICTURES)}; name it so")
+    if path.exists() and not force:
+        raise UsageError(f"{path}: is there already; overwrite it with --force, or name another -o")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}; make it first")
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write the picture, whole or not at all; the suffix picks the format."""
+    content = io.BytesIO()
+    kind = path.suffix.lower().removeprefix(".")
+    figure.savefig(content, format=kind, metadata={"Software": None} if kind == "png" else None)
+    try:
+        write_whole(path, content.getvalue())
+    except OSError as problem:
+        raise UsageError(f"{path}: cannot be written ({problem.strerror}); name another -o") from None
