@@ -15,7 +15,7 @@ from typing import Any
 
 from audiocnn.errors import SpecError, did_you_mean
 from audiocnn.features import InputSpec, read_input
-from audiocnn.kinds import ACTIVATIONS, Activation, Context, Dense, Dropout, Global, Recurrent, read_layers
+from audiocnn.kinds import ACTIVATIONS, KINDS, Activation, Context, Dense, Dropout, Global, Recurrent, read_layers
 from audiocnn.layers import Layer, count_parameters, each_layer, reach_of, sizes_through
 from audiocnn.sizes import Reach, Size
 from audiocnn.tables import Table, read_toml, shown
@@ -134,6 +134,7 @@ def spec_from_table(table: dict[str, Any], name: str, classes: int | None = None
     context = Context(
         dims,
         classes,
+        KINDS,
         norm=defaults.text("norm", "none", ("batch", "none")),
         activation=defaults.text("activation", "relu", ACTIVATIONS),
     )
@@ -190,13 +191,16 @@ def read_groups(rows: object, top: Table, context: Context) -> tuple[Group, ...]
 
 
 def read_head(table: Table, output: str, context: Context) -> Head:
-    """`[f]`: window_seconds, hop_seconds, layers, output, output_dense."""
-    plain = Context(1, context.classes, "none", context.activation)
+    """`[f]`: window_seconds, hop_seconds, layers, output, output_dense.
+
+    Softmax over one label and nothing, whose logit is 0, is the sigmoid: a spec with softmax also serves one label.
+    """
+    plain = Context(1, context.classes, KINDS, "none", context.activation)
     head = Head(
         window_seconds=table.number("window_seconds", above=True, most=3600),
         hop_seconds=table.number("hop_seconds", None, above=True, most=3600),
         layers=read_layers(table.raw("layers", []), table.place, plain, empty=True),
-        output=output,
+        output="sigmoid" if context.classes == 1 else output,
         output_dense=table.flag("output_dense", True),
     )
     table.close()

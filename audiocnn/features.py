@@ -9,7 +9,8 @@ exported file compute the same. This file makes the constants with numpy; `netwo
 - cqt: one windowed complex exponential a bin, as long as its quality asks (Brown 1991, eq. 5), but never over
   `frame_seconds`
 
-Logarithms are natural, of the power, which is first raised to `floor`.
+Logarithms are natural, of the power, which is first raised to `floor`. The groups see (value - mean) / deviation: two
+constants, for networks that were published for inputs of mean 0 and deviation 1.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class InputSpec:
     bins_per_octave: int = 12
     scale: str = "log"
     floor: float = 1e-8
+    mean: float = 0.0
+    deviation: float = 1.0
 
     @property
     def frame_samples(self) -> int:
@@ -81,9 +84,10 @@ class InputSpec:
 
     def to_table(self) -> dict[str, Any]:
         """Every constant that the features use, as TOML has it."""
-        return {key: getattr(self, key) for key in ("features", "sample_rate", "channels", *KEYS[self.features])}
+        return {key: getattr(self, key) for key in (*ALWAYS, *KEYS[self.features])}
 
 
+ALWAYS = ("features", "sample_rate", "channels", "mean", "deviation")
 _FRAME = ("frame_seconds", "hop_seconds")
 _MEL = (*_FRAME, "fft_samples", "mels", "low_hertz", "high_hertz", "mel_scale", "mel_norm")
 KEYS: dict[str, tuple[str, ...]] = {
@@ -122,6 +126,8 @@ def read_input(table: Table) -> InputSpec:
     if base.features != "waveform":
         values["frame_seconds"] = frame
     values["channels"] = table.integer("channels", 1, most=64)
+    values["mean"] = table.number("mean", 0.0, least=-1e6, most=1e6)
+    values["deviation"] = table.number("deviation", 1.0, above=True, most=1e6)
     table.close()
     spec = dataclasses.replace(base, **values)
     refuse_large(spec, table)

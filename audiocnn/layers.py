@@ -45,6 +45,11 @@ class Layer:
         """What each of the lists inside gets of an input of this size."""
         return [size] * len(self.inner())
 
+    @property
+    def hears_all_bands(self) -> bool:
+        """Whether one position depends on all bands, which `reach` cannot say."""
+        return any(layer.hears_all_bands for inside in self.inner() for layer in inside)
+
     def text(self) -> str:
         """The layer in a few words, for `describe`."""
         raise NotImplementedError

@@ -13,7 +13,7 @@ from torch.nn import functional
 from audiocnn.sizes import Size, side_by_side
 
 if TYPE_CHECKING:
-    from audiocnn.kinds import Branches, Conv, Norm, Residual
+    from audiocnn.kinds import Branches, Broadcast, Conv, Norm, Residual
     from audiocnn.layers import Layer
 
 Pads = tuple[tuple[int, int], ...]
@@ -28,11 +28,21 @@ ACTIVATION_MODULES: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
 }
+RELU_LIKE = ("relu", "leaky_relu", "elu", "gelu", "silu")
 
 
 def activation(kind: str) -> nn.Module:
     """The module of an activation."""
     return ACTIVATION_MODULES[kind]()
+
+
+def start_for_relu(layer: nn.Conv1d | nn.Conv2d, kind: str) -> None:
+    """First weights that keep the spread of values from layer to layer where a relu or its like follows and no norm
+    would mend it: normal, of variance 2 / inputs (He et al. 2015, "Delving Deep into Rectifiers", eq. 10)."""
+    if kind in RELU_LIKE:
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 def uneven(padding: Pads) -> list[int]:
@@ -71,6 +81,8 @@ def convolution(layer: Conv, channels: int) -> nn.Sequential:
         steps.append(conv(channels, layer.maps, 1, bias=layer.bias))
     else:
         steps.append(conv(channels, layer.maps, layer.kernel, groups=layer.split, bias=layer.bias, **moves))
+        if layer.norm == "none":
+            start_for_relu(steps[-1], layer.activation)
     if layer.norm == "batch":
         steps.append(norm(layer.maps))
     if layer.activation != "none":
@@ -198,3 +210,16 @@ class ResidualSum(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         total: Tensor = self.activation(self.inside(x) + self.around(crop(x, self.crops)))
         return total
+
+
+class BroadcastSum(nn.Module):
+    """(batch, channels, bands, time): layers over the mean of all bands, added to every band."""
+
+    def __init__(self, layer: Broadcast, size: Size) -> None:
+        super().__init__()
+        self.inside = in_a_row(layer.layers, layer.inputs(size)[0])
+        self.crop = side_by_side(layer.both(1))[1][1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        over_bands: Tensor = self.inside(x.mean(dim=-2, keepdim=True))
+        return crop(x, [(0, 0), self.crop]) + over_bands

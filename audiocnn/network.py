@@ -111,6 +111,7 @@ class Head(nn.Module):
                 channels, width, hop = layer.units * layer.ways, 1, 1
             elif isinstance(layer, Dense):
                 steps.append(nn.Conv1d(channels, layer.neurons, width, stride=hop))
+                modules.start_for_relu(steps[-1], layer.activation)
                 steps += [modules.activation(layer.activation)] if layer.activation != "none" else []
                 steps += [nn.Dropout(layer.dropout)] if layer.dropout else []
                 channels, width, hop = layer.neurons, 1, 1
@@ -154,6 +155,9 @@ class Network(nn.Module):
 
     def logits_of(self, values: Tensor) -> Tensor:
         """Features -> (batch, positions, classes), before the output's sigmoid or softmax."""
+        settings = self.spec.input
+        if (settings.mean, settings.deviation) != (0.0, 1.0):
+            values = (values - settings.mean) / settings.deviation
         for group in self.groups.values():
             values = group(values)
         logits: Tensor = self.f(values)

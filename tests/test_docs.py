@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from audiocnn.features import FEATURES, KEYS
+from audiocnn.features import ALWAYS, FEATURES, KEYS
 from audiocnn.kinds import ACTIVATIONS, KINDS
 from audiocnn.mixing import MixSettings
 from audiocnn.recipe import EvaluateSettings, TrainSettings, read_recipe
@@ -31,7 +31,7 @@ def test_every_command_is_in_the_readme(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", sorted({*KINDS, *FEATURES, *ACTIVATIONS, *(key for keys in KEYS.values() for key in keys)})
+    "key", sorted({*KINDS, *FEATURES, *ACTIVATIONS, *ALWAYS, *(key for keys in KEYS.values() for key in keys)})
 )
 def test_every_word_of_a_spec_is_explained(key: str) -> None:
     assert f"`{key}`" in text_of("docs/specs.md") or f"`{key} =" in text_of("docs/specs.md")

@@ -20,7 +20,7 @@ from sounds import sine
 
 from audiocnn import features
 from audiocnn.errors import SpecError
-from audiocnn.features import FEATURES, KEYS, InputSpec, default_input, read_input
+from audiocnn.features import ALWAYS, FEATURES, KEYS, InputSpec, default_input, read_input
 from audiocnn.network import FrontEnd
 from audiocnn.tables import Table
 
@@ -245,7 +245,7 @@ def test_defaults_fit_every_rate(kind, rate):
 def test_a_table_in_full_is_read_as_the_same_input(kind):
     spec = spec_of(kind, channels=2)
     table = spec.to_table()
-    assert set(table) == {"features", "sample_rate", "channels", *KEYS[kind]}
+    assert set(table) == {*ALWAYS, *KEYS[kind]}
     assert read_input(Table(table, "x", SpecError)) == spec
 
 

@@ -20,7 +20,8 @@ HOMES = {"audiocnn": ROOT, "audiocnn_cli": ROOT / "cli", "audiocnn_models": ROOT
 # The files of the library, by floor; the command is floor 4 altogether. `audiocnn` itself only hands names out.
 FLOORS = {
     0: "errors units tables",
-    1: "sizes describing windows layers kinds modules features architecture"
+    1: "sizes describing windows layers modules kinds kinds.reading kinds.convolution kinds.pooling kinds.elementwise"
+    " kinds.combining kinds.head features architecture"
     " augment mixing clip_examples labels segments metrics filenames recording shards dataset dataset_writer decoding"
     " formats formats.audacity formats.dcase formats.delimited formats.jsonl formats.rows formats.rttm formats.text"
     " sources sources.folders sources.settings sources.tables",

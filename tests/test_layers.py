@@ -51,6 +51,12 @@ CASES = {
     "residual_same": (1, {"residual": [{**P3, "conv": 6}]}),
     "residual_strided": (2, {"residual": [{**D3, "stride": [1, 2]}, D3]}),
     "residual_in_residual": (1, {"residual": [C3, {"residual": [P3]}, {"pool": "max", "size": 2}]}),
+    "residual_projected": (1, {"residual": [{**P3, "conv": 6}], "project": True}),
+    "broadcast": (2, {"broadcast": [{"conv": 6, "kernel": [1, 3], "padding": [0, 1]}]}),
+    "broadcast_valid": (
+        2,
+        {"broadcast": [{"conv": 6, "kernel": [1, 3], "split": 6, "dilation": [1, 2]}, {"conv": 6, "kernel": [1, 1]}]},
+    ),
     "branches": (1, {"branches": [[{"conv": 2, "kernel": 1}], [{"conv": 2, "kernel": 1}, {**C3, "dilation": 2}], []]}),
     "branches_padded": (1, {"branches": [[{"conv": 2, "kernel": 5, "padding": 1}], [C3], [P3]]}),
     "branches_bands": (
@@ -64,7 +70,7 @@ WITHOUT_MODULE = {"dense", "recurrent", "global"}  # of F: test_network has them
 
 
 def read(dims, row, **context):
-    return read_layer(row, "layer", Context(dims, 3, **context))
+    return read_layer(row, "layer", Context(dims, 3, KINDS, **context))
 
 
 def built(layer, size):
@@ -111,7 +117,9 @@ def test_the_reach_is_what_an_output_depends_on(name):
             assert seen.max() == min(size.time - 1, first + reach.kernel - 1)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name.startswith(("conv", "residual", "branches"))])
+@pytest.mark.parametrize(
+    "name", [name for name in CASES if name.startswith(("conv", "residual", "branches", "broadcast"))]
+)
 def test_multiply_adds_are_those_that_torch_counts(name):
     dims, row = CASES[name]
     layer, size = read(dims, row), SIZES[dims][-1]
@@ -236,6 +244,22 @@ def test_a_residual_adds_the_middle_of_its_input():
     assert list(module.around.parameters()) == []
 
 
+def test_a_broadcast_adds_the_same_to_every_band():
+    layer, size = read(2, {"broadcast": [{"conv": 2, "kernel": [1, 3], "bias": False}]}), Size(2, (4, 6))
+    module = built(layer, size)
+    weights = torch.tensor([[[[0.0, 0.0, 1.0]], [[0.0, 0.0, 0.0]]], [[[0.0, 0.0, 0.0]], [[1.0, 0.0, 0.0]]]])
+    with torch.no_grad():
+        module.inside[0][0].weight.copy_(weights)
+        x = noise(size)
+        means = x.mean(dim=2, keepdim=True)
+        later, earlier = means[:, :1, :, 2:], means[:, 1:, :, :-2]  # of channel 0 and of channel 1
+        wanted = x[..., 1:-1] + torch.cat([later, earlier], dim=1)
+    assert torch.allclose(module(x), wanted, atol=1e-6)
+    assert layer.hears_all_bands
+    assert read(2, {"residual": [{"broadcast": [{**D3, "kernel": [1, 1], "conv": 6}]}]}).hears_all_bands
+    assert not read(2, {"residual": [D3]}).hears_all_bands
+
+
 def test_a_residual_with_other_sizes_goes_around_through_a_1x1_convolution():
     layer, size = read(1, {"residual": [{"conv": 3, "kernel": 3, "stride": 2, "padding": 1}]}), Size(2, (9,))
     module, x = built(layer, size), noise(size, 1)
@@ -265,7 +289,7 @@ def test_activations_are_those_of_torch(kind):
     ("dims", "row", "said"),
     [
         (1, {"cnv": 3}, '"cnv" names no kind of layer; did you mean "conv"?'),
-        (1, {}, '"" names no kind of layer; known: activation, branches, conv'),
+        (1, {}, '"" names no kind of layer; known: activation, branches, broadcast'),
         (1, 3, "a table was expected, not 3"),
         (1, {**C3, "strid": 2}, 'unknown key "strid"; did you mean "stride"?'),
         (1, {"conv": 3}, '"kernel" is missing; it must be stated'),
@@ -304,6 +328,8 @@ def test_activations_are_those_of_torch(kind):
         (1, {"dense": 0}, '"dense" must be a whole number from 1'),
         (1, {"recurrent": 4, "kind": "rnn"}, '"kind" cannot be "rnn"; known: gru, lstm'),
         (1, {"recurrent": 4, "bidirectional": "yes"}, '"bidirectional" must be true or false'),
+        (1, {"broadcast": [C3]}, '"broadcast" is for 2-D'),
+        (2, {"broadcast": []}, "broadcast: a list of layers was expected"),
         (1, {"residual": []}, "residual: a list of layers was expected, not []"),
         (1, {"residual": [{"cnv": 1}]}, 'layer: residual: layer 1: "cnv" names no kind of layer'),
         (1, {"residual": [C3], "norm": "batch"}, 'unknown key "norm"'),
@@ -331,6 +357,24 @@ def test_wrong_layers_are_refused(dims, row, said):
         (1, {**C3, "split": 2, "separable": True}, Size(4, (9,)), "separable and split exclude each other"),
         (2, {"norm": "sub_spectral", "bands": 3}, Size(2, (8, 9)), "bands = 3 does not divide the 8 positions"),
         (1, {"norm": "sub_spectral", "bands": 2}, Size(2, (8,)), "bands = 2 does not divide the 1 positions"),
+        (
+            2,
+            {"broadcast": [{**D3, "kernel": [1, 3]}]},
+            Size(6, (5, 9)),
+            "6 channels of one band go in and 4x1x7 come out",
+        ),
+        (
+            2,
+            {"broadcast": [D3]},
+            Size(4, (5, 9)),
+            "broadcast: layer 1: conv 4 3x3 needs at least 3 positions in frequency",
+        ),
+        (
+            2,
+            {"broadcast": [{**D3, "kernel": [1, 3], "padding": [0, 2]}]},
+            Size(4, (5, 9)),
+            "broadcast: the layers inside make",
+        ),
         (1, {"residual": [P3, {**C3, "kernel": 12}]}, Size(4, (9,)), "residual: layer 2: conv 4 12 needs at least 12"),
         (1, {"residual": [{**P3, "padding": 2}]}, Size(4, (9,)), "residual: the layers inside make their input longer"),
         (1, {"residual": [{**C3, "padding": [2, 0]}]}, Size(4, (9,)), "do not line up; give them paddings"),
