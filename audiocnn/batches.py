@@ -67,8 +67,10 @@ class Order(torch.utils.data.Sampler[list[Key]]):
 
 
 def as_tensors(example: Example, channels: int) -> tuple[Tensor, Tensor]:
-    """(channels, samples), a mono example in each channel, and (rows, labels)."""
-    samples = np.repeat(example.samples, channels, axis=0) if channels > 1 else example.samples
+    """(channels, samples) and (rows, labels). Mono is repeated; any other count of channels becomes mono first."""
+    samples = example.samples
+    if len(samples) != channels:
+        samples = np.repeat(samples.mean(axis=0, keepdims=True), channels, axis=0)
     return torch.from_numpy(np.ascontiguousarray(samples)), torch.from_numpy(example.targets)
 
 

@@ -15,7 +15,8 @@ from audiocnn.units import to_samples
 
 
 class Clips:
-    """Whole recordings with one label each, cut or extended with silence to one length; the same interface as Mixer.
+    """Whole recordings with one label each, cut or extended with silence to one length, in all their channels; the
+    same interface as Mixer.
 
     `example` draws at random (training); `clip` takes each once, from its start (validation).
     """
@@ -42,25 +43,26 @@ class Clips:
 
         sound = self.fitted(entry, place)
         if random.random() < s.background_share:
-            noise = augment.coloured_noise(random, self.length, random.uniform(0.0, 2.0))
-            wanted = np.sqrt(max(augment.power(sound), augment.QUIET)) * augment.decibels(-random.uniform(*s.snr_db))
+            tilt = random.uniform(0.0, 2.0)
+            noise = np.stack([augment.coloured_noise(random, self.length, tilt) for _ in sound])
+            wanted = np.sqrt(max(augment.power(sound.reshape(-1)), augment.QUIET)) * augment.decibels(-random.uniform(*s.snr_db))
             sound = sound + noise * np.float32(wanted)
         sound = np.clip(sound * np.float32(augment.decibels(random.uniform(*s.gain_db))), -1.0, 1.0)
-        return Example(sound[None, :].astype(np.float32), self.target(entry))
+        return Example(sound.astype(np.float32), self.target(entry))
 
     def clip(self, index: int) -> Example:
         """Recording `index` as it is, in the middle."""
         entry = self.entries[index]
-        return Example(self.fitted(entry, lambda spare: spare // 2)[None, :], self.target(entry))
+        return Example(self.fitted(entry, lambda spare: spare // 2), self.target(entry))
 
     def fitted(self, entry: Entry, place: Callable[[int], int]) -> Samples:
-        """(length,): a cut of the recording, or all of it between silence."""
-        whole = self.dataset.samples(entry)[0]
+        """(channels, length): a cut of the recording, or all of it between silence."""
+        whole = self.dataset.samples(entry)
         begin = place(max(0, entry.samples - self.length))
-        clip = whole[begin : begin + self.length].astype(np.float32) / 32768.0
-        out = np.zeros(self.length, dtype=np.float32)
-        start = place(self.length - len(clip))
-        out[start : start + len(clip)] = clip
+        clip = whole[:, begin : begin + self.length].astype(np.float32) / 32768.0
+        out = np.zeros((len(clip), self.length), dtype=np.float32)
+        start = place(self.length - clip.shape[1])
+        out[:, start : start + clip.shape[1]] = clip
         return out
 
     def target(self, entry: Entry) -> Targets:

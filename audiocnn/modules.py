@@ -36,10 +36,10 @@ def activation(kind: str) -> nn.Module:
     return ACTIVATION_MODULES[kind]()
 
 
-def start_for_relu(layer: nn.Conv1d | nn.Conv2d, kind: str) -> None:
+def start_for_relu(layer: nn.Module, kind: str) -> None:
     """First weights that keep the spread of values from layer to layer where a relu or its like follows and no norm
     would mend it: normal, of variance 2 / inputs (He et al. 2015, "Delving Deep into Rectifiers", eq. 10)."""
-    if kind in RELU_LIKE:
+    if kind in RELU_LIKE and isinstance(layer, (nn.Conv1d, nn.Conv2d)):
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
