@@ -16,14 +16,14 @@ from typing import Any
 from audiocnn.errors import SpecError, did_you_mean
 from audiocnn.features import InputSpec, read_input
 from audiocnn.kinds import ACTIVATIONS, KINDS, Activation, Context, Dense, Dropout, Global, Recurrent, read_layers
-from audiocnn.layers import Layer, count_parameters, each_layer, reach_of, sizes_through
+from audiocnn.layers import MOST_NUMBERS, Layer, count_parameters, each_layer, reach_of, size_within
 from audiocnn.sizes import Reach, Size
 from audiocnn.tables import Table, read_toml, shown
 from audiocnn.units import to_samples
 from audiocnn.windows import Geometry
 
 OUTPUTS = ("sigmoid", "softmax")
-MOST_POSITIONS = 2**26  # of one window; a window of more is refused, not tried
+MOST_POSITIONS = 2**26  # of the features of one window; a window of more is refused, not tried
 MOST_LAYERS = 10_000
 
 
@@ -215,8 +215,12 @@ def check_spec(spec: Spec, place: str) -> None:
     size = spec.window_size()
     if size.time < 1:
         raise SpecError(f"{place}: padding alone fills the window; use less padding or a longer window_seconds")
-    if size.positions * size.channels > MOST_POSITIONS:
+    spectrum = spec.input.channels * spec.input.kernels * size.time  # what the features are made of
+    if size.positions * size.channels > MOST_POSITIONS or spectrum > MOST_NUMBERS:
         raise SpecError(f"{place}: one window of {size} numbers is too large; shorten window_seconds or the input")
+    samples = Size(spec.input.channels, (spec.geometry().window_samples,))
+    if samples.channels * samples.time > MOST_NUMBERS:
+        raise SpecError(f"{place}: one window of {samples} samples is too large; use smaller kernels or window_seconds")
     size = size_after_groups(spec, size, place)
     for layer in spec.head:
         size = layer.out(size)
@@ -263,10 +267,7 @@ def size_after_groups(spec: Spec, size: Size, place: str) -> Size:
     for group in spec.groups:
         for _ in range(group.repeat):
             try:
-                for _, after in sizes_through(group.layers, size):
-                    size = after
-                    if size.positions * size.channels > 16 * MOST_POSITIONS:
-                        raise SpecError(f"{size} numbers are too large to compute; use fewer maps or a shorter window")
+                size = size_within(group.layers, size)
             except SpecError as problem:
                 raise SpecError(f'{place}: group "{group.name}": {problem}') from None
     return size
@@ -284,4 +285,4 @@ def find_spec(name: str, folders: list[Path], classes: int | None = None) -> Spe
     known = {path.stem: path for folder in reversed(folders) for path in folder.glob("*.toml")}
     if name in known:
         return load_spec(known[name], classes)
-    raise SpecError(f'there is no spec "{name}"; {did_you_mean(name, known)}; or name a TOML file')
+    raise SpecError(f'there is no spec "{name}"; {did_you_mean(name, known)}; see `audiocnn models`, or name a TOML file')

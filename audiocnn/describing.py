@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from audiocnn.architecture import Spec
+from audiocnn.architecture import Spec, walk
+from audiocnn.costs import front_end_multiply_adds, latency, per_second
 from audiocnn.errors import SpecError
 from audiocnn.features import InputSpec, band_edges_hertz
 from audiocnn.kinds import Global
-from audiocnn.layers import Layer, reach_of, sizes_through
+from audiocnn.layers import Layer, reach_of, refuse_large, sizes_through
 from audiocnn.sizes import Reach, Size
 from audiocnn.windows import Geometry
 
@@ -23,15 +24,20 @@ from audiocnn.windows import Geometry
 class Row:
     """One layer. `depth`: how deep it lies inside others. Tuples have an entry an axis, the last is time.
 
-    parameters and multiply_adds are its own; layers inside it have rows of their own. reach and hop are in seconds, or
-    in positions of the input where a size replaces the features; hertz is the width of what a middle position hears.
+    kind is the key of the layer in a spec, or "input", or "branch" for the heading of one, which has no output. A layer
+    made of others has the kernel, stride and padding of all of them; one of F takes all it gets, and has the size of
+    that as its kernel. parameters and multiply_adds are its own; layers inside it have rows of their own. reach and hop
+    are in seconds, or in positions of the input where a size replaces the features; bands is how many of the input's a
+    position hears, hertz their width in the middle of the spectrum.
     """
 
     group: str
     depth: int
+    kind: str
     text: str
     output: Size | None
     kernel: tuple[int, ...] = ()
+    dilation: tuple[int, ...] = ()
     stride: tuple[int, ...] = ()
     padding: tuple[tuple[int, int], ...] = ()
     parameters: int = 0
@@ -49,12 +55,15 @@ class Description:
     name: str
     summary: str
     classes: int
+    size: Size | None  # what replaces the features
     rows: tuple[Row, ...]
     geometry: Geometry | None
     multiply_adds_per_second: int | None
     latency_seconds: float | None
-    dense_weights: int | None  # of a dense layer from the window's samples to what the first group gives
+    first_group: str | None  # None: there is none that convolves or pools
     first_group_weights: int
+    dense_inputs: int  # samples of the window, or numbers of the size
+    dense_outputs: int  # numbers that the first group gives
 
     @property
     def parameters(self) -> int:
@@ -66,6 +75,16 @@ class Description:
         """For one window."""
         return sum(row.multiply_adds for row in self.rows)
 
+    @property
+    def layers(self) -> int:
+        """Layers with weights, as the papers count: no norm, and no projection around a residual."""
+        return sum(row.parameters > 0 and row.kind not in ("norm", "residual") for row in self.rows)
+
+    @property
+    def dense_weights(self) -> int | None:
+        """Of the dense layer that would reach as far: from all that goes in to all that the first group gives."""
+        return self.dense_inputs * self.dense_outputs if self.first_group else None
+
 
 @dataclass(frozen=True)
 class Place:
@@ -74,44 +93,52 @@ class Place:
     group: str
     depth: int
     before: tuple[Reach, ...]
+    bands: int  # of the input
     settings: InputSpec | None  # None: the input is positions, not features
-
-    def inside(self) -> Place:
-        """One deeper."""
-        return replace(self, depth=self.depth + 1)
+    all_bands: bool = False  # whether a layer before it took all bands together
 
     def after(self, layers: Sequence[Layer]) -> Place:
         """Behind some layers."""
-        axes = range(len(self.before))
-        return replace(self, before=tuple(self.before[axis].then(reach_of(layers, axis)) for axis in axes))
+        before = tuple(reach.then(reach_of(layers, axis)) for axis, reach in enumerate(self.before))
+        return replace(self, before=before, all_bands=self.all_bands or any(x.hears_all_bands for x in layers))
 
 
 def describe(spec: Spec, size: Size | None = None) -> Description:
     """The rows of a spec. With `size`, that goes through groups and F instead of features, and F covers what is left.
 
-    Raises SpecError where the size has other axes, or does not fit through.
+    Raises SpecError where the size has other axes, does not fit through, or fills gigabytes.
     """
-    if size is not None and len(size.axes) != spec.dims:
-        raise SpecError(f"{spec.name}: is {spec.dims}-D; give the input as {'CxHxW' if spec.dims == 2 else 'CxN'}")
+    if size is not None:
+        check_size(spec, size)
     geometry = spec.geometry() if size is None else None
-    front = None if geometry is None else front_end_row(spec)
-    start = Place("", 0, (Reach(),) * spec.dims, spec.input if size is None else None)
-    groups = list(group_rows(spec, size or spec.window_size(), start))
-    last = groups[-1].output if groups else None
-    head = list(head_rows(spec, size or spec.window_size(), geometry))
-    first = [row for row in groups if row.group.partition(".")[0] == spec.groups[0].name] if spec.groups else []
-    outputs = next((row.output for row in reversed(first) if row.depth == 0), last)
+    window = size or spec.window_size()
+    start = Place("", 0, (Reach(),) * len(window.axes), window.bands, spec.input if size is None else None)
+    groups = list(group_rows(spec, window, start))
+    first = [row for row in groups if row.group.partition(".")[0] == spec.groups[0].name]
+    outputs = next((row.output for row in reversed(first) if row.depth == 0), None)
+    rows = [front_end_row(spec)] * (geometry is not None) + groups + list(head_rows(spec, window, geometry))
     return Description(
         name=spec.name,
         summary=spec.summary,
         classes=spec.classes,
-        rows=tuple([front] if front else []) + tuple(groups) + tuple(head),
+        size=size,
+        rows=tuple(rows),
         geometry=geometry,
         multiply_adds_per_second=per_second(spec, geometry) if geometry else None,
         latency_seconds=latency(geometry) if geometry else None,
-        dense_weights=dense_weights(spec, geometry, outputs) if geometry and outputs else None,
+        first_group=spec.groups[0].name if outputs else None,
         first_group_weights=sum(row.parameters for row in first),
+        dense_inputs=geometry.window_samples * spec.input.channels if geometry else window.channels * window.positions,
+        dense_outputs=outputs.channels * outputs.positions if outputs else 0,
     )
+
+
+def check_size(spec: Spec, size: Size) -> None:
+    """Refuse a size that the spec cannot take. Where nothing says "along time" or "along frequency", all fit."""
+    has_axes = any(key in ("kernel", "size") for key, _ in walk(spec.table.get("groups", [])))
+    if has_axes and len(size.axes) != spec.dims:
+        raise SpecError(f"{spec.name}: is {spec.dims}-D; give the input as {'CxHxW' if spec.dims == 2 else 'CxN'}")
+    refuse_large(size, f"{spec.name}: the input")
 
 
 def front_end_row(spec: Spec) -> Row:
@@ -124,9 +151,11 @@ def front_end_row(spec: Spec) -> Row:
     return Row(
         group="input",
         depth=0,
+        kind="input",
         text=words,
         output=size,
         kernel=(settings.frame_samples,),
+        dilation=(1,),
         stride=(settings.hop_samples,),
         padding=((0, 0),),
         multiply_adds=front_end_multiply_adds(settings) * size.time,
@@ -137,65 +166,69 @@ def front_end_row(spec: Spec) -> Row:
     )
 
 
-def front_end_multiply_adds(settings: InputSpec) -> int:
-    """For one frame of all channels: the kernels, the squares, the mel matrix, the DCT."""
-    if settings.features == "waveform":
-        return 0
-    bins = settings.bins if settings.features == "cqt" else settings.fft_samples // 2 + 1
-    total = 2 * bins * settings.frame_samples + 2 * bins
-    if settings.features in ("mel", "log_mel", "mfcc"):
-        total += settings.mels * bins
-    if settings.features == "mfcc":
-        total += settings.coefficients * settings.mels
-    return total * settings.channels
-
-
 def group_rows(spec: Spec, size: Size, place: Place) -> Iterator[Row]:
     """The layers of all groups but a `global`, which is F's; repeats are written out."""
     for group in spec.groups:
-        for number in range(group.repeat):
-            name = f"{group.name}.{number + 1}" if group.repeat > 1 else group.name
-            for layer in group.layers:
+        for repeat in range(group.repeat):
+            place = replace(place, group=f"{group.name}.{repeat + 1}" if group.repeat > 1 else group.name)
+            for number, layer in enumerate(group.layers, 1):
                 if not isinstance(layer, Global):
-                    place = replace(place, group=name)
                     try:
                         yield from layer_rows(layer, size, place)
                     except SpecError as problem:
-                        raise SpecError(f'{spec.name}: group "{group.name}": {problem}') from None
+                        raise SpecError(f'{spec.name}: group "{group.name}": layer {number}: {problem}') from None
                     size, place = layer.out(size), place.after([layer])
 
 
 def layer_rows(layer: Layer, size: Size, place: Place) -> Iterator[Row]:
     """A layer, then the layers inside it."""
-    axes = range(len(size.axes))
-    reaches = [layer.reach(axis) for axis in axes]
+    reaches = [layer.reach(axis) for axis in range(len(size.axes))]
+    dilation = getattr(layer, "dilation", (1,) * len(reaches))
     row = Row(
         group=place.group,
         depth=place.depth,
+        kind=kind_of(layer),
         text=layer.text(),
         output=layer.out(size),
-        kernel=tuple(reach.kernel for reach in reaches),
+        kernel=tuple((reach.kernel - 1) // d + 1 for reach, d in zip(reaches, dilation, strict=True)),
+        dilation=dilation,
         stride=tuple(reach.stride for reach in reaches),
         padding=tuple((reach.start, reach.end) for reach in reaches),
         parameters=layer.parameters(size),
         multiply_adds=layer.multiply_adds(size),
     )
+    refuse_large(layer.out(size), layer.text())
     yield with_hearing(row, place.after([layer]))
+    yield from inner_rows(layer, size, replace(place, depth=place.depth + 1))
+
+
+def inner_rows(layer: Layer, size: Size, place: Place) -> Iterator[Row]:
+    """The layers inside a layer; each of several lists has a heading."""
     lists = layer.inner()
-    for number, (inside, given) in enumerate(zip(lists, layer.inputs(size), strict=True), 1):
-        deeper = place.inside()
+    if layer.hears_all_bands and not any(inside.hears_all_bands for inner in lists for inside in inner):
+        place = replace(place, all_bands=True)  # it takes all bands together itself, and hands that in
+    for number, (inner, given) in enumerate(zip(lists, layer.inputs(size), strict=True), 1):
+        deeper = place
         if len(lists) > 1:
-            yield Row(place.group, deeper.depth, f"branch {number}" + ("" if inside else ": the input"), None)
-            deeper = deeper.inside()
-        for inner, after in sizes_through(inside, given):
-            yield from layer_rows(inner, given, deeper)
-            given, deeper = after, deeper.after([inner])
+            heading = f"branch {number}" + ("" if inner else ": the input")
+            yield Row(place.group, place.depth, "branch", heading, None)
+            deeper = replace(place, depth=place.depth + 1)
+        for inside, after in sizes_through(inner, given):
+            yield from layer_rows(inside, given, deeper)
+            given, deeper = after, deeper.after([inside])
+
+
+def kind_of(layer: Layer) -> str:
+    """The key that stands in a spec for such a layer."""
+    return type(layer).__name__.lower()
 
 
 def with_hearing(row: Row, place: Place) -> Row:
     """The row with the receptive field and hop of what lies before `place`."""
     settings, time = place.settings, place.before[-1]
-    bands = place.before[0].kernel if len(place.before) == 2 else None
+    bands = None
+    if len(place.before) == 2:
+        bands = place.bands if place.all_bands else place.before[0].kernel
     if settings is None:
         return replace(row, reach=float(time.kernel), hop=float(time.stride), bands=bands)
     whole, rate = settings.reach.then(time), settings.sample_rate
@@ -217,58 +250,22 @@ def middle_hertz(settings: InputSpec, bands: int) -> float | None:
 
 def head_rows(spec: Spec, size: Size, geometry: Geometry | None) -> Iterator[Row]:
     """F: each of its layers hears the whole window, or all of the size that was given."""
-    frames = size
+    frames, flat = size, len(size.axes) == 2
     for layer in spec.body:
         size = layer.out(size)
     for layer in spec.head:
         yield Row(
             group="F",
             depth=0,
+            kind=kind_of(layer),
             text=layer.text(),
             output=layer.out(size),
+            kernel=size.axes,
             parameters=layer.parameters(size),
             multiply_adds=layer.multiply_adds(size),
             reach=geometry.window_seconds if geometry else float(frames.time),
             hop=geometry.hop_seconds if geometry else None,
-            bands=frames.bands if spec.dims == 2 else None,
-            hertz=middle_hertz(spec.input, spec.input.bands) if geometry and spec.dims == 2 else None,
+            bands=frames.bands if flat else None,
+            hertz=middle_hertz(spec.input, spec.input.bands) if geometry and flat else None,
         )
         size = layer.out(size)
-
-
-def per_second(spec: Spec, geometry: Geometry) -> int:
-    """Multiply-adds for a second of sound in the dense pass."""
-    settings = spec.input
-    frames_per_second = settings.sample_rate / settings.hop_samples
-    window, stride = spec.window_size(), spec.reach().stride
-    more = 64 * stride  # whole strides: costs then grow in proportion
-    longer = Size(window.channels, (*window.axes[:-1], window.time + more))
-    body = (cost(spec.body, longer) - cost(spec.body, window)) / more * frames_per_second
-    size = window
-    for layer in spec.body:
-        size = layer.out(size)
-    return round(
-        front_end_multiply_adds(settings) * frames_per_second + body + cost(spec.head, size) / geometry.hop_seconds
-    )
-
-
-def cost(layers: Sequence[Layer], size: Size) -> int:
-    """Multiply-adds of layers in a row, those inside others too."""
-    total = 0
-    for layer, after in sizes_through(layers, size):
-        total += layer.multiply_adds(size)
-        total += sum(cost(inside, given) for inside, given in zip(layer.inner(), layer.inputs(size), strict=True))
-        size = after
-    return total
-
-
-def latency(geometry: Geometry) -> float:
-    """Seconds of sound behind the end of a score's row that must be heard before the score is known."""
-    core = geometry.window_samples - geometry.pad_start - geometry.pad_end
-    ahead = core - geometry.extend_start - geometry.hop_samples + geometry.margin_rows * geometry.hop_samples
-    return max(0, ahead) / geometry.sample_rate
-
-
-def dense_weights(spec: Spec, geometry: Geometry, outputs: Size) -> int:
-    """What one dense layer from the window's samples to the first group's output would have instead."""
-    return geometry.window_samples * spec.input.channels * outputs.channels * outputs.positions

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from audiocnn.network import Network
+    from audiocnn.weights import Ensemble
 
 Scores = NDArray[np.float32]
 Samples = NDArray[np.float32]
@@ -70,7 +71,7 @@ class OnnxBackend:
 class TorchBackend:
     """torch on any device."""
 
-    def __init__(self, network: Network, device: torch.device) -> None:
+    def __init__(self, network: Network | Ensemble, device: torch.device) -> None:
         self.network, self.device = network.to(device).eval(), str(device)
 
     def run(self, samples: Samples) -> Scores:
@@ -86,8 +87,8 @@ class Engine:
 
     def __init__(self, model: Model, backend: Backend, chunk_seconds: float = CHUNK_SECONDS) -> None:
         self.model, self.backend = model, backend
-        self.geometry: Geometry = model.spec.geometry()
-        self.channels = model.spec.input.channels
+        self.geometry: Geometry = model.geometry
+        self.channels = model.channels
         wanted = max(chunk_seconds, 4 * self.geometry.window_seconds)
         self.chunk_rows = max(1, round(wanted / self.geometry.hop_seconds))
 
@@ -142,10 +143,10 @@ def load_engine(model: Model, device: str = "auto", threads: int | None = None) 
         return Engine(model, OnnxBackend(model, threads))
     import torch
 
-    from audiocnn.weights import load_network
+    from audiocnn.weights import load_networks
 
     there = torch.backends.mps.is_available() if device == "mps" else torch.cuda.is_available()
     count = torch.cuda.device_count() if device.startswith("cuda") else 1
     if not there or int(device.partition(":")[2] or 0) >= count:
         raise UsageError(f"--device {device}: there is no such device here; use --device cpu")
-    return Engine(model, TorchBackend(load_network(model), torch.device(device)))
+    return Engine(model, TorchBackend(load_networks(model), torch.device(device)))

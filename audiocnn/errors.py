@@ -8,6 +8,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MOST_CHOICES = 20  # that one line can name
+
 
 class AudiocnnError(Exception):
     """Base of every error that a user can cause. The text is one line."""
@@ -42,10 +44,11 @@ class ModelError(AudiocnnError):
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """The end of a message about an unknown word: the nearest choice, or all of them."""
+    """The end of a message about an unknown word: the nearest choice, or all of them where they are not too many."""
     known = sorted(choices)
     folded = {choice.casefold(): choice for choice in known}
     near = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
     if near:
         return f'did you mean "{folded[near[0]]}"?'
-    return "known: " + ", ".join(known) if known else "nothing may stand here"
+    shown = known if len(known) <= MOST_CHOICES else [*known[: MOST_CHOICES - 1], f"{len(known) - MOST_CHOICES + 1} more"]
+    return "known: " + ", ".join(shown) if known else "nothing may stand here"

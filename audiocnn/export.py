@@ -2,7 +2,7 @@
 
 The file extends a recording at its ends by itself, as `detect` does: ceil(time / hop) scores come out. How much it
 extends is the input `extend`, two numbers [before, after] that may be left away; a reader that feeds chunks with real
-sound around them passes [0, 0].
+sound around them passes [0, 0]. Of an ensemble, every network is traced by itself, and the graphs are joined.
 """
 
 from __future__ import annotations
@@ -14,25 +14,28 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audiocnn.errors import ModelError
 from audiocnn.model import ONNX, TOML, Model, write_whole
+from audiocnn.windows import Geometry
 
 if TYPE_CHECKING:
     from audiocnn.network import Network
+    from audiocnn.weights import Ensemble
 
 OPSET = 18
 TOLERANCE = 1e-4
 
 
-def export_onnx(model: Model, network: Network) -> float:
+def export_onnx(model: Model, network: Network | Ensemble) -> float:
     """Write `model.onnx` and return the largest difference to torch, at another batch and length than it was traced at.
 
     Raises ModelError if that is above 1e-4: the file is then not written.
     """
     graph = traced(network)
     name_dimensions(graph)
-    add_extension(graph, network)
+    add_extension(graph, network.geometry)
     toml = (model.folder / TOML).read_text(encoding="utf-8")
     geometry = network.geometry
     for key, value in {
@@ -53,10 +56,14 @@ def export_onnx(model: Model, network: Network) -> float:
     return difference
 
 
-def traced(network: Network) -> Any:
+def traced(network: Network | Ensemble) -> Any:
     """The graph as the torch exporter makes it, in evaluation mode on the CPU."""
     import torch
 
+    from audiocnn.weights import Ensemble
+
+    if isinstance(network, Ensemble):
+        return joined(network)
     network = network.eval().cpu()
     spec, geometry = network.spec, network.geometry
     # An example batch of 1 was seen to freeze the batch; two windows and a bit keep the time free.
@@ -81,6 +88,48 @@ def traced(network: Network) -> Any:
     return program.model_proto
 
 
+def joined(ensemble: Ensemble) -> Any:
+    """The graphs of all members as one, on the same samples; the sum of what they give is the scores."""
+    from onnx import TensorProto, compose, helper
+
+    members = [compose.add_prefix(traced(network), f"{n}.") for n, network in enumerate(ensemble.networks)]
+    nodes, constants = [], []
+    for number, member in enumerate(members):
+        more, values = around(ensemble, number)
+        nodes += [more[0], *member.graph.node, *more[1:]]
+        constants += [*member.graph.initializer, *values]
+    nodes.append(helper.make_node("Sum", [f"{n}.part" for n in range(len(members))], ["scores"]))
+    channels = members[0].graph.input[0].type.tensor_type.shape.dim[1].dim_value
+    samples = helper.make_tensor_value_info("samples", TensorProto.FLOAT, ["batch", channels, "time"])
+    sizes: list[str | int | None] = ["batch", "positions", len(ensemble.orders[0])]
+    scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, sizes)
+    graph = helper.make_graph(nodes, "ensemble", [samples], [scores], constants)
+    return helper.make_model(graph, opset_imports=members[0].opset_import, ir_version=members[0].ir_version)
+
+
+def around(ensemble: Ensemble, number: int) -> tuple[list[Any], list[Any]]:
+    """The nodes around a member, and their constants: before it a crop of the samples; after it the labels in the order
+    of the ensemble, and the share."""
+    from onnx import helper, numpy_helper
+
+    start, end = ensemble.geometry.crops[number]
+    last = -end or np.iinfo(np.int64).max  # -0 would leave nothing
+    values: dict[str, NDArray[Any]] = {
+        "start": np.array([start], dtype=np.int64),
+        "end": np.array([last], dtype=np.int64),
+        "axis": np.array([2], dtype=np.int64),
+        "order": np.array(ensemble.orders[number], dtype=np.int64),
+        "share": np.array(ensemble.shares[number], dtype=np.float32),
+    }
+    mine = {name: f"{number}.{name}" for name in (*values, "samples", "scores", "ordered", "part")}
+    nodes = [
+        helper.make_node("Slice", ["samples", mine["start"], mine["end"], mine["axis"]], [mine["samples"]]),
+        helper.make_node("Gather", [mine["scores"], mine["order"]], [mine["ordered"]], axis=2),
+        helper.make_node("Mul", [mine["ordered"], mine["share"]], [mine["part"]]),
+    ]
+    return nodes, [numpy_helper.from_array(value, mine[name]) for name, value in values.items()]
+
+
 def name_dimensions(graph: Any) -> None:
     """Names for the free sizes of the output, which the exporter leaves as formulas, and nothing of its notes."""
     for dimension, name in zip(graph.graph.output[0].type.tensor_type.shape.dim, ("batch", "positions"), strict=False):
@@ -96,11 +145,10 @@ def name_dimensions(graph: Any) -> None:
         del value.metadata_props[:]
 
 
-def add_extension(graph: Any, network: Network) -> None:
+def add_extension(graph: Any, geometry: Geometry) -> None:
     """Put a Pad before everything, whose amounts are an input with a default: a recording's own extension."""
     from onnx import TensorProto, helper, numpy_helper
 
-    geometry = network.geometry
     for node in graph.graph.node:
         for index, name in enumerate(node.input):
             if name == "samples":
@@ -123,7 +171,7 @@ def add_extension(graph: Any, network: Network) -> None:
     graph.graph.node.extend(nodes + rest)
 
 
-def largest_difference(content: bytes, network: Network) -> float:
+def largest_difference(content: bytes, network: Network | Ensemble) -> float:
     """The largest absolute difference between the scores of torch and of the ONNX graph, on seeded noise."""
     import onnxruntime
     import torch
@@ -131,7 +179,7 @@ def largest_difference(content: bytes, network: Network) -> float:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    geometry = network.geometry
+    geometry, channels = network.geometry, session.get_inputs()[0].shape[1]
     random = np.random.default_rng(0)
     worst = 0.0
     for batch, samples in (
@@ -139,7 +187,7 @@ def largest_difference(content: bytes, network: Network) -> float:
         (3, geometry.window_samples + 5 * geometry.hop_samples + 1),
         (1, 4 * geometry.window_samples),
     ):
-        sound = random.normal(0, 0.1, (batch, network.spec.input.channels, samples)).astype(np.float32)
+        sound = random.normal(0, 0.1, (batch, channels, samples)).astype(np.float32)
         with torch.no_grad():
             wanted = network(network.extended(torch.from_numpy(sound))).numpy()
         (got,) = session.run(["scores"], {"samples": sound})

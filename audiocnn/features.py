@@ -78,6 +78,13 @@ class InputSpec:
         return counts.get(self.features, self.mels)
 
     @property
+    def kernels(self) -> int:
+        """What a frame of one channel is convolved with, a cosine and a sine for each bin; 0 for a waveform."""
+        if self.features == "waveform":
+            return 0
+        return 2 * (self.bins if self.features == "cqt" else self.fft_samples // 2 + 1)
+
+    @property
     def logarithmic(self) -> bool:
         """Whether each value is the logarithm of the power of a band."""
         return self.features == "log_mel" or (self.features in ("stft", "cqt") and self.scale == "log")
@@ -110,7 +117,7 @@ def read_input(table: Table) -> InputSpec:
     least_fft = max(1, to_samples(frame, base.sample_rate))
     readers = {
         "hop_seconds": lambda: table.number("hop_seconds", base.hop_seconds, above=True, most=60),
-        "fft_samples": lambda: table.integer("fft_samples", least_fft, least=least_fft, most=2**17),
+        "fft_samples": lambda: table.integer("fft_samples", least_fft, least=least_fft, most=max(2**17, 2 * least_fft)),
         "mels": lambda: table.integer("mels", base.mels, most=4096),
         "low_hertz": lambda: table.number("low_hertz", base.low_hertz, most=base.sample_rate / 2),
         "high_hertz": lambda: table.number("high_hertz", base.high_hertz, above=True, most=base.sample_rate / 2),
@@ -256,6 +263,6 @@ def band_edges_hertz(spec: InputSpec) -> Array | None:
 
 def refuse_large(spec: InputSpec, table: Table, most_numbers: int = 2**27) -> None:
     """Constants of gigabytes are a typing mistake; SpecError says so before they are made."""
-    bins = spec.bins if spec.features == "cqt" else spec.fft_samples // 2 + 1
-    if spec.features != "waveform" and 2 * bins * spec.frame_samples > most_numbers:
-        raise table.wrong(f"{bins} bins over {spec.frame_samples} samples are too many; use a shorter frame or fewer")
+    if spec.kernels * spec.frame_samples > most_numbers:
+        many = f"{spec.kernels // 2} bins over {spec.frame_samples} samples"
+        raise table.wrong(f"{many} are too many; use a shorter frame or fewer")

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+MOST_NUMBERS = 2**29  # that a layer gives for one window: two gigabytes as float32; more is refused, not tried
+
+
 class Layer:
     """One layer. A subclass states what differs from a layer that changes neither sizes nor channels."""
 
@@ -122,6 +125,27 @@ def sizes_through(layers: Sequence[Layer], size: Size) -> Iterator[tuple[Layer, 
         except SpecError as problem:
             raise SpecError(f"layer {number}: {problem}") from None
         yield layer, size
+
+
+def size_within(layers: Sequence[Layer], size: Size, place: str = "") -> Size:
+    """The size after layers in a row. SpecError where one of them, or of those inside them, would fill gigabytes."""
+    for number, (layer, after) in enumerate(sizes_through(layers, size), 1):
+        try:
+            refuse_large(after, layer.text())
+            lists = layer.inner()
+            for branch, (inside, given) in enumerate(zip(lists, layer.inputs(size), strict=True), 1):
+                size_within(inside, given, f"branch {branch}: " if len(lists) > 1 else "inside: ")
+        except SpecError as problem:
+            raise SpecError(f"{place}layer {number}: {problem}") from None
+        size = after
+    return size
+
+
+def refuse_large(size: Size, what: str) -> None:
+    """SpecError, without the place, where so many numbers would fill gigabytes."""
+    if (numbers := size.channels * size.positions) > MOST_NUMBERS:
+        gigabytes = f"{what.rstrip(':')}: {size} numbers are {4e-9 * numbers:,.1f} GB as float32"
+        raise SpecError(f"{gigabytes}, too large to compute; use fewer maps or a smaller input")
 
 
 def each_layer(layers: Sequence[Layer]) -> Iterator[Layer]:

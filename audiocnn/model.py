@@ -1,13 +1,14 @@
 """A model is a folder: `model.toml` (spec, labels, thresholds), `model.safetensors`, `model.onnx`, `README.md`.
 
-Nothing in it is code: TOML, plain tensors and an ONNX graph. Loading imports neither torch nor onnxruntime.
+Nothing in it is code: TOML, plain tensors and an ONNX graph. Loading imports neither torch nor onnxruntime. An ensemble
+is a model of several networks, its members; its scores are the mean of theirs.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec as find_package
 from pathlib import Path
@@ -17,15 +18,72 @@ from audiocnn.architecture import Spec, spec_from_table
 from audiocnn.errors import ModelError, SpecError, did_you_mean
 from audiocnn.segments import SegmentRule
 from audiocnn.tables import Table, read_toml
+from audiocnn.windows import Geometry
 
-FORMAT = 1
+FORMAT = 2  # the newest that is read; what has one network is written as 1, which older versions read, too
 DEFAULT_MODEL = "speech_1d"
 TOML, WEIGHTS, ONNX, CARD = "model.toml", "model.safetensors", "model.onnx", "README.md"
 
 
 @dataclass(frozen=True)
+class Member:
+    """One network of an ensemble: its labels in its own order, and how much it counts beside the others."""
+
+    name: str
+    spec: Spec
+    labels: tuple[str, ...]
+    weight: float = 1.0
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def to_table(self) -> dict[str, Any]:
+        """One of the `[[members]]` of `model.toml`."""
+        facts = {"name": self.name, "weight": self.weight, "labels": list(self.labels)}
+        return facts | {"training": self.training, "spec": self.spec.table}
+
+
+@dataclass(frozen=True)
+class JointGeometry(Geometry):
+    """Where the scores of several networks sit that read the same samples. Row k of each is centred at one place, so a
+    network of a smaller window leaves out what the largest extends by more than it does."""
+
+    members: tuple[Geometry, ...]
+
+    @property
+    def shift_exact(self) -> bool:
+        """Whether every network is."""
+        return all(member.shift_exact for member in self.members)
+
+    @property
+    def crops(self) -> list[tuple[int, int]]:
+        """For each network, how many samples at the two ends of what they all get it leaves out."""
+        return [
+            (self.extend_start - member.extend_start, self.extend_end - member.extend_end) for member in self.members
+        ]
+
+
+def joint_geometry(members: Sequence[Geometry]) -> JointGeometry:
+    """The geometry of networks side by side, of one rate and one hop: the largest window, the largest extensions."""
+    widest = max(members, key=lambda member: member.window_samples)
+    window, hop = widest.window_samples, widest.hop_samples
+    before, after = (window - hop) // 2, window - 1 - (window - hop) // 2
+    return JointGeometry(
+        sample_rate=widest.sample_rate,
+        window_samples=window,
+        hop_samples=hop,
+        positions=widest.positions,
+        hop_positions=widest.hop_positions,
+        pad_start=before - max(member.extend_start for member in members),
+        pad_end=after - max(member.extend_end for member in members),
+        members=tuple(members),
+    )
+
+
+@dataclass(frozen=True)
 class Model:
-    """What `model.toml` says. The weights stay on the disk until an engine wants them."""
+    """What `model.toml` says. The weights stay on the disk until an engine wants them.
+
+    spec is the network's; an ensemble has `members`, and the spec is that of the first. `specs` has them all.
+    """
 
     name: str
     folder: Path
@@ -35,6 +93,43 @@ class Model:
     tuned_on: str = ""
     training: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
+    members: tuple[Member, ...] = ()
+
+    @property
+    def specs(self) -> tuple[Spec, ...]:
+        """The specs of all networks: of a plain model one."""
+        return tuple(member.spec for member in self.members) or (self.spec,)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """How much the scores of each network count; they sum to 1."""
+        weights = [member.weight for member in self.members] or [1.0]
+        return tuple(weight / sum(weights) for weight in weights)
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where scores sit."""
+        return joint_geometry([spec.geometry() for spec in self.specs]) if self.members else self.spec.geometry()
+
+    @property
+    def channels(self) -> int:
+        """The channels that it wants."""
+        return self.spec.input.channels
+
+    @property
+    def parameters(self) -> int:
+        """Trainable weights of all networks, by arithmetic."""
+        return sum(spec.parameters() for spec in self.specs)
+
+    @property
+    def summary(self) -> str:
+        """What it is, in a line."""
+        if not self.members:
+            return self.spec.summary
+        equal = len({member.weight for member in self.members}) == 1
+        pairs = zip(self.members, self.shares, strict=True)
+        names = [member.name + ("" if equal else f" ({share:.0%})".replace("%", " %")) for member, share in pairs]
+        return f"the mean of {', '.join(names[:-1])} and {names[-1]}"
 
     def part(self, name: str) -> Path:
         """A file of the folder. Raises ModelError, with the remedy, if it is not there."""
@@ -54,17 +149,19 @@ class Model:
 
     def to_table(self) -> dict[str, Any]:
         """`model.toml` as a dictionary."""
+        networks: dict[str, Any] = {"spec": self.spec.table}
+        if self.members:
+            networks = {"members": [member.to_table() for member in self.members]}
         return {
-            "format": FORMAT,
+            "format": 2 if self.members else 1,
             "name": self.name,
-            "summary": self.spec.summary,
+            "summary": self.summary,
             "labels": list(self.labels),
             "thresholds": self.thresholds,
             "tuned_on": self.tuned_on,
             "training": self.training,
             "evaluation": self.evaluation,
-            "spec": self.spec.table,
-        }
+        } | networks
 
 
 def read_model(folder: Path) -> Model:
@@ -83,13 +180,12 @@ def read_model(folder: Path) -> Model:
     if not labels or len(set(labels)) < len(labels):
         raise table.wrong('"labels" must name each label once')
     thresholds = table.table("thresholds")
-    try:
-        spec = spec_from_table(table.raw("spec"), table.text("name"), len(labels))
-    except SpecError as problem:
-        raise ModelError(f"{place}: the spec inside is damaged: {problem}") from None
+    name = table.text("name")
+    members = read_members(table, labels) if version > 1 else ()
+    spec = members[0].spec if members else read_spec(table, name, labels)
     table.text("summary", "")
     model = Model(
-        name=spec.name,
+        name=name,
         folder=folder,
         spec=spec,
         labels=labels,
@@ -97,10 +193,40 @@ def read_model(folder: Path) -> Model:
         tuned_on=table.text("tuned_on", ""),
         training=table.table("training").values,
         evaluation=table.table("evaluation").values,
+        members=members,
     )
     thresholds.close()
     table.close()
     return model
+
+
+def read_spec(table: Table, name: str, labels: Sequence[str]) -> Spec:
+    """The `spec` inside a `model.toml`."""
+    try:
+        return spec_from_table(table.raw("spec"), name, len(labels))
+    except SpecError as problem:
+        raise table.wrong(f"the spec inside is damaged: {problem}") from None
+
+
+def read_members(table: Table, labels: Sequence[str]) -> tuple[Member, ...]:
+    """The `[[members]]` of an ensemble, which must fit each other."""
+    rows = table.raw("members")
+    if not isinstance(rows, list) or len(rows) < 2:
+        raise table.wrong('"members" must be two [[members]] tables or more')
+    members = []
+    for number, row in enumerate(rows, 1):
+        inside = Table(row, f"{table.place}: member {number}", ModelError)
+        own = inside.texts("labels")
+        if sorted(own) != sorted(labels):
+            raise inside.wrong('"labels" must be those of the ensemble, in any order')
+        name = inside.text("name")
+        weight, training = inside.number("weight", 1.0, above=True), inside.table("training").values
+        members.append(Member(name, read_spec(inside, name, own), own, weight, training))
+        inside.close()
+    rates = {(x.spec.geometry().sample_rate, x.spec.geometry().hop_samples, x.spec.input.channels) for x in members}
+    if len(rates) > 1:
+        raise table.wrong('"members" must have one sample rate, one hop and one number of channels')
+    return tuple(members)
 
 
 def write_model(model: Model) -> None:

@@ -8,6 +8,8 @@ recording in one pass.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -134,18 +136,17 @@ class Network(nn.Module):
             raise SpecError(f"{spec.name}: {weights:,} weights are too many (at most {MOST_WEIGHTS:,}); use fewer maps")
         self.spec, self.geometry = spec, spec.geometry()
         self.front_end = FrontEnd(spec.input)
+        self.groups = nn.ModuleDict()
         size = spec.window_size()
-        groups = {}
         for group in spec.groups:
             for number in range(group.repeat):
                 layers = [layer for layer in group.layers if not isinstance(layer, Global)]
                 name = group.name + (f"_{number + 1}" if group.repeat > 1 else "")
-                while name in groups or hasattr(nn.ModuleDict, name):  # "keys" is a method, "A_1" may be a group
+                while hasattr(self.groups, name):  # "keys" is a method, "A_1" may be a group
                     name += "_"
-                groups[name] = modules.in_a_row(layers, size)
+                self.groups[name] = modules.in_a_row(layers, size)
                 for layer in layers:
                     size = layer.out(size)
-        self.groups = nn.ModuleDict(groups)
         self.f = Head(spec, size)
 
     def features(self, samples: Tensor) -> Tensor:
@@ -173,6 +174,14 @@ class Network(nn.Module):
     def scores_of(self, logits: Tensor) -> Tensor:
         """Logits -> probabilities."""
         return logits.sigmoid() if self.spec.f.output == "sigmoid" else logits.softmax(dim=-1)
+
+    def pooled(self, logits: Tensor) -> Tensor:
+        """(batch, positions, classes) -> (batch, 1, classes): the logits of the mean score over a clip. Not the mean of
+        the logits: a network that is only trained on that may be wrong, and sure of it, at most positions."""
+        if self.spec.f.output == "softmax":
+            return logits.log_softmax(dim=-1).logsumexp(dim=1, keepdim=True) - math.log(logits.shape[1])
+        yes, no = functional.logsigmoid(logits), functional.logsigmoid(-logits)
+        return yes.logsumexp(dim=1, keepdim=True) - no.logsumexp(dim=1, keepdim=True)
 
     def forward(self, samples: Tensor) -> Tensor:
         """(batch, channels, samples) -> scores (batch, positions, classes), of these samples and no extension."""

@@ -6,20 +6,22 @@ Defaults live in the dataclasses; a run keeps the recipe in full, so that nothin
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from audiocnn.architecture import Spec, find_spec, spec_from_table
-from audiocnn.errors import RecipeError, SpecError
+from audiocnn.errors import AudiocnnError, ModelError, RecipeError, SpecError, UsageError
 from audiocnn.evaluation import MEASURES, Measure
 from audiocnn.mixing import MixSettings
-from audiocnn.model import spec_folders
+from audiocnn.model import DEFAULT_MODEL, TOML, Model, find_model, spec_folders
 from audiocnn.sources import DataSettings, data_settings
 from audiocnn.tables import Table, read_toml
 
 DEFAULT_RECIPE = "audiocnn.toml"
+KEPT = "recipe.toml"  # in the folder of a run
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,15 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """`from` and `freeze` of `[train]`: the model to begin from, by name or folder, and the groups that stay as they
+    are in it."""
+
+    model: str
+    freeze: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class EvaluateSettings:
     """The `[evaluate]` of a recipe: what the thresholds are tuned for."""
 
@@ -60,6 +71,7 @@ class Recipe:
     evaluate: EvaluateSettings = EvaluateSettings()
     seed: int = 0
     card: str = ""  # what a person adds to the model card: data, licences, limits
+    transfer: Transfer | None = None  # without it, the weights begin at chance
 
     def to_table(self) -> dict[str, Any]:
         """The recipe in full, as TOML has it; paths are absolute."""
@@ -68,6 +80,8 @@ class Recipe:
             table["data"] = plain(dataclasses.asdict(self.data) | {"where": None})
         table["mix"] = plain(dataclasses.asdict(self.mix))
         table["train"] = plain(dataclasses.asdict(self.train))
+        if self.transfer:
+            table["train"] |= {"from": self.transfer.model, "freeze": list(self.transfer.freeze)}
         table["evaluate"] = plain(dataclasses.asdict(self.evaluate))
         table["spec"] = self.spec.table
         return table
@@ -85,25 +99,30 @@ def plain(value: Any) -> Any:
 def read_recipe(path: Path) -> Recipe:
     """A recipe file. Paths in it are relative to it. Raises RecipeError or SpecError: file, key, remedy."""
     table = Table(read_toml(path, RecipeError), str(path), RecipeError)
-    spec = read_spec(table, path)
+    train = table.table("train")
+    transfer = read_transfer(train, path.parent)
+    spec = read_spec(table, path, transfer)
     data = table.raw("data", None)
     recipe = Recipe(
         name=table.text("name", spec.name),
         spec=spec,
         data=None if data is None else data_settings(data, path.parent, f"{path}: [data]"),
         mix=read_mix(table.table("mix")),
-        train=read_train(table.table("train")),
+        train=read_train(train),
         evaluate=read_evaluate(table.table("evaluate")),
         seed=table.integer("seed", 0, least=0, most=2**31),
         card=table.text("card", ""),
+        transfer=transfer,
     )
     table.close()
     return recipe
 
 
-def read_spec(table: Table, path: Path) -> Spec:
-    """`spec`: a name, a file beside the recipe, or the spec itself as a table."""
-    value = table.raw("spec", "speech_1d")
+def read_spec(table: Table, path: Path, transfer: Transfer | None) -> Spec:
+    """`spec`: a name, a file beside the recipe, or the spec itself as a table; else that of the model in `from`."""
+    value = table.raw("spec", None if transfer else DEFAULT_MODEL)
+    if value is None and transfer:
+        return source_spec(transfer.model)
     if isinstance(value, dict):
         try:
             return spec_from_table(value, str(table.values.get("name", "spec")))
@@ -113,6 +132,35 @@ def read_spec(table: Table, path: Path) -> Spec:
         raise table.wrong('"spec" must be a name, a file, or a table')
     beside = path.parent / value
     return find_spec(str(beside) if beside.is_file() else value, spec_folders())
+
+
+def read_transfer(table: Table, folder: Path) -> Transfer | None:
+    """`from` and `freeze` of `[train]`; a folder is looked for beside the recipe."""
+    model, freeze = table.text("from", None), table.texts("freeze", ())
+    if model is None and freeze:
+        raise table.wrong('"freeze" needs "from", the model whose groups stay as they are')
+    return None if model is None else Transfer(model_at(folder, model), freeze)
+
+
+def model_at(folder: Path, name: str) -> str:
+    """The whole path of a model (or run) that lies in a folder under this name; else the name, of a released one."""
+    path = folder / name
+    return str(path.resolve()) if any((path / part).is_file() for part in (TOML, f"model/{TOML}")) else name
+
+
+def source_model(name: str) -> Model:
+    """A model to begin from, which must have one network. Raises ModelError."""
+    model = find_model(name)
+    if model.members:
+        names = ", ".join(member.name for member in model.members)
+        raise ModelError(f"{model.folder}: is an ensemble; begin from one of its members ({names})")
+    return model
+
+
+def source_spec(name: str) -> Spec:
+    """The spec of a model to begin from, for any number of labels."""
+    spec = source_model(name).spec
+    return spec_from_table(spec.table, spec.name)
 
 
 def read_mix(table: Table) -> MixSettings:
@@ -174,3 +222,24 @@ def read_evaluate(table: Table) -> EvaluateSettings:
     settings = EvaluateSettings(table.text("tune_for", EvaluateSettings.tune_for, tuple(MEASURES)))
     table.close()
     return settings
+
+
+def check_run(recipe: Recipe, run: Path, resume: bool) -> None:
+    """Refuse a folder that is not empty and no run, and one whose run is not the one to go on with."""
+    kept, table = run / KEPT, recipe.to_table()
+    if not kept.exists():
+        if run.exists() and any(run.iterdir()):
+            raise UsageError(f"{run}: holds other files; name a new folder with -o")
+        if resume:
+            raise UsageError(f"{run}: there is no run to resume; leave --resume away to begin one")
+        return
+    if not resume:
+        raise UsageError(
+            f"{run}: there is a run already; go on with --resume, begin anew with --force, or name another -o"
+        )
+    before = read_toml(kept, RecipeError)
+    for part in sorted(table.keys() | before.keys()):
+        if json.dumps(table.get(part), sort_keys=True) != json.dumps(before.get(part), sort_keys=True):
+            raise AudiocnnError(
+                f"{kept}: [{part}] is not what this recipe says; go on with the old one, or name another -o"
+            )

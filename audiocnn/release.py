@@ -38,9 +38,18 @@ def release(
     return model, difference
 
 
+def origin_row(origin: dict[str, Any] | None) -> str:
+    """The card's line about the model that a training began from, if there was one."""
+    if not origin:
+        return ""
+    parts = f"groups {', '.join(origin['groups'])}"
+    parts += f" ({', '.join(origin['frozen'])} unchanged)" if origin["frozen"] else ""
+    return f"| began from | `{origin['model']}`: {parts}, F {origin['f']}; its card says what it was trained on |\n"
+
+
 def card(model: Model, recipe: Recipe, difference: float) -> str:
     """The model card: what the trainer knows, then what the recipe adds."""
-    geometry, training = model.spec.geometry(), model.training
+    geometry, training = model.geometry, model.training
     (name, figure), *_ = training["validation"].items()
     thresholds = ", ".join(f"{label} {value:g}" for label, value in model.thresholds.items()) or "0.5 (not tuned)"
     data = recipe.data.source.name if recipe.data else "a dataset"
@@ -51,12 +60,13 @@ def card(model: Model, recipe: Recipe, difference: float) -> str:
 | | |
 |---|---|
 | labels | {", ".join(model.labels)} |
-| input | {geometry.sample_rate} Hz, {model.spec.input.channels} channel(s) |
+| input | {geometry.sample_rate} Hz, {model.channels} channel(s) |
 | one score each | {geometry.hop_seconds:g} s, from a window of {geometry.window_seconds:.3f} s |
 | thresholds | {thresholds}{", tuned on " + model.tuned_on if model.tuned_on else ""} |
 | trained on | {training["hours"]} h of `{data}`, {training["groups"]["train"]} groups; \
 {training["groups"]["validation"]} groups held out to stop early |
-| training | {training["epochs"]} epochs, best {training["best_epoch"]}, seed {training["seed"]}, \
+{origin_row(training.get("from"))}| training | \
+{training["epochs"]} epochs, best {training["best_epoch"]}, seed {training["seed"]}, \
 {training["seconds"] / 60:.0f} min on {training["threads"]} threads ({training["device"]}) |
 | held out: {name} | {figure:.4f} |
 | ONNX against torch | at most {difference:.0e} apart |

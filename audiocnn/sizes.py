@@ -102,4 +102,6 @@ class Size:
         return math.prod(self.axes)
 
     def __str__(self) -> str:
-        return "x".join(str(n) for n in (self.channels, *self.axes))
+        # Strides multiply: a hundred of them reach over more than can be written in a line.
+        numbers = (self.channels, *self.axes)
+        return "x".join(str(n) if abs(n) < 10**15 else f"10^{abs(n).bit_length() * 30103 // 100_000}" for n in numbers)

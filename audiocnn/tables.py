@@ -128,9 +128,11 @@ def shown(value: object) -> str:
 def read_toml(path: Path, error: type[AudiocnnError]) -> dict[str, Any]:
     """A TOML file as a dictionary. Missing, too large, not UTF-8 or not TOML: `error`, one line."""
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise error(f"{path}: {path.stat().st_size} bytes are too many for a TOML file of this kind")
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        with path.open("rb") as file:  # which may be a pipe, or a device that never ends
+            content = file.read(MOST_BYTES + 1)
+        if (size := max(len(content), path.stat().st_size)) > MOST_BYTES:
+            raise error(f"{path}: {size} bytes are too many for a TOML file of this kind")
+        return tomllib.loads(content.decode("utf-8-sig"))
     except OSError as problem:
         raise error(f"{path}: cannot be read ({problem.strerror}); check the name") from None
     except UnicodeDecodeError:

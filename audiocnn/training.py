@@ -24,16 +24,15 @@ from torch.nn import functional
 from audiocnn.batches import Material, equalise, make_loader, mask_bands, prepare
 from audiocnn.checkpoint import load_checkpoint, save_checkpoint
 from audiocnn.dataset import Dataset
-from audiocnn.errors import AudiocnnError, RecipeError, UsageError
+from audiocnn.errors import RecipeError
 from audiocnn.model import Model, write_whole
 from audiocnn.network import Network
-from audiocnn.recipe import Recipe
+from audiocnn.recipe import KEPT, Recipe, check_run
 from audiocnn.release import release
-from audiocnn.tables import read_toml
+from audiocnn.transfer import Origin, begin_from, check_transfer, freeze_groups
 from audiocnn.validation import Figures, validate
 
 CHECKPOINT_SECONDS = 60.0
-RECIPE = "recipe.toml"
 LAST, BEST = Path("checkpoints/last.safetensors"), Path("checkpoints/best.safetensors")
 
 
@@ -89,26 +88,36 @@ class State:
     best: float = -math.inf
     best_epoch: int = 0
     seconds: float = 0.0
+    origin: dict[str, Any] = field(default_factory=dict)
     log: list[dict[str, Any]] = field(default_factory=list)
 
 
 def train(
     recipe: Recipe, dataset: Dataset, run: Path, device: str = "cpu", resume: bool = False
-) -> Iterator[StepReport | EpochReport | TrainReport]:
+) -> Iterator[Origin | StepReport | EpochReport | TrainReport]:
     """Train a recipe on a dataset into the folder `run`; the last report holds the model.
 
-    Raises AudiocnnError before any time is spent: a run that exists (without `resume`), data that does not fit.
+    Raises AudiocnnError before any time is spent: a run that exists (without `resume`), data that does not fit, a model
+    to begin from that does not.
     """
     check_run(recipe, run, resume)
+    source = check_source(recipe, run, resume)
     material = prepare(recipe, dataset)
     torch.manual_seed(recipe.seed)
     trainer = Trainer(recipe, material, run, device)
-    if not (run / RECIPE).exists():
-        write_whole(run / RECIPE, tomli_w.dumps(recipe.to_table()).encode())
+    if not (run / KEPT).exists():
+        write_whole(run / KEPT, tomli_w.dumps(recipe.to_table()).encode())
     if resume and (run / LAST).exists():
         trainer.resume()
+    elif source is not None:
+        yield trainer.begin(source)
     yield from trainer.epochs()
     yield trainer.finish()
+
+
+def check_source(recipe: Recipe, run: Path, resume: bool) -> Model | None:
+    """The model to begin from, if there is one that fits; none for a run that has weights of its own to go on with."""
+    return None if recipe.transfer is None or (resume and (run / LAST).exists()) else check_transfer(recipe)
 
 
 class Trainer:
@@ -122,8 +131,10 @@ class Trainer:
         if spec.dims == 2:  # three times as fast on the CPU
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = copy.deepcopy(self.network)
+        self.frozen = freeze_groups(self.network, recipe.transfer.freeze if recipe.transfer else ())
+        learned = [weight for weight in self.network.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay
+            learned, lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay
         )
         self.steps = math.ceil(self.settings.examples_per_epoch / self.settings.batch_size)
         self.state = State()
@@ -133,6 +144,14 @@ class Trainer:
     def parts(self) -> dict[str, Network]:
         """What a checkpoint holds."""
         return {"network": self.network, "averaged": self.averaged}
+
+    def begin(self, source: Model) -> Origin:
+        """Take the weights of another model's groups."""
+        freeze = self.recipe.transfer.freeze if self.recipe.transfer else ()
+        origin = begin_from(source, self.material.labels, freeze, self.network)
+        self.averaged.load_state_dict(self.network.state_dict())
+        self.state.origin = origin.to_table()
+        return origin
 
     def epochs(self) -> Iterator[StepReport | EpochReport]:
         """The loop: epochs, until the last or until nothing has become better for `patience` of them."""
@@ -168,6 +187,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.network.train()
+        self.frozen.rest()
         random = np.random.default_rng([self.recipe.seed, self.state.epoch, self.state.step, 1])
         with torch.no_grad():
             values = self.network.features(self.network.extended(samples.to(self.device)))
@@ -205,11 +225,12 @@ class Trainer:
         """Move the averaged weights a little towards the new ones; less patient at first, when all is new."""
         steps = self.state.epoch * self.steps + self.state.step + 1
         keep = min(self.settings.averaging, steps / (steps + 10))
-        for mean, new in zip(self.averaged.state_dict().values(), self.network.state_dict().values(), strict=True):
-            if mean.dtype.is_floating_point:
-                mean.lerp_(new, 1.0 - keep)
+        means = self.averaged.state_dict()
+        for name, new in self.network.state_dict().items():
+            if new.dtype.is_floating_point and name not in self.frozen.names:
+                means[name].lerp_(new, 1.0 - keep)
             else:
-                mean.copy_(new)
+                means[name].copy_(new)
 
     def end_epoch(self, figures: Figures, audio: float, waiting: float, seconds: float) -> EpochReport:
         """Log, checkpoint, and report an epoch."""
@@ -250,7 +271,7 @@ class Trainer:
             "epochs": state.epoch, "best_epoch": state.best_epoch, "seconds": round(state.seconds, 1),
             "validation": {name: round(state.best, 5)}, "device": str(self.device), "torch": torch.__version__,
             "threads": torch.get_num_threads(),
-        }  # fmt: skip
+        } | ({"from": state.origin} if state.origin else {})  # fmt: skip
         model, difference = release(self.recipe, self.material, self.averaged, self.run / "model", training)
         stopped = state.epoch < self.settings.epochs
         return TrainReport(
@@ -259,10 +280,10 @@ class Trainer:
 
 
 def loss_of(network: Network, logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of (batch, positions, labels) against targets for each hop; against (batch, 1, labels) the
-    logits are first averaged over the clip."""
+    """Cross-entropy of (batch, positions, labels) against targets for each hop; against (batch, 1, labels) that of the
+    mean score over the clip, by which `classify` answers."""
     if targets.shape[1] == 1:
-        logits = logits.mean(dim=1, keepdim=True)
+        logits = network.pooled(logits)
     if network.spec.f.output == "sigmoid":
         return functional.binary_cross_entropy_with_logits(logits, targets)
     carried = targets.sum(dim=-1) > 0
@@ -270,25 +291,3 @@ def loss_of(network: Network, logits: Tensor, targets: Tensor) -> Tensor:
         return logits.sum() * 0.0
     wanted = targets[carried]
     return functional.cross_entropy(logits[carried], wanted / wanted.sum(dim=-1, keepdim=True))
-
-
-def check_run(recipe: Recipe, run: Path, resume: bool) -> None:
-    """Refuse a folder that is not empty and no run, and one whose run is not the one to go on with."""
-    kept = run / RECIPE
-    table = recipe.to_table()
-    if not kept.exists():
-        if run.exists() and any(run.iterdir()):
-            raise UsageError(f"{run}: holds other files; name a new folder with -o")
-        if resume:
-            raise UsageError(f"{run}: there is no run to resume; leave --resume away to begin one")
-        return
-    if not resume:
-        raise UsageError(
-            f"{run}: there is a run already; go on with --resume, begin anew with --force, or name another -o"
-        )
-    before = read_toml(kept, RecipeError)
-    for part in sorted(table.keys() | before.keys()):
-        if json.dumps(table.get(part), sort_keys=True) != json.dumps(before.get(part), sort_keys=True):
-            raise AudiocnnError(
-                f"{kept}: [{part}] is not what this recipe says; go on with the old one, or name another -o"
-            )

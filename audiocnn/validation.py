@@ -53,7 +53,7 @@ def validate(network: Network, material: Material, batch_size: int) -> Figures:
         raise RecipeError("scores are not finite at the end of an epoch; lower [train] learning_rate")
     softmax = network.spec.f.output == "softmax"
     if material.clips:
-        pooled = np.stack([rows.mean(axis=0) for rows in logits])
+        pooled = np.stack([network.pooled(torch.from_numpy(rows)[None])[0, 0].numpy() for rows in logits])
         targets = np.stack([example.targets[0] for example in material.validation])
         figure = float(np.mean(pooled.argmax(axis=1) == targets.argmax(axis=1)))
         return Figures(cross_entropy(pooled, targets, softmax), "accuracy", figure)

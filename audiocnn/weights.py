@@ -1,30 +1,86 @@
-"""The weights of a model folder, as safetensors: plain tensors, nothing that runs."""
+"""The weights of a model folder, as safetensors: plain tensors, nothing that runs; and the networks they belong to."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import Tensor, nn
+from torch.nn import functional
 
 from audiocnn.errors import ModelError
-from audiocnn.model import TOML, WEIGHTS, Model, write_whole
+from audiocnn.model import TOML, WEIGHTS, Model, joint_geometry, write_whole
 from audiocnn.network import Network
 
 
+class Ensemble(nn.Module):
+    """Networks side by side on the same samples; the mean of their scores, label by label.
+
+    Probabilities are averaged, not log-odds: what comes out is what one gets by averaging what the members print, rows
+    of a softmax still sum to 1, and a member that is wrong and sure has one vote and no veto.
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.geometry = joint_geometry([spec.geometry() for spec in model.specs])
+        self.members = nn.ModuleList(Network(spec) for spec in model.specs)
+        self.shares = model.shares
+        self.orders = [[member.labels.index(label) for label in model.labels] for member in model.members]
+
+    @property
+    def networks(self) -> list[Network]:
+        """The networks, in order."""
+        return [network for network in self.members if isinstance(network, Network)]
+
+    def extended(self, samples: Tensor) -> Tensor:
+        """The samples of whole recordings with zeros at their ends: ceil(samples / hop) scores come out."""
+        start, end = self.geometry.extend_start, self.geometry.extend_end
+        longer = functional.pad(samples, (max(start, 0), max(end, 0)))
+        return longer[..., max(-start, 0) : longer.shape[-1] - max(-end, 0)]
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """(batch, channels, samples) -> scores (batch, positions, classes), of these samples and no extension."""
+        parts = zip(self.members, self.shares, self.orders, self.geometry.crops, strict=True)
+        found = [
+            share * network(samples[..., start : samples.shape[-1] - end])[..., order]
+            for network, share, order, (start, end) in parts
+        ]
+        return torch.stack(found).sum(dim=0)
+
+
 def load_network(model: Model) -> Network:
-    """The network of a model with its weights, in evaluation mode. Raises ModelError where they do not fit."""
+    """The network of a model with its weights, in evaluation mode. Raises ModelError where they do not fit, and for an
+    ensemble, which has several."""
+    if model.members:
+        names = ", ".join(dict.fromkeys(member.name for member in model.members))
+        raise ModelError(f"{model.folder}: is an ensemble of several networks ({names}); name a model of one")
     network = Network(model.spec)
+    fill(network, model)
+    return network.eval()
+
+
+def load_networks(model: Model) -> Network | Ensemble:
+    """What gives the scores of a model: its network, or all those of an ensemble. Raises as `load_network`."""
+    if not model.members:
+        return load_network(model)
+    ensemble = Ensemble(model)
+    fill(ensemble, model)
+    return ensemble.eval()
+
+
+def fill(module: nn.Module, model: Model) -> None:
+    """Put the weights of a folder into a module. Raises ModelError where they do not fit."""
     path = model.part(WEIGHTS)
     try:
-        network.load_state_dict(load_file(path))
+        module.load_state_dict(load_file(path))
     except (SafetensorError, OSError, ValueError) as problem:
         raise ModelError(f"{path}: is damaged: {first_line(problem)}; copy the folder again") from None
     except RuntimeError as problem:
         raise ModelError(
             f"{path}: does not fit the spec in {TOML}: {first_line(problem)}; copy the folder again"
         ) from None
-    return network.eval()
 
 
 def first_line(problem: BaseException) -> str:
@@ -32,7 +88,7 @@ def first_line(problem: BaseException) -> str:
     return " ".join(str(problem).split())[:160]
 
 
-def save_weights(network: Network, path: Path) -> None:
+def save_weights(module: nn.Module, path: Path) -> None:
     """Weights as safetensors, whole or not at all; the front end's constants follow from the spec and stay out."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     write_whole(path, save(state, metadata={"format": "pt"}))

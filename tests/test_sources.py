@@ -190,6 +190,7 @@ BAD_RECIPES: list[tuple[dict[str, Any], str]] = [
     ({"sample_rate": 0}, r'"sample_rate" must be a whole number from 1'),
     ({"sample_rate": True}, r'"sample_rate" must be a whole number from 1'),
     ({"recordings": "recordings.tsv", "keep": {"knid": "pet"}}, r'has no column "knid"; did you mean "kind"\?'),
+    ({"recordings": "recordings.tsv", "label": "kind", "group": "knid"}, r'no column "knid"; did you mean "kind"'),
     ({"recordings": "recordings.tsv", "label": "knid"}, r'recordings\.tsv has no column "knid"; did you mean "kind"'),
     (
         {"recordings": "recordings.tsv", "label": "kind", "split": "tset"},

@@ -325,11 +325,14 @@ def test_the_loss_of_hops_is_the_cross_entropy_by_hand():
     assert float(loss_of(network_with("softmax"), logits, targets)) == pytest.approx(float(wanted), rel=1e-6)
 
 
-def test_the_loss_of_a_clip_is_that_of_its_mean():
+def test_the_loss_of_a_clip_is_that_of_its_mean_score():
     logits = torch.tensor([[[0.0, 2.0, -1.0], [1.0, 0.0, 0.5], [5.0, 1.0, 0.5]]])
     targets = torch.tensor([[[0.0, 1.0, 0.0]]])
-    wanted = -torch.log_softmax(torch.tensor([2.0, 1.0, 0.0]), dim=0)[1]
-    assert float(loss_of(network_with("softmax"), logits, targets)) == pytest.approx(float(wanted), rel=1e-6)
+    right = logits.softmax(dim=-1).mean(dim=1)[0, 1]
+    assert float(loss_of(network_with("softmax"), logits, targets)) == pytest.approx(-math.log(right), rel=1e-6)
+    scores = logits.sigmoid().mean(dim=1)[0]
+    wanted = -float(torch.log(torch.stack([1 - scores[0], scores[1], 1 - scores[2]])).mean())
+    assert float(loss_of(network_with("sigmoid"), logits, targets)) == pytest.approx(wanted, rel=1e-6)
 
 
 def test_hops_without_a_label_do_not_count_with_softmax():

@@ -36,7 +36,7 @@ class Norm(Layer):
         if kind == "local_response":
             return cls(
                 kind,
-                neighbours=table.integer("neighbours", cls.neighbours),
+                neighbours=table.integer("neighbours", cls.neighbours, most=1000),
                 alpha=table.number("alpha", cls.alpha),
                 beta=table.number("beta", cls.beta),
                 k=table.number("k", cls.k, above=True),

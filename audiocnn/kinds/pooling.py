@@ -37,7 +37,7 @@ class Pool(Layer):
         return Reach(self.size[axis], self.stride[axis], *self.padding[axis])
 
     def text(self) -> str:
-        stride = "" if self.stride == self.size else " stride " + "x".join(map(str, self.stride))
+        stride = "" if self.stride == self.size else ", stride " + "x".join(map(str, self.stride))
         return f"{self.kind}-pool " + "x".join(map(str, self.size)) + stride
 
     def module(self, size: Size) -> nn.Module:

@@ -10,6 +10,7 @@ from audiocnn.errors import RecipeError
 from audiocnn.tables import Table, shown
 
 DEFAULT_SAMPLE_RATE = 16000
+DEFAULT_GROUP = "group"
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
 
 
@@ -19,8 +20,8 @@ class DataSettings:
 
     source: a folder, or a table. recordings: a table with a row for each recording. segments: a table in
     DCASE order; with it every recording counts as annotated. keep, drop: column -> values. labels: the ones
-    that count, in this order. label: the column with the label of the whole clip, or "folder". where: begins
-    messages.
+    that count, in this order. label: the column with the label of the whole clip, or "folder". group: the column
+    of what must not be parted, such as a speaker. where: begins messages.
     """
 
     source: Path
@@ -31,6 +32,7 @@ class DataSettings:
     split: str | None = None
     labels: tuple[str, ...] | None = None
     label: str | None = None
+    group: str = DEFAULT_GROUP
     sample_rate: int = DEFAULT_SAMPLE_RATE
     where: str = "[data]"
 
@@ -54,6 +56,7 @@ def data_settings(table: object, base: Path, where: str) -> DataSettings:
         split=data.text("split", None),
         labels=tuple(dict.fromkeys(labels)) if labels is not None else None,
         label=data.text("label", None),
+        group=data.text("group", DEFAULT_GROUP),
         sample_rate=data.integer("sample_rate", DEFAULT_SAMPLE_RATE),
         where=where,
     )

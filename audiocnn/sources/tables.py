@@ -11,7 +11,7 @@ from audiocnn.filenames import show_name
 from audiocnn.formats import dcase
 from audiocnn.formats.delimited import DelimitedTable, Row, read_table
 from audiocnn.labels import Annotation
-from audiocnn.sources.settings import DataSettings
+from audiocnn.sources.settings import DEFAULT_GROUP, DataSettings
 
 # (name, reason)
 Refused = list[tuple[str, str]]
@@ -58,6 +58,7 @@ def _check_columns(settings: DataSettings, table: DelimitedTable) -> None:
         raise LabelError(f'{name}:1: no column "filename"; {did_you_mean("filename", table.columns)}')
     asked = [*settings.keep, *settings.drop]
     asked += ["split"] if settings.split is not None else []
+    asked += [settings.group] if settings.group != DEFAULT_GROUP else []
     asked += [settings.label] if settings.label not in (None, "folder") else []
     for column in asked:
         if column not in table.columns:
@@ -90,7 +91,7 @@ def _item(settings: DataSettings, table: DelimitedTable, path: Path, name: str, 
         label=label,
         annotated=settings.segments is not None or timed,
         annotations=tuple(annotations),
-        group=first.get("group", ""),
+        group=first.get(settings.group, ""),
         split=first.get("split") or None,
         tags={column: cell for column, cell in first.items() if column not in _OWN_COLUMNS and cell},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,52 +42,74 @@ def describe(
     format: Table = ReportFormat.auto,
 ) -> ExitStatus:
     """Sizes, weights and costs follow from arithmetic on the spec; no weight is made. "hears" is the receptive field of
-    one position: in time, and in 2-D in Hz, in the middle of the spectrum.
+    one position: in time, and in 2-D in Hz, in the middle of the spectrum. Several networks are set side by side; of an
+    ensemble each member is described.
 
     \b
     audiocnn describe speech_1d
-    audiocnn describe net.toml --classes 10 --input 1x64x100
+    audiocnn describe alexnet --input 3x227x227 --classes 1000
+    audiocnn describe conv_a_2d conv_a_pool_b_2d
     """
-    from audiocnn.describing import describe as described
 
     size = None if input is None else read_size(input)
-    tables = terminal.wants_table(format)
+    found: list[Description] = []
     failed = 0
-    for number, name in enumerate(names):
+    for name in names:
         try:
-            found = described(spec_of(name, classes), size)
+            found += describe_all(name, classes, size)
         except AudiocnnError as problem:
             failed += 1
             terminal.error(str(problem))
-            continue
-        if tables:
-            from audiocnn_cli.layer_table import write_layers
-
-            terminal.write("\n" if number else "")
-            write_layers(found, terminal)
-        else:
-            terminal.write(json.dumps(to_dict(found), ensure_ascii=False) + "\n")
+    if terminal.wants_table(format):
+        draw(found, terminal, beside=len(names) > 1)
+    else:
+        terminal.write("".join(json.dumps(to_dict(one), ensure_ascii=False) + "\n" for one in found))
     return of_batch(len(names) - failed, failed)
 
 
-def spec_of(name: str, classes: int | None) -> Spec:
-    """The spec of a model folder, of a released model, or by itself."""
+def describe_all(name: str, classes: int | None, size: Size | None) -> list[Description]:
+    """The description of a spec or model; of an ensemble those of its members."""
+    from audiocnn.describing import describe as described
+
+    return [replace(described(spec, size), name=title) for title, spec in specs_of(name, classes)]
+
+
+def draw(found: list[Description], terminal: Terminal, beside: bool) -> None:
+    """Tables, side by side where several were asked for."""
+    from audiocnn_cli.layer_table import write_layers
+    from audiocnn_cli.side_by_side import write_side_by_side
+
+    if beside and len(found) > 1:
+        write_side_by_side(found, terminal)
+        return
+    for number, one in enumerate(found):
+        terminal.write("\n" if number else "")
+        write_layers(one, terminal)
+
+
+def specs_of(name: str, classes: int | None) -> list[tuple[str, Spec]]:
+    """The name and spec of a spec, of a model folder or of a released model; of an ensemble those of each member."""
     from pathlib import Path
 
     from audiocnn.architecture import find_spec
     from audiocnn.model import find_model, spec_folders
 
-    if Path(name).is_dir():
-        spec = find_model(name).spec
-        return spec if classes is None else spec.with_classes(classes)
-    try:
-        return find_spec(name, spec_folders(), classes)
-    except SpecError as problem:
+    if not Path(name).is_dir():
         try:
-            spec = find_model(name).spec
-        except ModelError:
-            raise problem from None
-    return spec if classes is None else spec.with_classes(classes)
+            spec = find_spec(name, spec_folders(), classes)
+        except SpecError as problem:
+            try:
+                model = find_model(name)
+            except ModelError:
+                raise problem from None
+        else:
+            return [(spec.name, spec)]
+    else:
+        model = find_model(name)
+    found = [(f"{model.name}/{member.name}", member.spec) for member in model.members] or [
+        (model.spec.name, model.spec)
+    ]
+    return [(title, spec if classes is None else spec.with_classes(classes)) for title, spec in found]
 
 
 def read_size(text: str) -> Size:
@@ -112,13 +135,17 @@ def to_dict(found: Description) -> dict[str, object]:
         "name": found.name,
         "summary": found.summary,
         "classes": found.classes,
+        "input": None if found.size is None else str(found.size),
         "parameters": found.parameters,
+        "weighted_layers": found.layers,
         "multiply_adds": found.multiply_adds,
         "multiply_adds_per_second": found.multiply_adds_per_second,
         "window": geometry.window_seconds if geometry else None,
         "hop": geometry.hop_seconds if geometry else None,
         "latency": found.latency_seconds,
         "shift_exact": geometry.shift_exact if geometry else None,
+        "first_group": found.first_group,
+        "first_group_weights": found.first_group_weights,
         "dense_weights": found.dense_weights,
         "layers": rows,
     }

@@ -22,9 +22,9 @@ def export(terminal: Terminal, model: Name, format: Table = ReportFormat.auto) -
 
     chosen = find_model(model)
     from audiocnn.export import export_onnx
-    from audiocnn.weights import load_network
+    from audiocnn.weights import load_networks
 
-    difference = export_onnx(chosen, load_network(chosen))
+    difference = export_onnx(chosen, load_networks(chosen))
     path = chosen.folder / ONNX
     if terminal.wants_table(format):
         size = path.stat().st_size

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from audiocnn.errors import AudiocnnError
 from audiocnn_cli.exits import ExitStatus
 from audiocnn_cli.options import ReportFormat, Table
 from audiocnn_cli.terminal import Terminal, printable
+
+if TYPE_CHECKING:
+    from audiocnn.windows import Geometry
 
 
 def models(terminal: Terminal, format: Table = ReportFormat.auto) -> ExitStatus:
@@ -40,8 +43,8 @@ def read_models() -> tuple[list[dict[str, Any]], list[str]]:
             problems.append(str(problem))
             continue
         row = {"schema": 1, "type": "model", "name": model.name, "default": model.name == DEFAULT_MODEL}
-        facts = {"labels": list(model.labels), "weights": model.spec.parameters(), "folder": str(folder)}
-        rows.append(row | geometry_of(model.spec) | facts | {"summary": model.spec.summary})
+        facts = {"labels": list(model.labels), "weights": model.parameters, "folder": str(folder)}
+        rows.append(row | place_of(model.geometry) | facts | {"summary": model.summary})
     return rows, problems
 
 
@@ -57,14 +60,13 @@ def read_specs() -> tuple[list[dict[str, Any]], list[str]]:
         except AudiocnnError as problem:
             problems.append(str(problem))
             continue
-        row = {"schema": 1, "type": "spec", "name": spec.name} | geometry_of(spec)
+        row = {"schema": 1, "type": "spec", "name": spec.name} | place_of(spec.geometry())
         rows.append(row | {"weights": spec.parameters(), "file": str(path), "summary": spec.summary})
     return rows, problems
 
 
-def geometry_of(spec: Any) -> dict[str, Any]:
+def place_of(geometry: Geometry) -> dict[str, Any]:
     """Window and hop in seconds, and the rate."""
-    geometry = spec.geometry()
     return {
         "sample_rate": geometry.sample_rate,
         "window": round(geometry.window_seconds, 6),

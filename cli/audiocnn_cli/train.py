@@ -19,7 +19,7 @@ from audiocnn_cli.terminal import Terminal
 if TYPE_CHECKING:
     from audiocnn.architecture import Spec
     from audiocnn.dataset import Dataset
-    from audiocnn.recipe import Recipe
+    from audiocnn.recipe import Recipe, Transfer
 
 RUN_PARTS = ("recipe.toml", "log.jsonl", "checkpoints", "model")  # what a run makes, and what --force may remove
 
@@ -41,6 +41,13 @@ class RunOptions:
         typer.Option(
             "--spec", metavar="SPEC", help="A name from `audiocnn models`, or a TOML file. [default: {model}]"
         ),
+    ] = None
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="MODEL", help="Begin with the groups of this model; F is new for new labels."),
+    ] = None
+    freeze: Annotated[
+        str | None, typer.Option("--freeze", metavar="A,B", help="Groups of that model that stay as they are.")
     ] = None
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="RUN", help="The folder to make. [default: runs/NAME]")
@@ -81,9 +88,11 @@ def train(
     audiocnn train sounds/
     audiocnn train --recipe recipes/speech.toml -o runs/speech
     audiocnn train -o runs/speech --resume
+    audiocnn train words/ --from speech_1d --freeze A
     """
     recipe = changed(choose_recipe(data, run), learning)
     folder = Path(run.output or f"runs/{recipe.name}")
+    check_transfer(recipe, folder, run)
     if run.force and not run.resume:
         clear(folder)
     elif (folder / "recipe.toml").exists() and not run.resume:
@@ -101,6 +110,17 @@ def train(
         terminal.say(f"audiocnn: interrupted; `audiocnn train -o {folder} --resume` goes on")
         raise
     return ExitStatus.OK
+
+
+def check_transfer(recipe: Recipe, folder: Path, run: RunOptions) -> None:
+    """Refuse a model to begin from that does not fit, before recordings are read and before anything is removed."""
+    if recipe.transfer is None:
+        return
+    from audiocnn.training import check_source
+
+    if run.force and not run.resume and Path(recipe.transfer.model).is_relative_to(folder.resolve()):
+        raise UsageError(f"{folder}: the model of --from lies in it; name another -o")
+    check_source(recipe, folder, run.resume)
 
 
 def choose_recipe(data: str | None, run: RunOptions) -> Recipe:
@@ -124,20 +144,44 @@ def choose_recipe(data: str | None, run: RunOptions) -> Recipe:
             " `audiocnn train FOLDER`, where FOLDER has one subfolder of recordings for each label"
         )
     else:
-        return plain_recipe(Path(data), run.spec)
-    recipe = dataclasses.replace(recipe, spec=spec_named(run.spec)) if run.spec else recipe
+        return plain_recipe(Path(data), run)
+    transfer = transfer_of(run, recipe.transfer)
+    recipe = dataclasses.replace(recipe, transfer=transfer, spec=spec_of(run, transfer) or recipe.spec)
     return with_data(recipe, Path(data)) if data is not None else recipe
 
 
-def plain_recipe(data: Path, spec: str | None) -> Recipe:
+def plain_recipe(data: Path, run: RunOptions) -> Recipe:
     """The defaults, for data without a recipe."""
     from audiocnn.mixing import MixSettings
     from audiocnn.model import DEFAULT_MODEL
     from audiocnn.recipe import Recipe, TrainSettings
 
-    network = spec_named(spec or DEFAULT_MODEL)
+    transfer = transfer_of(run, None)
+    network = spec_of(run, transfer) or spec_named(DEFAULT_MODEL)
     name = data.resolve().stem or network.name
-    return with_data(Recipe(name, network, None, MixSettings(), TrainSettings()), data)
+    return with_data(Recipe(name, network, None, MixSettings(), TrainSettings(), transfer=transfer), data)
+
+
+def transfer_of(run: RunOptions, before: Transfer | None) -> Transfer | None:
+    """--from and --freeze, over what the recipe says."""
+    from audiocnn.recipe import Transfer, model_at
+
+    model = model_at(Path(), run.source) if run.source is not None else before.model if before else None
+    if model is None and run.freeze is not None:
+        raise UsageError(f"--freeze {run.freeze}: needs --from MODEL, whose groups stay as they are")
+    freeze = before.freeze if before else ()
+    if run.freeze is not None:
+        freeze = tuple(dict.fromkeys(name.strip() for name in run.freeze.split(",")))
+    return None if model is None else Transfer(model, freeze)
+
+
+def spec_of(run: RunOptions, transfer: Transfer | None) -> Spec | None:
+    """The spec of --spec; without it that of --from; None where the options name none."""
+    from audiocnn.recipe import source_spec
+
+    if run.spec is not None:
+        return spec_named(run.spec)
+    return source_spec(transfer.model) if transfer and run.source is not None else None
 
 
 def spec_named(name: str) -> Spec:

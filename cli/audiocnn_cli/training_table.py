@@ -16,6 +16,7 @@ from audiocnn_cli.terminal import Terminal, printable
 
 if TYPE_CHECKING:
     from audiocnn.training import EpochReport, StepReport, TrainReport
+    from audiocnn.transfer import Origin
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,11 @@ COLUMNS = (
 
 
 def follow(
-    reports: Iterable[StepReport | EpochReport | TrainReport], terminal: Terminal, run: Path, device: str
+    reports: Iterable[Origin | StepReport | EpochReport | TrainReport], terminal: Terminal, run: Path, device: str
 ) -> None:
     """Show each report as it comes."""
     from audiocnn.training import EpochReport, StepReport
+    from audiocnn.transfer import Origin
 
     terminal.say(f"training on {device} into {printable(str(run))}")
     table = EpochTable(terminal)
@@ -56,8 +58,19 @@ def follow(
             elif isinstance(report, EpochReport):
                 table.row(report)
                 bar.restart()
+            elif isinstance(report, Origin):
+                terminal.say(origin_line(report))
             else:
                 finish(report, terminal, run)
+
+
+def origin_line(origin: Origin) -> str:
+    """What the training began from: what was taken, what stays as it is, what is new."""
+    parts = [f"groups {', '.join(origin.groups)}"]
+    parts += [f"frozen {', '.join(origin.frozen)}"] if origin.frozen else []
+    parts += [f"new {', '.join(origin.new)}"] if origin.new else []
+    head = "F as there: the labels are the same" if origin.f == "kept" else "F new"
+    return f"began from {origin.model}: {'; '.join([*parts, head])}"
 
 
 class EpochTable:

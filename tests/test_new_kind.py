@@ -1,0 +1,55 @@
+"""The manual's example of a new kind of layer, as it stands there: read, described, built, trained a step, exported."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+from fixtures_models import LOG_MEL, noise, table_of, write_folder
+
+from audiocnn.architecture import spec_from_table
+from audiocnn.describing import describe
+from audiocnn.errors import SpecError
+from audiocnn.export import TOLERANCE, export_onnx
+from audiocnn.kinds import KINDS
+from audiocnn.network import Network
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "networks.md"
+
+
+@pytest.fixture
+def layers(monkeypatch):
+    """The TOML of the manual, once its Python has run; the new kind is gone after the test."""
+    page = PAGE.read_text(encoding="utf-8")
+    (python,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (toml,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    before = dict(KINDS)
+    exec(compile(python, "networks.md", "exec"), {"__name__": "networks"})
+    (name,) = KINDS.keys() - before.keys()
+    yield tomllib.loads(toml)["layers"]
+    del KINDS[name]
+    assert before == KINDS
+
+
+def test_the_kind_of_the_manual_is_a_layer_like_any_other(layers, tmp_path):
+    spec = spec_from_table(table_of(LOG_MEL, layers, {"layers": [{"dense": 5}]}), "gated", 2)
+    found = describe(spec)
+    assert [row.output.channels for row in found.rows][1:3] == [32, 16]
+    assert "gate" in found.rows[2].text
+    torch.manual_seed(0)
+    network = Network(spec)
+    assert sum(weight.numel() for weight in network.parameters()) == spec.parameters() == found.parameters
+    logits = network.logits_of(network.features(torch.from_numpy(noise(spec, 2, network.geometry.window_samples))))
+    logits.square().sum().backward()
+    assert all(weight.grad.abs().max() > 0 for weight in network.parameters())
+    network.eval()
+    assert export_onnx(write_folder(network, tmp_path / "model"), network) <= TOLERANCE
+
+
+def test_it_refuses_what_does_not_fit(layers):
+    odd = [{**layers[0], "conv": 7}, layers[1]]
+    with pytest.raises(SpecError, match='odd: group "A": layer 2: gate: 7 maps have no halves; use an even number'):
+        spec_from_table(table_of(LOG_MEL, odd, {}), "odd", 2)
