@@ -75,7 +75,7 @@ def default_threads() -> int:
 def decode(path: Path, sample_rate: int, channels: int) -> Decoded | str:
     """The recording with its first blocks; the reason if it cannot be read, or has not that many channels.
 
-    channels 1 is the mean of all that the recording has.
+    channels 1 is the mean of all that the recording has; for more, a mono recording is repeated.
     """
     try:
         recording = open_recording(path)
@@ -83,10 +83,10 @@ def decode(path: Path, sample_rate: int, channels: int) -> Decoded | str:
         return reason_of(error, path)
     try:
         have = recording.info.channels
-        if channels not in (1, have):
+        if have > 1 and channels not in (1, have):
             raise RecordingError(f"{have} channels, and this dataset keeps {channels}; convert it or leave it out")
         blocks = recording.blocks(sample_rate, "mix" if channels == 1 else "each")
-        rest = (as_int16(block) for block in blocks)
+        rest = (np.repeat(as_int16(block), channels if have == 1 else 1, axis=0) for block in blocks)
         head: list[NDArray[np.int16]] = []
         samples = 0
         for block in rest:

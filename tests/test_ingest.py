@@ -158,10 +158,13 @@ def test_channels_are_kept_on_request(tmp_path: Path) -> None:
     both = np.stack([noise(1, 16000, 1), noise(1, 16000, 2)], 1)
     write(tmp_path / "corpus/dog/two.wav", both, 16000)
     write(tmp_path / "corpus/dog/one.wav", both[:, 0], 16000)
-    steps = run(tmp_path / "corpus", tmp_path / "ds", channels=2)
-    assert steps[0].reason == "1 channels, and this dataset keeps 2; convert it or leave it out"
+    write(tmp_path / "corpus/dog/three.wav", np.stack([both[:, 0]] * 3, 1), 16000)
+    reasons = {step.filename: step.reason for step in run(tmp_path / "corpus", tmp_path / "ds", channels=2)}
+    assert reasons["dog/three.wav"] == "3 channels, and this dataset keeps 2; convert it or leave it out"
     dataset = Dataset.open(tmp_path / "ds")
-    assert np.array_equal(dataset.samples(dataset.entries[0]), both.T)
+    found = {entry.filename: entry for entry in dataset.entries}
+    assert np.array_equal(dataset.samples(found["dog/two.wav"]), both.T)
+    assert np.array_equal(dataset.samples(found["dog/one.wav"]), np.stack([both[:, 0]] * 2))
 
 
 def test_features(corpus: Path, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ Channels = Annotated[
         "--channels",
         min=1,
         metavar="N",
-        help="Channels that are kept; 1 is the mean of all. [default: {channels}]",
+        help="Channels that are kept; 1 is the mean of all; for more, mono is repeated. [default: {channels}]",
         show_default=False,
     ),
 ]

@@ -225,7 +225,7 @@ def dataset_for(recipe: Recipe, run: Path, terminal: Terminal) -> Dataset:
     if is_dataset(recipe.data.source):
         return Dataset.open(recipe.data.source)
     cache = run.parent / f"{run.name}.dataset"
-    settings = IngestSettings(sample_rate=recipe.spec.input.sample_rate)
+    settings = IngestSettings(sample_rate=recipe.spec.input.sample_rate, channels=recipe.spec.input.channels)
     with IngestFollower(terminal, "ingest") as follower:
         dataset = cached_dataset(recipe.data, cache, settings, follower)
     hours = sum(dataset.duration_seconds(entry) for entry in dataset.entries)
