@@ -285,4 +285,6 @@ def find_spec(name: str, folders: list[Path], classes: int | None = None) -> Spe
     known = {path.stem: path for folder in reversed(folders) for path in folder.glob("*.toml")}
     if name in known:
         return load_spec(known[name], classes)
-    raise SpecError(f'there is no spec "{name}"; {did_you_mean(name, known)}; see `audiocnn models`, or name a TOML file')
+    raise SpecError(
+        f'there is no spec "{name}"; {did_you_mean(name, known)}; see `audiocnn models`, or name a TOML file'
+    )

@@ -45,7 +45,9 @@ class Clips:
         if random.random() < s.background_share:
             tilt = random.uniform(0.0, 2.0)
             noise = np.stack([augment.coloured_noise(random, self.length, tilt) for _ in sound])
-            wanted = np.sqrt(max(augment.power(sound.reshape(-1)), augment.QUIET)) * augment.decibels(-random.uniform(*s.snr_db))
+            wanted = np.sqrt(max(augment.power(sound.reshape(-1)), augment.QUIET)) * augment.decibels(
+                -random.uniform(*s.snr_db)
+            )
             sound = sound + noise * np.float32(wanted)
         sound = np.clip(sound * np.float32(augment.decibels(random.uniform(*s.gain_db))), -1.0, 1.0)
         return Example(sound.astype(np.float32), self.target(entry))

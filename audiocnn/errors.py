@@ -50,5 +50,7 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     near = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
     if near:
         return f'did you mean "{folded[near[0]]}"?'
-    shown = known if len(known) <= MOST_CHOICES else [*known[: MOST_CHOICES - 1], f"{len(known) - MOST_CHOICES + 1} more"]
+    shown = (
+        known if len(known) <= MOST_CHOICES else [*known[: MOST_CHOICES - 1], f"{len(known) - MOST_CHOICES + 1} more"]
+    )
     return "known: " + ", ".join(shown) if known else "nothing may stand here"

@@ -176,7 +176,7 @@ def put_names(axes: Axes, rows: Sequence[Standing]) -> None:
     taken = [Bbox.from_bounds(x - 3, y - 3, 6, 6) for x, y in axes.transData.transform(points)]
     for row, (cost, _) in zip(rows, points, strict=True):
         ends = axes.transData.transform([(cost, min(row.accuracies)), (cost, max(row.accuracies))])
-        taken.append(Bbox(ends + [[-1, 0], [1, 0]]))
+        taken.append(Bbox(ends + np.array([[-1, 0], [1, 0]])))
     legend = axes.get_legend()
     if legend is not None:
         taken.append(legend.get_window_extent())

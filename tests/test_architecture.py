@@ -433,7 +433,8 @@ def test_a_spec_is_found_by_name_or_by_file(tmp_path):
 
 def test_a_spec_that_is_not_there_gets_the_nearest_name(tmp_path):
     with pytest.raises(
-        SpecError, match=r'^there is no spec "speech1d"; did you mean "speech_1d"\?; see `audiocnn models`, or name a TOML file$'
+        SpecError,
+        match=r'^there is no spec "speech1d"; did you mean "speech_1d"\?; see `audiocnn models`, or name a TOML file$',
     ):
         find_spec("speech1d", spec_folders())
     with pytest.raises(SpecError, match=r"none\.toml: cannot be read \(No such file or directory\)"):

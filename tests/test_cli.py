@@ -174,7 +174,11 @@ BAD = {
         ("describe bad.toml", 2, r'bad\.toml: \[input\]: "features" is missing'),
         ("describe speech_1d --input 1x2x3x4", 2, r'--input cannot be "1x2x3x4"'),
         ("describe speech_2d --input 1x100", 2, r"speech_2d: is 2-D; give the input as CxHxW"),
-        ("describe speech_2d --input 1x8x8", 2, r'speech_2d: group "A": layer 1: bands = 64 does not divide the 8 positions'),
+        (
+            "describe speech_2d --input 1x8x8",
+            2,
+            r'speech_2d: group "A": layer 1: bands = 64 does not divide the 8 positions',
+        ),
         ("describe resnet152 --input 3x99999x99999", 2, r"resnet152: .*3x99999x99999"),
         ("describe silent", 2, r"silent: is not a model"),
     ],

@@ -26,17 +26,17 @@ from fixtures_models import (
 )
 from sounds import write
 
-from audiocnn import explain_picture
 from audiocnn.architecture import spec_from_table
 from audiocnn.engine import Engine, TorchBackend
 from audiocnn.errors import ModelError, RecordingError, UsageError
-from audiocnn.explaining import ExplainSettings, explain, explain_recording, networks_of
-from audiocnn.feature_maps import feature_maps
+from audiocnn.inspection import explain_picture
+from audiocnn.inspection.explaining import ExplainSettings, explain, explain_recording, networks_of
+from audiocnn.inspection.feature_maps import feature_maps
+from audiocnn.inspection.occlusion import probability, spans
+from audiocnn.inspection.stretches import Sound, place_of
+from audiocnn.inspection.views import BACKGROUND_QUANTILE, LEVELS, SoundView, Target, View, view_of
 from audiocnn.model import Member, Model, find_model
 from audiocnn.network import FrontEnd, Network
-from audiocnn.occlusion import probability, spans
-from audiocnn.stretches import Sound, place_of
-from audiocnn.views import BACKGROUND_QUANTILE, LEVELS, SoundView, Target, View, view_of
 from audiocnn.weights import Ensemble
 from audiocnn_cli.exits import ExitStatus
 

@@ -14,10 +14,10 @@ from fixtures_models import shipped_specs
 from audiocnn.architecture import load_spec, spec_from_table
 from audiocnn.errors import ModelError
 from audiocnn.features import band_edges_hertz
-from audiocnn.filter_cells import FLOOR_DB, MEL_STEPS, Grid, decibels, plain
-from audiocnn.filter_figures import SHARES, band_range, figures_of, shares
-from audiocnn.filter_pictures import draw_filters, framed
-from audiocnn.filters import first_layers, read_filters, tower_figures
+from audiocnn.inspection.filter_cells import FLOOR_DB, MEL_STEPS, Grid, decibels, plain
+from audiocnn.inspection.filter_figures import SHARES, band_range, figures_of, shares
+from audiocnn.inspection.filter_pictures import draw_filters, framed
+from audiocnn.inspection.filters import first_layers, read_filters, tower_figures
 from audiocnn.model import WEIGHTS, Model, write_model
 from audiocnn.network import Network
 from audiocnn.pictures import save_figure

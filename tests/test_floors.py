@@ -20,15 +20,18 @@ HOMES = {"audiocnn": ROOT, "audiocnn_cli": ROOT / "cli", "audiocnn_models": ROOT
 # The files of the library, by floor; the command is floor 4 altogether. `audiocnn` itself only hands names out.
 FLOORS = {
     0: "errors units tables",
-    1: "sizes describing costs windows layers modules kinds kinds.reading kinds.convolution kinds.pooling kinds.elementwise"
+    1: "sizes describing costs windows layers modules"
+    " kinds kinds.reading kinds.convolution kinds.pooling kinds.elementwise"
     " kinds.combining kinds.head features architecture"
     " augment mixing clip_examples labels segments metrics filenames recording shards dataset dataset_writer decoding"
     " formats formats.audacity formats.dcase formats.delimited formats.jsonl formats.rows formats.rttm formats.text"
     " sources sources.folders sources.settings sources.tables",
     2: "network model engine weights checkpoint",
     3: "ingest recipe batches validation training release export detection evaluation figures resampling clips"
-    " filter_figures filter_cells filter_pictures strongest_sounds strongest_pictures"
-    " pictures filters strongest explaining explain_picture views stretches occlusion feature_maps ensemble transfer",
+    " pictures ensemble transfer inspection inspection.filters inspection.filter_figures inspection.filter_cells"
+    " inspection.filter_pictures inspection.strongest inspection.strongest_sounds inspection.strongest_pictures"
+    " inspection.explaining inspection.views inspection.stretches inspection.occlusion inspection.feature_maps"
+    " inspection.explain_picture",
 }
 FLOOR = {f"audiocnn.{name}": floor for floor, names in FLOORS.items() for name in names.split()} | {"audiocnn": 3}
 

@@ -13,16 +13,13 @@ from fixtures_cli import audiocnn
 from fixtures_models import SPECS, network_of, noise, spec_named
 from sounds import sine, write
 
-from audiocnn import strongest as search
 from audiocnn.architecture import spec_from_table
 from audiocnn.errors import RecordingError, UsageError
 from audiocnn.features import band_edges_hertz
-from audiocnn.filters import first_layers
 from audiocnn.ingest import ingest
-from audiocnn.model import WEIGHTS, Model, write_model
-from audiocnn.network import Network
-from audiocnn.sizes import Reach
-from audiocnn.strongest import (
+from audiocnn.inspection import strongest as search
+from audiocnn.inspection.filters import first_layers
+from audiocnn.inspection.strongest import (
     Hearing,
     chunks,
     find_strongest,
@@ -31,7 +28,10 @@ from audiocnn.strongest import (
     places_of,
     positions_of,
 )
-from audiocnn.strongest_sounds import Sound, cut_out, sounds_of, with_channels
+from audiocnn.inspection.strongest_sounds import Sound, cut_out, sounds_of, with_channels
+from audiocnn.model import WEIGHTS, Model, write_model
+from audiocnn.network import Network
+from audiocnn.sizes import Reach
 from audiocnn.weights import save_weights
 from audiocnn_cli.exits import ExitStatus
 

@@ -25,7 +25,7 @@ from audiocnn_cli.progress import Bar
 from audiocnn_cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from audiocnn.explaining import ExplainSettings
+    from audiocnn.inspection.explaining import ExplainSettings
     from audiocnn_cli.inputs import Input
 
 WHAT, HOW = "What", "How"
@@ -95,7 +95,7 @@ class Asked:
 
     def settings(self) -> ExplainSettings:
         """What was given, over the defaults of the library."""
-        from audiocnn.explaining import ExplainSettings
+        from audiocnn.inspection.explaining import ExplainSettings
 
         given = {name: value for name, value in vars(self).items() if value is not None and name != "at"}
         if self.fill is not None:
@@ -160,8 +160,8 @@ def explain(
     one, channel = only_recording(file, terminal), read_one_channel(reading.channel)
     chosen = find_model(model or DEFAULT_MODEL)
     from audiocnn.engine import load_engine
-    from audiocnn.explain_picture import draw_explanation
-    from audiocnn.explaining import explain_recording
+    from audiocnn.inspection.explain_picture import draw_explanation
+    from audiocnn.inspection.explaining import explain_recording
     from audiocnn_cli.explanations import write_explanation
 
     engine = load_engine(chosen, reading.device)

@@ -12,8 +12,8 @@ from audiocnn.units import round_seconds
 from audiocnn_cli.terminal import Terminal, printable
 
 if TYPE_CHECKING:
-    from audiocnn.explaining import Explanation
-    from audiocnn.occlusion import Patch
+    from audiocnn.inspection.explaining import Explanation
+    from audiocnn.inspection.occlusion import Patch
 
 Record = dict[str, Any]
 TITLES = {

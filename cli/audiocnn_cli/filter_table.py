@@ -13,9 +13,9 @@ from audiocnn_cli.terminal import Terminal, printable
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from audiocnn.filters import FilterBank
+    from audiocnn.inspection.filters import FilterBank
+    from audiocnn.inspection.strongest_sounds import Found
     from audiocnn.network import Network
-    from audiocnn.strongest_sounds import Found
 
 Record = dict[str, Any]
 SHARES = ("level", "frequency", "time", "both", "between_channels")
@@ -23,7 +23,7 @@ SHARES = ("level", "frequency", "time", "both", "between_channels")
 
 def filter_records(bank: FilterBank) -> list[Record]:
     """One record a filter, in the order of the picture; then one a tower."""
-    from audiocnn.filters import tower_figures
+    from audiocnn.inspection.filters import tower_figures
 
     head = {"schema": 1, "type": "filter", "model": bank.model, "group": bank.group}
     rows: list[Record] = [

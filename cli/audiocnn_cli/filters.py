@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from audiocnn.filters import FilterBank
+    from audiocnn.inspection.filters import FilterBank
+    from audiocnn.inspection.strongest_sounds import Found, Sound
     from audiocnn.network import Network
-    from audiocnn.strongest_sounds import Found, Sound
 
 STRONGEST = "Strongest"
 MOST_AROUND_SECONDS = 60.0
@@ -107,8 +107,8 @@ def filters(
     path = None if output is None else Path(output)
     check_hunt(hunt)
     clips = check_outputs(path, hunt, force)
-    from audiocnn.filter_pictures import draw_filters
-    from audiocnn.filters import read_filters
+    from audiocnn.inspection.filter_pictures import draw_filters
+    from audiocnn.inspection.filters import read_filters
     from audiocnn.model import find_model
     from audiocnn.pictures import save_figure
     from audiocnn.weights import load_network
@@ -135,7 +135,7 @@ def check_outputs(path: Path | None, hunt: Hunt, force: bool) -> Path | None:
         check_picture(picture, force)
     if not hunt.strongest or not (hunt.clips or path):
         return None
-    from audiocnn.strongest_sounds import check_clips
+    from audiocnn.inspection.strongest_sounds import check_clips
 
     clips = Path(hunt.clips or Path(str(path)).with_suffix(".strongest"))
     check_clips(clips, force)
@@ -172,8 +172,8 @@ class Sought:
     """The search for the strongest sounds. Making it checks all that can be checked before the work."""
 
     def __init__(self, terminal: Terminal, network: Network, bank: FilterBank, hunt: Hunt, clips: Path | None) -> None:
-        from audiocnn.strongest import places_of
-        from audiocnn.strongest_sounds import CONTEXT_SECONDS, TOP, sounds_of
+        from audiocnn.inspection.strongest import places_of
+        from audiocnn.inspection.strongest_sounds import CONTEXT_SECONDS, TOP, sounds_of
 
         self.terminal, self.network, self.clips = terminal, network, clips
         self.bank = bank if hunt.group is None else None
@@ -194,8 +194,8 @@ class Sought:
         records = [strongest_record(place, self.network, self.places[0].group, cuts.get(place.key)) for place in places]
         if self.clips is not None:
             from audiocnn.formats import jsonl
+            from audiocnn.inspection.strongest_sounds import LIST_NAME
             from audiocnn.model import write_whole
-            from audiocnn.strongest_sounds import LIST_NAME
 
             write_whole(self.clips / LIST_NAME, "".join(jsonl.dumps(row) + "\n" for row in records).encode())
         write_strongest(records, self.terminal, table)
@@ -206,7 +206,7 @@ class Sought:
         """The places of each filter, the best first; tells of recordings that could not be read."""
         import time
 
-        from audiocnn.strongest import find_strongest
+        from audiocnn.inspection.strongest import find_strongest
 
         began, seconds = time.monotonic(), 0.0
         with Bar(self.terminal, "listening") as bar:
@@ -226,10 +226,10 @@ class Sought:
         self, found: list[list[Found]], picture: Path | None, most: int
     ) -> dict[tuple[int, int], tuple[Path, float]]:
         """Cut out every place and draw some; of each cut its file, and where in the recording it begins."""
+        from audiocnn.inspection.strongest import patch_of
+        from audiocnn.inspection.strongest_pictures import draw_strongest, rows_of
+        from audiocnn.inspection.strongest_sounds import begin_clips, cut_out, write_clip
         from audiocnn.pictures import save_figure
-        from audiocnn.strongest import patch_of
-        from audiocnn.strongest_pictures import draw_strongest, rows_of
-        from audiocnn.strongest_sounds import begin_clips, cut_out, write_clip
 
         sample_rate = self.network.geometry.sample_rate
         rows: dict[int, list[tuple[Found, NDArray[np.float64]]]] = {}

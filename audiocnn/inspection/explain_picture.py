@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audiocnn.explaining import Explanation
-from audiocnn.feature_maps import FeatureMaps
-from audiocnn.occlusion import Patch
+from audiocnn.inspection.explaining import Explanation
+from audiocnn.inspection.feature_maps import FeatureMaps
+from audiocnn.inspection.occlusion import Patch
+from audiocnn.inspection.views import Array
 from audiocnn.pictures import new_figure, save_figure
 from audiocnn.units import clock
-from audiocnn.views import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from audiocnn.detection import scoring
 from audiocnn.engine import Engine, TorchBackend
 from audiocnn.errors import RecordingError, UsageError, did_you_mean
-from audiocnn.feature_maps import FeatureMaps, check_group, feature_maps
+from audiocnn.inspection.feature_maps import FeatureMaps, check_group, feature_maps
+from audiocnn.inspection.occlusion import Axes, Occlusion, grid_of, occlude, probability
+from audiocnn.inspection.stretches import Place, Sound, between, place_of
+from audiocnn.inspection.views import LEVELS, Array, Samples, Target, View, view_of
 from audiocnn.network import Network
-from audiocnn.occlusion import Axes, Occlusion, grid_of, occlude, probability
-from audiocnn.stretches import Place, Sound, between, place_of
-from audiocnn.views import LEVELS, Array, Samples, Target, View, view_of
 from audiocnn.weights import Ensemble, load_networks
 
 Progress = Callable[[str, float, float | None], None]

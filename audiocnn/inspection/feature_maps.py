@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from audiocnn.errors import UsageError, did_you_mean
+from audiocnn.inspection.stretches import Place, Samples, Sound, between, place_of
 from audiocnn.kinds import Global
 from audiocnn.layers import reach_of
 from audiocnn.network import Network
 from audiocnn.sizes import Reach
-from audiocnn.stretches import Place, Samples, Sound, between, place_of
 from audiocnn.weights import Ensemble
 
 

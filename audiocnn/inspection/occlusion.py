@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from audiocnn.views import Array, Box, View
+from audiocnn.inspection.views import Array, Box, View
 
 PATCHES_A_WINDOW, PATCHES_A_STRETCH, PATCHES_OVER_BANDS = 16, 24, 8  # side by side, at most
 LEAST_EFFECT = 0.01  # of log-odds: less is not worth a line

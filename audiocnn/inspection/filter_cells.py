@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from audiocnn.features import hertz_to_mel
-from audiocnn.filter_figures import Array, response
+from audiocnn.inspection.filter_figures import Array, response
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

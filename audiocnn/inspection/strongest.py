@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocnn.errors import AudiocnnError, RecordingError, UsageError, did_you_mean
-from audiocnn.filters import Place, after, first_layers, network_layers
+from audiocnn.inspection.filters import Place, after, first_layers, network_layers
+from audiocnn.inspection.strongest_sounds import Found, Sound
 from audiocnn.sizes import Reach
-from audiocnn.strongest_sounds import Found, Sound
 
 if TYPE_CHECKING:
     from torch import Tensor

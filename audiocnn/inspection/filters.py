@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from audiocnn.errors import ModelError
 from audiocnn.features import InputSpec, band_edges_hertz
-from audiocnn.filter_figures import FIGURES, figures_of, tower_means
+from audiocnn.inspection.filter_figures import FIGURES, figures_of, tower_means
 from audiocnn.kinds import Branches, Conv, Dense, Global, Residual
 from audiocnn.layers import Layer, each_layer
 from audiocnn.sizes import Reach

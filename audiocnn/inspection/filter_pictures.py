@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audiocnn.features import hertz_to_mel
-from audiocnn.filter_cells import (
+from audiocnn.inspection.filter_cells import (
     CHANNEL_COLOURS,
     FLOOR_DB,
     POWER,
@@ -24,8 +24,8 @@ from audiocnn.filter_cells import (
     paint_waveform,
     plain,
 )
-from audiocnn.filter_figures import SHARES
-from audiocnn.filters import Filter, FilterBank, tower_figures
+from audiocnn.inspection.filter_figures import SHARES
+from audiocnn.inspection.filters import Filter, FilterBank, tower_figures
 from audiocnn.pictures import new_figure
 
 if TYPE_CHECKING:

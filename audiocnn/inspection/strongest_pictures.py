@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from audiocnn.filter_cells import Grid, paint_patch, paint_waveform, plain
-from audiocnn.filter_figures import Array
-from audiocnn.filters import FilterBank
+from audiocnn.inspection.filter_cells import Grid, paint_patch, paint_waveform, plain
+from audiocnn.inspection.filter_figures import Array
+from audiocnn.inspection.filters import FilterBank
+from audiocnn.inspection.strongest_sounds import Found
 from audiocnn.pictures import new_figure
-from audiocnn.strongest_sounds import Found
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
