@@ -102,7 +102,7 @@ def to_markdown(rows: Sequence[Standing], clips: int) -> str:
     threads = {result.threads for row in rows for result in row.results if result.threads}
     lines = [f"| {' | '.join(HEAD)} |", "|---|---|" + "---:|" * (len(HEAD) - 2)]
     lines += [f"| {' | '.join(cell.replace('|', '/') for cell in cells(row))} |" for row in sorted_rows(rows)]
-    machine = f", on {' or '.join(map(str, sorted(threads)))} threads" if threads else ""
+    machine = f", on {' or '.join(map(str, sorted(threads)))} thread{'s' * (threads != {1})}" if threads else ""
     lines += ["", f"{clips:,} clips seen by each, {seeds} seeds{machine}."]
     return "\n".join(lines)
 
@@ -152,7 +152,7 @@ def draw(path: Path, rows: Sequence[Standing]) -> None:
     axes.grid(color="#dddddd", lw=0.5)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", frameon=False, fontsize=8)
+    axes.legend(loc="upper left", frameon=False, fontsize=8)
     figure.draw_without_rendering()
     put_names(axes, shown)
     save_figure(figure, path)

@@ -183,6 +183,10 @@ def test_what_is_too_large_is_left_out_with_its_cost(
     row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| `large`"))
     assert re.search(r"too large for two cores: [\d.e-]+ G multiply-adds a clip", row)
     assert f"{spec_from_table(LARGE, 'large', 10).parameters():,}" in row, "its counts are there all the same"
+    assert run(place) == 0
+    capsys.readouterr()
+    assert run(place, "--budget", "0", "--no-training") == 0
+    assert "too large" not in capsys.readouterr().out, "what was trained all the same keeps its row"
 
 
 def test_a_list_trains_nothing(
@@ -286,13 +290,13 @@ def test_a_training_that_was_killed_goes_on(place: Path, monkeypatch: pytest.Mon
 
 
 def test_another_spec_begins_anew(place: Path) -> None:
-    job = job_of(place)
+    job = job_of(place, seed=1)  # whose model is not kept, nor made
     networks_runs.trained(job)
-    model = (job.run / "model" / "model.toml").read_text()
     other = {**SMALL, "groups": [{"name": "A", "layers": [{"conv": 4, "kernel": 3}]}]}
-    recipe = recipe_for(job.recipe, spec_from_table(other, "small", 10), 0)
+    recipe = recipe_for(job.recipe, spec_from_table(other, "small", 10), 1)
+    assert "conv = 8" in (job.run / "recipe.toml").read_text()
     networks_runs.trained(dataclasses.replace(job, recipe=recipe, digest=digest_of(recipe)))
-    assert (job.run / "model" / "model.toml").read_text() != model
+    assert "conv = 4" in (job.run / "recipe.toml").read_text()
 
 
 # The page
