@@ -179,6 +179,8 @@ def read_groups(rows: object, top: Table, context: Context) -> tuple[Group, ...]
         name = table.text("name")
         if not re.fullmatch(r"[\w-]+", name):
             raise table.wrong(f'"name" must be letters, digits, _ or -, not {shown(name)}')
+        if name == "F":
+            raise table.wrong('"F" is the name of what follows all groups; take another')
         table.place = f'{top.place}: group "{name}"'
         if name in {group.name for group in groups}:
             raise table.wrong("two groups have this name; rename one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import sys
 import tomllib
@@ -38,7 +39,10 @@ class Table:
         if key in self.values:
             return self.values.pop(key)
         if default is REQUIRED:
-            raise self.wrong(f'"{key}" is missing; it must be stated')
+            near = difflib.get_close_matches(key, self.values, n=1, cutoff=0.75)
+            raise self.wrong(
+                f'unknown key "{near[0]}"; did you mean "{key}"?' if near else f'"{key}" is missing; it must be stated'
+            )
         return default
 
     def text(self, key: str, default: Any = REQUIRED, choices: Sequence[str] = ()) -> Any:

@@ -235,6 +235,8 @@ REFUSED = {
     ),
     "groups_text": (changed(groups="A"), 'my.toml: "groups" must be written as [[groups]] tables'),
     "group_text": (changed(groups=["A"]), "my.toml: group 1: a table was expected, not 'A'"),
+    "misspelt": (changed(groups=group([{"conv": 4, "kernal": 3}])), 'unknown key "kernal"; did you mean "kernel"?'),
+    "group_f": (changed(groups=[{"name": "F", "layers": [CONV]}]), '"F" is the name of what follows all groups'),
     "group_name": (changed(groups=[{"layers": [CONV]}]), 'my.toml: group 1: "name" is missing'),
     "group_dot": (
         changed(groups=[{"name": "A.B", "layers": [CONV]}]),
@@ -248,7 +250,7 @@ REFUSED = {
     "repeat": (changed(groups=group([CONV], repeat=0)), IN_B + '"repeat" must be a whole number from 1 to 1000'),
     "layer_key": (
         changed(groups=group([CONV, {"conv": 4, "kernal": 3}])),
-        IN_B + 'layer 2: "kernel" is missing',
+        IN_B + 'layer 2: unknown key "kernal"; did you mean "kernel"?',
     ),
     "layer_unknown": (
         changed(groups=group([CONV, {**CONV, "dilution": 2}])),

@@ -164,6 +164,7 @@ BAD = {
         ("train small.toml --recipe bad.toml", 2, r"are both recipes; name one"),
         ("train small.toml -o labels --device cpu", 2, r"labels: holds other files; name a new folder"),
         ("train small.toml -o run --resume --device cpu", 2, r"run: there is no run to resume"),
+        ("train -o nowhere --resume", 2, r"nowhere: there is no run to resume; name the data to begin one"),
         ("train small.toml --device gpu", 2, r'--device cannot be "gpu"'),
         ("train small.toml --epochs 0", 2, r"'--epochs'"),
     ],
@@ -180,6 +181,7 @@ BAD = {
             r'speech_2d: group "A": layer 1: bands = 64 does not divide the 8 positions',
         ),
         ("describe resnet152 --input 3x99999x99999", 2, r"resnet152: .*3x99999x99999"),
+        ("describe lenet5 --classes 9999999", 2, r"'--classes'"),
         ("describe silent", 2, r"silent: is not a model"),
     ],
     "filters": [
@@ -249,6 +251,15 @@ def test_bad_input(tables, name, args, status, message, terminal):
     assert "Traceback" not in done.err and "internal error" not in done.err
     said = [line for line in done.err.splitlines() if line.startswith("audiocnn: error: ")]
     assert len(said) == 1 or status == ExitStatus.SOME_FAILED, done.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("args", ["describe lenet5", "models", "score one.wav -m tone"])
+def test_a_full_disk_is_one_line(here, args):
+    with Path("/dev/full").open("w") as full:
+        done = audiocnn_process(*args.split(), capture_output=False, stdout=full, stderr=subprocess.PIPE, cwd=here)
+    assert done.returncode == ExitStatus.USAGE
+    assert re.fullmatch(rb"audiocnn: error: standard output: cannot be written \(No space left .*\n", done.stderr)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

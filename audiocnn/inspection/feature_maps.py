@@ -28,7 +28,7 @@ class FeatureMaps:
 
     group: str
     of: int
-    numbers: tuple[int, ...]  # from 1
+    numbers: tuple[int, ...]  # from 0, as the network has them
     strengths: tuple[float, ...]
     values: Samples
     start_seconds: float
@@ -82,7 +82,7 @@ def feature_maps(network: Network, sound: Sound, place: Place, group: str, most:
     return FeatureMaps(
         group=key,
         of=len(values),
-        numbers=tuple(int(number) + 1 for number in chosen),
+        numbers=tuple(int(number) for number in chosen),
         strengths=tuple(float(strengths[number]) for number in chosen),
         values=values[chosen],
         start_seconds=float(middles[0]) / rate,

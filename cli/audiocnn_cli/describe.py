@@ -26,7 +26,9 @@ Names = Annotated[
 ]
 Classes = Annotated[
     int | None,
-    typer.Option("--classes", min=1, metavar="N", help="How many labels. [default: the model's, else 1 or 2]"),
+    typer.Option(
+        "--classes", min=1, max=10**6, metavar="N", help="How many labels. [default: the model's, else 1 or 2]"
+    ),
 ]
 Input = Annotated[
     str | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import traceback
@@ -33,6 +34,7 @@ COMMANDS = {
     "export": "Make the ONNX file of a model again, and compare it with torch.",
     "info": "Show versions, devices, and where things are.",
 }
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # nothing more can be written
 REPORT = "this is a bug of audiocnn: please report it with the command and what it prints with -v"
 UsageProblem: type[Exception] = typer.BadParameter.__mro__[1]  # what click calls UsageError, wherever it comes from
 
@@ -110,6 +112,12 @@ def run(args: Sequence[str] | None = None, terminal: Terminal | None = None) -> 
     except BrokenPipeError:
         terminal.silence()
         return ExitStatus.OK
+    except OSError as problem:
+        if problem.errno not in FULL or problem.filename is not None:
+            return bug(problem, terminal)
+        terminal.silence()
+        terminal.error(f"standard output: cannot be written ({problem.strerror}); make room, or write elsewhere")
+        return ExitStatus.USAGE
     except KeyboardInterrupt:
         return ExitStatus.INTERRUPTED
     except Terminated:

@@ -11,7 +11,7 @@ import typer
 
 from audiocnn.errors import RecipeError, UsageError
 from audiocnn.units import clock
-from audiocnn_cli.exits import ExitStatus
+from audiocnn_cli.exits import ExitStatus, Terminated
 from audiocnn_cli.findings import plural
 from audiocnn_cli.options import Device
 from audiocnn_cli.terminal import Terminal
@@ -106,9 +106,14 @@ def train(
 
     try:
         follow(reports_of(recipe, dataset, folder, where, run.resume), terminal, folder, where)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated):
         terminal.say(f"audiocnn: interrupted; `audiocnn train -o {folder} --resume` goes on")
         raise
+    except RuntimeError as problem:
+        if "killed by signal: Terminated" not in str(problem):  # the group was told to end, a worker ended first
+            raise
+        terminal.say(f"audiocnn: interrupted; `audiocnn train -o {folder} --resume` goes on")
+        raise Terminated from None
     return ExitStatus.OK
 
 
@@ -136,6 +141,8 @@ def choose_recipe(data: str | None, run: RunOptions) -> Recipe:
         recipe = read_recipe(Path(run.recipe))
     elif run.resume and run.output and kept.exists():
         recipe = read_recipe(kept)
+    elif data is None and run.resume and run.output:
+        raise UsageError(f"{run.output}: there is no run to resume; name the data to begin one, without --resume")
     elif data is None and Path(DEFAULT_RECIPE).exists():
         recipe = read_recipe(Path(DEFAULT_RECIPE))
     elif data is None:
@@ -158,7 +165,7 @@ def plain_recipe(data: Path, run: RunOptions) -> Recipe:
 
     transfer = transfer_of(run, None)
     network = spec_of(run, transfer) or spec_named(DEFAULT_MODEL)
-    name = data.resolve().stem or network.name
+    name = (Path(run.output) if run.output else data).resolve().name or network.name
     return with_data(Recipe(name, network, None, MixSettings(), TrainSettings(), transfer=transfer), data)
 
 
