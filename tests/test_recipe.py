@@ -188,10 +188,14 @@ def test_a_spec_is_a_name_a_file_beside_the_recipe_or_a_table(tmp_path):
 def test_a_wrong_spec_names_the_file_it_stands_in(tmp_path):
     wrong = table_of(LOG_MEL, [{"conv": 3, "kernal": 3}], {})
     refused(
-        written(tmp_path, {"spec": wrong}), '[spec]: spec: group "A": layer 1: "kernel" is missing', error=SpecError
+        written(tmp_path, {"spec": wrong}),
+        '[spec]: spec: group "A": layer 1: unknown key "kernal"; did you mean "kernel"?',
+        error=SpecError,
     )
     (tmp_path / "wrong.toml").write_text(tomli_w.dumps(wrong), encoding="utf-8")
-    with pytest.raises(SpecError, match=r'^wrong\.toml: group "A": layer 1: "kernel" is missing'):
+    with pytest.raises(
+        SpecError, match=r'^wrong\.toml: group "A": layer 1: unknown key "kernal"; did you mean "kernel"\?$'
+    ):
         read_recipe(written(tmp_path, 'spec = "wrong.toml"'))
     with pytest.raises(SpecError, match=r'^there is no spec "speach_1d"; did you mean "speech_1d"\?'):
         read_recipe(written(tmp_path, 'spec = "speach_1d"'))
