@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -86,8 +88,15 @@ def make_loader(recipe: Recipe, source: Source) -> tuple[Order, torch.utils.data
         generator=torch.Generator(),
         num_workers=settings.workers,
         prefetch_factor=4 if settings.workers else None,
+        worker_init_fn=leave_quietly_when_told,
     )
     return order, loader
+
+
+def leave_quietly_when_told(worker: int) -> None:
+    """In a worker process: end on SIGTERM as if all were done. Where a whole process group is told to end, torch would
+    else raise in the main process that a worker died, on top of what that does about the signal itself."""
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
 
 
 def prepare(recipe: Recipe, dataset: Dataset) -> Material:

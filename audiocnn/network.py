@@ -20,6 +20,7 @@ from audiocnn.errors import SpecError
 from audiocnn.features import InputSpec
 from audiocnn.kinds import Activation, Dense, Dropout, Global, Recurrent
 from audiocnn.sizes import Size
+from audiocnn.windows import Geometry
 
 MOST_WEIGHTS = 2**29  # two gigabytes as float32
 
@@ -127,6 +128,14 @@ class Head(nn.Module):
         return logits.transpose(1, 2)
 
 
+def extended(samples: Tensor, geometry: Geometry) -> Tensor:
+    """(batch, channels, samples) of whole recordings -> the same with zeros at their ends, as `geometry` wants them."""
+    start, end = geometry.extend_start, geometry.extend_end
+    longer = functional.pad(samples, (max(start, 0), max(end, 0)))
+    # A window shorter than a hop leaves samples out: after the zeros have come, for there may be fewer than that.
+    return longer[..., max(-start, 0) : longer.shape[-1] - max(-end, 0)]
+
+
 class Network(nn.Module):
     """The whole network of a spec. SpecError, before a weight is made, where they would fill gigabytes."""
 
@@ -166,10 +175,7 @@ class Network(nn.Module):
 
     def extended(self, samples: Tensor) -> Tensor:
         """The samples of whole recordings with zeros at their ends: ceil(samples / hop) scores come out."""
-        start, end = self.geometry.extend_start, self.geometry.extend_end
-        longer = functional.pad(samples, (max(start, 0), max(end, 0)))
-        # A window shorter than a hop leaves samples out: after the zeros have come, for there may be fewer than that.
-        return longer[..., max(-start, 0) : longer.shape[-1] - max(-end, 0)]
+        return extended(samples, self.geometry)
 
     def scores_of(self, logits: Tensor) -> Tensor:
         """Logits -> probabilities."""

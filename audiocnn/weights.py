@@ -8,11 +8,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
-from torch.nn import functional
 
 from audiocnn.errors import ModelError
 from audiocnn.model import TOML, WEIGHTS, Model, joint_geometry, write_whole
-from audiocnn.network import Network
+from audiocnn.network import Network, extended
 
 
 class Ensemble(nn.Module):
@@ -36,9 +35,7 @@ class Ensemble(nn.Module):
 
     def extended(self, samples: Tensor) -> Tensor:
         """The samples of whole recordings with zeros at their ends: ceil(samples / hop) scores come out."""
-        start, end = self.geometry.extend_start, self.geometry.extend_end
-        longer = functional.pad(samples, (max(start, 0), max(end, 0)))
-        return longer[..., max(-start, 0) : longer.shape[-1] - max(-end, 0)]
+        return extended(samples, self.geometry)
 
     def forward(self, samples: Tensor) -> Tensor:
         """(batch, channels, samples) -> scores (batch, positions, classes), of these samples and no extension."""

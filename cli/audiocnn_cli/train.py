@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -104,17 +106,19 @@ def train(
     from audiocnn.training import train as reports_of
     from audiocnn_cli.training_table import follow
 
-    try:
+    with told_how_to_go_on(folder, terminal):
         follow(reports_of(recipe, dataset, folder, where, run.resume), terminal, folder, where)
+    return ExitStatus.OK
+
+
+@contextmanager
+def told_how_to_go_on(folder: Path, terminal: Terminal) -> Iterator[None]:
+    """A line on how an interrupted run goes on."""
+    try:
+        yield
     except (KeyboardInterrupt, Terminated):
         terminal.say(f"audiocnn: interrupted; `audiocnn train -o {folder} --resume` goes on")
         raise
-    except RuntimeError as problem:
-        if "killed by signal: Terminated" not in str(problem):  # the group was told to end, a worker ended first
-            raise
-        terminal.say(f"audiocnn: interrupted; `audiocnn train -o {folder} --resume` goes on")
-        raise Terminated from None
-    return ExitStatus.OK
 
 
 def check_transfer(recipe: Recipe, folder: Path, run: RunOptions) -> None:
