@@ -616,7 +616,7 @@ def test_what_is_covered_at_all_is_drawn():
 def test_a_group_that_is_told_to_end_says_how_to_go_on(here):
     """`timeout` and cluster schedulers tell every process of a group: the workers, too."""
     (here / "long.toml").write_text(
-        RECIPE.replace("epochs = 1", "epochs = 10000").replace("workers = 0", "workers = 1")
+        RECIPE.replace("epochs = 1", "epochs = 10000\npatience = 10000").replace("workers = 0", "workers = 1")
     )
     command = [sys.executable, "-c", CODE, "train", "long.toml", "-o", "run", "--device", "cpu"]
     settings = {"cwd": here, "env": {"PYTHONPATH": PATH, "PATH": "/usr/bin:/bin"}, "start_new_session": True}
