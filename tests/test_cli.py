@@ -611,21 +611,3 @@ def test_what_is_covered_at_all_is_drawn():
     assert draw_track(short, 3600.0, 36, unicode=False).strip() == "."
     assert draw_track([Segment(0.0, 2.5, "speech", 1.0)], 5.0, 4) == "██  "
     assert draw_track([], 0.0, 4) == "    "
-
-
-def test_a_group_that_is_told_to_end_says_how_to_go_on(here):
-    """`timeout` and cluster schedulers tell every process of a group: the workers, too."""
-    (here / "long.toml").write_text(
-        RECIPE.replace("epochs = 1", "epochs = 10000\npatience = 10000").replace("workers = 0", "workers = 1")
-    )
-    command = [sys.executable, "-c", CODE, "train", "long.toml", "-o", "run", "--device", "cpu"]
-    settings = {"cwd": here, "env": {"PYTHONPATH": PATH, "PATH": "/usr/bin:/bin"}, "start_new_session": True}
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **settings) as process:
-        deadline = time.monotonic() + 60
-        while not (here / "run" / "log.jsonl").exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGTERM)
-        said = process.communicate(timeout=30)[1].decode().splitlines()
-    assert process.returncode == ExitStatus.TERMINATED
-    assert said[-1] == "audiocnn: interrupted; `audiocnn train -o run --resume` goes on"
-    assert not [line for line in said if "Error" in line or "Traceback" in line]
