@@ -127,6 +127,54 @@ def scoring(file: str | Path | BinaryIO, engine: Engine, channel: str | int = "m
         yield ScoredRecording(recording, name_of(file), engine, channel)
 
 
+class Detector:
+    """Scores of one recording in, segments out: each as soon as it is certain, and all of them at the end.
+
+    finders: for each channel that was heard of, one finder a label, in the order of the model's labels.
+    """
+
+    def __init__(self, engine: Engine, settings: DetectSettings) -> None:
+        self.engine = engine
+        self.rules = settings.rules(engine.model)
+        self.finders: dict[int, list[SegmentFinder]] = {}
+        self.found: dict[int, list[Segment]] = {}
+
+    def push(self, block: ScoreBlock) -> list[tuple[int, Segment]]:
+        """Takes the next rows of a channel; returns (channel, segment) of what is now certain."""
+        channel = block.channel
+        if channel not in self.finders:
+            hop = self.engine.hop_seconds
+            self.finders[channel] = [SegmentFinder(label, hop, rule) for label, rule in self.rules.items()]
+            self.found[channel] = []
+        certain = [
+            segment
+            for column, finder in enumerate(self.finders[channel])
+            for segment in finder.push(block.scores[:, column])
+        ]
+        self.found[channel] += certain
+        return [(channel, segment) for segment in certain]
+
+    def finish(self, scored: ScoredRecording) -> Detection:
+        """What was found in the whole recording, which was read to its end."""
+        duration = scored.duration_seconds
+        for channel, finders in self.finders.items():
+            for finder in finders:
+                self.found[channel] += finder.finish(duration)
+        tracks = {channel: sorted(track, key=lambda s: (s.start, s.label)) for channel, track in self.found.items()}
+        info = scored.recording.info
+        return Detection(
+            file=scored.name,
+            duration_seconds=duration,
+            sample_rate=info.sample_rate,
+            channels=info.channels,
+            model=self.engine.model.name,
+            device=self.engine.device,
+            thresholds={label: rule.threshold for label, rule in self.rules.items()},
+            tracks={channel: tuple(track) for channel, track in tracks.items()},
+            note=scored.recording.note,
+        )
+
+
 def detect_recording(
     file: str | Path | BinaryIO,
     engine: Engine,
@@ -138,33 +186,13 @@ def detect_recording(
     `progress` is called after each block of scores.
     """
     settings = settings or DetectSettings()
-    rules = settings.rules(engine.model)
-    finders: dict[int, list[SegmentFinder]] = {}
-    found: dict[int, list[Segment]] = {}
+    detector = Detector(engine, settings)
     with scoring(file, engine, settings.channel) as scored:
         for block in scored.blocks():
-            if block.channel not in finders:
-                finders[block.channel] = [SegmentFinder(x, engine.hop_seconds, rules[x]) for x in engine.model.labels]
-                found[block.channel] = []
-            for column, finder in enumerate(finders[block.channel]):
-                found[block.channel] += finder.push(block.scores[:, column])
+            detector.push(block)
             if progress is not None:
                 progress(scored)
-        for channel, each in finders.items():
-            for finder in each:
-                found[channel] += finder.finish(scored.duration_seconds)
-        info, note = scored.recording.info, scored.recording.note
-    return Detection(
-        file=name_of(file),
-        duration_seconds=scored.duration_seconds,
-        sample_rate=info.sample_rate,
-        channels=info.channels,
-        model=engine.model.name,
-        device=engine.device,
-        thresholds={label: rule.threshold for label, rule in rules.items()},
-        tracks={channel: tuple(sorted(track, key=lambda s: (s.start, s.label))) for channel, track in found.items()},
-        note=note,
-    )
+        return detector.finish(scored)
 
 
 def detect(

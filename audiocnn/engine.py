@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from audiocnn.errors import ModelError, UsageError
 from audiocnn.model import ONNX, Model
 from audiocnn.windows import ChunkPlan, Geometry
+from audiocnn.workers import Workers
 
 if TYPE_CHECKING:
     import torch
@@ -83,14 +86,22 @@ class TorchBackend:
 
 
 class Engine:
-    """Scores recordings with one model on one device."""
+    """Scores recordings with one model on one device.
 
-    def __init__(self, model: Model, backend: Backend, chunk_seconds: float = CHUNK_SECONDS) -> None:
-        self.model, self.backend = model, backend
+    The network runs in `jobs` threads (`Workers`), some chunks ahead of whoever takes the scores.
+    """
+
+    def __init__(
+        self, model: Model, backend: Backend, chunk_seconds: float = CHUNK_SECONDS, jobs: int = 1, batch_chunks: int = 1
+    ) -> None:
+        self.model, self.backend, self.jobs = model, backend, jobs
         self.geometry: Geometry = model.geometry
         self.channels = model.channels
         wanted = max(chunk_seconds, 4 * self.geometry.window_seconds)
         self.chunk_rows = max(1, round(wanted / self.geometry.hop_seconds))
+        chunk_samples = self.chunk_rows * self.geometry.hop_samples + self.geometry.window_samples
+        self.chunks_ahead = jobs + 2 * batch_chunks
+        self.workers = Workers(backend.run, jobs, batch_chunks * chunk_samples * self.channels)
 
     @property
     def hop_seconds(self) -> float:
@@ -101,6 +112,10 @@ class Engine:
     def device(self) -> str:
         """Where the network runs."""
         return self.backend.device
+
+    def close(self) -> None:
+        """End the threads. A process that ends need not ask for it."""
+        self.workers.close()
 
     def score(self, samples: Samples) -> Scores:
         """(channels, samples) of a whole recording at the model's rate -> (rows, classes)."""
@@ -115,19 +130,72 @@ class Engine:
     def score_tracks(self, blocks: Iterable[Samples]) -> Iterator[Scores]:
         """Blocks (channels, samples) -> (tracks, rows, classes): for a network of one channel, each channel of the
         recording is a track of its own; otherwise all channels together are one track."""
-        chunks: ChunkPlan | None = None
-        for block in blocks:
-            chunks = chunks or ChunkPlan(self.geometry, self.chunk_rows, len(block))
-            chunks.push(block)
-            while (ready := chunks.next_chunk(last=False)) is not None:
-                yield self.run_chunk(*ready)
-        while chunks and (ready := chunks.next_chunk(last=True)) is not None:
-            yield self.run_chunk(*ready)
+        ahead: deque[ChunkScores] = deque()
+        try:
+            for scores in self.submitted(blocks):
+                ahead.append(scores)
+                while len(ahead) > self.chunks_ahead or (ahead and ahead[0].done()):
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for scores in ahead:
+                scores.cancel()
 
-    def run_chunk(self, samples: Samples, drop: int, rows: int) -> Scores:
-        """One chunk: (channels, samples) -> (tracks, rows, classes), less the rows that only carried context."""
-        batch = samples[:, None] if self.channels == 1 else samples[None]
-        return self.backend.run(batch)[:, drop : drop + rows]
+    def score_live(self, blocks: Iterable[Samples]) -> Iterator[Scores]:
+        """As `score_tracks`, but every row comes as soon as its samples are there, computed in the calling thread."""
+        for samples, drop, rows in self.chunks(blocks, live=True):
+            yield self.backend.run(self.as_tracks(samples))[:, drop : drop + rows]
+
+    def submitted(self, blocks: Iterable[Samples]) -> Iterator[ChunkScores]:
+        """One `ChunkScores` for each chunk, in order. Going on reads blocks and hands them to the workers; it never
+        waits for scores. How far to go ahead is the caller's choice."""
+        for samples, drop, rows in self.chunks(blocks):
+            tracks = self.as_tracks(samples)
+            if self.geometry.shift_exact and (more := -tracks.shape[-1] % bucket(tracks.shape[-1])):
+                # Chunks of nearly the same length get the same: so they fit in one batch. The rows that zeros after
+                # the end add are dropped; no other row sees them.
+                tracks = np.pad(tracks, ((0, 0), (0, 0), (0, more)))
+            yield ChunkScores(self.workers.submit(tracks), drop, rows)
+
+    def chunks(self, blocks: Iterable[Samples], live: bool = False) -> Iterator[tuple[Samples, int, int]]:
+        """Blocks (channels, samples) -> (samples of a chunk, rows to drop at its start, rows to keep)."""
+        plan: ChunkPlan | None = None
+        for block in blocks:
+            plan = plan or ChunkPlan(self.geometry, self.chunk_rows, len(block))
+            plan.push(block)
+            while (ready := plan.next_chunk(last=False, live=live)) is not None:
+                yield ready
+        while plan and (ready := plan.next_chunk(last=True)) is not None:
+            yield ready
+
+    def as_tracks(self, samples: Samples) -> Samples:
+        """(channels of the recording, samples) -> (tracks, channels of the network, samples)."""
+        return samples[:, None] if self.channels == 1 else samples[None]
+
+
+class ChunkScores:
+    """The scores of one chunk, which a worker is to compute."""
+
+    def __init__(self, future: Future[Scores], drop: int, rows: int) -> None:
+        self.future, self.drop, self.rows = future, drop, rows
+
+    def done(self) -> bool:
+        """Whether `result` would come at once."""
+        return self.future.done()
+
+    def result(self) -> Scores:
+        """(tracks, rows, classes), less the rows that only carried context. Waits for it."""
+        return self.future.result()[:, self.drop : self.drop + self.rows]
+
+    def cancel(self) -> None:
+        """Nobody wants it any more."""
+        self.future.cancel()
+
+
+def bucket(samples: int) -> int:
+    """Lengths are rounded up to a multiple of this: a power of two, at most a sixteenth of the length."""
+    return 1 << max(0, samples.bit_length() - 5)
 
 
 def usable_cores() -> int:
@@ -135,12 +203,14 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def load_engine(model: Model, device: str = "auto", threads: int | None = None) -> Engine:
-    """An engine for a model. `auto` and `cpu` run ONNX Runtime; `cuda[:N]` and `mps` run torch."""
+def load_engine(model: Model, device: str = "auto", jobs: int | None = None) -> Engine:
+    """An engine for a model. `auto` and `cpu` run ONNX Runtime, `jobs` chunks at a time, by default one a core; threads
+    for one chunk x jobs = cores. `cuda[:N]` and `mps` run torch."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", device):
         raise UsageError(f'--device cannot be "{device}"; use auto, cpu, cuda, cuda:N or mps')
     if device in ("auto", "cpu"):
-        return Engine(model, OnnxBackend(model, threads))
+        jobs = jobs or usable_cores()
+        return Engine(model, OnnxBackend(model, max(1, usable_cores() // jobs)), jobs=jobs)
     import torch
 
     from audiocnn.weights import load_networks

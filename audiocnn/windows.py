@@ -82,16 +82,19 @@ class ChunkPlan:
         self.waiting.append(block)
         self.end += block.shape[1]
 
-    def next_chunk(self, last: bool) -> tuple[Samples, int, int] | None:
-        """(samples, rows to drop at the start, rows to keep), or None if there is nothing (yet) to run."""
+    def next_chunk(self, last: bool, live: bool = False) -> tuple[Samples, int, int] | None:
+        """(samples, rows to drop at the start, rows to keep), or None if there is nothing (yet) to run. `live` takes
+        less than a chunk: all rows that have their samples."""
         geometry, hop, margin = self.geometry, self.geometry.hop_samples, self.geometry.margin_rows
         begin = max(0, self.row - margin)
+        rows = self.chunk_rows
         if last:
-            rows = min(geometry.rows(self.end) - self.row, self.chunk_rows)
-            if rows <= 0:
-                return None
-        else:
-            rows = self.chunk_rows
+            rows = min(geometry.rows(self.end) - self.row, rows)
+        elif live:
+            ready = (self.end + geometry.extend_start - self.core) // hop + 1 - margin
+            rows = min(ready - self.row, rows)
+        if rows <= 0:
+            return None
         first = begin * hop - geometry.extend_start
         stop = (self.row + rows + margin - 1) * hop - geometry.extend_start + self.core
         if last and stop >= self.end + min(0, geometry.extend_end):

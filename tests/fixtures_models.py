@@ -211,11 +211,11 @@ def write_folder(network, folder, name="tiny", labels=None, **fields):
     return model
 
 
-def torch_engine(network, chunk_seconds=30.0):
+def torch_engine(network, chunk_seconds=30.0, jobs=1):
     """An engine that runs a network without a folder."""
     labels = tuple(f"label{i}" for i in range(network.spec.classes))
     model = Model("tiny", Path("nowhere"), network.spec, labels, {})
-    engine = Engine(model, TorchBackend(network, torch.device("cpu")))
+    engine = Engine(model, TorchBackend(network, torch.device("cpu")), jobs=jobs)
     engine.chunk_rows = max(1, round(chunk_seconds / engine.hop_seconds))
     return engine
 

@@ -53,7 +53,7 @@ def test_a_trained_network_finds_the_tone_it_learned(trained, tmp_path):
     last, _, _, _ = trained
     noise = np.random.default_rng(0).normal(0, 0.03, 5 * TASK_RATE)
     path = write(tmp_path / "a.wav", tone_of(5.0, 1.0, 1.5, 440) + tone_of(5.0, 3.0, 3.8, 330) + noise, TASK_RATE)
-    found = detect_recording(path, load_engine(last.model, threads=1), DetectSettings(pad_seconds=0.0))
+    found = detect_recording(path, load_engine(last.model, jobs=1), DetectSettings(pad_seconds=0.0))
     assert times(found) == near((1.0, 1.5), (3.0, 3.8), within=0.08)
     assert {segment.label for segment in found} == {"tone"}
     assert found.thresholds == last.model.thresholds

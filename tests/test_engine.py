@@ -64,21 +64,55 @@ def test_scores_of_chunks_are_those_of_the_whole_through_onnx(name, exported):
         assert np.max(np.abs(got - whole[0])) <= TOLERANCE
 
 
-def test_rows_come_as_soon_as_their_samples_are_there():
-    engine = torch_engine(network_of(spec_named("valid_2d")))
-    geometry, engine.chunk_rows = engine.geometry, 4
-    came = []
+@pytest.mark.parametrize("name", SPECS)
+def test_live_every_row_comes_as_soon_as_its_samples_are_there(name):
+    """Row k sees the samples up to window - extend_start - pad_end behind k hops, and those of its margin."""
+    engine = torch_engine(network_of(spec_named(name)))
+    geometry = engine.geometry
+    sound, step = noise(engine.model.spec, 1, 12 * geometry.hop_samples + geometry.window_samples)[0], 7
+    came = 0
 
     def blocks():
-        for _ in range(100):
-            came.append(0)
-            yield noise(engine.model.spec, 1, geometry.hop_samples)[0]
+        nonlocal came
+        for begin in range(0, sound.shape[1], step):
+            came = min(begin + step, sound.shape[1])
+            yield sound[:, begin:came]
 
-    given = [(len(came), len(rows)) for rows in engine.score_blocks(blocks())]
-    assert [rows for _, rows in given] == [4] * 25
-    late = geometry.window_samples // geometry.hop_samples + 1
-    for number, (blocks_read, _) in enumerate(given[:-1]):
-        assert blocks_read <= 4 * (number + 1) + late
+    rows = 0
+    parts = []
+    reach = geometry.window_samples - geometry.pad_start - geometry.pad_end - geometry.extend_start
+    for scores in engine.score_live(blocks()):
+        rows += scores.shape[1]
+        parts.append(scores[0])
+        needed = (rows - 1 + geometry.margin_rows) * geometry.hop_samples + reach
+        assert came == sound.shape[1] or needed <= came
+        assert came == sound.shape[1] or came < needed + geometry.hop_samples + step
+    assert rows == geometry.rows(sound.shape[1])
+    np.testing.assert_allclose(np.concatenate(parts), engine.score(sound), atol=1e-4)
+
+
+def test_chunks_come_in_order_whoever_ran_them():
+    engine = torch_engine(network_of(spec_named("valid_2d")), jobs=3)
+    engine.chunk_rows = 4
+    sound = noise(engine.model.spec, 1, 100 * engine.geometry.hop_samples)[0]
+    parts = list(engine.score_blocks(iter(np.array_split(sound, 33, axis=1))))
+    assert [len(rows) for rows in parts] == [4] * 25
+    np.testing.assert_allclose(
+        np.concatenate(parts), torch_engine(network_of(engine.model.spec)).score(sound), atol=1e-4
+    )
+
+
+def test_an_abandoned_recording_leaves_nothing_waiting():
+    engine = torch_engine(network_of(spec_named("valid_2d")))
+    engine.chunk_rows = 4
+    sound = noise(engine.model.spec, 1, 200 * engine.geometry.hop_samples)[0]
+    given = engine.score_blocks([sound])
+    next(given)
+    given.close()
+    engine.close()
+    assert not engine.workers.waiting
+    with pytest.raises(RuntimeError):
+        engine.submitted([sound]).__next__()
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -138,7 +172,7 @@ def test_cpu_and_auto_run_the_onnx_file(exported):
     sound = noise(network.spec, 1, 4000)[0]
     wanted = torch_engine(network).score(sound)
     for device in ("cpu", "auto"):
-        engine = load_engine(model, device, threads=1)
+        engine = load_engine(model, device, jobs=1)
         assert engine.device == "cpu"
         assert np.max(np.abs(engine.score(sound) - wanted)) <= TOLERANCE
 
@@ -170,7 +204,7 @@ def test_a_damaged_onnx_file_is_refused(exported, tmp_path, content):
     whole = (model.folder / ONNX).read_bytes()
     (model.folder / ONNX).write_bytes(whole[: len(whole) // 2] if content is None else content)
     with pytest.raises(ModelError, match=r"damaged/model\.onnx: .* make it again with `audiocnn export") as caught:
-        load_engine(model, threads=1)
+        load_engine(model, jobs=1)
     assert "\n" not in str(caught.value)
 
 
@@ -178,7 +212,7 @@ def test_an_onnx_file_of_another_model_is_refused(exported, tmp_path):
     model = copied(exported("valid_2d")[0], tmp_path / "mixed_up")
     shutil.copy(exported("two_channels")[0].folder / ONNX, model.folder / ONNX)
     with pytest.raises(ModelError, match=r"model\.onnx: does not belong to this model; make it again"):
-        load_engine(model, threads=1)
+        load_engine(model, jobs=1)
 
 
 def test_usable_cores_is_a_number_of_cores():

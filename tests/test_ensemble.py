@@ -224,7 +224,7 @@ def test_its_file_can_be_exported_again(ensembles):
     with pytest.raises(ModelError, match=r"model\.onnx is missing; make it again with `audiocnn export"):
         load_engine(model)
     assert export_onnx(model, load_networks(model)) == pytest.approx(difference, abs=1e-6)
-    assert load_engine(model, threads=1).channels == 1
+    assert load_engine(model, jobs=1).channels == 1
 
 
 def test_one_network_is_asked_of_it_in_vain(ensembles):

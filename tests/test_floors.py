@@ -26,7 +26,7 @@ FLOORS = {
     " augment mixing clip_examples labels segments metrics filenames recording shards dataset dataset_writer decoding"
     " formats formats.audacity formats.dcase formats.delimited formats.jsonl formats.rows formats.rttm formats.text"
     " sources sources.folders sources.settings sources.tables",
-    2: "network model engine weights checkpoint",
+    2: "network model workers engine weights checkpoint",
     3: "ingest recipe batches validation training release export detection evaluation figures resampling clips"
     " pictures ensemble transfer inspection inspection.filters inspection.filter_figures inspection.filter_cells"
     " inspection.filter_pictures inspection.strongest inspection.strongest_sounds inspection.strongest_pictures"

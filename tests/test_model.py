@@ -231,7 +231,7 @@ def test_every_released_model_is_whole(folder):
     assert {path.name for path in folder.iterdir()} == {TOML, WEIGHTS, ONNX, CARD}
     assert model.thresholds.keys() == set(model.labels)
     assert load_network(model).spec == model.spec
-    assert load_engine(model, threads=1).hop_seconds == model.spec.geometry().hop_seconds
+    assert load_engine(model, jobs=1).hop_seconds == model.spec.geometry().hop_seconds
     if (spec := spec_folders()[0] / f"{folder.name}.toml").exists():
         assert load_spec(spec, len(model.labels)).table == model.spec.table
 

@@ -1,0 +1,104 @@
+"""Threads that run one network side by side: chunks of equal shape that wait at the same time become one batch.
+
+They share the backend, and so the weights. While one computes, another fetches its next batch and the caller goes on
+reading; numpy, ONNX Runtime and torch all let go of the interpreter while they work.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.float32]
+Scores = NDArray[np.float32]
+Job = tuple[Samples, "Future[Scores]"]
+
+
+class Workers:
+    """Runs `run`, (batch, channels, samples) -> (batch, rows, classes), in `count` threads, started when first needed.
+
+    A batch holds at most `batch_samples`, all channels counted, but always one job.
+    """
+
+    def __init__(self, run: Callable[[Samples], Scores], count: int, batch_samples: int) -> None:
+        self.run, self.count, self.batch_samples = run, count, batch_samples
+        self.waiting: deque[Job] = deque()
+        self.changed = threading.Condition()
+        self.threads: list[threading.Thread] = []
+        self.idle = 0
+        self.closed = False
+
+    def submit(self, samples: Samples) -> Future[Scores]:
+        """(tracks, channels, samples) -> the scores of all tracks, (tracks, rows, classes), later."""
+        future: Future[Scores] = Future()
+        with self.changed:
+            if self.closed:
+                raise RuntimeError("the workers have been sent home")
+            self.waiting.append((samples, future))
+            if not self.idle and len(self.threads) < self.count:
+                thread = threading.Thread(target=self.work, name=f"scores-{len(self.threads)}", daemon=True)
+                self.threads.append(thread)
+                thread.start()
+            else:
+                self.changed.notify()
+        return future
+
+    def close(self) -> None:
+        """Send the threads home: what runs is finished, what waits is cancelled."""
+        with self.changed:
+            self.closed = True
+            for _, future in self.waiting:
+                future.cancel()
+            self.changed.notify_all()
+        for thread in self.threads:
+            thread.join()
+
+    def work(self) -> None:
+        """One thread's life."""
+        while jobs := self.take():
+            batch = jobs[0][0] if len(jobs) == 1 else np.concatenate([samples for samples, _ in jobs])
+            try:
+                scores = self.run(batch)
+            except BaseException as problem:  # noqa: BLE001 - whoever waits for the scores gets to know
+                for _, future in jobs:
+                    future.set_exception(problem)
+                continue
+            first = 0
+            for samples, future in jobs:
+                future.set_result(scores[first : first + len(samples)])
+                first += len(samples)
+            del jobs, batch, scores, samples, future  # while this thread waits, nothing of them is held
+
+    def take(self) -> list[Job]:
+        """The job that has waited longest, and others of its shape; none when it is time to go."""
+        with self.changed:
+            while True:
+                self.idle += 1
+                while not self.waiting and not self.closed:
+                    self.changed.wait()
+                self.idle -= 1
+                if self.closed:
+                    return []
+                if jobs := [job for job in self.choose() if job[1].set_running_or_notify_cancel()]:
+                    return jobs
+
+    def choose(self) -> list[Job]:
+        """Takes jobs for one batch off those that wait: no more than a fair share, for others are free as well."""
+        first = self.waiting.popleft()
+        share = -(-(len(self.waiting) + 1) // self.count)
+        chosen, room = [first], self.batch_samples - first[0].size
+        if share > 1 and room >= first[0].size:
+            others: deque[Job] = deque()
+            for job in self.waiting:
+                if len(chosen) < share and job[0].shape == first[0].shape and job[0].size <= room:
+                    chosen.append(job)
+                    room -= job[0].size
+                else:
+                    others.append(job)
+            self.waiting = others
+        return chosen

@@ -1,0 +1,125 @@
+"""Many threads, one network: what waits is packed by shape, every result comes to whoever asked, no thread outlives."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import CancelledError
+
+import numpy as np
+import pytest
+
+from audiocnn.workers import Workers
+
+
+def chunk(number, samples=4, tracks=1):
+    return np.full((tracks, 1, samples), number, dtype=np.float32)
+
+
+class Gate:
+    """A network that waits to be let through, and tells which batches it was given: scores are the samples' means."""
+
+    def __init__(self):
+        self.open, self.entered = threading.Event(), threading.Semaphore(0)
+        self.batches = []
+
+    def run(self, batch):
+        self.batches.append(batch)
+        self.entered.release()
+        assert self.open.wait(30)
+        return batch.mean(axis=2, keepdims=True)
+
+
+def held(gate, workers):
+    """All threads busy with a chunk of a length of its own, so that what is submitted next waits."""
+    futures = [workers.submit(chunk(-1, samples=1000 + n)) for n in range(workers.count)]
+    for _ in futures:
+        assert gate.entered.acquire(timeout=30)
+    return futures
+
+
+def test_every_result_comes_to_whoever_asked():
+    workers = Workers(lambda batch: batch.mean(axis=2, keepdims=True), 3, 1000)
+    futures = [workers.submit(chunk(n, samples=1 + n % 7, tracks=1 + n % 2)) for n in range(300)]
+    for n, future in enumerate(futures):
+        scores = future.result(30)
+        assert scores.shape == (1 + n % 2, 1, 1)
+        assert (scores == n).all()
+    workers.close()
+    assert len(workers.threads) <= 3
+
+
+def test_equal_shapes_that_wait_become_one_batch_and_others_keep_their_turn():
+    gate = Gate()
+    workers = Workers(gate.run, 1, 100)
+    held(gate, workers)
+    futures = [workers.submit(chunk(n, samples)) for n, samples in enumerate((4, 5, 4, 4, 5))]
+    gate.open.set()
+    assert [future.result(30).item() for future in futures] == [0, 1, 2, 3, 4]
+    assert [batch.shape for batch in gate.batches[1:]] == [(3, 1, 4), (2, 1, 5)]
+    assert gate.batches[1][:, 0, 0].tolist() == [0, 2, 3]
+
+
+def test_a_batch_keeps_within_its_room_but_takes_one_job_of_any_size():
+    gate = Gate()
+    workers = Workers(gate.run, 1, 10)
+    held(gate, workers)
+    futures = [workers.submit(chunk(n)) for n in range(5)] + [workers.submit(chunk(5, samples=64))]
+    gate.open.set()
+    assert [future.result(30).item() for future in futures] == [0, 1, 2, 3, 4, 5]
+    assert [batch.shape for batch in gate.batches[1:]] == [(2, 1, 4), (2, 1, 4), (1, 1, 4), (1, 1, 64)]
+
+
+def test_threads_share_what_waits():
+    gate = Gate()
+    workers = Workers(gate.run, 2, 1000)
+    held(gate, workers)
+    futures = [workers.submit(chunk(n)) for n in range(4)]
+    gate.open.set()
+    assert [future.result(30).item() for future in futures] == [0, 1, 2, 3]
+    assert max(len(batch) for batch in gate.batches) == 2
+
+
+def test_an_error_reaches_the_jobs_of_its_batch_alone():
+    def run(batch):
+        if batch.shape[2] == 3:
+            raise ValueError("three")
+        return batch[:, :, :1]
+
+    workers = Workers(run, 1, 100)
+    bad, good = workers.submit(chunk(1, samples=3)), workers.submit(chunk(2))
+    with pytest.raises(ValueError, match="three"):
+        bad.result(30)
+    assert good.result(30).item() == 2
+
+
+def test_cancelled_jobs_are_left_out():
+    gate = Gate()
+    workers = Workers(gate.run, 1, 100)
+    held(gate, workers)
+    unwanted, wanted = workers.submit(chunk(1)), workers.submit(chunk(2))
+    assert unwanted.cancel()
+    gate.open.set()
+    assert wanted.result(30).item() == 2
+    assert [len(batch) for batch in gate.batches] == [1, 1]
+
+
+def test_closing_finishes_what_runs_and_cancels_what_waits():
+    gate = Gate()
+    workers = Workers(gate.run, 2, 100)
+    running = held(gate, workers)
+    waiting = workers.submit(chunk(1))
+    closing = threading.Thread(target=workers.close)
+    closing.start()
+    with pytest.raises(CancelledError):
+        waiting.result(30)
+    gate.open.set()
+    closing.join(30)
+    assert not closing.is_alive()
+    assert all(future.result(30).item() == -1 for future in running)
+    assert not any(thread.is_alive() for thread in workers.threads)
+    with pytest.raises(RuntimeError):
+        workers.submit(chunk(1))
+
+
+def test_no_thread_is_started_before_there_is_work():
+    assert Workers(lambda batch: batch, 4, 100).threads == []
