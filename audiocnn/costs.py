@@ -12,7 +12,8 @@ from audiocnn.windows import Geometry
 
 
 def front_end_multiply_adds(settings: InputSpec) -> int:
-    """For one frame of all channels: the kernels, the squares, the mel matrix, the DCT."""
+    """For one frame of all channels: the kernels as they are (folded, they take a quarter to a half), the squares, the
+    mel matrix, the DCT."""
     total = settings.kernels * settings.frame_samples + settings.kernels
     if settings.features in ("mel", "log_mel", "mfcc"):
         total += settings.mels * (settings.kernels // 2)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Protocol
 
@@ -102,6 +103,7 @@ class Engine:
         chunk_samples = self.chunk_rows * self.geometry.hop_samples + self.geometry.window_samples
         self.chunks_ahead = jobs + 2 * batch_chunks
         self.workers = Workers(backend.run, jobs, batch_chunks * chunk_samples * self.channels)
+        weakref.finalize(self, self.workers.dismiss).atexit = False  # they hold the backend, not the engine
 
     @property
     def hop_seconds(self) -> float:
@@ -114,7 +116,7 @@ class Engine:
         return self.backend.device
 
     def close(self) -> None:
-        """End the threads. A process that ends need not ask for it."""
+        """End the threads at once. They also end when nobody has the engine any more."""
         self.workers.close()
 
     def score(self, samples: Samples) -> Scores:
@@ -144,26 +146,30 @@ class Engine:
 
     def score_live(self, blocks: Iterable[Samples]) -> Iterator[Scores]:
         """As `score_tracks`, but every row comes as soon as its samples are there, computed in the calling thread."""
-        for samples, drop, rows in self.chunks(blocks, live=True):
+        for samples, drop, rows in self.chunks(blocks, paused=lambda: True):
             yield self.backend.run(self.as_tracks(samples))[:, drop : drop + rows]
 
-    def submitted(self, blocks: Iterable[Samples]) -> Iterator[ChunkScores]:
+    def submitted(self, blocks: Iterable[Samples], paused: Callable[[], bool] | None = None) -> Iterator[ChunkScores]:
         """One `ChunkScores` for each chunk, in order. Going on reads blocks and hands them to the workers; it never
-        waits for scores. How far to go ahead is the caller's choice."""
-        for samples, drop, rows in self.chunks(blocks):
+        waits for scores. How far to go ahead is the caller's choice. For a stream, `paused` says after each block
+        whether nothing more is there for now: then all rows that have their samples go as a smaller chunk."""
+        for samples, drop, rows in self.chunks(blocks, paused):
             tracks = self.as_tracks(samples)
-            if self.geometry.shift_exact and (more := -tracks.shape[-1] % bucket(tracks.shape[-1])):
-                # Chunks of nearly the same length get the same: so they fit in one batch. The rows that zeros after
-                # the end add are dropped; no other row sees them.
-                tracks = np.pad(tracks, ((0, 0), (0, 0), (0, more)))
+            if rows < self.chunk_rows and self.geometry.shift_exact:
+                # Short ones of nearly the same length get the same: so they fit in one batch. The rows that zeros
+                # after the end add are dropped; no other row sees them.
+                tracks = np.pad(tracks, ((0, 0), (0, 0), (0, -tracks.shape[-1] % bucket(tracks.shape[-1]))))
             yield ChunkScores(self.workers.submit(tracks), drop, rows)
 
-    def chunks(self, blocks: Iterable[Samples], live: bool = False) -> Iterator[tuple[Samples, int, int]]:
+    def chunks(
+        self, blocks: Iterable[Samples], paused: Callable[[], bool] | None = None
+    ) -> Iterator[tuple[Samples, int, int]]:
         """Blocks (channels, samples) -> (samples of a chunk, rows to drop at its start, rows to keep)."""
         plan: ChunkPlan | None = None
         for block in blocks:
             plan = plan or ChunkPlan(self.geometry, self.chunk_rows, len(block))
             plan.push(block)
+            live = paused is not None and paused()
             while (ready := plan.next_chunk(last=False, live=live)) is not None:
                 yield ready
         while plan and (ready := plan.next_chunk(last=True)) is not None:

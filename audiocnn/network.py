@@ -14,58 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from audiocnn import features, modules
+from audiocnn import modules
 from audiocnn.architecture import Spec
 from audiocnn.errors import SpecError
-from audiocnn.features import InputSpec
+from audiocnn.front_end import FrontEnd
 from audiocnn.kinds import Activation, Dense, Dropout, Global, Recurrent
 from audiocnn.sizes import Size
 from audiocnn.windows import Geometry
 
 MOST_WEIGHTS = 2**29  # two gigabytes as float32
-
-
-class FrontEnd(nn.Module):
-    """(batch, channels, samples) in [-1, 1] -> (batch, channels, bands, frames). Constants, nothing is trained."""
-
-    kernels: Tensor
-    mel: Tensor
-    dct: Tensor
-
-    def __init__(self, spec: InputSpec) -> None:
-        super().__init__()
-        self.spec = spec
-        kind = spec.features
-        if kind != "waveform":
-            kernels = features.cqt_kernels(spec) if kind == "cqt" else features.dft_kernels(spec)
-            self.constant("kernels", kernels[:, None])
-        if kind in ("mel", "log_mel", "mfcc"):
-            self.constant("mel", features.mel_matrix(spec)[..., None])
-        if kind == "mfcc":
-            self.constant("dct", features.dct_matrix(spec.coefficients, spec.mels)[..., None])
-
-    def constant(self, name: str, values: features.Array) -> None:
-        """Register numbers that follow from the spec and are not saved with the weights."""
-        self.register_buffer(name, torch.from_numpy(values).float(), persistent=False)
-
-    def forward(self, samples: Tensor) -> Tensor:
-        spec = self.spec
-        if spec.features == "waveform":
-            return samples.unsqueeze(2)
-        batch, channels, time = samples.shape
-        parts = functional.conv1d(samples.reshape(batch * channels, 1, time), self.kernels, stride=spec.hop_samples)
-        frames = parts.shape[-1]
-        real, imaginary = parts.reshape(batch * channels, 2, -1, frames).unbind(1)
-        values = real * real + imaginary * imaginary
-        if spec.features in ("mel", "log_mel", "mfcc"):
-            values = functional.conv1d(values, self.mel)
-        if spec.logarithmic or spec.features == "mfcc":
-            values = torch.log(torch.clamp(values, min=spec.floor))
-        elif spec.features in ("stft", "cqt") and spec.scale == "magnitude":
-            values = torch.sqrt(values + 1e-12)
-        if spec.features == "mfcc":
-            values = functional.conv1d(values, self.dct)
-        return values.reshape(batch, channels, -1, frames)
 
 
 class RecurrentOverWindow(nn.Module):

@@ -8,6 +8,7 @@ both sides, which are dropped. So the scores are those of the recording read who
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,22 +65,21 @@ class Geometry:
 
 
 class ChunkPlan:
-    """Which samples of a growing recording the next rows need. Holds no more than a chunk and a window."""
+    """Which samples of a growing recording the next rows need. Holds no more than a chunk, a window and a block."""
 
     def __init__(self, geometry: Geometry, chunk_rows: int, channels: int) -> None:
-        self.geometry, self.chunk_rows = geometry, chunk_rows
+        self.geometry, self.chunk_rows, self.channels = geometry, chunk_rows, channels
         self.core = geometry.window_samples - geometry.pad_start - geometry.pad_end
-        self.buffer = np.zeros((channels, 0), dtype=np.float32)
-        self.waiting: list[Samples] = []
-        self.start = 0  # the recording's sample that the buffer begins with
+        self.blocks: deque[Samples] = deque()
+        self.start = 0  # the recording's sample that the first block begins with
         self.end = 0  # samples seen so far
         self.row = 0  # rows done
 
     def push(self, block: Samples) -> None:
-        """More samples (channels, samples)."""
-        if block.shape[0] != self.buffer.shape[0]:
-            raise ValueError(f"{block.shape[0]} channels for a network of {self.buffer.shape[0]}")
-        self.waiting.append(block)
+        """More samples (channels, samples), which nobody may change afterwards."""
+        if block.shape[0] != self.channels:
+            raise ValueError(f"{block.shape[0]} channels for a network of {self.channels}")
+        self.blocks.append(block)
         self.end += block.shape[1]
 
     def next_chunk(self, last: bool, live: bool = False) -> tuple[Samples, int, int] | None:
@@ -107,13 +107,15 @@ class ChunkPlan:
         return self.cut(first, stop, keep), drop, rows
 
     def cut(self, first: int, stop: int, keep: int) -> Samples:
-        """The samples [first, stop), zeros where there is no recording; forgets what lies before `keep`."""
-        self.buffer = np.concatenate([self.buffer, *self.waiting], axis=1) if self.waiting else self.buffer
-        self.waiting = []
-        low, high = max(first, 0), max(min(stop, self.end), 0)
-        inside = self.buffer[:, low - self.start : max(high - self.start, low - self.start)]
-        pads = ((0, 0), (max(0, low - first), max(0, stop - max(high, low))))
-        chunk = np.pad(inside, pads) if any(pads[1]) else inside
-        keep = min(max(self.start, keep), self.end)
-        self.buffer, self.start = self.buffer[:, keep - self.start :].copy(), keep
-        return np.ascontiguousarray(chunk)
+        """The samples [first, stop), zeros where there is no recording; forgets the blocks before `keep`."""
+        chunk = np.zeros((self.channels, stop - first), dtype=np.float32)
+        begin = self.start
+        for block in self.blocks:
+            end = begin + block.shape[1]
+            low, high = max(first, begin), min(stop, end)
+            if low < high:
+                chunk[:, low - first : high - first] = block[:, low - begin : high - begin]
+            begin = end
+        while self.blocks and self.start + self.blocks[0].shape[1] <= keep:
+            self.start += self.blocks.popleft().shape[1]
+        return chunk

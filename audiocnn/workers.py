@@ -48,13 +48,17 @@ class Workers:
                 self.changed.notify()
         return future
 
-    def close(self) -> None:
+    def dismiss(self) -> None:
         """Send the threads home: what runs is finished, what waits is cancelled."""
         with self.changed:
             self.closed = True
             for _, future in self.waiting:
                 future.cancel()
             self.changed.notify_all()
+
+    def close(self) -> None:
+        """Dismiss them and see them off."""
+        self.dismiss()
         for thread in self.threads:
             thread.join()
 

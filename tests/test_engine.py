@@ -125,7 +125,7 @@ def test_no_more_is_held_than_a_chunk_and_its_windows(name):
         plan.push(np.zeros((1, block), np.float32))
         while (ready := plan.next_chunk(last=False)) is not None:
             assert ready[0].shape[1] <= most
-        assert plan.buffer.shape[1] + sum(waiting.shape[1] for waiting in plan.waiting) <= most
+        assert sum(held.shape[1] for held in plan.blocks) <= most + block
 
 
 def test_a_recording_without_samples_has_no_rows():

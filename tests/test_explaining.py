@@ -7,6 +7,7 @@ import json
 import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,15 +30,16 @@ from sounds import write
 from audiocnn.architecture import spec_from_table
 from audiocnn.engine import Engine, TorchBackend
 from audiocnn.errors import ModelError, RecordingError, UsageError
+from audiocnn.front_end import FrontEnd
 from audiocnn.inspection import explain_picture
-from audiocnn.inspection.explaining import ExplainSettings, explain, explain_recording, networks_of
+from audiocnn.inspection.explaining import ExplainSettings, explain, explain_recording
 from audiocnn.inspection.feature_maps import feature_maps
 from audiocnn.inspection.occlusion import probability, spans
 from audiocnn.inspection.stretches import Sound, place_of
 from audiocnn.inspection.views import BACKGROUND_QUANTILE, LEVELS, SoundView, Target, View, view_of
 from audiocnn.model import Member, Model, find_model
-from audiocnn.network import FrontEnd, Network
-from audiocnn.weights import Ensemble
+from audiocnn.network import Network
+from audiocnn.weights import Ensemble, load_networks
 from audiocnn_cli.exits import ExitStatus
 
 CPU = torch.device("cpu")
@@ -154,7 +156,7 @@ def test_slopes_on_the_way_sum_to_what_lies_between_background_and_sound(trained
 
 def engine_of_run(trained):
     model = find_model(trained[2])
-    return Engine(model, TorchBackend(networks_of(Engine(model, None)), CPU))
+    return Engine(model, TorchBackend(load_networks(model), CPU))
 
 
 # Samples: patches are taken out of the sound itself
@@ -520,6 +522,6 @@ def test_a_model_without_weights_is_refused(tone_model, tmp_path):  # noqa: F811
 
     folder = shutil.copytree(tone_model, tmp_path / "bare")
     (folder / "model.safetensors").unlink()
-    engine = Engine(find_model(folder), None)
+    engine = Engine(find_model(folder), SimpleNamespace(run=None, device="nowhere"))
     with pytest.raises(ModelError, match=r"model\.safetensors is missing; copy the folder again"):
         explain(engine, tone()[None])

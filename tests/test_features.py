@@ -21,7 +21,7 @@ from sounds import sine
 from audiocnn import features
 from audiocnn.errors import SpecError
 from audiocnn.features import ALWAYS, FEATURES, KEYS, InputSpec, default_input, read_input
-from audiocnn.network import FrontEnd
+from audiocnn.front_end import FrontEnd
 from audiocnn.tables import Table
 
 CONSTANT = 1e-7

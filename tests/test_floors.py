@@ -22,12 +22,13 @@ FLOORS = {
     0: "errors units tables",
     1: "sizes describing costs windows layers modules"
     " kinds kinds.reading kinds.convolution kinds.pooling kinds.elementwise"
-    " kinds.combining kinds.head features architecture"
-    " augment mixing clip_examples labels segments metrics filenames recording shards dataset dataset_writer decoding"
-    " formats formats.audacity formats.dcase formats.delimited formats.jsonl formats.rows formats.rttm formats.text"
+    " kinds.combining kinds.head features folding front_end architecture"
+    " augment mixing clip_examples labels segment_rule segment_rows segments metrics filenames"
+    " pcm streams headers soundfiles recording shards dataset dataset_writer decoding"
+    " formats formats.audacity formats.columns formats.dcase formats.delimited formats.jsonl formats.rows formats.rttm formats.text"
     " sources sources.folders sources.settings sources.tables",
     2: "network model workers engine weights checkpoint",
-    3: "ingest recipe batches validation training release export detection evaluation figures resampling clips"
+    3: "ingest recipe batches validation training release export detection parallel evaluation figures resampling clips"
     " pictures ensemble transfer inspection inspection.filters inspection.filter_figures inspection.filter_cells"
     " inspection.filter_pictures inspection.strongest inspection.strongest_sounds inspection.strongest_pictures"
     " inspection.explaining inspection.views inspection.stretches inspection.occlusion inspection.feature_maps"
@@ -36,9 +37,9 @@ FLOORS = {
 FLOOR = {f"audiocnn.{name}": floor for floor, names in FLOORS.items() for name in names.split()} | {"audiocnn": 3}
 
 HEAVY = {"torch", "librosa", "scipy", "sklearn", "matplotlib", "onnx", "onnxscript"}
-LIGHT = [name for name, floor in FLOOR.items() if floor <= 1 and name != "audiocnn.modules"] + [
-    f"audiocnn.{name}" for name in ("model", "engine", "detection", "ingest", "evaluation", "recipe")
-]
+LIGHT = [
+    name for name, floor in FLOOR.items() if floor <= 1 and name not in ("audiocnn.modules", "audiocnn.front_end")
+] + [f"audiocnn.{name}" for name in ("model", "engine", "detection", "ingest", "evaluation", "recipe")]
 
 
 def module_name(path):

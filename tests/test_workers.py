@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from concurrent.futures import CancelledError
 
 import numpy as np
 import pytest
+from fixtures_models import network_of, noise, spec_named, torch_engine
 
 from audiocnn.workers import Workers
 
@@ -123,3 +125,13 @@ def test_closing_finishes_what_runs_and_cancels_what_waits():
 
 def test_no_thread_is_started_before_there_is_work():
     assert Workers(lambda batch: batch, 4, 100).threads == []
+
+
+def test_threads_end_when_nobody_has_the_engine_any_more():
+    engine = torch_engine(network_of(spec_named("valid_2d")))
+    engine.score(noise(engine.model.spec, 1, 5000)[0])
+    (thread,) = engine.workers.threads
+    del engine
+    gc.collect()
+    thread.join(30)
+    assert not thread.is_alive()

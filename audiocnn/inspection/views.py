@@ -24,7 +24,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from audiocnn.features import InputSpec, band_edges_hertz, hertz_to_mel, mel_to_hertz
-from audiocnn.network import FrontEnd, Network
+from audiocnn.front_end import FrontEnd
+from audiocnn.network import Network
 from audiocnn.weights import Ensemble
 
 Array = NDArray[np.float64]

@@ -25,7 +25,7 @@ def compute_of(name: str, sample_rate: int) -> Callable[[NDArray[np.int16]], NDA
     check_features(name)
     import torch
 
-    from audiocnn.network import FrontEnd
+    from audiocnn.front_end import FrontEnd
 
     spec = default_input(name, sample_rate)
     front_end, frame, hop = FrontEnd(spec).eval(), spec.frame_samples, spec.hop_samples
