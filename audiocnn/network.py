@@ -146,6 +146,15 @@ class Network(nn.Module):
         yes, no = functional.logsigmoid(logits), functional.logsigmoid(-logits)
         return yes.logsumexp(dim=1, keepdim=True) - no.logsumexp(dim=1, keepdim=True)
 
-    def forward(self, samples: Tensor) -> Tensor:
-        """(batch, channels, samples) -> scores (batch, positions, classes), of these samples and no extension."""
-        return self.scores_of(self.logits_of(self.features(samples)))
+    def forward(self, samples: Tensor, half: bool = False) -> Tensor:
+        """(batch, channels, samples) -> scores (batch, positions, classes), of these samples and no extension.
+
+        `half` runs groups and F in half precision where that is safe (torch's autocast). Features stay in single: the
+        powers of quiet bands are below what half can hold.
+        """
+        values = self.features(samples)
+        if not half:
+            return self.scores_of(self.logits_of(values))
+        with torch.autocast(samples.device.type, torch.float16):
+            logits = self.logits_of(values)
+        return self.scores_of(logits.float())

@@ -37,11 +37,12 @@ class Ensemble(nn.Module):
         """The samples of whole recordings with zeros at their ends: ceil(samples / hop) scores come out."""
         return extended(samples, self.geometry)
 
-    def forward(self, samples: Tensor) -> Tensor:
-        """(batch, channels, samples) -> scores (batch, positions, classes), of these samples and no extension."""
+    def forward(self, samples: Tensor, half: bool = False) -> Tensor:
+        """(batch, channels, samples) -> scores (batch, positions, classes), of these samples and no extension; `half`
+        as for a `Network`."""
         parts = zip(self.members, self.shares, self.orders, self.geometry.crops, strict=True)
         found = [
-            share * network(samples[..., start : samples.shape[-1] - end])[..., order]
+            share * network(samples[..., start : samples.shape[-1] - end], half)[..., order]
             for network, share, order, (start, end) in parts
         ]
         return torch.stack(found).sum(dim=0)

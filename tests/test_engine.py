@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fixtures_models import SPECS, network_of, noise, spec_named, torch_engine
 
-from audiocnn.engine import CHUNK_SECONDS, Engine, OnnxBackend, load_engine, usable_cores
+from audiocnn.engine import CHUNK_SECONDS, Engine, OnnxBackend, TorchBackend, load_engine, usable_cores
 from audiocnn.errors import ModelError, UsageError
-from audiocnn.model import ONNX, read_model
+from audiocnn.model import ONNX, find_model, read_model
+from audiocnn.recording import read_samples
+from audiocnn.segments import find_segments
+from audiocnn.weights import load_networks
 from audiocnn.windows import ChunkPlan
 
+ROOT = Path(__file__).resolve().parents[1]
 TOLERANCE = 1e-4
 
 
@@ -162,6 +168,57 @@ def test_a_chunk_is_at_least_four_windows():
     made = Engine(engine.model, engine.backend, chunk_seconds=0.1)
     assert made.chunk_rows * made.hop_seconds == pytest.approx(4 * made.geometry.window_seconds, abs=made.hop_seconds)
     assert Engine(engine.model, engine.backend).chunk_rows * made.hop_seconds == pytest.approx(CHUNK_SECONDS)
+
+
+# Half precision
+
+
+@pytest.mark.parametrize("name", ["speech_1d", "speech_2d"])
+def test_half_precision_gives_the_same_scores_to_a_hundredth_and_the_same_segments(name):
+    """On the CPU here: the same code runs on a GPU."""
+    model = find_model(name)
+    network = load_networks(model)
+    engine, halved = (Engine(model, TorchBackend(network, torch.device("cpu"), half)) for half in (False, True))
+    rate, random = model.geometry.sample_rate, np.random.default_rng(3)
+    sound, _ = read_samples(ROOT / "data" / "samples" / "walk.flac", rate)
+    sound = sound + random.normal(0, 0.003, sound.shape).astype(np.float32)
+    whole, half = engine.score(sound), halved.score(sound)
+    assert not np.array_equal(whole, half)
+    assert np.max(np.abs(whole - half)) <= 1e-2
+    hop, seconds = engine.hop_seconds, sound.shape[1] / rate
+    wanted, got = (
+        find_segments(scores[:, 0], hop, seconds, "speech", model.rule("speech")) for scores in (whole, half)
+    )
+    assert len(wanted) == len(got) > 0
+    for one, other in zip(wanted, got, strict=True):
+        assert abs(one.start - other.start) <= hop + 1e-9
+        assert abs(one.end - other.end) <= hop + 1e-9
+
+
+class Small(torch.nn.Module):
+    """A network for which there is memory for so many chunks at once."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.most, self.asked = most, []
+
+    def forward(self, samples, half):
+        self.asked.append(len(samples))
+        if len(samples) > self.most:
+            raise torch.OutOfMemoryError("too much")
+        return samples.mean(dim=2, keepdim=True)
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_it_does():
+    network = Small(2)
+    samples = np.arange(7, dtype=np.float32)[:, None, None].repeat(4, axis=2)
+    assert TorchBackend(network, torch.device("cpu")).run(samples).ravel().tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert network.asked == [7, 3, 1, 2, 4, 2, 2]
+
+
+def test_one_chunk_that_does_not_fit_is_told_of():
+    with pytest.raises(ModelError, match="cpu: not enough memory for this model; use --device cpu"):
+        TorchBackend(Small(0), torch.device("cpu")).run(np.zeros((4, 1, 5), np.float32))
 
 
 # Loading
