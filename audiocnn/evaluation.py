@@ -6,7 +6,9 @@ have one label for the whole clip go to `clips`. `metrics` defines the figures, 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -56,7 +58,8 @@ class ScoredRecording:
 class Scorer:
     """What `evaluate` needs of a model: its score function, (channels, samples) float32 -> (rows, classes).
 
-    sample_rate: what the function wants. labels: of the classes, in order; each has a rule.
+    sample_rate: what the function wants. labels: of the classes, in order; each has a rule. jobs: how many recordings
+    may be scored at a time, in threads.
     """
 
     score: Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -64,6 +67,7 @@ class Scorer:
     hop_seconds: float
     labels: Sequence[str]
     rules: Mapping[str, SegmentRule]
+    jobs: int = 1
 
 
 @dataclass(frozen=True)
@@ -89,12 +93,10 @@ def evaluate(
     recordings: list[ScoredRecording] = []
     clips: list[ScoredClip] = []
     failures: list[tuple[str, str]] = []
-    for done, entry in enumerate(entries, start=1):
+    for done, (entry, scores) in enumerate(_scored(dataset, entries, scorer), start=1):
         error = None
-        try:
-            scores = scorer.score(_samples(dataset, entry, scorer.sample_rate))
-        except AudiocnnError as problem:
-            error = str(problem)
+        if isinstance(scores, AudiocnnError):
+            error = str(scores)
             failures.append((entry.filename, error))
         else:
             if entry.annotated:
@@ -124,6 +126,32 @@ def _entries(dataset: Dataset, split: str | None) -> list[Entry]:
         remedy = "ingest them with segments or labels"
         raise DatasetError(f"{dataset.folder}: no recording says what is in it; {remedy}")
     return judged
+
+
+def _scored(
+    dataset: Dataset, entries: Sequence[Entry], scorer: Scorer
+) -> Iterator[tuple[Entry, NDArray[np.float32] | AudiocnnError]]:
+    """The scores of each, or why there are none, in order; `jobs` at a time, as many again wait to be taken."""
+
+    def score(entry: Entry) -> NDArray[np.float32] | AudiocnnError:
+        try:
+            return scorer.score(_samples(dataset, entry, scorer.sample_rate))
+        except AudiocnnError as problem:
+            return problem
+
+    ahead: deque[tuple[Entry, Future[NDArray[np.float32] | AudiocnnError]]] = deque()
+    pool = ThreadPoolExecutor(scorer.jobs)
+    try:
+        for entry in entries:
+            ahead.append((entry, pool.submit(score, entry)))
+            if len(ahead) >= 2 * scorer.jobs:
+                entry, future = ahead.popleft()
+                yield entry, future.result()
+        while ahead:
+            entry, future = ahead.popleft()
+            yield entry, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _samples(dataset: Dataset, entry: Entry, sample_rate: int) -> NDArray[np.float32]:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocnn.errors import UsageError
 from audiocnn.model import write_whole
 from audiocnn.pictures import new_figure, save_figure
 from benchmarks.networks_runs import Result
+from benchmarks.pages import around_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 Values = NDArray[np.float64]
 
-BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 HEAD = ("spec", "sees", "parameters", "window", "hop", "multiply-adds/s", "accuracy", "over the seeds", "clips/s")
 COLOURS = {"samples": "#c1440e", "1-D": "#2a7f62", "2-D": "#2b5d9b"}
 WORDS = {"samples": "on samples", "1-D": "on features, along the time", "2-D": "on features, as a picture"}
@@ -112,18 +111,12 @@ def write_page(page: Path, rows: Sequence[Standing], clips: int) -> None:
 
     Raises UsageError where there is no such page, or it has no such marks.
     """
-    try:
-        text = page.read_text(encoding="utf-8")
-    except OSError as problem:
-        raise UsageError(f"{page}: cannot be read ({problem.strerror}); name a page that is there") from None
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise UsageError(f"{page}: has no place for the table; put a line {BEGIN} and, below it, a line {END}")
-    before, after = text[: text.index(BEGIN)], text[text.index(END) :]
+    before, after = around_table(page)
     table, picture = to_markdown(rows, clips), page.with_suffix(".png")
     if any(row.accuracies for row in rows):
         draw(picture, rows)
         table += f"\n\n![Accuracy against multiply-adds for a second of sound]({picture.name})"
-    write_whole(page, f"{before}{BEGIN}\n{table}\n{after}".encode())
+    write_whole(page, f"{before}{table}\n{after}".encode())
 
 
 def draw(path: Path, rows: Sequence[Standing]) -> None:

@@ -130,7 +130,9 @@ def scorer_of(engine: Engine, rule: SegmentOptions) -> Scorer:
             samples = samples.repeat(wanted, axis=0)
         return engine.score(samples)
 
-    return Scorer(score, engine.geometry.sample_rate, engine.hop_seconds, engine.model.labels, rules)
+    # Twice as many as the network has threads: so clips of one length wait together, and are one batch.
+    jobs = 2 * engine.jobs
+    return Scorer(score, engine.geometry.sample_rate, engine.hop_seconds, engine.model.labels, rules, jobs)
 
 
 def check_channels(dataset: Dataset, engine: Engine) -> None:

@@ -1,0 +1,182 @@
+"""How fast `audiocnn detect` is, beside other detectors and beside what bounds it; in one run, on the same files.
+
+python -m benchmarks.detect [--case NAME ...] [--runs 3] [--table docs/performance.md] [--again] [--list]
+
+Whole processes unless a case says otherwise, on recordings that are made of real meetings. In each run of a case
+every contender has its turn, one after the other (A B A B ...); a ratio is that of two turns of one run, and what the
+table shows is the median over the runs. Contenders that are not installed have their reason in the table:
+`pip install -c constraints.txt -e '.[bench]'` brings them.
+
+- Killed at any moment, the same command goes on: each run of a case is a line of `results.jsonl`. Lines of other code,
+  other weights, other cores or another length of the recordings do not count.
+- Let nothing else run meanwhile. The recordings stay in `--sounds` (about 1 GB), but for the ten hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import platform
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from audiocnn.errors import AudiocnnError, UsageError
+from audiocnn.units import clock
+from benchmarks.detect_cases import CASES, Case, Place, Round
+from benchmarks.detect_sounds import CLIPS, Sounds
+from benchmarks.detect_table import to_markdown, write_page
+from benchmarks.measuring import ROOT, usable_cores
+
+SOURCES = ("audiocnn/**/*.py", "cli/**/*.py", "models/**/*.onnx", "benchmarks/detect*.py")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured, how often, and where it is kept."""
+
+    place: Place
+    results: Path
+    cases: tuple[Case, ...]
+    runs: int = 3
+
+    @property
+    def log(self) -> Path:
+        """One line a run of a case."""
+        return self.results / "results.jsonl"
+
+    def runs_of(self, case: Case) -> int:
+        """How many runs a case gets."""
+        return min(self.runs, case.most_runs)
+
+    def digest(self) -> str:
+        """Of all that decides what comes out."""
+        content = hashlib.sha256(f"{self.place.cores} {self.place.sounds.seconds} {self.place.sounds.clips}".encode())
+        for path in sorted(path for pattern in SOURCES for path in ROOT.glob(pattern)):
+            content.update(path.read_bytes())
+        return content.hexdigest()[:16]
+
+
+def read_rounds(log: Path, digest: str) -> dict[str, list[Round]]:
+    """What is done already, by case. Half a line, which a killed process leaves, is none."""
+    rounds: dict[str, list[Round]] = defaultdict(list)
+    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else []:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if record["digest"] == digest and record["case"] in CASES:
+            rounds[record["case"]].append(record["figures"])
+    return rounds
+
+
+def write_round(log: Path, digest: str, case: Case, figures: Round) -> None:
+    """One more line, on a line of its own also after half a line."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as file:
+        start = "\n" if file.tell() else ""
+        file.write(start + json.dumps({"case": case.name, "digest": digest, "figures": figures}))
+
+
+def run_cases(settings: Settings, rounds: dict[str, list[Round]], say: Callable[[str], None]) -> int:
+    """Measure what is left to measure; the first run of all cases before the second. Returns how many cases failed."""
+    digest, failed = settings.digest(), set[str]()
+    for number in range(settings.runs):
+        for case in settings.cases:
+            if case.name in failed or not len(rounds[case.name]) <= number < settings.runs_of(case):
+                continue
+            say(f"[{number + 1}/{settings.runs_of(case)}] {case.name}: {case.title}")
+            begin = time.monotonic()
+            try:
+                figures = case.measure(settings.place)
+            except AudiocnnError as problem:
+                failed.add(case.name)
+                say(f"  failed: {problem}")
+                continue
+            write_round(settings.log, digest, case, figures)
+            rounds[case.name].append(figures)
+            for name, figure in figures.items():
+                say(f"  {name}: " + (f"{figure['seconds']:.3f} s" if "seconds" in figure else figure["missing"]))
+            say(f"  {clock(time.monotonic() - begin)}")
+    return len(failed)
+
+
+def machine(cores: int) -> str:
+    """In words, for below the table."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return f"{cores} core{'s' * (cores != 1)} ({name}), Python {platform.python_version()}"
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """Of the command line."""
+    if options.runs < 1 or options.seconds < 36 or options.clips < 1:
+        raise UsageError("--runs and --clips are at least 1, --seconds at least 36")
+    sounds = Sounds(options.sounds / f"{options.seconds:g}", options.data / "meetings", options.seconds, options.clips)
+    place = Place(sounds, options.data, usable_cores())
+    return Settings(place, options.results, tuple(CASES[name] for name in options.case or CASES), options.runs)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser(description="The speed of `audiocnn detect`, beside its peers and its limits.")
+    parser.add_argument("--case", nargs="+", metavar="NAME", choices=list(CASES), help="measure only these")
+    parser.add_argument("--runs", type=int, default=3, help="of each case; the median counts")
+    parser.add_argument("--again", action="store_true", help="forget what is done of these cases")
+    parser.add_argument("--table", type=Path, metavar="PAGE", help="a page to write the tables into")
+    parser.add_argument("--no-measuring", action="store_true", help="only the tables, of what is done")
+    parser.add_argument("--list", action="store_true", help="say which cases there are, and end")
+    parser.add_argument("--seconds", type=float, default=3600.0, help="how long the hour is")
+    parser.add_argument("--clips", type=int, default=CLIPS, help="of one second")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="where `meetings` lies")
+    parser.add_argument("--results", type=Path, default=ROOT / "runs" / "detect", help="what is done is kept here")
+    sounds = Path(tempfile.gettempdir()) / "audiocnn_benchmark"
+    parser.add_argument("--sounds", type=Path, default=sounds, help="the recordings that are made are kept here")
+    return parser
+
+
+def forget(log: Path, cases: Sequence[Case]) -> None:
+    """Take the lines of these cases out of what is done."""
+    names = {case.name for case in cases}
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    kept = [line for line in lines if not any(f'"case": "{name}"' in line for name in names)]
+    if lines:
+        log.write_text("\n".join(kept), encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    if options.list:
+        print("\n".join(f"{name:10} {case.title}" for name, case in CASES.items()))
+        return 0
+    try:
+        settings = settings_of(options)
+        if options.again:
+            forget(settings.log, settings.cases)
+        rounds = read_rounds(settings.log, settings.digest())
+        failed = 0
+        if not options.no_measuring:
+            failed = run_cases(settings, rounds, lambda line: print(line, file=sys.stderr, flush=True))
+        if options.table:
+            write_page(options.table, rounds, machine(settings.place.cores))
+        else:
+            print(to_markdown(rounds, machine(settings.place.cores)))
+    except AudiocnnError as problem:
+        print(f"detect: {problem}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("detect: interrupted; the same command goes on", file=sys.stderr)
+        return 130
+    return 3 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""How long after a voice begins an onset is printed, by the clock, when sound comes as it is heard.
+
+Silence and a voice take turns; 20 ms at a time go into `audiocnn detect --follow`, when they would have been heard.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measuring import BenchmarkError, Figure, audiocnn, environment
+
+RATE = 16000
+PIECE_SAMPLES = 320
+SILENCE_SECONDS, VOICE_SECONDS = 3.0, 2.5
+LATEST_SECONDS = 5.0  # an onset that comes later is none
+COMMAND = ("detect", "-", "--follow", "--raw", "s16le", "--rate", str(RATE), "--channels", "1")
+
+
+def voices(data: Path, count: int) -> list[Any]:
+    """int16 samples of so many read sentences, from the first word on."""
+    import soundfile
+
+    onsets: dict[str, float] = {}
+    for line in (data / "segments.tsv").read_text(encoding="utf-8").splitlines()[1:]:
+        name, onset, *_ = line.split("\t")
+        onsets.setdefault(name, float(onset))
+    names = sorted(name for name in onsets if name.startswith("speech/librispeech/"))
+    found = []
+    for name in names[:: max(1, len(names) // (2 * count))]:
+        samples = soundfile.read(data / name, dtype="int16")[0][round(onsets[name] * RATE) :]
+        if len(samples) >= VOICE_SECONDS * RATE:
+            found.append(samples[: round(VOICE_SECONDS * RATE)])
+    return found[:count]
+
+
+def track_of(found: list[Any]) -> tuple[Any, list[float]]:
+    """int16 samples of the whole, and when each voice begins in it, in seconds. The silence has soft noise."""
+    import numpy as np
+
+    noise = np.random.default_rng(0)
+    parts, onsets, at = [], [], 0.0
+    for voice in found:
+        parts += [noise.normal(0, 3, round(SILENCE_SECONDS * RATE)).astype(np.int16), voice]
+        onsets.append(at + SILENCE_SECONDS)
+        at += SILENCE_SECONDS + VOICE_SECONDS
+    return np.concatenate(parts), onsets
+
+
+def listen(stream: Any, heard: queue.SimpleQueue[tuple[float, dict[str, Any]]]) -> None:
+    """Each record, and when it came."""
+    for line in stream:
+        heard.put((time.perf_counter(), json.loads(line)))
+
+
+def play(samples: Any, process: Any) -> float:
+    """Write the samples when they are due. Returns the moment of the first."""
+    begin = time.perf_counter()
+    for start in range(0, len(samples), PIECE_SAMPLES):
+        piece = samples[start : start + PIECE_SAMPLES]
+        due = begin + (start + len(piece)) / RATE  # when the last sample of the piece is heard
+        time.sleep(max(0.0, due - time.perf_counter()))
+        process.stdin.write(piece.tobytes())
+        process.stdin.flush()
+    process.stdin.close()
+    return begin
+
+
+def live(model: str, data: Path, count: int) -> Figure:
+    """The median and the largest delay of onsets, in seconds, and how many came at all."""
+    samples, onsets = track_of(voices(data, count))
+    if not onsets:
+        raise BenchmarkError(f"{data}: has no read sentences (speech/librispeech); say with --data where some are")
+    heard: queue.SimpleQueue[tuple[float, dict[str, Any]]] = queue.SimpleQueue()
+    command = audiocnn(*COMMAND, "-m", model)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment(), **pipes) as process:  # type: ignore[call-overload]
+        listener = threading.Thread(target=listen, args=(process.stdout, heard))
+        listener.start()
+        try:
+            begin = play(samples, process)
+        except BrokenPipeError:  # it ended; why, it says itself
+            begin = 0.0
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+        listener.join()
+        said = process.stderr.read().decode().strip()
+        if process.wait():
+            raise BenchmarkError(f"audiocnn detect --follow: {said.splitlines()[-1] if said else 'failed'}")
+    moments = [(moment - begin, record) for moment, record in iter_queue(heard) if record.get("type") == "onset"]
+    delays = [delay for onset in onsets if (delay := delay_of(onset, moments)) is not None]
+    if not delays:
+        raise BenchmarkError("audiocnn detect --follow: printed no onset")
+    return {
+        "seconds": statistics.median(delays),
+        "largest": max(delays),
+        "found": len(delays),
+        "onsets": len(onsets),
+    }
+
+
+def iter_queue(heard: queue.SimpleQueue[Any]) -> list[Any]:
+    """All that is in it."""
+    return [heard.get() for _ in range(heard.qsize())]
+
+
+def delay_of(onset: float, moments: list[tuple[float, dict[str, Any]]]) -> float | None:
+    """How long after the onset its record came: the first one that was printed then."""
+    later = [moment - onset for moment, _ in moments if 0.0 <= moment - onset <= LATEST_SECONDS]
+    return min(later, default=None)
+
+
+def main(arguments: list[str]) -> int:
+    model, data, count = arguments
+    figure = live(model, Path(data), int(count))
+    print(json.dumps({"inside": figure.pop("seconds"), **figure}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
