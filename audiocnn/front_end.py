@@ -99,7 +99,8 @@ class PowerSpectrum(nn.Module):
         """(batch, rows, frames) twice -> (batch, bins, frames)."""
         real = getattr(self, f"cosines_{number}") @ for_cosines
         imaginary = getattr(self, f"sines_{number}") @ for_sines
-        return real * real + imaginary * imaginary
+        power: Tensor = real * real + imaginary * imaginary
+        return power
 
 
 class Folding(nn.Module):

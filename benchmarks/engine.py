@@ -1,0 +1,159 @@
+"""What the engine's own choices are worth: how spectra are computed, how long chunks are, how cores are shared.
+
+python -m benchmarks.engine [--model speech_1d] [--seconds 1800] [--rounds 3]
+
+Prints two Markdown tables. Everything in a table runs in turn, and the median counts; speeds are times real time.
+
+- spectra: the power spectra of a model's features in ONNX Runtime on one core, as a convolution with the kernels as
+  they are, and folded as `audiocnn.folding` does it
+- chunks and cores: the warm engine on noise, for chunks of several lengths, and for workers x threads = cores
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.engine import Engine, OnnxBackend
+from audiocnn.errors import AudiocnnError
+from audiocnn.features import InputSpec, cqt_kernels, dft_kernels
+from audiocnn.model import Model, find_model
+from benchmarks.measuring import usable_cores
+
+CHUNKS_SECONDS = (7.5, 15.0, 30.0, 60.0, 120.0)
+SPECTRUM_SECONDS = 30
+Samples = NDArray[np.float32]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--model", default="speech_1d")
+    parser.add_argument("--seconds", type=float, default=1800.0, help="of sound")
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args(arguments)
+    try:
+        model = find_model(given.model)
+        if model.spec.input.features != "waveform":
+            print(to_markdown(("spectra", "times real time, one core"), spectra(model.spec.input, 5 * given.rounds)))
+            print()
+        heads = ("chunks", "workers x threads", "times real time")
+        print(to_markdown(heads, chunks_and_cores(model, given.seconds, given.rounds)))
+    except AudiocnnError as problem:
+        print(f"engine: {problem}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def in_turn(contenders: dict[Any, Callable[[], object]], rounds: int) -> dict[Any, float]:
+    """The median time of each in seconds, A B A B; one round more goes before."""
+    taken: dict[Any, list[float]] = {name: [] for name in contenders}
+    for number in range(rounds + 1):
+        for name, work in contenders.items():
+            begin = time.perf_counter()
+            work()
+            if number:
+                taken[name].append(time.perf_counter() - begin)
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def spectra(spec: InputSpec, rounds: int) -> list[tuple[str, ...]]:
+    """The plain product and the folded one, on the same noise."""
+    samples = noise(SPECTRUM_SECONDS * spec.sample_rate)
+    sessions = {"plain kernels": session(plain_graph(spec)), "folded": session(folded_graph(spec))}
+    runs = {
+        name: lambda session=session, shape=shape: session.run(None, {"samples": samples.reshape(shape)})
+        for (name, session), shape in zip(sessions.items(), ((1, 1, -1), (1, -1)), strict=True)
+    }
+    return [(name, f"{SPECTRUM_SECONDS / taken:,.0f}") for name, taken in in_turn(runs, rounds).items()]
+
+
+def plain_graph(spec: InputSpec) -> bytes:
+    """(1, 1, samples) -> powers by a convolution with all kernels."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    kernels = (cqt_kernels(spec) if spec.features == "cqt" else dft_kernels(spec)).astype(np.float32)
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["samples", "kernels"], ["parts"], strides=[spec.hop_samples]),
+        node("Mul", ["parts", "parts"], ["squares"]),
+        node("Split", ["squares"], ["real", "imaginary"], axis=1, num_outputs=2),
+        node("Add", ["real", "imaginary"], ["powers"]),
+    ]
+    samples = helper.make_tensor_value_info("samples", TensorProto.FLOAT, [1, 1, "time"])
+    powers = helper.make_tensor_value_info("powers", TensorProto.FLOAT, None)
+    constants = [numpy_helper.from_array(kernels[:, None], "kernels")]
+    graph = helper.make_graph(nodes, "plain", [samples], [powers], constants)
+    content: bytes = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10
+    ).SerializeToString()
+    return content
+
+
+def folded_graph(spec: InputSpec) -> bytes:
+    """(1, samples) -> powers as the exported models compute them."""
+    import torch
+
+    from audiocnn.front_end import PowerSpectrum
+
+    example = torch.zeros(2, 8 * spec.frame_samples + 3 * spec.hop_samples)
+    shapes = {"samples": {0: torch.export.Dim("batch"), 1: torch.export.Dim("time", min=example.shape[1] // 2)}}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    quiet = io.StringIO()
+    with redirect_stdout(quiet), redirect_stderr(quiet):
+        program = torch.onnx.export(
+            PowerSpectrum(spec).eval(), (example,), input_names=["samples"], dynamic_shapes=shapes, dynamo=True,
+            verbose=False,
+        )  # fmt: skip
+    assert program is not None
+    content: bytes = program.model_proto.SerializeToString()
+    return content
+
+
+def session(graph: bytes) -> Any:
+    """ONNX Runtime on one core."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def chunks_and_cores(model: Model, seconds: float, rounds: int) -> list[tuple[str, ...]]:
+    """Every length of chunks with one worker a core; then every other way to share the cores."""
+    cores, chunk = usable_cores(), 30.0
+    shares = [(cores, 1)] + [(jobs, cores // jobs) for jobs in range(1, cores) if cores % jobs == 0] + [(2 * cores, 1)]
+    cases = [(length, cores, 1) for length in CHUNKS_SECONDS] + [(chunk, *share) for share in shares[1:]]
+    rate = model.geometry.sample_rate
+    blocks = np.array_split(noise(round(seconds * rate), model.channels), max(1, round(seconds / 10)), axis=1)
+    runs = {}
+    for length, jobs, threads in cases:
+        engine = Engine(model, OnnxBackend(model, threads), length, jobs)
+        runs[length, jobs, threads] = lambda engine=engine: sum(1 for _ in engine.score_tracks(blocks))
+    return [
+        (f"{length:g} s", f"{jobs} x {threads}", f"{seconds / taken:,.0f}")
+        for (length, jobs, threads), taken in in_turn(runs, rounds).items()
+    ]
+
+
+def noise(samples: int, channels: int = 1) -> Samples:
+    """(channels, samples), the same each time."""
+    return np.random.default_rng(0).normal(0, 0.05, (channels, samples)).astype(np.float32)
+
+
+def to_markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
