@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from audiocnn.architecture import Spec
@@ -53,3 +54,10 @@ def latency(geometry: Geometry) -> float:
     core = geometry.window_samples - geometry.pad_start - geometry.pad_end
     ahead = core - geometry.extend_start - geometry.hop_samples + geometry.margin_rows * geometry.hop_samples
     return max(0, ahead) / geometry.sample_rate
+
+
+def onset_latency(geometry: Geometry, min_speech_seconds: float) -> float:
+    """Seconds of sound from the start of a segment's first row until its onset is certain: the rows that make up
+    min_speech, and what must be heard behind the last of them."""
+    rows = max(1, math.ceil((min_speech_seconds - 1e-9) / geometry.hop_seconds))
+    return rows * geometry.hop_seconds + latency(geometry)

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from audiocnn.architecture import Spec, walk
-from audiocnn.costs import front_end_multiply_adds, latency, per_second
+from audiocnn.costs import front_end_multiply_adds, latency, onset_latency, per_second
 from audiocnn.errors import SpecError
 from audiocnn.features import InputSpec, band_edges_hertz
 from audiocnn.kinds import Global
 from audiocnn.layers import Layer, reach_of, refuse_large, sizes_through
+from audiocnn.segment_rule import SegmentRule
 from audiocnn.sizes import Reach, Size
 from audiocnn.windows import Geometry
 
@@ -59,7 +60,8 @@ class Description:
     rows: tuple[Row, ...]
     geometry: Geometry | None
     multiply_adds_per_second: int | None
-    latency_seconds: float | None
+    latency_seconds: float | None  # of a score, after the end of its row
+    onset_latency_seconds: float | None  # of an onset in a live stream, with the default of --min-speech
     first_group: str | None  # None: there is none that convolves or pools
     first_group_weights: int
     dense_inputs: int  # samples of the window, or numbers of the size
@@ -126,6 +128,7 @@ def describe(spec: Spec, size: Size | None = None) -> Description:
         geometry=geometry,
         multiply_adds_per_second=per_second(spec, geometry) if geometry else None,
         latency_seconds=latency(geometry) if geometry else None,
+        onset_latency_seconds=onset_latency(geometry, SegmentRule.min_speech_seconds) if geometry else None,
         first_group=spec.groups[0].name if outputs else None,
         first_group_weights=sum(row.parameters for row in first),
         dense_inputs=geometry.window_samples * spec.input.channels if geometry else window.channels * window.positions,

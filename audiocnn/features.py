@@ -1,7 +1,8 @@
 """What the first convolution sees: `waveform`, `log_mel`, `mel`, `stft`, `mfcc`, `cqt`, as constants of a network.
 
 Each is a strided convolution with fixed kernels, followed by fixed matrices, so that training, detection and the
-exported file compute the same. This file makes the constants with numpy; `network.FrontEnd` runs them.
+exported file compute the same. This file makes the constants with numpy, `folding.py` saves multiplications, and
+`front_end.FrontEnd` runs them.
 
 - stft: windowed cosines and sines; the power of each bin
 - mel, log_mel: triangular filters over those bins (Slaney's or O'Shaughnessy's scale, as librosa has them)

@@ -44,7 +44,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing.wav": (_bytes(wav_bytes(b"")), r"holds no samples; record it again or leave it out"),
     "channels.wav": (_bytes(wav_bytes(bytes(800), channels=0)), r"the header says 0 channels; write the file again"),
     "rate.wav": (_bytes(wav_bytes(bytes(800), sample_rate=0)), r"damaged or cut short, or .*; copy it again"),
-    "raw.raw": (_bytes(bytes(800)), r"raw samples, which say neither rate nor channels; convert"),
+    "raw.raw": (_bytes(bytes(800)), r"raw samples, which say neither rate nor channels; .*--raw and --rate, or conv"),
     "nan.wav": (_floats([np.nan]), r"not a number among the samples \(NaN at 0\.250 s\); write the file again"),
     "nans.wav": (_floats([np.nan] * 12000), r"not a number among the samples \(NaN at 0\.250 s\)"),
     "infinity.wav": (_floats([-np.inf]), r"not a number among the samples \(infinity at 0\.250 s\)"),

@@ -72,6 +72,8 @@ def test_every_number_of_a_small_spec_by_hand():
     assert found.first_group_weights == 18
     # Row k covers [2k, 2k + 2) and its window is centred on it: 9 samples come after.
     assert found.latency_seconds == 0.09
+    # 0.25 s of --min-speech are 13 rows.
+    assert found.onset_latency_seconds == pytest.approx(13 * 0.02 + 0.09)
 
 
 def test_layers_inside_layers_have_rows_of_their_own():
@@ -306,6 +308,7 @@ def test_two_networks_stand_side_by_side_group_by_group():
         "a second of sound",
         "one score each",
         "known after",
+        "onset after",
     }
     lines = [line for line in layers.splitlines() if line.strip()]
     beside = lines[0].index("conv_a_pool_b_1d") - 7  # where the names of the second network's groups stand
@@ -319,7 +322,7 @@ def test_where_the_terminal_is_too_narrow_they_follow_each_other():
     lines = out.splitlines()
     assert max(len(line) for line in lines if "A on raw" not in line) <= 70
     assert [line.split("  ")[0] for line in lines if line.startswith("conv_a")] == ["conv_a_1d", "conv_a_pool_b_1d"]
-    assert "shift-exact" in lines[11]  # the totals still fit
+    assert "shift-exact" in lines[12]  # the totals still fit
     assert out.count("if dense") == 3
 
 

@@ -182,7 +182,10 @@ def test_max_speech_keeps_short_parts_and_scores_each():
 
 def test_padding_never_passes_max_speech():
     scores = scores_of((0, 50), (1, 49), (0, 50))
-    assert edges(scores, max_speech_seconds=1.0, pad_seconds=0.1) == close([(0.99, 1.99)])
+    # The pad before a segment counts: 0.9 s of sound fill 1 s. The pad behind it takes what is left.
+    assert edges(scores, max_speech_seconds=1.0, pad_seconds=0.1) == close([(0.9, 1.9), (1.9, 2.08)])
+    scores = scores_of((0, 50), (1, 43), (0, 50))
+    assert edges(scores, max_speech_seconds=1.0, pad_seconds=0.1) == close([(0.9, 1.9)])
     assert edges(np.ones(70), max_speech_seconds=1.0) == close([(0.0, 1.0), (1.0, 1.4)])
 
 
@@ -216,18 +219,23 @@ def reference_segments(scores, hop, duration, rule):
                 end = fell
                 break
         wholes.append((start, end))
-    parts = []
+    parts, previous = [], -math.inf
+    spare = max(0.0, rule.max_speech_seconds - rule.min_speech_seconds - hop)
     for start, end in wholes:
         length = min(end * hop, duration) - start * hop
         if length >= rule.min_speech_seconds - 1e-9 and length > 0:
-            parts += reference_cuts(scores, start, end, hop, rule)
+            padded = max(start * hop - min(rule.pad_seconds, spare), (previous + start * hop) / 2, 0.0)
+            most = rule.max_speech_seconds - (start * hop - padded)
+            cuts = reference_cuts(scores, start, end, hop, rule, most)
+            parts += [(*cut, padded if number == 0 else None) for number, cut in enumerate(cuts)]
+            previous = end * hop
     return reference_pads(scores, parts, hop, duration, rule)
 
 
-def reference_cuts(scores, start, end, hop, rule):
-    if (end - start) * hop <= rule.max_speech_seconds + 1e-9:
+def reference_cuts(scores, start, end, hop, rule, most_seconds):
+    if (end - start) * hop <= most_seconds + 1e-9:
         return [(start, end)]
-    most = max(1, math.floor((rule.max_speech_seconds + 1e-9) / hop))
+    most = max(1, math.floor((most_seconds + 1e-9) / hop))
     half, limit, low = start + (most + 1) // 2, start + most, rule.closing_threshold
     gaps, k = [], start
     while k < end:
@@ -242,19 +250,20 @@ def reference_cuts(scores, start, end, hop, rule):
     else:
         doubtful = [(scores[m], -m) for m in range(half, limit) if scores[m] < rule.threshold]
         first = second = -min(doubtful)[1] if doubtful else limit
-    return [(start, first), *reference_cuts(scores, second, end, hop, rule)]
+    return [(start, first), *reference_cuts(scores, second, end, hop, rule, rule.max_speech_seconds)]
 
 
 def reference_pads(scores, parts, hop, duration, rule):
-    seconds = [(a * hop, min(b * hop, duration)) for a, b in parts]
-    seconds = [(a, b) for a, b in seconds if b > a]
+    seconds = [(a * hop, min(b * hop, duration), padded, slice(a, b)) for a, b, padded in parts if a * hop < duration]
     found = []
-    for i, (a, b) in enumerate(seconds):
-        pad = min(rule.pad_seconds, max(0.0, (rule.max_speech_seconds - (b - a)) / 2))
-        left = (seconds[i - 1][1] + a) / 2 if i else 0.0
+    for i, (a, b, start, rows) in enumerate(seconds):
+        if start is None:
+            pad = min(rule.pad_seconds, max(0.0, (rule.max_speech_seconds - (b - a)) / 2))
+            start = max(a - pad, (seconds[i - 1][1] + a) / 2)
+        else:
+            pad = min(rule.pad_seconds, max(0.0, rule.max_speech_seconds - (b - start)))
         right = (b + seconds[i + 1][0]) / 2 if i + 1 < len(seconds) else duration
-        mean = float(np.mean(scores[slice(*parts[i])], dtype=np.float64))
-        found.append((max(a - pad, left, 0.0), min(b + pad, right, duration), mean))
+        found.append((start, min(b + pad, right, duration), float(np.mean(scores[rows], dtype=np.float64))))
     return found
 
 
@@ -300,6 +309,85 @@ def test_random_scores_in_random_blocks_equal_the_slow_reference():
         assert all(s.end - s.start <= rule.max_speech_seconds + hop + 1e-9 for s in whole), case
     assert segments > 3000  # the cases are not trivial
     assert cut > 300
+
+
+def onsets_row_by_row(scores, hop, duration, rule, heard_rows=0):
+    """(onsets as (start, rows seen), segments), from a finder that gets one row after the other."""
+    finder, told, segments = SegmentFinder("speech", hop, rule), [], []
+    for row in range(len(scores)):
+        segments += finder.push(scores[row : row + 1])
+        heard = min((row + 1 + heard_rows) * hop, duration) if heard_rows else 0.0
+        told += [(start, row + 1) for start in finder.onsets(heard)]
+    segments += finder.finish(duration)
+    return told + [(start, len(scores)) for start in finder.onsets()], segments
+
+
+def test_an_onset_is_certain_after_min_speech_and_a_row_more():
+    scores = scores_of((0, 10), (1, 30), (0, 10), (1, 12), (0, 10))
+    told, segments = onsets_row_by_row(scores, HOP, 10.0, SegmentRule())
+    # 0.25 s are 12.5 rows of 0.02 s: 13 rows; were the 13th the last, the recording might end inside of it.
+    assert told == [(segments[0].start, 10 + 14)]
+    assert segments[0].start == pytest.approx(0.17, abs=TOLERANCE_SECONDS)
+    # Where the recording is known to go on, the 13th row is enough.
+    assert onsets_row_by_row(scores, HOP, 10.0, SegmentRule(), heard_rows=5)[0] == [(segments[0].start, 10 + 13)]
+    # A fall that may be bridged delays it to the row that comes back.
+    dip = scores_of((0, 10), (1, 10), (0, 4), (1, 10), (0, 10))
+    assert [rows for _, rows in onsets_row_by_row(dip, HOP, 10.0, SegmentRule())[0]] == [25]
+
+
+def test_a_cut_segment_has_one_onset():
+    rule = SegmentRule(max_speech_seconds=1.0)
+    told, segments = onsets_row_by_row(scores_of((0, 10), (1, 200), (0, 10)), HOP, 4.4, rule)
+    assert len(segments) == 5 and segments[0].start == told[0][0] and len(told) == 1
+    assert all(a.end - a.start <= 1.0 + TOLERANCE_SECONDS for a in segments)
+
+
+def test_every_onset_has_its_segment_and_comes_as_early_as_can_be():
+    rng = np.random.default_rng(6)
+    onsets = parts = 0
+    for case in range(250):
+        scores, hop, duration, rule = random_case(rng)
+        told, segments = onsets_row_by_row(scores, hop, duration, rule)
+        starts = [start for start, _ in told]
+        assert segments == find_segments(scores, hop, duration, "speech", rule), case
+        assert starts == sorted(starts) and len(set(starts)) == len(starts), case
+        assert set(starts) <= {segment.start for segment in segments}, (case, rule)
+        for segment in segments:  # without an onset are the parts that a cut leaves over
+            if segment.start not in starts:
+                before = [s for s in segments if s.start < segment.start]
+                assert before and rule.max_speech_seconds < math.inf, case
+                assert segment.start - before[-1].end < rule.min_silence_seconds + 1e-9, case
+                parts += 1
+        for start, rows in told:
+            if duration > (rows - 1) * hop + 1e-6:
+                assert would_stay(scores[:rows], start, hop, rule), (case, rule, rows)
+            if rows < len(scores):
+                assert not would_stay(scores[: rows - 1], start, hop, rule), (case, rule, rows)
+        onsets += len(told)
+    assert onsets > 300 and parts > 50
+
+
+def would_stay(scores, start, hop, rule):
+    """Whether these rows alone make sure of a segment that starts there: were they all, and were silence to follow."""
+    alone = find_segments(scores, hop, (len(scores) - 1) * hop + 1e-6, "speech", rule) if len(scores) else []
+    silence = np.concatenate([scores, np.zeros(100, scores.dtype)])
+    quiet = find_segments(silence, hop, len(silence) * hop, "speech", rule)
+    return all(any(abs(s.start - start) < 1e-9 for s in found) for found in (alone, quiet))
+
+
+@pytest.mark.parametrize("block", [1, 7, 100])
+def test_onsets_of_blocks(block):
+    rng = np.random.default_rng(7)
+    for case in range(200):
+        scores, hop, duration, rule = random_case(rng)
+        finder, found = SegmentFinder("speech", hop, rule), []
+        for first in range(0, len(scores), block):
+            finder.push(scores[first : first + block])
+            found += finder.onsets()
+        finder.finish(duration)
+        found += finder.onsets()
+        assert found == [start for start, _ in onsets_row_by_row(scores, hop, duration, rule)[0]], case
+        assert finder.onsets() == []
 
 
 @pytest.mark.parametrize("scores", [np.array([0.1, math.nan]), np.zeros((2, 3))])

@@ -145,6 +145,7 @@ def to_dict(found: Description) -> dict[str, object]:
         "window": geometry.window_seconds if geometry else None,
         "hop": geometry.hop_seconds if geometry else None,
         "latency": found.latency_seconds,
+        "onset_latency": found.onset_latency_seconds,
         "shift_exact": geometry.shift_exact if geometry else None,
         "first_group": found.first_group,
         "first_group_weights": found.first_group_weights,

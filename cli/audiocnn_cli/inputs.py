@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from audiocnn.errors import RecordingError, UsageError
 from audiocnn.filenames import find_recordings
-from audiocnn_cli.options import InputOptions
+from audiocnn_cli.options import InputOptions, RawOptions
 from audiocnn_cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from audiocnn.pcm import RawFormat
 
 STDIN = "-"
 
@@ -23,6 +26,7 @@ class Input:
     name: str
     source: Path | BinaryIO | None = None
     problem: str = ""
+    raw: RawFormat | None = None
 
     @property
     def opened(self) -> Path | BinaryIO:
@@ -41,7 +45,30 @@ def read_channel(text: str) -> str | int:
     return int(text)
 
 
-def find_inputs(files: list[str] | None, options: InputOptions, terminal: Terminal) -> Iterator[Input]:
+def read_raw(options: RawOptions) -> RawFormat | None:
+    """What --raw, --rate and --channels say together."""
+    if options.raw is None:
+        for name, value in (("--rate", options.rate), ("--channels", options.channels)):
+            if value is not None:
+                raise UsageError(f"{name} is for samples without a header; say what they are with --raw, as in s16le")
+        return None
+    from audiocnn.pcm import DEFAULT_RAW_CHANNELS, RawFormat
+
+    if options.rate is None:
+        RawFormat(options.raw, 1)  # an unknown encoding is the worse mistake
+        raise UsageError(f"--raw {options.raw}: say how many samples there are a second, as in --rate 16000")
+    channels = DEFAULT_RAW_CHANNELS if options.channels is None else options.channels
+    return RawFormat(options.raw, options.rate, channels)
+
+
+def is_stream(name: str, terminal: Terminal) -> bool:
+    """Whether this is standard input, and comes from a pipe rather than a file."""
+    return name == STDIN and not terminal.stdin.seekable()
+
+
+def find_inputs(
+    files: list[str] | None, options: InputOptions, terminal: Terminal, raw: RawFormat | None = None
+) -> Iterator[Input]:
     """The recordings that were named, in that order. UsageError at once where nothing was named."""
     names = list(files or ())
     listed = options.files_from
@@ -53,7 +80,8 @@ def find_inputs(files: list[str] | None, options: InputOptions, terminal: Termin
         raise UsageError("standard input is the keyboard; pipe something into it, or name a file")
     if options.null and listed is None:
         raise UsageError("-0 says how names in --files-from end; name that list")
-    return expand(names, open_list(listed, terminal), options.null, terminal)
+    found = expand(names, open_list(listed, terminal), options.null, terminal)
+    return found if raw is None else (replace(one, raw=raw) for one in found)
 
 
 def open_list(path: str | None, terminal: Terminal) -> BinaryIO | None:

@@ -155,9 +155,19 @@ def facts(found: Description) -> list[tuple[str, str]]:
         times = [geometry.window_seconds, geometry.hop_seconds, found.latency_seconds or 0.0]
         window, hop, latency = map(seconds, times)
         lines.append(("window", f"{window}, one score each {hop}, known {latency} after its sound"))
+        lines.append(("live", live(found)))
         lines.append(("padding", padding_in_time(found)))
     lines.append(("if dense", if_dense(found)))
     return lines
+
+
+def live(found: Description) -> str:
+    """How long an onset takes to be told."""
+    from audiocnn.segments import SegmentRule
+
+    shortest = SegmentRule.min_speech_seconds
+    latest = seconds(found.onset_latency_seconds or 0.0)
+    return f"detect --follow tells an onset at most {latest} after it, with --min-speech {shortest:g}"
 
 
 def padding_in_time(found: Description) -> str:

@@ -75,7 +75,7 @@ Jobs = Annotated[
         "-j",
         min=1,
         metavar="N",
-        help="Threads of the network. [default: all cores]",
+        help="Stretches of sound scored at the same time; they share the cores. [default: one a core]",
         show_default=False,
         rich_help_panel=RUNNING,
     ),
@@ -158,6 +158,31 @@ class InputOptions:
         ),
     ] = "mix"
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad file.", rich_help_panel=INPUT)] = False
+
+
+@dataclass(frozen=True)
+class RawOptions:
+    """What samples without a header are; they can be on standard input or in files."""
+
+    raw: Annotated[
+        str | None,
+        typer.Option(
+            "--raw",
+            metavar="FORMAT",
+            help="Samples have no header: s8, u8, s16le, s24le, s32le, f32le, f64le, these with be, mulaw or alaw.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None
+    rate: Annotated[
+        int | None,
+        typer.Option("--rate", metavar="HERTZ", help="Raw samples a second.", rich_help_panel=INPUT),
+    ] = None
+    channels: Annotated[
+        int | None,
+        typer.Option(
+            "--channels", metavar="N", help="Channels of raw samples. [default: {raw_channels}]", rich_help_panel=INPUT
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

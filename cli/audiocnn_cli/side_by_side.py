@@ -65,7 +65,8 @@ TOTALS: dict[str, Callable[[Description], str]] = {
     "a second of sound": lambda found: short(found.multiply_adds_per_second) if found.multiply_adds_per_second else "",
     "window": lambda found: seconds(found.geometry.window_seconds) if found.geometry else "",
     "one score each": lambda found: seconds(found.geometry.hop_seconds) if found.geometry else "",
-    "known after": lambda found: seconds(found.latency_seconds) if found.latency_seconds is not None else "",
+    "known after": lambda found: "" if found.latency_seconds is None else seconds(found.latency_seconds),
+    "onset after": lambda found: "" if found.onset_latency_seconds is None else seconds(found.onset_latency_seconds),
     "shift-exact": lambda found: ("yes" if found.geometry.shift_exact else "no") if found.geometry else "",
 }
 

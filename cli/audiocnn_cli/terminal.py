@@ -44,7 +44,10 @@ class Terminal:
                     stream.reconfigure(errors="replace")
                 else:
                     stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
-        raw = io.FileIO(0, closefd=False)
+        try:
+            raw = io.FileIO(0, closefd=False)
+        except OSError:  # a process that was started without: nothing comes
+            return cls(io.BytesIO(), sys.stdout, sys.stderr, os.environ)
         raw.name = "-"
         return cls(io.BufferedReader(raw), sys.stdout, sys.stderr, os.environ)
 

@@ -1,0 +1,65 @@
+"""Work done by a thread before it is asked for: while one part is used, the next is made."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Ahead(Generic[T]):
+    """An iterator over `parts`, which a thread advances, at most `most` of them before they are taken.
+
+    What the thread raises is raised where its part would have come. `close` waits until the thread has left `parts`;
+    nobody else may touch them, or what they read from, before.
+    """
+
+    def __init__(self, parts: Iterator[T], most: int) -> None:
+        self.parts, self.most = parts, most
+        self.made: deque[T] = deque()
+        self.changed = threading.Condition()
+        self.problem: BaseException | None = None
+        self.ended = self.closed = False
+        self.thread = threading.Thread(target=self.work, name="ahead", daemon=True)
+        self.thread.start()
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        with self.changed:
+            while not self.made and not self.ended:
+                self.changed.wait()
+            if self.made:
+                self.changed.notify()
+                return self.made.popleft()
+        problem, self.problem = self.problem, None
+        raise problem or StopIteration
+
+    def close(self) -> None:
+        """Leave the rest unmade."""
+        with self.changed:
+            self.closed = True
+            self.changed.notify()
+        self.thread.join()
+
+    def work(self) -> None:
+        """The thread's life."""
+        try:
+            for part in self.parts:
+                with self.changed:
+                    self.made.append(part)
+                    self.changed.notify()
+                    while len(self.made) >= self.most and not self.closed:
+                        self.changed.wait()
+                    if self.closed:
+                        return
+        except BaseException as problem:  # noqa: BLE001 - raised again where it belongs
+            self.problem = problem
+        finally:
+            with self.changed:
+                self.ended = True
+                self.changed.notify()
