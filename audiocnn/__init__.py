@@ -3,38 +3,51 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from audiocnn.detection import Detection, DetectSettings, detect
     from audiocnn.engine import Engine, load_engine
     from audiocnn.errors import AudiocnnError
+    from audiocnn.live import Ending, Onset, follow
     from audiocnn.model import Model, find_model
+    from audiocnn.parallel import detect_many
+    from audiocnn.pcm import RawFormat
     from audiocnn.segments import Segment, SegmentRule, find_segments
 
 __all__ = [
-    "AudiocnnError", "DetectSettings", "Detection", "Engine", "Model", "Segment", "SegmentRule",
-    "detect", "find_model", "find_segments", "load_engine",
+    "AudiocnnError", "DetectSettings", "Detection", "Ending", "Engine", "Model", "Onset", "RawFormat", "Segment",
+    "SegmentRule", "__version__", "detect", "detect_many", "find_model", "find_segments", "follow", "load_engine",
 ]  # fmt: skip
 
-try:
-    __version__ = version("audiocnn")
-except PackageNotFoundError:  # a checkout that was not installed
-    __version__ = "0"
-
+__version__: str
 _HOMES = {
     "detection": ("Detection", "DetectSettings", "detect"),
     "engine": ("Engine", "load_engine"),
     "errors": ("AudiocnnError",),
+    "live": ("Ending", "Onset", "follow"),
     "model": ("Model", "find_model"),
+    "parallel": ("detect_many",),
+    "pcm": ("RawFormat",),
     "segments": ("Segment", "SegmentRule", "find_segments"),
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: `import audiocnn` costs nothing."""
+    if name == "__version__":
+        return _version()
     for home, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f"audiocnn.{home}"), name)
     raise AttributeError(f"module 'audiocnn' has no attribute '{name}'")
+
+
+def _version() -> str:
+    """Of the installed package. Looked up when asked for: the packages that read it take 15 ms."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("audiocnn")
+    except PackageNotFoundError:  # a checkout that was not installed
+        return "0"

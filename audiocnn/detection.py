@@ -101,8 +101,12 @@ class ScoredRecording:
 
     def blocks(self) -> Iterator[ScoreBlock]:
         """Scores of all channels, in order of time."""
+        return self.blocks_of(self.engine.score_tracks(self.read()))
+
+    def blocks_of(self, chunks: Iterable[Scores]) -> Iterator[ScoreBlock]:
+        """What the engine gave, (tracks, rows, classes) in order of time, as blocks of one channel each."""
         row = 0
-        for tracks in self.engine.score_tracks(self.read()):
+        for tracks in chunks:
             for track, scores in enumerate(tracks):
                 yield ScoreBlock(self.channel if isinstance(self.channel, int) else track, row, scores)
             row += tracks.shape[1]
@@ -110,7 +114,8 @@ class ScoredRecording:
     def read(self) -> Iterator[NDArray[np.float32]]:
         """The samples as the network wants them."""
         wanted = self.engine.channels
-        for block in self.recording.blocks(self.engine.geometry.sample_rate, self.channel):
+        take = self.recording.pieces if self.recording.is_stream else self.recording.blocks
+        for block in take(self.engine.geometry.sample_rate, self.channel):
             self.samples += block.shape[1]
             if wanted > 1 and len(block) not in (1, wanted):
                 raise RecordingError(
@@ -207,17 +212,6 @@ def detect(
     ...     print(segment.start, segment.end, segment.score)
     """
     return detect_recording(file, load_engine(find_model(model), device), settings)
-
-
-def detect_many(
-    files: Iterable[str | Path], engine: Engine, settings: DetectSettings | None = None
-) -> Iterator[Detection | RecordingError]:
-    """Each file's detection, or the error that stopped it; a bad file does not stop the others."""
-    for file in files:
-        try:
-            yield detect_recording(file, engine, settings)
-        except RecordingError as problem:
-            yield problem
 
 
 def name_of(file: object) -> str:

@@ -168,7 +168,10 @@ class Engine:
             if rows < self.chunk_rows and self.geometry.shift_exact:
                 # Short ones of nearly the same length get the same: so they fit in one batch. The rows that zeros
                 # after the end add are dropped; no other row sees them.
-                tracks = np.pad(tracks, ((0, 0), (0, 0), (0, -tracks.shape[-1] % bucket(tracks.shape[-1]))))
+                length = tracks.shape[-1]
+                longer = np.zeros((*tracks.shape[:2], length + -length % bucket(length)), np.float32)
+                longer[..., :length] = tracks
+                tracks = longer
             yield ChunkScores(self.workers.submit(tracks), drop, rows)
 
     def chunks(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+SECONDS_DIGITS = 4  # behind the point, where seconds are printed and stored
+
 
 def to_samples(seconds: float, sample_rate: int) -> int:
     """The nearest whole number of samples; halves go up, as a person rounds."""
@@ -17,7 +19,7 @@ def to_seconds(samples: int, sample_rate: int) -> float:
 
 def round_seconds(seconds: float) -> float:
     """Seconds as they are printed and stored: to a tenth of a millisecond, which is finer than any hop."""
-    return round(float(seconds), 4)
+    return round(float(seconds), SECONDS_DIGITS)
 
 
 def clock(seconds: float) -> str:

@@ -6,10 +6,12 @@ reading; numpy, ONNX Runtime and torch all let go of the interpreter while they 
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 Samples = NDArray[np.float32]
 Scores = NDArray[np.float32]
 Job = tuple[Samples, "Future[Scores]"]
+AT_WORK: WeakSet[Workers] = WeakSet()
 
 
 class Workers:
@@ -32,6 +35,7 @@ class Workers:
         self.threads: list[threading.Thread] = []
         self.idle = 0
         self.closed = False
+        AT_WORK.add(self)
 
     def submit(self, samples: Samples) -> Future[Scores]:
         """(tracks, channels, samples) -> the scores of all tracks, (tracks, rows, classes), later."""
@@ -106,3 +110,10 @@ class Workers:
                     others.append(job)
             self.waiting = others
         return chosen
+
+
+@atexit.register
+def see_off() -> None:
+    """A process that ends while ONNX Runtime computes is aborted: wait for what runs, some milliseconds."""
+    for workers in list(AT_WORK):
+        workers.close()

@@ -13,9 +13,10 @@ from fixtures_models import network_of, spec_named, tone_of, torch_engine
 from sounds import as_bytes, write
 
 import audiocnn
-from audiocnn.detection import Detection, DetectSettings, detect, detect_many, detect_recording, name_of, scoring
+from audiocnn.detection import Detection, DetectSettings, detect, detect_recording, name_of, scoring
 from audiocnn.engine import load_engine
 from audiocnn.errors import RecordingError, UsageError
+from audiocnn.parallel import detect_many
 from audiocnn.segments import SegmentRule
 
 BARE = DetectSettings(pad_seconds=0.0, min_speech_seconds=0.0, min_silence_seconds=0.0)

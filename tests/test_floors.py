@@ -24,12 +24,14 @@ FLOORS = {
     " kinds kinds.reading kinds.convolution kinds.pooling kinds.elementwise"
     " kinds.combining kinds.head features folding front_end architecture"
     " augment mixing clip_examples labels segment_rule segment_rows segments metrics filenames"
-    " pcm streams headers soundfiles recording shards dataset dataset_writer decoding"
-    " formats formats.audacity formats.columns formats.dcase formats.delimited formats.jsonl formats.rows formats.rttm formats.text"
+    " ahead pieces pcm streams headers soundfiles recording shards dataset dataset_writer decoding"
+    " formats formats.audacity formats.columns formats.dcase formats.delimited formats.jsonl"
+    " formats.rows formats.rttm formats.text"
     " sources sources.folders sources.settings sources.tables",
     2: "network model workers engine weights checkpoint",
-    3: "ingest recipe batches validation training release export detection parallel evaluation figures resampling clips"
-    " pictures ensemble transfer inspection inspection.filters inspection.filter_figures inspection.filter_cells"
+    3: "ingest recipe batches validation training release export detection readers parallel live evaluation figures"
+    " resampling clips pictures ensemble transfer"
+    " inspection inspection.filters inspection.filter_figures inspection.filter_cells"
     " inspection.filter_pictures inspection.strongest inspection.strongest_sounds inspection.strongest_pictures"
     " inspection.explaining inspection.views inspection.stretches inspection.occlusion inspection.feature_maps"
     " inspection.explain_picture",
@@ -39,7 +41,10 @@ FLOOR = {f"audiocnn.{name}": floor for floor, names in FLOORS.items() for name i
 HEAVY = {"torch", "librosa", "scipy", "sklearn", "matplotlib", "onnx", "onnxscript"}
 LIGHT = [
     name for name, floor in FLOOR.items() if floor <= 1 and name not in ("audiocnn.modules", "audiocnn.front_end")
-] + [f"audiocnn.{name}" for name in ("model", "engine", "detection", "ingest", "evaluation", "recipe")]
+] + [
+    f"audiocnn.{name}"
+    for name in ("model", "engine", "detection", "readers", "parallel", "ingest", "evaluation", "recipe")
+]
 
 
 def module_name(path):

@@ -17,8 +17,8 @@ from audiocnn.formats.jsonl import (
     dumps,
     error_record,
     file_record,
-    score_lines,
     score_record,
+    score_text,
     segment_record,
 )
 from audiocnn.segments import Segment
@@ -133,15 +133,17 @@ def test_what_json_does_not_have_is_refused(bad):
     with pytest.raises(ValueError, match="not JSON compliant"):
         dumps(score_record("a.wav", 0, 0.0, 0.02, {"speech": bad}))
     with pytest.raises(ValueError, match="not numbers"):
-        list(score_lines("a.wav", 0, ["speech"], [(0.0, 0.02, [bad])]))
+        score_text("a.wav", 0, ["speech"], np.array([0.0, 0.02]), np.array([[bad]], np.float32))
 
 
-def test_score_lines_equal_score_records():
+def test_many_scores_at_once_equal_score_records():
     rng = np.random.default_rng(0)
     labels = ['sp"eech', "Grüße\u2028", "c"]
     scores = np.concatenate([rng.random((200, 3)), 10.0 ** -rng.integers(0, 9, (50, 3)), np.zeros((1, 3))])
     scores = scores.astype(np.float32)
-    rows = [(k * 0.02, (k + 1) * 0.02, row) for k, row in enumerate(scores.tolist())]
+    edges = np.append(np.arange(len(scores)) * 0.02, len(scores) * 0.02 - 0.013)
+    rows = list(zip(edges[:-1].tolist(), edges[1:].tolist(), scores.tolist(), strict=True))
     for name in ("a.wav", b"\xff b\n.wav"):
         expected = [dumps(score_record(name, 2, a, b, dict(zip(labels, row, strict=True)))) for a, b, row in rows]
-        assert list(score_lines(name, 2, labels, rows)) == expected
+        assert score_text(name, 2, labels, edges, scores) == "".join(line + "\n" for line in expected)
+    assert score_text("a.wav", 0, labels, edges[:1], scores[:0]) == ""

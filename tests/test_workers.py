@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 from concurrent.futures import CancelledError
 
@@ -135,3 +137,15 @@ def test_threads_end_when_nobody_has_the_engine_any_more():
     gc.collect()
     thread.join(30)
     assert not thread.is_alive()
+
+
+def test_a_process_may_end_while_a_chunk_is_computed():
+    """ONNX Runtime aborts a process that ends under it; some threads are sure to be at it here."""
+    code = (
+        "import numpy as np; from audiocnn.engine import load_engine; from audiocnn.model import find_model;"
+        "engine = load_engine(find_model('speech_2d'), jobs=4);"
+        "given = engine.score_tracks(np.zeros((1, 16000 * 60), np.float32) for _ in range(100)); next(given)"
+    )
+    for _ in range(3):
+        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+        assert (ended.returncode, ended.stderr) == (0, "")

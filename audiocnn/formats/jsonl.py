@@ -1,6 +1,7 @@
 """JSON Lines: one record a line, each of which says what it is and of which file.
 
     {"schema":1,"type":"segment","file":...,"channel":...,"start":...,"end":...,"label":...,"score":...}
+    {"schema":1,"type":"onset","file":...,"channel":...,"start":...,"label":...}
     {"schema":1,"type":"file","file":...,"status":"ok","duration":...,"sample_rate":...,"channels":...,
      "segments":...,"seconds":{LABEL:...},"model":...,"thresholds":{LABEL:...}}
     {"schema":1,"type":"error","file":...,"error":...}
@@ -16,20 +17,25 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.formats.columns import side_by_side, texts
 from audiocnn.segments import Segment
-from audiocnn.units import round_seconds
+from audiocnn.units import SECONDS_DIGITS, round_seconds
 
 SCHEMA = 1
 SEGMENT_SCORE_DIGITS = 4
 SCORE_DIGITS = 6
 # Outside ASCII, these end a line for str.splitlines; those inside ASCII are escaped by JSON.
 LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
+
+ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 FileName = str | bytes | os.PathLike[str]
 Record = dict[str, Any]
@@ -58,6 +64,11 @@ def segment_record(file: FileName, channel: int, segment: Segment) -> Record:
         "label": segment.label,
         "score": round(float(segment.score), SEGMENT_SCORE_DIGITS),
     }
+
+
+def onset_record(file: FileName, channel: int, start_seconds: float, label: str) -> Record:
+    """A segment that has begun in a live stream; it comes later, with the same start and label."""
+    return {**_head("onset", file), "channel": channel, "start": round_seconds(start_seconds), "label": label}
 
 
 def file_record(file: FileName, summary: FileSummary) -> Record:
@@ -97,23 +108,26 @@ def score_record(file: FileName, channel: int, start: float, end: float, scores:
     }
 
 
-def score_lines(
-    file: FileName, channel: int, labels: Sequence[str], rows: Iterable[tuple[float, float, Sequence[float]]]
-) -> Iterator[str]:
-    """`dumps(score_record(...))` of many hops, for less time; rows are (start, end, scores)."""
+def score_text(
+    file: FileName, channel: int, labels: Sequence[str], edges: NDArray[np.float64], scores: NDArray[np.float32]
+) -> str:
+    """`dumps(score_record(...))` of many hops, each with its end of line, for less time.
+
+    edges: (rows + 1,) in seconds, where each row starts and the last one ends. scores: (rows, labels).
+    """
+    if not np.isfinite(scores).all():
+        raise ValueError("scores that are not numbers")
+    times = texts(edges, SECONDS_DIGITS)
     head = dumps({**_head("score", file), "channel": channel})[:-1]
-    names = [dumps({label: 0})[1:-2] for label in labels]  # "label":
-    for start, end, scores in rows:
-        values = [round(float(score), SCORE_DIGITS) for score in scores]
-        if not math.isfinite(sum(values)):
-            raise ValueError(f"scores that are not numbers: {values}")
-        pairs = ",".join(f"{name}{value}" for name, value in zip(names, values, strict=True))
-        yield f'{head},"start":{round_seconds(start)},"end":{round_seconds(end)},"scores":{{{pairs}}}}}'
+    columns: list[str | list[str]] = [f'{head},"start":', times[:-1], ',"end":', times[1:], ',"scores":{']
+    for label, values in zip(labels, scores.T, strict=True):
+        columns += [dumps({label: 0})[1:-2], texts(values, SCORE_DIGITS), ","]  # "label":0.5,
+    return side_by_side(len(scores), [*columns[:-1], "}}\n"])
 
 
 def dumps(record: Record) -> str:
     """The record as one line, without its end. ValueError for NaN and infinity, which JSON does not have."""
-    text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = ENCODER.encode(record)
     return text if text.isascii() else _utf8(text).translate(LINE_ENDS)
 
 

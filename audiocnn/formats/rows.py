@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.formats.columns import side_by_side, texts
 from audiocnn.formats.jsonl import SCORE_DIGITS, SEGMENT_SCORE_DIGITS
 from audiocnn.segments import Segment
-from audiocnn.units import round_seconds
+from audiocnn.units import SECONDS_DIGITS, round_seconds
 
 SEPARATORS = {"csv": ",", "tsv": "\t"}
 PLACE_COLUMNS = ("file", "channel", "start", "end")
@@ -44,11 +48,10 @@ def score_header(labels: Sequence[str], separator: str) -> str:
     return row([*PLACE_COLUMNS, *labels], separator)
 
 
-def score_rows(
-    file: str, channel: int, rows: Iterable[tuple[float, float, Sequence[float]]], separator: str
-) -> Iterator[str]:
-    """Rows of scores; `rows` are (start, end, scores) as in `jsonl.score_lines`."""
-    head = row([file, channel], separator)
-    for start, end, scores in rows:
-        cells = separator.join(str(round(float(score), SCORE_DIGITS)) for score in scores)
-        yield f"{head}{separator}{round_seconds(start)}{separator}{round_seconds(end)}{separator}{cells}"
+def score_text(file: str, channel: int, edges: NDArray[np.float64], scores: NDArray[np.float32], separator: str) -> str:
+    """Rows of scores, each with its end of line; edges and scores as in `jsonl.score_text`."""
+    times = texts(edges, SECONDS_DIGITS)
+    columns: list[str | list[str]] = [row([file, channel], separator) + separator, times[:-1], separator, times[1:]]
+    for values in scores.T:
+        columns += [separator, texts(values, SCORE_DIGITS)]
+    return side_by_side(len(scores), [*columns, "\n"])

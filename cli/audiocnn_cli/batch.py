@@ -1,10 +1,11 @@
-"""Many recordings one after the other: a bad one is told of and does not stop the others; progress for who waits."""
+"""Many recordings: a bad one is told of and does not stop the others; progress for who waits."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,9 @@ from audiocnn_cli.progress import Bar, rate
 from audiocnn_cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from audiocnn.detection import ScoredRecording
+    from audiocnn.detection import ScoreBlock, ScoredRecording
+    from audiocnn.parallel import Reading, Source
+    from audiocnn.recording import Recording
     from audiocnn_cli.inputs import Input
 
 
@@ -24,8 +27,8 @@ class Batch:
     """Goes over recordings and counts what became of them.
 
     with Batch(...) as batch:
-        for one in batch.over(inputs):
-            with batch.attempt(one):
+        for reading in batch.over(score_many(batch.sources(inputs, endless), engine, channel, batch.idle)):
+            with batch.attempt(reading.name):
                 batch.finish(seconds, note)
     """
 
@@ -47,48 +50,54 @@ class Batch:
     ) -> None:
         self.bar.__exit__(kind, value, trace)
 
-    def over(self, inputs: Iterable[Input]) -> Iterator[Input]:
+    def over(self, readings: Iterable[Reading]) -> Iterator[Reading]:
         """Each recording; stops after a bad one if that is wanted."""
-        for one in inputs:
-            yield one
+        for reading in readings:
+            yield reading
             if self.stopped:
                 return
             self.show(0.0, 0.0)
 
-    def count(self, inputs: Iterator[Input], endless: bool) -> Iterator[Input]:
-        """Look ahead for how many there are, if somebody watches and the list has an end."""
-        if endless or not self.terminal.shows_progress:
-            return inputs
-        known = list(inputs)
-        self.total = len(known)
-        return iter(known)
+    def sources(self, inputs: Iterator[Input], endless: bool) -> Iterator[Source]:
+        """What to open. Looks ahead for how many there are, if somebody watches and the list has an end."""
+        from audiocnn.parallel import Source
+
+        known: Iterable[Input] = inputs
+        if self.terminal.shows_progress and not endless:
+            known = list(inputs)
+            self.total = len(known)
+        return (Source(one.name, partial(open_input, one)) for one in known)
+
+    def idle(self) -> None:
+        """The next scores are not there yet: whoever reads the pipe gets what is."""
+        self.terminal.stdout.flush()
 
     @contextmanager
-    def attempt(self, one: Input) -> Iterator[None]:
+    def attempt(self, name: str) -> Iterator[None]:
         """The work on one recording."""
-        self.bar.what = show_name(one.name)[-30:]
+        self.bar.what = show_name(name)[-30:]
         try:
             yield
         except AudiocnnError as problem:
             self.failed += 1
             self.stopped = self.strict
             self.terminal.error(str(problem))
-            self.tell(one.name, str(problem))
+            self.tell(name, str(problem))
 
     def finish(self, audio_seconds: float, note: str | None) -> None:
         """One more is done; `note` says what could not be read of it."""
         self.done += 1
         self.audio_seconds += audio_seconds
-        self.terminal.stdout.flush()  # whoever reads the pipe need not wait for the next recording
         if note:
             self.damaged += 1
             self.stopped = self.strict
             self.terminal.error(f"{note}; copy it again", kind="warning")
 
-    def step(self, scored: ScoredRecording) -> None:
+    def step(self, scored: ScoredRecording, block: ScoreBlock) -> None:
         """A block of the recording in hand is scored."""
         whole = scored.recording.info.duration_seconds
-        self.show(min(1.0, scored.duration_seconds / whole) if whole else 0.0, scored.duration_seconds)
+        seconds = (block.first_row + len(block.scores)) * scored.engine.hop_seconds
+        self.show(min(1.0, seconds / whole) if whole else 0.0, seconds)
 
     def show(self, share: float, audio_seconds: float) -> None:
         """Move the bar."""
@@ -110,3 +119,10 @@ class Batch:
         speed = rate(self.audio_seconds, time.monotonic() - self.began)
         bad = f", {self.failed} failed" if self.failed else ""
         self.terminal.say(f"{what}{files}, {clock(self.audio_seconds)} of sound, {speed}{bad}")
+
+
+def open_input(one: Input) -> Recording:
+    """Open what was named. Raises RecordingError."""
+    from audiocnn.recording import open_recording
+
+    return open_recording(one.opened, one.raw)

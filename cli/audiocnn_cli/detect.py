@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from audiocnn_cli.exits import ExitStatus
 from audiocnn_cli.options import (
+    INPUT,
     OUTPUT,
     RUNNING,
     DetectFormat,
@@ -17,12 +19,14 @@ from audiocnn_cli.options import (
     Jobs,
     ModelName,
     OutputOptions,
+    RawOptions,
     SegmentOptions,
 )
 from audiocnn_cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from audiocnn.detection import DetectSettings
+    from audiocnn_cli.batch import Batch
     from audiocnn_cli.findings import Findings
     from audiocnn_cli.output import Output
 
@@ -42,6 +46,14 @@ ExitFlag = Annotated[
     bool,
     typer.Option("--exit-status", help="End with 1 if there is no segment anywhere.", rich_help_panel=RUNNING),
 ]
+Follow = Annotated[
+    bool,
+    typer.Option(
+        "--follow",
+        help="Listen to a live stream on standard input: each onset and segment as soon as it is certain.",
+        rich_help_panel=INPUT,
+    ),
+]
 
 
 def detect(
@@ -50,6 +62,8 @@ def detect(
     model: ModelName = None,
     rule: SegmentOptions = SegmentOptions(),  # noqa: B008 - frozen
     given: InputOptions = InputOptions(),  # noqa: B008
+    samples: RawOptions = RawOptions(),  # noqa: B008
+    follow: Follow = False,
     format: Format = DetectFormat.auto,
     output: OutputOptions = OutputOptions(),  # noqa: B008
     device: Device = "auto",
@@ -63,36 +77,53 @@ def detect(
     audiocnn detect interview.wav
     audiocnn detect recordings/ -o segments.csv
     sox in.mp3 -t wav - | audiocnn detect - | jq .
+    arecord -q -f S16_LE -r 16000 | audiocnn detect --follow -
     """
-    from audiocnn.detection import detect_recording
     from audiocnn.engine import load_engine
     from audiocnn.model import DEFAULT_MODEL, find_model
+    from audiocnn.parallel import detect_reading, score_many
     from audiocnn_cli.batch import Batch
-    from audiocnn_cli.findings import plural
-    from audiocnn_cli.inputs import find_inputs, read_channel
+    from audiocnn_cli.findings import JsonLines, Rows, plural
+    from audiocnn_cli.follow import check_follow, follow_stream, found_at_once
+    from audiocnn_cli.inputs import find_inputs, is_stream, read_channel, read_raw
     from audiocnn_cli.output import check_output, format_of_output, open_output
 
     path = check_output(output.output, output.force)
     fallback = "table" if path is None and terminal.shows_tables else "jsonl"
     kind = format_of_output(path, format.value, SUFFIXES, fallback)
     settings = detect_settings(rule, read_channel(given.channel))
-    inputs = find_inputs(files, given, terminal)
+    raw = read_raw(samples)
+    if follow:
+        check_follow(files, given)
+    inputs = find_inputs(files, given, terminal, raw)
     chosen = find_model(model or DEFAULT_MODEL)
     settings.rules(chosen)
     engine = load_engine(chosen, device, jobs)
     terminal.detail(f"model {chosen.folder} on {engine.device}, one score each {engine.hop_seconds:g} s")
     with open_output(path, terminal) as out:
+        if follow:
+            return status_of(follow_stream(terminal, engine, settings, raw, kind, out), exit_status)
         findings = findings_for(kind, out, terminal)
         findings.begin()
-        with Batch(terminal, given.strict, findings.failed) as batch:
-            for one in batch.over(batch.count(inputs, given.files_from is not None)):
-                with batch.attempt(one):
-                    found = detect_recording(one.opened, engine, settings, batch.step)
+        batch = Batch(terminal, given.strict, findings.failed)
+        sources = batch.sources(inputs, given.files_from is not None)
+        with batch, closing(score_many(sources, engine, settings.channel, batch.idle)) as readings:
+            for reading in batch.over(readings):
+                with batch.attempt(reading.name):
+                    if is_stream(reading.name, terminal) and isinstance(findings, JsonLines | Rows):
+                        found_at_once(reading, engine, settings, findings, batch)
+                        continue
+                    found = detect_reading(reading, engine, settings, batch.step)
                     findings.found(found)
                     out.keep = True  # whole recordings are worth keeping, whatever happens to the next
                     batch.segments += len(found.segments)
                     batch.finish(found.duration_seconds, found.note)
     batch.report(f"{plural(batch.segments, 'segment')} in ")
+    return status_of(batch, exit_status)
+
+
+def status_of(batch: Batch, exit_status: bool) -> ExitStatus:
+    """How it ends; with --exit-status it matters whether anything was found."""
     if exit_status and batch.status is ExitStatus.OK and not batch.segments:
         return ExitStatus.NOTHING_FOUND
     return batch.status

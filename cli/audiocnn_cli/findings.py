@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from audiocnn.detection import Detection
 from audiocnn.formats import jsonl, rows
+from audiocnn.segments import Segment
 from audiocnn.units import clock
 from audiocnn_cli.terminal import Terminal, printable
 from audiocnn_cli.timeline import draw_ruler, draw_track, moment
@@ -44,7 +45,7 @@ class JsonLines:
     def found(self, detection: Detection) -> None:
         for channel, track in detection.tracks.items():
             for segment in track:
-                self.record(jsonl.segment_record(detection.file, channel, segment))
+                self.segment(detection.file, channel, segment)
         summary = jsonl.FileSummary(
             duration_seconds=detection.duration_seconds,
             sample_rate=detection.sample_rate,
@@ -54,9 +55,21 @@ class JsonLines:
             model=detection.model,
             thresholds=detection.thresholds,
         )
-        record = jsonl.file_record(detection.file, summary)
-        if detection.note:
-            record |= {"status": "damaged", "note": printable(detection.note)}
+        self.file(detection.file, summary, detection.note)
+
+    def onset(self, file: str, channel: int, start_seconds: float, label: str) -> None:
+        """A segment of a live stream has begun."""
+        self.record(jsonl.onset_record(file, channel, start_seconds, label))
+
+    def segment(self, file: str, channel: int, segment: Segment) -> None:
+        """One segment."""
+        self.record(jsonl.segment_record(file, channel, segment))
+
+    def file(self, file: str, summary: jsonl.FileSummary, note: str | None) -> None:
+        """The record of a whole recording, behind its segments."""
+        record = jsonl.file_record(file, summary)
+        if note:
+            record |= {"status": "damaged", "note": printable(note)}
         self.record(record)
 
     def failed(self, file: str, problem: str) -> None:
@@ -79,7 +92,17 @@ class Rows:
     def found(self, detection: Detection) -> None:
         for channel, track in detection.tracks.items():
             for segment in track:
-                self.write(rows.segment_row(detection.file, channel, segment, self.separator) + "\n")
+                self.segment(detection.file, channel, segment)
+
+    def onset(self, file: str, channel: int, start_seconds: float, label: str) -> None:
+        """A row is a segment."""
+
+    def segment(self, file: str, channel: int, segment: Segment) -> None:
+        """One row."""
+        self.write(rows.segment_row(file, channel, segment, self.separator) + "\n")
+
+    def file(self, file: str, summary: jsonl.FileSummary, note: str | None) -> None:
+        """A row is a segment."""
 
     def failed(self, file: str, problem: str) -> None:
         """A table has no place for it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +20,7 @@ from audiocnn_cli.options import (
     Jobs,
     ModelName,
     OutputOptions,
+    RawOptions,
     ScoreFormat,
 )
 from audiocnn_cli.terminal import Terminal
@@ -47,6 +49,7 @@ def score(
     files: Files = None,
     model: ModelName = None,
     given: InputOptions = InputOptions(),  # noqa: B008 - frozen
+    samples: RawOptions = RawOptions(),  # noqa: B008
     format: Format = ScoreFormat.auto,
     output: OutputOptions = OutputOptions(),  # noqa: B008
     device: Device = "auto",
@@ -60,30 +63,32 @@ def score(
     audiocnn score interview.wav > scores.csv
     audiocnn score interview.wav -o scores.npz
     """
-    from audiocnn.detection import scoring
     from audiocnn.engine import load_engine
     from audiocnn.model import DEFAULT_MODEL, find_model
+    from audiocnn.parallel import score_many
     from audiocnn_cli.batch import Batch
-    from audiocnn_cli.inputs import find_inputs, read_channel
+    from audiocnn_cli.inputs import find_inputs, read_channel, read_raw
     from audiocnn_cli.output import check_output, format_of_output, open_output
 
     path = check_output(output.output, output.force)
     kind = format_of_output(path, format.value, SUFFIXES, "csv")
     channel = read_channel(given.channel)
-    inputs = find_inputs(files, given, terminal)
+    inputs = find_inputs(files, given, terminal, read_raw(samples))
     if kind == "npz":
         inputs = only_one(inputs, path)
     engine = load_engine(find_model(model or DEFAULT_MODEL), device, jobs)
     with open_output(None if kind == "npz" else path, terminal) as out:
         writer = make_scores(kind, engine.model.labels, path, out, terminal)
         writer.begin()
-        with Batch(terminal, given.strict, writer.failed) as batch:
-            for one in batch.over(batch.count(inputs, given.files_from is not None)):
-                with batch.attempt(one), scoring(one.opened, engine, channel) as scored:
-                    for block in scored.blocks():
-                        writer.block(scored, block)
-                        batch.step(scored)
-                    batch.finish(scored.duration_seconds, scored.recording.note)
+        batch = Batch(terminal, given.strict, writer.failed)
+        sources = batch.sources(inputs, given.files_from is not None)
+        with batch, closing(score_many(sources, engine, channel, batch.idle)) as readings:
+            for reading in batch.over(readings):
+                with batch.attempt(reading.name):
+                    for block in reading.blocks():
+                        writer.block(reading.scored, block)
+                        batch.step(reading.scored, block)
+                    batch.finish(reading.scored.duration_seconds, reading.scored.recording.note)
         if batch.done:
             writer.end()
     batch.report("")

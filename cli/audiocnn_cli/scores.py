@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audiocnn.detection import ScoreBlock, ScoredRecording
 from audiocnn.formats import jsonl, rows
 from audiocnn.model import write_whole
 
 Write = Callable[[str], object]
-Timed = Iterator[tuple[float, float, Sequence[float]]]
 
 
 class Scores(Protocol):
@@ -43,8 +43,7 @@ class Rows:
         self.write(rows.score_header(self.labels, self.separator) + "\n")
 
     def block(self, scored: ScoredRecording, block: ScoreBlock) -> None:
-        lines = rows.score_rows(scored.name, block.channel, timed(scored, block), self.separator)
-        self.write("".join(line + "\n" for line in lines))
+        self.write(rows.score_text(scored.name, block.channel, edges(scored, block), block.scores, self.separator))
 
     def failed(self, file: str, problem: str) -> None:
         """A table has no place for it."""
@@ -63,8 +62,7 @@ class JsonLines:
         """Nothing: every line says what it is."""
 
     def block(self, scored: ScoredRecording, block: ScoreBlock) -> None:
-        lines = jsonl.score_lines(scored.name, block.channel, self.labels, timed(scored, block))
-        self.write("".join(line + "\n" for line in lines))
+        self.write(jsonl.score_text(scored.name, block.channel, self.labels, edges(scored, block), block.scores))
 
     def failed(self, file: str, problem: str) -> None:
         self.write(jsonl.dumps(jsonl.error_record(file, problem)) + "\n")
@@ -105,8 +103,8 @@ class Arrays:
         write_whole(self.path, content.getvalue())
 
 
-def timed(scored: ScoredRecording, block: ScoreBlock) -> Timed:
-    """Each row with its start and end; the end of the recording may cut the last."""
-    hop, end = scored.engine.hop_seconds, scored.duration_seconds
-    for number, scores in enumerate(block.scores.tolist(), block.first_row):
-        yield number * hop, min((number + 1) * hop, end), scores
+def edges(scored: ScoredRecording, block: ScoreBlock) -> NDArray[np.float64]:
+    """(rows + 1,) in seconds: where each row starts and the last one ends; the end of the recording may cut it."""
+    first, rows = block.first_row, len(block.scores)
+    times = np.arange(first, first + rows + 1, dtype=np.float64) * scored.engine.hop_seconds
+    return np.minimum(times, scored.duration_seconds)

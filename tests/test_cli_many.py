@@ -1,0 +1,127 @@
+"""Many recordings on the command line: what is written, and when, does not depend on how they are worked on."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from fixtures_cli import CODE, PATH, RATE, audiocnn, tone, tone_model  # noqa: F401
+from sounds import write
+
+from audiocnn_cli.exits import ExitStatus
+
+NUMBER = re.compile(r"\d+\.\d+(?:e-\d+)?|\d+e-\d+")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, tone_model):  # noqa: F811
+    """A working folder with recordings of all lengths, and a model."""
+    for number in range(60):
+        begin = 0.1 + number % 7 / 10
+        seconds = 70.0 if number == 30 else 1.0 + number % 5 / 8
+        write(tmp_path / "many" / f"{number:02d}.wav", tone((begin, begin + 0.4), seconds=seconds), RATE)
+    write(tmp_path / "stereo.wav", np.stack([tone((0.5, 1.0)), tone((1.2, 1.6))], axis=1), RATE)
+    (tmp_path / "text.wav").write_text("no audio at all\n" * 100)
+    (tmp_path / "tone").symlink_to(tone_model)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def start(*args):
+    """A command that gets names from a pipe."""
+    settings = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(
+        [sys.executable, "-c", CODE, *args, "-m", "tone", "--files-from", "-"],
+        env={"PYTHONPATH": PATH},
+        # A shell starts what it puts into the background deaf to Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+        **settings,
+    )
+
+
+def name(process, file):
+    process.stdin.write(file.encode() + b"\n")
+    process.stdin.flush()
+
+
+def files(text):
+    return [record["file"] for record in map(json.loads, text.splitlines()) if record["type"] in ("file", "error")]
+
+
+@pytest.mark.parametrize("command", [("detect",), ("score", "-f", "csv"), ("score", "-f", "jsonl")])
+def test_the_number_of_jobs_changes_nothing(here, command):
+    args = [*command, "many", "stereo.wav", "--channel", "each", "-m", "tone"]
+    wanted, *others = (audiocnn(*args, "-j", jobs) for jobs in (1, 2, 5))
+    assert wanted.status is ExitStatus.OK
+    assert wanted.out.count("\n") > 60
+    for done in others:
+        assert (done.status, done.err) == (wanted.status, wanted.err)
+        assert NUMBER.sub("", done.out) == NUMBER.sub("", wanted.out)
+        numbers = [np.array(NUMBER.findall(text), dtype=float) for text in (done.out, wanted.out)]
+        assert np.max(np.abs(numbers[0] - numbers[1])) <= 1.01e-4  # of four digits, the last may be rounded otherwise
+
+
+def test_names_are_in_order_and_errors_among_them(here):
+    names = ["many/30.wav", "text.wav", "many/01.wav", "gone.wav", "many", "many/02.wav"]
+    done = audiocnn("detect", *names, "-m", "tone", "-j", 3)
+    inside = [f"many/{number:02d}.wav" for number in range(60)]
+    assert done.status is ExitStatus.SOME_FAILED
+    assert files(done.out) == [*names[:4], *inside, names[5]]
+    assert [line.split(": ")[2] for line in done.err.splitlines()] == ["text.wav", "gone.wav"]
+
+
+def test_strict_says_nothing_of_what_was_read_ahead(here):
+    done = audiocnn("detect", "many/30.wav", "text.wav", "gone.wav", "many", "-m", "tone", "--strict")
+    assert done.status is ExitStatus.SOME_FAILED
+    assert files(done.out) == ["many/30.wav", "text.wav"]
+    assert len(done.err.splitlines()) == 1
+
+
+def test_results_come_while_the_list_of_names_is_written(here):
+    with start("detect") as process:
+        for file in ("many/00.wav", "text.wav", "many/30.wav"):
+            name(process, file)
+            lines = iter(process.stdout.readline, b"")
+            record = next(record for record in map(json.loads, lines) if record["type"] != "segment")
+            assert record["file"] == file
+        out, err = process.communicate(timeout=60)
+    assert out == b""
+    assert err.startswith(b"audiocnn: error: text.wav: ")
+    assert process.returncode == ExitStatus.SOME_FAILED
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_a_command_that_waits_for_names(here, number, status):
+    with start("detect") as process:
+        name(process, "many/00.wav")
+        assert b'"segment"' in process.stdout.readline()
+        process.send_signal(number)
+        assert process.wait(60) == status
+        assert process.stderr.read() == b""
+
+
+def test_a_reader_that_leaves_ends_a_command_that_has_many_files_in_hand(here):
+    with start("score") as process:
+        for _ in range(40):
+            name(process, "many/30.wav")  # whose scores are more than a pipe holds
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(60) == 0
+        assert process.stderr.read() == b""
+
+
+def test_what_is_finished_is_kept_when_a_command_is_interrupted(here):
+    with start("detect", "-v", "-o", "found.csv") as process:
+        name(process, "many/00.wav")
+        name(process, "text.wav")
+        lines = iter(process.stderr.readline, b"")
+        assert any(b"text.wav" in line for line in lines)  # what comes before it is written by then
+        process.send_signal(signal.SIGINT)
+        assert b"interrupted; found.csv holds what was finished" in process.communicate(timeout=60)[1]
+    assert process.returncode == ExitStatus.INTERRUPTED
+    assert [row.split(",")[0] for row in (here / "found.csv").read_text().splitlines()] == ["file", "many/00.wav"]
