@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
-import statistics
 import subprocess
 import sys
 import threading
@@ -16,13 +15,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import BenchmarkError, Figure, audiocnn, environment
+from benchmarks.measuring import BenchmarkError, audiocnn, environment
 
 RATE = 16000
 PIECE_SAMPLES = 320
 SILENCE_SECONDS, VOICE_SECONDS = 3.0, 2.5
 LATEST_SECONDS = 5.0  # an onset that comes later is none
-COMMAND = ("detect", "-", "--follow", "--raw", "s16le", "--rate", str(RATE), "--channels", "1")
+COMMAND = ("detect", "-", "--follow", "--raw", "s16le", "--rate", str(RATE), "--channels", "1", "--pad", "0")
 
 
 def voices(data: Path, count: int) -> list[Any]:
@@ -74,8 +73,8 @@ def play(samples: Any, process: Any) -> float:
     return begin
 
 
-def live(model: str, data: Path, count: int) -> Figure:
-    """The median and the largest delay of onsets, in seconds, and how many came at all."""
+def live(model: str, data: Path, count: int) -> dict[str, Any]:
+    """How long after the moment that it names each onset was printed, and how long after the voice began, seconds."""
     samples, onsets = track_of(voices(data, count))
     if not onsets:
         raise BenchmarkError(f"{data}: has no read sentences (speech/librispeech); say with --data where some are")
@@ -95,33 +94,28 @@ def live(model: str, data: Path, count: int) -> Figure:
         said = process.stderr.read().decode().strip()
         if process.wait():
             raise BenchmarkError(f"audiocnn detect --follow: {said.splitlines()[-1] if said else 'failed'}")
-    moments = [(moment - begin, record) for moment, record in iter_queue(heard) if record.get("type") == "onset"]
-    delays = [delay for onset in onsets if (delay := delay_of(onset, moments)) is not None]
-    if not delays:
-        raise BenchmarkError("audiocnn detect --follow: printed no onset")
-    return {
-        "seconds": statistics.median(delays),
-        "largest": max(delays),
-        "found": len(delays),
-        "onsets": len(onsets),
-    }
+    moments = [(moment - begin, record["start"]) for moment, record in taken(heard) if record["type"] == "onset"]
+    told = [moment - start for moment, start in moments]
+    voiced = [delay for onset in onsets if (delay := delay_of(onset, [moment for moment, _ in moments])) is not None]
+    if not told or not voiced:
+        raise BenchmarkError("audiocnn detect --follow: printed no onset of a voice")
+    return {"told": told, "voiced": voiced, "voices": len(onsets)}
 
 
-def iter_queue(heard: queue.SimpleQueue[Any]) -> list[Any]:
+def taken(heard: queue.SimpleQueue[Any]) -> list[Any]:
     """All that is in it."""
     return [heard.get() for _ in range(heard.qsize())]
 
 
-def delay_of(onset: float, moments: list[tuple[float, dict[str, Any]]]) -> float | None:
-    """How long after the onset its record came: the first one that was printed then."""
-    later = [moment - onset for moment, _ in moments if 0.0 <= moment - onset <= LATEST_SECONDS]
+def delay_of(onset: float, moments: list[float]) -> float | None:
+    """How long after a voice began the next onset was printed."""
+    later = [moment - onset for moment in moments if 0.0 <= moment - onset <= LATEST_SECONDS]
     return min(later, default=None)
 
 
 def main(arguments: list[str]) -> int:
     model, data, count = arguments
-    figure = live(model, Path(data), int(count))
-    print(json.dumps({"inside": figure.pop("seconds"), **figure}))
+    print(json.dumps(live(model, Path(data), int(count))))
     return 0
 
 

@@ -1,6 +1,6 @@
 """The recordings that detectors are compared on, made of real meetings, each when it is first asked for.
 
-python -m benchmarks.detect_sounds NAME FOLDER MEETINGS SECONDS CLIPS    makes one, in a process of its own: it takes memory
+python -m benchmarks.detect_sounds NAME FOLDER MEETINGS SECONDS CLIPS    makes one, in a process of its own
 
 The meetings are joined and repeated until they fill the time. The hour lasts SECONDS, which are 3600 but for trials.
 """

@@ -1,4 +1,8 @@
-"""Whole processes: how long they take by the clock, how much the cores work, how much memory they hold at most."""
+"""Whole processes: how long they take by the clock, how much the cores work, how much memory they hold at most.
+
+A process that is started counts the memory of the one that starts it as its own. So what measures stays small: it
+imports no numpy, and recordings are made by others.
+"""
 
 from __future__ import annotations
 
@@ -65,19 +69,29 @@ def measure(*commands: Sequence[str], output: Path | None = None) -> Figure:
             subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment())
             for command, out, err in zip(commands, outputs, errors, strict=True)
         ]
-        figure: Figure = {"seconds": 0.0, "cpu_seconds": 0.0, "peak_bytes": 0}
-        for process, command, out, err in zip(running, commands, outputs, errors, strict=True):
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            figure["seconds"] = time.perf_counter() - begin
-            figure["cpu_seconds"] += usage.ru_utime + usage.ru_stime
-            figure["peak_bytes"] = max(
-                figure["peak_bytes"], usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-            )
-            if process.returncode:
-                raise BenchmarkError(f"{' '.join(command[:6])}: {last_line(err) or f'ended with {process.returncode}'}")
-            if command[1:2] == ["-m"]:
-                merge(figure, json.loads(last_line(out) or "{}"))
+        try:
+            return ended(running, begin, outputs, errors)
+        finally:
+            for process in running:  # those that are left when one failed, or somebody interrupts
+                if process.returncode is None:
+                    process.kill()
+                    process.wait()
+
+
+def ended(running: Sequence[Any], begin: float, outputs: Sequence[Any], errors: Sequence[Any]) -> Figure:
+    """Wait for processes that were started at `begin`, and add up what they took."""
+    figure: Figure = {"seconds": 0.0, "cpu_seconds": 0.0, "peak_bytes": 0}
+    for process, out, err in zip(running, outputs, errors, strict=True):
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        figure["seconds"] = time.perf_counter() - begin
+        figure["cpu_seconds"] += usage.ru_utime + usage.ru_stime
+        figure["peak_bytes"] = max(figure["peak_bytes"], usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+        if process.returncode:
+            why = last_line(err) or f"ended with {process.returncode}"
+            raise BenchmarkError(f"{' '.join(process.args[:6])}: {why}")
+        if process.args[1:2] == ["-m"]:
+            merge(figure, json.loads(last_line(out) or "{}"))
     return figure
 
 

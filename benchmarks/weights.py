@@ -88,16 +88,17 @@ def measured(contenders: dict[str, Model], seconds: float) -> list[dict[str, Any
     first = next(iter(contenders), "")
     rows = []
     for name, model in contenders.items():
-        same = [np.abs(a - b) for a, b in zip(scores[name], scores[first], strict=True) if a.shape == b.shape]
-        differences = np.concatenate([part.ravel() for part in same])
+        pairs = zip(scores[name], scores[first], strict=True) if name.startswith(f"{first},") else ()
+        moved = [np.abs(one - other).ravel() for one, other in pairs]
+        differences = np.concatenate(moved) if moved else None
         rows.append(
             {
                 "name": name,
                 "times_real_time": statistics.median(speeds[name]),
                 "onnx_bytes": model.part(ONNX).stat().st_size,
                 "auroc": auroc(model),
-                "largest_difference": float(differences.max()) if name.startswith(first) else None,
-                "mean_difference": float(differences.mean()) if name.startswith(first) else None,
+                "largest_difference": None if differences is None else float(differences.max()),
+                "mean_difference": None if differences is None else float(differences.mean()),
             }
         )
     return rows

@@ -547,7 +547,7 @@ def test_a_real_terminal(here):
                 break
         assert process.wait() == 0
     os.close(control)
-    assert "│" in drawn.decode() and b"2 segments of tone" in drawn and b"real time" in drawn
+    assert "│" in drawn.decode() and b"2 segments of tone" in drawn and b"real time on cpu" in drawn
 
 
 # Signals and pipes

@@ -10,7 +10,7 @@ import pytest
 from fixtures_cli import PATH, RATE, tone, tone_model  # noqa: F401
 from sounds import write
 
-HEAVY = {"torch", "librosa", "scipy", "matplotlib", "sklearn", "onnx", "onnxscript", "safetensors"}
+HEAVY = {"torch", "librosa", "scipy", "matplotlib", "sklearn", "onnx", "onnxscript", "safetensors", "pydantic"}
 CODE = """
 import json, sys
 from audiocnn_cli.main import run

@@ -21,7 +21,8 @@ from audiocnn.model import find_model
 from benchmarks import networks, networks_runs, networks_table
 from benchmarks.networks import Settings, digest_of, expected_seconds, find_candidates, find_jobs, recipe_for
 from benchmarks.networks_runs import Job, Result, read_results, train_apart, write_result
-from benchmarks.networks_table import BEGIN, END, Facts, Standing, to_markdown, write_page
+from benchmarks.networks_table import Facts, Standing, to_markdown, write_page
+from benchmarks.pages import BEGIN, END
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "networks.md"
 SMALL = table_of(LOG_MEL, [{"conv": 8, "kernel": 3}], {"window_seconds": 0.15, "output": "softmax"}, defaults=BATCH)

@@ -5,22 +5,26 @@ from __future__ import annotations
 import itertools
 import threading
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fixtures_cli import RATE, tone, tone_network
 from fixtures_models import network_of, noise, spec_named, torch_engine
 from sounds import write
 
 from audiocnn import readers
 from audiocnn.detection import Detection, DetectSettings, detect_recording, scoring
-from audiocnn.engine import load_engine
+from audiocnn.engine import Engine, TorchBackend, load_engine
 from audiocnn.errors import RecordingError, UsageError
 from audiocnn.model import find_model, shipped_models
 from audiocnn.parallel import Source, detect_many, score_many
 from audiocnn.readers import Readers
 from audiocnn.recording import open_recording
+from audiocnn.weights import load_networks
 
+ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 60.0  # for what is going to happen
 TOLERANCE = 1e-4
 
@@ -433,3 +437,19 @@ def test_an_interrupt_ends_the_threads(engine, clips):
         list(detect_many(watch.sources(clips, slow={0}), engine, idle=interrupt))
     assert watch.closed
     assert not any(thread.is_alive() for thread in watch.threads)
+
+
+def test_torch_in_half_precision_and_large_batches_finds_the_same():
+    """What runs on a GPU, here on the CPU: edges within a hop."""
+    model = find_model("speech_1d")
+    backend = TorchBackend(load_networks(model), torch.device("cpu"), half=True)
+    halved = Engine(model, backend, jobs=2, batch_chunks=32)
+    files = sorted((ROOT / "data" / "samples").glob("*.flac"))
+    pairs = list(zip(detect_many(files, load_engine(model)), detect_many(files, halved), strict=True))
+    assert len(pairs) == len(files) > 3
+    for wanted, got in pairs:
+        assert (got.file, got.device) == (wanted.file, "cpu")
+        assert len(got.segments) == len(wanted.segments)
+        for one, other in zip(wanted, got, strict=True):
+            assert max(abs(one.start - other.start), abs(one.end - other.end)) <= halved.hop_seconds + 1e-9
+    assert sum(len(wanted.segments) for wanted, _ in pairs) > 3

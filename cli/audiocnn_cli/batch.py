@@ -111,14 +111,14 @@ class Batch:
         """How the batch ends."""
         return of_batch(self.done, self.failed + self.damaged)
 
-    def report(self, what: str) -> None:
-        """A last line for who watches: how much, how fast."""
+    def report(self, what: str, device: str) -> None:
+        """A last line for who watches: how much, how fast, where."""
         if not (self.terminal.watched or self.terminal.verbose) or not self.done:
             return
         files = "1 recording" if self.done == 1 else f"{self.done} recordings"
         speed = rate(self.audio_seconds, time.monotonic() - self.began)
         bad = f", {self.failed} failed" if self.failed else ""
-        self.terminal.say(f"{what}{files}, {clock(self.audio_seconds)} of sound, {speed}{bad}")
+        self.terminal.say(f"{what}{files}, {clock(self.audio_seconds)} of sound, {speed} on {device}{bad}")
 
 
 def open_input(one: Input) -> Recording:

@@ -118,7 +118,7 @@ def detect(
                     out.keep = True  # whole recordings are worth keeping, whatever happens to the next
                     batch.segments += len(found.segments)
                     batch.finish(found.duration_seconds, found.note)
-    batch.report(f"{plural(batch.segments, 'segment')} in ")
+    batch.report(f"{plural(batch.segments, 'segment')} in ", engine.device)
     return status_of(batch, exit_status)
 
 

@@ -91,7 +91,7 @@ def score(
                     batch.finish(reading.scored.duration_seconds, reading.scored.recording.note)
         if batch.done:
             writer.end()
-    batch.report("")
+    batch.report("", engine.device)
     return batch.status
 
 
