@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TypeVar
 
 MOST_CHOICES = 20  # that one line can name
 
@@ -41,6 +42,15 @@ class DatasetError(AudiocnnError):
 
 class ModelError(AudiocnnError):
     """A model folder that is missing, damaged, too new or unfit for what is asked."""
+
+
+Raised = TypeVar("Raised", bound=BaseException)
+
+
+def bare(problem: Raised) -> Raised:
+    """An error to be kept or handed on, without the frames that it came through: they hold recordings open."""
+    problem.__context__ = None
+    return problem.with_traceback(None)
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

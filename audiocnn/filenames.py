@@ -20,7 +20,7 @@ def find_recordings(paths: Iterable[str | Path]) -> Iterator[Path]:
     RecordingError: a folder without a recording, or one that cannot be read.
     """
     for path in paths:
-        if not Path(path).is_dir():
+        if not is_folder(path):
             yield Path(path)
             continue
         found = False
@@ -31,6 +31,14 @@ def find_recordings(paths: Iterable[str | Path]) -> Iterator[Path]:
         if not found:
             known = " ".join(sorted(AUDIO_SUFFIXES))
             raise RecordingError(f"{show_name(path)}: no audio in this folder; looked for names that end in {known}")
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether a name is that of a folder; one that cannot be a name, being too long, is none."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def files_in(folder: Path, seen: set[tuple[int, int]] | None = None) -> Iterator[Path]:

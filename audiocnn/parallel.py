@@ -7,7 +7,7 @@ from contextlib import closing
 
 from audiocnn.detection import Detection, Detector, DetectSettings, ScoreBlock, ScoredRecording
 from audiocnn.engine import Engine
-from audiocnn.errors import RecordingError
+from audiocnn.errors import RecordingError, bare
 from audiocnn.readers import File, Readers, Reading, Source
 
 __all__ = ["File", "Reading", "Source", "detect_many", "detect_reading", "score_many"]
@@ -39,6 +39,8 @@ def detect_many(
 
     `files` and `idle` as for `score_many`.
     """
+    if isinstance(files, str | bytes):
+        raise TypeError(f"files: one name, {files!r}; give a list of names")
     settings = settings or DetectSettings()
     settings.rules(engine.model)  # what cannot be is refused before a file is opened
     with closing(score_many(files, engine, settings.channel, idle)) as readings:
@@ -47,7 +49,7 @@ def detect_many(
             try:
                 found = detect_reading(reading, engine, settings)
             except RecordingError as problem:
-                found = problem
+                found = bare(problem)
             yield found
 
 

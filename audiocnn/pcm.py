@@ -42,7 +42,7 @@ def _numbers(kind: str, full_scale: float = 1.0, middle: float = 0.0) -> Decode:
     """Whole or floating numbers that numpy knows."""
 
     def decode(data: bytes) -> Samples:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             values = np.frombuffer(data, kind).astype(np.float32)
         if middle:
             values -= np.float32(middle)

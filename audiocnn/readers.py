@@ -7,6 +7,7 @@ turn it is may always go on, so a slow one holds up the others only when they ha
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -19,6 +20,7 @@ from typing import BinaryIO
 
 from audiocnn.detection import ScoreBlock, ScoredRecording, Scores, name_of
 from audiocnn.engine import ChunkScores, Engine, usable_cores
+from audiocnn.errors import RecordingError, bare
 from audiocnn.recording import Recording, open_recording
 
 RECORDINGS_AHEAD = 256
@@ -64,8 +66,12 @@ class Reading:
         first = self.readers.take(self)
         if first is not None:
             yield from self.scored.blocks_of(self.rest(first))
-        if self.problem is not None:
-            raise self.problem
+        problem, self.problem = self.problem, None
+        try:
+            if problem is not None:
+                raise problem
+        finally:
+            del problem  # which would hold this frame, and the frame it
 
     def stop(self) -> None:
         """Let its reader wait for a stream no longer. With the lock of the readers: nobody closes it meanwhile."""
@@ -180,6 +186,8 @@ class Readers:
         while (reading := self.fetch()) is not None:
             try:
                 self.read(reading)
+            except RecordingError as problem:
+                reading.problem = bare(problem)
             except BaseException as problem:  # noqa: BLE001 - who takes gets to know, in the turn of this recording
                 reading.problem = problem
             with self.lock:
@@ -194,9 +202,11 @@ class Readers:
             if self.over:
                 return None
             self.fetcher = threading.current_thread()
-        found: File | None = None
+        found: Source | None = None
         try:
-            found = next(self.files, None)
+            found = source_of(next(self.files))
+        except StopIteration:
+            pass
         except BaseException as problem:  # noqa: BLE001 - who takes gets to know, after the recordings before it
             self.problem = problem
         with self.lock:
@@ -206,7 +216,7 @@ class Readers:
             self.ready.notify()
             if found is None or self.closed:
                 return None
-            reading = Reading(source_of(found), self)
+            reading = Reading(found, self)
             self.ahead.append(reading)
             if len(self.threads) < self.most:
                 self.start()
@@ -278,5 +288,7 @@ class Readers:
 
 
 def source_of(file: File) -> Source:
-    """A file by its name, or an open stream, as something to open."""
+    """A file by its name, or an open stream, as something to open. TypeError for anything else."""
+    if not isinstance(file, Source | str | os.PathLike) and not hasattr(file, "read"):
+        raise TypeError(f"{file!r} is neither the name of a recording nor an open one")
     return file if isinstance(file, Source) else Source(name_of(file), partial(open_recording, file))

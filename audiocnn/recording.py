@@ -6,6 +6,7 @@ resampled before the next is touched: memory depends neither on the length of a 
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import stat
@@ -24,7 +25,7 @@ from audiocnn.filenames import AUDIO_SUFFIXES, find_recordings, show_name
 from audiocnn.headers import read_layout
 from audiocnn.pcm import Layout, RawFormat
 from audiocnn.pieces import in_blocks, joined, pick
-from audiocnn.soundfiles import CONVERT, check_not_empty, open_file, reason_of
+from audiocnn.soundfiles import CONVERT, check_known, check_not_empty, open_file, reason_of
 from audiocnn.streams import READ_BYTES, ByteStream, Decoder, PcmStream
 
 __all__ = [
@@ -43,9 +44,13 @@ Samples = NDArray[np.float32]
 
 BLOCK_SECONDS = 10.0
 AHEAD_SECONDS = 30.0
+LOOK_BYTES = 1 << 20
 AHEAD_FRAMES = 1 << 16
 PARTS_AHEAD = 4
-_LIVE = "send WAV, AU, or raw samples with --raw and --rate"
+# Floats may have any scale, but the powers of their spectra must have a number.
+MOST_LEVEL = 1e12
+_NAMES = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+_LIVE = "send WAV, AU, or raw samples with --raw and --rate; none of them compressed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +170,7 @@ class Recording:
                 break
             if not len(piece):
                 break
-            self._check_finite(piece, done)
+            self._check_levels(piece, done)
             done += len(piece)
             yield piece
         self._judge_end(done, trouble)
@@ -178,12 +183,15 @@ class Recording:
                 raise RecordingError(f"{self.name}: cannot be read twice ({reason_of(error)})") from None
         self._read = True
 
-    def _check_finite(self, piece: Samples, done: int) -> None:
-        if not np.isfinite(piece).all():
-            row = int(np.argmax(~np.isfinite(piece).all(axis=1)))
-            what = "NaN" if np.isnan(piece[row]).any() else "infinity"
-            at = f"{what} at {(done + row) / self.info.sample_rate:.3f} s"
-            raise RecordingError(f"{self.name}: not a number among the samples ({at}); write the file again")
+    def _check_levels(self, piece: Samples, done: int) -> None:
+        if piece.max() <= MOST_LEVEL and piece.min() >= -MOST_LEVEL:  # NaN is neither
+            return
+        row = int(np.argmax(~(np.abs(piece) <= MOST_LEVEL).all(axis=1)))
+        found = piece[row][~(np.abs(piece[row]) <= MOST_LEVEL)][0]
+        what = "NaN" if np.isnan(found) else "infinity" if np.isinf(found) else f"{found:.3g}"
+        wrong = "not a level of sound" if np.isfinite(found) else "not a number"
+        at = f"{what} at {(done + row) / self.info.sample_rate:.3f} s"
+        raise RecordingError(f"{self.name}: {wrong} among the samples ({at}); write the file again")
 
     def _judge_end(self, done: int, trouble: str | None) -> None:
         """Refuse a file that gave nothing; note one that gave less than it promised."""
@@ -196,7 +204,8 @@ class Recording:
             raise RecordingError(f"{self.name}: holds no samples; record it again or leave it out")
         promised = self._decoder.promised
         rate = self.info.sample_rate
-        if trouble or done < promised - rate // 10:
+        # Headers of compressed files count what their encoder added at the ends.
+        if trouble or done < promised - rate // (10 if self._decoder.compressed else 1000):
             why = f" ({trouble})" if trouble else ""
             of = f" of {promised / rate:.2f} s" if promised > done else ""
             self.note = f"{self.name}: damaged or cut short: decoded as far as {done / rate:.2f} s{of}{why}"
@@ -212,8 +221,8 @@ def open_recording(
     """
     if not isinstance(path, str | os.PathLike):
         name = name or show_name(getattr(path, "name", "stream"))
-        if raw is None and path.seekable():
-            return Recording(open_file(path, name), name)
+        if raw is None and getattr(path, "seekable", lambda: False)():
+            return Recording(_open_seekable(path, name), name)
         return _open_stream(ByteStream(path), name, raw, may_copy)
     name = name or show_name(path)
     try:
@@ -222,7 +231,9 @@ def open_recording(
         if regular and status.st_size == 0:
             raise RecordingError(f"{name}: empty file (0 bytes); copy it again or leave it out")
         if regular and raw is None:
-            return Recording(open_file(os.fsencode(path), name), name)
+            decoder = open_file(os.fsencode(path), name)
+            rest = _unfinished(Path(path).open("rb", buffering=0), owned=True) if decoder.frames is None else None  # noqa: SIM115
+            return Recording(rest or decoder, name)
         if stat.S_ISDIR(status.st_mode):
             raise RecordingError(f"{name}: a folder where a recording is expected; name a file in it")
         source = ByteStream(Path(path).open("rb", buffering=0), owned=True)  # noqa: SIM115 - closed with the recording
@@ -230,7 +241,30 @@ def open_recording(
     except FileNotFoundError:
         raise RecordingError(f"{name}: no such file; check the name") from None
     except (OSError, ValueError) as error:
-        raise RecordingError(f"{name}: cannot be opened ({reason_of(error)}); check its rights") from None
+        remedy = "the name" if getattr(error, "errno", errno.ENOENT) in _NAMES else "its rights"
+        raise RecordingError(f"{name}: cannot be opened ({reason_of(error)}); check {remedy}") from None
+
+
+def _open_seekable(file: BinaryIO, name: str) -> Decoder:
+    place = file.tell()
+    decoder = open_file(file, name)
+    if decoder.frames is not None:
+        return decoder
+    file.seek(place)
+    if (rest := _unfinished(file, owned=False)) is not None:
+        return rest
+    file.seek(place)
+    return open_file(file, name)
+
+
+def _unfinished(file: BinaryIO, owned: bool) -> Decoder | None:
+    """A file whose header was never completed says that it holds nothing: what is there is read as from a pipe."""
+    source = ByteStream(file, owned)
+    layout = read_layout(source)
+    if layout is None or layout.data_bytes is not None or not source.peek():
+        source.close()
+        return None
+    return PcmStream(source, layout)
 
 
 def read_info(path: str | Path | BinaryIO) -> RecordingInfo:
@@ -256,7 +290,7 @@ def _open_stream(source: ByteStream, name: str, raw: RawFormat | None, may_copy:
             return Recording(PcmStream(source, layout), name)
         if not may_copy:
             raise RecordingError(f"{name}: cannot be read while it comes; {_LIVE}")
-        copied = _copy(source)
+        copied = _copy(source, name)
     except BaseException as error:
         source.close()
         if isinstance(error, OSError):
@@ -266,12 +300,17 @@ def _open_stream(source: ByteStream, name: str, raw: RawFormat | None, may_copy:
     return Recording(open_file(copied, name, copied), name)
 
 
-def _copy(source: ByteStream) -> BinaryIO:
-    """Containers ask for a way back, which a pipe has not: keep it on disk, not in memory."""
+def _copy(source: ByteStream, name: str) -> BinaryIO:
+    """Containers ask for a way back, which a pipe has not: keep it on disk, not in memory. What is no audio by its
+    first megabyte is not kept to its end, which may never come."""
     copied = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the recording
+    looked = False
     try:
         while part := source.take(READ_BYTES):
             copied.write(part)
+            if not looked and copied.tell() >= LOOK_BYTES:
+                looked = True
+                check_known(copied, name)
         copied.seek(0)
     except BaseException:
         copied.close()

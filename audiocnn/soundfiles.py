@@ -96,6 +96,21 @@ def open_file(source: bytes | BinaryIO, name: str, held: BinaryIO | None = None)
         raise RecordingError(f"{name}: {_why_not(error, is_stream=held is not None)}") from None
 
 
+def check_known(file: BinaryIO, name: str) -> None:
+    """RecordingError where the beginning of a file is that of no audio; the place in it stays."""
+    import soundfile
+
+    place = file.tell()
+    file.seek(0)
+    try:
+        soundfile.SoundFile(file).close()
+    except soundfile.SoundFileError as error:
+        if _no_audio(reason_of(error)):
+            raise RecordingError(f"{name}: {_why_not(error, is_stream=True)}") from None
+    finally:
+        file.seek(place)
+
+
 def check_not_empty(first: bytes, name: str) -> None:
     """RecordingError for a stream without a byte."""
     if not first:
@@ -109,10 +124,14 @@ def _why_not(error: Exception, *, is_stream: bool) -> str:
         return f"raw samples, which say neither rate nor channels; {RAW}, or {CONVERT}"
     if "annel count is zero" in reason:
         return "the header says 0 channels; write the file again"
-    # What libsndfile says of a file that looks like MP3 and is none is about pipes.
-    if "not recognised" in reason or "possibly a pipe" in reason:
+    if _no_audio(reason):
         return f"not audio that can be read here; {CONVERT}" + (f", or {RAW_STREAM}" if is_stream else "")
     return f"damaged or cut short, or a format that is not read here ({reason}); copy it again, or {CONVERT}"
+
+
+def _no_audio(reason: str) -> bool:
+    """What libsndfile says of a file that looks like MP3 and is none is about pipes."""
+    return "not recognised" in reason or "possibly a pipe" in reason
 
 
 def reason_of(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +64,7 @@ GOOD: dict[str, tuple[Callable[[Path], object], float]] = {
     "384 kHz.wav": (_bytes(wav_bytes(bytes(768000), sample_rate=384000)), 1.0),
     "64 channels.wav": (_bytes(wav_bytes(bytes(16000 * 64), channels=64)), 1.0),
     "liar.wav": (_bytes(wav_bytes(bytes(16000), says_bytes=0xFFFFFFF0)), 1.0),
-    "loud.wav": (_floats([1e30]), 1.0),
+    "loud.wav": (_floats([1e11]), 1.0),
     "wrong suffix.mp3": (_bytes(FLAC), 1.0),
     "two\nlines 'quoted' \".wav": (_bytes(FLAC), 1.0),
 }
@@ -123,3 +124,69 @@ def test_ingest_lists_the_bad_and_takes_the_rest(tmp_path: Path) -> None:
     for entry in dataset.entries:
         assert dataset.duration_seconds(entry) == GOOD[Path(entry.filename).name][1]
         assert dataset.samples(entry).shape == (1, entry.samples)
+
+
+@pytest.mark.parametrize("level", [1.1e12, -1e30, 3e38])
+def test_a_level_that_has_no_power_is_refused(tmp_path, level):
+    samples = np.full(16_000, 0.01, np.float32)
+    samples[8000] = level
+    path = write(tmp_path / "loud.wav", samples, 16_000, subtype="FLOAT")
+    with pytest.raises(RecordingError, match=r"not a level of sound among the samples \(.*e\+\d+ at 0\.500 s\)"):
+        read_samples(path)
+
+
+def test_floats_of_any_usual_scale_are_read(tmp_path):
+    samples = np.linspace(-(2.0**31), 2.0**31, 16_000).astype(np.float32)
+    path = write(tmp_path / "scale.wav", samples, 16_000, subtype="FLOAT")
+    assert np.array_equal(read_samples(path)[0][0], samples)
+
+
+class Endless:
+    """A stream of lines that never ends, and counts what was taken."""
+
+    name = "endless"
+
+    def __init__(self):
+        self.taken = 0
+
+    def seekable(self):
+        return False
+
+    def read(self, size):
+        self.taken += size
+        return b"y\n" * (size // 2)
+
+
+def test_what_is_no_audio_is_not_copied_to_its_end():
+    stream = Endless()
+    with pytest.raises(RecordingError, match="endless: not audio that can be read here"):
+        open_recording(stream)
+    assert stream.taken < 3_000_000
+
+
+@pytest.mark.parametrize("lost_bytes", [2, 30, 34, 1000])
+def test_a_cut_of_a_millisecond_is_told_of(tmp_path, lost_bytes):
+    path = write(tmp_path / "cut.wav", np.full(16_000, 0.1), 16_000)
+    path.write_bytes(path.read_bytes()[:-lost_bytes])
+    with open_recording(path) as recording:
+        samples = sum(block.shape[1] for block in recording.blocks())
+        assert samples == 16_000 - lost_bytes // 2
+        assert bool(recording.note) == (lost_bytes > 32)
+
+
+def test_a_header_that_was_never_completed_hides_nothing(tmp_path):
+    """A recorder that was killed leaves sizes of 0."""
+    path = write(tmp_path / "whole.wav", np.random.default_rng(0).normal(0, 0.1, 8000), 16_000)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"data") + 4
+    content[at : at + 4] = content[4:8] = bytes(4)
+    wanted, _ = read_samples(path)
+    path.write_bytes(content)
+    for source in (path, io.BytesIO(bytes(content)), path.open("rb")):
+        with open_recording(source) as recording:
+            got = np.concatenate(list(recording.blocks()), axis=1)
+            assert recording.note is None
+        assert np.array_equal(got, wanted)
+    path.write_bytes(content[: at + 4])
+    with pytest.raises(RecordingError, match="holds no samples"):
+        read_samples(path)

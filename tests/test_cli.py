@@ -111,6 +111,10 @@ GOOD = {
 BAD = {
     "detect": [
         ("detect gone.wav -m tone", 2, r"gone\.wav: no such file; check the name"),
+        ("detect - /dev/stdin -m tone", 2, "standard input is named twice; it can be read once"),
+        (f"detect {'a' * 300}.wav -m tone", 2, r"a\.wav: cannot be opened \(File name too long\); check the name"),
+        ("detect one.wav/x.wav -m tone", 2, r"cannot be opened \(Not a directory\); check the name"),
+        ("detect --raw s16le --rate 8000 . -m tone", 2, r"\.: is a folder; with --raw name each file itself"),
         ("detect one.wav text.wav -m tone", 3, r"text\.wav: not audio that can be read here; convert"),
         ("detect silent one.wav -m tone", 3, r"silent: no audio in this folder"),
         ("detect one.wav -m tone --channel 1", 2, r"one\.wav: no channel 1; it has 1"),

@@ -125,3 +125,40 @@ def test_what_is_finished_is_kept_when_a_command_is_interrupted(here):
         assert b"interrupted; found.csv holds what was finished" in process.communicate(timeout=60)[1]
     assert process.returncode == ExitStatus.INTERRUPTED
     assert [row.split(",")[0] for row in (here / "found.csv").read_text().splitlines()] == ["file", "many/00.wav"]
+
+
+def test_an_empty_name_is_told_of_and_lists_from_windows_are_read(here):
+    (here / "list.txt").write_bytes(b"many/01.wav\r\n\r\n\nmany/02.wav\r\n")
+    done = audiocnn("detect", "--files-from", "list.txt", "-m", "tone")
+    assert (done.status, files(done.out)) == (ExitStatus.OK, ["many/01.wav", "many/02.wav"])
+    done = audiocnn("detect", "", "many/01.wav", "-m", "tone")
+    assert (done.status, files(done.out)) == (ExitStatus.SOME_FAILED, ["", "many/01.wav"])
+    assert '"": an empty name; check what the list or the script was to put there' in done.err
+
+
+@pytest.mark.parametrize("command", ["detect", "score"])
+def test_an_output_of_nothing_but_errors_is_not_left_behind(here, command):
+    done = audiocnn(command, "text.wav", "gone.wav", "-m", "tone", "-o", "out.csv")
+    assert done.status is ExitStatus.USAGE
+    assert not (here / "out.csv").exists()
+    done = audiocnn(command, "text.wav", "many/01.wav", "-m", "tone", "-o", "out.csv")
+    assert done.status is ExitStatus.SOME_FAILED
+    assert (here / "out.csv").read_text().startswith("file,channel,start,end")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs a signal that is told when a terminal closes")
+def test_nohup_is_obeyed(here):
+    settings = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE, "detect", "-m", "tone", "--files-from", "-"],
+        env={"PYTHONPATH": PATH},
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),  # noqa: PLW1509
+        **settings,
+    )
+    name(process, "many/01.wav")
+    assert process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    name(process, "many/02.wav")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, b"")
+    assert b"many/02.wav" in out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import threading
 from contextlib import closing
@@ -21,7 +22,7 @@ from audiocnn.errors import RecordingError, UsageError
 from audiocnn.model import find_model, shipped_models
 from audiocnn.parallel import Source, detect_many, score_many
 from audiocnn.readers import Readers
-from audiocnn.recording import open_recording
+from audiocnn.recording import Recording, open_recording
 from audiocnn.weights import load_networks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -453,3 +454,28 @@ def test_torch_in_half_precision_and_large_batches_finds_the_same():
         for one, other in zip(wanted, got, strict=True):
             assert max(abs(one.start - other.start), abs(one.end - other.end)) <= halved.hop_seconds + 1e-9
     assert sum(len(wanted.segments) for wanted, _ in pairs) > 3
+
+
+def test_what_is_no_name_ends_with_an_error_that_says_so(engine, clips):
+    found = detect_many([clips[0], None, clips[1]], engine)
+    assert isinstance(next(found), Detection)
+    with pytest.raises(TypeError, match="None is neither the name of a recording nor an open one"):
+        next(found)
+    with pytest.raises(TypeError, match="give a list of names"):
+        next(detect_many("one.wav", engine))
+
+
+def test_bad_recordings_hold_nothing(engine, tmp_path):
+    """Neither they nor their errors: memory would grow with every bad file."""
+    bad = tone(seconds=3.0)
+    bad[-5] = np.nan
+    path = write(tmp_path / "bad.wav", bad, RATE // 2, subtype="FLOAT")
+    gc.collect()
+    gc.disable()  # so that what only a search for circles would find stays
+    try:
+        problems = list(detect_many([path] * 30, engine))
+        assert all("not a number" in str(problem) for problem in problems)
+        alive = [held for held in gc.get_objects() if type(held) is Recording]
+    finally:
+        gc.enable()
+    assert len(alive) <= 2

@@ -91,12 +91,11 @@ def draw(found: list[Description], terminal: Terminal, beside: bool) -> None:
 
 def specs_of(name: str, classes: int | None) -> list[tuple[str, Spec]]:
     """The name and spec of a spec, of a model folder or of a released model; of an ensemble those of each member."""
-    from pathlib import Path
-
     from audiocnn.architecture import find_spec
+    from audiocnn.filenames import is_folder
     from audiocnn.model import find_model, spec_folders
 
-    if not Path(name).is_dir():
+    if not is_folder(name):
         try:
             spec = find_spec(name, spec_folders(), classes)
         except SpecError as problem:

@@ -118,6 +118,7 @@ def detect(
                     out.keep = True  # whole recordings are worth keeping, whatever happens to the next
                     batch.segments += len(found.segments)
                     batch.finish(found.duration_seconds, found.note)
+        out.drop = batch.failed > 0 and not batch.done  # errors alone are on stderr
     batch.report(f"{plural(batch.segments, 'segment')} in ", engine.device)
     return status_of(batch, exit_status)
 

@@ -162,7 +162,8 @@ def ended_by_signals(recording: Recording, caught: list[BaseException]) -> Itera
             signal.signal(number, handler)
 
     def end(number: int, frame: FrameType | None) -> None:
-        restore()
+        for again in ends:
+            signal.signal(again, signal.SIG_DFL)
         caught.append(ends[number])
         recording.stop()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from audiocnn.errors import RecordingError, UsageError
-from audiocnn.filenames import find_recordings
+from audiocnn.filenames import find_recordings, is_folder
 from audiocnn_cli.options import InputOptions, RawOptions
 from audiocnn_cli.terminal import Terminal
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from audiocnn.pcm import RawFormat
 
 STDIN = "-"
+STDIN_NAMES = (STDIN, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,16 @@ def find_inputs(
     listed = options.files_from
     if not names and listed is None:
         raise UsageError("no recording: name files, folders, or - for standard input; see `audiocnn detect --help`")
+    if sum(name in STDIN_NAMES for name in names) > 1:
+        raise UsageError("standard input is named twice; it can be read once")
     if listed == STDIN and STDIN in names:
         raise UsageError("- and --files-from - both read standard input; name one of them")
     if (STDIN in names or listed == STDIN) and terminal.stdin.isatty():
         raise UsageError("standard input is the keyboard; pipe something into it, or name a file")
     if options.null and listed is None:
         raise UsageError("-0 says how names in --files-from end; name that list")
+    if raw is not None and (folders := [name for name in names if is_folder(name)]):
+        raise UsageError(f"{folders[0]}: is a folder; with --raw name each file itself")
     found = expand(names, open_list(listed, terminal), options.null, terminal)
     return found if raw is None else (replace(one, raw=raw) for one in found)
 
@@ -108,6 +113,9 @@ def expand(names: list[str], listed: BinaryIO | None, null: bool, terminal: Term
 
 def recordings_of(name: str) -> Iterator[Input]:
     """A file as it is, a folder as the recordings in it."""
+    if not name.strip():
+        yield Input(name, problem=f'"{name}": an empty name; check what the list or the script was to put there')
+        return
     try:
         for path in find_recordings([name]):
             yield Input(str(path), path)
@@ -121,6 +129,11 @@ def split_names(file: BinaryIO, end: bytes) -> Iterator[bytes]:
     read = getattr(file, "read1", file.read)
     while part := read(1 << 16):
         *names, rest = (rest + part).split(end)
-        yield from (name for name in names if name.strip(b"\r"))
-    if rest.strip(b"\r\n"):
+        yield from filter(None, (name_in_line(name, end) for name in names))
+    if rest := name_in_line(rest, end).strip(b"\n"):
         yield rest
+
+
+def name_in_line(line: bytes, end: bytes) -> bytes:
+    """Lists that Windows made end their lines in two signs."""
+    return line.removesuffix(b"\r") if end == b"\n" else line

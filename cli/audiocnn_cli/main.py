@@ -37,6 +37,7 @@ COMMANDS = {
     "export": "Make the ONNX file of a model again, and compare it with torch.",
     "info": "Show versions, devices, and where things are.",
 }
+ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # nothing more can be written
 REPORT = "this is a bug of audiocnn: please report it with the command and what it prints with -v"
 UsageProblem: type[Exception] = typer.BadParameter.__mro__[1]  # what click calls UsageError, wherever it comes from
@@ -132,9 +133,9 @@ def run(args: Sequence[str] | None = None, terminal: Terminal | None = None) -> 
 
 def of_process(arguments: Sequence[str]) -> Terminal:
     """The terminal of a process that is all ours: signals end it cleanly, and it starts and ends fast."""
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), terminate)
+    for number in ENDS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, interrupt if number == signal.SIGINT else terminate)
     # What is imported stays: looking for garbage in it costs 80 ms, most of it when the process ends.
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
@@ -164,6 +165,20 @@ def usage_line(problem: Exception) -> str:
     return f"{text}; see `{path} --help`"
 
 
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C ends a command; while it puts things in order, a second one ends it as it is."""
+    end_at_once_next_time()
+    raise KeyboardInterrupt
+
+
 def terminate(number: int, frame: FrameType | None) -> None:
     """SIGTERM, and a terminal that is closed, end a command as Ctrl-C does."""
+    end_at_once_next_time()
     raise Terminated
+
+
+def end_at_once_next_time() -> None:
+    """Leave the next signal to the system."""
+    for number in ENDS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)

@@ -195,7 +195,7 @@ class OutputOptions:
             "--output",
             "-o",
             metavar="FILE",
-            help="Write to a file, whole or not at all; its suffix picks the format.",
+            help="Write to a file, whole; interrupted, with what was finished. Its suffix picks the format.",
             rich_help_panel=OUTPUT,
         ),
     ] = None

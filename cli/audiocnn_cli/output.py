@@ -19,11 +19,12 @@ STDOUT = "-"
 
 @dataclass
 class Output:
-    """An open output. `keep` says whether it is worth keeping when the command is interrupted."""
+    """An open output. `keep`: it is worth keeping when the command is interrupted. `drop`: not even when it ends."""
 
     file: TextIO
     path: Path | None = None  # None: stdout
     keep: bool = field(default=False)
+    drop: bool = field(default=False)
 
     def write(self, text: str) -> None:
         """Data."""
@@ -77,7 +78,8 @@ def open_output(path: Path | None, terminal: Terminal) -> Iterator[Output]:
                 publish(temporary, file, path)
                 terminal.say(f"audiocnn: interrupted; {path} holds what was finished")
             raise
-        publish(temporary, file, path)
+        if not output.drop:
+            publish(temporary, file, path)
 
 
 @contextmanager

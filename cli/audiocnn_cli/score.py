@@ -91,6 +91,7 @@ def score(
                     batch.finish(reading.scored.duration_seconds, reading.scored.recording.note)
         if batch.done:
             writer.end()
+        out.drop = batch.failed > 0 and not batch.done
     batch.report("", engine.device)
     return batch.status
 
