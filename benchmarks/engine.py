@@ -2,10 +2,11 @@
 
 python -m benchmarks.engine [--model speech_1d] [--seconds 1800] [--rounds 3]
 
-Prints two Markdown tables. Everything in a table runs in turn, and the median counts; speeds are times real time.
+Prints three Markdown tables. What is in a table runs in turn, and the median counts; speeds are times real time.
 
 - spectra: the power spectra of a model's features in ONNX Runtime on one core, as a convolution with the kernels as
   they are, and folded as `audiocnn.folding` does it
+- the network: where its time goes on one core, by ONNX Runtime's own profile of a chunk of 30 s
 - chunks and cores: the warm engine on noise, for chunks of several lengths, and for workers x threads = cores
 """
 
@@ -13,12 +14,15 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import logging
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,11 +31,19 @@ from numpy.typing import NDArray
 from audiocnn.engine import Engine, OnnxBackend
 from audiocnn.errors import AudiocnnError
 from audiocnn.features import InputSpec, cqt_kernels, dft_kernels
-from audiocnn.model import Model, find_model
+from audiocnn.model import ONNX, Model, find_model
 from benchmarks.measuring import usable_cores
 
 CHUNKS_SECONDS = (7.5, 15.0, 30.0, 60.0, 120.0)
 SPECTRUM_SECONDS = 30
+PROFILED = 20  # runs
+SORTS = {
+    "convolutions": ("Conv", "FusedConv"),
+    "products of the spectra": ("MatMul",),
+    "moving numbers about": ("Slice", "Concat", "Gather", "Transpose", "Pad", "Reshape", "Split"),
+    "sums, products, logarithms one by one": ("Add", "Sub", "Mul", "Log", "Clip", "Max"),
+}
+OTHER = "all else"
 Samples = NDArray[np.float32]
 
 
@@ -46,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if model.spec.input.features != "waveform":
             print(to_markdown(("spectra", "times real time, one core"), spectra(model.spec.input, 5 * given.rounds)))
             print()
+        print(to_markdown(("the network", "share of its time", "ms a chunk"), profile(model)))
+        print()
         heads = ("chunks", "workers x threads", "times real time")
         print(to_markdown(heads, chunks_and_cores(model, given.seconds, given.rounds)))
     except AudiocnnError as problem:
@@ -126,6 +140,30 @@ def session(graph: bytes) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def profile(model: Model) -> list[tuple[str, ...]]:
+    """The time of each sort of operation."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level, options.enable_profiling = 1, 3, True
+    geometry = model.geometry
+    samples = noise(SPECTRUM_SECONDS * geometry.sample_rate + geometry.window_samples, model.channels)[None]
+    with tempfile.TemporaryDirectory() as folder:
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        running = onnxruntime.InferenceSession(str(model.part(ONNX)), options, providers=["CPUExecutionProvider"])
+        for _ in range(PROFILED):
+            running.run(["scores"], {"samples": samples, "extend": np.zeros(2, np.int64)})
+        events = json.loads(Path(running.end_profiling()).read_text(encoding="utf-8"))
+    taken = dict.fromkeys((*SORTS, OTHER), 0.0)
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("kernel_time"):
+            name = event["args"]["op_name"]
+            sort = next((sort for sort, names in SORTS.items() if name in names), OTHER)
+            taken[sort] += event["dur"] / 1000 / PROFILED
+    total = sum(taken.values())
+    return [(sort, f"{part / total:.0%}", f"{part:.1f}") for sort, part in taken.items()]
 
 
 def chunks_and_cores(model: Model, seconds: float, rounds: int) -> list[tuple[str, ...]]:
