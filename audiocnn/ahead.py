@@ -36,6 +36,8 @@ class Ahead(Generic[T]):
             if self.made:
                 self.changed.notify()
                 return self.made.popleft()
+        if self.closed:
+            raise RuntimeError("closed before its end; it cannot go on")
         problem, self.problem = self.problem, None
         raise problem or StopIteration
 

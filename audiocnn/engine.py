@@ -80,20 +80,30 @@ class TorchBackend:
         self.network, self.device, self.half = network.to(device).eval(), str(device), half
 
     def run(self, samples: Samples) -> Scores:
+        scores = self.run_with(samples, self.half)
+        if self.half and not np.isfinite(scores).all():
+            # Half precision ends at 65,504: powers, and floats of a large scale, may lie above.
+            scores = self.run_with(samples, False)
+        return scores
+
+    def run_with(self, samples: Samples, half: bool) -> Scores:
+        """(batch, channels, samples) -> (batch, rows, classes); a batch that is too large in two parts."""
         import torch
 
         try:
             with torch.inference_mode():
-                found = self.network(torch.from_numpy(samples).to(self.device), self.half)
+                found = self.network(torch.from_numpy(samples).to(self.device), half)
                 scores: Scores = found.float().cpu().numpy()
-        except torch.OutOfMemoryError:
+        except RuntimeError as problem:
+            if not isinstance(problem, torch.OutOfMemoryError) and "out of memory" not in str(problem):  # MPS says so
+                raise
             if len(samples) == 1:
                 raise ModelError(f"{self.device}: not enough memory for this model; use --device cpu") from None
         else:
             return scores
         torch.cuda.empty_cache()
-        half = len(samples) // 2
-        return np.concatenate([self.run(samples[:half]), self.run(samples[half:])])
+        middle = len(samples) // 2
+        return np.concatenate([self.run_with(samples[:middle], half), self.run_with(samples[middle:], half)])
 
 
 class Engine:

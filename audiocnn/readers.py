@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -178,8 +179,8 @@ class Readers:
     def start(self) -> None:
         """One more reader."""
         thread = threading.Thread(target=self.work, name=f"reader-{len(self.threads)}", daemon=True)
-        self.threads.append(thread)
         thread.start()
+        self.threads.append(thread)
 
     def work(self) -> None:
         """A reader's life."""
@@ -219,7 +220,8 @@ class Readers:
             reading = Reading(found, self)
             self.ahead.append(reading)
             if len(self.threads) < self.most:
-                self.start()
+                with suppress(RuntimeError):  # the system gives no more threads: those that there are go on
+                    self.start()
             return reading
 
     @property
@@ -251,9 +253,9 @@ class Readers:
     def submit(self, reading: Reading, recording: Recording) -> None:
         """Submit each chunk of a recording when there is room for it."""
         scored = reading.scored = ScoredRecording(recording, reading.name, self.engine, self.channel)
-        before = 0
+        before, tracks = 0, recording.info.channels if scored.channel == "each" else 1
         for chunk in self.engine.submitted(scored.read(), recording.paused if recording.is_stream else None):
-            samples, before = scored.samples - before, scored.samples
+            samples, before = (scored.samples - before) * tracks, scored.samples
             with self.lock:
                 self.running += 1
                 self.samples += samples

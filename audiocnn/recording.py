@@ -11,7 +11,8 @@ import math
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -137,11 +138,17 @@ class Recording:
         own = self.info.sample_rate
         # At 1 Hz, 4096 frames would become 65 million samples.
         frames = max(1, min(self._decoder.piece_frames, math.ceil(block_seconds * own)))
-        pieces: Iterator[Samples] = (pick(piece, channel) for piece in self._decoded(frames))
+        pieces: Generator[Samples] | Ahead[Samples] = (pick(piece, channel) for piece in self._decoded(frames))
         if self._decoder.compressed and (self.info.duration_seconds or 0.0) > AHEAD_SECONDS:
             # The decoder gets a thread of its own: it takes longer than all that follows.
             self._leave_ahead()
             pieces = self._ahead = Ahead(joined(pieces, AHEAD_FRAMES), PARTS_AHEAD)
+        with closing(pieces):
+            yield from self._at_rate(pieces, rate, channel)
+
+    def _at_rate(self, pieces: Iterable[Samples], rate: int, channel: str | int) -> Iterator[Samples]:
+        """(frames, rows) pieces from the recording's own rate to another."""
+        own = self.info.sample_rate
         if rate == own:
             yield from pieces
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import stat
@@ -18,6 +19,8 @@ Samples = NDArray[np.float32]
 
 # More than a pipe holds and than Python keeps back: what a read leaves over is then none.
 READ_BYTES = 1 << 17
+# Behind the samples there are words about them; who sends more than this does not come to an end.
+MOST_REST_BYTES = 1 << 26
 # A stream that brought more sound than time has passed is no live one: a pause of this length is none.
 PATIENCE_SECONDS, HASTE_SECONDS = 0.02, 1.0
 
@@ -70,10 +73,14 @@ class ByteStream:
         self._poll: Any = None
         self._wake: tuple[int, int] | None = None
         self._status: os.stat_result | None = None
+        # Others, such as gzip's files or TLS, hold bytes of which the descriptor knows nothing.
+        plain = getattr(stream, "raw", None) if isinstance(stream, io.BufferedReader | io.BufferedRandom) else stream
+        if not isinstance(plain, io.FileIO):
+            return
         try:
-            descriptor = stream.fileno()
+            descriptor = plain.fileno()
             self._status = os.fstat(descriptor)
-        except (OSError, AttributeError, ValueError):
+        except (OSError, ValueError):
             return
         if hasattr(select, "poll"):
             self._wake = os.pipe()
@@ -92,6 +99,15 @@ class ByteStream:
         if self._status is None or not self.is_file:
             return None
         return max(0, self._status.st_size - self.stream.tell()) + len(self.ahead)
+
+    def place(self) -> int | None:
+        """Of the next byte in a file on disk; None for what has no way back."""
+        return self.stream.tell() - len(self.ahead) if self.is_file else None
+
+    def go_to(self, place: int) -> None:
+        """The next byte of a file on disk is this one."""
+        self.stream.seek(place)
+        self.ahead = b""
 
     def peek(self) -> bytes:
         """What comes next, at least one byte, without taking it; waits for it. None are the end."""
@@ -140,7 +156,11 @@ class ByteStream:
             self._poll.poll()
         if self._stopped:
             return b""
-        data: bytes = self._read_some(READ_BYTES) or b""
+        data: bytes | None = self._read_some(READ_BYTES)
+        if not data and self._poll is not None and not os.get_blocking(self.stream.fileno()):
+            self._poll.poll()
+            data = b"" if self._stopped else self._read_some(READ_BYTES)
+        data = data or b""
         self._drained = self._drained or len(data) < READ_BYTES
         return data
 
@@ -158,6 +178,8 @@ class PcmStream:
         self.source = source
         self._decode = ENCODINGS[layout.format.encoding][1]
         self._frame_bytes = layout.frame_bytes
+        self._layout = layout
+        self._start = source.place()
         self._left = layout.data_bytes
         self._rest = b""  # of a frame
         self._done = 0
@@ -201,8 +223,11 @@ class PcmStream:
         self.source.stop()
 
     def rewind(self) -> None:
-        """A stream has no way back; OSError."""
-        raise OSError("a stream has passed")
+        """Back to the first sample of a file; a stream has no way back: OSError."""
+        if self._start is None:
+            raise OSError("a stream has passed")
+        self.source.go_to(self._start)
+        self._left, self._rest, self._done = self._layout.data_bytes, b"", 0
 
     def close(self) -> None:
         """Let go of the stream."""
@@ -210,5 +235,6 @@ class PcmStream:
 
     def _skip_the_rest(self) -> None:
         """Take what comes after the samples, so that whoever writes it does not fail; but do not wait for it."""
-        while self._left == 0 and self.source.more(PATIENCE_SECONDS) and self.source.take(READ_BYTES):
-            pass
+        for _ in range(MOST_REST_BYTES // READ_BYTES):
+            if self._left != 0 or not self.source.more(PATIENCE_SECONDS) or not self.source.take(READ_BYTES):
+                return

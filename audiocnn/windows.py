@@ -92,7 +92,7 @@ class ChunkPlan:
             rows = min(geometry.rows(self.end) - self.row, rows)
         elif live:
             ready = (self.end + geometry.extend_start - self.core) // hop + 1 - margin
-            rows = min(ready - self.row, rows)
+            rows = min(min(ready, self.end // hop) - self.row, rows)
         if rows <= 0:
             return None
         first = begin * hop - geometry.extend_start

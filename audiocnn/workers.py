@@ -44,13 +44,22 @@ class Workers:
             if self.closed:
                 raise RuntimeError("the workers have been sent home")
             self.waiting.append((samples, future))
-            if not self.idle and len(self.threads) < self.count:
-                thread = threading.Thread(target=self.work, name=f"scores-{len(self.threads)}", daemon=True)
-                self.threads.append(thread)
-                thread.start()
-            else:
-                self.changed.notify()
+            if len(self.waiting) > self.idle and len(self.threads) < self.count:
+                self.start()
+            self.changed.notify()
         return future
+
+    def start(self) -> None:
+        """One more thread. Where the system gives none, those that there are go on; there must be one."""
+        thread = threading.Thread(target=self.work, name=f"scores-{len(self.threads)}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            if not self.threads:
+                self.waiting.clear()
+                raise
+        else:
+            self.threads.append(thread)
 
     def dismiss(self) -> None:
         """Send the threads home: what runs is finished, what waits is cancelled."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import numpy as np
@@ -91,3 +92,28 @@ def test_a_recording_may_be_read_twice_before_it_ends(tmp_path):
         again = list(opened.blocks(block_seconds=1.0))
     assert np.array_equal(first, again[0])
     assert sum(block.shape[1] for block in again) == 40 * 16_000
+
+
+def test_an_iterator_that_is_left_alone_ends_its_thread(tmp_path):
+    path = tmp_path / "long.flac"
+    soundfile.write(path, np.zeros(40 * 16_000), 16_000)
+    for rate in (16_000, 8000):
+        opened = recording.open_recording(path)
+        blocks = opened.blocks(rate, block_seconds=1.0)
+        next(blocks)
+        thread = opened._ahead.thread
+        del blocks, opened
+        gc.collect()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def test_the_first_of_two_iterators_does_not_end_in_silence(tmp_path):
+    path = tmp_path / "long.flac"
+    soundfile.write(path, np.zeros(60 * 16_000), 16_000)
+    with recording.open_recording(path) as opened:
+        one = opened.blocks(block_seconds=1.0)
+        next(one)
+        next(opened.blocks(block_seconds=1.0))
+        with pytest.raises(RuntimeError, match="closed before its end"):
+            list(one)

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fixtures_models import SPECS, network_of, noise, spec_named, torch_engine
+from fixtures_models import SPECS, network_of, noise, spec_named, table_of, torch_engine
 
+from audiocnn.architecture import spec_from_table
 from audiocnn.engine import CHUNK_SECONDS, Engine, OnnxBackend, TorchBackend, load_engine, usable_cores
 from audiocnn.errors import ModelError, UsageError
 from audiocnn.model import ONNX, find_model, read_model
@@ -193,6 +194,21 @@ def test_half_precision_gives_the_same_scores_to_a_hundredth_and_the_same_segmen
     for one, other in zip(wanted, got, strict=True):
         assert abs(one.start - other.start) <= hop + 1e-9
         assert abs(one.end - other.end) <= hop + 1e-9
+
+
+def test_what_half_precision_cannot_hold_is_computed_in_single():
+    """A tone of full level has powers above 65,504, the largest number of half precision."""
+    table = {"features": "stft", "frame_seconds": 0.064, "fft_samples": 1024, "scale": "power"}
+    network = network_of(spec_from_table(table_of(table, [{"conv": 4, "kernel": 3}], {}), "tall"))
+    rate = network.geometry.sample_rate
+    tone = 2 * np.sin(2 * np.pi * 1000 * np.arange(rate) / rate).astype(np.float32)[None]
+    assert not np.isfinite(TorchBackend(network, torch.device("cpu")).run_with(tone[None], True)).all()
+    whole, half = (
+        Engine(torch_engine(network).model, TorchBackend(network, torch.device("cpu"), half)).score(tone)
+        for half in (False, True)
+    )
+    assert np.isfinite(half).all()
+    np.testing.assert_allclose(half, whole, atol=1e-2)
 
 
 class Small(torch.nn.Module):

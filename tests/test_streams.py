@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -419,3 +421,37 @@ def test_a_hasty_stream_is_given_a_moment(monkeypatch: pytest.MonkeyPatch) -> No
 def test_raw_formats_that_cannot_be(settings: tuple[str, int], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         RawFormat(*settings)
+
+
+def test_samples_in_a_compressed_stream_are_all_read():
+    """The descriptor of such a file knows the compressed bytes only."""
+    content = np.random.default_rng(1).integers(-3000, 3000, 40_000).astype("<i2").tobytes()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.raw.gz"
+        path.write_bytes(gzip.compress(content))
+        with gzip.open(path) as stream, open_recording(stream, RawFormat("s16le", 16_000)) as recording:
+            assert sum(block.shape[1] for block in recording.blocks()) == 40_000
+            assert recording.note is None
+
+
+def test_an_empty_pipe_that_does_not_wait_is_not_the_end():
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    whole = wav_bytes(b"\1\0" * 8000, sample_rate=16_000)
+    later = threading.Timer(0.2, lambda: (os.write(writing, whole), os.close(writing)))
+    later.start()
+    with os.fdopen(reading, "rb") as stream, open_recording(stream) as recording:
+        assert sum(block.shape[1] for block in recording.blocks()) == 8000
+    later.join()
+
+
+def test_a_file_whose_header_was_never_completed_can_be_read_twice(tmp_path):
+    path = tmp_path / "unfinished.wav"
+    content = bytearray(wav_bytes(b"\1\0" * 8000, sample_rate=16_000))
+    at = content.index(b"data") + 4
+    content[at : at + 4] = content[4:8] = bytes(4)
+    path.write_bytes(content)
+    with open_recording(path) as recording:
+        one, two = (np.concatenate(list(recording.blocks()), axis=1) for _ in range(2))
+    assert one.shape == (1, 8000)
+    assert np.array_equal(one, two)

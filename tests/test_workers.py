@@ -149,3 +149,34 @@ def test_a_process_may_end_while_a_chunk_is_computed():
     for _ in range(3):
         ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
         assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_burst_wakes_or_starts_as_many_threads_as_it_needs():
+    """One thread is idle; four jobs of different shapes must run at the same time."""
+    together = threading.Barrier(4, timeout=30)
+    first = threading.Event()
+
+    def run(batch):
+        if first.is_set():
+            together.wait()
+        return batch[:, :, :1]
+
+    workers = Workers(run, 4, 100)
+    workers.submit(chunk(0)).result(30)
+    first.set()
+    futures = [workers.submit(chunk(n, samples=1 + n)) for n in range(4)]
+    assert [future.result(30).item() for future in futures] == [0, 1, 2, 3]
+
+
+def test_where_the_system_gives_no_thread_those_that_there_are_go_on(monkeypatch):
+    workers = Workers(lambda batch: batch[:, :, :1], 4, 100)
+    workers.submit(chunk(0)).result(30)
+
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    futures = [workers.submit(chunk(n, samples=1 + n)) for n in range(4)]
+    assert [future.result(30).item() for future in futures] == [0, 1, 2, 3]
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        Workers(lambda batch: batch, 1, 100).submit(chunk(0))

@@ -105,12 +105,13 @@ def detect(
             return status_of(follow_stream(terminal, engine, settings, raw, kind, out), exit_status)
         findings = findings_for(kind, out, terminal)
         findings.begin()
+        at_once = out.path is None  # what is written to a file is whole recordings
         batch = Batch(terminal, given.strict, findings.failed)
         sources = batch.sources(inputs, given.files_from is not None)
         with batch, closing(score_many(sources, engine, settings.channel, batch.idle)) as readings:
             for reading in batch.over(readings):
                 with batch.attempt(reading.name):
-                    if is_stream(reading.name, terminal) and isinstance(findings, JsonLines | Rows):
+                    if at_once and is_stream(reading.name, terminal) and isinstance(findings, JsonLines | Rows):
                         found_at_once(reading, engine, settings, findings, batch)
                         continue
                     found = detect_reading(reading, engine, settings, batch.step)
