@@ -98,11 +98,10 @@ def evaluate(
         if isinstance(scores, AudiocnnError):
             error = str(scores)
             failures.append((entry.filename, error))
+        elif entry.annotated:
+            recordings.append(_recording(dataset, entry, scores, scorer.hop_seconds))
         else:
-            if entry.annotated:
-                recordings.append(_recording(dataset, entry, scores, scorer.hop_seconds))
-            else:
-                clips.append(ScoredClip(entry.filename, scores.mean(axis=0), entry.label or ""))
+            clips.append(ScoredClip(entry.filename, scores.mean(axis=0), entry.label or ""))
         seconds = dataset.duration_seconds(entry)
         yield EvaluationProgress(done, len(entries), entry.filename, seconds, error)
     if not recordings and not clips:

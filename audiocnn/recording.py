@@ -6,11 +6,8 @@ resampled before the next is touched: memory depends neither on the length of a 
 
 from __future__ import annotations
 
-import errno
 import math
 import os
-import stat
-import tempfile
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,11 +20,11 @@ from numpy.typing import NDArray
 from audiocnn.ahead import Ahead
 from audiocnn.errors import RecordingError
 from audiocnn.filenames import AUDIO_SUFFIXES, find_recordings, show_name
-from audiocnn.headers import read_layout
-from audiocnn.pcm import Layout, RawFormat
+from audiocnn.opening import open_decoder
+from audiocnn.pcm import RawFormat
 from audiocnn.pieces import in_blocks, joined, pick
-from audiocnn.soundfiles import CONVERT, check_known, check_not_empty, open_file, reason_of
-from audiocnn.streams import READ_BYTES, ByteStream, Decoder, PcmStream
+from audiocnn.soundfiles import CONVERT, reason_of
+from audiocnn.streams import Decoder
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -45,13 +42,10 @@ Samples = NDArray[np.float32]
 
 BLOCK_SECONDS = 10.0
 AHEAD_SECONDS = 30.0
-LOOK_BYTES = 1 << 20
 AHEAD_FRAMES = 1 << 16
 PARTS_AHEAD = 4
 # Floats may have any scale, but the powers of their spectra must have a number.
 MOST_LEVEL = 1e12
-_NAMES = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
-_LIVE = "send WAV, AU, or raw samples with --raw and --rate; none of them compressed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,52 +220,9 @@ def open_recording(
     In a pipe WAV and AU are decoded while they come; what else there is, is copied to a temporary file first, or with
     may_copy False refused. RecordingError: missing, a folder, empty, not audio, damaged from its first byte on.
     """
-    if not isinstance(path, str | os.PathLike):
-        name = name or show_name(getattr(path, "name", "stream"))
-        if raw is None and getattr(path, "seekable", lambda: False)():
-            return Recording(_open_seekable(path, name), name)
-        return _open_stream(ByteStream(path), name, raw, may_copy)
-    name = name or show_name(path)
-    try:
-        status = Path(path).stat()
-        regular = stat.S_ISREG(status.st_mode)
-        if regular and status.st_size == 0:
-            raise RecordingError(f"{name}: empty file (0 bytes); copy it again or leave it out")
-        if regular and raw is None:
-            decoder = open_file(os.fsencode(path), name)
-            rest = _unfinished(Path(path).open("rb", buffering=0), owned=True) if decoder.frames is None else None  # noqa: SIM115
-            return Recording(rest or decoder, name)
-        if stat.S_ISDIR(status.st_mode):
-            raise RecordingError(f"{name}: a folder where a recording is expected; name a file in it")
-        source = ByteStream(Path(path).open("rb", buffering=0), owned=True)  # noqa: SIM115 - closed with the recording
-        return _open_stream(source, name, raw, may_copy)
-    except FileNotFoundError:
-        raise RecordingError(f"{name}: no such file; check the name") from None
-    except (OSError, ValueError) as error:
-        remedy = "the name" if getattr(error, "errno", errno.ENOENT) in _NAMES else "its rights"
-        raise RecordingError(f"{name}: cannot be opened ({reason_of(error)}); check {remedy}") from None
-
-
-def _open_seekable(file: BinaryIO, name: str) -> Decoder:
-    place = file.tell()
-    decoder = open_file(file, name)
-    if decoder.frames is not None:
-        return decoder
-    file.seek(place)
-    if (rest := _unfinished(file, owned=False)) is not None:
-        return rest
-    file.seek(place)
-    return open_file(file, name)
-
-
-def _unfinished(file: BinaryIO, owned: bool) -> Decoder | None:
-    """A file whose header was never completed says that it holds nothing: what is there is read as from a pipe."""
-    source = ByteStream(file, owned)
-    layout = read_layout(source)
-    if layout is None or layout.data_bytes is not None or not source.peek():
-        source.close()
-        return None
-    return PcmStream(source, layout)
+    if name is None:
+        name = show_name(path if isinstance(path, str | os.PathLike) else getattr(path, "name", "stream"))
+    return Recording(open_decoder(path, name, raw, may_copy), name)
 
 
 def read_info(path: str | Path | BinaryIO) -> RecordingInfo:
@@ -287,42 +238,6 @@ def read_samples(
     with open_recording(path) as recording:
         blocks = list(recording.blocks(sample_rate, channel))
         return np.concatenate(blocks, axis=1), sample_rate or recording.info.sample_rate
-
-
-def _open_stream(source: ByteStream, name: str, raw: RawFormat | None, may_copy: bool) -> Recording:
-    try:
-        check_not_empty(source.peek(), name)
-        layout = read_layout(source) if raw is None else Layout(raw, source.size())
-        if layout is not None:
-            return Recording(PcmStream(source, layout), name)
-        if not may_copy:
-            raise RecordingError(f"{name}: cannot be read while it comes; {_LIVE}")
-        copied = _copy(source, name)
-    except BaseException as error:
-        source.close()
-        if isinstance(error, OSError):
-            raise RecordingError(f"{name}: cannot be read ({reason_of(error)}); check what writes it") from None
-        raise
-    source.close()
-    return Recording(open_file(copied, name, copied), name)
-
-
-def _copy(source: ByteStream, name: str) -> BinaryIO:
-    """Containers ask for a way back, which a pipe has not: keep it on disk, not in memory. What is no audio by its
-    first megabyte is not kept to its end, which may never come."""
-    copied = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the recording
-    looked = False
-    try:
-        while part := source.take(READ_BYTES):
-            copied.write(part)
-            if not looked and copied.tell() >= LOOK_BYTES:
-                looked = True
-                check_known(copied, name)
-        copied.seek(0)
-    except BaseException:
-        copied.close()
-        raise
-    return copied
 
 
 def _resampler(rate_in: int, rate_out: int, channels: int, name: str) -> Any:

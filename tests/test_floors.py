@@ -24,7 +24,7 @@ FLOORS = {
     " kinds kinds.reading kinds.convolution kinds.pooling kinds.elementwise"
     " kinds.combining kinds.head features folding front_end architecture"
     " augment mixing clip_examples labels segment_rule segment_rows segments metrics filenames"
-    " ahead pieces pcm streams headers soundfiles recording shards dataset dataset_writer decoding"
+    " ahead pieces pcm streams headers soundfiles opening recording shards dataset dataset_writer decoding"
     " formats formats.audacity formats.columns formats.dcase formats.delimited formats.jsonl"
     " formats.rows formats.rttm formats.text"
     " sources sources.folders sources.settings sources.tables",
