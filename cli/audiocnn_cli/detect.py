@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,8 @@ from audiocnn_cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from audiocnn.detection import DetectSettings
+    from audiocnn.engine import Engine
+    from audiocnn.parallel import Reading
     from audiocnn_cli.batch import Batch
     from audiocnn_cli.findings import Findings
     from audiocnn_cli.output import Output
@@ -81,11 +84,11 @@ def detect(
     """
     from audiocnn.engine import load_engine
     from audiocnn.model import DEFAULT_MODEL, find_model
-    from audiocnn.parallel import detect_reading, score_many
+    from audiocnn.parallel import score_many
     from audiocnn_cli.batch import Batch
-    from audiocnn_cli.findings import JsonLines, Rows, plural
-    from audiocnn_cli.follow import check_follow, follow_stream, found_at_once
-    from audiocnn_cli.inputs import find_inputs, is_stream, read_channel, read_raw
+    from audiocnn_cli.findings import plural
+    from audiocnn_cli.follow import check_follow, follow_stream
+    from audiocnn_cli.inputs import find_inputs, read_channel, read_raw
     from audiocnn_cli.output import check_output, format_of_output, open_output
 
     path = check_output(output.output, output.force)
@@ -105,23 +108,36 @@ def detect(
             return status_of(follow_stream(terminal, engine, settings, raw, kind, out), exit_status)
         findings = findings_for(kind, out, terminal)
         findings.begin()
-        at_once = out.path is None  # what is written to a file is whole recordings
         batch = Batch(terminal, given.strict, findings.failed)
         sources = batch.sources(inputs, given.files_from is not None)
         with batch, closing(score_many(sources, engine, settings.channel, batch.idle)) as readings:
-            for reading in batch.over(readings):
-                with batch.attempt(reading.name):
-                    if at_once and is_stream(reading.name, terminal) and isinstance(findings, JsonLines | Rows):
-                        found_at_once(reading, engine, settings, findings, batch)
-                        continue
-                    found = detect_reading(reading, engine, settings, batch.step)
-                    findings.found(found)
-                    out.keep = True  # whole recordings are worth keeping, whatever happens to the next
-                    batch.segments += len(found.segments)
-                    batch.finish(found.duration_seconds, found.note)
+            detect_each(batch.over(readings), batch, engine, settings, findings, out)
         out.drop = batch.failed > 0 and not batch.done  # errors alone are on stderr
     batch.report(f"{plural(batch.segments, 'segment')} in ", engine.device)
     return status_of(batch, exit_status)
+
+
+def detect_each(
+    readings: Iterator[Reading], batch: Batch, engine: Engine, settings: DetectSettings, findings: Findings, out: Output
+) -> None:
+    """Write what is found in each recording. What is written to a file is whole recordings; on stdout the segments of a
+    stream come as they become certain."""
+    from audiocnn.parallel import detect_reading
+    from audiocnn_cli.findings import JsonLines, Rows
+    from audiocnn_cli.follow import found_at_once
+    from audiocnn_cli.inputs import is_stream
+
+    for reading in readings:
+        with batch.attempt(reading.name):
+            live = out.path is None and is_stream(reading.name, batch.terminal)
+            if live and isinstance(findings, JsonLines | Rows):
+                found_at_once(reading, engine, settings, findings, batch)
+                continue
+            found = detect_reading(reading, engine, settings, batch.step)
+            findings.found(found)
+            out.keep = True  # whole recordings are worth keeping, whatever happens to the next
+            batch.segments += len(found.segments)
+            batch.finish(found.duration_seconds, found.note)
 
 
 def status_of(batch: Batch, exit_status: bool) -> ExitStatus:
