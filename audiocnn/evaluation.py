@@ -1,7 +1,7 @@
 """Scores and annotations to figures with intervals: what `evaluate` reports, what thresholds are tuned by.
 
-`evaluate_scores` judges recordings whose segments are known. `evaluate` scores a dataset first; entries that
-have one label for the whole clip go to `clips`. `metrics` defines the figures, `resampling` their intervals.
+`evaluate` scores a dataset and judges it: recordings whose segments are known by `judging`, entries that have one label
+for the whole clip by `clips`. `metrics` defines the figures, `resampling` their intervals.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -18,40 +18,16 @@ from numpy.typing import NDArray
 from audiocnn.clips import ScoredClip, evaluate_clips
 from audiocnn.dataset import Dataset, Entry
 from audiocnn.errors import AudiocnnError, DatasetError, did_you_mean
-from audiocnn.figures import Evaluation, EvaluationSettings, LabelEvaluation
-from audiocnn.labels import Annotation
-from audiocnn.metrics import (
-    Frames,
-    SegmentCounts,
-    SegmentSums,
-    count_segments,
-    detection_seconds,
-    frame_labels,
-    grid_rows,
-    merge,
-    scores_on_grid,
-    segment_values,
-)
-from audiocnn.resampling import curve_figures, draw_recordings, segment_figures
-from audiocnn.segments import SegmentRule, find_segments
+from audiocnn.figures import Evaluation, EvaluationSettings
+from audiocnn.intervals import merge
+from audiocnn.judging import ScoredRecording, detected_in, evaluate_scores, reference_of
+from audiocnn.metrics import SegmentSums, detection_seconds, segment_values
+from audiocnn.segments import FindSegments, SegmentRule, find_segments
+
+__all__ = ["ScoredRecording", "Scorer", "evaluate", "evaluate_scores", "tune_threshold"]
 
 Measure = Literal["detection_cost", "detection_error", "f1"]
 MEASURES = {"detection_cost": "detection_cost", "detection_error": "detection_error_rate", "f1": "f1"}
-
-
-@dataclass(frozen=True)
-class ScoredRecording:
-    """One recording: scores (rows, classes) float32 that tile it, and what is known to be in it.
-
-    Annotations of labels that the model does not have are ignored; without any, nothing is in it.
-    """
-
-    filename: str
-    scores: NDArray[np.float32]
-    hop_seconds: float
-    duration_seconds: float
-    annotations: list[Annotation]
-    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,7 +35,7 @@ class Scorer:
     """What `evaluate` needs of a model: its score function, (channels, samples) float32 -> (rows, classes).
 
     sample_rate: what the function wants. labels: of the classes, in order; each has a rule. jobs: how many recordings
-    may be scored at a time, in threads.
+    may be scored at a time, in threads. find: how scores become segments, where a detector has a way of its own.
     """
 
     score: Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -68,6 +44,7 @@ class Scorer:
     labels: Sequence[str]
     rules: Mapping[str, SegmentRule]
     jobs: int = 1
+    find: FindSegments = find_segments
 
 
 @dataclass(frozen=True)
@@ -99,7 +76,7 @@ def evaluate(
             error = str(scores)
             failures.append((entry.filename, error))
         elif entry.annotated:
-            recordings.append(_recording(dataset, entry, scores, scorer.hop_seconds))
+            recordings.append(_recording(dataset, entry, scores, scorer))
         else:
             clips.append(ScoredClip(entry.filename, scores.mean(axis=0), entry.label or ""))
         seconds = dataset.duration_seconds(entry)
@@ -107,7 +84,9 @@ def evaluate(
     if not recordings and not clips:
         raise DatasetError(f"{dataset.folder}: not one recording could be scored; the first: {failures[0][1]}")
     settings = settings or EvaluationSettings()
-    evaluation = evaluate_scores(recordings, scorer.labels, scorer.rules, settings)
+    # Where nobody marked music, none is known to be missing: such a label is not judged.
+    known = [label for label in scorer.labels if label in dataset.labels] or None
+    evaluation = evaluate_scores(recordings, scorer.labels, scorer.rules, settings, known)
     clip = evaluate_clips(clips, scorer.labels, scorer.rules, settings) if clips else None
     evaluation = replace(evaluation, clip=clip, failures=tuple(failures))
     yield EvaluationProgress(len(entries), len(entries), "", 0.0, evaluation=evaluation)
@@ -163,103 +142,9 @@ def _samples(dataset: Dataset, entry: Entry, sample_rate: int) -> NDArray[np.flo
     return np.ascontiguousarray(resampled)
 
 
-def _recording(dataset: Dataset, entry: Entry, scores: NDArray[np.float32], hop_seconds: float) -> ScoredRecording:
+def _recording(dataset: Dataset, entry: Entry, scores: NDArray[np.float32], scorer: Scorer) -> ScoredRecording:
     seconds, annotations = dataset.duration_seconds(entry), dataset.annotations(entry)
-    return ScoredRecording(entry.filename, scores, hop_seconds, seconds, annotations, entry.tags)
-
-
-def evaluate_scores(
-    recordings: Sequence[ScoredRecording],
-    labels: Sequence[str],
-    rules: Mapping[str, SegmentRule],
-    settings: EvaluationSettings | None = None,
-) -> Evaluation:
-    """Judges recordings whose segments are known; class c of their scores is labels[c], and has a rule."""
-    settings = settings or EvaluationSettings()
-    groups: dict[str, dict[str, dict[str, LabelEvaluation]]] = {}
-    for tag in settings.group_by:
-        parts: dict[str, list[ScoredRecording]] = {}
-        for recording in recordings:
-            parts.setdefault(recording.tags.get(tag, ""), []).append(recording)
-        groups[tag] = {v: _evaluate_labels(parts[v], labels, rules, settings) for v in sorted(parts)}
-    return Evaluation(settings, _evaluate_labels(recordings, labels, rules, settings), groups)
-
-
-def _evaluate_labels(
-    recordings: Sequence[ScoredRecording],
-    labels: Sequence[str],
-    rules: Mapping[str, SegmentRule],
-    settings: EvaluationSettings,
-) -> dict[str, LabelEvaluation]:
-    if not recordings:
-        return {}
-    found = {}
-    for column, label in enumerate(labels):
-        mine = [replace(recording, scores=recording.scores[:, column]) for recording in recordings]
-        found[label] = _evaluate_label(mine, label, rules[label], settings)
-    return found
-
-
-def _evaluate_label(
-    recordings: Sequence[ScoredRecording], label: str, rule: SegmentRule, settings: EvaluationSettings
-) -> LabelEvaluation:
-    """Judges recordings whose scores are (rows,), of this label."""
-    draws = draw_recordings(len(recordings), settings.resamples, settings.seed)
-    frames = [_frames(recording, label, settings.grid_seconds) for recording in recordings]
-    counts = [
-        count_segments(
-            _reference(recording, label),
-            _detected(recording, label, rule),
-            recording.duration_seconds,
-            settings.collar_seconds,
-        )
-        for recording in recordings
-    ]
-    return LabelEvaluation(
-        label,
-        recordings=len(recordings),
-        seconds=sum(recording.duration_seconds for recording in recordings),
-        reference_seconds=sum(count.sums.hit + count.sums.miss for count in counts),
-        rule=rule,
-        figures=curve_figures(frames, draws) | segment_figures(counts, draws),
-        notes=tuple(_notes(recordings, label, frames, counts)),
-    )
-
-
-def _frames(recording: ScoredRecording, label: str, grid_seconds: float) -> Frames:
-    rows = grid_rows(recording.duration_seconds, grid_seconds)
-    return Frames(
-        frame_labels(recording.annotations, label, rows, grid_seconds),
-        scores_on_grid(recording.scores, recording.hop_seconds, rows, grid_seconds),
-    )
-
-
-def _reference(recording: ScoredRecording, label: str) -> list[tuple[float, float]]:
-    return [(a.onset, a.offset) for a in recording.annotations if a.label == label]
-
-
-def _detected(recording: ScoredRecording, label: str, rule: SegmentRule) -> list[tuple[float, float]]:
-    seconds = recording.duration_seconds
-    segments = find_segments(recording.scores, recording.hop_seconds, seconds, label, rule)
-    return [(segment.start, segment.end) for segment in segments]
-
-
-def _notes(
-    recordings: Sequence[ScoredRecording],
-    label: str,
-    frames: Sequence[Frames],
-    counts: Sequence[SegmentCounts],
-) -> Iterator[str]:
-    if not any(held.positive.any() for held in frames):
-        present = {annotation.label for r in recordings for annotation in r.annotations}
-        hint = f"; {did_you_mean(label, present)}" if present else ""
-        yield f'nothing is annotated as "{label}", so curves and misses are not defined{hint}'
-    elif all(held.positive.all() for held in frames):
-        yield f'everything is annotated as "{label}", so curves and false alarms are not defined'
-    if not any(count.sums.detections for count in counts):
-        yield f'no segment of "{label}" was found'
-    if len(recordings) == 1:
-        yield "intervals need more than one recording"
+    return ScoredRecording(entry.filename, scores, scorer.hop_seconds, seconds, annotations, entry.tags, scorer.find)
 
 
 def tune_threshold(
@@ -276,7 +161,7 @@ def tune_threshold(
     """
     column = list(labels).index(label)
     mine = [replace(recording, scores=recording.scores[:, column]) for recording in recordings]
-    references = [merge(_reference(recording, label), recording.duration_seconds) for recording in mine]
+    references = [merge(reference_of(recording, label), recording.duration_seconds) for recording in mine]
     if not any(len(reference) for reference in references):
         raise DatasetError(f'no recording to tune on has "{label}"; give annotated ones, or a threshold')
 
@@ -284,10 +169,10 @@ def tune_threshold(
         lower = None if rule.neg_threshold is None else min(rule.neg_threshold, threshold)
         tried = replace(rule, threshold=threshold, neg_threshold=lower)
         seconds = [
-            detection_seconds(true, merge(_detected(r, label, tried), r.duration_seconds), r.duration_seconds)
+            detection_seconds(true, merge(detected_in(r, label, tried), r.duration_seconds), r.duration_seconds)
             for r, true in zip(mine, references, strict=True)
         ]
-        values = segment_values(SegmentSums(*np.sum(seconds, axis=0), *[0.0] * 5))
+        values = segment_values(SegmentSums(*np.sum(seconds, axis=0)))
         return -float(values["f1"]) if measure == "f1" else float(values[MEASURES[measure]])
 
     coarse = _least(loss, range(5, 100, 5))

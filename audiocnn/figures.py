@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from audiocnn.curves import Curves
 from audiocnn.errors import UsageError
+from audiocnn.intervals import Floats
 from audiocnn.segments import SegmentRule
 from audiocnn.units import round_seconds
 
@@ -16,11 +18,15 @@ REPORT_SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A value and the ends of its 95 % interval; None where not defined."""
+    """A value and the ends of its 95 % interval; None where not defined.
+
+    resampled: the value of each draw, NaN where not defined, for differences; no part of what the figure says.
+    """
 
     value: float | None
     low: float | None = None
     high: float | None = None
+    resampled: Floats | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, float | None]:
         """The three by name, with six digits behind the point."""
@@ -30,12 +36,17 @@ class Figure:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """grid_seconds: of the frames. resamples: 0 for no intervals. group_by: tags to give figures by, too."""
+    """grid_seconds: of the frames. resamples: 0 for no intervals. group_by: tags to give figures by, too.
+
+    collar_seconds: of the one figure that has a collar. smoothing_seconds: the curves are given for smoothed scores,
+    too, each of these lengths for itself.
+    """
 
     grid_seconds: float = 0.01
     resamples: int = 1000
     seed: int = 0
-    collar_seconds: float = 0.0
+    collar_seconds: float = 0.5
+    smoothing_seconds: tuple[float, ...] = (0.2, 0.6)
     group_by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -43,6 +54,9 @@ class EvaluationSettings:
             raise UsageError(f"--grid {self.grid_seconds:g}: give seconds above 0, such as 0.01")
         if not 0 <= self.collar_seconds < math.inf:
             raise UsageError(f"--collar {self.collar_seconds:g}: give seconds, 0 or more")
+        for seconds in self.smoothing_seconds:
+            if not 0 < seconds < math.inf:
+                raise UsageError(f"--smooth {seconds:g}: give seconds above 0, such as 0.6")
         if self.resamples < 0:
             raise UsageError(f"--resamples {self.resamples}: give a number, 0 for no intervals")
 
@@ -51,8 +65,9 @@ class EvaluationSettings:
 class LabelEvaluation:
     """How well one label was found.
 
-    reference_seconds: what the reference holds, without what a collar excludes. figures: by the names that
-    `metrics` explains, in its order. notes: what is not defined, and why.
+    reference_seconds: what the reference holds. figures: by the names that `metrics` explains, in its order. smoothed:
+    those of curves, by the seconds that scores were smoothed over. curves: of all recordings, not of groups of them.
+    notes: what is not defined, and why.
     """
 
     label: str
@@ -61,6 +76,8 @@ class LabelEvaluation:
     reference_seconds: float
     rule: SegmentRule
     figures: dict[str, Figure]
+    smoothed: dict[float, dict[str, Figure]] = field(default_factory=dict)
+    curves: Curves | None = field(default=None, repr=False, compare=False)
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,7 +93,9 @@ class LabelEvaluation:
             "min_silence": self.rule.min_silence_seconds,
             "pad": self.rule.pad_seconds,
             "max_speech": longest if math.isfinite(longest) else None,
-            "figures": {name: figure.to_dict() for name, figure in self.figures.items()},
+            "figures": figures_to_dict(self.figures),
+            "smoothed": {f"{seconds:g}": figures_to_dict(figures) for seconds, figures in self.smoothed.items()},
+            **({"curves": self.curves.to_dict()} if self.curves else {}),
             "notes": list(self.notes),
         }
 
@@ -95,23 +114,24 @@ class ClipEvaluation:
         return {
             "clips": self.clips,
             "figures": {"accuracy": self.accuracy.to_dict()},
-            "labels": {
-                label: {"figures": {name: figure.to_dict() for name, figure in figures.items()}}
-                for label, figures in self.labels.items()
-            },
+            "labels": {label: {"figures": figures_to_dict(figures)} for label, figures in self.labels.items()},
             "notes": list(self.notes),
         }
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All figures: by label; by tag, value and label; of clips. And (file, why) of what was not scored."""
+    """All figures: by label; by tag, value and label; of clips. And (file, why) of what was not scored.
+
+    recordings: the names of those that were judged by segments, in the order that draws count them in.
+    """
 
     settings: EvaluationSettings
     labels: dict[str, LabelEvaluation] = field(default_factory=dict)
     groups: dict[str, dict[str, dict[str, LabelEvaluation]]] = field(default_factory=dict)
     clip: ClipEvaluation | None = None
     failures: tuple[tuple[str, str], ...] = ()
+    recordings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """What report.json holds; the command adds the names of model and data."""
@@ -120,6 +140,7 @@ class Evaluation:
             "type": "evaluation",
             "grid": self.settings.grid_seconds,
             "collar": self.settings.collar_seconds,
+            "smoothing": list(self.settings.smoothing_seconds),
             "resamples": self.settings.resamples,
             "seed": self.settings.seed,
             "labels": _to_dicts(self.labels),
@@ -130,6 +151,11 @@ class Evaluation:
             "clip": self.clip.to_dict() if self.clip else None,
             "failures": [{"file": name, "error": error} for name, error in self.failures],
         }
+
+
+def figures_to_dict(figures: Mapping[str, Figure]) -> dict[str, Any]:
+    """A part of report.json."""
+    return {name: figure.to_dict() for name, figure in figures.items()}
 
 
 def _to_dicts(labels: Mapping[str, LabelEvaluation]) -> dict[str, Any]:

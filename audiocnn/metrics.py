@@ -4,17 +4,22 @@ Conventions. Times are in seconds. Frame k of the grid is centred on (k + 0.5) *
 its centre lies in an annotation (onset <= centre < offset), and its score is that of the row that holds the
 centre. Annotations of one label that overlap or touch count once, and what lies past the end of the recording
 does not count. Lengths are measured exactly, without a grid. A collar is a stretch centred on each edge of
-the reference (half before, half behind) that is not judged, as in pyannote.metrics.
+the reference (half before, half behind) that is not judged, as in pyannote.metrics; one figure has it, the others
+do not.
 
     auroc, average_precision          area under the ROC; mean precision over recall (scikit-learn)
     tpr_at_5pct_fpr, .._31_5pct_fpr   share of the positive frames found at that false positive rate
     fpr_at_5pct_miss, eer             false positive rate where 5 % are missed; where both errors are equal
+    calibration_error                 mean over frames of |mean score - share of positives| in their bin, of 15 bins of
+                                      equal width (expected calibration error, Guo et al. 2017, equation 3)
     detection_error_rate              (false alarm + miss) / reference, in seconds
+    detection_error_rate_collar       the same with a collar
     miss_rate, false_alarm_rate       miss / reference; false alarm / what is not reference, in seconds
     detection_cost                    0.75 miss_rate + 0.25 false_alarm_rate (0 / 0 counts as 0)
     f1                                2 hit / (2 hit + false alarm + miss), in seconds
     segment_f1                        the same of whole segments, paired one to one: right is what lies within
                                       0.2 s at the onset, and 0.2 s or a fifth of the length at the offset
+    false_segment_share               of the recordings that hold nothing of the label, those with a detected segment
     edges_within_50ms, .._100ms       share of the reference's onsets and offsets that are paired, one to one,
                                       with a detected one so near
     onset_error_ms, offset_error_ms   median distance to the nearest detected one, where it is within 0.5 s
@@ -32,6 +37,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocnn.intervals import EPSILON_SECONDS, Bools, Floats, inside, merge
 from audiocnn.labels import Annotation
 
 CURVE_FIGURES = (
@@ -42,13 +48,10 @@ CURVE_FIGURES = (
     "fpr_at_5pct_miss",
     "eer",
 )
+CALIBRATION_BINS = 15
 EDGE_REACH_SECONDS = 0.5
 MATCH_SECONDS, MATCH_SHARE = 0.2, 0.2
 MISS_WEIGHT, FALSE_ALARM_WEIGHT = 0.75, 0.25
-EPSILON_SECONDS = 1e-9
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 
 class Frames(NamedTuple):
@@ -59,17 +62,25 @@ class Frames(NamedTuple):
 
 
 class SegmentSums(NamedTuple):
-    """What can be added up over recordings: seconds, then numbers of segments, then of pairs of edges."""
+    """What can be added up over recordings: seconds, then numbers of segments, then of pairs of edges.
+
+    collar_reference, collar_errors: seconds of reference, and of false alarm and miss, outside collars. empty,
+    empty_found: 1 for a recording that holds nothing of the label, and for one in which something was found.
+    """
 
     hit: Any
     miss: Any
     false_alarm: Any
     rest: Any
-    references: Any
-    detections: Any
-    matches: Any
-    edges_50ms: Any
-    edges_100ms: Any
+    references: Any = 0
+    detections: Any = 0
+    matches: Any = 0
+    edges_50ms: Any = 0
+    edges_100ms: Any = 0
+    collar_reference: Any = 0
+    collar_errors: Any = 0
+    empty: Any = 0
+    empty_found: Any = 0
 
 
 class SegmentCounts(NamedTuple):
@@ -109,25 +120,7 @@ def _centres(rows: int, grid_seconds: float) -> Floats:
     return np.asarray((np.arange(rows) + 0.5) * grid_seconds, dtype=np.float64)
 
 
-# Intervals: (n, 2) float64, sorted, neither overlapping nor touching
-
-
-def merge(stretches: Iterable[tuple[float, float]], duration_seconds: float = math.inf) -> Floats:
-    """(start, end) pairs in any order -> (n, 2): clipped to the recording, empty ones left out, joined."""
-    pairs = np.array(sorted(stretches), dtype=np.float64).reshape(-1, 2).clip(0.0, duration_seconds)
-    pairs = pairs[pairs[:, 1] > pairs[:, 0]]
-    if not len(pairs):
-        return pairs
-    ends = np.maximum.accumulate(pairs[:, 1])
-    first = np.concatenate(([True], pairs[1:, 0] > ends[:-1] + EPSILON_SECONDS))
-    last = np.concatenate((first[1:], [True]))
-    return np.stack((pairs[first, 0], ends[last]), axis=1)
-
-
-def inside(intervals: Floats, times: Floats) -> Bools:
-    """Whether each of `times` lies in one of the merged intervals."""
-    odd: Bools = np.searchsorted(intervals.ravel(), times, side="right") % 2 == 1
-    return odd
+# Segments
 
 
 def detection_seconds(
@@ -151,15 +144,23 @@ def count_segments(
     duration_seconds: float,
     collar_seconds: float = 0.0,
 ) -> SegmentCounts:
-    """What of the reference was detected; both are (start, end) pairs of one recording and label."""
+    """What of the reference was detected; both are (start, end) pairs of one recording and label.
+
+    Only what has the collar in its name is counted with it.
+    """
     true, found = merge(reference, duration_seconds), merge(detected, duration_seconds)
+    hit, miss, false_alarm, _ = detection_seconds(true, found, duration_seconds, collar_seconds)
     sums = SegmentSums(
-        *detection_seconds(true, found, duration_seconds, collar_seconds),
+        *detection_seconds(true, found, duration_seconds),
         references=len(true),
         detections=len(found),
         matches=_matches(true, found),
         edges_50ms=sum(_pairs(true[:, side], found[:, side], 0.05) for side in (0, 1)),
         edges_100ms=sum(_pairs(true[:, side], found[:, side], 0.1) for side in (0, 1)),
+        collar_reference=hit + miss,
+        collar_errors=false_alarm + miss,
+        empty=int(not len(true)),
+        empty_found=int(not len(true) and len(found) > 0),
     )
     onsets, offsets = (_edge_errors(true[:, side], found[:, side]) for side in (0, 1))
     return SegmentCounts(sums, onsets, offsets)
@@ -246,6 +247,23 @@ def _equal_error(fpr: Floats, miss: Floats) -> float:
     return float(fpr[k - 1] + before / (before + after) * (fpr[k] - fpr[k - 1]))
 
 
+def calibration_sums(frames: Frames) -> Floats:
+    """(3 * bins,): for each bin of scores in [0, 1] its frames, the sum of their scores, and the positive ones.
+
+    The last bin holds its upper end, too.
+    """
+    scores = frames.scores.astype(np.float64)
+    places = (scores * CALIBRATION_BINS).astype(np.int64).clip(0, CALIBRATION_BINS - 1)
+    weights = (None, scores, frames.positive.astype(np.float64))
+    return np.concatenate([np.bincount(places, held, CALIBRATION_BINS).astype(np.float64) for held in weights])
+
+
+def calibration_error(sums: Floats) -> Floats:
+    """(..., 3 * bins) of `calibration_sums`, added up -> (...); NaN without frames."""
+    frames, scores, positive = np.split(sums, 3, axis=-1)
+    return _ratio(np.abs(scores - positive).sum(axis=-1), frames.sum(axis=-1))
+
+
 def segment_values(sums: SegmentSums) -> dict[str, Floats]:
     """The figures of summed counts, of any shape; NaN where not defined."""
     s = SegmentSums(*(np.asarray(column, dtype=np.float64) for column in sums))
@@ -254,11 +272,13 @@ def segment_values(sums: SegmentSums) -> dict[str, Floats]:
     cost = MISS_WEIGHT * np.nan_to_num(miss_rate) + FALSE_ALARM_WEIGHT * np.nan_to_num(false_alarm_rate)
     return {
         "detection_error_rate": _ratio(s.false_alarm + s.miss, reference),
+        "detection_error_rate_collar": _ratio(s.collar_errors, s.collar_reference),
         "miss_rate": miss_rate,
         "false_alarm_rate": false_alarm_rate,
         "detection_cost": np.where(reference + other > 0, cost, np.nan),
         "f1": _ratio(2 * s.hit, 2 * s.hit + s.false_alarm + s.miss),
         "segment_f1": _ratio(2 * s.matches, s.references + s.detections),
+        "false_segment_share": _ratio(s.empty_found, s.empty),
         "edges_within_50ms": _ratio(s.edges_50ms, 2 * s.references),
         "edges_within_100ms": _ratio(s.edges_100ms, 2 * s.references),
     }

@@ -2,23 +2,26 @@
 
 Whole recordings are drawn, for the frames and segments of one recording are alike. So that a thousand draws
 cost little, what was counted in each recording is weighted, not counted again: a curve by histograms of its
-scores, in 2,048 bins that hold as many frames each; segments by their sums.
+scores, in 2,048 bins that hold as many frames each; segments by their sums. Figures keep what each draw gave, so
+that models that were judged on the same draws can be compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audiocnn.figures import Figure
+from audiocnn.intervals import Floats
 from audiocnn.metrics import (
     CURVE_FIGURES,
-    Floats,
     Frames,
     SegmentCounts,
     SegmentSums,
+    calibration_error,
+    calibration_sums,
     curve_values,
     read_roc,
     segment_values,
@@ -26,6 +29,7 @@ from audiocnn.metrics import (
 
 BINS = 2048
 CHUNK_RECORDINGS = 256
+CHUNK_DRAWS = 128
 PERCENTILES = (2.5, 97.5)
 
 Draws = NDArray[np.uint16]
@@ -42,26 +46,35 @@ def draw_recordings(recordings: int, resamples: int, seed: int) -> Draws:
 
 def curve_figures(recordings: Sequence[Frames], draws: Draws) -> dict[str, Figure]:
     """The figures of the ROC over all frames, with intervals."""
-    pooled = Frames(
-        np.concatenate([frames.positive for frames in recordings]),
-        np.concatenate([frames.scores for frames in recordings]),
-    )
+    pooled = pool(recordings)
     values = curve_values(pooled)
     if values["auroc"] is None:
         return {name: Figure(None) for name in CURVE_FIGURES}
     cuts = np.unique(np.quantile(pooled.scores, np.linspace(0, 1, BINS + 1)[1:-1]))
-    positives, negatives = _drawn_histograms(recordings, cuts, draws)
-    resampled = [_binned_curve(p, n) for p, n in zip(positives, negatives, strict=True) if p.any() and n.any()]
-    return {
-        name: with_interval(value, np.array([figures[name] for figures in resampled])) for name, value in values.items()
-    }
+    resampled = np.full((len(CURVE_FIGURES), len(draws)), np.nan)
+    for rows, (positives, negatives) in _drawn_histograms(recordings, cuts, draws):
+        found = _binned_curves(positives, negatives)
+        resampled[:, rows] = [found[name] for name in CURVE_FIGURES]
+    return {name: with_interval(value, drawn) for (name, value), drawn in zip(values.items(), resampled, strict=True)}
 
 
-def _drawn_histograms(recordings: Sequence[Frames], cuts: Floats, draws: Draws) -> tuple[Floats, Floats]:
-    """For each resample, how many positive and negative frames lie in each bin: two of (resamples, bins)."""
+def pool(recordings: Sequence[Frames]) -> Frames:
+    """The frames of all of them, one behind the other."""
+    return Frames(
+        np.concatenate([frames.positive for frames in recordings]),
+        np.concatenate([frames.scores for frames in recordings]),
+    )
+
+
+def _drawn_histograms(
+    recordings: Sequence[Frames], cuts: Floats, draws: Draws
+) -> Iterator[tuple[slice, tuple[Floats, Floats]]]:
+    """Some draws at a time, how many positive and negative frames lie in each bin: two of (some draws, bins)."""
+    if not len(draws):
+        return
     bins = len(cuts) + 1
-    totals = np.zeros((2, len(draws), bins))
-    for begin in range(0, len(recordings) if len(draws) else 0, CHUNK_RECORDINGS):
+    totals = np.zeros((2, len(draws), bins), np.float32)  # whole numbers below 2 ** 24 are exact
+    for begin in range(0, len(recordings), CHUNK_RECORDINGS):
         chunk = recordings[begin : begin + CHUNK_RECORDINGS]
         counts = np.zeros((2, len(chunk), bins), np.float32)
         for k, frames in enumerate(chunk):
@@ -70,19 +83,38 @@ def _drawn_histograms(recordings: Sequence[Frames], cuts: Floats, draws: Draws) 
             counts[1, k] = np.bincount(places[~frames.positive], minlength=bins)
         weights = draws[:, begin : begin + len(chunk)].astype(np.float32)
         totals += weights @ counts
-    return totals[0], totals[1]
+    for begin in range(0, len(draws), CHUNK_DRAWS):
+        rows = slice(begin, begin + CHUNK_DRAWS)
+        positives, negatives = totals[:, rows].astype(np.float64)
+        yield rows, (positives, negatives)
 
 
-def _binned_curve(positives: Floats, negatives: Floats) -> dict[str, float]:
-    """The figures of the ROC of (bins,) counts, the lowest scores first; both hold something."""
-    hits, alarms = np.cumsum(positives[::-1]), np.cumsum(negatives[::-1])
-    tpr, fpr = np.append(0.0, hits / hits[-1]), np.append(0.0, alarms / alarms[-1])
+def _binned_curves(positives: Floats, negatives: Floats) -> dict[str, Floats]:
+    """The figures of the ROCs of (draws, bins) counts, the lowest scores first; NaN where one is missing."""
+    hits, alarms = (np.cumsum(counts[:, ::-1], axis=1) for counts in (positives, negatives))
+    figures = {name: np.full(len(hits), np.nan) for name in CURVE_FIGURES}
+    known = (hits[:, -1] > 0) & (alarms[:, -1] > 0)
+    if not known.any():
+        return figures
+    hits, alarms = hits[known], alarms[known]
+    tpr, fpr = (np.pad(counts / counts[:, -1:], ((0, 0), (1, 0))) for counts in (hits, alarms))
     precision = hits / np.maximum(hits + alarms, 1.0)
-    return {
-        "auroc": float(np.sum(np.diff(fpr) * (tpr[1:] + tpr[:-1]) / 2)),
-        "average_precision": float(np.sum(np.diff(tpr) * precision)),
-        **read_roc(fpr, tpr),
+    found = {
+        "auroc": np.sum(np.diff(fpr) * (tpr[:, 1:] + tpr[:, :-1]) / 2, axis=1),
+        "average_precision": np.sum(np.diff(tpr) * precision, axis=1),
     }
+    read = [read_roc(*curve) for curve in zip(fpr, tpr, strict=True)]
+    found |= {name: np.array([values[name] for values in read]) for name in read[0]}
+    for name, values in found.items():
+        figures[name][known] = values
+    return figures
+
+
+def calibration_figure(recordings: Sequence[Frames], draws: Draws) -> Figure:
+    """The calibration error of all frames."""
+    table = np.stack([calibration_sums(frames) for frames in recordings])
+    value = calibration_error(table.sum(axis=0))
+    return with_interval(_defined(value), calibration_error(draws @ table))
 
 
 def segment_figures(recordings: Sequence[SegmentCounts], draws: Draws) -> dict[str, Figure]:
@@ -108,12 +140,13 @@ def _median_figure(values: Sequence[Floats], draws: Draws) -> Figure:
         return Figure(None)
     order = np.argsort(pooled, kind="stable")
     owners = np.repeat(np.arange(len(values)), [len(held) for held in values])[order]
-    medians = []
-    for draw in draws:
-        weights = np.cumsum(draw[owners], dtype=np.int64)
-        if weights[-1]:
-            medians.append(pooled[order[np.searchsorted(weights, weights[-1] / 2)]])
-    return with_interval(float(np.median(pooled)), np.array(medians))
+    medians = np.full(len(draws), np.nan)
+    for begin in range(0, len(draws), CHUNK_DRAWS):
+        weights = np.cumsum(draws[begin : begin + CHUNK_DRAWS, owners], axis=1, dtype=np.int32)
+        middles = np.sum(weights < weights[:, -1:] / 2, axis=1)
+        found = np.where(weights[:, -1] > 0, pooled[order[middles]], np.nan)
+        medians[begin : begin + CHUNK_DRAWS] = found
+    return with_interval(float(np.median(pooled)), medians)
 
 
 def mean_figure(values: Floats, draws: Draws) -> Figure:
@@ -123,7 +156,7 @@ def mean_figure(values: Floats, draws: Draws) -> Figure:
         return Figure(None)
     weights = draws[:, known].astype(np.float64)
     drawn = weights.sum(axis=1)
-    means = (weights @ values[known])[drawn > 0] / drawn[drawn > 0]
+    means = np.divide(weights @ values[known], drawn, out=np.full(len(draws), np.nan), where=drawn > 0)
     return with_interval(float(values[known].mean()), means)
 
 
@@ -133,7 +166,7 @@ def with_interval(value: float | None, resampled: Floats) -> Figure:
     if value is None or not len(defined):
         return Figure(value)
     low, high = np.percentile(defined, PERCENTILES)
-    return Figure(value, float(low), float(high))
+    return Figure(value, float(low), float(high), resampled)
 
 
 def _defined(value: Floats) -> float | None:

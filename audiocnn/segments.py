@@ -23,16 +23,17 @@ with a tolerance of 1e-9 seconds, for what floating point does to `rows * hop`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from audiocnn.segment_rows import RowFinder, Stretch
 from audiocnn.segment_rule import EPSILON_SECONDS, SegmentRule
 
-__all__ = ["EPSILON_SECONDS", "Segment", "SegmentFinder", "SegmentRule", "find_segments"]
+__all__ = ["EPSILON_SECONDS", "FindSegments", "Segment", "SegmentFinder", "SegmentRule", "find_segments"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,10 @@ def find_segments(
     """The segments of `label` in a whole recording; scores (rows,) in [0, 1]. ValueError for NaN."""
     finder = SegmentFinder(label, hop_seconds, rule)
     return finder.push(scores) + finder.finish(duration_seconds)
+
+
+FindSegments = Callable[[NDArray[np.float32], float, float, str, SegmentRule], list[Segment]]
+"""Another way to do what `find_segments` does: scores (rows,), hop and duration in seconds, label, rule -> segments."""
 
 
 class SegmentFinder:

@@ -16,6 +16,7 @@ from audiocnn.errors import DatasetError, RecordingError, UsageError
 from audiocnn.evaluation import ScoredRecording, Scorer, evaluate, evaluate_scores, tune_threshold
 from audiocnn.figures import EvaluationSettings
 from audiocnn.labels import Annotation
+from audiocnn.metrics import CURVE_FIGURES
 from audiocnn.segments import SegmentRule
 
 HOP = 0.02
@@ -58,7 +59,7 @@ def test_good_scores_give_good_figures():
     assert found.figures["detection_error_rate"].value < 0.01
     assert found.figures["edges_within_50ms"].value == 1.0
     assert list(found.figures)[:2] == ["auroc", "average_precision"]
-    assert len(found.figures) == 18
+    assert len(found.figures) == 21
 
 
 def test_chance_gives_half():
@@ -77,7 +78,8 @@ def test_a_shift_of_the_scores_shows_in_the_edges():
     assert figures["detection_error_rate"].value == pytest.approx(2 * 2 * 0.04 / 3, abs=1e-9)
     collar = replace(FEW, collar_seconds=0.1)
     figures = speech(evaluate_scores(late, ["speech"], {"speech": RULE}, collar)).figures
-    assert figures["detection_error_rate"].value == pytest.approx(0.0, abs=1e-9)
+    assert figures["detection_error_rate"].value == pytest.approx(2 * 2 * 0.04 / 3, abs=1e-9)
+    assert figures["detection_error_rate_collar"].value == pytest.approx(0.0, abs=1e-9)
 
 
 def test_each_label_has_its_column_and_its_rule():
@@ -124,7 +126,7 @@ def test_report_is_plain_json_with_stable_keys():
     report = evaluate_scores(recordings, ["speech"], {"speech": RULE}, settings).to_dict()
     assert report == json.loads(json.dumps(report, allow_nan=False))
     assert list(report) == [
-        *("schema", "type", "grid", "collar", "resamples", "seed"),
+        *("schema", "type", "grid", "collar", "smoothing", "resamples", "seed"),
         *("labels", "groups", "clip", "failures"),
     ]
     assert (report["schema"], report["type"], report["clip"], report["failures"]) == (
@@ -135,11 +137,16 @@ def test_report_is_plain_json_with_stable_keys():
     )
     assert list(report["labels"]["speech"]) == [
         *("recordings", "seconds", "reference_seconds", "threshold", "neg_threshold"),
-        *("min_speech", "min_silence", "pad", "max_speech", "figures", "notes"),
+        *("min_speech", "min_silence", "pad", "max_speech", "figures", "smoothed", "curves", "notes"),
     ]
+    assert list(report["labels"]["speech"]["smoothed"]) == ["0.2", "0.6"]
+    assert list(report["labels"]["speech"]["smoothed"]["0.6"]) == list(CURVE_FIGURES)
+    assert list(report["labels"]["speech"]["curves"]) == ["roc", "precision_recall", "histogram", "calibration"]
+    assert "curves" not in report["groups"]["snr"]["20"]["speech"]
     assert list(report["labels"]["speech"]["figures"]) == [
         *("auroc", "average_precision", "tpr_at_5pct_fpr", "tpr_at_31_5pct_fpr", "fpr_at_5pct_miss", "eer"),
-        *("detection_error_rate", "miss_rate", "false_alarm_rate", "detection_cost", "f1", "segment_f1"),
+        *("calibration_error", "detection_error_rate", "detection_error_rate_collar", "miss_rate"),
+        *("false_alarm_rate", "detection_cost", "f1", "segment_f1", "false_segment_share"),
         *("edges_within_50ms", "edges_within_100ms", "onset_error_ms", "offset_error_ms"),
         *("onset_bias_ms", "offset_bias_ms"),
     ]
@@ -170,6 +177,8 @@ def test_no_recordings_give_no_labels():
     [
         ({"grid_seconds": 0}, r"^--grid 0: give seconds above 0"),
         ({"collar_seconds": math.nan}, r"^--collar nan: give seconds, 0 or more$"),
+        ({"smoothing_seconds": (0.2, 0.0)}, r"^--smooth 0: give seconds above 0"),
+        ({"smoothing_seconds": (math.inf,)}, r"^--smooth inf: give seconds above 0"),
         ({"resamples": -1}, r"^--resamples -1: give a number"),
     ],
 )
@@ -188,6 +197,7 @@ class ListDataset:
     sample_rate: int = 1000
     channels: int = 1
     folder: Path = Path("some/data")
+    labels: tuple = ()
 
     def samples(self, entry):
         return self.held[entry.id]

@@ -7,20 +7,21 @@ import math
 import numpy as np
 import pytest
 
+from audiocnn.intervals import inside, merge
 from audiocnn.labels import Annotation
 from audiocnn.metrics import (
     CURVE_FIGURES,
     Frames,
+    SegmentSums,
     count_segments,
     curve_values,
+    detection_seconds,
     frame_labels,
     grid_rows,
-    inside,
-    merge,
     scores_on_grid,
     segment_values,
 )
-from audiocnn.resampling import curve_figures, draw_recordings, mean_figure, segment_figures
+from audiocnn.resampling import calibration_figure, curve_figures, draw_recordings, mean_figure, pool, segment_figures
 
 TOLERANCE = 1e-6
 
@@ -217,22 +218,96 @@ def test_segments_of_a_case_one_can_count():
     assert values_of(counts) == pytest.approx(
         {
             "detection_error_rate": 2.55 / 3,
+            "detection_error_rate_collar": 2.55 / 3,
             "miss_rate": 1.55 / 3,
             "false_alarm_rate": 1 / 7,
             "detection_cost": 0.75 * 1.55 / 3 + 0.25 / 7,
             "f1": 2.9 / (2.9 + 2.55),
             "segment_f1": 0.0,
+            "false_segment_share": math.nan,
             "edges_within_50ms": 0.25,
             "edges_within_100ms": 0.25,
         },
         abs=1e-12,
+        nan_ok=True,
     )
 
 
-def test_a_collar_is_not_judged():
+def test_a_collar_is_not_judged_by_the_one_figure_that_has_it():
     # 0.5 s in all: 0.75 to 1.25 and 2.75 to 3.25 are left out.
-    sums = count_segments([(1, 3)], [(1.2, 3.5)], 10.0, collar_seconds=0.5).sums
-    assert (sums.hit, sums.miss, sums.false_alarm, sums.rest) == pytest.approx((1.5, 0, 0.25, 7.25), abs=1e-12)
+    true, found = np.array([[1.0, 3.0]]), np.array([[1.2, 3.5]])
+    assert detection_seconds(true, found, 10.0, 0.5) == pytest.approx((1.5, 0, 0.25, 7.25), abs=1e-12)
+    counts = count_segments([(1, 3)], [(1.2, 3.5)], 10.0, collar_seconds=0.5)
+    assert counts.sums[:4] == pytest.approx((1.8, 0.2, 0.5, 7.5), abs=1e-12)
+    values = values_of(counts)
+    assert values["detection_error_rate_collar"] == pytest.approx(0.25 / 1.5, abs=1e-12)
+    assert values["detection_error_rate"] == pytest.approx(0.7 / 2, abs=1e-12)
+    assert values == pytest.approx(
+        values_of(count_segments([(1, 3)], [(1.2, 3.5)], 10.0))
+        | {"detection_error_rate_collar": values["detection_error_rate_collar"]},
+        nan_ok=True,
+    )
+
+
+def test_false_segments_are_counted_in_recordings_that_hold_nothing():
+    nothing = [count_segments([], found, 10.0) for found in ([], [(1, 2)], [(1, 2), (4, 5)], [])]
+    spoken = [count_segments([(1, 2)], found, 10.0) for found in ([], [(5, 6)])]
+    assert values_of(*nothing, *spoken)["false_segment_share"] == 0.5
+    assert math.isnan(values_of(*spoken)["false_segment_share"])
+    figure = segment_figures([*nothing, *spoken] * 40, draw_recordings(240, 1000, seed=0))["false_segment_share"]
+    # 1.96 * sqrt(0.5 * 0.5 / 160) = 0.077
+    assert (figure.low, figure.high) == pytest.approx((0.5 - 0.077, 0.5 + 0.077), abs=0.02)
+
+
+def test_the_calibration_error_of_a_case_one_can_count():
+    # Bins of 1 / 15: 0.1 and 0.12 share the second, 0.7 is alone in the eleventh, 1.0 in the last.
+    frames = Frames(np.array([0, 1, 1, 0], bool), np.array([0.1, 0.12, 0.7, 1.0]))
+    expected = (2 * abs(0.11 - 0.5) + abs(0.7 - 1) + abs(1.0 - 0)) / 4
+    figure = calibration_figure([frames], draw_recordings(1, 10, seed=0))
+    assert figure.value == pytest.approx(expected, abs=1e-12)
+    assert (figure.low, figure.high) == (None, None)
+
+
+def test_the_calibration_error_of_scores_that_mean_what_they_say():
+    rng = np.random.default_rng(12)
+    scores = rng.random(200_000)
+    honest = [Frames(rng.random(2000) < part, part) for part in scores.reshape(100, 2000)]
+    draws = draw_recordings(100, 200, seed=0)
+    assert calibration_figure(honest, draws).value < 0.006
+    # Said too high by half of what is missing: the mean of (1 - p) / 2.
+    bold = [Frames(frames.positive, 1 - (1 - frames.scores) / 2) for frames in honest]
+    figure = calibration_figure(bold, draws)
+    assert figure.low < figure.value < figure.high
+    assert figure.value == pytest.approx(0.25, abs=0.005)
+    plain = [calibration_figure(drawn(bold, draw), draws[:0]).value for draw in draws]
+    assert (figure.low, figure.high) == pytest.approx(tuple(np.percentile(plain, (2.5, 97.5))), abs=1e-9)
+
+
+def drawn(recordings, draw):
+    """The recordings, as often as they were drawn."""
+    return [held for held, times in zip(recordings, draw, strict=True) for _ in range(times)]
+
+
+def test_the_calibration_error_is_that_of_scikit_learn():
+    from sklearn.calibration import calibration_curve
+
+    frames = gaussian_frames(np.random.default_rng(13), 1, rows=5000)[0]
+    shares, means = calibration_curve(frames.positive, frames.scores, n_bins=15)
+    counts = np.histogram(frames.scores, np.linspace(0, 1, 16))[0]
+    expected = np.sum(counts[counts > 0] * np.abs(shares - means)) / 5000
+    assert calibration_figure([frames], draw_recordings(1, 1, seed=0)).value == pytest.approx(expected, abs=1e-6)
+
+
+def test_values_of_draws_are_kept_in_their_order():
+    recordings = gaussian_frames(np.random.default_rng(14), 3)
+    recordings[0] = Frames(np.zeros(400, bool), recordings[0].scores)
+    draws = np.array([[3, 0, 0], [0, 3, 0], [1, 1, 1]], np.uint16)
+    kept = curve_figures(recordings, draws)["auroc"].resampled
+    assert np.isnan(kept).tolist() == [True, False, False]
+    assert kept[1] == pytest.approx(curve_values(recordings[1])["auroc"], abs=1e-3)
+    assert kept[2] == pytest.approx(curve_values(pool(recordings))["auroc"], abs=1e-3)
+    means = mean_figure(np.array([np.nan, 0.0, 1.0]), draws).resampled
+    assert means == pytest.approx([math.nan, 0.0, 0.5], nan_ok=True)
 
 
 def test_matched_segments():
@@ -270,8 +345,13 @@ def test_detection_figures_equal_those_of_pyannote(collar):
     core = pytest.importorskip("pyannote.core", reason="pyannote.core is in the extra `test`")
     detection = pytest.importorskip("pyannote.metrics.detection", reason="pyannote.metrics is in the extra `test`")
     rng, judged = np.random.default_rng(8), 0
-    error = detection.DetectionErrorRate(collar=collar)
-    cost = detection.DetectionCostFunction(collar=collar, fa_weight=0.25, miss_weight=0.75)
+    theirs = {
+        "detection_error_rate": detection.DetectionErrorRate(),
+        "detection_error_rate_collar": detection.DetectionErrorRate(collar=collar),
+        "detection_cost": detection.DetectionCostFunction(fa_weight=0.25, miss_weight=0.75),
+        "f1": detection.DetectionPrecisionRecallFMeasure(),
+    }
+    costs_with_a_collar = detection.DetectionCostFunction(collar=collar, fa_weight=0.25, miss_weight=0.75)
     everything = []
     for _ in range(60):
         duration = float(rng.uniform(3, 20))
@@ -279,20 +359,41 @@ def test_detection_figures_equal_those_of_pyannote(collar):
         reference = [tuple(pair) for pair in merge(random_stretches(rng, duration), duration).tolist()]
         detected = random_stretches(rng, duration)
         uem = core.Timeline([core.Segment(0, duration)])
-        theirs = [core.Timeline([core.Segment(*p) for p in pairs]) for pairs in (reference, detected)]
-        theirs = [timeline.to_annotation(generator="int") for timeline in theirs]
+        both = [core.Timeline([core.Segment(*p) for p in pairs]) for pairs in (reference, detected)]
+        both = [timeline.to_annotation(generator="int") for timeline in both]
         counts = count_segments(reference, detected, duration, collar)
         everything.append(counts)
-        ours = values_of(counts)
-        expected_error, expected_cost = error(*theirs, uem=uem), cost(*theirs, uem=uem)
-        if counts.sums.hit + counts.sums.miss > 0:
+        expected = {name: metric(*both, uem=uem) for name, metric in theirs.items()}
+        cost = costs_with_a_collar(*both, uem=uem)
+        if counts.sums.collar_reference > 0:
             judged += 1
-            assert ours["detection_error_rate"] == pytest.approx(expected_error, abs=TOLERANCE)
-            assert ours["detection_cost"] == pytest.approx(expected_cost, abs=TOLERANCE)
+            ours = values_of(counts)
+            assert {name: ours[name] for name in expected} == pytest.approx(expected, abs=TOLERANCE)
+            seconds = detection_seconds(merge(reference, duration), merge(detected, duration), duration, collar)
+            with_collar = segment_values(SegmentSums(*seconds))
+            assert with_collar["detection_cost"] == pytest.approx(cost, abs=TOLERANCE)
     assert judged > 40
     pooled = values_of(*everything)
-    assert pooled["detection_error_rate"] == pytest.approx(abs(error), abs=TOLERANCE)
-    assert pooled["detection_cost"] == pytest.approx(abs(cost), abs=TOLERANCE)
+    assert {name: pooled[name] for name in theirs} == pytest.approx(
+        {name: abs(metric) for name, metric in theirs.items()}, abs=TOLERANCE
+    )
+
+
+def test_edges_within_a_tolerance_are_those_of_pyannote():
+    core = pytest.importorskip("pyannote.core", reason="pyannote.core is in the extra `test`")
+    segmentation = pytest.importorskip("pyannote.metrics.segmentation", reason="in the extra `test`")
+    rng, found_any = np.random.default_rng(15), 0
+    for _ in range(40):
+        # Offsets are 0.5 s apart and more, so that there is one way to pair them. pyannote leaves the last one out.
+        reference = [(k, k + 0.5) for k in range(1, 8)]
+        detected = [(k, k + 0.5 + rng.normal(0, 0.08)) for k in range(1, 8) if rng.random() < 0.8]
+        timelines = [core.Timeline([core.Segment(*p) for p in [*pairs, (9, 10)]]) for pairs in (reference, detected)]
+        for tolerance, name in ((0.05, "edges_50ms"), (0.1, "edges_100ms")):
+            recall = segmentation.SegmentationRecall(tolerance=tolerance)(*timelines)
+            edges = getattr(count_segments(reference, detected, 10.0).sums, name)
+            assert edges - len(detected) == pytest.approx(7 * recall, abs=TOLERANCE)  # all onsets are right
+            found_any += edges - len(detected)
+    assert found_any > 100
 
 
 def test_segments_equal_a_count_on_a_very_fine_grid():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from audiocnn.figures import Evaluation, Figure
-from audiocnn.model import Model
+from audiocnn.comparing import Comparison, LabelDifference, compare, is_sure
+from audiocnn.errors import UsageError
+from audiocnn.figures import Evaluation, Figure, LabelEvaluation
+from audiocnn.segments import SegmentRule
 from audiocnn.units import clock
 from audiocnn_cli.findings import plural, share
 from audiocnn_cli.progress import rate
@@ -21,40 +23,67 @@ TITLES = {
     "tpr_at_31_5pct_fpr": "TPR at 31.5 % FPR",
     "fpr_at_5pct_miss": "FPR at 5 % miss",
     "eer": "EER",
+    "calibration_error": "calibration error",
     "detection_error_rate": "detection error rate",
     "miss_rate": "miss rate",
     "false_alarm_rate": "false alarm rate",
     "detection_cost": "detection cost",
     "f1": "F1",
     "segment_f1": "segment F1",
+    "false_segment_share": "clips with a false segment",
     "edges_within_50ms": "edges within 50 ms",
     "edges_within_100ms": "edges within 100 ms",
 }
+SMOOTHED_ROWS = ("auroc", "fpr_at_5pct_miss")
+DEFAULT_THRESHOLD = SegmentRule.threshold
+
+Row = tuple[str, list[str]]
+"""What a row is called, and its cells."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """One model on one set of recordings. `sound_seconds` were scored in `seconds`."""
+    """One model or peer on one set of recordings. `sound_seconds` were scored in `seconds`.
 
-    model: Model
+    folder: where the model lies; a peer has none, and a version. tuned_on: what its thresholds were chosen on; where a
+    rule has another threshold than these, it was given. difference: to the first report, `difference_to`.
+    """
+
+    name: str
+    folder: str | None
+    tuned_on: str
+    thresholds: Mapping[str, float]
     data: str
     split: str | None
     evaluation: Evaluation
     sound_seconds: float
     seconds: float
+    version: str | None = None
+    difference_to: str | None = None
+    difference: Comparison | None = None
+
+    def origin(self, label: str) -> str:
+        """Where the threshold of a label comes from."""
+        own = self.evaluation.labels[label].rule.threshold == self.thresholds.get(label, DEFAULT_THRESHOLD)
+        return self.tuned_on or "not tuned" if own else "given"
 
     def to_dict(self) -> dict[str, Any]:
         """report.json."""
         about = {
-            "model": self.model.name,
-            "folder": str(self.model.folder),
-            "tuned_on": self.model.tuned_on,
+            "model": self.name,
+            **({"version": self.version} if self.version else {}),
+            "folder": self.folder,
+            "tuned_on": self.tuned_on,
             "data": self.data,
             "split": self.split,
             "sound_seconds": round(self.sound_seconds, 4),
             "times_real_time": round(self.sound_seconds / self.seconds, 1) if self.seconds > 0 else None,
         }
         said = self.evaluation.to_dict()
+        for label, found in said["labels"].items():
+            found["tuned_on"] = self.origin(label)
+        if self.difference is not None:
+            said["difference_to"] = {"model": self.difference_to, **self.difference.to_dict()}
         return {"schema": said.pop("schema"), "type": said.pop("type"), **about, **said}
 
 
@@ -67,30 +96,47 @@ def write_json(reports: Sequence[Report], write: Callable[[str], object], pretty
         write("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in said))
 
 
+def with_differences(reports: Sequence[Report], terminal: Terminal) -> list[Report]:
+    """Each after the first with its difference to that; where they cannot be compared, a warning says why."""
+    first, *others = reports
+    found = [first]
+    for report in others:
+        try:
+            difference = compare(first.evaluation, report.evaluation)
+        except UsageError as problem:
+            terminal.error(f"{report.name}: no difference to {first.name}: {problem}", "warning")
+            found.append(report)
+        else:
+            found.append(replace(report, difference_to=first.name, difference=difference))
+    return found
+
+
 def write_table(reports: Sequence[Report], terminal: Terminal) -> None:
-    """The figures of every label, a column a model."""
+    """The figures of every label, a column a model, and one of its difference to the first."""
     with terminal.paused():
         head = reports[0]
         split = f", split {head.split}" if head.split else ""
-        speed = ", ".join(f"{report.model.name} {rate(report.sound_seconds, report.seconds)}" for report in reports)
+        speed = ", ".join(f"{report.name} {rate(report.sound_seconds, report.seconds)}" for report in reports)
         facts = f"{clock(head.sound_seconds)} scored; {speed}"
         terminal.out.print(f"{printable(head.data)}{split}: {facts}", style="bold", soft_wrap=True)
+        heads = heads_of(reports)
         for label in known_labels(reports):
-            show(f"{label}: {amounts(head, label)}", label_rows(reports, label), reports, terminal)
-        for tag, values in head.evaluation.groups.items():
-            for value in values:
-                for label in values[value]:
-                    title = f"{tag} = {value or '(none)'}: {label}"
-                    found = [figures_of(r.evaluation.groups[tag].get(value, {}), label) for r in reports]
-                    show(title, figure_rows(found), reports, terminal)
+            show(f"{label}: {amounts(reports, label)}", label_rows(reports, label), heads, terminal)
+        for tag in head.evaluation.groups:
+            for value, label in groups_of(reports, tag):
+                parts = [report.evaluation.groups[tag].get(value, {}).get(label) for report in reports]
+                less = [r.difference.groups[tag].get(value, {}).get(label) if r.difference else None for r in reports]
+                title = f"{tag} = {value or '(none)'}: {label}, {spoken(parts)}"
+                show(title, figure_rows(reports, parts, less), heads, terminal)
         if head.evaluation.clip:
-            show(f"clips: {head.evaluation.clip.clips}", clip_rows(reports), reports, terminal)
+            names = [report.name for report in reports]
+            show(f"clips: {head.evaluation.clip.clips}", clip_rows(reports), names, terminal)
         for note in notes_of(reports):
             terminal.out.print(f"note: {note}", style="yellow", soft_wrap=True)
 
 
-def show(title: str, rows: list[tuple[str, list[str]]], reports: Sequence[Report], terminal: Terminal) -> None:
-    """A table: a row a figure, a column a model; where the window is narrow, intervals go below their value."""
+def show(title: str, rows: list[Row], heads: Sequence[str], terminal: Terminal) -> None:
+    """A table: a row a figure, a column a head; where the window is narrow, intervals go below their value."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -100,12 +146,19 @@ def show(title: str, rows: list[tuple[str, list[str]]], reports: Sequence[Report
     edges = box.SIMPLE_HEAD if terminal.unicode else box.ASCII
     table = Table(box=edges, pad_edge=False, show_edge=False, title=Text(printable(title)), title_justify="left")
     table.add_column("")
-    for report in reports:
-        table.add_column(Text(printable(report.model.name)), min_width=6)
+    for head in heads:
+        table.add_column(Text(printable(head)), min_width=6)
     for name, cells in rows:
         table.add_row(name, *[Text(cell) for cell in cells])
     terminal.out.print()
     terminal.out.print(table)
+
+
+def heads_of(reports: Sequence[Report]) -> list[str]:
+    """The names of the columns: each model, and behind those that were compared their difference."""
+    return [
+        head for report in reports for head in ([report.name, "difference"] if report.difference else [report.name])
+    ]
 
 
 def known_labels(reports: Sequence[Report]) -> list[str]:
@@ -113,59 +166,96 @@ def known_labels(reports: Sequence[Report]) -> list[str]:
     return list(dict.fromkeys(label for report in reports for label in report.evaluation.labels))
 
 
-def figures_of(labels: Any, label: str) -> dict[str, Figure]:
-    """The figures of a label; none where the model does not have it."""
-    return labels[label].figures if label in labels else {}
+def groups_of(reports: Sequence[Report], tag: str) -> list[tuple[str, str]]:
+    """The values of a tag, with the labels that any model has there."""
+    groups = [report.evaluation.groups[tag] for report in reports]
+    return list(dict.fromkeys((value, label) for group in groups for value, found in group.items() for label in found))
 
 
-def label_rows(reports: Sequence[Report], label: str) -> list[tuple[str, list[str]]]:
-    """The figures, then the thresholds and where they come from."""
-    rows = figure_rows([figures_of(report.evaluation.labels, label) for report in reports])
-    rules = [report.evaluation.labels[label].rule if label in report.evaluation.labels else None for report in reports]
-    rows.append(("threshold", [f"{rule.threshold:g}" if rule else "-" for rule in rules]))
-    origins = []
-    for report, rule in zip(reports, rules, strict=True):
-        own = rule is not None and rule.threshold == report.model.thresholds.get(label)
-        origins.append(report.model.tuned_on or "not tuned" if own else "given" if rule else "-")
-    rows.append(("tuned on", origins))
+def label_rows(reports: Sequence[Report], label: str) -> list[Row]:
+    """The figures, then the thresholds, where they come from, and by how much segments were widened."""
+    parts = [report.evaluation.labels.get(label) for report in reports]
+    rows = figure_rows(reports, parts, [r.difference.labels.get(label) if r.difference else None for r in reports])
+    facts = {
+        "threshold": [f"{part.rule.threshold:g}" if part else "-" for part in parts],
+        "tuned on": [r.origin(label) if part else "-" for r, part in zip(reports, parts, strict=True)],
+        "pad": [f"{part.rule.pad_seconds:g} s" if part else "-" for part in parts],
+    }
+    blanks = [[""] if report.difference else [] for report in reports]
+    for name, cells in facts.items():
+        rows.append((name, [one for cell, blank in zip(cells, blanks, strict=True) for one in (cell, *blank)]))
     return rows
 
 
-def figure_rows(found: Sequence[dict[str, Figure]]) -> list[tuple[str, list[str]]]:
-    """A row for each figure that any model has."""
-    names = dict.fromkeys(name for figures in found for name in figures)
-    return [
-        (TITLES.get(name, name.replace("_", " ")), [shown(figures.get(name), name) for figures in found])
-        for name in names
-    ]
+def figure_rows(
+    reports: Sequence[Report],
+    parts: Sequence[LabelEvaluation | None],
+    less: Sequence[LabelDifference | None],
+) -> list[Row]:
+    """A row for each figure that any model has; cells as `heads_of` has them."""
+    titles = titles_of(reports)
+    columns = []
+    for report, part, difference in zip(reports, parts, less, strict=True):
+        columns.append(cells_of(part, titles))
+        if report.difference:
+            columns.append(cells_of(difference, titles, signed=True))
+    names = dict.fromkeys(name for column in columns for name in column)
+    return [(name, [column.get(name, "-") for column in columns]) for name in names]
 
 
-def clip_rows(reports: Sequence[Report]) -> list[tuple[str, list[str]]]:
+def cells_of(
+    part: LabelEvaluation | LabelDifference | None, titles: Mapping[str, str], signed: bool = False
+) -> dict[str, str]:
+    """The figures by their titles, those of smoothed scores behind those that they belong to."""
+    if part is None:
+        return {}
+    cells = {}
+    for name, figure in part.figures.items():
+        title = titles.get(name, name.replace("_", " "))
+        cells[title] = shown(figure, name, signed)
+        for seconds, figures in part.smoothed.items() if name in SMOOTHED_ROWS else ():
+            cells[f"{title}, smoothed {seconds:g} s"] = shown(figures[name], name, signed)
+    return cells
+
+
+def titles_of(reports: Sequence[Report]) -> dict[str, str]:
+    """What figures are called, with the collar that one of them has."""
+    collar = reports[0].evaluation.settings.collar_seconds
+    return TITLES | {"detection_error_rate_collar": f"detection error rate, collar {collar:g} s"}
+
+
+def clip_rows(reports: Sequence[Report]) -> list[Row]:
     """Accuracy, then the figures of each label."""
     clips = [report.evaluation.clip for report in reports]
     rows = [("accuracy", [shown(clip.accuracy, "accuracy") if clip else "-" for clip in clips])]
     for label in dict.fromkeys(label for clip in clips if clip for label in clip.labels):
         found = [clip.labels.get(label, {}) if clip else {} for clip in clips]
-        rows += [(f"{label}: {name}", cells) for name, cells in figure_rows(found)]
+        for name in dict.fromkeys(name for figures in found for name in figures):
+            title = TITLES.get(name, name.replace("_", " "))
+            rows.append((f"{label}: {title}", [shown(figures.get(name), name) for figures in found]))
     return rows
 
 
-def shown(figure: Figure | None, name: str) -> str:
-    """A value and its interval."""
+def shown(figure: Figure | None, name: str, signed: bool = False) -> str:
+    """A value and its interval; a difference with its sign, and a star where it is sure."""
     if figure is None or figure.value is None:
         return "-"
-    digits = 1 if name.endswith("_ms") else 4
-    value = f"{figure.value:.{digits}f}"
+    form = f"{'+' if signed else ''}.{1 if name.endswith('_ms') else 4}f"
+    star = " *" if signed and is_sure(figure) else ""
+    value = f"{figure.value:{form}}{star}"
     if figure.low is None or figure.high is None:
         return value
-    return f"{value}  [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
+    return f"{value}  [{figure.low:{form}}, {figure.high:{form}}]"
 
 
-def amounts(report: Report, label: str) -> str:
+def amounts(reports: Sequence[Report], label: str) -> str:
     """How much was judged."""
-    found = report.evaluation.labels.get(label)
-    if found is None:
-        return "not a label of this model"
+    return spoken([report.evaluation.labels.get(label) for report in reports])
+
+
+def spoken(parts: Sequence[LabelEvaluation | None]) -> str:
+    """How much was judged, as the first says that has the label; all judged the same."""
+    found = next(part for part in parts if part is not None)
     part = share(found.reference_seconds, found.seconds)
     return f"{plural(found.recordings, 'recording')}, {clock(found.seconds)}, {part} of it annotated"
 

@@ -1,0 +1,97 @@
+"""Differences between two models, and how sure they are: paired, draw by draw of the same recordings.
+
+Both models are judged on recordings that are drawn together, so what makes a draw hard for both cancels out: the
+interval of a difference is often far narrower than those of the two figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from audiocnn.errors import UsageError
+from audiocnn.figures import Evaluation, Figure, LabelEvaluation, figures_to_dict
+from audiocnn.resampling import with_interval
+
+
+@dataclass(frozen=True)
+class LabelDifference:
+    """Of one label: figures as they are, and of smoothed scores, by the seconds that they were smoothed over."""
+
+    figures: dict[str, Figure]
+    smoothed: dict[float, dict[str, Figure]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A part of report.json."""
+        smoothed = {f"{seconds:g}": figures_to_dict(figures) for seconds, figures in self.smoothed.items()}
+        return {"figures": figures_to_dict(self.figures), "smoothed": smoothed}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Differences of figures, by label, and by tag, value and label, as an `Evaluation` has them."""
+
+    labels: dict[str, LabelDifference]
+    groups: dict[str, dict[str, dict[str, LabelDifference]]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A part of report.json."""
+        groups = {tag: {value: _said(found) for value, found in parts.items()} for tag, parts in self.groups.items()}
+        return {"labels": _said(self.labels), "groups": groups}
+
+
+def _said(labels: Mapping[str, LabelDifference]) -> dict[str, Any]:
+    return {label: found.to_dict() for label, found in labels.items()}
+
+
+def compare(first: Evaluation, second: Evaluation) -> Comparison:
+    """What `second` has more than `first`, figure by figure, of the labels that both have.
+
+    Raises UsageError unless both judged the same recordings in the same order, and drew them alike.
+    """
+    if first.settings != second.settings:
+        raise UsageError("evaluations of different settings cannot be compared; give both the same")
+    if first.recordings != second.recordings:
+        raise UsageError(f"{_what_differs(first.recordings, second.recordings)}; judge both on the same recordings")
+    groups = {
+        tag: {value: _labels(labels, second.groups[tag].get(value, {})) for value, labels in parts.items()}
+        for tag, parts in first.groups.items()
+    }
+    return Comparison(_labels(first.labels, second.labels), groups)
+
+
+def _what_differs(first: tuple[str, ...], second: tuple[str, ...]) -> str:
+    alone = [name for name in (*first, *second) if (name in first) != (name in second)]
+    what = f"{alone[0]} was judged in one evaluation only" if alone else "the recordings are in another order"
+    return f"evaluations of {len(first)} and {len(second)} recordings cannot be compared: {what}"
+
+
+def _labels(first: Mapping[str, LabelEvaluation], second: Mapping[str, LabelEvaluation]) -> dict[str, LabelDifference]:
+    return {label: _difference(found, second[label]) for label, found in first.items() if label in second}
+
+
+def _difference(first: LabelEvaluation, second: LabelEvaluation) -> LabelDifference:
+    smoothed = {
+        seconds: {name: _figure(figure, second.smoothed[seconds][name]) for name, figure in figures.items()}
+        for seconds, figures in first.smoothed.items()
+    }
+    return LabelDifference({name: _figure(f, second.figures[name]) for name, f in first.figures.items()}, smoothed)
+
+
+def _figure(first: Figure, second: Figure) -> Figure:
+    """The difference; where one of the two is not defined in a draw, the draw is left out."""
+    if first.value is None or second.value is None:
+        return Figure(None)
+    value = second.value - first.value
+    if first.resampled is None or second.resampled is None:
+        return Figure(value)
+    return with_interval(value, np.subtract(second.resampled, first.resampled))
+
+
+def is_sure(difference: Figure) -> bool:
+    """Whether the interval of a difference lies on one side of 0."""
+    low, high = difference.low, difference.high
+    return low is not None and high is not None and (low > 0 or high < 0)

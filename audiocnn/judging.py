@@ -1,0 +1,148 @@
+"""Recordings whose segments are known: their scores to figures with intervals, by label and by tag.
+
+What figures need is taken from each recording once; groups of recordings are then pooled from that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.curves import Curves, curves_of
+from audiocnn.errors import did_you_mean
+from audiocnn.figures import Evaluation, EvaluationSettings, LabelEvaluation
+from audiocnn.labels import Annotation
+from audiocnn.metrics import Frames, SegmentCounts, count_segments, frame_labels, grid_rows, scores_on_grid
+from audiocnn.resampling import calibration_figure, curve_figures, draw_recordings, pool, segment_figures
+from audiocnn.segments import FindSegments, SegmentRule, find_segments
+from audiocnn.smoothing import smooth_scores
+
+
+@dataclass(frozen=True)
+class ScoredRecording:
+    """One recording: scores (rows, classes) float32 that tile it, and what is known to be in it.
+
+    Annotations of labels that the model does not have are ignored; without any, nothing is in it. find: how scores
+    become segments.
+    """
+
+    filename: str
+    scores: NDArray[np.float32]
+    hop_seconds: float
+    duration_seconds: float
+    annotations: list[Annotation]
+    tags: dict[str, str] = field(default_factory=dict)
+    find: FindSegments = find_segments
+
+
+def evaluate_scores(
+    recordings: Sequence[ScoredRecording],
+    labels: Sequence[str],
+    rules: Mapping[str, SegmentRule],
+    settings: EvaluationSettings | None = None,
+    known: Collection[str] | None = None,
+) -> Evaluation:
+    """Judges recordings whose segments are known; class c of their scores is labels[c], and has a rule. known: the
+    labels to judge, all unless given."""
+    settings = settings or EvaluationSettings()
+    names = tuple(recording.filename for recording in recordings)
+    if not recordings:
+        return Evaluation(settings, recordings=names)
+    found: dict[str, LabelEvaluation] = {}
+    groups: dict[str, dict[str, dict[str, LabelEvaluation]]] = {tag: {} for tag in settings.group_by}
+    for column, label in enumerate(labels):
+        if known is not None and label not in known:
+            continue
+        rule = rules[label]
+        everything = [_judge(recording, column, label, rule, settings) for recording in recordings]
+        found[label] = replace(_pooled(everything, label, rule, settings), curves=_curves(everything))
+        for tag in settings.group_by:
+            parts: dict[str, list[Judged]] = {}
+            for judged in everything:
+                parts.setdefault(judged.tags.get(tag, ""), []).append(judged)
+            for value in sorted(parts):
+                groups[tag].setdefault(value, {})[label] = _pooled(parts[value], label, rule, settings)
+    return Evaluation(settings, found, groups, recordings=names)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What figures need of one recording and label; smoothed: its frames by the seconds they were smoothed over."""
+
+    seconds: float
+    tags: dict[str, str]
+    other_labels: frozenset[str]
+    frames: Frames
+    smoothed: dict[float, Frames]
+    counts: SegmentCounts
+
+
+def _judge(
+    recording: ScoredRecording, column: int, label: str, rule: SegmentRule, settings: EvaluationSettings
+) -> Judged:
+    scores, seconds, grid = recording.scores[:, column], recording.duration_seconds, settings.grid_seconds
+    rows = grid_rows(seconds, grid)
+    positive = frame_labels(recording.annotations, label, rows, grid)
+    on_grid = scores_on_grid(scores, recording.hop_seconds, rows, grid)
+    detected = detected_in(replace(recording, scores=scores), label, rule)
+    return Judged(
+        seconds,
+        recording.tags,
+        frozenset(annotation.label for annotation in recording.annotations) - {label},
+        Frames(positive, on_grid),
+        {over: Frames(positive, smooth_scores(on_grid, grid, over)) for over in settings.smoothing_seconds},
+        count_segments(reference_of(recording, label), detected, seconds, settings.collar_seconds),
+    )
+
+
+def _pooled(judged: Sequence[Judged], label: str, rule: SegmentRule, settings: EvaluationSettings) -> LabelEvaluation:
+    """The figures of all recordings together."""
+    draws = draw_recordings(len(judged), settings.resamples, settings.seed)
+    frames, counts = [held.frames for held in judged], [held.counts for held in judged]
+    calibration = {"calibration_error": calibration_figure(frames, draws)}
+    smoothed = {
+        seconds: curve_figures([held.smoothed[seconds] for held in judged], draws)
+        for seconds in settings.smoothing_seconds
+    }
+    return LabelEvaluation(
+        label,
+        recordings=len(judged),
+        seconds=sum(held.seconds for held in judged),
+        reference_seconds=sum(count.sums.hit + count.sums.miss for count in counts),
+        rule=rule,
+        figures=curve_figures(frames, draws) | calibration | segment_figures(counts, draws),
+        smoothed=smoothed,
+        notes=tuple(_notes(judged, label)),
+    )
+
+
+def _curves(judged: Sequence[Judged]) -> Curves:
+    return curves_of(pool([held.frames for held in judged]))
+
+
+def reference_of(recording: ScoredRecording, label: str) -> list[tuple[float, float]]:
+    """(onset, offset) of what is annotated as `label`."""
+    return [(a.onset, a.offset) for a in recording.annotations if a.label == label]
+
+
+def detected_in(recording: ScoredRecording, label: str, rule: SegmentRule) -> list[tuple[float, float]]:
+    """(start, end) of the segments of a recording whose scores are (rows,), of `label`."""
+    seconds = recording.duration_seconds
+    segments = recording.find(recording.scores, recording.hop_seconds, seconds, label, rule)
+    return [(segment.start, segment.end) for segment in segments]
+
+
+def _notes(judged: Sequence[Judged], label: str) -> Iterator[str]:
+    if not any(held.frames.positive.any() for held in judged):
+        present = {other for held in judged for other in held.other_labels}
+        hint = f"; {did_you_mean(label, present)}" if present else ""
+        yield f'nothing is annotated as "{label}", so curves and misses are not defined{hint}'
+    elif all(held.frames.positive.all() for held in judged):
+        yield f'everything is annotated as "{label}", so curves and false alarms are not defined'
+    if not any(held.counts.sums.detections for held in judged):
+        yield f'no segment of "{label}" was found'
+    if len(judged) == 1:
+        yield "intervals need more than one recording"
