@@ -14,8 +14,10 @@ import typer
 
 from audiocnn.errors import UsageError
 from audiocnn_cli.exits import ExitStatus
-from audiocnn_cli.options import Device, Jobs, OutputOptions, ReportFormat, SegmentOptions, Table
+from audiocnn_cli.options import Device, Jobs, OutputOptions, ReportFormat, SegmentOptions, Table, seconds_option
 from audiocnn_cli.progress import Bar, rate
+from audiocnn_cli.sets import part_of, recordings_of, set_of
+from audiocnn_cli.sides import Against, Html, Side, check_page, model_side, peer_sides, write_page
 from audiocnn_cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
 Data = Annotated[
     str,
     typer.Argument(
-        metavar="DATA", help="A dataset, a source as for `ingest`, or a recipe with [data].", show_default=False
+        metavar="DATA",
+        help="A dataset, a source as for `ingest`, a recipe with [data], or one with [[conditions]].",
+        show_default=False,
     ),
 ]
 Models = Annotated[
@@ -39,7 +43,10 @@ Models = Annotated[
     typer.Option("--model", "-m", metavar="MODEL", help="Give it again to compare. [default: {model}]"),
 ]
 Split = Annotated[
-    str | None, typer.Option("--split", metavar="NAME", help="One split of the data. [default: the recipe's, else all]")
+    str | None,
+    typer.Option(
+        "--split", metavar="NAME", help="One split of the data. [default: the recipe's, else all; of conditions dev]"
+    ),
 ]
 
 
@@ -53,7 +60,19 @@ class JudgeOptions:
     ] = None
     collar: Annotated[
         float | None,
-        typer.Option("--collar", metavar="SECONDS", help="Do not judge around edges. [default: {collar_seconds}]"),
+        typer.Option(
+            "--collar",
+            metavar="SECONDS",
+            help="Of the error rate that leaves out edges; no other figure does. [default: {collar_seconds}]",
+        ),
+    ] = None
+    smooth: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--smooth",
+            metavar="SECONDS",
+            help="Curves of scores smoothed over so long, too. May be repeated. [default: {smoothing_seconds}]",
+        ),
     ] = None
     by: Annotated[
         list[str] | None,
@@ -62,43 +81,61 @@ class JudgeOptions:
     seed: Annotated[int | None, typer.Option("--seed", min=0, metavar="N", help="[default: {seed}]")] = None
 
 
+@dataclasses.dataclass(frozen=True)
+class JudgedSegments(SegmentOptions):
+    """How scores become segments that are judged: edges are as found."""
+
+    pad: Annotated[float | None, seconds_option("--pad", "Widen segments on both sides. [default: 0]")] = 0.0
+
+
 def evaluate(
     terminal: Terminal,
     data: Data,
     models: Models = None,
+    against: Against = None,
     split: Split = None,
     judge: JudgeOptions = JudgeOptions(),
-    rule: SegmentOptions = SegmentOptions(),  # noqa: B008
+    rule: JudgedSegments = JudgedSegments(),
     format: Table = ReportFormat.auto,
     output: OutputOptions = OutputOptions(),  # noqa: B008
+    html: Html = None,
     device: Device = "auto",
     jobs: Jobs = None,
 ) -> ExitStatus:
-    """Figures are of 10 ms frames and of segments, with 95 % intervals from drawing recordings anew. A source that is
-    not a dataset is ingested first, beside the output, or into a temporary folder.
+    """Figures are of 10 ms frames and of segments, with 95 % intervals from drawing recordings anew; of several models
+    the differences to the first, too, draw by draw. A source that is not a dataset is ingested first, beside the
+    output, or into a temporary folder.
 
     \b
     audiocnn evaluate meetings/ -m speech_1d -m speech_2d
+    audiocnn evaluate meetings/ --against silero,webrtc --html report.html
     audiocnn evaluate speech.toml --split test -o report.json
     """
     from audiocnn.engine import load_engine
     from audiocnn.model import DEFAULT_MODEL, find_model
     from audiocnn_cli.output import check_output, open_output
-    from audiocnn_cli.reports import Report, write_json, write_table
+    from audiocnn_cli.reports import Report, with_differences, write_json, write_table
 
     path = check_output(output.output, output.force)
-    settings = judge_settings(judge)
+    page = check_page(html, path, output.force)
+    settings, split = judge_settings(judge), part_of(data, split)
     engines = [load_engine(find_model(name), device, jobs) for name in models or [DEFAULT_MODEL]]
-    scorers = [scorer_of(engine, rule) for engine in engines]
-    with dataset_of(data, split, path, engines, terminal) as (dataset, part):
+    sides = [*(model_side(engine.model, scorer_of(engine, rule)) for engine in engines), *peer_sides(against, rule)]
+    with dataset_of(data, split, path, engines, sides, terminal) as (dataset, part):
         for engine in engines:
             check_channels(dataset, engine)
-        pairs = zip(engines, scorers, strict=True)
-        reports = [Report(e.model, data, split, *judged(dataset, s, settings, part, e, terminal)) for e, s in pairs]
+        reports = []
+        for side in sides:
+            about = (side.name, side.folder, side.tuned_on, side.thresholds, data, split)
+            found = judged(dataset, side.scorer, settings, part, side.name, terminal)
+            reports.append(Report(*about, *found, version=side.version))
+    reports = with_differences(reports, terminal)
     tables = terminal.wants_table(format)
     if path is not None:
         with open_output(path, terminal) as out:
             write_json(reports, out.write, pretty=True)
+    if page is not None:
+        write_page(reports, page)
     if tables:
         write_table(reports, terminal)
     elif path is None:
@@ -112,6 +149,8 @@ def judge_settings(judge: JudgeOptions) -> EvaluationSettings:
 
     given = {"resamples": judge.resamples, "collar_seconds": judge.collar, "seed": judge.seed}
     values: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if judge.smooth:
+        values["smoothing_seconds"] = tuple(dict.fromkeys(judge.smooth))
     return EvaluationSettings(**values, group_by=tuple(judge.by or ()))
 
 
@@ -145,13 +184,13 @@ def check_channels(dataset: Dataset, engine: Engine) -> None:
 
 
 def judged(
-    dataset: Dataset, scorer: Scorer, settings: EvaluationSettings, part: str | None, engine: Engine, terminal: Terminal
+    dataset: Dataset, scorer: Scorer, settings: EvaluationSettings, part: str | None, name: str, terminal: Terminal
 ) -> tuple[Evaluation, float, float]:
     """The evaluation, the seconds of sound that were scored, and the seconds that this took."""
     from audiocnn.evaluation import evaluate as steps_of
 
     began, sound, scored_in = time.monotonic(), 0.0, 0.0
-    with Bar(terminal, engine.model.name) as bar:
+    with Bar(terminal, name) as bar:
         for step in steps_of(dataset, scorer, settings, part):
             if step.evaluation is not None:
                 return step.evaluation, sound, scored_in
@@ -164,9 +203,11 @@ def judged(
 
 @contextmanager
 def dataset_of(
-    data: str, split: str | None, output: Path | None, engines: list[Engine], terminal: Terminal
+    data: str, split: str | None, output: Path | None, engines: list[Engine], sides: list[Side], terminal: Terminal
 ) -> Iterator[tuple[Dataset, str | None]]:
-    """The dataset, and which split of it to judge. What is no dataset is ingested beside the output, else for now."""
+    """The dataset, and which split of it to judge. What is no dataset is ingested beside the output, else for now;
+    what has conditions is made into a set there."""
+    from audiocnn.conditions import is_conditions, read_conditions
     from audiocnn.dataset import Dataset, is_dataset
     from audiocnn.ingest import IngestSettings, cached_dataset
     from audiocnn_cli.following import IngestFollower
@@ -174,13 +215,16 @@ def dataset_of(
     if is_dataset(data):
         yield Dataset.open(data), split
         return
-    source, part = source_of(data, split)
+    conditions = read_conditions(Path(data)) if split and is_conditions(data) else None
+    source, part = (recordings_of(conditions, split), None) if conditions and split else source_of(data, split)
     channels = max(engine.channels for engine in engines)
-    settings = IngestSettings(sample_rate=max(e.geometry.sample_rate for e in engines), channels=channels)
+    settings = IngestSettings(sample_rate=max(side.scorer.sample_rate for side in sides), channels=channels)
     with tempfile.TemporaryDirectory(prefix="audiocnn-") as temporary:
         cache = output.with_suffix(".dataset") if output else Path(temporary) / "dataset"
         with IngestFollower(terminal, "ingest") as follower:
             dataset = cached_dataset(source, cache, settings, follower)
+        if conditions and split:
+            dataset = set_of(conditions, dataset, split, cache.with_suffix(".set"), terminal)
         yield dataset, part
 
 
