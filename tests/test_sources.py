@@ -154,6 +154,50 @@ def test_a_recipe_may_name_the_label(corpus: Path, tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+WHOLE = [
+    {"label": "miaow", "where": {"kind": "pet", "filename": ["cat/?.flac"]}},
+    {"label": "noise", "where": {"kind": ["pet", "w*d", "music"]}},
+]
+
+
+def whole_settings(corpus: Path, **changes: Any) -> Any:
+    data = {"source": "corpus", "recordings": "recordings.tsv", "drop": {"filename": "cat/gone.flac"}, "whole": WHOLE}
+    return data_settings({**data, **changes}, corpus.parent, "r.toml: [data]")
+
+
+def test_the_first_label_of_whole_recordings_that_fits_counts_where_they_sound(corpus: Path, tmp_path: Path) -> None:
+    """White noise at full level sounds throughout; of the last cat only the first half second does."""
+    text(corpus / "recordings.tsv", *RECORDINGS)
+    text(corpus / "segments.tsv", *SEGMENTS)
+    half = noise(1, 16000, 12)
+    half[8000:] = 0
+    write(corpus / "cat/2.flac", half, 16000)
+    list(ingest([whole_settings(corpus)], tmp_path / "ds"))
+    dataset = Dataset.open(tmp_path / "ds")
+    everywhere = {"dog/0.wav": "noise", "dog/1.wav": "noise", "cat/0.flac": "miaow", "cat/1.flac": "noise"}
+    assert brief(dataset) == {name: [(0, 1, label)] for name, label in everywhere.items()} | {
+        "cat/2.flac": [(0, 0.5, "noise")]
+    }
+    assert dataset.labels == ("miaow", "noise")
+    # With segments, both stay; a label that does not count leaves a recording without any.
+    settings = whole_settings(corpus, segments="segments.tsv", labels=["miaow", "bark"])
+    list(ingest([settings], tmp_path / "both"))
+    assert brief(Dataset.open(tmp_path / "both")) == {
+        "dog/0.wav": [(0.25, 0.5, "bark")], "dog/1.wav": [(0, 1, "bark")], "cat/0.flac": [(0, 1, "miaow")],
+        "cat/1.flac": [], "cat/2.flac": [],
+    }  # fmt: skip
+
+
+def test_other_labels_of_whole_recordings_need_no_new_samples(corpus: Path, tmp_path: Path) -> None:
+    text(corpus / "recordings.tsv", *RECORDINGS)
+    list(ingest([whole_settings(corpus)], tmp_path / "ds"))
+    assert counts(list(ingest([whole_settings(corpus)], tmp_path / "ds"))) == {"kept": 5}
+    before = {path.name: path.read_bytes() for path in (tmp_path / "ds").glob("*.npy")}
+    assert counts(list(ingest([whole_settings(corpus, whole=WHOLE[1:])], tmp_path / "ds"))) == {"kept": 4, "updated": 1}
+    assert brief(Dataset.open(tmp_path / "ds"))["cat/0.flac"] == [(0, 1, "noise")]
+    assert {path.name: path.read_bytes() for path in (tmp_path / "ds").glob("*.npy")} == before
+
+
 def test_a_recipe_with_segments_alone(corpus: Path, tmp_path: Path) -> None:
     text(corpus / "segments.tsv", *SEGMENTS)
     recipe = text(corpus / "r.toml", "[data]", 'segments = "segments.tsv"')
@@ -196,7 +240,20 @@ BAD_RECIPES: list[tuple[dict[str, Any], str]] = [
         {"recordings": "recordings.tsv", "label": "kind", "split": "tset"},
         r"keep, drop and split leave no row of .*\.tsv",
     ),
-    ({"keep": {"kind": "pet"}}, r'keep, drop, split and label need a table; name it in "recordings"'),
+    ({"keep": {"kind": "pet"}}, r'keep, drop, split, label and whole need a table; name it in "recordings"'),
+    ({"whole": WHOLE}, r'label and whole need a table; name it in "recordings"'),
+    ({"whole": "noise"}, r'"whole" must be a list of tables \{ label, where \}, not \'noise\''),
+    ({"whole": [{"label": "noise"}]}, r'\[data\]: whole 1: "label" and "where" must not be empty, as in'),
+    ({"whole": [{**WHOLE[0], "were": 1}]}, r'\[data\]: whole 1: unknown key "were"; did you mean "where"\?'),
+    ({"recordings": "recordings.tsv", "whole": [{"label": "a", "where": {"knid": "pet"}}]}, r'no column "knid"; did'),
+    (
+        {"recordings": "recordings.tsv", "whole": [WHOLE[0], {"label": "a", "where": {"kind": "pat"}}]},
+        r'\[data\]: whole 2: no kind in .*recordings\.tsv is "pat"; did you mean "pet"\?',
+    ),
+    (
+        {"recordings": "recordings.tsv", "whole": [{"label": "a", "where": {"filename": ["cow/*"]}}]},
+        r'no filename in .*recordings\.tsv is "cow/\*"; correct it, or leave it out',
+    ),
 ]
 
 

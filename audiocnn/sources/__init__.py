@@ -82,7 +82,8 @@ def labels_of(sources: list[Source]) -> list[str]:
     """The labels that recipes give, in their order; after them all others that occur, sorted."""
     given = list(dict.fromkeys(label for source in sources for label in source.labels or ()))
     items = [item for source in sources for item in source.items]
-    used = {item.label for item in items if item.label} | {a.label for item in items for a in item.annotations}
+    used = {name for item in items for name in (item.label, item.whole) if name}
+    used |= {a.label for item in items for a in item.annotations}
     return given + sorted(used - set(given))
 
 
@@ -109,8 +110,9 @@ def _read_items(settings: DataSettings) -> tuple[list[Item], Refused]:
         raise RecipeError(f'{settings.where}: "source": {what}; it is looked for beside the recipe')
     if settings.recordings is not None or settings.source.is_file():
         return read_recordings(settings)
-    if settings.keep or settings.drop or settings.split is not None or settings.label is not None:
-        raise RecipeError(f'{settings.where}: keep, drop, split and label need a table; name it in "recordings"')
+    if settings.keep or settings.drop or settings.split is not None or settings.label is not None or settings.whole:
+        what = "keep, drop, split, label and whole need a table"
+        raise RecipeError(f'{settings.where}: {what}; name it in "recordings"')
     if settings.segments is None:
         return read_folder(settings.source)
     files = find_recordings([settings.source])
@@ -121,6 +123,7 @@ def _read_items(settings: DataSettings) -> tuple[list[Item], Refused]:
 def _only(item: Item, labels: tuple[str, ...]) -> Item:
     """The item with the labels that count; a clip of any other label is known to hold none of them."""
     kept = tuple(a for a in item.annotations if a.label in labels)
+    item = replace(item, whole=item.whole if item.whole in labels else None)
     if item.label is None or item.label in labels:
         return replace(item, annotations=kept)
     return replace(item, annotations=kept, label=None, annotated=True)

@@ -15,13 +15,23 @@ TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
 
 
 @dataclass(frozen=True)
+class WholeLabel:
+    """A label that whole recordings carry wherever they sound. where: column -> values, with * and ? as in file names;
+    every column must fit."""
+
+    label: str
+    where: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
 class DataSettings:
     """Which recordings, with which labels.
 
     source: a folder, or a table. recordings: a table with a row for each recording. segments: a table in
     DCASE order; with it every recording counts as annotated. keep, drop: column -> values. labels: the ones
     that count, in this order. label: the column with the label of the whole clip, or "folder". group: the column
-    of what must not be parted, such as a speaker. where: begins messages.
+    of what must not be parted, such as a speaker. whole: labels of whole recordings, of which the first that fits
+    counts; with any, every recording counts as annotated. where: begins messages.
     """
 
     source: Path
@@ -33,6 +43,7 @@ class DataSettings:
     labels: tuple[str, ...] | None = None
     label: str | None = None
     group: str = DEFAULT_GROUP
+    whole: tuple[WholeLabel, ...] = ()
     sample_rate: int = DEFAULT_SAMPLE_RATE
     where: str = "[data]"
 
@@ -57,11 +68,27 @@ def data_settings(table: object, base: Path, where: str) -> DataSettings:
         labels=tuple(dict.fromkeys(labels)) if labels is not None else None,
         label=data.text("label", None),
         group=data.text("group", DEFAULT_GROUP),
+        whole=_whole(data),
         sample_rate=data.integer("sample_rate", DEFAULT_SAMPLE_RATE),
         where=where,
     )
     data.close()
     return settings
+
+
+def _whole(data: Table) -> tuple[WholeLabel, ...]:
+    """`whole`: a list of tables { label, where }."""
+    listed = data.raw("whole", [])
+    if not isinstance(listed, list):
+        raise data.wrong(f'"whole" must be a list of tables {{ label, where }}, not {shown(listed)}')
+    found = []
+    for number, values in enumerate(listed, 1):
+        table = Table(values, f"{data.place}: whole {number}", RecipeError)
+        found.append(WholeLabel(table.text("label"), _choices(table, "where")))
+        if not found[-1].label or not found[-1].where:
+            raise table.wrong('"label" and "where" must not be empty, as in { label = "rain", where.kind = "rain" }')
+        table.close()
+    return tuple(found)
 
 
 def _choices(data: Table, key: str) -> dict[str, tuple[str, ...]]:

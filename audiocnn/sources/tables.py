@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def _check_columns(settings: DataSettings, table: DelimitedTable) -> None:
     name = show_name(table.path)
     if "filename" not in table.columns:
         raise LabelError(f'{name}:1: no column "filename"; {did_you_mean("filename", table.columns)}')
-    asked = [*settings.keep, *settings.drop]
+    asked = [*settings.keep, *settings.drop, *(column for entry in settings.whole for column in entry.where)]
     asked += ["split"] if settings.split is not None else []
     asked += [settings.group] if settings.group != DEFAULT_GROUP else []
     asked += [settings.label] if settings.label not in (None, "folder") else []
@@ -65,11 +66,36 @@ def _check_columns(settings: DataSettings, table: DelimitedTable) -> None:
             raise RecipeError(
                 f'{settings.where}: {name} has no column "{column}"; {did_you_mean(column, table.columns)}'
             )
-    if settings.label is None and settings.segments is None and not set(dcase.LABEL_COLUMNS) & set(table.columns):
+    _check_whole(settings, table)
+    given = settings.label is not None or settings.segments is not None or bool(settings.whole)
+    if not given and not set(dcase.LABEL_COLUMNS) & set(table.columns):
         found = " ".join(table.columns)
         raise LabelError(
             f"{name}:1: found the columns {found}, expected one named label; add it, or name it in a recipe"
         )
+
+
+def _check_whole(settings: DataSettings, table: DelimitedTable) -> None:
+    """RecipeError: a value of `whole` that fits no row, which is a slip of the pen."""
+    for number, entry in enumerate(settings.whole, 1):
+        for column, patterns in entry.where.items():
+            values = {row[column] for _, row in table.rows}
+            for pattern in patterns:
+                if not fnmatch.filter(values, pattern):
+                    what = f'whole {number}: no {column} in {show_name(table.path)} is "{pattern}"'
+                    near = did_you_mean(pattern, values)
+                    remedy = "correct it, or leave it out" if set(pattern) & set("*?[") else near
+                    raise RecipeError(f"{settings.where}: {what}; {remedy}")
+
+
+def _whole_label(settings: DataSettings, row: Row) -> str | None:
+    """The label of the first entry of `whole` that fits in every column."""
+    for entry in settings.whole:
+        if all(
+            any(fnmatch.fnmatchcase(row[column], one) for one in patterns) for column, patterns in entry.where.items()
+        ):
+            return entry.label
+    return None
 
 
 def _is_chosen(row: Row, settings: DataSettings) -> bool:
@@ -89,11 +115,12 @@ def _item(settings: DataSettings, table: DelimitedTable, path: Path, name: str, 
         path=path,
         filename=name,
         label=label,
-        annotated=settings.segments is not None or timed,
+        annotated=settings.segments is not None or timed or bool(settings.whole),
         annotations=tuple(annotations),
         group=first.get(settings.group, ""),
         split=first.get("split") or None,
         tags={column: cell for column, cell in first.items() if column not in _OWN_COLUMNS and cell},
+        whole=_whole_label(settings, first),
     )
 
 
@@ -109,7 +136,7 @@ def _labels_in(
             annotations.append(dcase.annotation_in(row, label, table.path, line))
         elif label:
             labels[label] = None
-        elif settings.segments is None and "onset" not in table.columns:
+        elif settings.segments is None and "onset" not in table.columns and not settings.whole:
             raise LabelError(f"{show_name(table.path)}:{line}: found no label, expected a word; give it one")
     if len(labels) > 1:
         raise RecordingError(f"{show_name(table.path)} gives it {len(labels)} labels ({', '.join(labels)}); keep one")
