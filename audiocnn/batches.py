@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,10 +14,12 @@ import torch
 from torch import Tensor
 
 from audiocnn.clip_examples import Clips
+from audiocnn.cutting import cut_by_group
 from audiocnn.dataset import Dataset, Entry
 from audiocnn.errors import DatasetError
 from audiocnn.mixing import Example, Mixer, MixSettings
 from audiocnn.recipe import Recipe
+from audiocnn.tuning import tuning_examples
 
 Key = tuple[int, int]
 EQUALISER_KNOTS = 6
@@ -115,9 +116,10 @@ def prepare(recipe: Recipe, dataset: Dataset) -> Material:
     def part(entry: Entry) -> str:
         if recipe.mix.balance:
             return entry.tags.get(recipe.mix.balance, "")
-        return str(entry.label if clips else any(note.label in labels for note in dataset.annotations(entry)))
+        held = {note.label for note in dataset.annotations(entry)}
+        return str(entry.label if clips else sorted(held & set(labels)))
 
-    train, held_out = cut_by_group(entries, recipe, part)
+    train, held_out = cut_by_group(entries, recipe.train.validation_share, part, bool(recipe.mix.balance))
     groups = {"train": len({entry.group for entry in train}), "validation": len({entry.group for entry in held_out})}
     seconds = sum(dataset.duration_seconds(entry) for entry in train)
     if clips:
@@ -127,45 +129,12 @@ def prepare(recipe: Recipe, dataset: Dataset) -> Material:
     else:
         hop = recipe.spec.geometry().hop_samples
         source = Mixer(dataset, train, labels, recipe.mix, hop, recipe.seed)
-        mixer = Mixer(dataset, held_out, labels, recipe.mix, hop, recipe.seed + 1)
-        validation = [mixer.example(0, index) for index in range(recipe.train.validation_examples)]
+        if recipe.evaluate.conditions is not None:
+            validation = tuning_examples(recipe, dataset)
+        else:
+            mixer = Mixer(dataset, held_out, labels, recipe.mix, hop, recipe.seed + 1)
+            validation = [mixer.example(0, index) for index in range(recipe.train.validation_examples)]
     return Material(tuple(labels), source, validation, clips, groups, seconds)
-
-
-def cut_by_group(
-    entries: Sequence[Entry], recipe: Recipe, part: Callable[[Entry], str]
-) -> tuple[list[Entry], list[Entry]]:
-    """Entries to train on and entries to stop early on; no group in both.
-
-    A share of the groups of every part (a source, a label, what has labels and what has none) is held out: those whose
-    hash comes first. Where there is but one group, it is cut by recording.
-    """
-    share = recipe.train.validation_share
-    by_recording = len({entry.group for entry in entries}) < 2
-    parts: dict[str, set[str]] = {}
-    for entry in entries:
-        parts.setdefault(part(entry), set()).add(entry.filename if by_recording else entry.group)
-
-    def rank(group: str) -> str:
-        return hashlib.sha256(f"{recipe.seed} {group}".encode("utf-8", "surrogateescape")).hexdigest()
-
-    ranked = {part: sorted(groups, key=rank) for part, groups in parts.items()}
-    held_out: set[str] = set()
-    for groups in ranked.values():
-        count = round(share * len(groups))
-        if not recipe.mix.balance:  # no label without a voice in when to stop; small sources may stay out of it
-            count = min(max(count, 1), len(groups) - 1)
-        held_out |= set(groups[:count])
-    if not held_out:
-        held_out = {min((group for groups in ranked.values() for group in groups), key=rank)}
-
-    def is_held_out(entry: Entry) -> bool:
-        return (entry.filename if by_recording else entry.group) in held_out
-
-    train = [entry for entry in entries if not is_held_out(entry)]
-    if not train:
-        raise DatasetError("one recording is too few: some are needed to train on, others to stop early on; add more")
-    return train, [entry for entry in entries if is_held_out(entry)]
 
 
 def equalise(values: Tensor, settings: MixSettings, random: np.random.Generator) -> Tensor:

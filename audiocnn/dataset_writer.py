@@ -50,7 +50,10 @@ COMMIT;
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One recording as a source describes it; `path` is the audio file, `filename` its name here."""
+    """One recording as a source describes it; `path` is the audio file, `filename` its name here.
+
+    whole: a label that it carries wherever it sounds; when the samples are there, annotations come of it.
+    """
 
     path: Path
     filename: str
@@ -60,11 +63,13 @@ class Item:
     group: str = ""
     split: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    whole: str | None = None
 
     def digest(self) -> str:
         """Equal where nothing that is stored about the recording, but its samples, has changed."""
         times = [(a.onset, a.offset, a.label) for a in self.annotations]
         said = [self.filename, self.label, self.annotated, times, self.group, self.split, self.tags]
+        said += [self.whole] if self.whole else []
         return hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
 
 
@@ -166,10 +171,14 @@ class DatasetWriter:
         rows = [(number, a.onset, a.offset, a.label) for a in item.annotations]
         self._index.executemany("INSERT INTO annotations VALUES (?, ?, ?, ?)", rows)
 
+    def samples(self, number: int) -> NDArray[np.int16]:
+        """int16 (channels, samples) of a recording that was added."""
+        row = self._index.execute("SELECT shard, start, samples FROM recordings WHERE id=?", (number,)).fetchone()
+        return self._samples.view(Place(*row))
+
     def add_features(self, number: int, compute: Compute) -> None:
         """Compute and store the features of a recording that was added. DatasetError: their shape differs."""
-        row = self._index.execute("SELECT shard, start, samples FROM recordings WHERE id=?", (number,)).fetchone()
-        made = compute(self._samples.view(Place(*row)))
+        made = compute(self.samples(number))
         rows = int(self.meta.get("feature_rows", "0")) or made.shape[0]
         if made.ndim != 2 or made.shape[0] != rows:
             raise DatasetError(f"{self.folder}: features of shape {made.shape}, expected {rows} rows")

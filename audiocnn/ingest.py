@@ -17,6 +17,7 @@ from audiocnn.decoding import Decoded, Job, decode_ahead, default_threads, reaso
 from audiocnn.errors import DatasetError, RecordingError, UsageError
 from audiocnn.filenames import show_name
 from audiocnn.labels import Annotation
+from audiocnn.sounding import sounding
 from audiocnn.sources import DEFAULT_SAMPLE_RATE, DataSettings, labels_of, named_apart, read_source
 
 __all__ = [
@@ -212,6 +213,9 @@ class _Counter:
             self._writer.refuse(item.filename, reason)
         outcome: Outcome = "added" if stored is None else "updated"
         if job.fresh or stored is None or (stored.digest, stored.path) != (digest, str(item.path)):
+            if item.whole:
+                heard = sounding(self._writer.samples(number), self._rate)
+                good += tuple(Annotation(onset, offset, item.whole) for onset, offset in heard)
             self._writer.describe(number, replace(item, annotations=good), digest)
         else:
             outcome = "kept"

@@ -1,9 +1,9 @@
 """Training examples made on the fly: what carries labels, with random gaps, over what does not.
 
 A dataset's annotated recordings fall into two kinds by themselves: foreground (some stretch has one of the labels) and
-background (none has). An example of `seconds` takes foreground recordings one after another with gaps, adds background
-or coloured noise at an SNR drawn from a range, and sends it through a room, a telephone, an overloaded input. Example
-`index` of epoch `epoch` depends on the seed and these two numbers alone.
+background (none has, or none but `background_labels`). An example of `seconds` takes foreground recordings one after
+another with gaps, adds background or coloured noise at an SNR drawn from a range, and sends it through a room, a
+telephone, an overloaded input. Example `index` of epoch `epoch` depends on the seed and these two numbers alone.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from audiocnn import augment
 from audiocnn.augment import Random, Samples
+from audiocnn.backgrounds import FADE_SECONDS, Active, Backgrounds, check_backgrounds
 from audiocnn.dataset import Dataset, Entry
 from audiocnn.errors import DatasetError
 from audiocnn.units import to_samples
 
 Targets = NDArray[np.float32]
-FADE_SECONDS = 0.005
-NOISE_BANK_SECONDS = 20.0
 ROOMS = 64
 CREST_DB = 10.0  # the loudest 5 ms of a voice over its mean
 
@@ -40,6 +39,13 @@ class MixSettings:
     overlap_share: float = 0.15
     background_share: float = 0.9
     coloured_share: float = 0.15
+    background_speed: tuple[float, float] = (0.7, 1.4)
+    reversed_share: float = 0.3
+    background_labels: tuple[str, ...] = ()
+    coloured_label: str = ""
+    second_share: float = 0.15
+    heard_db: float = 25.0
+    event_share: float = 0.3
     snr_db: tuple[float, float] = (-5.0, 30.0)
     murmur_share: float = 0.4
     murmur_db: tuple[float, float] = (18.0, 40.0)
@@ -72,6 +78,7 @@ class Pile:
     def __init__(self, dataset: Dataset, entries: Sequence[Entry], balance: str) -> None:
         self.entries = list(entries)
         seconds = np.array([dataset.duration_seconds(entry) for entry in self.entries])
+        self.seconds = float(seconds.sum())
         if balance:
             names = np.array([entry.tags.get(balance, "") for entry in self.entries])
             for name in np.unique(names):
@@ -101,16 +108,22 @@ class Mixer:
         self.length = to_samples(settings.seconds, self.rate)
         annotated = [entry for entry in entries if entry.annotated and entry.samples > 0]
         self.marks = {entry.id: self.known(entry) for entry in annotated}
-        foreground = [entry for entry in annotated if self.marks[entry.id]]
-        background = [entry for entry in annotated if not self.marks[entry.id]]
+        check_backgrounds(settings, labels, f"{dataset.folder}: [mix]")
+        behind = {self.labels[label] for label in settings.background_labels}
+        columns = {entry.id: {column for column, _, _ in self.marks[entry.id]} for entry in annotated}
+        foreground = [entry for entry in annotated if columns[entry.id] - behind]
+        background = [entry for entry in annotated if not columns[entry.id] - behind]
         if not foreground:
-            names = ", ".join(labels)
+            names = ", ".join(label for label in labels if label not in settings.background_labels)
             raise DatasetError(f"{dataset.folder}: no recording has a stretch labelled {names}; check labels and split")
         self.foreground = Pile(dataset, foreground, settings.balance)
         self.background = Pile(dataset, background, settings.balance) if background else None
+        kinds: dict[str, list[Entry]] = {}
+        for entry in background:
+            kinds.setdefault(labels[min(columns[entry.id])] if columns[entry.id] else "", []).append(entry)
+        piles = {name: Pile(dataset, kinds[name], settings.balance) for name in sorted(kinds)}
         bank = np.random.default_rng([seed, 0x6E6F])
-        size = to_samples(NOISE_BANK_SECONDS, self.rate)
-        self.noises = [augment.coloured_noise(bank, size, slope) for slope in np.linspace(-0.5, 2.0, 6)]
+        self.backgrounds = Backgrounds(dataset, piles, self.marks, self.labels, settings, bank)
         self.rooms = [self.new_room(bank) for _ in range(ROOMS)]
 
     def new_room(self, random: Random) -> Samples:
@@ -137,16 +150,20 @@ class Mixer:
             self.place_foreground(random, sound, active, below_db)
             if random.random() < s.overlap_share:  # another voice, speaking at the same time
                 self.place_foreground(random, sound, active, below_db)
-        loud = float(np.sqrt(augment.power(sound[active.any(axis=0)]))) if active.any() else 0.0
+        spoken = active.any(axis=0)
+        if self.background is not None and random.random() < s.event_share:
+            events = self.backgrounds.events(random)
+            sound, active = sound + events.samples, active | events.active
+        loud = float(np.sqrt(augment.power(sound[spoken] if spoken.any() else sound)))
         if random.random() < s.room_share and loud:
             sound = augment.convolved(sound, self.rooms[random.integers(ROOMS)])
         if loud and random.random() < s.murmur_share:
             sound = sound + self.murmur(random, loud)
         if noisy or not loud:
-            noise = self.noise(random)
-            level = np.sqrt(max(augment.power(noise), augment.QUIET))
-            wanted = loud * augment.decibels(-snr_db) if loud else 0.1
-            sound = sound + noise * np.float32(wanted / level)
+            sound, name = self.with_background(random, sound, active, (loud, snr_db))
+            if s.background_labels and random.random() < s.second_share:  # music and noise at the same time
+                ratio = (loud or 0.1, random.uniform(*s.snr_db))
+                sound, _ = self.with_background(random, sound, active, ratio, name)
         sound = self.microphone(random, sound)
         return Example(sound[None, :], self.targets(active))
 
@@ -209,20 +226,16 @@ class Mixer:
         level = np.sqrt(max(augment.power(far), augment.QUIET))
         return far * np.float32(loud * augment.decibels(-random.uniform(*self.settings.murmur_db)) / level)
 
-    def noise(self, random: Random) -> Samples:
-        """(length,) of background: a recording, repeated if it is short, or coloured noise."""
-        if self.background is None or random.random() < self.settings.coloured_share:
-            bank = self.noises[random.integers(len(self.noises))]
-            start = int(random.integers(0, max(1, len(bank) - self.length)))
-            return np.resize(bank[start : start + self.length], self.length)
-        entry = self.background.draw(random)
-        begin = int(random.integers(0, entry.samples - self.length)) if entry.samples > self.length else 0
-        clip = self.dataset.samples(entry)[0, begin : begin + self.length].astype(np.float32) / 32768.0
-        if len(clip) == self.length:
-            return clip
-        clip = augment.faded(clip, to_samples(FADE_SECONDS, self.rate))
-        gap = np.zeros(int(random.uniform(0.0, 0.5) * self.rate), dtype=np.float32)
-        return np.roll(np.resize(np.concatenate([clip, gap]), self.length), int(random.integers(self.length)))
+    def with_background(
+        self, random: Random, sound: Samples, active: Active, ratio: tuple[float, float], other_than: str | None = None
+    ) -> tuple[Samples, str]:
+        """The sound with a background behind it, and the label that was drawn; its labels are marked in `active`,
+        unless it lies too far below to be heard. ratio: the level of what stands in front (0: nothing does), SNR."""
+        (loud, snr_db), (noise, name) = ratio, self.backgrounds.behind(random, other_than)
+        wanted = loud * augment.decibels(-snr_db) if loud else 0.1
+        if not loud or snr_db <= self.settings.heard_db:
+            active |= noise.active
+        return sound + noise.samples * np.float32(wanted / noise.level), name
 
     def microphone(self, random: Random, sound: Samples) -> Samples:
         """What the input does: telephone band, tilt, clipping, gain, 16 bits."""

@@ -148,8 +148,26 @@ class LocalResponseNorm(nn.Module):
         return functional.local_response_norm(x, self.neighbours, scale, self.beta, self.k)
 
 
+class LevelNorm(nn.Module):
+    """Logarithms of power less that of their mean power, over all channels and bands and so many positions around: what
+    an automatic gain control does, for every position anew. (batch, channels, [bands,] time), time grows shorter."""
+
+    def __init__(self, positions: int) -> None:
+        super().__init__()
+        self.positions = positions
+
+    def forward(self, x: Tensor) -> Tensor:
+        power = x.float().exp().flatten(1, -2).mean(dim=1)[:, None, None]
+        level = functional.avg_pool2d(power, (1, self.positions), 1).log()
+        half = self.positions // 2
+        inner = crop(x, [(half, half)])
+        return inner - level.reshape(len(x), *[1] * (x.dim() - 2), -1)
+
+
 def normalisation(layer: Norm, size: Size) -> nn.Module:
     """The module of a norm layer."""
+    if layer.kind == "level":
+        return LevelNorm(layer.positions)
     if layer.kind == "local_response":
         return LocalResponseNorm(layer.neighbours, layer.alpha, layer.beta, layer.k)
     if layer.kind == "sub_spectral" and len(size.axes) == 2:

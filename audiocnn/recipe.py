@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from audiocnn.architecture import Spec, find_spec, spec_from_table
+from audiocnn.backgrounds import check_backgrounds
 from audiocnn.errors import AudiocnnError, ModelError, RecipeError, SpecError, UsageError
 from audiocnn.evaluation import MEASURES, Measure
 from audiocnn.mixing import MixSettings
@@ -41,6 +42,8 @@ class TrainSettings:
     patience: int = 10
     workers: int = 1
     precision: str = "float32"  # of activations; "bfloat16" is about twice as fast on processors that have it
+    teacher: str = ""  # a trained model (or ensemble) whose scores are learned besides the marks
+    teacher_share: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,13 @@ class Transfer:
 
 @dataclass(frozen=True)
 class EvaluateSettings:
-    """The `[evaluate]` of a recipe: what the thresholds are tuned for."""
+    """The `[evaluate]` of a recipe: what the thresholds are tuned for, and on what: the part `part` of a file of
+    conditions; without one, mixtures made as those of the training. `calibrate`: scores become probabilities on it."""
 
     tune_for: Measure = "f1"
+    conditions: Path | None = None
+    part: str = "tune"
+    calibrate: bool = True
 
 
 @dataclass(frozen=True)
@@ -108,13 +115,15 @@ def read_recipe(path: Path) -> Recipe:
         spec=spec,
         data=None if data is None else data_settings(data, path.parent, f"{path}: [data]"),
         mix=read_mix(table.table("mix")),
-        train=read_train(train),
-        evaluate=read_evaluate(table.table("evaluate")),
+        train=read_train(train, path.parent),
+        evaluate=read_evaluate(table.table("evaluate"), path.parent),
         seed=table.integer("seed", 0, least=0, most=2**31),
         card=table.text("card", ""),
         transfer=transfer,
     )
     table.close()
+    if recipe.data and recipe.data.labels:
+        check_backgrounds(recipe.mix, recipe.data.labels, f"{path}: [mix]")
     return recipe
 
 
@@ -175,6 +184,9 @@ def read_mix(table: Table) -> MixSettings:
         "clip_share",
         "overlap_share",
         "murmur_share",
+        "reversed_share",
+        "event_share",
+        "second_share",
     )
     wide = ("level_db", "snr_db", "gain_db", "direct_db", "murmur_db", "audible_db")
     values: dict[str, Any] = {key: table.number(key, getattr(base, key), most=1.0) for key in shares}
@@ -184,6 +196,7 @@ def read_mix(table: Table) -> MixSettings:
         seconds=table.number("seconds", base.seconds, above=True, most=600.0),
         gap_seconds=table.pair("gap_seconds", base.gap_seconds),
         speed=table.pair("speed", base.speed, least=0.25, most=4.0),
+        background_speed=table.pair("background_speed", base.background_speed, least=0.25, most=4.0),
         room_seconds=table.pair("room_seconds", base.room_seconds, most=10.0),
         clip_peak=table.pair("clip_peak", base.clip_peak, most=1.0),
         equaliser_db=table.number("equaliser_db", base.equaliser_db, most=60.0),
@@ -191,15 +204,19 @@ def read_mix(table: Table) -> MixSettings:
         band_masks=table.integer("band_masks", base.band_masks, least=0, most=20),
         band_mask_width=table.number("band_mask_width", base.band_mask_width, most=1.0),
         balance=table.text("balance", base.balance),
+        background_labels=table.texts("background_labels", base.background_labels),
+        coloured_label=table.text("coloured_label", base.coloured_label),
+        heard_db=table.number("heard_db", base.heard_db, least=-200.0, most=200.0),
         **values,
     )
     table.close()
     return settings
 
 
-def read_train(table: Table) -> TrainSettings:
-    """`[train]`."""
+def read_train(table: Table, folder: Path) -> TrainSettings:
+    """`[train]`; the folder of a teacher is looked for beside the recipe."""
     base = TrainSettings()
+    teacher = table.text("teacher", base.teacher)
     whole = ("epochs", "examples_per_epoch", "batch_size", "validation_examples", "patience")
     settings = dataclasses.replace(
         base,
@@ -211,15 +228,26 @@ def read_train(table: Table) -> TrainSettings:
         validation_share=table.number("validation_share", base.validation_share, above=True, most=0.9),
         workers=table.integer("workers", base.workers, least=0, most=256),
         precision=table.text("precision", base.precision, ("float32", "bfloat16")),
+        teacher=model_at(folder, teacher) if teacher else "",
+        teacher_share=table.number("teacher_share", base.teacher_share, most=1.0),
         **{key: table.integer(key, getattr(base, key)) for key in whole},
     )
     table.close()
     return settings
 
 
-def read_evaluate(table: Table) -> EvaluateSettings:
-    """`[evaluate]`."""
-    settings = EvaluateSettings(table.text("tune_for", EvaluateSettings.tune_for, tuple(MEASURES)))
+def read_evaluate(table: Table, folder: Path) -> EvaluateSettings:
+    """`[evaluate]`; the file of conditions is looked for beside the recipe."""
+    base = EvaluateSettings()
+    conditions = table.text("conditions", "")
+    settings = EvaluateSettings(
+        table.text("tune_for", base.tune_for, tuple(MEASURES)),
+        (folder / conditions).resolve() if conditions else None,
+        table.text("part", base.part),
+        table.flag("calibrate", base.calibrate),
+    )
+    if settings.conditions and not settings.conditions.is_file():
+        raise table.wrong(f'"conditions": {settings.conditions}: no such file; name one, relative to the recipe')
     table.close()
     return settings
 

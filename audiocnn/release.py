@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from audiocnn.batches import Material
+from audiocnn.calibrating import fit_calibration, fold_calibration
 from audiocnn.evaluation import tune_threshold
 from audiocnn.export import export_onnx
 from audiocnn.model import CARD, WEIGHTS, Model, write_model, write_whole
 from audiocnn.network import Network
 from audiocnn.recipe import Recipe
 from audiocnn.segments import SegmentRule
-from audiocnn.validation import as_recordings
+from audiocnn.validation import as_recordings, scores_of
 from audiocnn.weights import save_weights
 
 
@@ -21,13 +25,16 @@ def release(
 ) -> tuple[Model, float]:
     """Write the folder; returns the model and the largest difference of its ONNX file to torch."""
     network = network.eval().cpu()
-    recordings = as_recordings(network, material, recipe.train.batch_size)
-    rule = SegmentRule(pad_seconds=0.0)
     thresholds, tuned_on = {}, ""
-    for label in material.labels if recordings else ():
-        measure = recipe.evaluate.tune_for
-        thresholds[label] = round(tune_threshold(recordings, material.labels, label, rule, measure)[0], 3)
-        tuned_on = f"{len(recordings)} mixtures of the part held out from training, {measure.replace('_', ' ')}"
+    if not material.clips:
+        logits = scores_of(network, material.validation, recipe.train.batch_size)
+        if recipe.evaluate.calibrate:
+            logits = calibrate(network, material, logits)
+        recordings = as_recordings(network, material, logits)
+        rule, measure = SegmentRule(pad_seconds=0.0), recipe.evaluate.tune_for
+        for label in material.labels:
+            thresholds[label] = round(tune_threshold(recordings, material.labels, label, rule, measure)[0], 3)
+        tuned_on = f"{set_of(recipe, len(recordings))}, {measure.replace('_', ' ')}"
     spec = recipe.spec.with_classes(len(material.labels))
     training = {"seed": recipe.seed, "groups": material.groups, "hours": round(material.seconds / 3600, 2)} | training
     model = Model(recipe.name, folder, spec, material.labels, thresholds, tuned_on, training)
@@ -36,6 +43,24 @@ def release(
     difference = export_onnx(model, network)
     write_whole(folder / CARD, card(model, recipe, difference).encode())
     return model, difference
+
+
+def calibrate(network: Network, material: Material, logits: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """Make the network's scores probabilities on the validation examples; returns their new logits."""
+    targets = [example.targets for example in material.validation]
+    fitted = fit_calibration(logits, targets, network.spec.f.output == "softmax")
+    if not fold_calibration(network, fitted):
+        return logits
+    gain, shift = np.array(fitted.gain, np.float32), np.array(fitted.shift, np.float32)
+    return [rows * gain + shift for rows in logits]
+
+
+def set_of(recipe: Recipe, count: int) -> str:
+    """What the thresholds were tuned on."""
+    conditions = recipe.evaluate.conditions
+    if conditions is None:
+        return f"{count} mixtures of the part held out from training"
+    return f'part "{recipe.evaluate.part}" of {conditions.name} ({count} recordings)'
 
 
 def origin_row(origin: dict[str, Any] | None) -> str:

@@ -24,6 +24,7 @@ from torch.nn import functional
 from audiocnn.batches import Material, equalise, make_loader, mask_bands, prepare
 from audiocnn.checkpoint import load_checkpoint, save_checkpoint
 from audiocnn.dataset import Dataset
+from audiocnn.distilling import find_teacher
 from audiocnn.errors import RecipeError
 from audiocnn.model import Model, write_whole
 from audiocnn.network import Network
@@ -131,6 +132,7 @@ class Trainer:
         if spec.dims == 2:  # three times as fast on the CPU
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = copy.deepcopy(self.network)
+        self.teacher = find_teacher(recipe, material.labels, self.device)
         self.frozen = freeze_groups(self.network, recipe.transfer.freeze if recipe.transfer else ())
         learned = [weight for weight in self.network.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(
@@ -199,7 +201,10 @@ class Trainer:
             values = values.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
             logits = self.network.logits_of(values)
-        loss = loss_of(self.network, logits.float(), targets.to(self.device))
+        targets = targets.to(self.device)
+        if self.teacher is not None:
+            targets = self.teacher.taught(samples.to(self.device), targets)
+        loss = loss_of(self.network, logits.float(), targets)
         if not torch.isfinite(loss):
             raise RecipeError(
                 f"the loss is not finite at epoch {self.state.epoch + 1}, step {self.state.step + 1};"
@@ -272,6 +277,8 @@ class Trainer:
             "validation": {name: round(state.best, 5)}, "device": str(self.device), "torch": torch.__version__,
             "threads": torch.get_num_threads(),
         } | ({"from": state.origin} if state.origin else {})  # fmt: skip
+        if self.teacher is not None:
+            training["teacher"] = self.teacher.name
         model, difference = release(self.recipe, self.material, self.averaged, self.run / "model", training)
         stopped = state.epoch < self.settings.epochs
         return TrainReport(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
 
 import numpy as np
 import torch
@@ -27,21 +29,28 @@ class Figures:
 
 
 def scores_of(network: Network, examples: list[Example], batch_size: int) -> list[NDArray[np.float32]]:
-    """(rows, labels) logits of each example, in evaluation mode."""
+    """(rows, labels) logits of each example, in evaluation mode; those of one length are batched."""
     network.eval()
     device = next(network.parameters()).device
-    found = []
+    found: dict[int, NDArray[np.float32]] = {}
+    lengths = [example.samples.shape[1] for example in examples]
+    order = sorted(range(len(examples)), key=lengths.__getitem__)
     with torch.no_grad():
-        for first in range(0, len(examples), batch_size):
-            pairs = [
-                as_tensors(example, network.spec.input.channels) for example in examples[first : first + batch_size]
-            ]
-            samples = torch.stack([samples for samples, _ in pairs]).to(device)
-            values = network.features(network.extended(samples))
-            if values.dim() == 4:
-                values = values.contiguous(memory_format=torch.channels_last)
-            found += list(network.logits_of(values).float().cpu().numpy())
-    return found
+        for _, alike in groupby(order, key=lengths.__getitem__):
+            for numbers in batched(alike, batch_size):
+                pairs = [as_tensors(examples[number], network.spec.input.channels) for number in numbers]
+                samples = torch.stack([samples for samples, _ in pairs]).to(device)
+                values = network.features(network.extended(samples))
+                if values.dim() == 4:
+                    values = values.contiguous(memory_format=torch.channels_last)
+                found |= zip(numbers, network.logits_of(values).float().cpu().numpy(), strict=True)
+    return [found[number] for number in range(len(examples))]
+
+
+def batched(numbers: Iterator[int], most: int) -> Iterator[list[int]]:
+    """Lists of so many at most."""
+    while batch := list(islice(numbers, most)):
+        yield batch
 
 
 def validate(network: Network, material: Material, batch_size: int) -> Figures:
@@ -71,13 +80,11 @@ def cross_entropy(logits: NDArray[np.float32], targets: NDArray[np.float32], sof
     return float(functional.binary_cross_entropy_with_logits(given, wanted))
 
 
-def as_recordings(network: Network, material: Material, batch_size: int) -> list[ScoredRecording]:
-    """The validation examples as scored recordings, to tune thresholds on; empty for clips."""
-    if material.clips:
-        return []
+def as_recordings(network: Network, material: Material, logits: Sequence[NDArray[np.float32]]) -> list[ScoredRecording]:
+    """The validation examples with their (rows, labels) logits as scored recordings, to tune thresholds on."""
     geometry = network.geometry
     found = []
-    for number, rows in enumerate(scores_of(network, material.validation, batch_size)):
+    for number, rows in enumerate(logits):
         example = material.validation[number]
         scores = network.scores_of(torch.from_numpy(rows)).numpy()
         seconds = example.samples.shape[1] / geometry.sample_rate

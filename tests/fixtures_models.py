@@ -105,6 +105,10 @@ SPECS = {
         ],
         {},
     ),
+    "level_1d": table_of(
+        LOG_MEL, [{"norm": "level", "positions": 9}, {"conv": 4, "kernel": 3}, {"pool": "max", "size": 2}], {}
+    ),
+    "level_2d": table_of(LOG_MEL, [{"norm": "level", "positions": 5}, {"conv": 4, "kernel": [3, 3]}], {}),
     "branches_uneven": table_of(
         LOG_MEL,
         [

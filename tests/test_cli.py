@@ -149,7 +149,8 @@ BAD = {
         ("evaluate tones.tsv -m tone --split dev", 2, r'no recordings in split "dev"'),
         ("evaluate tones.tsv -m tone --resamples -1", 2, r"--resamples"),
         ("evaluate tones.tsv -m tone --collar nan", 2, r"--collar nan: give seconds"),
-        ("evaluate small.toml --split x -m tone", 2, r"keep, drop, split and label need a table"),
+        ("evaluate tones.tsv -m tone --smooth 0.2 --smooth 0", 2, r"--smooth 0: give seconds above 0"),
+        ("evaluate small.toml --split x -m tone", 2, r"keep, drop, split, label and whole need a table"),
         ("evaluate -m tone", 2, r"Missing argument 'DATA'"),
     ],
     "ingest": [
@@ -459,6 +460,36 @@ def test_evaluate_compares_models_and_writes_a_report(here):
     table = audiocnn("evaluate", "report.dataset", "-m", "tone", "-f", "table", "--threshold", "0.4").out
     for words in ("AUROC", "TPR at 5 % FPR", "EER", "detection error rate", "threshold", "0.4", "given", "["):
         assert words in table
+
+
+def test_evaluate_says_how_the_second_differs_from_the_first(here):
+    args = ["evaluate", "tones.tsv", "-m", "tone", "-m", "tone", "--resamples", "20", "--smooth", "0.1", "--by", "x"]
+    first, second = json_lines(audiocnn(*args, "--collar", "0.2").out)
+    assert "difference_to" not in first
+    difference = second["difference_to"]
+    assert difference["model"] == "tone"
+    assert list(difference["labels"]["tone"]["figures"]) == list(second["labels"]["tone"]["figures"])
+    assert difference["labels"]["tone"]["figures"]["auroc"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert list(difference["groups"]["x"]) == list(second["groups"]["x"])
+    assert (second["collar"], second["smoothing"]) == (0.2, [0.1])
+    assert list(second["labels"]["tone"]["smoothed"]) == list(difference["labels"]["tone"]["smoothed"]) == ["0.1"]
+    table = audiocnn(*args, "-f", "table").out
+    assert table.count("+0.0000") > 10
+    for words in ("difference", "smoothed", "0.1 s", "collar", "0.5 s", "tuned on", "pad", "0 s"):
+        assert words in table
+
+
+def test_evaluate_judges_segments_without_a_pad(here):
+    def judged(*args):
+        done = audiocnn("evaluate", "tones.tsv", "-m", "tone", "--resamples", "0", *args)
+        return json.loads(done.out)["labels"]["tone"]
+
+    bare, padded = judged(), judged("--pad", "0.3")
+    assert (bare["pad"], padded["pad"]) == (0.0, 0.3)
+    figures = [part["figures"]["false_alarm_rate"]["value"] for part in (bare, padded)]
+    assert figures[0] < 0.2 < figures[1]
+    assert (bare["threshold"], bare["tuned_on"]) == (judged("--threshold", "0.5")["threshold"], "paper")
+    assert judged("--threshold", "0.4")["tuned_on"] == "given"
 
 
 def test_ingest_again_takes_what_changed(here):

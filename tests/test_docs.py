@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from audiocnn.conditions import Condition, MixtureSettings, Part, is_conditions, read_conditions
 from audiocnn.features import ALWAYS, FEATURES, KEYS
 from audiocnn.kinds import ACTIVATIONS, KINDS
 from audiocnn.mixing import MixSettings
@@ -19,6 +20,7 @@ from audiocnn_cli.main import COMMANDS
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "data" / "README.md", *(ROOT / "docs").glob("*.md")])
 RECIPES = sorted((ROOT / "data" / "recipes").glob("*.toml"))
+MODELS = [path for path in RECIPES if not is_conditions(path)]
 
 
 def text_of(*names: str) -> str:
@@ -72,9 +74,29 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert target.startswith("http") or (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("settings", [MixtureSettings, Condition, Part])
+def test_every_key_of_a_condition_is_explained_with_its_default(settings: type) -> None:
+    section = text_of("docs/recipes.md").split("\n## Conditions:")[1]
+    for field in dataclasses.fields(settings):
+        if field.name == "mix":  # what the keys of mixtures are read into
+            continue
+        assert re.search(rf"`{field.name}`|^    {field.name} = ", section, re.MULTILINE), field.name
+        if settings is MixtureSettings:
+            row = next(line for line in section.splitlines() if re.match(rf"\| [^|]*`{field.name}`", line))
+            keys, cell = re.findall(r"`(\w+)`", row.split("|")[1]), row.split("|")[2].strip()
+            values = [cell] if len(keys) == 1 else re.findall(r"\[[^]]*\]|[^,\s][^,]*", cell)
+            found = [float(number) for number in re.findall(r"-?[\d.]+", values[keys.index(field.name)])]
+            wanted = field.default
+            numbers = wanted if isinstance(wanted, tuple) else [wanted] if isinstance(wanted, (int, float)) else []
+            assert found == [float(x) for x in numbers], field.name
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_read_and_listed(path: Path) -> None:
-    assert read_recipe(path).name == path.stem
+    if path in MODELS:
+        assert read_recipe(path).name == path.stem
+    else:
+        assert read_conditions(path).conditions
     assert f"data/recipes/{path.name}" in text_of("data/README.md")
     assert f"data/recipes/{path.name}" in path.read_text(encoding="utf-8").splitlines()[0]
 

@@ -45,6 +45,8 @@ CASES = {
     "norm_sub_spectral": (2, {"norm": "sub_spectral", "bands": 4}),
     "norm_sub_spectral_1d": (1, {"norm": "sub_spectral", "bands": 1}),
     "norm_local_response": (2, {"norm": "local_response", "neighbours": 3, "alpha": 0.1, "beta": 0.5, "k": 1.0}),
+    "norm_level": (1, {"norm": "level", "positions": 5}),
+    "norm_level_2d": (2, {"norm": "level", "positions": 3}),
     "activation": (1, {"activation": "tanh"}),
     "dropout": (2, {"dropout": 0.3}),
     "residual": (1, {"residual": [C3, {**P3, "conv": 6, "activation": "none"}], "activation": "relu"}),
@@ -210,6 +212,22 @@ def test_local_response_by_hand():
     assert got.tolist() == pytest.approx(wanted, abs=1e-6)
 
 
+def test_level_norm_by_hand():
+    """Less the logarithm of the mean power of all bands over three positions."""
+    power = np.array([[1.0, 2.0, 3.0, 4.0], [5.0, 0.5, 1.0, 2.0]])
+    got = run({"norm": "level", "positions": 3}, [np.log(power).tolist()])
+    means = [power[:, k : k + 3].mean() for k in (0, 1)]
+    np.testing.assert_allclose(got[0], np.log(power[:, 1:3] / means), atol=1e-6)
+
+
+def test_level_norm_does_not_hear_a_gain():
+    size = Size(2, (6, 9))
+    module, x = built(read(2, {"norm": "level", "positions": 5}), size), noise(size, 1)
+    torch.testing.assert_close(module(x + 7.0), module(x), atol=1e-5, rtol=0)
+    assert module(x).shape == (1, 2, 6, 5)
+    assert read(2, {"norm": "level", "positions": 5}).hears_all_bands
+
+
 def test_sub_spectral_norm_is_a_batch_norm_for_each_band():
     size = Size(3, (4, 5))
     module = read(2, {"norm": "sub_spectral", "bands": 2}).module(size).train()
@@ -322,6 +340,8 @@ def test_activations_are_those_of_torch(kind):
         (1, {"norm": "layer"}, '"norm" cannot be "layer"'),
         (1, {"norm": "sub_spectral"}, '"bands" is missing; it must be stated'),
         (1, {"norm": "batch", "bands": 2}, 'unknown key "bands"; known: norm'),
+        (1, {"norm": "level"}, '"positions" is missing; it must be stated'),
+        (1, {"norm": "level", "positions": 4}, '"positions" must be odd, so that one is in the middle, not 4'),
         (1, {"norm": "local_response", "k": 0}, '"k" must be a number above 0, not 0'),
         (1, {"activation": "swish"}, '"activation" cannot be "swish"'),
         (1, {"dropout": -0.1}, '"dropout" must be a number at least 0'),

@@ -23,6 +23,7 @@ BARE = MixSettings(
     seconds=3.0, foreground_share=1.0, gap_seconds=(0.0, 0.0), level_db=(0.0, 0.0), speed=(1.0, 1.0), overlap_share=0.0,
     background_share=0.0, coloured_share=0.0, snr_db=(10.0, 10.0), murmur_share=0.0, murmur_db=(20.0, 20.0),
     gain_db=(0.0, 0.0), audible_db=(200.0, 200.0), room_share=0.0, telephone_share=0.0, tilt_db=0.0, clip_share=0.0,
+    event_share=0.0, background_speed=(1.0, 1.0), reversed_share=0.0,
 )  # fmt: skip
 WHOLE = {"annotated": True, "annotations": ()}
 

@@ -1,0 +1,63 @@
+"""Distillation: a network learns what a larger one, or several, say of the same sound, besides what is marked.
+
+The targets of a step are `(1 - share) * marks + share * teacher`, where the teacher's scores are probabilities (Hinton
+et al. 2015, "Distilling the Knowledge in a Neural Network", section 2, at temperature 1). The teacher hears the mixture
+as it is; equalisers and masks are the student's alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audiocnn.errors import RecipeError
+from audiocnn.model import find_model
+from audiocnn.network import Network
+from audiocnn.recipe import Recipe
+from audiocnn.weights import Ensemble, load_networks
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained model that says what each mixture holds. `order`: where the recipe's labels are among its own."""
+
+    name: str
+    network: Network | Ensemble
+    order: list[int]
+    share: float
+    bfloat16: bool
+
+    def taught(self, samples: Tensor, targets: Tensor) -> Tensor:
+        """(batch, channels, samples), marks (batch, rows, labels) -> targets of the same shape."""
+        with torch.no_grad(), torch.autocast(samples.device.type, torch.bfloat16, enabled=self.bfloat16):
+            scores: Tensor = self.network(self.network.extended(samples)).float()
+        return (1.0 - self.share) * targets + self.share * scores[..., self.order]
+
+
+def find_teacher(recipe: Recipe, labels: tuple[str, ...], device: torch.device) -> Teacher | None:
+    """The teacher of a recipe, if it names one. Raises RecipeError where it cannot teach this: other labels, another
+    rate, hop or number of channels."""
+    settings = recipe.train
+    if not settings.teacher:
+        return None
+    model, mine = find_model(settings.teacher), recipe.spec.geometry()
+    if missing := [label for label in labels if label not in model.labels]:
+        has = ", ".join(model.labels)
+        raise RecipeError(f'[train] teacher: {model.name} has no label "{missing[0]}" but {has}; name another model')
+    theirs = model.geometry
+    if (theirs.sample_rate, theirs.hop_samples, model.channels) != (
+        mine.sample_rate,
+        mine.hop_samples,
+        recipe.spec.input.channels,
+    ):
+        raise RecipeError(
+            f"[train] teacher: {model.name} gives a score each {theirs.hop_seconds:g} s of {theirs.sample_rate} Hz in"
+            f" {model.channels} channel(s), {recipe.spec.name} each {mine.hop_seconds:g} s of {mine.sample_rate} Hz in"
+            f" {recipe.spec.input.channels}; name a model that is like it in these"
+        )
+    network = load_networks(model).to(device)
+    bfloat16 = settings.precision == "bfloat16"
+    order = [model.labels.index(label) for label in labels]
+    return Teacher(model.name, network.requires_grad_(False), order, settings.teacher_share, bfloat16)

@@ -1,0 +1,78 @@
+"""A teacher: its scores are learned besides the marks, and what cannot teach is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from fixtures_models import RATE, TINY, network_of, noise, recipe_of, table_of, write_folder
+
+from audiocnn.architecture import spec_from_table
+from audiocnn.calibrating import Calibration, fold_calibration
+from audiocnn.distilling import find_teacher
+from audiocnn.errors import RecipeError
+from audiocnn.recipe import TrainSettings, read_recipe
+from audiocnn.training import EpochReport, train
+from audiocnn.weights import load_network
+
+CPU = torch.device("cpu")
+
+
+def teacher_folder(folder, labels=("tone",), table=TINY):
+    spec = spec_from_table(table, "wise", len(labels))
+    network = network_of(spec, seed=5)
+    write_folder(network, folder, "wise", labels)
+    return network
+
+
+def test_targets_lie_between_marks_and_teacher(tmp_path):
+    network = teacher_folder(tmp_path / "wise", ("other", "tone"))
+    recipe = recipe_of(teacher=str(tmp_path / "wise"), teacher_share=0.25)
+    teacher = find_teacher(recipe, ("tone",), CPU)
+    samples = torch.from_numpy(noise(recipe.spec, 3, 2 * RATE))
+    with torch.no_grad():
+        scores = network(network.extended(samples))[..., 1:]
+    marks = torch.from_numpy(np.random.default_rng(0).integers(0, 2, scores.shape).astype(np.float32))
+    assert torch.allclose(teacher.taught(samples, marks), 0.75 * marks + 0.25 * scores, atol=1e-6)
+    assert not any(weight.requires_grad for weight in teacher.network.parameters())
+
+
+def test_a_recipe_without_teacher_has_none():
+    assert find_teacher(recipe_of(), ("tone",), CPU) is None
+
+
+def test_who_cannot_teach_is_refused(tmp_path):
+    teacher_folder(tmp_path / "wise")
+    recipe = recipe_of(teacher=str(tmp_path / "wise"))
+    with pytest.raises(RecipeError, match=r'teacher: wise has no label "hum" but tone; name another model'):
+        find_teacher(recipe, ("hum",), CPU)
+    slow = table_of(TINY["input"], TINY["groups"][0]["layers"], {"window_seconds": 0.2, "hop_seconds": 0.05})
+    teacher_folder(tmp_path / "slow", table=slow)
+    with pytest.raises(RecipeError, match=r"teacher: wise gives a score each 0\.05 s of 2000 Hz .* name a model"):
+        find_teacher(recipe_of(teacher=str(tmp_path / "slow")), ("tone",), CPU)
+
+
+def test_what_a_teacher_says_is_learned(trained, tmp_path):
+    """The student of a teacher who is always wrong becomes wrong."""
+    last, _, _, dataset = trained
+    wrong = tmp_path / "wrong"
+    turned = load_network(last.model)
+    assert fold_calibration(turned, Calibration((-1.0,), (0.0,)))
+    write_folder(turned, wrong, "wrong", ("tone",))
+    recipe = recipe_of(teacher=str(wrong), teacher_share=1.0)
+    *reports, end = train(recipe, dataset, tmp_path / "run")
+    figures = [report.figure for report in reports if isinstance(report, EpochReport)]
+    assert figures[-1] < 0.3
+    assert end.model.training["teacher"] == "wrong"
+
+
+def test_a_teacher_lies_beside_the_recipe(tmp_path):
+    teacher_folder(tmp_path / "models" / "wise")
+    path = tmp_path / "recipe.toml"
+    path.write_text('spec = "speech_1d"\n[train]\nteacher = "models/wise"\nteacher_share = 0.7\n')
+    settings = read_recipe(path).train
+    assert settings.teacher == str((tmp_path / "models" / "wise").resolve())
+    assert settings.teacher_share == 0.7
+    assert dataclasses.replace(settings, teacher="", teacher_share=0.5) == TrainSettings()
