@@ -16,6 +16,7 @@ from audiocnn import augment
 from audiocnn.augment import Random, Samples
 from audiocnn.dataset import Dataset
 from audiocnn.errors import RecipeError, did_you_mean
+from audiocnn.made_sounds import made_sound
 from audiocnn.units import to_samples
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ Active = NDArray[np.bool_]
 Mark = tuple[int, int, int]  # label column, onset, offset in samples
 FADE_SECONDS = 0.005
 NOISE_BANK_SECONDS = 20.0
+MADE_SECONDS = (0.1, 2.5)
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,11 @@ class Backgrounds:
         played = Background(samples, active).at_speed(speed)
         return played.backwards() if random.random() < s.reversed_share else played
 
+    def made(self, random: Random) -> Background:
+        """A sound that nobody recorded; it carries no label."""
+        sound = made_sound(random, self.rate, random.uniform(*MADE_SECONDS))
+        return Background(sound, np.zeros((len(self.labels), len(sound)), dtype=bool))
+
     def events(self, random: Random) -> Background:
         """Recordings as voices are placed: one after another, out of silence, each at a level of its own. Behind a
         voice, looped, a sound has neither beginning nor end; a recording of it has both."""
@@ -146,7 +153,8 @@ class Backgrounds:
         at = -int(random.uniform(0.0, 0.5) * self.rate)
         while at < self.length and self.piles:
             at += to_samples(random.uniform(*s.gap_seconds), self.rate) * int(random.random() < 0.7)
-            clip = self.clip(random, self.drawn(random)[1])
+            made = s.made_share > 0 and random.random() < s.made_share
+            clip = self.made(random) if made else self.clip(random, self.drawn(random)[1])
             start, stop = max(0, at), min(self.length, at + len(clip.samples))
             if stop - start > fade:
                 cut = clip.cut(start - at, stop - at).faded(fade)
@@ -166,5 +174,9 @@ def check_backgrounds(settings: MixSettings, labels: Sequence[str], place: str) 
         for name in names:
             if name and name not in labels:
                 raise RecipeError(f'{place}: "{key}": "{name}" is not learned; {did_you_mean(name, labels)}')
+    if settings.background_labels and settings.made_share:
+        raise RecipeError(
+            f'{place}: "made_share": made sounds have no label, and "background_labels" wants one; take 0'
+        )
     if settings.background_labels and set(labels) <= set(settings.background_labels):
         raise RecipeError(f'{place}: "background_labels" names every label; leave out one that stands in front')

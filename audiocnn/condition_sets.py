@@ -26,7 +26,7 @@ from audiocnn.ingest import IngestSettings, cached_dataset
 from audiocnn.labels import Annotation
 from audiocnn.sources import read_source
 
-VERSION = 1  # counts up when the same conditions make other sets
+VERSION = 2  # counts up when the same conditions make other sets
 MADE_OF = ".conditions"  # in the folder of a set: what it was made of
 SOURCES = ".sources"  # in it, while it is made: what conditions take from elsewhere, ingested
 
@@ -107,7 +107,8 @@ def fill(
                 made = maker.mixture(condition.mix, conditions.seed, part, condition.name, what)
             else:
                 name, made = f"{condition.name}/{what[1].filename}", as_it_is(*what, labels)
-            tags = {"source": condition.name, **made.tags, "condition": condition.name}
+            kind = "mixture" if condition.as_they_are is None else condition.name
+            tags = {"source": condition.name, "kind": kind, **made.tags, "condition": condition.name}
             item = Item(Path(name), name, None, True, made.annotations, made.group, part, tags)
             number, _ = writer.add(item, (0, 0), [made.samples])
             writer.describe(number, item, item.digest())

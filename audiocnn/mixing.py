@@ -46,6 +46,7 @@ class MixSettings:
     second_share: float = 0.15
     heard_db: float = 25.0
     event_share: float = 0.3
+    made_share: float = 0.0
     snr_db: tuple[float, float] = (-5.0, 30.0)
     murmur_share: float = 0.4
     murmur_db: tuple[float, float] = (18.0, 40.0)

@@ -160,8 +160,7 @@ class LevelNorm(nn.Module):
         power = x.float().exp().flatten(1, -2).mean(dim=1)[:, None, None]
         level = functional.avg_pool2d(power, (1, self.positions), 1).log()
         half = self.positions // 2
-        inner = crop(x, [(half, half)])
-        return inner - level.reshape(len(x), *[1] * (x.dim() - 2), -1)
+        return crop(x, [(half, half)]) - (level.squeeze(1) if x.dim() == 3 else level)
 
 
 def normalisation(layer: Norm, size: Size) -> nn.Module:

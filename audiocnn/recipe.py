@@ -186,6 +186,7 @@ def read_mix(table: Table) -> MixSettings:
         "murmur_share",
         "reversed_share",
         "event_share",
+        "made_share",
         "second_share",
     )
     wide = ("level_db", "snr_db", "gain_db", "direct_db", "murmur_db", "audible_db")
@@ -247,7 +248,7 @@ def read_evaluate(table: Table, folder: Path) -> EvaluateSettings:
         table.flag("calibrate", base.calibrate),
     )
     if settings.conditions and not settings.conditions.is_file():
-        raise table.wrong(f'"conditions": {settings.conditions}: no such file; name one, relative to the recipe')
+        raise table.wrong(f'"conditions" names {settings.conditions}, which is no file; say it relative to the recipe')
     table.close()
     return settings
 
@@ -265,7 +266,7 @@ def check_run(recipe: Recipe, run: Path, resume: bool) -> None:
         raise UsageError(
             f"{run}: there is a run already; go on with --resume, begin anew with --force, or name another -o"
         )
-    before = read_toml(kept, RecipeError)
+    before = read_recipe(kept).to_table()  # with the defaults of today, where a key is newer than the run
     for part in sorted(table.keys() | before.keys()):
         if json.dumps(table.get(part), sort_keys=True) != json.dumps(before.get(part), sort_keys=True):
             raise AudiocnnError(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tomli_w
+import torch
 from numpy.typing import NDArray
 
 from audiocnn.batches import Material
@@ -14,7 +18,7 @@ from audiocnn.evaluation import tune_threshold
 from audiocnn.export import export_onnx
 from audiocnn.model import CARD, WEIGHTS, Model, write_model, write_whole
 from audiocnn.network import Network
-from audiocnn.recipe import Recipe
+from audiocnn.recipe import KEPT, Recipe
 from audiocnn.segments import SegmentRule
 from audiocnn.validation import as_recordings, scores_of
 from audiocnn.weights import save_weights
@@ -39,10 +43,24 @@ def release(
     training = {"seed": recipe.seed, "groups": material.groups, "hours": round(material.seconds / 3600, 2)} | training
     model = Model(recipe.name, folder, spec, material.labels, thresholds, tuned_on, training)
     write_model(model)
+    write_whole(folder / KEPT, tomli_w.dumps(portable(recipe.to_table())).encode())
     save_weights(network, folder / WEIGHTS)
     difference = export_onnx(model, network)
     write_whole(folder / CARD, card(model, recipe, difference).encode())
     return model, difference
+
+
+def portable(table: dict[str, Any]) -> dict[str, Any]:
+    """A recipe in full whose paths are names: of a folder or file, wherever it lies on another machine."""
+    shorter = {part: dict(values) if isinstance(values, dict) else values for part, values in table.items()}
+    data = shorter.get("data", {})
+    for key in ("recordings", "segments"):
+        if key in data and Path(data[key]).is_relative_to(data["source"]):
+            data[key] = Path(data[key]).relative_to(data["source"]).as_posix()
+    for part, key in (("data", "source"), ("evaluate", "conditions"), ("train", "teacher"), ("train", "from")):
+        if shorter.get(part, {}).get(key):
+            shorter[part][key] = Path(shorter[part][key]).name
+    return shorter
 
 
 def calibrate(network: Network, material: Material, logits: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
@@ -63,6 +81,13 @@ def set_of(recipe: Recipe, count: int) -> str:
     return f'part "{recipe.evaluate.part}" of {conditions.name} ({count} recordings)'
 
 
+def machine_of(device: torch.device) -> str:
+    """What it was trained on, in a few words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {os.cpu_count()} cores, {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+
+
 def origin_row(origin: dict[str, Any] | None) -> str:
     """The card's line about the model that a training began from, if there was one."""
     if not origin:
@@ -70,6 +95,13 @@ def origin_row(origin: dict[str, Any] | None) -> str:
     parts = f"groups {', '.join(origin['groups'])}"
     parts += f" ({', '.join(origin['frozen'])} unchanged)" if origin["frozen"] else ""
     return f"| began from | `{origin['model']}`: {parts}, F {origin['f']}; its card says what it was trained on |\n"
+
+
+def teacher_row(training: dict[str, Any], recipe: Recipe) -> str:
+    """The card's line about who taught, if anyone did."""
+    if "teacher" not in training:
+        return ""
+    return f"| taught by | `{training['teacher']}`, {recipe.train.teacher_share:.0%} of each target |\n"
 
 
 def card(model: Model, recipe: Recipe, difference: float) -> str:
@@ -90,9 +122,9 @@ def card(model: Model, recipe: Recipe, difference: float) -> str:
 | thresholds | {thresholds}{", tuned on " + model.tuned_on if model.tuned_on else ""} |
 | trained on | {training["hours"]} h of `{data}`, {training["groups"]["train"]} groups; \
 {training["groups"]["validation"]} groups held out to stop early |
-{origin_row(training.get("from"))}| training | \
+{origin_row(training.get("from"))}{teacher_row(training, recipe)}| training | \
 {training["epochs"]} epochs, best {training["best_epoch"]}, seed {training["seed"]}, \
-{training["seconds"] / 60:.0f} min on {training["threads"]} threads ({training["device"]}) |
+{training["seconds"] / 60:.0f} min on {training["threads"]} thread(s) ({training["machine"]}) |
 | held out: {name} | {figure:.4f} |
 | ONNX against torch | at most {difference:.0e} apart |
 {recipe.card and chr(10) + recipe.card.strip() + chr(10)}"""

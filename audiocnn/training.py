@@ -29,7 +29,7 @@ from audiocnn.errors import RecipeError
 from audiocnn.model import Model, write_whole
 from audiocnn.network import Network
 from audiocnn.recipe import KEPT, Recipe, check_run
-from audiocnn.release import release
+from audiocnn.release import machine_of, release
 from audiocnn.transfer import Origin, begin_from, check_transfer, freeze_groups
 from audiocnn.validation import Figures, validate
 
@@ -275,7 +275,7 @@ class Trainer:
         training = {
             "epochs": state.epoch, "best_epoch": state.best_epoch, "seconds": round(state.seconds, 1),
             "validation": {name: round(state.best, 5)}, "device": str(self.device), "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
+            "threads": torch.get_num_threads(), "machine": machine_of(self.device),
         } | ({"from": state.origin} if state.origin else {})  # fmt: skip
         if self.teacher is not None:
             training["teacher"] = self.teacher.name

@@ -1,6 +1,6 @@
 """What helps a speech detector, and what does not: the same short training with one thing changed, from several seeds.
 
-python -m benchmarks.trials benchmarks/trials.toml -o FOLDER [--seeds 1,2,3] [--only NAME] [--dataset DATASET]
+python -m benchmarks.trials benchmarks/trials.toml -o FOLDER [--seeds 1,2,3] [--only NAME]... [--dataset DATASET]
 
 The file names a recipe, what all trials change in it, and the trials: each a name and what it changes besides. Every
 training is judged on the `tune` part of the recipe's conditions, which is held out of all of them, and on the
@@ -121,14 +121,14 @@ def run(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     tune = make_set(conditions, dataset, recipe.evaluate.part, options.output / "tune")
     also = cached_dataset((options.trials.parent / plan["also"]).resolve(), options.output / "also", rate)
     names = [trial["name"] for trial in plan["trials"]]
-    if options.only and options.only not in names:
-        raise UsageError(f"--only {options.only}: no such trial; there are {', '.join(names)}")
+    if unknown := sorted(set(options.only) - set(names)):
+        raise UsageError(f"--only {unknown[0]}: no such trial; there are {', '.join(names)}")
     found: dict[str, dict[str, Any]] = {}
     for seed in options.seeds:  # seed by seed: whenever this is stopped, all trials have as many, or one more
         for trial in plan["trials"]:
             name, folder = trial["name"], options.output / f"{trial['name']}-{seed}"
             kept = folder / "figures.json"
-            if not kept.exists() and options.only in (None, name):
+            if not kept.exists() and name in (options.only or names):
                 changes = changed(plan.get("change", {}), trial.get("change", {})) | {"seed": seed}
                 model = trained(recipe_with(base, changes), dataset, folder)
                 kept.write_text(json.dumps(figures_of(model, tune, also)) + "\n")
@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("trials", type=Path, help="a TOML file: recipe, also, change, [[trials]]")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[1, 2, 3])
-    parser.add_argument("--only", help="one trial")
+    parser.add_argument("--only", action="append", default=[], help="one trial; may be repeated")
     parser.add_argument("--dataset", type=Path, help="what the recipe's [data] was ingested into")
     options = parser.parse_args(arguments)
     try:

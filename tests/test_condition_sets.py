@@ -263,7 +263,8 @@ def test_a_set_has_every_condition_and_says_what_it_is(dataset, tmp_path):
     assert [(done, total) for done, total, _ in steps] == [(k, 12) for k in range(1, 13)]
     assert made.labels == ("tone",)
     clean, loud, noise = made.entries[0], made.entries[4], made.entries[8]
-    assert set(clean.tags) == {"condition", "source", "language"}
+    assert set(clean.tags) == {"condition", "kind", "source", "language"}
+    assert clean.tags["kind"] == "mixture"
     assert loud.tags["condition"] == "loud"
     assert loud.tags["background_file"].startswith(("noise/6", "noise/7"))
     assert noise.tags == {"condition": "noise", "kind": "noise", "source": "hiss"}
@@ -356,7 +357,10 @@ def test_recordings_of_another_source_as_they_are(dataset, tmp_path):
     conditions = conditions_of(tmp_path, TEXT.replace('"tone"', '"tone", "speech"') + rule)
     made = make_set(conditions, dataset, "dev", tmp_path / "dev")
     entry = made.entries[-1]
-    assert (entry.filename, entry.tags) == ("talks/talk.wav", {"condition": "talks", "source": "talks"})
+    assert (entry.filename, entry.tags) == (
+        "talks/talk.wav",
+        {"condition": "talks", "source": "talks", "kind": "talks"},
+    )
     assert made.annotations(entry) == [Annotation(0.2, 0.7, "speech")]
     assert np.all(made.samples(entry) == 8192)
     assert not (made.folder / SOURCES).exists()

@@ -31,6 +31,7 @@ from audiocnn.errors import AudiocnnError, DatasetError, RecipeError, UsageError
 from audiocnn.model import CARD, ONNX, TOML, WEIGHTS, find_model, read_model
 from audiocnn.network import Network
 from audiocnn.recipe import read_recipe
+from audiocnn.release import portable
 from audiocnn.training import EpochReport, StepReport, Trainer, TrainReport, loss_of, train
 
 SHORT = {"epochs": 3, "examples_per_epoch": 24, "batch_size": 8, "validation_examples": 4}
@@ -99,7 +100,7 @@ def test_a_run_holds_the_model_the_log_the_checkpoints_and_the_recipe(trained):
     last, reports, run, _ = trained
     assert {path.name for path in run.iterdir()} == {"recipe.toml", "log.jsonl", "checkpoints", "model"}
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"last.safetensors", "best.safetensors"}
-    assert {path.name for path in (run / "model").iterdir()} == {TOML, WEIGHTS, ONNX, CARD}
+    assert {path.name for path in (run / "model").iterdir()} == {TOML, WEIGHTS, ONNX, CARD, "recipe.toml"}
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert lines == [dataclasses.asdict(report) for report in epochs_of(reports)]
     recipe = read_recipe(run / "recipe.toml")
@@ -127,8 +128,14 @@ def test_the_model_says_how_it_was_trained(trained):
 def test_the_model_has_the_best_weights_and_not_the_last(trained):
     _, _, run, _ = trained
     best = load_file(run / "checkpoints" / "best.safetensors")
-    for name, weight in load_file(run / "model" / WEIGHTS).items():
-        assert torch.equal(weight, best[f"averaged.{name}"])
+    weights = load_file(run / "model" / WEIGHTS)
+    last = max(name for name in weights if name.startswith("f.") and name.endswith(".weight"))
+    for name, weight in weights.items():
+        if not name.startswith(last.removesuffix("weight")):
+            assert torch.equal(weight, best[f"averaged.{name}"])
+    gain = weights[last] / best[f"averaged.{last}"]  # calibration: one gain for all of them
+    assert torch.allclose(gain, gain.flatten()[0].expand_as(gain), rtol=1e-4)
+    assert gain.flatten()[0] > 0.0
 
 
 def test_clips_of_a_folder_a_label_are_learned_with_softmax(tmp_path):
@@ -346,3 +353,29 @@ def test_hops_without_a_label_do_not_count_with_softmax():
 def test_the_defaults_of_the_task_are_not_those_of_the_recipe():
     """The suite must stay fast: no worker processes, few examples."""
     assert (TASK_TRAIN.workers, TASK_TRAIN.examples_per_epoch) == (0, 96)
+
+
+def test_a_model_keeps_its_recipe_without_the_paths_of_the_machine(trained):
+    last, _, run, _ = trained
+    kept = read_recipe(last.model.folder / "recipe.toml")
+    assert (kept.train, kept.mix, kept.seed) == (read_recipe(run / "recipe.toml").train, TASK_MIX, 3)
+    table = {
+        "data": {"source": "/far/away/sounds", "recordings": "/far/away/sounds/a.tsv", "segments": "/else/b.tsv"},
+        "evaluate": {"conditions": "/far/conditions.toml", "part": "tune"},
+        "train": {"teacher": "/far/runs/wise", "epochs": 3},
+        "seed": 1,
+    }
+    assert portable(table) == {
+        "data": {"source": "sounds", "recordings": "a.tsv", "segments": "/else/b.tsv"},
+        "evaluate": {"conditions": "conditions.toml", "part": "tune"},
+        "train": {"teacher": "wise", "epochs": 3},
+        "seed": 1,
+    }
+    assert table["train"]["teacher"] == "/far/runs/wise"
+
+
+def test_the_card_says_on_what_it_was_trained(trained):
+    last, _, _, _ = trained
+    card = (last.model.folder / CARD).read_text()
+    assert f"({last.model.training['machine']})" in card
+    assert last.model.training["machine"].startswith("cpu, ")
