@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from audiocnn.clip_examples import Clips
-from audiocnn.cutting import cut_by_group
-from audiocnn.dataset import Dataset, Entry
-from audiocnn.errors import DatasetError
+from audiocnn.cutting import cut_by_group, kind_by
+from audiocnn.dataset import Dataset
+from audiocnn.errors import DatasetError, RecipeError
 from audiocnn.mixing import Example, Mixer, MixSettings
 from audiocnn.recipe import Recipe
 from audiocnn.tuning import tuning_examples
@@ -113,15 +113,14 @@ def prepare(recipe: Recipe, dataset: Dataset) -> Material:
         raise DatasetError(f"{dataset.folder}: nothing to train on: {len(entries)} recordings, {len(labels)} labels")
     clips = not any(entry.annotated for entry in entries)
 
-    def part(entry: Entry) -> str:
-        if recipe.mix.balance:
-            return entry.tags.get(recipe.mix.balance, "")
-        held = {note.label for note in dataset.annotations(entry)}
-        return str(entry.label if clips else sorted(held & set(labels)))
-
-    train, held_out = cut_by_group(entries, recipe.train.validation_share, part, bool(recipe.mix.balance))
+    kind = kind_by(dataset, labels, recipe.mix.balance, clips)
+    train, held_out = cut_by_group(entries, recipe.train.validation_share, kind, bool(recipe.mix.balance))
     groups = {"train": len({entry.group for entry in train}), "validation": len({entry.group for entry in held_out})}
     seconds = sum(dataset.duration_seconds(entry) for entry in train)
+    if clips and recipe.evaluate.conditions is not None:
+        raise RecipeError(
+            f"{recipe.name}: [evaluate] conditions are for segments, and these are whole clips; leave it out"
+        )
     if clips:
         source: Source = Clips(dataset, train, labels, recipe.mix, recipe.seed)
         whole = Clips(dataset, held_out, labels, recipe.mix, recipe.seed)
@@ -130,7 +129,7 @@ def prepare(recipe: Recipe, dataset: Dataset) -> Material:
         hop = recipe.spec.geometry().hop_samples
         source = Mixer(dataset, train, labels, recipe.mix, hop, recipe.seed)
         if recipe.evaluate.conditions is not None:
-            validation = tuning_examples(recipe, dataset)
+            validation = tuning_examples(recipe, dataset, train)
         else:
             mixer = Mixer(dataset, held_out, labels, recipe.mix, hop, recipe.seed + 1)
             validation = [mixer.example(0, index) for index in range(recipe.train.validation_examples)]

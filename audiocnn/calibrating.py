@@ -8,13 +8,13 @@ is added that an engine would have to know, and the order of the scores of a lab
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from audiocnn.network import Network
@@ -40,35 +40,68 @@ def fit_calibration(
     """
     given = torch.from_numpy(np.concatenate(logits)).double()
     wanted = torch.from_numpy(np.concatenate(targets)).double()
-    labels = given.shape[1]
-    log_gain = torch.zeros(1 if softmax else labels, dtype=torch.float64, requires_grad=True)
-    shift = torch.zeros(labels, dtype=torch.float64, requires_grad=not softmax)
-    shares = wanted.mean(dim=0)
-    known = (shares > 0) & (shares < 1) if not softmax else torch.ones(labels, dtype=torch.bool)
     if softmax:
         carried = wanted.sum(dim=1) > 0
         given, wanted = given[carried], wanted[carried] / wanted[carried].sum(dim=1, keepdim=True)
-    if not len(given) or not known.any():
-        return Calibration((1.0,) * labels, (0.0,) * labels)
-    optimizer = torch.optim.LBFGS(
-        [log_gain] if softmax else [log_gain, shift], max_iter=STEPS, line_search_fn="strong_wolfe"
-    )
+        return temperature(given, wanted)
+    pairs = [scaling(given[:, column], wanted[:, column]) for column in range(given.shape[1])]
+    return Calibration(tuple(gain for gain, _ in pairs), tuple(shift for _, shift in pairs))
 
-    def loss() -> torch.Tensor:
+
+def scaling(given: Tensor, wanted: Tensor) -> tuple[float, float]:
+    """(rows,) logits and targets of one label -> gain and shift.
+
+    Targets are drawn in as by Platt (section 2.2), so that labels which the logits tell apart without a fault do not
+    want an endless gain; log-odds are shifted around their middle, so that a bound of the gain leaves the shift right.
+    """
+    positives = float(wanted.sum())
+    negatives = len(wanted) - positives
+    if positives == 0 or negatives == 0:
+        return 1.0, 0.0
+    wanted = wanted * ((positives + 1) / (positives + 2)) + (1 - wanted) / (negatives + 2)
+    middle = given.mean()
+    log_gain = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    centre = torch.zeros((), dtype=torch.float64, requires_grad=True)
+
+    def loss() -> Tensor:
+        moved = (given - middle) * bounded(log_gain) + centre
+        return functional.binary_cross_entropy_with_logits(moved, wanted)
+
+    least(loss, [log_gain, centre])
+    gain = float(bounded(log_gain.detach()))
+    return gain, float(centre.detach() - gain * middle)
+
+
+def temperature(given: Tensor, wanted: Tensor) -> Calibration:
+    """(rows, labels) logits and shares -> one gain for all labels, no shift."""
+    labels = given.shape[1]
+    if not len(given):
+        return Calibration((1.0,) * labels, (0.0,) * labels)
+    log_gain = torch.zeros((), dtype=torch.float64, requires_grad=True)
+
+    def loss() -> Tensor:
+        return functional.cross_entropy(given * bounded(log_gain), wanted)
+
+    least(loss, [log_gain])
+    return Calibration((float(bounded(log_gain.detach())),) * labels, (0.0,) * labels)
+
+
+def bounded(log_gain: Tensor) -> Tensor:
+    """The gain, between its bounds."""
+    return log_gain.exp().clamp(LEAST_GAIN, MOST_GAIN)
+
+
+def least(loss: Callable[[], Tensor], parameters: list[Tensor]) -> None:
+    """Move parameters to where the loss is least."""
+    optimizer = torch.optim.LBFGS(parameters, max_iter=STEPS, line_search_fn="strong_wolfe")
+
+    def step() -> Tensor:
         optimizer.zero_grad()
-        moved = given * log_gain.exp() + shift
-        if softmax:
-            value = functional.cross_entropy(moved, wanted)
-        else:
-            value = functional.binary_cross_entropy_with_logits(moved[:, known], wanted[:, known])
+        value = loss()
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
-    gain = log_gain.detach().exp().clamp(LEAST_GAIN, MOST_GAIN).expand(labels)
-    gains = [float(value) if told else 1.0 for value, told in zip(gain, known, strict=True)]
-    shifts = [float(value) if told else 0.0 for value, told in zip(shift.detach(), known, strict=True)]
-    return Calibration(tuple(gains), tuple(shifts))
+    optimizer.step(step)  # type: ignore[no-untyped-call]
 
 
 @torch.no_grad()

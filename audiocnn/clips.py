@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from audiocnn.figures import ClipEvaluation, EvaluationSettings
 from audiocnn.metrics import Frames
-from audiocnn.resampling import curve_figures, draw_recordings, mean_figure
+from audiocnn.resampling import curve_figures, draw_recordings, mean_figure, no_intervals
 from audiocnn.segments import SegmentRule
 
 CLIP_FIGURES = ("auroc", "average_precision", "eer")
@@ -19,11 +19,12 @@ CLIP_FIGURES = ("auroc", "average_precision", "eer")
 
 @dataclass(frozen=True)
 class ScoredClip:
-    """One clip, its mean score of each class (classes,), and its one label."""
+    """One clip, its mean score of each class (classes,), its one label, and what is drawn with it ("": it alone)."""
 
     filename: str
     scores: NDArray[np.floating[Any]]
     label: str
+    group: str = ""
 
 
 def evaluate_clips(
@@ -37,8 +38,9 @@ def evaluate_clips(
     A model with one label has no other to give: its answer is whether the mean score reaches the threshold.
     """
     settings = settings or EvaluationSettings()
-    draws = draw_recordings(len(clips), settings.resamples, settings.seed)
-    notes = [] if len(clips) > 1 else ["intervals need more than one clip"]
+    groups = [clip.group for clip in clips]
+    draws = draw_recordings(len(clips), settings.resamples, settings.seed, groups)
+    notes = [note for note in [no_intervals(groups, "clip")] if note]
     figures = {}
     for column, label in enumerate(labels):
         frames = [Frames(np.array([c.label == label]), c.scores[column : column + 1]) for c in clips]

@@ -56,6 +56,8 @@ def compare(first: Evaluation, second: Evaluation) -> Comparison:
         raise UsageError("evaluations of different settings cannot be compared; give both the same")
     if first.recordings != second.recordings:
         raise UsageError(f"{_what_differs(first.recordings, second.recordings)}; judge both on the same recordings")
+    if first.drawn != second.drawn:
+        raise UsageError("evaluations of recordings in different groups cannot be compared; give both the same groups")
     groups = {
         tag: {value: _labels(labels, second.groups[tag].get(value, {})) for value, labels in parts.items()}
         for tag, parts in first.groups.items()

@@ -171,6 +171,7 @@ class Maker:
         """(length,) of power 1 in the stretches `where`, and the tags that say what it is: background (its value of
         `balance`, or "coloured"), background_file. Another one is drawn where it is hardly heard in these stretches."""
         entries, lot = self.among(settings.background)
+        silent = ""
         for _ in range(TRIES):
             if not entries or random.random() < settings.coloured_share:
                 sound, said = augment.coloured_noise(random, length, random.uniform(*SLOPES)), {"background": COLOURED}
@@ -181,8 +182,11 @@ class Maker:
             heard = augment.power(np.concatenate([sound[onset:offset] for onset, offset in where]))
             if heard > max(augment.QUIET, MOST_ELSEWHERE * augment.power(sound)):
                 return sound / np.float32(np.sqrt(heard)), {key: value for key, value in said.items() if value}
-        what = f"{said['background_file']} and others to be added are silent"
-        raise DatasetError(f"{self.dataset.folder}: {what}; drop them")
+            silent = said.get("background_file", silent)
+        if silent:
+            raise DatasetError(f"{self.dataset.folder}: {silent} and others to be added are silent; drop them")
+        what = f"coloured noise was hardly heard behind a voice, {TRIES} times over"
+        raise DatasetError(f'{self.dataset.folder}: {what}; ask for longer "piece_seconds"')
 
     def lasting(self, random: Random, entry: Entry, length: int) -> Samples:
         """(length,) of a recording; a short one is repeated, with a pause."""
@@ -225,8 +229,9 @@ def keyed(*key: str | int) -> Random:
 
 
 def read(dataset: Dataset, entry: Entry, begin: int, end: int) -> Samples:
-    """Samples [begin, end) of the first channel, float32 in [-1, 1]."""
-    return dataset.samples(entry)[0, begin:end].astype(np.float32) / np.float32(32768.0)
+    """Samples [begin, end), the mean of the channels, float32 in [-1, 1]."""
+    mean: Samples = dataset.samples(entry)[:, begin:end].astype(np.float32).mean(axis=0)
+    return mean / np.float32(32768.0)
 
 
 def joined(marks: Sequence[Mark]) -> list[tuple[int, int]]:

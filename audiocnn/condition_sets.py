@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from audiocnn.condition_mixtures import Maker, Mixture, has
+from audiocnn.condition_mixtures import Maker, Mixture, has, read
 from audiocnn.conditions import Condition, Conditions
-from audiocnn.cutting import cut_by_group
-from audiocnn.dataset import Dataset, Entry, connect
+from audiocnn.cutting import cut_by_group, kind_by
+from audiocnn.dataset import Dataset, Entry, as_int16, connect
 from audiocnn.dataset_writer import DatasetWriter, Item
 from audiocnn.errors import DatasetError
 from audiocnn.ingest import IngestSettings, cached_dataset
@@ -45,14 +45,8 @@ def part_entries(conditions: Conditions, dataset: Dataset, part: str) -> list[En
     splits = (wanted.split, None) if wanted.held_out else (wanted.split,)
     entries = [entry for entry in chosen if entry.split in splits]
     if entries and wanted.held_out:
-        labels, balance = data.labels or (), conditions.balance
-
-        def kind(entry: Entry) -> str:
-            if balance:
-                return entry.tags.get(balance, "")
-            return str(any(note.label in labels for note in dataset.annotations(entry)))
-
-        entries = cut_by_group(entries, wanted.held_out, kind, bool(balance))[1]
+        kind = kind_by(dataset, data.labels or (), conditions.balance)
+        entries = cut_by_group(entries, wanted.held_out, kind, bool(conditions.balance))[1]
     if not entries:
         what = f'has no recording for part "{part}" of {conditions.where} (split "{wanted.split}")'
         raise DatasetError(f"{dataset.folder}: {what}; ingest what its [data] names")
@@ -135,26 +129,30 @@ def whole_recordings(condition: Condition, maker: Maker, folder: Path) -> list[t
 def as_it_is(dataset: Dataset, entry: Entry, labels: Sequence[str]) -> Mixture:
     """A recording as an entry of a set."""
     notes = tuple(note for note in dataset.annotations(entry) if note.label in labels)
-    return Mixture(dataset.samples(entry)[:1], notes, entry.group, entry.tags)
+    samples = as_int16(read(dataset, entry, 0, entry.samples))[None, :]
+    return Mixture(samples, notes, entry.group, entry.tags)
 
 
 def digest(
     conditions: Conditions, wanted: Sequence[Condition], dataset: Dataset, part: str, entries: Sequence[Entry]
 ) -> str:
-    """Equal where a set would come out the same: by the settings, and all that is known of the recordings."""
+    """Equal where a set would come out the same: by the settings, and all that is known of the recordings and their
+    files, which an ingest, too, takes for unchanged by size and time."""
     index = connect(dataset.folder)
     try:
-        sizes = dict(index.execute("SELECT id, size FROM recordings"))
+        files = {number: known for number, *known in index.execute("SELECT id, size, mtime_ns FROM recordings")}
     finally:
         index.close()
     said: list[Any] = [VERSION, conditions.seed, conditions.balance, conditions.data.labels, dataset.sample_rate, part]
     for entry in entries:
-        own = [entry.filename, entry.samples, sizes[entry.id], entry.group, entry.tags]
+        own = [entry.filename, entry.samples, files[entry.id], entry.group, entry.tags]
         said.append([own, times(dataset.annotations(entry))])
     for one in wanted:
         said.append(dataclasses.asdict(dataclasses.replace(one, source=None, parts=())))
         items = read_source(one.source).items if one.source is not None else []
-        said += [[item.filename, item.path.stat().st_size, times(item.annotations)] for item in items]
+        for item in items:
+            status = item.path.stat()
+            said.append([item.digest(), status.st_size, status.st_mtime_ns])
     return hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
 
 

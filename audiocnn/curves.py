@@ -43,13 +43,13 @@ class Curves:
 
 
 def curves_of(frames: Frames) -> Curves:
-    """The curves of frames with scores in [0, 1]."""
-    edges = np.linspace(0.0, 1.0, HISTOGRAM_BINS + 1)
-    kinds = (frames.scores[frames.positive], frames.scores[~frames.positive])
-    positive, negative = (np.histogram(scores, edges)[0].astype(np.float64) for scores in kinds)
-    counts, scores, positives = calibration_sums(frames).reshape(3, CALIBRATION_BINS)
+    """The curves of frames with scores in [0, 1]; in the histogram, what rounding puts beyond an end counts there."""
+    edges, scores = np.linspace(0.0, 1.0, HISTOGRAM_BINS + 1), frames.scores.clip(0.0, 1.0)
+    kinds = (scores[frames.positive], scores[~frames.positive])
+    positive, negative = (np.histogram(kind, edges)[0].astype(np.float64) for kind in kinds)
+    counts, sums, positives = calibration_sums(frames).reshape(3, CALIBRATION_BINS)
     held = counts > 0
-    calibration = (scores[held] / counts[held], positives[held] / counts[held], counts[held])
+    calibration = (sums[held] / counts[held], positives[held] / counts[held], counts[held])
     none = np.zeros(0)
     roc, precision_recall = (none, none), (none, none)
     if frames.positive.any() and not frames.positive.all():

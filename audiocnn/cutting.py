@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 
-from audiocnn.dataset import Entry
+from audiocnn.dataset import Dataset, Entry
 from audiocnn.errors import DatasetError
 
 SALT = "1"
@@ -42,6 +42,20 @@ def cut_by_group(
     if not train:
         raise DatasetError("one recording is too few: some are needed to train on, others to stop early on; add more")
     return train, [entry for entry in entries if is_held_out(entry)]
+
+
+def kind_by(dataset: Dataset, labels: Sequence[str], balance: str, clips: bool = False) -> Callable[[Entry], str]:
+    """What part of the data an entry belongs to, of which each gives a share: its value in the column `balance`, or
+    which of the labels it carries."""
+
+    def kind(entry: Entry) -> str:
+        if balance:
+            return entry.tags.get(balance, "")
+        if clips:
+            return str(entry.label)
+        return str(sorted({note.label for note in dataset.annotations(entry)} & set(labels)))
+
+    return kind
 
 
 def rank(group: str) -> str:

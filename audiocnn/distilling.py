@@ -30,10 +30,25 @@ class Teacher:
     bfloat16: bool
 
     def taught(self, samples: Tensor, targets: Tensor) -> Tensor:
-        """(batch, channels, samples), marks (batch, rows, labels) -> targets of the same shape."""
-        with torch.no_grad(), torch.autocast(samples.device.type, torch.bfloat16, enabled=self.bfloat16):
-            scores: Tensor = self.network(self.network.extended(samples)).float()
-        return (1.0 - self.share) * targets + self.share * scores[..., self.order]
+        """(batch, channels, samples), marks (batch, rows, labels) -> targets of the same shape; where a clip has one
+        row, of the mean score over it."""
+        with torch.no_grad():
+            scores = self.scores(self.network.extended(samples))[..., self.order]
+        if targets.shape[1] == 1:
+            scores = scores.mean(dim=1, keepdim=True)
+        return (1.0 - self.share) * targets + self.share * scores
+
+    def scores(self, samples: Tensor) -> Tensor:
+        """(batch, rows, classes). Features in single precision, as everywhere; an ensemble altogether."""
+        network = self.network
+        if isinstance(network, Ensemble):
+            return network(samples)  # type: ignore[no-any-return]
+        values = network.features(samples)
+        if values.dim() == 4:
+            values = values.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(samples.device.type, torch.bfloat16, enabled=self.bfloat16):
+            logits = network.logits_of(values)
+        return network.scores_of(logits.float())
 
 
 def find_teacher(recipe: Recipe, labels: tuple[str, ...], device: torch.device) -> Teacher | None:

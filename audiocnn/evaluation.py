@@ -78,7 +78,7 @@ def evaluate(
         elif entry.annotated:
             recordings.append(_recording(dataset, entry, scores, scorer))
         else:
-            clips.append(ScoredClip(entry.filename, scores.mean(axis=0), entry.label or ""))
+            clips.append(ScoredClip(entry.filename, scores.mean(axis=0), entry.label or "", entry.group))
         seconds = dataset.duration_seconds(entry)
         yield EvaluationProgress(done, len(entries), entry.filename, seconds, error)
     if not recordings and not clips:
@@ -144,7 +144,8 @@ def _samples(dataset: Dataset, entry: Entry, sample_rate: int) -> NDArray[np.flo
 
 def _recording(dataset: Dataset, entry: Entry, scores: NDArray[np.float32], scorer: Scorer) -> ScoredRecording:
     seconds, annotations = dataset.duration_seconds(entry), dataset.annotations(entry)
-    return ScoredRecording(entry.filename, scores, scorer.hop_seconds, seconds, annotations, entry.tags, scorer.find)
+    hop_seconds, tags = scorer.hop_seconds, entry.tags
+    return ScoredRecording(entry.filename, scores, hop_seconds, seconds, annotations, tags, scorer.find, entry.group)
 
 
 def tune_threshold(

@@ -123,7 +123,8 @@ class ClipEvaluation:
 class Evaluation:
     """All figures: by label; by tag, value and label; of clips. And (file, why) of what was not scored.
 
-    recordings: the names of those that were judged by segments, in the order that draws count them in.
+    recordings: the names of those that were judged by segments, in the order that draws count them in. drawn: the group
+    that each was drawn with.
     """
 
     settings: EvaluationSettings
@@ -132,6 +133,7 @@ class Evaluation:
     clip: ClipEvaluation | None = None
     failures: tuple[tuple[str, str], ...] = ()
     recordings: tuple[str, ...] = ()
+    drawn: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """What report.json holds; the command adds the names of model and data."""

@@ -16,7 +16,14 @@ from audiocnn.errors import did_you_mean
 from audiocnn.figures import Evaluation, EvaluationSettings, LabelEvaluation
 from audiocnn.labels import Annotation
 from audiocnn.metrics import Frames, SegmentCounts, count_segments, frame_labels, grid_rows, scores_on_grid
-from audiocnn.resampling import calibration_figure, curve_figures, draw_recordings, pool, segment_figures
+from audiocnn.resampling import (
+    calibration_figure,
+    curve_figures,
+    draw_recordings,
+    no_intervals,
+    pool,
+    segment_figures,
+)
 from audiocnn.segments import FindSegments, SegmentRule, find_segments
 from audiocnn.smoothing import smooth_scores
 
@@ -26,7 +33,7 @@ class ScoredRecording:
     """One recording: scores (rows, classes) float32 that tile it, and what is known to be in it.
 
     Annotations of labels that the model does not have are ignored; without any, nothing is in it. find: how scores
-    become segments.
+    become segments. group: what is drawn as a whole for intervals (a speaker, a take); "" for one that stands alone.
     """
 
     filename: str
@@ -36,6 +43,7 @@ class ScoredRecording:
     annotations: list[Annotation]
     tags: dict[str, str] = field(default_factory=dict)
     find: FindSegments = find_segments
+    group: str = ""
 
 
 def evaluate_scores(
@@ -65,7 +73,8 @@ def evaluate_scores(
                 parts.setdefault(judged.tags.get(tag, ""), []).append(judged)
             for value in sorted(parts):
                 groups[tag].setdefault(value, {})[label] = _pooled(parts[value], label, rule, settings)
-    return Evaluation(settings, found, groups, recordings=names)
+    drawn = tuple(recording.group for recording in recordings)
+    return Evaluation(settings, found, groups, recordings=names, drawn=drawn)
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,7 @@ class Judged:
     """What figures need of one recording and label; smoothed: its frames by the seconds they were smoothed over."""
 
     seconds: float
+    group: str
     tags: dict[str, str]
     other_labels: frozenset[str]
     frames: Frames
@@ -90,6 +100,7 @@ def _judge(
     detected = detected_in(replace(recording, scores=scores), label, rule)
     return Judged(
         seconds,
+        recording.group,
         recording.tags,
         frozenset(annotation.label for annotation in recording.annotations) - {label},
         Frames(positive, on_grid),
@@ -100,7 +111,7 @@ def _judge(
 
 def _pooled(judged: Sequence[Judged], label: str, rule: SegmentRule, settings: EvaluationSettings) -> LabelEvaluation:
     """The figures of all recordings together."""
-    draws = draw_recordings(len(judged), settings.resamples, settings.seed)
+    draws = draw_recordings(len(judged), settings.resamples, settings.seed, [held.group for held in judged])
     frames, counts = [held.frames for held in judged], [held.counts for held in judged]
     calibration = {"calibration_error": calibration_figure(frames, draws)}
     smoothed = {
@@ -144,5 +155,5 @@ def _notes(judged: Sequence[Judged], label: str) -> Iterator[str]:
         yield f'everything is annotated as "{label}", so curves and false alarms are not defined'
     if not any(held.counts.sums.detections for held in judged):
         yield f'no segment of "{label}" was found'
-    if len(judged) == 1:
-        yield "intervals need more than one recording"
+    if note := no_intervals([held.group for held in judged], "recording"):
+        yield note

@@ -49,6 +49,7 @@ CURVE_FIGURES = (
     "eer",
 )
 CALIBRATION_BINS = 15
+LEVEL_TOLERANCE = 1e-12  # of rates: 1 - 0.95 is a little more than 0.05
 EDGE_REACH_SECONDS = 0.5
 MATCH_SECONDS, MATCH_SHARE = 0.2, 0.2
 MISS_WEIGHT, FALSE_ALARM_WEIGHT = 0.75, 0.25
@@ -236,8 +237,8 @@ def read_roc(fpr: Floats, tpr: Floats) -> dict[str, float]:
 
 def _tpr_at(fpr: Floats, tpr: Floats, level: float) -> float:
     """The highest point of the curve at `level`, which is below 1."""
-    k = int(np.searchsorted(fpr, level, side="right"))
-    share = (level - fpr[k - 1]) / (fpr[k] - fpr[k - 1])
+    k = int(np.searchsorted(fpr, level + LEVEL_TOLERANCE, side="right"))
+    share = max(0.0, (level - fpr[k - 1]) / (fpr[k] - fpr[k - 1]))
     return float(tpr[k - 1] + share * (tpr[k] - tpr[k - 1]))
 
 

@@ -106,6 +106,9 @@ def plain(value: Any) -> Any:
 def read_recipe(path: Path) -> Recipe:
     """A recipe file. Paths in it are relative to it. Raises RecipeError or SpecError: file, key, remedy."""
     table = Table(read_toml(path, RecipeError), str(path), RecipeError)
+    if "conditions" in table.values:
+        remedy = "judge on a part of it (`audiocnn evaluate --split NAME`), or name it in a recipe"
+        raise table.wrong(f"is a file of conditions; {remedy}")
     train = table.table("train")
     transfer = read_transfer(train, path.parent)
     spec = read_spec(table, path, transfer)
@@ -247,8 +250,6 @@ def read_evaluate(table: Table, folder: Path) -> EvaluateSettings:
         table.text("part", base.part),
         table.flag("calibrate", base.calibrate),
     )
-    if settings.conditions and not settings.conditions.is_file():
-        raise table.wrong(f'"conditions" names {settings.conditions}, which is no file; say it relative to the recipe')
     table.close()
     return settings
 

@@ -55,8 +55,9 @@ def portable(table: dict[str, Any]) -> dict[str, Any]:
     shorter = {part: dict(values) if isinstance(values, dict) else values for part, values in table.items()}
     data = shorter.get("data", {})
     for key in ("recordings", "segments"):
-        if key in data and Path(data[key]).is_relative_to(data["source"]):
-            data[key] = Path(data[key]).relative_to(data["source"]).as_posix()
+        if key in data:
+            inside = Path(data[key]).is_relative_to(data["source"])
+            data[key] = Path(data[key]).relative_to(data["source"]).as_posix() if inside else Path(data[key]).name
     for part, key in (("data", "source"), ("evaluate", "conditions"), ("train", "teacher"), ("train", "from")):
         if shorter.get(part, {}).get(key):
             shorter[part][key] = Path(shorter[part][key]).name

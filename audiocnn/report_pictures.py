@@ -118,8 +118,9 @@ def legend(sides: Sequence[tuple[int, str]]) -> str:
 
 
 def natural(text: str) -> list[tuple[int, float, str]]:
-    """A key to sort by: numbers in names count as numbers, so that -5 is before 0 and 10 behind 5."""
-    parts = re.split(r"(-?\d+(?:\.\d+)?)", text)
+    """A key to sort by: numbers in names count as numbers, so that -5 is before 0 and 10 behind 5. A hyphen behind a
+    letter or a digit is no sign."""
+    parts = re.split(r"((?:(?<![^\W_])-)?\d+(?:\.\d+)?)", text)
     return [(0, float(part), "") if k % 2 else (1, 0.0, part) for k, part in enumerate(parts)]
 
 

@@ -1,9 +1,9 @@
-"""How sure a figure is: 95 % intervals, from drawing recordings with replacement.
+"""How sure a figure is: 95 % intervals, from drawing groups of recordings with replacement.
 
-Whole recordings are drawn, for the frames and segments of one recording are alike. So that a thousand draws
-cost little, what was counted in each recording is weighted, not counted again: a curve by histograms of its
-scores, in 2,048 bins that hold as many frames each; segments by their sums. Figures keep what each draw gave, so
-that models that were judged on the same draws can be compared.
+Whole groups are drawn, for the frames and segments of one recording are alike, and so are recordings of one voice.
+So that a thousand draws cost little, what was counted in each recording is weighted, not counted again: a curve by
+histograms of its scores, in 2,048 bins that hold as many frames each; segments by their sums. Figures keep what each
+draw gave, so that models that were judged on the same draws can be compared.
 """
 
 from __future__ import annotations
@@ -35,13 +35,35 @@ PERCENTILES = (2.5, 97.5)
 Draws = NDArray[np.uint16]
 
 
-def draw_recordings(recordings: int, resamples: int, seed: int) -> Draws:
-    """(resamples, recordings): how often each recording was drawn; none drawn where there is only one."""
+def draw_recordings(recordings: int, resamples: int, seed: int, groups: Sequence[str] = ()) -> Draws:
+    """(resamples, recordings): how often each recording was drawn; none drawn where there is only one group.
+
+    groups: of each recording its group, which is drawn as a whole; one without a group (""), or all if none are given,
+    stand alone.
+    """
+    owners = group_numbers(groups or [""] * recordings)
+    count = int(owners.max(initial=-1)) + 1
     generator = np.random.default_rng(seed)
-    draws = np.zeros((resamples if recordings > 1 else 0, recordings), np.uint16)
+    draws = np.zeros((resamples if count > 1 else 0, recordings), np.uint16)
     for row in draws:
-        row += np.bincount(generator.integers(0, recordings, recordings), minlength=recordings).astype(np.uint16)
+        row += np.bincount(generator.integers(0, count, count), minlength=count).astype(np.uint16)[owners]
     return draws
+
+
+def group_numbers(groups: Sequence[str]) -> NDArray[np.int64]:
+    """(recordings,) the group of each, as a number from 0 on, in the order in which they come."""
+    numbers: dict[str | int, int] = {}
+    found = [numbers.setdefault(group or k, len(numbers)) for k, group in enumerate(groups)]
+    return np.array(found, dtype=np.int64)
+
+
+def no_intervals(groups: Sequence[str], what: str) -> str | None:
+    """Why there is no interval, None where there is one; groups: of each `what`, at least one."""
+    if len(groups) == 1:
+        return f"intervals need more than one {what}"
+    if not group_numbers(groups).any():
+        return f'each {what} is of group "{groups[0]}", and intervals need more than one group'
+    return None
 
 
 def curve_figures(recordings: Sequence[Frames], draws: Draws) -> dict[str, Figure]:

@@ -13,6 +13,7 @@ The page gets its tables between its two marks; a card gets its own section "Fig
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
 import sys
@@ -46,8 +47,13 @@ def shown(cell: Cell, digits: int = 3, percent: bool = False) -> str:
         for number in (cell["value"], cell["low"], cell["high"])
         if number is not None
     ]
-    first, *rest = [f"{number:.{digits}f}" for number in values]
+    first, *rest = [f"{rounded(number, digits):.{digits}f}" for number in values]
     return f"{first} [{', '.join(rest)}]" if rest else first
+
+
+def rounded(number: float, digits: int) -> float:
+    """As it is shown, and never -0."""
+    return round(number, digits) + 0.0
 
 
 def table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
@@ -79,12 +85,17 @@ def false_segments(reports: Sequence[Report]) -> str:
 
     def rows() -> Iterator[list[str]]:
         yield ["all"] + [shown(figure_of(r, "kind", "nonspeech", "false_segment_share"), 1, True) for r in reports]
-        for source in reports[0]["groups"]["source"]:
+        for source in nonspeech_sources(reports[0]):
             cells = [figure_of(report, "source", source, "false_segment_share") for report in reports]
-            if cells[0]["value"] is not None:
-                yield [source] + [shown(cell, 1, True) for cell in cells]
+            yield [source] + [shown(cell, 1, True) for cell in cells]
 
     return table(["source", *[report["model"] for report in reports]], rows())
+
+
+def nonspeech_sources(report: Report) -> list[str]:
+    """The sources that have clips without speech."""
+    sources = report["groups"]["source"]
+    return [name for name in sources if figure_of(report, "source", name, "false_segment_share")["value"] is not None]
 
 
 def more(reports: Sequence[Report]) -> str:
@@ -124,14 +135,16 @@ COMPARED = (
 
 
 def less(report: Report, column: str, value: str, name: str, smoothed: str) -> str:
-    """How far the first model lies above this one: the difference that the report holds, turned round."""
-    label = report["difference_to"]["groups"][column][value][LABEL]
+    """How far the first model lies above this one: the difference that the report holds, turned round; - for none."""
+    label = report["difference_to"]["groups"].get(column, {}).get(value, {}).get(LABEL)
+    if label is None:
+        return "-"
     held: Cell = (label["smoothed"][smoothed] if smoothed else label["figures"])[name]
     numbers = [held["value"], held["high"], held["low"]]
     if any(number is None for number in numbers):
         return "-"
     digits = 1 if name.endswith("_ms") else 3
-    first, low, high = (f"{-float(number or 0.0):+.{digits}f}" for number in numbers)
+    first, low, high = (f"{rounded(-float(number or 0.0), digits):+.{digits}f}" for number in numbers)
     sure = float(held["low"] or 0.0) > 0 or float(held["high"] or 0.0) < 0
     return f"{first} [{low}, {high}]" + (" *" if sure else "")
 
@@ -139,15 +152,20 @@ def less(report: Report, column: str, value: str, name: str, smoothed: str) -> s
 def differences(files: Sequence[Sequence[Report]]) -> str:
     """Each first model less the peer of the same file, paired; * where the interval does not hold 0."""
     pairs = [(reports[0], report) for reports in files for report in reports[1:] if report["model"] == PEER]
-    rows = ([title, *[less(peer, *key) for _, peer in pairs]] for title, *key in COMPARED)
-    return table([f"less {PEER}", *[model["model"] for model, _ in pairs]], rows)
+    sources = dict.fromkeys(source for model, _ in pairs for source in nonspeech_sources(model))
+    clips = [(f"{name}: clips with a false segment", "source", name, "false_segment_share", "") for name in sources]
+    rows = [[title, *[less(peer, *key) for _, peer in pairs]] for title, *key in COMPARED]
+    by_source = [[title, *[less(peer, *key) for _, peer in pairs]] for title, *key in clips]
+    rows += [row for row in by_source if set(row[1:]) != {"-"}]
+    return table([f"less {PEER}", *[model["model"] for model, _ in pairs]], iter(rows))
 
 
 def page_text(files: Sequence[Sequence[Report]]) -> str:
     """All tables of the page, each detector once."""
-    reports = list({report["model"]: report for reports in reversed(files) for report in reversed(reports)}.values())[
-        ::-1
-    ]
+    each: dict[str, Report] = {}
+    for report in itertools.chain(*files):
+        each.setdefault(report["model"], report)
+    reports = sorted(each.values(), key=lambda report: report["folder"] is None)
     parts: list[tuple[str, Callable[[], str]]] = [
         ("AUROC of 10 ms frames, scores as they are", lambda: by_condition(reports, "auroc")),
         ("AUROC, scores smoothed over 0.6 s", lambda: by_condition(reports, "auroc", "0.6")),

@@ -25,6 +25,18 @@ def test_a_gain_and_a_shift_are_found():
     assert found.shift[0] == pytest.approx(0.6, abs=0.03)
 
 
+@pytest.mark.parametrize(("low", "high"), [((3.0, 4.9), (5.0, 7.0)), ((0.0, 0.01), (0.01, 0.02)), ((-9, -8), (8, 9))])
+def test_what_is_told_apart_without_a_fault_stays_so(low, high):
+    """The gain has a bound; where it is reached, scores still lie on both sides of 0.5."""
+    random = np.random.default_rng(3)
+    given = np.concatenate([random.uniform(*low, 500), random.uniform(*high, 500)]).astype(np.float32)[:, None]
+    targets = np.repeat([0.0, 1.0], 500).astype(np.float32)[:, None]
+    found = fit_calibration([given], [targets], softmax=False)
+    scores = 1 / (1 + np.exp(-(given.astype(np.float64) * found.gain[0] + found.shift[0])))
+    assert scores[500:].mean() > 0.5 > scores[:500].mean()
+    assert abs(scores.mean() - 0.5) < 0.02
+
+
 def test_each_label_gets_its_own_and_what_never_occurs_stays():
     true = np.random.default_rng(1).normal(0.0, 2.0, (100_000, 3)).astype(np.float32)
     targets = draw(true)

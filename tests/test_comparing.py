@@ -148,6 +148,25 @@ def test_other_settings_cannot_be_compared():
         compare(judged(made), judged(made, replace(SETTINGS, seed=1)))
 
 
+def test_other_groups_cannot_be_compared():
+    made = recordings(1.0)
+    paired = [replace(recording, group="ab"[k % 2]) for k, recording in enumerate(made)]
+    message = r"^evaluations of recordings in different groups cannot be compared; give both the same groups$"
+    with pytest.raises(UsageError, match=message):
+        compare(judged(made), judged(paired))
+
+
+def test_groups_that_are_drawn_are_paired():
+    """Of the same recordings in the same groups, each draw is the same for both."""
+    first, second = (
+        judged([replace(r, group=f"g{k // 4}") for k, r in enumerate(recordings(shift))]) for shift in (0.2, 0.4)
+    )
+    found = compare(first, second).labels["speech"].figures["auroc"]
+    before, after = first.labels["speech"].figures["auroc"], second.labels["speech"].figures["auroc"]
+    assert np.array_equal(found.resampled, after.resampled - before.resampled)
+    assert found.high - found.low < 0.4 * math.hypot(before.high - before.low, after.high - after.low)
+
+
 def test_a_comparison_is_plain_json_as_an_evaluation_is():
     first, second = judged(recordings(0.5)), judged(recordings(1.0))
     said, shape = compare(first, second).to_dict(), first.to_dict()

@@ -8,6 +8,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,12 +20,13 @@ from fixtures_cli import audiocnn, tone_model, write_tones
 from fixtures_models import RATE, write_dataset
 from sounds import write
 
+from audiocnn import augment
 from audiocnn.condition_mixtures import Maker
-from audiocnn.condition_sets import MADE_OF, SOURCES, make_set, part_entries
+from audiocnn.condition_sets import MADE_OF, SOURCES, as_it_is, make_set, part_entries
 from audiocnn.conditions import MixtureSettings, read_conditions
 from audiocnn.cutting import cut_by_group
 from audiocnn.dataset import INDEX_NAME, Dataset, Entry
-from audiocnn.dataset_writer import DatasetWriter
+from audiocnn.dataset_writer import DatasetWriter, Item
 from audiocnn.errors import DatasetError, RecipeError
 from audiocnn.labels import Annotation
 from audiocnn.recipe import read_recipe
@@ -242,6 +246,32 @@ def test_silence_cannot_be_added(tmp_path):
         maker.mixture(dataclasses.replace(BARE, snr_db=0.0), 0)
 
 
+def test_coloured_noise_that_is_never_heard_is_told(dataset, monkeypatch):
+    monkeypatch.setattr(augment, "coloured_noise", lambda random, length, slope: np.zeros(length, np.float32))
+    settings = dataclasses.replace(BARE, snr_db=0.0, coloured_share=1.0)
+    with pytest.raises(DatasetError, match=r"coloured noise was hardly heard behind a voice, 50 times over; ask for"):
+        maker_of(dataset).mixture(settings, 0)
+
+
+def test_of_several_channels_the_mean_is_taken(tmp_path):
+    """The voice is on the left, at twice the level of the one-channel file: the same bytes come out."""
+    samples, notes = voice(1.0)
+    left = np.round(samples * 16384).astype(np.int16)[None, :]
+    made = {}
+    for name, pcm in (("one", left), ("two", np.concatenate([2 * left, 0 * left]))):
+        with DatasetWriter(tmp_path / name, RATE, len(pcm)) as writer:
+            for filename, marks in (("voice.wav", notes), ("none.wav", ())):
+                item = Item(Path(filename), filename, annotated=True, annotations=marks)
+                number, _ = writer.add(item, (0, 0), [pcm])
+                writer.describe(number, item, item.digest())
+            writer.finish(["tone"], [])
+        made[name] = Dataset.open(tmp_path / name)
+    mixed = {name: Maker(one, one.entries, ("tone",), "").mixture(BARE, 0).samples for name, one in made.items()}
+    assert np.array_equal(mixed["one"], mixed["two"])
+    for one in made.values():
+        assert np.array_equal(as_it_is(one, one.entries[0], ("tone",)).samples, left)
+
+
 def test_without_voices_there_is_nothing_to_mix(dataset):
     with pytest.raises(DatasetError, match=r"no recording of the part has a stretch labelled dog$"):
         Maker(dataset, dataset.entries, ("dog",), "")
@@ -310,6 +340,19 @@ def test_a_set_is_made_once_and_again_when_something_has_changed(dataset, tmp_pa
     assert len(steps) == 12
 
 
+@pytest.mark.parametrize("column", ["size", "mtime_ns"])
+def test_a_set_is_made_again_when_a_file_of_it_has_changed(tmp_path, column):
+    """What an ingest takes for another file, as long as the one before: everything else that is known is the same."""
+    dataset = write_dataset(tmp_path / "dataset", recordings())
+    conditions, folder, markers = conditions_of(tmp_path), tmp_path / "set", []
+    for _ in range(2):
+        make_set(conditions, dataset, "dev", folder)
+        markers.append((folder / MADE_OF).read_text())
+        with closing(sqlite3.connect(dataset.folder / INDEX_NAME)) as index, index:
+            index.execute(f"UPDATE recordings SET {column} = {column} + 1 WHERE filename = 'voice/7-0.wav'")
+    assert markers[0] != markers[1]
+
+
 def test_a_set_that_was_not_finished_is_made_again(dataset, tmp_path):
     conditions = conditions_of(tmp_path)
     whole = said(make_set(conditions, dataset, "dev", tmp_path / "whole"))
@@ -370,6 +413,11 @@ def test_recordings_of_another_source_as_they_are(dataset, tmp_path):
     again = make_set(conditions, dataset, "dev", tmp_path / "dev")
     assert again.annotations(again.entries[-1])[0].offset == pytest.approx(0.8)
     assert (made.folder / MADE_OF).read_text() != marker
+    talk = tmp_path / "others" / "talk.wav"
+    write(talk, np.full(RATE, 0.5, np.float32), RATE)
+    os.utime(talk, (1, 1))  # as long as before, and changed at another time
+    again = make_set(conditions, dataset, "dev", tmp_path / "dev")
+    assert np.all(again.samples(again.entries[-1]) == 16384)
 
 
 def test_a_condition_without_recordings_is_told(dataset, tmp_path):
@@ -463,6 +511,9 @@ def test_evaluate_makes_the_set_and_judges_on_it(tone_model, tmp_path, monkeypat
     assert report["groups"]["condition"]["clean"]["tone"]["figures"]["auroc"]["value"] > 0.99
     again = audiocnn("evaluate", "r.set", "-m", tone_model, "--resamples", "20", "-f", "table")
     assert "AUROC" in again.out
+    none = audiocnn("evaluate", "sets.toml", "--split", "", "-m", tone_model)
+    assert (none.status, none.out) == (2, "")
+    assert "sets.toml: is a file of conditions; judge on a part of it (`audiocnn evaluate --split NAME`)" in none.err
     wrong = audiocnn("evaluate", "sets.toml", "--split", "dew", "-m", tone_model)
     assert (wrong.status, wrong.out) == (2, "")
     assert 'sets.toml: no part "dew"; did you mean "dev"?' in wrong.err

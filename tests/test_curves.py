@@ -64,6 +64,13 @@ def test_frames_of_one_kind_have_a_histogram_and_calibration_alone(positive):
     assert set(said["calibration"][1]) == {float(positive)}
 
 
+def test_scores_just_beyond_the_ends_are_in_the_histogram():
+    scores = np.array([1.0000001, 1.0, -1e-7, 0.0], np.float32)
+    assert scores[0] > 1
+    _, positive, negative = curves_of(Frames(np.array([1, 1, 0, 0], bool), scores)).histogram
+    assert (positive[-1], positive.sum(), negative[0], negative.sum()) == (2, 2, 2, 2)
+
+
 def test_curves_are_plain_json():
     said = curves_of(many_frames()).to_dict()
     assert said == json.loads(json.dumps(said, allow_nan=False))

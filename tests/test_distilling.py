@@ -39,6 +39,30 @@ def test_targets_lie_between_marks_and_teacher(tmp_path):
     assert not any(weight.requires_grad for weight in teacher.network.parameters())
 
 
+def test_a_clip_is_taught_the_mean_score(tmp_path):
+    network = teacher_folder(tmp_path / "wise")
+    recipe = recipe_of(teacher=str(tmp_path / "wise"), teacher_share=1.0)
+    samples = torch.from_numpy(noise(recipe.spec, 3, 2 * RATE))
+    with torch.no_grad():
+        scores = network(network.extended(samples))
+    taught = find_teacher(recipe, ("tone",), CPU).taught(samples, torch.zeros(3, 1, 1))
+    assert torch.allclose(taught, scores.mean(dim=1, keepdim=True), atol=1e-6)
+
+
+def test_features_of_a_teacher_are_made_in_single_precision(tmp_path):
+    network = teacher_folder(tmp_path / "wise")
+    recipe = recipe_of(teacher=str(tmp_path / "wise"), teacher_share=1.0, precision="bfloat16")
+    teacher = find_teacher(recipe, ("tone",), CPU)
+    seen = []
+    teacher.network.front_end.register_forward_hook(lambda module, given, made: seen.append(made.dtype))
+    samples = torch.from_numpy(noise(recipe.spec, 2, RATE))
+    with torch.no_grad():
+        wanted = network(network.extended(samples))
+    got = teacher.taught(samples, torch.zeros_like(wanted))
+    assert seen == [torch.float32]
+    assert torch.allclose(got, wanted, atol=0.02)
+
+
 def test_a_recipe_without_teacher_has_none():
     assert find_teacher(recipe_of(), ("tone",), CPU) is None
 

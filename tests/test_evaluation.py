@@ -103,6 +103,30 @@ def test_one_recording_has_no_intervals():
     assert found.notes == ("intervals need more than one recording",)
 
 
+def test_recordings_of_one_group_tell_no_more_than_one_of_them():
+    """Each five times over, as one group: the intervals of each once. Standing alone, they would promise too much."""
+    settings = replace(FEW, resamples=200)
+    once = many_recordings(8, noise=0.4)
+    often = [replace(recording, group=recording.filename) for recording in once for _ in range(5)]
+    alone = [replace(recording, group="") for recording in often]
+    few, many, wrong = (
+        speech(evaluate_scores(made, ["speech"], {"speech": RULE}, settings)).figures for made in (once, often, alone)
+    )
+    for name in ("auroc", "calibration_error", "miss_rate", "onset_error_ms"):
+        tolerance = 1e-4 if name == "auroc" else 1e-9  # bins
+        expected = (few[name].value, few[name].low, few[name].high)
+        assert (many[name].value, many[name].low, many[name].high) == pytest.approx(expected, abs=tolerance), name
+    for name in ("auroc", "miss_rate"):
+        assert wrong[name].high - wrong[name].low < 0.7 * (few[name].high - few[name].low)
+
+
+def test_recordings_of_one_group_have_no_intervals():
+    one = [replace(recording, group="anna") for recording in many_recordings(3)]
+    found = speech(evaluate_scores(one, ["speech"], {"speech": RULE}, FEW))
+    assert all(figure.low is None and figure.high is None for figure in found.figures.values())
+    assert found.notes == ('each recording is of group "anna", and intervals need more than one group',)
+
+
 @pytest.mark.parametrize(
     ("segments", "note", "undefined"),
     [
@@ -257,6 +281,19 @@ def test_a_dataset_of_segments_and_clips():
     # The mean score of the clip with speech is 0.45, below the threshold.
     assert found.clip.accuracy.value == pytest.approx(2 / 3, abs=1e-12)
     assert json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_the_groups_of_a_dataset_are_drawn():
+    dataset = dataset_of(["segments", "silence", "segments", "speech", "noise"])
+    _, found = evaluation_of(dataset)
+    assert found.drawn == ("g0", "g1", "g2")
+    assert speech(found).figures["f1"].low is not None
+    assert found.clip.accuracy.low is not None
+    dataset.entries = [replace(entry, group="one") for entry in dataset.entries]
+    _, found = evaluation_of(dataset)
+    assert speech(found).figures["f1"].low is None
+    assert found.clip.accuracy.low is None
+    assert found.clip.notes == ('each clip is of group "one", and intervals need more than one group',)
 
 
 def test_a_split_of_a_dataset():

@@ -23,7 +23,7 @@ FLOORS = {
     1: "sizes describing costs windows layers modules"
     " kinds kinds.reading kinds.convolution kinds.pooling kinds.elementwise"
     " kinds.combining kinds.head features folding front_end architecture"
-    " augment backgrounds mixing sounding clip_examples labels segment_rule segment_rows segments intervals metrics"
+    " augment backgrounds made_sounds mixing sounding clip_examples labels segment_rule segment_rows segments intervals metrics"
     " smoothing filenames"
     " svg ahead pieces pcm streams headers soundfiles opening recording shards dataset dataset_writer decoding"
     " formats formats.audacity formats.columns formats.dcase formats.delimited formats.jsonl"

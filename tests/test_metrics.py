@@ -118,6 +118,17 @@ def test_the_curve_is_read_at_the_top_of_its_steps():
     assert (values["tpr_at_5pct_fpr"], values["fpr_at_5pct_miss"]) == (1.0, pytest.approx(0.05, abs=1e-12))
 
 
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [("+" * 19 + "-+-", 0.0), ("+" * 19 + "-----+-----", 0.0), ("-" + "+" * 19 + "--+-", 0.25)],
+)
+def test_exactly_95_percent_found_is_enough(order, expected):
+    """Best first: of 20 positives 19 are found before the last one is asked for; 1 - 0.95 is above 0.05 in floats."""
+    positive = np.array([kind == "+" for kind in order])
+    values = curve_values(Frames(positive, np.linspace(1, 0, len(order))))
+    assert values["fpr_at_5pct_miss"] == pytest.approx(expected, abs=1e-12)
+
+
 @pytest.mark.parametrize("positive", [np.zeros(5, bool), np.ones(5, bool), np.zeros(0, bool)])
 def test_curves_that_are_not_defined_are_none(positive):
     assert curve_values(Frames(positive, np.linspace(0, 1, len(positive)))) == dict.fromkeys(CURVE_FIGURES)
@@ -195,6 +206,16 @@ def test_draws_are_seeded_and_need_two_recordings():
     figure = curve_figures(gaussian_frames(np.random.default_rng(0), 1), draw_recordings(1, 50, seed=1))["auroc"]
     assert 0.7 < figure.value < 1
     assert (figure.low, figure.high) == (None, None)
+
+
+def test_groups_are_drawn_as_a_whole():
+    draws = draw_recordings(6, 300, seed=0, groups=["a", "b", "a", "", "", "b"])
+    assert np.array_equal(draws[:, 0], draws[:, 2])
+    assert np.array_equal(draws[:, 1], draws[:, 5])
+    assert not np.array_equal(draws[:, 3], draws[:, 4])
+    assert set(draws[:, [0, 1, 3, 4]].sum(axis=1)) == {4}  # four groups, so four draws
+    assert np.array_equal(draw_recordings(3, 50, seed=0, groups=["x", "y", "z"]), draw_recordings(3, 50, seed=0))
+    assert draw_recordings(3, 50, seed=0, groups=["a"] * 3).shape == (0, 3)
 
 
 def values_of(*counts):

@@ -23,7 +23,7 @@ WORDS = {
     "balance": "source", "coloured_label": "noise", "precision": "bfloat16", "tune_for": "detection_cost",
     "teacher": "speech_2d", "part": "other", "conditions": str(ROOT / "data/recipes/speech_conditions.toml"),
 }  # fmt: skip
-ANY_TEXT = ("balance", "coloured_label", "teacher", "part")
+ANY_TEXT = ("balance", "coloured_label", "teacher", "conditions", "part")
 FULL = """
 name = "mine"
 spec = "speech_2d"
@@ -154,6 +154,7 @@ def test_a_setting_below_what_can_be_is_refused(tmp_path, table, key):
     ("content", "words"),
     [
         ('nam = "x"', ('unknown key "nam"; did you mean "name"?',)),
+        ("[mix]\nmixtures = 4\n[[conditions]]\nname = 'clean'", ("is a file of conditions; judge on a part of it",)),
         ("[mixing]\nseconds = 1", ('unknown key "mixing"; did you mean "mix"?',)),
         ("[mix]\nsecond = 1", ('[mix]: unknown key "second"; did you mean "seconds"?',)),
         ("[train]\nepoch = 1", ('[train]: unknown key "epoch"; did you mean "epochs"?',)),

@@ -263,6 +263,11 @@ def test_numbers_in_names_are_in_order():
     assert sorted(names, key=natural) == ["", "clean", "noise_-5db", "noise_0db", "noise_5db", "noise_10db"]
 
 
+def test_a_hyphen_behind_a_letter_or_a_digit_is_no_sign():
+    names = ["set-10", "set-2", "set-1", "2024-02", "2024-01", "-5 dB", "-10 dB"]
+    assert sorted(names, key=natural) == ["-10 dB", "-5 dB", "2024-01", "2024-02", "set-1", "set-2", "set-10"]
+
+
 def test_a_figure_in_words():
     assert spoken(figure(None)) == "not defined"
     assert spoken(figure(0.5)) == "0.5000"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import types
 from importlib.machinery import ModuleSpec
@@ -125,8 +126,34 @@ def test_what_cannot_be_is_refused_before_any_work(here, args, line):
     assert done.err.startswith(f"audiocnn: error: {line}")
 
 
-def test_a_page_that_cannot_be_written_is_said(here):
+@pytest.mark.parametrize("option", ["--html", "-o"])
+def test_a_place_that_is_no_folder_is_refused_before_any_work(here, option):
     Path("file").write_text("no folder")
-    done = audiocnn("evaluate", "tones.tsv", "-m", here, "--resamples", "0", "--html", "file/report.html")
+    for name in ("file/report.html", "file/further/report.html"):
+        done = audiocnn("evaluate", "gone.tsv", "-m", here, option, name)  # that there are no data would come later
+        assert done.status is ExitStatus.USAGE
+        assert done.err == f"audiocnn: error: {option} {name}: file is no folder; name another file\n"
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_any_work(here, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    done = audiocnn("evaluate", "gone.tsv", "-m", here, "--html", "report.html")
     assert done.status is ExitStatus.USAGE
-    assert "--html file/report.html: cannot be written" in done.err
+    assert done.err == "audiocnn: error: --html report.html: . cannot be written to; name another file\n"
+
+
+def test_folders_of_a_page_are_made(here):
+    done = audiocnn("evaluate", "tones.tsv", "-m", here, "--resamples", "0", "--html", "a/b/report.html")
+    assert done.status is ExitStatus.OK, done.err
+    assert Path("a/b/report.html").is_file()
+
+
+def test_figures_are_out_before_a_page_that_cannot_be_written(here, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("audiocnn.model.write_whole", full)
+    done = audiocnn("evaluate", "tones.tsv", "-m", here, "--resamples", "0", "--html", "report.html")
+    assert done.status is ExitStatus.USAGE
+    assert json.loads(done.out)["model"] == "tone"
+    assert "--html report.html: cannot be written (No space left on device)" in done.err

@@ -48,6 +48,12 @@ def test_ones_and_zeros_are_held_off_their_ends():
     assert smooth_scores(np.zeros(0, np.float32), 0.01, 0.2).shape == (0,)
 
 
+@pytest.mark.parametrize("over_seconds", [1e-18, 1e-300, 0.001])
+def test_less_than_a_row_smooths_nothing(over_seconds):
+    scores = np.random.default_rng(1).random(1000).astype(np.float32)
+    assert np.array_equal(smooth_scores(scores, 0.01, over_seconds), smooth_scores(scores, 0.01, 0.01))
+
+
 def test_order_stays_where_nothing_is_smoothed():
     scores = np.random.default_rng(1).random(1000).astype(np.float32)
     assert smooth_scores(scores, 0.01, 0.01) == pytest.approx(scores, abs=1e-6)

@@ -6,12 +6,15 @@ import dataclasses
 
 import numpy as np
 import pytest
-from fixtures_models import RATE, recipe_of, tone_task
+from fixtures_models import RATE, recipe_of, tone_task, write_dataset
 
 from audiocnn.batches import prepare
-from audiocnn.errors import RecipeError
+from audiocnn.condition_sets import part_entries
+from audiocnn.conditions import read_conditions
+from audiocnn.errors import DatasetError, RecipeError
 from audiocnn.labels import Annotation
 from audiocnn.recipe import EvaluateSettings, read_recipe
+from audiocnn.sources import DataSettings
 from audiocnn.training import train
 from audiocnn.tuning import targets_of
 
@@ -76,12 +79,51 @@ def test_a_training_is_tuned_and_calibrated_on_it(tmp_path):
     assert kept.evaluate.conditions == tmp_path / "conditions.toml"
 
 
+def groups_of(entries):
+    return {entry.group for entry in entries}
+
+
+@pytest.mark.parametrize("balance", ["", "source"])
+def test_nothing_that_is_learned_from_is_in_the_tuning_set(tmp_path, balance):
+    recipe, dataset = recipe_with(tmp_path), tone_task(tmp_path / "d")
+    text = recipe.evaluate.conditions.read_text().replace("[mix]", f'[mix]\nbalance = "{balance}"')
+    recipe.evaluate.conditions.write_text(text)
+    recipe = dataclasses.replace(recipe, mix=dataclasses.replace(recipe.mix, balance=balance))
+    source = prepare(recipe, dataset).source
+    learned = groups_of(source.foreground.entries) | groups_of(source.background.entries)
+    held_out = groups_of(part_entries(read_conditions(recipe.evaluate.conditions), dataset, "tune"))
+    assert held_out
+    assert not learned & held_out
+    assert learned | held_out == groups_of(dataset.entries)
+
+
 def test_what_was_learned_from_is_refused(tmp_path):
     dataset = tone_task(tmp_path / "d")
-    with pytest.raises(RecipeError, match=r'part "tune" holds out 0\.5 .* the recipe 0\.25 .* make them the same'):
+    learned = r'part "tune" has \d+ group\(s\) that the training learns from, such as \w+; "held_out"'
+    with pytest.raises(RecipeError, match=learned):
         prepare(recipe_with(tmp_path, share=0.5), dataset)
+    with pytest.raises(DatasetError, match='has no recording for part "seen"'):
+        prepare(recipe_with(tmp_path, part="seen"), dataset)
     with pytest.raises(RecipeError, match='no part "tuning"'):
         prepare(recipe_with(tmp_path, part="tuning"), dataset)
+
+
+def test_a_label_without_a_threshold_to_be_found_is_refused_before_the_training(tmp_path):
+    dataset = tone_task(tmp_path / "d")
+    recipe = recipe_with(tmp_path)
+    text = recipe.evaluate.conditions.read_text().replace('labels = ["tone"]', 'labels = ["tone", "hum"]')
+    recipe.evaluate.conditions.write_text(text)
+    data = DataSettings(tmp_path, labels=("tone", "hum"))
+    with pytest.raises(RecipeError, match='nothing in part "tune" is labelled "hum"'):
+        prepare(dataclasses.replace(recipe, data=data), dataset)
+
+
+def test_clips_have_no_conditions(tmp_path):
+    recordings = [
+        (f"{label}{i}.wav", np.zeros(RATE), {"label": label, "group": f"{i}"}) for label in "ab" for i in range(4)
+    ]
+    with pytest.raises(RecipeError, match="conditions are for segments, and these are whole clips"):
+        prepare(recipe_with(tmp_path), write_dataset(tmp_path / "d", recordings))
 
 
 def test_the_middle_of_a_hop_decides():
@@ -95,6 +137,9 @@ def test_a_recipe_names_its_conditions(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text('[evaluate]\nconditions = "some.toml"\npart = "other"\ncalibrate = false\n')
     assert read_recipe(path).evaluate == EvaluateSettings("f1", (tmp_path / "some.toml").resolve(), "other", False)
-    path.write_text('[evaluate]\nconditions = "none.toml"\n')
-    with pytest.raises(RecipeError, match=r'"conditions" names .*none\.toml, which is no file'):
-        read_recipe(path)
+
+
+def test_conditions_that_are_not_there_are_said_to_be_missing(tmp_path):
+    recipe = dataclasses.replace(recipe_of(), evaluate=EvaluateSettings(conditions=tmp_path / "none.toml"))
+    with pytest.raises(RecipeError, match=r"none\.toml: "):
+        prepare(recipe, tone_task(tmp_path / "d"))

@@ -17,7 +17,7 @@ from audiocnn_cli.exits import ExitStatus
 from audiocnn_cli.options import Device, Jobs, OutputOptions, ReportFormat, SegmentOptions, Table, seconds_option
 from audiocnn_cli.progress import Bar, rate
 from audiocnn_cli.sets import part_of, recordings_of, set_of
-from audiocnn_cli.sides import Against, Html, Side, check_page, model_side, peer_sides, write_page
+from audiocnn_cli.sides import Against, Html, Side, check_page, check_place, model_side, peer_sides, write_page
 from audiocnn_cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -102,9 +102,9 @@ def evaluate(
     device: Device = "auto",
     jobs: Jobs = None,
 ) -> ExitStatus:
-    """Figures are of 10 ms frames and of segments, with 95 % intervals from drawing recordings anew; of several models
-    the differences to the first, too, draw by draw. A source that is not a dataset is ingested first, beside the
-    output, or into a temporary folder.
+    """Figures are of 10 ms frames and of segments, with 95 % intervals from drawing groups of recordings anew; of
+    several models the differences to the first, too, draw by draw. A source that is not a dataset is ingested
+    first, beside the output, or into a temporary folder.
 
     \b
     audiocnn evaluate meetings/ -m speech_1d -m speech_2d
@@ -113,10 +113,12 @@ def evaluate(
     """
     from audiocnn.engine import load_engine
     from audiocnn.model import DEFAULT_MODEL, find_model
-    from audiocnn_cli.output import check_output, open_output
+    from audiocnn_cli.output import check_output, is_plain, open_output
     from audiocnn_cli.reports import Report, with_differences, write_json, write_table
 
     path = check_output(output.output, output.force)
+    if path is not None and is_plain(path):
+        check_place("-o", path)
     page = check_page(html, path, output.force)
     settings, split = judge_settings(judge), part_of(data, split)
     engines = [load_engine(find_model(name), device, jobs) for name in models or [DEFAULT_MODEL]]
@@ -134,12 +136,12 @@ def evaluate(
     if path is not None:
         with open_output(path, terminal) as out:
             write_json(reports, out.write, pretty=True)
-    if page is not None:
-        write_page(reports, page)
     if tables:
         write_table(reports, terminal)
     elif path is None:
         write_json(reports, terminal.write, pretty=False)
+    if page is not None:
+        write_page(reports, page)
     return ExitStatus.SOME_FAILED if any(report.evaluation.failures for report in reports) else ExitStatus.OK
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,7 +98,17 @@ def check_page(html: str | None, output: Path | None, force: bool) -> Path | Non
         raise UsageError(f"--html {html}: is what -o names; give the page a name of its own")
     if path.exists() and not force:
         raise UsageError(f"--html {html}: is there already; overwrite it with --force, or name another file")
+    check_place("--html", path)
     return path
+
+
+def check_place(option: str, path: Path) -> None:
+    """UsageError where a new file of this name cannot be made, for want of a folder to write to."""
+    there = next((folder for folder in path.parents if folder.exists()), path.parent)
+    if not there.is_dir():
+        raise UsageError(f"{option} {path}: {there} is no folder; name another file")
+    if not os.access(there, os.W_OK):
+        raise UsageError(f"{option} {path}: {there} cannot be written to; name another file")
 
 
 def write_page(reports: Sequence[Report], path: Path) -> None:
