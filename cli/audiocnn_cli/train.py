@@ -204,13 +204,19 @@ def spec_named(name: str) -> Spec:
 
 
 def with_data(recipe: Recipe, data: Path) -> Recipe:
-    """The recipe with other data; which labels count stays."""
+    """The recipe with other data; which labels count stays, and which split, where a dataset has one of that name: what
+    a recipe keeps for reports is not learned from."""
+    from audiocnn.dataset import Dataset, is_dataset
     from audiocnn.sources import DataSettings
 
     if not data.exists():
         raise UsageError(f"{data}: no such file or folder; check the name")
     labels = recipe.data.labels if recipe.data else None
-    settings = DataSettings(data, labels=labels, sample_rate=recipe.spec.input.sample_rate, where=str(data))
+    split = recipe.data.split if recipe.data else None
+    if split and not (is_dataset(data) and any(entry.split == split for entry in Dataset.open(data).entries)):
+        split = None
+    rate = recipe.spec.input.sample_rate
+    settings = DataSettings(data, split=split, labels=labels, sample_rate=rate, where=str(data))
     return dataclasses.replace(recipe, data=settings)
 
 
