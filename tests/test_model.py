@@ -26,6 +26,7 @@ from audiocnn.model import (
     write_model,
     write_whole,
 )
+from audiocnn.recipe import KEPT
 from audiocnn.segments import SegmentRule
 from audiocnn.tables import read_toml
 from audiocnn.weights import load_network, save_weights
@@ -228,7 +229,7 @@ def test_specs_and_models_ship_in_one_package():
 def test_every_released_model_is_whole(folder):
     model = read_model(folder)
     assert model.name == folder.name
-    assert {path.name for path in folder.iterdir()} == {TOML, WEIGHTS, ONNX, CARD}
+    assert {path.name for path in folder.iterdir()} == {TOML, WEIGHTS, ONNX, CARD, KEPT}
     assert model.thresholds.keys() == set(model.labels)
     assert load_network(model).spec == model.spec
     assert load_engine(model, jobs=1).hop_seconds == model.spec.geometry().hop_seconds

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"audiocnn": ROOT, "audiocnn_cli": ROOT / "cli", "audiocnn_models": ROOT / "models"}
-MODEL_PARTS = {"model.toml", "model.safetensors", "model.onnx", "README.md"}
+MODEL_PARTS = {"model.toml", "model.safetensors", "model.onnx", "README.md", "recipe.toml"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
