@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from audiocnn.evaluation import Scorer
     from audiocnn.figures import Evaluation, EvaluationSettings
     from audiocnn.sources import DataSettings
+    from audiocnn_cli.reports import Report
 
 Data = Annotated[
     str,
@@ -113,8 +114,8 @@ def evaluate(
     """
     from audiocnn.engine import load_engine
     from audiocnn.model import DEFAULT_MODEL, find_model
-    from audiocnn_cli.output import check_output, is_plain, open_output
-    from audiocnn_cli.reports import Report, with_differences, write_json, write_table
+    from audiocnn_cli.output import check_output, is_plain
+    from audiocnn_cli.reports import Report, with_differences
 
     path = check_output(output.output, output.force)
     if path is not None and is_plain(path):
@@ -132,17 +133,24 @@ def evaluate(
             found = judged(dataset, side.scorer, settings, part, side.name, terminal)
             reports.append(Report(*about, *found, version=side.version))
     reports = with_differences(reports, terminal)
-    tables = terminal.wants_table(format)
-    if path is not None:
-        with open_output(path, terminal) as out:
-            write_json(reports, out.write, pretty=True)
-    if tables:
-        write_table(reports, terminal)
-    elif path is None:
-        write_json(reports, terminal.write, pretty=False)
+    write_reports(reports, path, format, terminal)
     if page is not None:
         write_page(reports, page)
     return ExitStatus.SOME_FAILED if any(report.evaluation.failures for report in reports) else ExitStatus.OK
+
+
+def write_reports(reports: Sequence[Report], path: Path | None, format: ReportFormat, terminal: Terminal) -> None:
+    """A file if one is named; besides, a table where it is wanted; without either, JSON Lines."""
+    from audiocnn_cli.output import open_output
+    from audiocnn_cli.reports import write_json, write_table
+
+    if path is not None:
+        with open_output(path, terminal) as out:
+            write_json(reports, out.write, pretty=True)
+    if terminal.wants_table(format):
+        write_table(reports, terminal)
+    elif path is None:
+        write_json(reports, terminal.write, pretty=False)
 
 
 def judge_settings(judge: JudgeOptions) -> EvaluationSettings:
