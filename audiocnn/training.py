@@ -197,8 +197,7 @@ class Trainer:
                 values = equalise(values, self.recipe.mix, random)
             if self.recipe.spec.input.features != "waveform":
                 values = mask_bands(values, self.recipe.mix, random)
-        if values.dim() == 4:
-            values = values.contiguous(memory_format=torch.channels_last)
+        values = self.network.laid_out(values)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
             logits = self.network.logits_of(values)
         targets = targets.to(self.device)

@@ -41,8 +41,7 @@ def scores_of(network: Network, examples: list[Example], batch_size: int) -> lis
                 pairs = [as_tensors(examples[number], network.spec.input.channels) for number in numbers]
                 samples = torch.stack([samples for samples, _ in pairs]).to(device)
                 values = network.features(network.extended(samples))
-                if values.dim() == 4:
-                    values = values.contiguous(memory_format=torch.channels_last)
+                values = network.laid_out(values)
                 found |= zip(numbers, network.logits_of(values).float().cpu().numpy(), strict=True)
     return [found[number] for number in range(len(examples))]
 

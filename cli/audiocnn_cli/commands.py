@@ -182,5 +182,6 @@ class Defaults(dict[str, Any]):
                 continue
             for field in dataclasses.fields(found):
                 if field.name == name:
-                    return field.default
+                    default: Any = field.default
+                    return " and ".join(f"{x:g}" for x in default) if isinstance(default, tuple) else default
         raise KeyError(name)
