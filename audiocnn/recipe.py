@@ -44,6 +44,7 @@ class TrainSettings:
     precision: str = "float32"  # of activations; "bfloat16" is about twice as fast on processors that have it
     teacher: str = ""  # a trained model (or ensemble) whose scores are learned besides the marks
     teacher_share: float = 0.5
+    edge_seconds: float = 0.0  # marks become the mean over so much time around each hop; 0 leaves them 0 and 1
 
 
 @dataclass(frozen=True)
@@ -234,6 +235,7 @@ def read_train(table: Table, folder: Path) -> TrainSettings:
         precision=table.text("precision", base.precision, ("float32", "bfloat16")),
         teacher=model_at(folder, teacher) if teacher else "",
         teacher_share=table.number("teacher_share", base.teacher_share, most=1.0),
+        edge_seconds=table.number("edge_seconds", base.edge_seconds, most=10.0),
         **{key: table.integer(key, getattr(base, key)) for key in whole},
     )
     table.close()

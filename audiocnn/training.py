@@ -200,7 +200,7 @@ class Trainer:
         values = self.network.laid_out(values)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
             logits = self.network.logits_of(values)
-        targets = targets.to(self.device)
+        targets = soften(targets.to(self.device), self.settings.edge_seconds / self.network.geometry.hop_seconds)
         if self.teacher is not None:
             targets = self.teacher.taught(samples.to(self.device), targets)
         loss = loss_of(self.network, logits.float(), targets)
@@ -283,6 +283,18 @@ class Trainer:
         return TrainReport(
             model, state.epoch, state.best_epoch, name, state.best, state.seconds, difference, stopped
         )  # fmt: skip
+
+
+def soften(targets: Tensor, rows: float) -> Tensor:
+    """(batch, rows, labels) marks -> their centred mean over so many rows (an odd number, the nearest), at the ends over
+    what is there: smoothing of labels at their edges alone. A step becomes a ramp, one half where the step was; a pause
+    that is shorter than the ramp does not go down to 0. Clips with one row stay as they are."""
+    reach = round((rows - 1.0) / 2.0)
+    if reach < 1 or targets.shape[1] == 1:
+        return targets
+    size = 2 * reach + 1
+    pooled = functional.avg_pool1d(targets.transpose(1, 2), size, 1, reach, count_include_pad=False)
+    return pooled.transpose(1, 2)
 
 
 def loss_of(network: Network, logits: Tensor, targets: Tensor) -> Tensor:

@@ -61,8 +61,8 @@ PUBLISHED = {
     "bc_resnet_1": ("1x40x101", 12, 9_232),  # "9.2 k"
 }
 WITHOUT_A_COUNT = {
-    "speech_1d", "speech_2d", "speech_wave", "fully_connected", "conv_a_1d", "conv_a2_1d", "conv_a3_1d", "conv_ab_1d",
-    "conv_a_pool_b_1d", "conv_a_2d", "conv_ab_2d", "conv_a_pool_b_2d", "stereo_8_4", "crnn", "conv_cqt",
+    "speech_1d", "speech_2d", "speech_bands", "speech_wave", "fully_connected", "conv_a_1d", "conv_a2_1d", "conv_a3_1d",
+    "conv_ab_1d", "conv_a_pool_b_1d", "conv_a_2d", "conv_ab_2d", "conv_a_pool_b_2d", "stereo_8_4", "crnn", "conv_cqt",
 }  # fmt: skip
 
 

@@ -32,7 +32,7 @@ from audiocnn.model import CARD, ONNX, TOML, WEIGHTS, find_model, read_model
 from audiocnn.network import Network
 from audiocnn.recipe import read_recipe
 from audiocnn.release import portable
-from audiocnn.training import EpochReport, StepReport, Trainer, TrainReport, loss_of, train
+from audiocnn.training import EpochReport, StepReport, Trainer, TrainReport, loss_of, soften, train
 
 SHORT = {"epochs": 3, "examples_per_epoch": 24, "batch_size": 8, "validation_examples": 4}
 PICTURE = table_of(
@@ -330,6 +330,21 @@ def test_the_loss_of_hops_is_the_cross_entropy_by_hand():
     softmax = torch.log_softmax(logits, dim=-1)[0]
     wanted = -(softmax[0, 1] + (softmax[1, 0] + softmax[1, 2]) / 2) / 2
     assert float(loss_of(network_with("softmax"), logits, targets)) == pytest.approx(float(wanted), rel=1e-6)
+
+
+def test_softened_marks_are_the_mean_around_each_hop():
+    marks = torch.tensor([0, 0, 0, 1, 1, 1, 1, 0, 1, 1.0])[None, :, None].repeat(2, 1, 3)
+    thirds = torch.tensor([0, 0, 1, 2, 3, 3, 2, 2, 2, 3.0]) / 3
+    for rows in (3.0, 3.4, 2.2):  # the nearest odd number
+        assert torch.allclose(soften(marks, rows), thirds[None, :, None].expand(2, 10, 3))
+    step = torch.tensor([0.0] * 8 + [1.0] * 8)[None, :, None]
+    ramp = soften(step, 5.0)[0, :, 0]
+    assert ramp[7] < 0.5 < ramp[8] and ramp[7] + ramp[8] == pytest.approx(1.0)  # one half where the step was
+    assert torch.allclose(soften(step, 99.0), torch.full_like(step, 0.5))
+    for rows in (0.0, 1.0, 1.9):
+        assert torch.equal(soften(marks, rows), marks)
+    clip = torch.tensor([[[0.0, 1.0]]])
+    assert torch.equal(soften(clip, 11.0), clip)
 
 
 def test_the_loss_of_a_clip_is_that_of_its_mean_score():

@@ -399,7 +399,7 @@ def test_the_command_trains_from_a_model(source, two_tones, tmp_path, monkeypatc
     [
         (("--from", "tone"), r"tone: the model of --from lies in it; name another -o"),
         (("--from", "tone/model"), r"tone: the model of --from lies in it; name another -o"),
-        (("--from", "speech_1d", "--freeze", "C"), r'has no group "C"'),
+        (("--from", "speech_1d", "--freeze", "Z"), r'has no group "Z"'),
     ],
 )
 def test_what_is_refused_with_force_has_removed_nothing(source, two_tones, tmp_path, monkeypatch, args, said):
