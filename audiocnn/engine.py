@@ -6,8 +6,9 @@ import os
 import re
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from audiocnn.errors import ModelError, UsageError
 from audiocnn.model import ONNX, Model
+from audiocnn.onnx_check import MOST_BYTES, check_onnx
 from audiocnn.windows import ChunkPlan, Geometry
 from audiocnn.workers import Workers
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 Scores = NDArray[np.float32]
 Samples = NDArray[np.float32]
 CHUNK_SECONDS = 30.0
+DAMAGED = "its weights are damaged: copy the model folder again, or train again"
 GPU_CHUNKS = 32  # in one batch; fewer where its memory is too small
 
 
@@ -53,24 +56,52 @@ class OnnxBackend:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         path = model.part(ONNX)
+        content = read_onnx(path)
+        check_onnx(content, path)
         try:
-            content = path.read_bytes()
-            self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            # Its fallback, from the CPU to the CPU, is told on standard output, where data goes.
+            self.session = onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
             names = {value.name for value in self.session.get_overridable_initializers()}
             fits = "extend" in names and self.session.get_outputs()[0].shape[-1] == len(model.labels)
+            said = self.session.get_modelmeta().custom_metadata_map
         except Exception as problem:  # noqa: BLE001 - onnxruntime raises many kinds; all mean a damaged file
-            said = " ".join(str(problem).split())[:160]
-            raise ModelError(f"{path}: cannot be loaded ({said}); make it again with `audiocnn export`") from None
-        if not fits:
+            why = " ".join(str(problem).split())[:160]
+            raise ModelError(f"{path}: cannot be loaded ({why}); make it again with `audiocnn export`") from None
+        if not fits or not made_for(model, said):
             raise ModelError(
                 f"{path}: does not belong to this model; make it again with `audiocnn export {model.folder}`"
             )
+        self.path = path
         self.no_extension = np.zeros(2, dtype=np.int64)
 
     def run(self, samples: Samples) -> Scores:
         feeds = {"samples": samples, "extend": self.no_extension}
-        scores: Scores = self.session.run(["scores"], feeds)[0]
+        try:
+            scores: Scores = self.session.run(["scores"], feeds)[0]
+        except Exception as problem:  # noqa: BLE001 - as above; what cannot be run may be known only now
+            why = " ".join(str(problem).split())[:160]
+            raise ModelError(f"{self.path}: cannot be run ({why}); make it again with `audiocnn export`") from None
         return scores
+
+
+def read_onnx(path: Path) -> bytes:
+    """A file of a size that it may have. ModelError."""
+    try:
+        size = path.stat().st_size
+        if size <= MOST_BYTES:
+            return path.read_bytes()
+    except OSError as problem:
+        raise ModelError(f"{path}: cannot be read ({problem.strerror}); check its rights") from None
+    raise ModelError(f"{path}: {size} bytes are more than an ONNX file can have; copy the folder again")
+
+
+def made_for(model: Model, said: Mapping[str, str]) -> bool:
+    """Whether the metadata of a file tell of the network that `model.toml` describes. Scores would lie elsewhere."""
+    geometry = model.geometry
+    wanted = {name: getattr(geometry, name) for name in ("sample_rate", "hop_samples", "window_samples")}
+    return all(name not in said or said[name] == str(value) for name, value in wanted.items())
 
 
 class TorchBackend:
@@ -167,7 +198,7 @@ class Engine:
     def score_live(self, blocks: Iterable[Samples]) -> Iterator[Scores]:
         """As `score_tracks`, but every row comes as soon as its samples are there, computed in the calling thread."""
         for samples, drop, rows in self.chunks(blocks, paused=lambda: True):
-            yield self.backend.run(self.as_tracks(samples))[:, drop : drop + rows]
+            yield kept_rows(self.backend.run(self.as_tracks(samples)), drop, rows)
 
     def submitted(self, blocks: Iterable[Samples], paused: Callable[[], bool] | None = None) -> Iterator[ChunkScores]:
         """One `ChunkScores` for each chunk, in order. Going on reads blocks and hands them to the workers; it never
@@ -215,11 +246,21 @@ class ChunkScores:
 
     def result(self) -> Scores:
         """(tracks, rows, classes), less the rows that only carried context. Waits for it."""
-        return self.future.result()[:, self.drop : self.drop + self.rows]
+        return kept_rows(self.future.result(), self.drop, self.rows)
 
     def cancel(self) -> None:
         """Nobody wants it any more."""
         self.future.cancel()
+
+
+def kept_rows(scores: Scores, drop: int, rows: int) -> Scores:
+    """(tracks, rows, classes) less what only carried context. ModelError for what no network gives that is whole."""
+    kept = scores[:, drop : drop + rows]
+    if kept.shape[1] != rows:
+        raise ModelError(f"the network gives {kept.shape[1]} scores where {rows} belong; {DAMAGED}")
+    if not np.isfinite(kept).all():
+        raise ModelError(f"the network gives scores that are no numbers; {DAMAGED}")
+    return kept
 
 
 def bucket(samples: int) -> int:

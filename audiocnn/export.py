@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from audiocnn.errors import ModelError
 from audiocnn.model import ONNX, TOML, Model, write_whole
+from audiocnn.onnx_check import GRAPH_DIGEST, check_onnx, graph_digest
 from audiocnn.windows import Geometry
 
 if TYPE_CHECKING:
@@ -46,7 +47,10 @@ def export_onnx(model: Model, network: Network | Ensemble) -> float:
         "window_samples": str(geometry.window_samples),
     }.items():
         graph.metadata_props.add(key=key, value=value)
+    # What is damaged on its way is known by this when it is read.
+    graph.metadata_props.add(key=GRAPH_DIGEST, value=graph_digest(graph.SerializeToString()))
     content = graph.SerializeToString()
+    check_onnx(content, model.folder / ONNX)
     difference = largest_difference(content, network)
     if not difference <= TOLERANCE:
         raise ModelError(

@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from audiocnn.errors import RecordingError
+from audiocnn.ffmpeg import OUTSIDE_SUFFIXES, find_program, left_out_line
 
-AUDIO_SUFFIXES = frozenset(
-    {".wav", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff", ".aifc"}
-    | {".au", ".snd", ".caf", ".sph", ".nist", ".voc", ".avr", ".htk"}
+OWN_SUFFIXES = frozenset(
+    {".wav", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".mp1", ".aif", ".aiff", ".aifc"}
+    | {".au", ".snd", ".caf", ".sph", ".nist", ".voc", ".avr", ".htk", ".paf", ".pvf", ".sf", ".ircam", ".iff", ".8svx"}
+    | {".svx", ".xi", ".wve", ".sds"}
 )
+AUDIO_SUFFIXES = OWN_SUFFIXES | OUTSIDE_SUFFIXES
 
 
-def find_recordings(paths: Iterable[str | Path]) -> Iterator[Path]:
+def find_recordings(paths: Iterable[str | Path], left_out: Counter[str] | None = None) -> Iterator[Path]:
     """Files as they are named; of folders all recordings inside, by suffix, sorted, without hidden ones.
 
+    Those that only ffmpeg reads are left out where there is none, and counted by suffix in `left_out`.
     RecordingError: a folder without a recording, or one that cannot be read.
     """
     for path in paths:
         if not is_folder(path):
             yield Path(path)
             continue
-        found = False
+        wanted = AUDIO_SUFFIXES if find_program() else OWN_SUFFIXES
+        found, missed = False, Counter[str]()
         for file in files_in(Path(path)):
-            if file.suffix.lower() in AUDIO_SUFFIXES:
+            suffix = file.suffix.lower()
+            if suffix in wanted:
                 found = True
                 yield file
+            elif suffix in AUDIO_SUFFIXES:
+                missed[suffix] += 1
+        if found and left_out is not None:
+            left_out.update(missed)
+        if not found and missed:
+            raise RecordingError(f"{show_name(path)}: no audio that can be read here; {left_out_line(missed)}")
         if not found:
-            known = " ".join(sorted(AUDIO_SUFFIXES))
+            known = " ".join(sorted(wanted))
             raise RecordingError(f"{show_name(path)}: no audio in this folder; looked for names that end in {known}")
 
 

@@ -87,8 +87,8 @@ def _unknown(size: int) -> bool:
 
 
 _WAV_ENCODINGS = {
-    (1, 1): "u8", (1, 2): "s16", (1, 3): "s24", (1, 4): "s32", (3, 4): "f32", (3, 8): "f64", (6, 1): "alaw",
-    (7, 1): "mulaw",
+    (1, 1): "u8", (1, 2): "s16", (1, 3): "s24", (1, 4): "s32", (1, 8): "s64", (3, 4): "f32", (3, 8): "f64",
+    (6, 1): "alaw", (7, 1): "mulaw",
 }  # fmt: skip
 _EXTENSIBLE, _EXTENSIBLE_TAIL = 0xFFFE, bytes.fromhex("000000001000800000aa00389b71")
 

@@ -9,10 +9,11 @@ import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
+from audiocnn.containers import check_known, open_named, open_stream
 from audiocnn.errors import RecordingError
 from audiocnn.headers import read_layout
 from audiocnn.pcm import Layout, RawFormat
-from audiocnn.soundfiles import check_known, check_not_empty, open_file, reason_of
+from audiocnn.soundfiles import check_not_empty, reason_of
 from audiocnn.streams import READ_BYTES, ByteStream, Decoder, PcmStream
 
 LOOK_BYTES = 1 << 20
@@ -32,7 +33,7 @@ def open_decoder(path: str | Path | BinaryIO, name: str, raw: RawFormat | None, 
         if regular and status.st_size == 0:
             raise RecordingError(f"{name}: empty file (0 bytes); copy it again or leave it out")
         if regular and raw is None:
-            decoder = open_file(os.fsencode(path), name)
+            decoder = open_named(os.fsencode(path), name)
             rest = _unfinished(Path(path).open("rb", buffering=0), owned=True) if decoder.frames is None else None  # noqa: SIM115
             return rest or decoder
         if stat.S_ISDIR(status.st_mode):
@@ -48,14 +49,14 @@ def open_decoder(path: str | Path | BinaryIO, name: str, raw: RawFormat | None, 
 
 def _open_seekable(file: BinaryIO, name: str) -> Decoder:
     place = file.tell()
-    decoder = open_file(file, name)
+    decoder = open_stream(file, name, owned=False)
     if decoder.frames is not None:
         return decoder
     file.seek(place)
     if (rest := _unfinished(file, owned=False)) is not None:
         return rest
     file.seek(place)
-    return open_file(file, name)
+    return open_stream(file, name, owned=False)
 
 
 def _unfinished(file: BinaryIO, owned: bool) -> Decoder | None:
@@ -83,7 +84,7 @@ def _open_stream(source: ByteStream, name: str, raw: RawFormat | None, may_copy:
             raise RecordingError(f"{name}: cannot be read ({reason_of(error)}); check what writes it") from None
         raise
     source.close()
-    return open_file(copied, name, copied)
+    return open_stream(copied, name, owned=True)
 
 
 def _copy(source: ByteStream, name: str) -> BinaryIO:
@@ -96,7 +97,9 @@ def _copy(source: ByteStream, name: str) -> BinaryIO:
             copied.write(part)
             if not looked and copied.tell() >= LOOK_BYTES:
                 looked = True
-                check_known(copied, name)
+                copied.seek(0)
+                check_known(copied.read(LOOK_BYTES), name)
+                copied.seek(0, os.SEEK_END)
         copied.seek(0)
     except BaseException:
         copied.close()

@@ -82,6 +82,8 @@ ENCODINGS: dict[str, tuple[int, Decode]] = {
     "s24be": (3, _three_bytes(little=False)),
     "s32le": (4, _numbers("<i4", 2.0**31)),
     "s32be": (4, _numbers(">i4", 2.0**31)),
+    "s64le": (8, _numbers("<i8", 2.0**63)),
+    "s64be": (8, _numbers(">i8", 2.0**63)),
     "f32le": (4, _numbers("<f4")),
     "f32be": (4, _numbers(">f4")),
     "f64le": (8, _numbers("<f8")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,10 +24,10 @@ def new_figure(width_inches: float, height_inches: float) -> Figure:
     return Figure((width_inches, height_inches), dpi=DOTS_PER_INCH, layout="constrained")
 
 
-def check_picture(path: Path, force: bool) -> None:
+def check_picture(path: Path, force: bool, endings: Sequence[str] = PICTURES) -> None:
     """Refuse, before any work, a name that no picture can have, and a file that is there already."""
-    if path.suffix.lower() not in PICTURES:
-        raise UsageError(f"{path}: a picture ends in {', '.join(PICTURES)}; name it so")
+    if path.suffix.lower() not in endings:
+        raise UsageError(f"{path}: a picture ends in {', '.join(endings)}; name it so")
     if path.exists() and not force:
         raise UsageError(f"{path}: is there already; overwrite it with --force, or name another -o")
     if not path.parent.is_dir():
@@ -38,7 +39,12 @@ def save_figure(figure: Figure, path: Path) -> None:
     content = io.BytesIO()
     kind = path.suffix.lower().removeprefix(".")
     figure.savefig(content, format=kind, metadata={"Software": None} if kind == "png" else None)
+    save_bytes(path, content.getvalue())
+
+
+def save_bytes(path: Path, content: bytes) -> None:
+    """Write what is a picture already, whole or not at all. UsageError where that cannot be."""
     try:
-        write_whole(path, content.getvalue())
+        write_whole(path, content)
     except OSError as problem:
         raise UsageError(f"{path}: cannot be written ({problem.strerror}); name another -o") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import Any, BinaryIO
 
@@ -22,10 +21,14 @@ _DECODE_FRAMES = 4096
 _PLAIN_SAMPLES = 1 << 15
 _PLAIN_FORMATS = frozenset({"WAV", "WAVEX", "W64", "RF64", "AIFF", "AU"})
 _PLAIN_SUBTYPES = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"})
+_PLAIN_CODES = (0x010000, 0x020000, 0x030000, 0x0B0000, 0x130000, 0x220000)  # WAV AIFF AU W64 WAVEX RF64
 _SIZES = re.compile(r": (\d+) \(should be (\d+)\)")
-RAW = "`detect` and `score` take them with --raw and --rate"
-RAW_STREAM = "if these are samples without a header, say with --raw what they are"
 CONVERT = "convert it first, for example with `ffmpeg -i FILE FILE.wav`"
+COPY_OR_CONVERT = f"copy it again, or {CONVERT}"
+
+
+class RefusedError(Exception):
+    """libsndfile will not open it; the text is its reason."""
 
 
 class SoundFile:
@@ -39,11 +42,11 @@ class SoundFile:
         file.seekable = lambda: False
         frames = int(file.frames)
         self.sample_rate, self.channels = int(file.samplerate), int(file.channels)
-        self.frames = frames if 0 < frames < _MOST_FRAMES else None
+        self.frames = frames_known(frames)
         plain = file.format in _PLAIN_FORMATS and file.subtype in _PLAIN_SUBTYPES
         self.compressed = not plain
         self.piece_frames = max(_DECODE_FRAMES, _PLAIN_SAMPLES // self.channels if plain else 0)
-        self.promised = _promised_frames(file, frames)
+        self.promised = promised_frames(file.extra_info, frames)
         self._file, self._held = file, held
 
     def read(self, most_frames: int) -> Samples:
@@ -79,36 +82,14 @@ class SoundFile:
             self._held.close()
 
 
-def open_file(source: bytes | BinaryIO, name: str, held: BinaryIO | None = None) -> SoundFile:
-    """Open a name, or a stream with a way back; RecordingError. `held` is closed with it."""
+def open_file(source: bytes | BinaryIO, held: BinaryIO | None = None) -> SoundFile:
+    """Open a name, or a stream with a way back, in this process; RefusedError. `held` is closed with it."""
     import soundfile
 
     try:
-        if not isinstance(source, bytes):
-            check_not_empty(source.read(1), name)
-            source.seek(-1, os.SEEK_CUR)
         return SoundFile(soundfile.SoundFile(source), held)
-    except (soundfile.SoundFileError, OSError, TypeError, ValueError, RecordingError) as error:
-        if held is not None:
-            held.close()
-        if isinstance(error, RecordingError):
-            raise
-        raise RecordingError(f"{name}: {_why_not(error, is_stream=held is not None)}") from None
-
-
-def check_known(file: BinaryIO, name: str) -> None:
-    """RecordingError where the beginning of a file is that of no audio; the place in it stays."""
-    import soundfile
-
-    place = file.tell()
-    file.seek(0)
-    try:
-        soundfile.SoundFile(file).close()
-    except soundfile.SoundFileError as error:
-        if _no_audio(reason_of(error)):
-            raise RecordingError(f"{name}: {_why_not(error, is_stream=True)}") from None
-    finally:
-        file.seek(place)
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
+        raise RefusedError(reason_of(error)) from None
 
 
 def check_not_empty(first: bytes, name: str) -> None:
@@ -117,32 +98,30 @@ def check_not_empty(first: bytes, name: str) -> None:
         raise RecordingError(f"{name}: empty (0 bytes); check the command that writes it")
 
 
-def _why_not(error: Exception, *, is_stream: bool) -> str:
-    """What is wrong with a file that libsndfile will not open, and what to do."""
-    reason = reason_of(error)
-    if "samplerate must be specified" in reason:
-        return f"raw samples, which say neither rate nor channels; {RAW}, or {CONVERT}"
-    if "annel count is zero" in reason:
-        return "the header says 0 channels; write the file again"
-    if _no_audio(reason):
-        return f"not audio that can be read here; {CONVERT}" + (f", or {RAW_STREAM}" if is_stream else "")
-    return f"damaged or cut short, or a format that is not read here ({reason}); copy it again, or {CONVERT}"
-
-
-def _no_audio(reason: str) -> bool:
-    """What libsndfile says of a file that looks like MP3 and is none is about pipes."""
-    return "not recognised" in reason or "possibly a pipe" in reason
-
-
 def reason_of(error: Exception) -> str:
     """What libsndfile or the system says, as part of a line."""
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
-    return " ".join(str(text).split()).rstrip(".")
+    return as_reason(str(text))
 
 
-def _promised_frames(file: Any, frames: int) -> int:
+def as_reason(text: str) -> str:
+    """What others say, as part of a line."""
+    return " ".join(text.split()).rstrip(".")
+
+
+def frames_known(frames: int) -> int | None:
+    """What a header says, or None where it does not say."""
+    return frames if 0 < frames < _MOST_FRAMES else None
+
+
+def promised_frames(log: str, frames: int) -> int:
     """Frames by the header's word. libsndfile counts what the file of a cut WAV, AIFF or AU still has, and only its log
     tells that more was promised; the largest counts stand for "unknown", as pipes write them."""
-    sizes = [(int(said), int(there)) for said, there in _SIZES.findall(file.extra_info)]
+    sizes = [(int(said), int(there)) for said, there in _SIZES.findall(log)]
     shares = [said / there for said, there in sizes if 0 < there < said < _UNKNOWN_BYTES]
     return int(frames * max(shares, default=1.0)) if 0 < frames < _MOST_FRAMES else 0
+
+
+def is_plain(code: int) -> bool:
+    """Whether a format, as libsndfile numbers them, is plain samples behind a header (sndfile.h)."""
+    return code & 0x0FFF0000 in _PLAIN_CODES and 1 <= code & 0xFFFF <= 7

@@ -286,9 +286,9 @@ class Trainer:
 
 
 def soften(targets: Tensor, rows: float) -> Tensor:
-    """(batch, rows, labels) marks -> their centred mean over so many rows (an odd number, the nearest), at the ends over
-    what is there: smoothing of labels at their edges alone. A step becomes a ramp, one half where the step was; a pause
-    that is shorter than the ramp does not go down to 0. Clips with one row stay as they are."""
+    """(batch, rows, labels) marks -> their centred mean over so many rows (the nearest odd number), at the ends of what
+    is there: labels are smoothed at their edges alone. A step becomes a ramp, one half where the step was; a pause that
+    is shorter than the ramp does not go down to 0. Clips with one row stay as they are."""
     reach = round((rows - 1.0) / 2.0)
     if reach < 1 or targets.shape[1] == 1:
         return targets

@@ -20,24 +20,31 @@ HOMES = {"audiocnn": ROOT, "audiocnn_cli": ROOT / "cli", "audiocnn_models": ROOT
 # The files of the library, by floor; the command is floor 4 altogether. `audiocnn` itself only hands names out.
 FLOORS = {
     0: "errors units tables",
-    1: "sizes describing costs windows layers modules"
+    1: "sizes describing costs windows layers modules spectrogram"
     " kinds kinds.reading kinds.convolution kinds.pooling kinds.elementwise"
     " kinds.combining kinds.head features folding front_end architecture"
     " augment backgrounds made_sounds mixing sounding clip_examples labels segment_rule segment_rows segments intervals"
     " metrics smoothing filenames"
+    " depth sound_writer label_lookup"
+    " containers decoder_process ffmpeg helped helper outside sniffing"
     " svg ahead pieces pcm streams headers soundfiles opening recording shards dataset dataset_writer decoding"
+    " formats.found formats.sniffing formats.naming formats.cues formats.csv formats.tsv formats.srt formats.vtt"
+    " formats.textgrid formats.jsonl_reading locating sources.label_files"
     " formats formats.audacity formats.columns formats.dcase formats.delimited formats.jsonl"
     " formats.rows formats.rttm formats.text"
+    " formats.eaf formats.elan formats.escapes formats.gathering formats.kaldi formats.lhotse formats.manifests"
+    " formats.nemo formats.raven"
     " sources sources.folders sources.settings sources.tables",
-    2: "network model workers engine weights checkpoint",
+    2: "onnx_check network model workers engine weights checkpoint",
     3: "ingest recipe batches validation training release export detection readers parallel live evaluation figures"
-    " curves judging comparing cutting calibrating distilling tuning resampling"
+    " converting splitting curves judging comparing cutting calibrating distilling tuning resampling"
     " clips pictures ensemble transfer peers report_page report_pictures report_style"
     " conditions condition_mixtures condition_sets"
     " inspection inspection.filters inspection.filter_figures inspection.filter_cells"
     " inspection.filter_pictures inspection.strongest inspection.strongest_sounds inspection.strongest_pictures"
     " inspection.explaining inspection.views inspection.stretches inspection.occlusion inspection.feature_maps"
-    " inspection.explain_picture",
+    " inspection.explain_picture inspection.pooling inspection.plotting inspection.plot_sound inspection.plot_picture"
+    " inspection.plot_page",
 }
 FLOOR = {f"audiocnn.{name}": floor for floor, names in FLOORS.items() for name in names.split()} | {"audiocnn": 3}
 

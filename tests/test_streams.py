@@ -148,7 +148,7 @@ def test_every_value_of_the_small_encodings() -> None:
             io.BytesIO(data), dtype="float32", samplerate=1, channels=1, format="RAW", subtype=subtype
         )
         assert np.array_equal(through_pipe(data, raw=RawFormat(name, RATE))[0][0], expected), name
-    assert set(RAW) == set(ENCODINGS)
+    assert set(RAW) | {"s64le", "s64be"} == set(ENCODINGS)  # libsndfile has none of 64 bits: see test_containers
 
 
 @pytest.mark.parametrize("says", UNKNOWN)

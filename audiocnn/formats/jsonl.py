@@ -8,7 +8,8 @@
     {"schema":1,"type":"clip","file":...,"label":...,"score":...,"top":[{"label":...,"score":...}],"model":...}
     {"schema":1,"type":"score","file":...,"channel":...,"start":...,"end":...,"scores":{LABEL:...}}
 
-Seconds have four digits behind the point; scores have four, in records of type score six. A file name that
+Seconds have four digits behind the point; scores have four, in records of type score six. What is not known, as the
+score of a label that a person gave, is null. A file name that
 is not UTF-8 is shown with replacement characters, and `file_base64` behind it holds its bytes. However a
 reader splits lines, it gets one record a line: also where a name holds a line separator of Unicode.
 """
@@ -20,12 +21,14 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audiocnn.formats.columns import side_by_side, texts
+from audiocnn.formats.found import Found, has_score
 from audiocnn.segments import Segment
 from audiocnn.units import SECONDS_DIGITS, round_seconds
 
@@ -43,14 +46,14 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class FileSummary:
-    """What the record of a whole file says; `seconds` holds how much of each label was found."""
+    """What the record of a whole file says; `seconds` holds how much of each label was found. None is not known."""
 
-    duration_seconds: float
-    sample_rate: int
-    channels: int
+    duration_seconds: float | None
+    sample_rate: int | None
+    channels: int | None
     segments: int
     seconds: Mapping[str, float]
-    model: str
+    model: str | None
     thresholds: Mapping[str, float]
 
 
@@ -62,7 +65,7 @@ def segment_record(file: FileName, channel: int, segment: Segment) -> Record:
         "start": round_seconds(segment.start),
         "end": round_seconds(segment.end),
         "label": segment.label,
-        "score": round(float(segment.score), SEGMENT_SCORE_DIGITS),
+        "score": round(float(segment.score), SEGMENT_SCORE_DIGITS) if has_score(segment) else None,
     }
 
 
@@ -76,7 +79,7 @@ def file_record(file: FileName, summary: FileSummary) -> Record:
     return {
         **_head("file", file),
         "status": "ok",
-        "duration": round_seconds(summary.duration_seconds),
+        "duration": None if summary.duration_seconds is None else round_seconds(summary.duration_seconds),
         "sample_rate": summary.sample_rate,
         "channels": summary.channels,
         "segments": summary.segments,
@@ -132,11 +135,27 @@ def dumps(record: Record) -> str:
 
 
 def _head(kind: str, file: FileName) -> Record:
+    return {"schema": SCHEMA, "type": kind, **name_as("file", file)}
+
+
+def name_as(key: str, file: FileName) -> Record:
+    """A file name under a key of its own; where it is not UTF-8, `KEY_base64` has its bytes."""
     name = os.fsdecode(file)
-    head: Record = {"schema": SCHEMA, "type": kind, "file": _utf8(name)}
-    if head["file"] != name:
-        head["file_base64"] = base64.b64encode(os.fsencode(name)).decode("ascii")
-    return head
+    shown = _utf8(name)
+    if shown == name:
+        return {key: shown}
+    return {key: shown, f"{key}_base64": base64.b64encode(os.fsencode(name)).decode("ascii")}
+
+
+def piece_record(file: FileName, output: FileName, facts: Mapping[str, Any]) -> Record:
+    """A stretch of a recording that was cut out, and the file that holds it now."""
+    return {**_head("piece", file), **name_as("output", output), **facts}
+
+
+def cut_record(file: FileName, facts: Mapping[str, Any], note: str | None) -> Record:
+    """A recording that was cut, behind its pieces."""
+    status = {"status": "damaged", **facts, "note": note} if note else {"status": "ok", **facts}
+    return {**_head("file", file), **status}
 
 
 def _utf8(text: str) -> str:
@@ -146,3 +165,45 @@ def _utf8(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return text
+
+
+class Writer:
+    """`segment` records, then the `file` record."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def begin(self) -> str:
+        """Nothing: every line says what it is."""
+        return ""
+
+    def recording(self, found: Found) -> str:
+        """The records of one recording."""
+        records = [segment_record(found.file, channel, s) for channel, track in found.tracks.items() for s in track]
+        seconds = dict.fromkeys(found.thresholds, 0.0)
+        for segment in found.segments:
+            seconds[segment.label] = seconds.get(segment.label, 0.0) + segment.end - segment.start
+        summary = FileSummary(
+            duration_seconds=found.duration_seconds,
+            sample_rate=found.sample_rate,
+            channels=found.channels,
+            segments=len(found.segments),
+            seconds=seconds,
+            model=found.model or None,
+            thresholds=found.thresholds,
+        )
+        last = file_record(found.file, summary)
+        if found.note:
+            last |= {"status": "damaged", "note": found.note}
+        return "".join(dumps(record) + "\n" for record in [*records, last])
+
+    def end(self) -> str:
+        """Nothing."""
+        return ""
+
+
+def read_found(path: Path) -> list[Found]:
+    """What `detect` wrote: see `jsonl_reading.py`."""
+    from audiocnn.formats import jsonl_reading
+
+    return jsonl_reading.read_found(path)

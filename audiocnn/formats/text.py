@@ -7,19 +7,28 @@ from pathlib import Path
 from audiocnn.errors import LabelError
 from audiocnn.filenames import show_name
 
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
-def read_text(path: Path) -> str:
-    """The whole file as UTF-8, without a byte order mark. LabelError: missing, unreadable, not text."""
+
+def read_text(path: Path, *, utf16: bool = False, any_bytes: bool = False) -> str:
+    """The whole file as UTF-8, without a byte order mark. LabelError: missing, unreadable, not text.
+
+    utf16: UTF-16 with a byte order mark is text too. any_bytes: what is not UTF-8 comes as `os.fsdecode` has it, for
+    names of files.
+    """
     name = show_name(path)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
+        if utf16 and data.startswith(_UTF16):
+            text = data.decode("utf-16")
+        else:
+            text = data.decode("utf-8-sig", "surrogateescape" if any_bytes else "strict")
     except FileNotFoundError:
         raise LabelError(f"{name}: no such file; check the name") from None
     except OSError as error:
         raise LabelError(f"{name}: cannot be read ({error.strerror}); check the name and its rights") from None
     except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise LabelError(f"{name}:{line}: not UTF-8 text; save it as UTF-8") from None
+        raise not_utf8(path, error.object[: error.start].count(b"\n") + 1) from None
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise LabelError(f"{name}:{line}: a zero byte, expected text; check that this is a file of labels")
@@ -31,6 +40,11 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     # Not splitlines(): that also cuts at form feeds and at Unicode separators, which a label may hold.
     lines = read_text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def not_utf8(path: Path, line: int) -> LabelError:
+    """The error to raise for bytes that are no text."""
+    return LabelError(f"{show_name(path)}:{line}: not UTF-8 text; save it as UTF-8")
 
 
 def wrong_line(path: Path, line: int, found: str, expected: str) -> LabelError:

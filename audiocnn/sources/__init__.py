@@ -11,6 +11,7 @@ from audiocnn.dataset_writer import Item
 from audiocnn.errors import DatasetError, RecipeError
 from audiocnn.filenames import AUDIO_SUFFIXES, find_recordings, show_name
 from audiocnn.sources.folders import read_folder
+from audiocnn.sources.label_files import KALDI_TABLES, holds_labels, is_kaldi, read_label_file
 from audiocnn.sources.settings import DEFAULT_SAMPLE_RATE, TABLE_SUFFIXES, DataSettings, data_settings
 from audiocnn.sources.tables import Refused, read_recordings, with_segments
 from audiocnn.tables import read_toml
@@ -38,7 +39,7 @@ class Source:
 
 
 def read_source(source: Path | DataSettings) -> Source:
-    """Read a folder, a table, a recipe (.toml) or the [data] settings of one.
+    """Read a folder, a table, a file of labels, a recipe (.toml) or the [data] settings of one.
 
     DatasetError, RecordingError, LabelError, RecipeError: nothing there, nothing in it, nothing with labels.
     """
@@ -50,14 +51,18 @@ def read_source(source: Path | DataSettings) -> Source:
     if is_dataset(source):
         raise DatasetError(f"{name}: a dataset already; use it as it is, or name what it was made from")
     if source.is_dir():
+        if is_kaldi(source):
+            return Source(source, *read_label_file(source / KALDI_TABLES[0]))
         return Source(source, *read_folder(source))
     suffix = source.suffix.lower()
+    if holds_labels(source):
+        return Source(source, *read_label_file(source))
     if suffix == ".toml":
         return replace(_read_settings(_recipe_settings(source)), path=source)
     if suffix in TABLE_SUFFIXES:
         return replace(_read_settings(DataSettings(source, where=name)), sample_rate=None)
     what = "a recording alone" if suffix in AUDIO_SUFFIXES else "no source"
-    raise DatasetError(f"{name}: {what}; name a folder, a table (.csv, .tsv) or a recipe (.toml)")
+    raise DatasetError(f"{name}: {what}; name a folder, a table (.csv, .tsv), a file of labels or a recipe (.toml)")
 
 
 def named_apart(sources: list[Source]) -> tuple[list[Item], Refused]:

@@ -8,12 +8,16 @@ from pathlib import Path
 from audiocnn.dataset_writer import Item
 from audiocnn.errors import LabelError
 from audiocnn.filenames import AUDIO_SUFFIXES, files_in, find_recordings, show_name
-from audiocnn.formats import LABEL_SUFFIXES, READERS, label_reader
+from audiocnn.formats import FORMATS, READERS, SUBTITLES, label_format, label_reader, raven
+from audiocnn.formats.sniffing import sniff_file
 from audiocnn.labels import Annotation
+from audiocnn.sources.label_files import RECORDS
 from audiocnn.sources.tables import Refused
 
 # Where every recording lies in one of these, the label is the folder inside.
 SPLIT_FOLDERS = frozenset({"train", "dev", "val", "valid", "validation", "test", "eval"})
+BESIDE = {kind: suffixes for kind, suffixes in READERS.items() if kind not in SUBTITLES}
+SUFFIXES = tuple(dict.fromkeys(suffix for suffixes in BESIDE.values() for suffix in suffixes))
 
 
 def read_folder(root: Path) -> tuple[list[Item], Refused]:
@@ -30,7 +34,7 @@ def _label_folders(root: Path, audio: list[Path]) -> tuple[list[Item], Refused]:
     if not inside:
         raise LabelError(
             f"{show_name(root)}: no labels; make a subfolder for each label, put a file of labels"
-            f" ({' '.join(LABEL_SUFFIXES)}) beside each recording, or name a table"
+            f" ({' '.join(SUFFIXES)}) beside each recording, or name a table"
         )
     split_first = all(names[0] in SPLIT_FOLDERS and len(names) > 2 for names in inside)
     items: list[Item] = []
@@ -61,14 +65,17 @@ class _Beside:
 
     def read(self, files: list[tuple[str, Path]]) -> tuple[list[Item], Refused]:
         for kind, file in files:
+            stem = _stem(kind, file)
             try:
                 labels = label_reader(kind)(file)
             except LabelError as error:
                 self.refused.append((file.relative_to(self.root).as_posix(), str(error)))
-                self.broken.update(self.here.get((file.parent, file.stem), ()))
+                self.broken.update(self.here.get((file.parent, stem), ()))
                 continue
-            if (file.parent, file.stem) in self.here:
-                labels.setdefault(file.stem, [])  # an empty file says: none
+            if (file.parent, stem) in self.here:
+                if not FORMATS[kind].many:  # of the recording beside it, whatever media it names, such as a video
+                    labels = {stem: [one for known in labels.values() for one in known]}
+                labels.setdefault(stem, [])  # an empty file says: none
             for name, known in labels.items():
                 self._give(kind, file, name, known)
         items: list[Item] = []
@@ -100,18 +107,32 @@ class _Beside:
 
 
 def _label_files(root: Path, beside: _Beside) -> Iterator[tuple[str, Path]]:
-    """(format, file): every RTTM file, which names recordings; others where a recording has the same stem."""
-    files = [path for path in files_in(root) if path.suffix.lower() in LABEL_SUFFIXES]
-    for kind, suffixes in READERS.items():
-        for path in files:
-            if path.suffix.lower() not in suffixes:
-                continue
-            if kind == "rttm" or ((path.parent, path.stem) in beside.here and _has_labels(kind, path)):
-                yield kind, path
+    """(format, file), format by format: every RTTM file, which names recordings; others beside a recording of their
+    own base name."""
+    wanted = tuple(suffix.lower() for suffix in SUFFIXES)
+    found: dict[str, list[Path]] = {kind: [] for kind in BESIDE}
+    for path in files_in(root):
+        if path.name.lower().endswith(wanted):
+            kind = label_format(path)
+            if kind == "rttm" or ((path.parent, _stem(kind, path)) in beside.here and _has_labels(kind, path)):
+                found[kind].append(path)
+    for kind, paths in found.items():
+        yield from ((kind, path) for path in paths)
+
+
+def _stem(kind: str, path: Path) -> str:
+    """The base name of the recording that a file lies beside."""
+    if kind == "raven":
+        return raven.own_stem(path)
+    suffixes = sorted(FORMATS[kind].suffixes, key=len, reverse=True)
+    return next((path.name[: -len(end)] for end in suffixes if path.name.lower().endswith(end.lower())), path.stem)
 
 
 def _has_labels(kind: str, path: Path) -> bool:
-    """A .txt without a tab in its first line is a transcript or a note; an empty one has no labels."""
+    """A .txt without a tab in its first line is a transcript or a note, and JSON may be about anything; an empty file
+    has no labels."""
+    if path.suffix.lower() in RECORDS:
+        return path.stat().st_size == 0 or sniff_file(path) is not None
     if kind != "audacity":
         return True
     with path.open("rb") as file:

@@ -17,6 +17,9 @@ Name = Annotated[str, typer.Argument(metavar="MODEL", help="A name from `audiocn
 def export(terminal: Terminal, model: Name, format: Table = ReportFormat.auto) -> ExitStatus:
     """The file takes samples (batch, channels, time) and gives scores (batch, positions, classes); it extends a
     recording at its ends by itself. It is only written if its scores are within 1e-4 of torch.
+
+    \b
+    audiocnn export runs/speech
     """
     from audiocnn.model import ONNX, find_model
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from audiocnn.detection import Detection
-from audiocnn.formats import jsonl, rows
+from audiocnn.errors import UsageError
+from audiocnn.formats import FORMATS, format_writer, jsonl, rows
+from audiocnn.formats.found import Found
 from audiocnn.segments import Segment
 from audiocnn.units import clock
 from audiocnn_cli.terminal import Terminal, printable
@@ -15,6 +18,8 @@ from audiocnn_cli.timeline import draw_ruler, draw_track, moment
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
+
+    from audiocnn_cli.inputs import Input
 
 COLOURS = ("green", "cyan", "magenta", "yellow", "blue", "red")
 Write = Callable[[str], object]
@@ -32,12 +37,15 @@ class Findings(Protocol):
     def failed(self, file: str, problem: str) -> None:
         """A recording that could not be; stderr has it already."""
 
+    def end(self) -> None:
+        """After the last recording."""
+
 
 class JsonLines:
-    """`segment` records, then the `file` record; or an `error` record."""
+    """`segment` records, then the `file` record; or an `error` record. settings: the sum in `file` records."""
 
-    def __init__(self, write: Write) -> None:
-        self.write = write
+    def __init__(self, write: Write, settings: str = "") -> None:
+        self.write, self.settings = write, settings
 
     def begin(self) -> None:
         """Nothing: every line says what it is."""
@@ -70,10 +78,15 @@ class JsonLines:
         record = jsonl.file_record(file, summary)
         if note:
             record |= {"status": "damaged", "note": printable(note)}
+        if self.settings:
+            record["settings"] = self.settings
         self.record(record)
 
     def failed(self, file: str, problem: str) -> None:
         self.record(jsonl.error_record(file, problem))
+
+    def end(self) -> None:
+        """Nothing."""
 
     def record(self, record: jsonl.Record) -> None:
         """One line."""
@@ -107,6 +120,40 @@ class Rows:
     def failed(self, file: str, problem: str) -> None:
         """A table has no place for it."""
 
+    def end(self) -> None:
+        """Nothing."""
+
+
+class Written:
+    """Any other format of `audiocnn.formats`. Errors are on stderr alone; so is what the format cannot hold, once."""
+
+    def __init__(self, write: Write, kind: str, terminal: Terminal) -> None:
+        self.write, self.kind, self.terminal = write, kind, terminal
+        self.writer = format_writer(kind)
+        self.told: set[str] = set()
+
+    def begin(self) -> None:
+        self.write(self.writer.begin())
+
+    def found(self, detection: Detection) -> None:
+        self.write(self.writer.recording(found_in(detection)))
+        if len(detection.tracks) > 1 and "channel" not in FORMATS[self.kind].keeps:
+            self.tell(f"{self.kind} has no place for channels; the segments of all of them stand together")
+        for note in self.writer.notes:
+            self.tell(note)
+
+    def tell(self, what: str) -> None:
+        """Say it once."""
+        if what not in self.told:
+            self.told.add(what)
+            self.terminal.say(f"audiocnn: {what}")
+
+    def failed(self, file: str, problem: str) -> None:
+        """A file of labels has no place for it."""
+
+    def end(self) -> None:
+        self.write(self.writer.end())
+
 
 class Tables:
     """A headline, a timeline and a table for each recording, as wide as the terminal."""
@@ -121,6 +168,9 @@ class Tables:
 
     def failed(self, file: str, problem: str) -> None:
         """stderr has it."""
+
+    def end(self) -> None:
+        """Nothing."""
 
     def found(self, detection: Detection) -> None:
         for label in detection.thresholds:
@@ -177,8 +227,12 @@ class Tables:
         from rich.text import Text
 
         several, narrow = len(detection.tracks) > 1, self.console.width < 50
+        narrowest = self.console.width < 40
         table = Table(box=box.SIMPLE_HEAD if self.terminal.unicode else box.ASCII, pad_edge=False, show_edge=False)
-        names = ["channel"] * several + ["start", "end"] + ["length"] * (not narrow) + ["label", "score"]
+        if narrowest:
+            table.box, table.padding = None, (0, 1, 0, 0)
+        names = ["" if narrowest else "channel"] * several + ["start", "end"] + ["length"] * (not narrow)
+        names += ["label"] + ["score"] * (not narrowest)
         for name in names:
             table.add_column(name, justify="left" if name == "label" else "right", no_wrap=True)
         longest = detection.duration_seconds
@@ -188,7 +242,7 @@ class Tables:
                 cells += [moment(segment.start, longest), moment(segment.end, longest)]
                 cells += [] if narrow else [f"{segment.end - segment.start:.2f}"]
                 label = Text(printable(segment.label), style=self.colours[segment.label], overflow="ellipsis")
-                table.add_row(*cells, label, f"{segment.score:.2f}")
+                table.add_row(*cells, label, *([] if narrowest else [f"{segment.score:.2f}"]))
         return table
 
     def summary(self, detection: Detection) -> Text:
@@ -204,6 +258,32 @@ class Tables:
             mine = [segment for segment in detection.segments if segment.label == label]
             parts.append(f"{plural(len(mine), 'segment')} of {label}, {clock(seconds)} ({share(seconds, of)})")
         return Text("; ".join(parts))
+
+
+def check_number(inputs: Iterator[Input], kind: str) -> Iterator[Input]:
+    """The inputs again. UsageError: more than one, for a format whose files hold one recording."""
+    if kind not in FORMATS or FORMATS[kind].many:
+        return inputs
+    first = list(islice(inputs, 2))
+    if len(first) > 1:
+        raise UsageError(
+            f"-f {kind}: a file holds one recording, and there are several; write each to its own with --output-dir"
+        )
+    return iter(first)
+
+
+def found_in(detection: Detection) -> Found:
+    """What was found, as formats take it."""
+    return Found(
+        file=detection.file,
+        tracks=detection.tracks,
+        duration_seconds=detection.duration_seconds,
+        sample_rate=detection.sample_rate,
+        channels=detection.channels,
+        model=detection.model,
+        thresholds=detection.thresholds,
+        note=detection.note,
+    )
 
 
 def plural(number: int, word: str) -> str:

@@ -47,10 +47,15 @@ class LiveFindings(Protocol):
         """It could not be; stderr has it already."""
 
 
-def check_follow(files: list[str] | None, given: InputOptions) -> None:
-    """UsageError for anything but standard input."""
+FOLLOW_FORMATS = ("table", "jsonl", "csv", "tsv")  # that take what is found one by one
+
+
+def check_follow(files: list[str] | None, given: InputOptions, kind: str) -> None:
+    """UsageError for anything but standard input, and for a format that is written when the recording is over."""
     if files != [STDIN] or given.files_from is not None:
         raise UsageError("--follow listens to standard input; name - and nothing else")
+    if kind not in FOLLOW_FORMATS:
+        raise UsageError(f"--follow writes {', '.join(FOLLOW_FORMATS)}; {kind} needs a recording that has an end")
 
 
 def follow_stream(
@@ -66,7 +71,7 @@ def follow_stream(
         terminal.say("listening to standard input; Ctrl-C ends")
     writer = live_findings(kind, out, terminal)
     writer.begin()
-    out.file.flush()
+    out.flush()
     batch = Batch(terminal, strict=True, failed=writer.failed)
     caught: list[BaseException] = []
     with (
@@ -79,11 +84,12 @@ def follow_stream(
         detector = LiveDetector(engine, settings)
         for event in live_events(scored, detector):
             write_event(writer, event, with_onsets=True)
-            out.file.flush()
+            out.commit()
+            out.flush()
         finish(writer, scored, detector, batch)
-    out.file.flush()
+    out.commit()
+    out.flush()
     if caught:
-        out.keep = True
         raise caught[0]
     return batch
 

@@ -29,7 +29,12 @@ PACKAGES = (
 
 
 def info(terminal: Terminal, format: Table = ReportFormat.auto) -> ExitStatus:
-    """Nothing is sent anywhere."""
+    """Nothing is sent anywhere.
+
+    \b
+    audiocnn info
+    audiocnn info --format json | jq -r .libsndfile
+    """
     facts = gather()
     if terminal.wants_table(format):
         rows = [(key, value if isinstance(value, list) else [value]) for key, value in flat(facts) if value != []]
@@ -46,6 +51,7 @@ def gather() -> dict[str, Any]:
     """Versions, devices and places. torch is not imported: its version is read from its package."""
     import audiocnn
     from audiocnn.engine import usable_cores
+    from audiocnn.ffmpeg import OUTSIDE_SUFFIXES, find_program
     from audiocnn.filenames import AUDIO_SUFFIXES
     from audiocnn.model import DEFAULT_MODEL, shipped_folder, shipped_models
 
@@ -55,13 +61,16 @@ def gather() -> dict[str, Any]:
         "system": platform.platform(),
         "packages": {name: package_version(name) for name in PACKAGES},
         "libsndfile": sndfile_version(),
+        "ffmpeg": ffmpeg_version(),
         "devices": ["cpu", *cuda_devices()],
         "threads": usable_cores(),
         "installed in": str(Path(audiocnn.__file__).parent),
         "models in": str(shipped_folder()),
         "models": [folder.name for folder in shipped_models()],
         "default model": DEFAULT_MODEL,
-        "audio": sorted(AUDIO_SUFFIXES),
+        "specs": len(list((shipped_folder() / "specs").glob("*.toml"))),
+        "audio": sorted(AUDIO_SUFFIXES - OUTSIDE_SUFFIXES),
+        "audio by ffmpeg": sorted(OUTSIDE_SUFFIXES) if find_program() else [],
     }
 
 
@@ -71,8 +80,10 @@ def flat(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     for key, value in facts.items():
         if isinstance(value, dict):
             rows += [(name, text or "not installed") for name, text in value.items()]
+        elif key == "ffmpeg":
+            rows.append((key, value or "not on the PATH: m4a, aac, wma and videos are not read"))
         else:
-            rows.append((key, " ".join(value) if key == "audio" else value))
+            rows.append((key, " ".join(value) if key.startswith("audio") else value))
     return rows
 
 
@@ -91,6 +102,23 @@ def sndfile_version() -> str | None:
     except (ImportError, OSError):
         return None
     return str(soundfile.__libsndfile_version__)
+
+
+def ffmpeg_version() -> str | None:
+    """Of the program that reads what libsndfile does not, and where it is; None where it is not on the PATH."""
+    import subprocess
+
+    from audiocnn.ffmpeg import find_program
+
+    program = find_program()
+    if program is None:
+        return None
+    try:
+        done = subprocess.run([program, "-version"], capture_output=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return f"{program} (does not start)"
+    words = done.stdout.decode("utf-8", "replace").split()
+    return f"{words[2] if words[:2] == ['ffmpeg', 'version'] and len(words) > 2 else 'unknown'} ({program})"
 
 
 def cuda_devices() -> list[str]:

@@ -23,7 +23,11 @@ KINDS = ("added", "updated", "kept", "removed", "refused")
 
 Sources = Annotated[
     list[str],
-    typer.Argument(metavar="SOURCE", help="A folder, a table (.csv, .tsv) or a recipe (.toml).", show_default=False),
+    typer.Argument(
+        metavar="SOURCE",
+        help="A folder, a table (.csv, .tsv), a file of labels or a recipe (.toml).",
+        show_default=False,
+    ),
 ]
 Target = Annotated[str, typer.Option("--output", "-o", metavar="DATASET", help="The folder to make, or to go on with.")]
 Features = Annotated[
@@ -68,9 +72,10 @@ def ingest(
     force: Replace = False,
     format: Table = ReportFormat.auto,
 ) -> ExitStatus:
-    """A source is a folder with a subfolder for each label; a folder with label files (.rttm, .txt, .tsv, .csv) beside
-    the recordings; a table with the columns filename and label, and perhaps onset, offset, split and group; or a recipe
-    with a [data] table. Run it again and it takes what has changed; killed, it goes on where it was.
+    """A source is a folder with a subfolder for each label; a folder with files of labels (RTTM, TextGrid, Audacity,
+    ELAN and more) beside the recordings; such a file alone, which names them; a table with the columns filename and
+    label, and perhaps onset, offset, split and group; or a recipe with a [data] table. Run it again and it takes what
+    has changed; killed, it goes on where it was.
 
     \b
     audiocnn ingest sounds/ -o sounds.dataset

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from audiocnn.errors import RecordingError, UsageError
-from audiocnn.filenames import find_recordings, is_folder
+from audiocnn.ffmpeg import left_out_line
+from audiocnn.filenames import files_in, find_recordings, is_folder, show_name
 from audiocnn_cli.options import InputOptions, RawOptions
 from audiocnn_cli.terminal import Terminal
 
@@ -22,12 +25,17 @@ STDIN_NAMES = (STDIN, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 
 @dataclass(frozen=True)
 class Input:
-    """One recording: its name in records, and what to open. Or, with `problem`, why it is none."""
+    """One recording: its name in records, and what to open. Or, with `problem`, why it is none.
+
+    inside: where it lies in the folder that was named. target: what is to be written for it, with --output-dir.
+    """
 
     name: str
     source: Path | BinaryIO | None = None
     problem: str = ""
     raw: RawFormat | None = None
+    inside: Path | None = None
+    target: Path | None = None
 
     @property
     def opened(self) -> Path | BinaryIO:
@@ -62,6 +70,16 @@ def read_raw(options: RawOptions) -> RawFormat | None:
     return RawFormat(options.raw, options.rate, channels)
 
 
+def read_shard(text: str | None) -> tuple[int, int]:
+    """`2/8` as (1, 8): which of how many parts of the list, counted from 0; all of it is the first of one."""
+    if text is None:
+        return 0, 1
+    number, slash, total = text.partition("/")
+    if not (slash and number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total)):
+        raise UsageError(f'--shard cannot be "{text}"; give which part of how many, from 1/8 to 8/8')
+    return int(number) - 1, int(total)
+
+
 def is_stream(name: str, terminal: Terminal) -> bool:
     """Whether this is standard input, and comes from a pipe rather than a file."""
     return name == STDIN and not terminal.stdin.seekable()
@@ -70,7 +88,8 @@ def is_stream(name: str, terminal: Terminal) -> bool:
 def find_inputs(
     files: list[str] | None, options: InputOptions, terminal: Terminal, raw: RawFormat | None = None
 ) -> Iterator[Input]:
-    """The recordings that were named, in that order. UsageError at once where nothing was named."""
+    """The recordings that were named, in that order; of N shards each has every N-th. UsageError at once where
+    nothing was named."""
     names = list(files or ())
     listed = options.files_from
     if not names and listed is None:
@@ -83,9 +102,14 @@ def find_inputs(
         raise UsageError("standard input is the keyboard; pipe something into it, or name a file")
     if options.null and listed is None:
         raise UsageError("-0 says how names in --files-from end; name that list")
-    if raw is not None and (folders := [name for name in names if is_folder(name)]):
-        raise UsageError(f"{folders[0]}: is a folder; with --raw name each file itself")
-    found = expand(names, open_list(listed, terminal), options.null, terminal)
+    folders = [name for name in names if is_folder(name)]
+    if raw is not None and folders and not options.glob:
+        raise UsageError(f"{folders[0]}: is a folder; with --raw name each file itself, or say which with --glob")
+    if options.glob and not folders and listed is None:
+        raise UsageError("--glob says which files of a folder are wanted; name a folder")
+    first, step = read_shard(options.shard)
+    found = expand(names, open_list(listed, terminal), options, terminal)
+    found = islice(found, first, None, step)
     return found if raw is None else (replace(one, raw=raw) for one in found)
 
 
@@ -99,28 +123,46 @@ def open_list(path: str | None, terminal: Terminal) -> BinaryIO | None:
         raise UsageError(f"--files-from {path}: cannot be read ({problem.strerror}); check the name") from None
 
 
-def expand(names: list[str], listed: BinaryIO | None, null: bool, terminal: Terminal) -> Iterator[Input]:
+def expand(names: list[str], listed: BinaryIO | None, options: InputOptions, terminal: Terminal) -> Iterator[Input]:
     """Each name as the recordings it stands for; a name that stands for none is an input with a problem."""
+    left_out = Counter[str]()
     for name in names:
         if name == STDIN:
             yield Input(STDIN, terminal.stdin)
         else:
-            yield from recordings_of(name)
+            yield from recordings_of(name, options.glob or (), left_out)
     if listed is not None:
-        for raw in split_names(listed, b"\0" if null else b"\n"):
-            yield from recordings_of(os.fsdecode(raw))
+        for raw in split_names(listed, b"\0" if options.null else b"\n"):
+            yield from recordings_of(os.fsdecode(raw), options.glob or (), left_out)
+    if left_out:
+        terminal.error(left_out_line(left_out), kind="warning")
 
 
-def recordings_of(name: str) -> Iterator[Input]:
-    """A file as it is, a folder as the recordings in it."""
+def recordings_of(name: str, patterns: Sequence[str] = (), left_out: Counter[str] | None = None) -> Iterator[Input]:
+    """A file as it is, a folder as the recordings in it, or as the files in it that fit a pattern. What only ffmpeg
+    reads is counted in `left_out` where there is none."""
     if not name.strip():
         yield Input(name, problem=f'"{name}": an empty name; check what the list or the script was to put there')
         return
     try:
-        for path in find_recordings([name]):
-            yield Input(str(path), path)
+        folder = Path(name) if is_folder(name) else None
+        for path in find_recordings([name], left_out) if folder is None or not patterns else fitting(folder, patterns):
+            yield Input(str(path), path, inside=path.relative_to(folder) if folder else None)
     except RecordingError as problem:
         yield Input(name, problem=str(problem))
+
+
+def fitting(folder: Path, patterns: Sequence[str]) -> Iterator[Path]:
+    """Files under a folder that fit a pattern. RecordingError where there is none."""
+    from audiocnn_cli.globs import matches_any
+
+    found = False
+    for path in files_in(folder):
+        if matches_any(path.relative_to(folder), patterns):
+            found = True
+            yield path
+    if not found:
+        raise RecordingError(f"{show_name(folder)}: nothing in this folder fits {' or '.join(patterns)}")
 
 
 def split_names(file: BinaryIO, end: bytes) -> Iterator[bytes]:

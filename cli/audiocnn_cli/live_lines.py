@@ -49,7 +49,7 @@ class LiveLines:
     def file(self, file: str, summary: FileSummary, note: str | None) -> None:
         """How much there was of each label."""
         found = ", ".join(f"{printable(label)} {clock(seconds)}" for label, seconds in summary.seconds.items())
-        self.line(f"{clock(summary.duration_seconds)} heard, {plural(summary.segments, 'segment')}: {found}")
+        self.line(f"{clock(summary.duration_seconds or 0.0)} heard, {plural(summary.segments, 'segment')}: {found}")
 
     def failed(self, file: str, problem: str) -> None:
         """stderr has it; the line that stands is left as it is."""

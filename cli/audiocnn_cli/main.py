@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 
 from audiocnn.errors import AudiocnnError, did_you_mean
 from audiocnn_cli.commands import CONTEXT, light, make_command
+from audiocnn_cli.completion import ASKED, complete, install, script_for
 from audiocnn_cli.exits import ExitStatus, Terminated
 from audiocnn_cli.terminal import Terminal
 
@@ -33,7 +34,10 @@ COMMANDS = {
     "describe": "Show a network layer by layer: sizes, costs, what it hears.",
     "filters": "Draw what the first layer listens for, and find the sounds that move it most.",
     "explain": "Draw which stretch and band of a recording moved the score.",
+    "plot": "Draw a recording with its scores and segments, as a picture or a page that plays.",
     "ensemble": "Average several models into one.",
+    "convert": "Turn labels of one format into another: RTTM, TextGrid, Audacity, subtitles and more.",
+    "split": "Cut recordings at their segments, exact to the sample.",
     "export": "Make the ONNX file of a model again, and compare it with torch.",
     "info": "Show versions, devices, and where things are.",
 }
@@ -58,8 +62,7 @@ class Commands(TyperGroup):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        function = getattr(import_module(f"audiocnn_cli.{cmd_name}"), cmd_name)
-        return make_command(cmd_name, COMMANDS[cmd_name], function)
+        return command_of(cmd_name)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Names and summaries, without an import."""
@@ -71,6 +74,11 @@ class Commands(TyperGroup):
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             ctx.fail(f'no command "{args[0]}"; {did_you_mean(args[0], COMMANDS)}')
         return super().resolve_command(ctx, args)
+
+
+def command_of(name: str) -> Any:
+    """A command, imported."""
+    return make_command(name, COMMANDS[name], getattr(import_module(f"audiocnn_cli.{name}"), name))
 
 
 app = typer.Typer(
@@ -87,12 +95,30 @@ app = typer.Typer(
 def main(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    show_completion: Annotated[
+        str | None,
+        typer.Option(
+            "--show-completion", metavar="SHELL", help="Print what makes bash, zsh or fish complete audiocnn."
+        ),
+    ] = None,
+    install_completion: Annotated[
+        str | None,
+        typer.Option(
+            "--install-completion", metavar="SHELL", help="Put that where the shell looks for it; nothing else changes."
+        ),
+    ] = None,
 ) -> None:
     """Convolutional networks for sound: find speech in recordings, train on your own, measure what you trained."""
     if version:
         from audiocnn import __version__
 
         context.obj.stdout.write(f"audiocnn {__version__}\n")
+        raise typer.Exit(ExitStatus.OK)
+    if show_completion or install_completion:
+        if show_completion:
+            context.obj.stdout.write(script_for(show_completion))
+        if install_completion:
+            context.obj.say(install(install_completion, context.obj.environ))
         raise typer.Exit(ExitStatus.OK)
     if context.invoked_subcommand is None:
         context.obj.stderr.write(context.get_help() + "\n")
@@ -105,6 +131,10 @@ def run(args: Sequence[str] | None = None, terminal: Terminal | None = None) -> 
     if terminal is None:
         terminal = of_process(arguments)
     try:
+        if terminal.environ.get(ASKED):
+            found = complete(arguments, COMMANDS, command_of)
+            terminal.stdout.write("".join(f"{word}\n" for word in found))
+            return ExitStatus.OK
         status = app(arguments, prog_name="audiocnn", standalone_mode=False, obj=terminal)
         terminal.stdout.flush()
         return ExitStatus(status or 0)

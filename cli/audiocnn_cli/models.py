@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 def models(terminal: Terminal, format: Table = ReportFormat.auto) -> ExitStatus:
     """Models are trained, for `--model`; specs are networks without weights, for `train --spec` and `describe`. A model
     of your own is named by its folder, wherever it lies.
+
+    \b
+    audiocnn models
+    audiocnn models --format json | jq -r .name
     """
     found, problems = read_models()
     specs, more = read_specs()

@@ -23,6 +23,17 @@ class DetectFormat(StrEnum):
     jsonl = "jsonl"
     csv = "csv"
     tsv = "tsv"
+    rttm = "rttm"
+    audacity = "audacity"
+    textgrid = "textgrid"
+    dcase = "dcase"
+    srt = "srt"
+    vtt = "vtt"
+    kaldi = "kaldi"
+    lhotse = "lhotse"
+    nemo = "nemo"
+    raven = "raven"
+    elan = "elan"
 
 
 class ScoreFormat(StrEnum):
@@ -148,6 +159,25 @@ class InputOptions:
         bool,
         typer.Option("--null", "-0", help="Names in --files-from end with a zero byte.", rich_help_panel=INPUT),
     ] = False
+    glob: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--glob",
+            metavar="PATTERN",
+            help="Files of a folder that fit it, not those that end as audio does: '*.flac'. May be repeated.",
+            show_default=False,
+            rich_help_panel=INPUT,
+        ),
+    ] = None
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="Only the I-th of N parts of the list; all parts together are the whole list.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None
     channel: Annotated[
         str,
         typer.Option(
@@ -200,6 +230,27 @@ class OutputOptions:
         ),
     ] = None
     force: Force = False
+
+
+@dataclass(frozen=True)
+class ManyOutputs(OutputOptions):
+    """Where the data goes: into one output, or into one for each recording."""
+
+    output_dir: Annotated[
+        str | None,
+        typer.Option(
+            "--output-dir",
+            metavar="FOLDER",
+            help="Write a file for each recording into this folder, with the same subfolders.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    skip_existing: Annotated[
+        bool,
+        typer.Option(
+            "--skip-existing", help="Leave out recordings whose output is there already.", rich_help_panel=OUTPUT
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)

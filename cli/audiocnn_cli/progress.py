@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 PATIENCE_SECONDS = 0.5  # shorter work shows no bar: a flicker tells nothing
+WIDE = 70  # narrower terminals show no bar, only how much and how long
+MOST_NAME = 30
 
 
 class Bar:
@@ -44,26 +46,39 @@ class Bar:
             if elapsed < PATIENCE_SECONDS:
                 return
             self.progress = self.make()
-            self.progress.add_task(self.what, total=total, note="", left="")
+            self.progress.add_task(fitted(self.name, self.room("")), total=total, note="", left="")
             self.show()
         known = total is not None and 0 < done <= total
         left = f"{clock(elapsed / done * (total - done))} left" if known and total is not None else ""
         task = self.progress.task_ids[0]
-        self.progress.update(task, description=self.what, completed=done, total=total, note=note, left=left)
+        what = fitted(self.name, self.room(left))
+        self.progress.update(task, description=what, completed=done, total=total, note=note, left=left)
 
     def restart(self) -> None:
         """The same bar for the next piece of work."""
         self.hide()
         self.progress, self.began = None, time.monotonic() - PATIENCE_SECONDS
 
+    @property
+    def name(self) -> str:
+        """What is worked on, in letters that the terminal has: escaped ones are longer."""
+        encoding = getattr(self.terminal.stderr, "encoding", None) or "utf-8"
+        return self.what.encode(encoding, "audiocnn").decode(encoding)
+
+    def room(self, left: str) -> int:
+        """Letters of the name that leave place for what matters more."""
+        width = self.terminal.err.width
+        return MOST_NAME if width >= WIDE else width - len(" 100% ") - len(left)
+
     def make(self) -> Progress:
         """The columns that fit the width."""
         from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn
 
         console = self.terminal.err
-        wide = console.width >= 70
+        wide = console.width >= WIDE
         columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False)]
-        columns += [BarColumn(bar_width=None if wide else 10), TaskProgressColumn()]
+        columns += [BarColumn(bar_width=None)] if wide else []
+        columns += [TaskProgressColumn()]
         columns += [TextColumn("{task.fields[note]}", style="cyan", markup=False)] if wide else []
         columns += [TextColumn("{task.fields[left]}", style="dim", markup=False)]
         return Progress(*columns, console=console, transient=True, expand=wide)
@@ -79,6 +94,13 @@ class Bar:
         if self.progress is not None and not self.shown:
             self.progress.start()
             self.shown = True
+
+
+def fitted(name: str, room: int) -> str:
+    """The end of a name, which tells more than its beginning."""
+    if len(name) <= room:
+        return name
+    return "…" + name[len(name) - room + 1 :] if room > 1 else ""
 
 
 def rate(audio_seconds: float, seconds: float) -> str:

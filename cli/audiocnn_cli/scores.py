@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 
 from audiocnn.detection import ScoreBlock, ScoredRecording
 from audiocnn.formats import jsonl, rows
-from audiocnn.model import write_whole
 
 Write = Callable[[str], object]
 
@@ -30,7 +28,7 @@ class Scores(Protocol):
         """A recording that could not be read to its end; stderr has it already."""
 
     def end(self) -> None:
-        """After the last recording, if one could be read."""
+        """After the last recording."""
 
 
 class Rows:
@@ -74,8 +72,8 @@ class JsonLines:
 class Arrays:
     """One recording as .npz: scores (channels, rows, labels) float32, channels, hop_seconds, labels, recording."""
 
-    def __init__(self, path: Path, labels: Sequence[str]) -> None:
-        self.path, self.labels = path, labels
+    def __init__(self, write: Callable[[bytes], object], labels: Sequence[str]) -> None:
+        self.write, self.labels = write, labels
         self.blocks: dict[int, list[Any]] = {}
         self.recording, self.hop_seconds = "", 0.0
 
@@ -90,7 +88,9 @@ class Arrays:
         """There is then nothing to write."""
 
     def end(self) -> None:
-        """Write it, whole."""
+        """Write it, if there is something."""
+        if not self.blocks:
+            return
         content = io.BytesIO()
         np.savez_compressed(
             content,
@@ -100,7 +100,7 @@ class Arrays:
             labels=np.array(self.labels),
             recording=np.array(self.recording),
         )
-        write_whole(self.path, content.getvalue())
+        self.write(content.getvalue())
 
 
 def edges(scored: ScoredRecording, block: ScoreBlock) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ drawn, and never in a pipe.
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import shutil
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-NARROWEST = 40
+NARROWEST = 20
 PIPE_WIDTH = 100
 
 
@@ -41,7 +42,7 @@ class Terminal:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 if is_terminal(stream):
-                    stream.reconfigure(errors="replace")
+                    stream.reconfigure(errors="audiocnn")
                 else:
                     stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
         try:
@@ -173,6 +174,16 @@ class Terminal:
         finally:
             self.stdout.flush()
             self.live.show()
+
+
+def in_ascii(problem: UnicodeError) -> tuple[str, int]:
+    """What a terminal shows for letters that its encoding does not have: a name can still be told from others."""
+    assert isinstance(problem, UnicodeEncodeError)
+    letters = problem.object[problem.start : problem.end]
+    return "".join("~" if letter == "…" else ascii(letter)[1:-1] for letter in letters), problem.end
+
+
+codecs.register_error("audiocnn", in_ascii)
 
 
 def is_terminal(stream: TextIO) -> bool:

@@ -1,0 +1,13 @@
+"""Segments in rows with commas between the cells: see `rows.py`."""
+
+from __future__ import annotations
+
+from audiocnn.formats.rows import RowsWriter, read_found
+
+__all__ = ["Writer", "read_found"]
+
+
+class Writer(RowsWriter):
+    """CSV."""
+
+    separator = ","

@@ -1,0 +1,226 @@
+"""--resume: what an earlier run finished is taken from its output, and the rest is done.
+
+The part of the output is a journal: whole recordings in the order in which they were finished, by any number of runs.
+When all are there they are brought into the order of the list, if they are not, and the output is that of one run.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import os
+from array import array
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+from zlib import crc32  # quick to import; it tells changes, and nobody is to be kept out
+
+from audiocnn.errors import UsageError
+from audiocnn.filenames import show_name
+from audiocnn_cli.inputs import STDIN_NAMES, Input
+
+if TYPE_CHECKING:
+    from audiocnn.detection import DetectSettings
+    from audiocnn.model import Model
+    from audiocnn.pcm import RawFormat
+    from audiocnn_cli.output import Output
+
+SEGMENT_HEAD = b'{"schema":1,"type":"segment",'
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The records of a recording that is done: from where to where in the file, in bytes, and how many segments."""
+
+    start: int
+    end: int
+    segments: int
+
+
+@dataclass(frozen=True)
+class Made:
+    """What findings were made with: the records of an output must agree in it."""
+
+    model: str
+    settings: str
+
+    def check(self, record: dict[str, Any], place: str) -> None:
+        """UsageError for a `file` record that was made otherwise."""
+        told = record.get("model"), record.get("settings")
+        if told == (self.model, self.settings):
+            return
+        if told[0] != self.model:
+            why = f"was made with the model {told[0]}, not {self.model}"
+        elif told[1] is None:
+            why = "does not say with which settings it was made"
+        else:
+            why = "was made with another model file, other thresholds or other options"
+        raise UsageError(f"{place}: {why}; give the same as then, or begin anew with --force")
+
+
+def made_with(model: Model, settings: DetectSettings, raw: RawFormat | None) -> Made:
+    """What findings are made with."""
+    return Made(model.name, sum_of_settings(model, settings, raw))
+
+
+def sum_of_settings(model: Model, settings: DetectSettings, raw: RawFormat | None) -> str:
+    """A short sum of all that findings depend on besides the recording: the files of the model, the rule of each
+    label, the channel, what raw samples are, and the version of the program."""
+    from audiocnn import __version__
+    from audiocnn.model import ONNX, TOML, WEIGHTS
+
+    rules = {label: dataclasses.asdict(rule) for label, rule in settings.rules(model).items()}
+    raw_facts = None if raw is None else dataclasses.asdict(raw)
+    total = crc32(json.dumps([__version__, rules, settings.channel, raw_facts], sort_keys=True).encode())
+    network = ONNX if (model.folder / ONNX).is_file() else WEIGHTS
+    for name in (TOML, network):
+        path = model.folder / name
+        total = crc32(path.read_bytes() if path.is_file() else b"", total)
+    return f"{total:08x}"
+
+
+def read_groups(file: IO[bytes], place: str, made: Made) -> dict[str, deque[Group]]:
+    """Recordings that a file of JSON Lines has whole, by name, in its order. One that failed or is damaged is not done,
+    nor is one whose records were cut off at the end. UsageError: something else stands there, or it was made otherwise.
+    """
+    groups: dict[str, deque[Group]] = {}
+    start = at = segments = 0
+    bad = 0  # the line that is none of ours, which may only be the last
+    for number, line in enumerate(file, 1):
+        if bad:
+            break
+        at += len(line)
+        if line.startswith(SEGMENT_HEAD) and line.endswith(b"}\n"):
+            segments += 1
+            continue
+        record = record_of(line)
+        if record is None:
+            bad = number
+            continue
+        if record["type"] == "file" and record.get("status") == "ok" and record.get("segments") == segments:
+            made.check(record, place)
+            groups.setdefault(name_of(record), deque()).append(Group(start, at, segments))
+        start, segments = at, 0
+    else:
+        return groups
+    raise UsageError(
+        f"{place}: line {bad} is no record of `audiocnn detect`; name another file, or begin anew with --force"
+    )
+
+
+def record_of(line: bytes) -> dict[str, Any] | None:
+    """A `file` or `error` record; None for anything else."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or record.get("type") not in ("file", "error"):
+        return None
+    return record if record.get("schema") == 1 and isinstance(record.get("file"), str) else None
+
+
+def name_of(record: dict[str, Any]) -> str:
+    """The name of a recording, with the bytes that it has."""
+    if isinstance(record.get("file_base64"), str):
+        try:
+            return os.fsdecode(base64.b64decode(record["file_base64"], validate=True))
+        except ValueError:
+            pass
+    name: str = record["file"]
+    return name
+
+
+class Journal:
+    """What is done, and where in the part it stands. `wanted` is called by who reads, the rest by who writes."""
+
+    def __init__(self, output: Output, groups: dict[str, deque[Group]]) -> None:
+        self.output, self.groups = output, groups
+        self.segments = sum(group.segments for same in groups.values() for group in same)
+        self.waiting: deque[Group | None] = deque()  # in the order of the list: kept, or None: to be done
+        self.order = array("q")  # start and end of each recording, in the order of the list
+
+    def wanted(self, inputs: Iterable[Input]) -> Iterator[Input]:
+        """The recordings that are not done."""
+        for one in inputs:
+            same = self.groups.get(one.name) if one.name not in STDIN_NAMES else None
+            if same:
+                self.waiting.append(same.popleft())
+            else:
+                self.waiting.append(None)
+                yield one
+
+    @property
+    def unnamed(self) -> int:
+        """How many are done that were not in the list, when it is over."""
+        return sum(map(len, self.groups.values()))
+
+    def turn(self) -> None:
+        """It is the turn of a recording to be written: those before it in the list have their places."""
+        while (group := self.waiting.popleft()) is not None:
+            self.place(group.start, group.end)
+
+    def place(self, start: int, end: int) -> None:
+        """The next recording of the list stands here."""
+        self.order.extend((start, end))
+
+    def finish(self) -> None:
+        """Bring everything into order. What was kept and not named this time is not lost: it comes at the end."""
+        unnamed = sorted((group for same in self.groups.values() for group in same), key=lambda group: group.start)
+        for group in [*(group for group in self.waiting if group is not None), *unnamed]:
+            self.place(group.start, group.end)
+        self.waiting.clear()
+        self.groups.clear()
+        spans = joined(self.order)
+        if spans != [(0, self.output.whole)]:
+            self.output.rearrange(spans)
+
+
+def joined(order: array[int]) -> list[tuple[int, int]]:
+    """Stretches, (start, end), with those that touch as one."""
+    spans: list[tuple[int, int]] = []
+    for start, end in zip(order[::2], order[1::2], strict=True):
+        if spans and spans[-1][1] == start:
+            spans[-1] = (spans[-1][0], end)
+        else:
+            spans.append((start, end))
+    return spans
+
+
+def open_journal(output: Output, path: Path, made: Made, resume: bool, force: bool) -> Journal:
+    """The journal in the part of an output: of what an earlier run left there, or of the output itself, with --resume;
+    else a new one. UsageError where that run left something and nothing says what is to become of it."""
+    part = output.part
+    assert part is not None
+    if resume and part.size:
+        groups = read_groups(part.file, show_name(part.path), made)
+        output.cut(end_of(groups))
+    elif resume and path.is_file():
+        with path.open("rb") as file:
+            groups = read_groups(file, show_name(path), made)
+            part.refill(file, [(0, end_of(groups))])
+        output.moved()
+    else:
+        if part.size and not force and has_file_record(part.file):
+            raise UsageError(
+                f"-o {show_name(path)}: a run that was cut off has left what it finished; "
+                "go on with --resume, or begin anew with --force"
+            )
+        groups = {}
+        output.cut(0)
+    return Journal(output, groups)
+
+
+def end_of(groups: dict[str, deque[Group]]) -> int:
+    """Where the last of them ends, in bytes."""
+    return max((group.end for same in groups.values() for group in same), default=0)
+
+
+def has_file_record(file: IO[bytes]) -> bool:
+    """Whether a recording was finished here."""
+    file.seek(0)
+    return any((record := record_of(line)) is not None and record["type"] == "file" for line in file)

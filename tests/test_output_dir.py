@@ -1,0 +1,266 @@
+"""--output-dir, --skip-existing, --shard and --glob: which recordings are done, and where each output lies."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+from pathlib import Path, PurePath
+
+import numpy as np
+import pytest
+from fixtures_cli import RATE, audiocnn, audiocnn_process, tone, tone_model  # noqa: F401
+from killing import Children, killed_at
+from sounds import write
+
+from audiocnn.formats import FORMATS
+from audiocnn_cli.exits import ExitStatus
+from audiocnn_cli.globs import matches
+from audiocnn_cli.inputs import Input
+from audiocnn_cli.mirror import place_of
+
+TREE = ["a.wav", "b/a.wav", "b/c/d.wav", "b/c/d.flac", "e.WAV"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, tone_model):  # noqa: F811
+    """A tree of recordings, and a model."""
+    for number, name in enumerate(TREE):
+        write(tmp_path / "in" / name, tone((0.1 + number / 10, 0.5 + number / 10), seconds=1.2), RATE)
+    (tmp_path / "in" / "b" / "bad.wav").write_text("no audio")
+    (tmp_path / "in" / "notes.txt").write_text("no audio")
+    (tmp_path / "tone").symlink_to(tone_model)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def tree(folder):
+    """Files under a folder, the hidden ones, too."""
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
+
+
+def detect(*args, **more):
+    return audiocnn("detect", *args, "-m", "tone", **more)
+
+
+def test_the_tree_is_mirrored_and_endings_are_kept_where_they_tell_two_apart(here):
+    done = detect("in", "--output-dir", "out")
+    assert done.status is ExitStatus.SOME_FAILED
+    assert done.out == "" and "bad.wav" in done.err
+    assert tree("out") == ["a.jsonl", "b/a.jsonl", "b/c/d.flac.jsonl", "b/c/d.wav.jsonl", "e.jsonl"]
+    whole = detect("in").out.splitlines()
+    for path in Path("out").rglob("*.jsonl"):
+        lines = path.read_text().splitlines()
+        assert [line for line in whole if json.loads(line)["file"] == json.loads(lines[0])["file"]] == lines
+
+
+@pytest.mark.parametrize("kind", [*FORMATS, "table"])
+def test_every_format_can_have_a_file_for_each_recording(here, kind):
+    done = detect("in/a.wav", "in/b/a.wav", "--output-dir", "out", "-f", kind)
+    assert done.status is ExitStatus.OK, done.err
+    suffix = FORMATS[kind].suffixes[0] if kind in FORMATS else ".txt"
+    assert tree("out") == [f"in/a{suffix}", f"in/b/a{suffix}"]
+    assert detect("in/a.wav", "-f", kind, "-o", "one").status is ExitStatus.OK
+    assert Path("one").read_bytes() == Path(f"out/in/a{suffix}").read_bytes()
+
+
+@pytest.mark.parametrize("kind", [name for name, one in FORMATS.items() if not one.many])
+def test_one_file_for_several_recordings_names_the_remedy(here, kind):
+    done = detect("in", "-f", kind)
+    assert done.status is ExitStatus.USAGE
+    assert f"-f {kind}: a file holds one recording" in done.err and "--output-dir" in done.err
+
+
+PLACES = {
+    "a.wav": "a.wav",
+    "./x/../a.wav": "a.wav",
+    "x/a.wav": "x/a.wav",
+    "/data/x/a.wav": "data/x/a.wav",
+    "../../x/a.wav": "x/a.wav",
+    "x/../../../a.wav": "a.wav",
+    "//a.wav": "a.wav",
+    "..": "stdin",
+    "/": "stdin",
+    "-": "stdin",
+    "x/..a.wav": "x/..a.wav",
+    "x\n/\udcff.wav": "x\n/\udcff.wav",
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_place_is_always_inside(name):
+    assert place_of(Input(name, Path(name))) == PurePath(PLACES[name])
+
+
+def test_nothing_is_written_outside(here):
+    Path("out").mkdir()
+    Path("elsewhere").mkdir()
+    Path("out/b").symlink_to(here / "elsewhere")
+    done = detect("in", here / "in" / "a.wav", "../" + here.name + "/in/e.WAV", "--output-dir", "out")
+    assert done.status is ExitStatus.SOME_FAILED
+    assert done.err.count("a link leads out of out; take the link away") == 3
+    assert tree("elsewhere") == []
+    assert "a.jsonl" in tree("out") and f"{str(here)[1:]}/in/a.jsonl" in tree("out")
+    assert not (here.parent / "e.jsonl").exists()
+
+
+def test_what_is_there_is_left_or_skipped_or_overwritten(here):
+    def output(*args):
+        return detect("in/a.wav", "in/b/a.wav", "--output-dir", "out", *args)
+
+    Path("out/in").mkdir(parents=True)
+    Path("out/in/a.jsonl").write_text("mine")
+    done = output()
+    assert done.status is ExitStatus.SOME_FAILED
+    assert "in/a.wav: its output out/in/a.jsonl is there already; leave it with --skip-existing" in done.err
+    done = output("--skip-existing", "-v")
+    assert (done.status, Path("out/in/a.jsonl").read_text()) == (ExitStatus.OK, "mine")
+    assert "2 done before" in done.err
+    assert output("--force").status is ExitStatus.OK
+    assert json.loads(Path("out/in/a.jsonl").read_text().splitlines()[-1])["type"] == "file"
+
+
+def test_two_of_a_list_with_one_output_are_told_of(here):
+    Path("in/a.wav").rename("in/a.pcm")
+    Path("in/a.data").write_bytes(Path("in/a.pcm").read_bytes())
+    done = detect("in/a.pcm", "in/a.data", "--raw", "s16le", "--rate", RATE, "--output-dir", "out")
+    assert done.status is ExitStatus.SOME_FAILED
+    assert "in/a.data: its output out/in/a.jsonl is that of another recording of this list" in done.err
+    assert tree("out") == ["in/a.jsonl"]
+
+
+def test_an_output_of_one_file_can_be_skipped(here):
+    assert detect("in/a.wav", "-o", "x.csv", "--skip-existing").status is ExitStatus.OK
+    Path("x.csv").write_text("mine")
+    done = detect("in/a.wav", "-o", "x.csv", "--skip-existing")
+    assert (done.status, done.out, Path("x.csv").read_text()) == (ExitStatus.OK, "", "mine")
+    done = audiocnn("score", "in/a.wav", "-m", "tone", "-o", "x.csv", "--skip-existing")
+    assert (done.status, Path("x.csv").read_text()) == (ExitStatus.OK, "mine")
+
+
+def test_long_names_and_names_that_cannot_be(here):
+    longest = "x" * 247 + ".wav"  # whose part would not fit behind it
+    write(here / longest, tone((0.1, 0.5)), RATE)
+    assert detect(longest, "--output-dir", "out", "-f", "csv").status is ExitStatus.OK
+    assert tree("out") == ["x" * 247 + ".csv"]
+    done = detect(longest, "in/a.wav", "--output-dir", "out", "-f", "textgrid")
+    assert done.status is ExitStatus.SOME_FAILED
+    assert "cannot be written (File name too long)" in done.err
+    assert tree("out") == ["in/a.TextGrid", "x" * 247 + ".csv"]
+
+
+def test_scores_of_each_recording(here):
+    args = ("score", "in", "-m", "tone", "--output-dir", "out", "-f", "npz")
+    assert audiocnn(*args).status is ExitStatus.SOME_FAILED
+    assert tree("out") == ["a.npz", "b/a.npz", "b/c/d.flac.npz", "b/c/d.wav.npz", "e.npz"]
+    with np.load("out/b/a.npz") as found:
+        assert (found["recording"], list(found["labels"]), found["scores"].shape) == (
+            "in/b/a.wav",
+            ["tone"],
+            (1, 120, 1),
+        )
+    before = Path("out/a.npz").stat().st_mtime_ns
+    assert audiocnn(*args, "--skip-existing").status is ExitStatus.SOME_FAILED
+    assert Path("out/a.npz").stat().st_mtime_ns == before
+    assert audiocnn("score", "in/a.wav", "-m", "tone", "--output-dir", "csv").status is ExitStatus.OK
+    assert len(list(csv.DictReader(Path("csv/in/a.csv").read_text().splitlines()))) == 120
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+def test_shards_are_together_the_list_and_do_not_overlap(here, parts):
+    def files(*args):
+        return [json.loads(line)["file"] for line in detect(*args).out.splitlines() if '"segment"' not in line[:30]]
+
+    whole = files("in")
+    shards = [files("in", "--shard", f"{number}/{parts}") for number in range(1, parts + 1)]
+    assert sorted(name for shard in shards for name in shard) == sorted(whole)
+    assert [shard == whole[number::parts] for number, shard in enumerate(shards)] == [True] * parts
+    for number in range(1, parts + 1):
+        detect("in", "--shard", f"{number}/{parts}", "--output-dir", "out")
+    assert tree("out") == ["a.jsonl", "b/a.jsonl", "b/c/d.flac.jsonl", "b/c/d.wav.jsonl", "e.jsonl"]
+
+
+@pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "1/0", "a/b", "1/2/3", "-1/2", "1/", "²/3"])
+def test_a_shard_that_cannot_be(here, text):
+    done = detect("in", f"--shard={text}")
+    assert (done.status, done.out) == (ExitStatus.USAGE, "")
+    assert f'--shard cannot be "{text}"; give which part of how many, from 1/8 to 8/8' in done.err
+
+
+GLOBS = [
+    ("a.wav", "*.wav", True),
+    ("b/c/d.wav", "*.wav", True),
+    ("b/c/d.wav", "d.*", True),
+    ("b/c/d.wav", "c", False),
+    ("e.WAV", "*.wav", False),
+    ("b/c/d.wav", "b/*.wav", False),
+    ("b/c/d.wav", "b/**/*.wav", True),
+    ("b/d.wav", "b/**/*.wav", True),
+    ("b/c/d.wav", "**/c/*.wav", True),
+    ("b/c/d.wav", "**/**/d.wav", True),
+    ("b/c/d.wav", "b/**", True),
+    ("b/c/d.wav", "./b/c/d.wav", True),
+    ("b/c/d.wav", "*/d.wav", False),
+    ("b[1].wav", "b[[]1].wav", True),
+    ("x/" * 30 + "a", "**/x/" * 15 + "b", False),
+]
+
+
+@pytest.mark.parametrize(("path", "pattern", "fits"), GLOBS, ids=[f"{case[1]}-{case[0]}"[:50] for case in GLOBS])
+def test_patterns(path, pattern, fits):
+    assert matches(Path(path), pattern) is fits
+
+
+def test_a_folder_is_searched_by_patterns(here):
+    done = detect("in", "--glob", "*.flac", "--glob", "b/*.wav", "--output-dir", "out")
+    assert done.status is ExitStatus.SOME_FAILED  # in/b/bad.wav
+    assert tree("out") == ["b/a.jsonl", "b/c/d.flac.jsonl"]
+    done = detect("in", "--glob", "*.ogg")
+    assert done.status is ExitStatus.USAGE
+    assert "in: nothing in this folder fits *.ogg" in done.err
+    done = detect("in/a.wav", "--glob", "*.ogg")
+    assert "--glob says which files of a folder are wanted; name a folder" in done.err
+    Path("in/a.wav").rename("in/a.pcm")
+    done = detect("in", "--glob", "*.pcm", "--raw", "s16le", "--rate", RATE)
+    assert done.status is ExitStatus.OK
+    assert json.loads(done.out.splitlines()[-1])["file"] == "in/a.pcm"
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (9, -9)])
+def test_interrupted_the_folder_has_what_was_finished_and_the_rest_is_done_later(here, number, status):
+    children = Children(here)
+    args = ("detect", "in", "-m", "tone", "--output-dir", "out")
+    stop = f"real(*args); os.kill(os.getpid(), {int(number)}); time.sleep(30)"
+    hook = "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    done = children.run(*args, hook=hook + killed_at("output.Output", "commit", 3, stop))
+    assert done.status == status, done.err
+    third = "b/c/.d.flac.jsonl.part" if number == 9 else "b/c/d.flac.jsonl"  # it was just whole
+    assert tree("out") == ["a.jsonl", "b/a.jsonl", third]
+    assert ("interrupted; out holds what was finished" in done.err) == (number != 9)
+    assert children.run(*args, "--skip-existing").status == ExitStatus.SOME_FAILED
+    assert tree("out") == ["a.jsonl", "b/a.jsonl", "b/c/d.flac.jsonl", "b/c/d.wav.jsonl", "e.jsonl"]
+    children.close()
+
+
+def test_two_at_once_in_one_folder_do_each_recording_whole(here):
+    for number in range(60):
+        write(here / "many" / f"{number:02d}.wav", tone((0.2, 0.7), seconds=1.0), RATE)
+    both = [Children(here), Children(here)]
+    for child in both:
+        job = {"args": ["detect", "many", "-m", "tone", "--output-dir", "out", "--skip-existing"], "hook": ""}
+        child.process.stdin.write(json.dumps(job | {"after": None, "signal": 9, "out": None, "err": None}) + "\n")
+        child.process.stdin.flush()
+    ends = [json.loads(child.process.stdout.readline())[0] for child in both]
+    for child in both:
+        child.close()
+    assert set(ends) <= {0, 3}  # 3: another was there first
+    assert tree("out") == [f"{number:02d}.jsonl" for number in range(60)]
+    for number in range(60):
+        records = [json.loads(line) for line in Path(f"out/{number:02d}.jsonl").read_text().splitlines()]
+        assert [record["type"] for record in records] == ["segment", "file"]
+
+
+def test_a_list_of_nothing_makes_nothing(here):
+    done = audiocnn_process("detect", "-m", "tone", "--files-from", "-", "--output-dir", "out", input=b"", cwd=here)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert tree("out") == []
