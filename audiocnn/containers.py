@@ -14,7 +14,7 @@ from audiocnn.errors import RecordingError
 from audiocnn.ffmpeg import INSTALL, find_program
 from audiocnn.headers import read_layout
 from audiocnn.helped import open_helped
-from audiocnn.outside import open_outside
+from audiocnn.outside import OutsideFile
 from audiocnn.sniffing import HEAD_BYTES, is_media, is_plain
 from audiocnn.soundfiles import CONVERT, COPY_OR_CONVERT, RefusedError, check_not_empty, open_file
 from audiocnn.streams import READ_BYTES, ByteStream, Decoder, PcmStream
@@ -57,7 +57,8 @@ def open_stream(file: BinaryIO, name: str, owned: bool) -> Decoder:
 
 def check_known(head: bytes, name: str) -> None:
     """RecordingError where the beginning of a stream is that of no audio."""
-    if is_media(head) and find_program():
+    # Behind a long ID3 tag stands what libsndfile reads, or what ffmpeg does.
+    if is_media(head) and (find_program() or head.startswith(b"ID3")):
         return
     try:
         open_stream(io.BytesIO(head), name, owned=True).close()
@@ -85,7 +86,12 @@ def _open(source: bytes | BinaryIO, name: str, head: bytes, is_stream: bool) -> 
         if is_media(head) if _no_audio(reason) else _SAYS_NO_RATE not in reason:
             if program := find_program():
                 file = Path(os.fsdecode(source)).open("rb") if isinstance(source, bytes) else source  # noqa: SIM115
-                return open_outside(program, file, name, None if _no_audio(reason) else _why_not(reason))
+                try:
+                    return OutsideFile(program, file, name)
+                except RecordingError:
+                    if _no_audio(reason):
+                        raise
+                    raise _DamagedError(f"{name}: {_why_not(reason)}") from None
             if is_media(head):
                 raise RecordingError(f"{name}: cannot be read without ffmpeg; {INSTALL}")
         if _no_audio(reason):

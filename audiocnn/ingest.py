@@ -6,6 +6,7 @@ import json
 import math
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,18 +90,22 @@ class IngestStep:
 
 
 def ingest(
-    sources: Sequence[Path | DataSettings], output: Path, settings: IngestSettings | None = None
+    sources: Sequence[Path | DataSettings],
+    output: Path,
+    settings: IngestSettings | None = None,
+    left_out: Counter[str] | None = None,
 ) -> Iterator[IngestStep]:
     """Make or continue the dataset `output` from folders, tables and recipes; a step for each file they name.
 
     Afterwards the dataset holds what the sources say: unchanged files (size and time) are kept, files that
-    are gone are removed, a bad one is refused and the rest is done. Errors come with the first step.
+    are gone are removed, a bad one is refused and the rest is done. Errors come with the first step. Files in
+    folders that only ffmpeg reads are counted by suffix in `left_out` where there is none.
     DatasetError, RecordingError, LabelError, RecipeError: a source or an output that cannot be used at all.
     """
     settings = settings or IngestSettings()
     if not sources:
         raise UsageError("no source; name a folder, a table or a recipe")
-    read = [read_source(source) for source in sources]
+    read = [read_source(source, left_out) for source in sources]
     rate = settings.sample_rate or next((s.sample_rate for s in read if s.sample_rate), DEFAULT_SAMPLE_RATE)
     items, refused = named_apart(read)
     paths = [str(source.path.resolve()) for source in read]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePath
+from typing import BinaryIO
 
-from audiocnn.errors import LabelError
+from audiocnn.errors import AudiocnnError, LabelError
 from audiocnn.filenames import show_name
 from audiocnn.formats import FORMATS, label_format, read_found
 from audiocnn.formats.found import Found
@@ -17,8 +21,9 @@ class LabelFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        kind = label_format(path)
-        self.found: list[Found] = read_found(path, kind)
+        with rereadable(path) as file:
+            kind = label_format(file)
+            self.found: list[Found] = read_found(file, kind)
         self.keeps = FORMATS[kind].keeps
         self.nameless = not FORMATS[kind].many  # of one recording, whatever that is called
 
@@ -40,6 +45,36 @@ class LabelFile:
         if alone and self.nameless and self.found:
             return together(self.found)
         raise LabelError(f"{show_name(self.path)}: says nothing of {show_name(name)}; check the names in it")
+
+
+@contextmanager
+def rereadable(path: Path) -> Iterator[Path]:
+    """A file of labels as it is; a pipe with a name as a file, since labels are read more than once. LabelError."""
+    if path.is_file() or path.is_dir() or not path.exists():
+        yield path
+        return
+    try:
+        stream = path.open("rb")
+    except OSError as problem:
+        raise LabelError(f"{show_name(path)}: cannot be read ({problem.strerror}); check the rights") from None
+    with stream, saved(stream, path) as file:
+        yield file
+
+
+@contextmanager
+def saved(stream: BinaryIO, shown: Path) -> Iterator[Path]:
+    """What a stream brings as a file of the same name, which may tell its format; messages name it as it was named."""
+    with tempfile.TemporaryDirectory(prefix="audiocnn-") as folder:
+        path = Path(folder) / shown.name
+        try:
+            with path.open("wb") as file:
+                shutil.copyfileobj(stream, file)
+        except OSError as problem:
+            raise LabelError(f"{show_name(shown)}: cannot be kept in a file ({problem.strerror}); make room") from None
+        try:
+            yield path
+        except AudiocnnError as problem:
+            raise type(problem)(str(problem).replace(str(path), show_name(shown))) from None
 
 
 def same_name(name: str, listed: str) -> bool:

@@ -33,17 +33,6 @@ _TROUBLE = re.compile(r"\[(?:error|fatal|panic)\] (.+)")
 _CLEAN = re.compile(r"^(?:\[[^]]*\] )*|(?:file:)?\S*/dev/fd/\d+: ")
 
 
-def open_outside(program: str, source: BinaryIO, name: str, otherwise: str | None) -> OutsideFile:
-    """Open a file on disk, which is closed with it, or where it cannot be opened. RecordingError, saying `otherwise` if
-    that is not None."""
-    try:
-        return OutsideFile(program, source, name)
-    except RecordingError:
-        if otherwise is None:
-            raise
-        raise RecordingError(f"{name}: {otherwise}") from None
-
-
 class OutsideFile:
     """A file that ffmpeg decodes: a `Decoder`."""
 
@@ -52,7 +41,7 @@ class OutsideFile:
     promised = 0  # a container's length is that of its longest track
 
     def __init__(self, program: str, source: BinaryIO, name: str) -> None:
-        """`source` is an open file on disk, closed with this. RecordingError."""
+        """`source` is an open file on disk, closed with this, or where it cannot be opened. RecordingError."""
         self.name, self._program, self._source = name, program, source
         try:
             self._start()

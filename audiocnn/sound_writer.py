@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
+import re
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,11 @@ from audiocnn.depth import AnySamples, at_depth, unit
 from audiocnn.errors import UsageError
 from audiocnn.filenames import show_name
 from audiocnn.soundfiles import reason_of
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows
+    fcntl = None  # type: ignore[assignment]
 
 # libsndfile's Ogg encoders need the stack for what they get at once: in one large block they were seen to crash.
 BLOCK_FRAMES = 1 << 14
@@ -79,6 +85,7 @@ class SoundWriter:
         self.sample_rate, self.channels, self.most_frames = sample_rate, channels, most_frames
         self.frames = 0  # at the rate of the file
         self.temporary: Path | None = None
+        self._lock: int | None = None  # says that the file beside is in use; goes with this process
         self._file: Any = None
         self._resampler: Any = None
 
@@ -107,7 +114,6 @@ class SoundWriter:
             self._check()
             with self.temporary.open("rb") as written:
                 os.fsync(written.fileno())
-            self.temporary.chmod(0o644)
             if force:
                 self.temporary.replace(self.path)
             else:
@@ -125,6 +131,9 @@ class SoundWriter:
         if self.temporary is not None:
             self.temporary.unlink(missing_ok=True)
             self.temporary = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _begin(self) -> None:
         import soundfile
@@ -137,10 +146,8 @@ class SoundWriter:
         if container == "WAV" and self._most_bytes() > MOST_WAV_BYTES:
             container = "RF64"
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".audiocnn-")
-        os.close(handle)
-        self.temporary = Path(name)
-        self._file = soundfile.SoundFile(name, "w", rate, self.channels, self.depth, format=container)
+        self.temporary, self._lock = make_part(self.path.parent)
+        self._file = soundfile.SoundFile(self.temporary, "w", rate, self.channels, self.depth, format=container)
 
     def _most_bytes(self) -> int:
         """What may be written at most."""
@@ -181,3 +188,48 @@ def give_name(temporary: Path, path: Path) -> None:
         if os.path.lexists(path):
             raise FileExistsError(errno.EEXIST, "is there already", str(path)) from None
         temporary.replace(path)
+
+
+def part_start() -> str:
+    """How the names of unfinished files begin on this machine: others that share a folder may not see its locks."""
+    machine = os.uname().nodename if hasattr(os, "uname") else ""
+    return f".audiocnn-{zlib.crc32(os.fsencode(machine)):08x}-"
+
+
+def make_part(folder: Path) -> tuple[Path, int]:
+    """A new file for what is not finished, with the rights that a new file has, and what holds its lock."""
+    while True:
+        path = folder / f"{part_start()}{os.urandom(6).hex()}.piece"
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        lock(handle)
+        if os.fstat(handle).st_nlink:  # else it was taken for a left one before it had its lock
+            return path, handle
+        os.close(handle)
+
+
+def lock(handle: int) -> bool:
+    """Lock a file while it is open. False: another process has it, or locks cannot be had here."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def remove_left(folder: Path) -> None:
+    """Take away what processes of this machine that were killed had not finished: no living one has its lock."""
+    wanted = re.compile(re.escape(part_start()) + "[0-9a-f]{12}[.]piece")
+    try:
+        left = [path for path in folder.iterdir() if wanted.fullmatch(path.name)]
+    except OSError:
+        return  # there is no such folder yet
+    for path in left:
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+            try:
+                if lock(handle):
+                    path.unlink()
+            finally:
+                os.close(handle)

@@ -87,6 +87,7 @@ class State:
     step: int = 0
     loss_sum: float = 0.0
     best: float = -math.inf
+    best_loss: float = math.inf  # of equal figures the lower loss is better
     best_epoch: int = 0
     seconds: float = 0.0
     origin: dict[str, Any] = field(default_factory=dict)
@@ -242,9 +243,9 @@ class Trainer:
         rate, loss = self.learning_rate(), state.loss_sum / self.steps
         state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
         state.seconds += seconds
-        better = figures.figure > state.best
+        better = (figures.figure, -figures.loss) > (state.best, -state.best_loss)
         if better:
-            state.best, state.best_epoch = figures.figure, state.epoch
+            state.best, state.best_loss, state.best_epoch = figures.figure, figures.loss, state.epoch
         left = (self.settings.epochs - state.epoch) * state.seconds / state.epoch
         report = EpochReport(
             state.epoch, self.settings.epochs, loss, figures.loss, figures.name, figures.figure, better, rate,

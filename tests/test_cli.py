@@ -115,6 +115,10 @@ BAD = {
     "detect": [
         ("detect gone.wav -m tone", 2, r"gone\.wav: no such file; check the name"),
         ("detect - /dev/stdin -m tone", 2, "standard input is named twice; it can be read once"),
+        (f"detect one.wav -m tone --channel {'1' * 5000}", 2, "--channel cannot be"),
+        (f"detect one.wav -m tone --shard 1/{'1' * 5000}", 2, "--shard cannot be"),
+        (f"detect one.wav -m tone --shard 1/{10**20}", 2, "give which part of how many, from 1/8 to 8/8"),
+        ("detect one.wav -m tone -o x.jsonl.gz", 2, r"no format ends in \.gz; known: \.csv, \.eaf, [^z]*; or say"),
         (f"detect {'a' * 300}.wav -m tone", 2, r"a\.wav: cannot be opened \(File name too long\); check the name"),
         ("detect one.wav/x.wav -m tone", 2, r"cannot be opened \(Not a directory\); check the name"),
         ("detect --raw s16le --rate 8000 . -m tone", 2, r"\.: is a folder; with --raw name each file itself"),
@@ -262,6 +266,11 @@ BAD = {
         ("split one.wav -m tone --output-dir one.wav", 2, r"--output-dir one\.wav: is a file; name a folder"),
         ("split labels -m tone --output-dir labels", 2, r"recordings are looked for in labels; name another"),
         ("split one.wav -m nope --output-dir cuts", 2, r'there is no model "nope"'),
+        (
+            "split one.wav -m tone --output-dir cuts --only Tone",
+            2,
+            r'--only: there is no label "Tone"; did you mean "tone"',
+        ),
         ("split one.wav --labels tones.tsv -m tone --output-dir cuts", 2, r"--model is for what a model finds"),
         ("split none.wav --labels gone.tsv --output-dir cuts", 2, r"gone\.tsv: no such file"),
         ("split two.wav one.wav --labels small.toml --output-dir cuts", 2, r"small\.toml: no label format ends in"),
@@ -564,6 +573,17 @@ def test_ingest_again_takes_what_changed(here):
     assert json.loads(again.out)["done"] == {"added": 0, "updated": 0, "kept": 8, "removed": 0, "refused": 0}
 
 
+def test_ingest_says_what_only_ffmpeg_reads(here, monkeypatch):
+    monkeypatch.setattr("audiocnn.filenames.find_program", lambda: None)
+    for name in ("tone/video.mp4", "tone/x.m4a", "none/y.m4a", "none/notes.doc"):
+        (here / "labels" / name).touch()
+    Path("recipe.toml").write_text('[data]\nsource = "labels"\n')
+    for source in ("labels", "recipe.toml"):
+        done = audiocnn("ingest", source, "-o", f"{source}.dataset")
+        said = "audiocnn: warning: 3 files are left out (2 .m4a, 1 .mp4): only ffmpeg reads them"
+        assert (done.status, done.err.count(said), done.err.count("\n")) == (ExitStatus.OK, 1, 1)
+
+
 def test_train_resumes_and_force_removes_only_what_a_run_makes(here):
     def train(*args):
         return audiocnn("train", "--recipe", "small.toml", "-o", "run", "--device", "cpu", *args)
@@ -674,6 +694,66 @@ def test_a_reader_that_leaves_ends_a_command_quietly(here):
         process.stdout.close()
         assert process.wait(timeout=60) == 0
         assert process.stderr.read() == b""
+
+
+def in_shell(line, **more):
+    """A line of a shell, in which $A is the command."""
+    line = f'a() {{ "{sys.executable}" -c "{CODE}" "$@"; }}; {line}'
+    env = {"PYTHONPATH": PATH, "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(["bash", "-c", line], env=env, capture_output=True, timeout=120, check=False, **more)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is full")
+@pytest.mark.parametrize("where", ["2>&-", "2>/dev/full", "2> >(exec 0<&-; true)"], ids=["closed", "full", "left"])
+def test_messages_that_nobody_takes_do_not_stop_the_work(here, where):
+    bad = " ".join(f"gone{number}.wav" for number in range(5))
+    assert in_shell(f"a detect {bad} one.wav -m tone -o found.jsonl {where}") == (3, "", "")
+    assert [one["file"] for one in map(json.loads, Path("found.jsonl").read_text().splitlines())][-1] == "one.wav"
+
+
+def test_without_a_standard_output(here):
+    wanted = audiocnn("detect", "one.wav", "-m", "tone").out
+    for number, more in enumerate(("", "2>&-", "2>&- <&-")):
+        assert in_shell(f"a detect one.wav -m tone -o {number}.jsonl >&- {more}") == (0, "", "")
+        assert Path(f"{number}.jsonl").read_text() == wanted
+    for args in ("--version", "--help", "detect --help", "detect one.wav -m tone", "detect one.wav -m tone -f table"):
+        status, _, said = in_shell(f"a {args} >&-")
+        assert (status, said.count("\n")) == (2, 1), said
+        assert said.startswith("audiocnn: error: standard output is closed; ")
+
+
+@pytest.mark.parametrize("args", ["--help", "detect --help", "--version", "models", "--show-completion bash"])
+def test_a_reader_that_leaves_at_once(args):
+    assert in_shell(f"set -o pipefail; a {args} | true") == (0, "", "")
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 143)])
+@pytest.mark.parametrize("module", ["typer", "onnxruntime", "audiocnn_cli.detect"])
+def test_a_signal_during_an_import_is_no_bug(here, name, status, module):
+    """Modules that are written in C make an ImportError of what comes meanwhile."""
+    code = f"""
+import builtins, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+imported = builtins.__import__
+def slow(name, *more, **named):
+    if name == {module!r}:
+        try:
+            os.kill(os.getpid(), signal.{name})
+            sum(range(1000))
+        except BaseException as problem:
+            raise ImportError("initialization failed") from problem
+    return imported(name, *more, **named)
+builtins.__import__ = slow
+import importlib
+find = importlib.import_module
+importlib.import_module = lambda name, *more: (slow(name), find(name, *more))[1]
+from audiocnn_cli.entry import run
+sys.exit(run())
+"""
+    command = [sys.executable, "-c", code, "detect", "one.wav", "-m", "tone"]
+    done = subprocess.run(command, env={"PYTHONPATH": PATH}, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (status, b"", b"")
 
 
 def test_the_tone_is_what_the_model_hears(here):

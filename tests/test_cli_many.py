@@ -122,9 +122,45 @@ def test_what_is_finished_is_kept_when_a_command_is_interrupted(here):
         lines = iter(process.stderr.readline, b"")
         assert any(b"text.wav" in line for line in lines)  # what comes before it is written by then
         process.send_signal(signal.SIGINT)
-        assert b"interrupted; found.csv holds what was finished" in process.communicate(timeout=60)[1]
+        assert b"interrupted; what was finished is in found.csv.unfinished" in process.communicate(timeout=60)[1]
     assert process.returncode == ExitStatus.INTERRUPTED
-    assert [row.split(",")[0] for row in (here / "found.csv").read_text().splitlines()] == ["file", "many/00.wav"]
+    rows = (here / "found.csv.unfinished").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["file", "many/00.wav"]
+    assert not (here / "found.csv").exists(), "what has the name has all"
+
+
+@pytest.mark.parametrize("command", [("detect",), ("score",)])
+def test_what_is_there_is_not_touched_when_a_command_is_interrupted(here, command):
+    (here / "found.csv").write_text("older")
+    (here / "found.csv.unfinished").write_text("mine")
+    with start(*command, "-v", "-o", "found.csv", "--force") as process:
+        name(process, "many/00.wav")
+        name(process, "text.wav")
+        lines = iter(process.stderr.readline, b"")
+        assert any(b"text.wav" in line for line in lines)
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == ExitStatus.TERMINATED
+    assert b"interrupted; what was finished is in .found.csv.audiocnn-part" in said
+    assert (here / "found.csv").read_text() == "older"
+    assert (here / "found.csv.unfinished").read_text() == "mine"
+    assert "many/00.wav" in (here / ".found.csv.audiocnn-part").read_text()
+
+
+def test_what_was_interrupted_is_not_taken_as_done(here):
+    with start("detect", "-v", "-o", "found.csv") as process:
+        name(process, "many/00.wav")
+        name(process, "text.wav")
+        lines = iter(process.stderr.readline, b"")
+        assert any(b"text.wav" in line for line in lines)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    done = audiocnn("detect", "many/00.wav", "many/01.wav", "-m", "tone", "-o", "found.csv", "--skip-existing")
+    assert done.status is ExitStatus.OK
+    assert {row.split(",")[0] for row in (here / "found.csv").read_text().splitlines()[1:]} == {
+        "many/00.wav",
+        "many/01.wav",
+    }
 
 
 def test_an_empty_name_is_told_of_and_lists_from_windows_are_read(here):
@@ -134,6 +170,18 @@ def test_an_empty_name_is_told_of_and_lists_from_windows_are_read(here):
     done = audiocnn("detect", "", "many/01.wav", "-m", "tone")
     assert (done.status, files(done.out)) == (ExitStatus.SOME_FAILED, ["", "many/01.wav"])
     assert '"": an empty name; check what the list or the script was to put there' in done.err
+
+
+def test_a_list_may_begin_with_a_mark_and_a_name_may_end_in_a_newline(here):
+    (here / "trail.wav\n").write_bytes((here / "many/01.wav").read_bytes())
+    (here / "list").write_bytes(b"many/01.wav\0trail.wav\n")
+    done = audiocnn("detect", "-0", "--files-from", "list", "-m", "tone")
+    assert (done.status, files(done.out)) == (ExitStatus.OK, ["many/01.wav", "trail.wav\n"])
+    (here / "list").write_bytes(b"many/01.wav\0\n")  # the newline of who wrote the list
+    assert files(audiocnn("detect", "-0", "--files-from", "list", "-m", "tone").out) == ["many/01.wav"]
+    (here / "list").write_bytes(b"\xef\xbb\xbfmany/01.wav\r\nmany/02.wav\r\n")
+    done = audiocnn("detect", "--files-from", "list", "-m", "tone")
+    assert (done.status, files(done.out)) == (ExitStatus.OK, ["many/01.wav", "many/02.wav"])
 
 
 @pytest.mark.parametrize("command", ["detect", "score"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,35 @@ def test_standard_input(here):
     )
     done = audiocnn("convert", "-", "--from", "audacity", "--to", "srt", stdin=b"0.5\t1\tdog\n")
     assert done.out == "1\n00:00:00,500 --> 00:00:01,000\ndog\n\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+@pytest.mark.parametrize("more", [[], ["--from", "jsonl"]], ids=["auto", "named"])
+def test_a_pipe_with_a_name_is_read_once(here, more):
+    """It brings what it has one time; a second reading would find nothing, or wait for ever."""
+    audiocnn("convert", "tones.tsv", "-o", "tones.jsonl")
+    wanted = audiocnn("convert", "tones.jsonl", "--to", "csv").out
+    assert len(wanted.splitlines()) == 4
+    os.mkfifo("pipe")
+    with subprocess.Popen(["cp", "/dev/stdin", "pipe"], stdin=Path("tones.jsonl").open("rb")) as writer:
+        done = audiocnn_process("convert", "pipe", "--to", "csv", "-q", *more, timeout=60)
+        writer.wait(timeout=60)
+    assert (done.returncode, done.stdout.decode(), done.stderr) == (0, wanted, b"")
+    done = audiocnn_process("convert", "/dev/stdin", "--to", "csv", "-q", *more, input=Path("tones.jsonl").read_bytes())
+    assert (done.returncode, done.stdout.decode(), done.stderr) == (0, wanted, b"")
+    done = audiocnn_process("convert", "/dev/stdin", "--from", "rttm", input=b"SPEAKER a 1 x 1 <NA> <NA> a")
+    assert done.stderr.startswith(b'audiocnn: error: /dev/stdin:1: found "x"') and done.returncode == 2
+    done = audiocnn("convert", "-", "/dev/stdin", "--to", "csv")
+    assert (done.status, "named twice" in done.err) == (2, True)
+
+
+def test_what_detect_writes_for_kaldi_is_told_on_standard_input(here):
+    segments = b"a-00000500-00001000-x a 0.5000 1.0000 1\na-00001000-00002000-x a 1.0000 2.0000 0\n"
+    done = audiocnn("convert", "-", "--to", "csv", stdin=segments)
+    assert done.out.splitlines()[1:] == ["a,0,1.0,2.0,x,", "a,1,0.5,1.0,x,"]
+    done = audiocnn("convert", "-", "--to", "csv", stdin=b"hello\n")
+    assert (done.status, done.out) == (2, "") and "-: neither name nor beginning is that of a label format" in done.err
+    assert "`convert` takes --from FORMAT: rttm" in done.err
 
 
 def test_folders_and_bad_files(here):

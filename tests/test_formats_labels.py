@@ -14,6 +14,7 @@ from audiocnn import formats
 from audiocnn.errors import LabelError
 from audiocnn.formats import LABEL_SUFFIXES, READERS, label_format, label_reader, read_labels, rttm
 from audiocnn.formats.delimited import read_table
+from audiocnn.formats.text import read_text
 from audiocnn.labels import Annotation
 
 RTTM = """\
@@ -59,6 +60,29 @@ intro
 01:01:01.000 --> 01:01:02.500
 """
 
+# As YouTube writes it, with lines of one blank inside cues.
+TUBE = """WEBVTT
+Kind: captions
+Language: en
+
+00:00:00.160 --> 00:00:02.310 align:start position:0%
+ 
+hello<00:00:00.480><c> world</c>
+
+00:00:02.310 --> 00:00:02.320 align:start position:0%
+hello world
+ 
+
+00:00:02.320 --> 00:00:03.000
+and
+ 
+more
+"""  # noqa: W293
+HEADLESS = "WEBVTT\nKind: captions\n00:01.000 --> 00:02.000\nfirst\n\n00:03.000 --> 00:04.000\nsecond\n"
+BLANKS = "1\n00:00:01,000 --> 00:00:02,000\na\n \nb\n \n2\n00:00:03,000 --> 00:00:04,000\nc\n\n \n\n"
+BLANKS += " \n\t\n00:00:05,000 --> 00:00:06,000\nd\n \n00:00:07,000 --> 00:00:08,000\n \n"
+TAGS = '1\n00:00:01,000 --> 00:00:02,000\n<font color="#ff0000"><B>I</B></font> <3 <u>%3Cb></u> <x>\n'
+
 # suffix, text: what comes out of a file "x" with this suffix
 GOOD: list[tuple[str, str, dict[str, list[tuple[float, float, str]]]]] = [
     (".rttm", RTTM, {"a": [(0.5, 1.75, "speech"), (1.0, 1.25, "speech")], "b": [(2, 3, "speech")]}),
@@ -81,8 +105,13 @@ GOOD: list[tuple[str, str, dict[str, list[tuple[float, float, str]]]]] = [
     (".ndjson", '{"type":"error","file":"a.wav","error":"gone"}\n', {}),
     (".rttm", "SPEAKER two%20words A 1 1 <NA> <NA> <NA>", {"two words": [(1, 2, "speech")]}),
     (".TextGrid", GRID, {"x": [(0.5, 1, 'a "b"')]}),
-    (".srt", SRT, {"x": [(1.25, 3.5, "<i>two</i>\nlines"), (3661, 3662.5, "speech")]}),
+    (".srt", SRT, {"x": [(1.25, 3.5, "two\nlines"), (3661, 3662.5, "speech")]}),
     (".srt", "", {"x": []}),
+    (".srt", BLANKS, {"x": [(1, 2, "a\n \nb"), (3, 4, "c"), (5, 6, "d"), (7, 8, "speech")]}),
+    (".srt", TAGS, {"x": [(1, 2, "I <3 <b> <x>")]}),
+    (".vtt", TUBE, {"x": [(0.16, 2.31, "hello world"), (2.31, 2.32, "hello world"), (2.32, 3, "and\n \nmore")]}),
+    (".vtt", HEADLESS, {"x": [(1, 2, "first"), (3, 4, "second")]}),
+    (".vtt", "WEBVTT\n \n00:01.000 --> 00:02.000\nfirst", {"x": [(1, 2, "first")]}),
     (".vtt", VTT, {"x": [(1.25, 3.5, "hello & <you>"), (3661, 3662.5, "speech")]}),
 ]  # fmt: skip
 
@@ -159,6 +188,7 @@ BAD: list[tuple[str, bytes, str]] = [
     (".srt", b"1\n00:00:01,000 --> 00:00:02,000\na\n\nb\n", r':5: found "b", expected a cue'),
     (".srt", b"1\n00:61:01,000 --> 00:00:02,000\na\n", r':1: found "1", expected a cue'),
     (".vtt", b"1\n", r':1: found "1", expected WEBVTT, with which such a file begins'),
+    (".vtt", b"WEBVTT\nKind: captions\n00:61.000 --> 00:62.000\n", r':3: found "00:61.000 --> 00:62.000", expected a'),
     (".vtt", b"WEBVTT\n\n00:00.000 -> 00:01.000\na\n", r':3: found "00:00\.000 -> 00:01\.000", expected a cue'),
 ]  # fmt: skip
 
@@ -214,6 +244,7 @@ BEGINS = [
     ("a", 'File type = "ooTextFile"\n', "textgrid"),
     ("a.xml", '<?xml version="1.0"?>\n<ANNOTATION_DOCUMENT AUTHOR="">', "elan"),
     ("a", "u1 r1 0.5 1.5\n", "kaldi"),
+    ("a", "u1 r1 0.5 1.5 0\n", "kaldi"),
     ("segments", "", "kaldi"),
     ("A.TEXTGRID", "", "textgrid"),
 ]
@@ -243,6 +274,30 @@ def test_unknown_formats() -> None:
         label_reader("rtm")
     with pytest.raises(LabelError, match=r"a\.lab: no label format ends in \.lab; known: \.rttm"):
         label_format(Path("a.lab"))
+    with pytest.raises(LabelError, match=r"-: neither name nor beginning is .*; `convert` takes --from FORMAT: rttm "):
+        label_format(Path("-"))
+
+
+def test_a_file_of_any_size_takes_bounded_memory(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(LabelError, match=r"x\.txt: more than 128 MiB; check that these are labels, or cut the"):
+        read_labels(path)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_every_reader_has_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"    ")
+    monkeypatch.setattr("audiocnn.formats.text.MOST_BYTES", 3)
+    with pytest.raises(LabelError, match=r"x: more than"):
+        label_reader(name)(path)
+    path.write_bytes(b"   ")
+    assert read_text(path) == "   "
+    path.write_bytes(gzip.compress(b""))
+    with pytest.raises(LabelError, match=r"x: more than"):
+        label_reader(name)(path)
 
 
 @pytest.mark.parametrize(

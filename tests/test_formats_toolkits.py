@@ -14,7 +14,7 @@ import pytest
 
 from audiocnn.errors import LabelError
 from audiocnn.formats import FORMATS, format_writer, label_format, read_found, read_labels
-from audiocnn.formats.eaf import file_url, url_file
+from audiocnn.formats.eaf import file_url, media_urls, url_file
 from audiocnn.formats.escapes import escape_cell, escape_word, unescape
 from audiocnn.formats.found import NO_SCORE, Found
 from audiocnn.labels import Annotation
@@ -415,6 +415,35 @@ def test_media_urls_come_back(file: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9_.~%/:-]+", file_url(file))
 
 
+def test_media_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RELATIVE_MEDIA_URL counts from the folder of the document, which the writer does not know."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("recs/a b.wav", "c.wav"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    here = file_url(str(tmp_path))
+    for name, urls in {
+        "recs/a b.wav": (f"{here}/recs/a%20b.wav", ""),
+        "./recs/../recs/a b.wav": (f"{here}/recs/a%20b.wav", ""),
+        str(tmp_path / "c.wav"): (f"{here}/c.wav", ""),
+        "c.wav": (f"{here}/c.wav", "./c.wav"),
+        "gone.wav": ("./gone.wav", "./gone.wav"),
+        "recs/gone.wav": ("./recs/gone.wav", ""),
+    }.items():
+        assert media_urls(name) == urls
+        path = tmp_path / "x.eaf"
+        write(path, "elan", Found(name, {0: TWO}))
+        text = path.read_text()
+        assert f' MEDIA_URL="{urls[0]}"' in text
+        assert re.findall(' RELATIVE_MEDIA_URL="(.*)"', text) == ([urls[1]] if urls[1] else [])
+        assert read_found(path)[0].file == name
+    write(path, "elan", Found("c.wav", {0: TWO}))
+    for moved, name in ((f"{here}/d.wav", str(tmp_path / "d.wav")), ("file:///d/c.wav", "c.wav")):
+        path.write_text(path.read_text().replace(f'"{here}/c.wav"', f'"{moved}"'))  # as ELAN does with another media
+        assert read_found(path)[0].file == name
+        write(path, "elan", Found("c.wav", {0: TWO}))
+
+
 EAF = '<?xml version="1.0"?>\n<ANNOTATION_DOCUMENT>{}</ANNOTATION_DOCUMENT>'
 ONE = '<TIER TIER_ID="t"><ANNOTATION><ALIGNABLE_ANNOTATION TIME_SLOT_REF1="a" TIME_SLOT_REF2="b"/></ANNOTATION></TIER>'
 SLOT = '<TIME_SLOT TIME_SLOT_ID="a" TIME_VALUE="{}"/>'
@@ -457,6 +486,11 @@ BAD = [
     ("elan", EAF.format(SLOT.format("1.5")), r'x:2: found "1.5", expected a time in whole milliseconds'),
     ("elan", EAF.format(SLOT.format("9" * 400)), r'x:2: found "9+", expected a time in whole milliseconds'),
     ("elan", EAF.format(SLOT.format("1") + ONE), r'x:2: the time slot "b" has no time'),
+    (
+        "elan",
+        EAF.format('<MEDIA_DESCRIPTOR MEDIA_URL="./a"/><PROPERTY NAME="audiocnn.file">./%00/a</PROPERTY>'),
+        r"x:2: a zero byte in the name of the media",
+    ),
     ("elan", EAF.format('<MEDIA_DESCRIPTOR MEDIA_URL="./%00"/>'), r"x:2: a zero byte in the name of the media"),
 ]  # fmt: skip
 

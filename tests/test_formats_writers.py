@@ -195,6 +195,19 @@ def test_what_overlaps_in_a_tier_goes_to_a_second_one(tmp_path: Path) -> None:
     assert [(s.start, s.end) for s in read_found(path)[0].segments] == spans[:4]
 
 
+def test_no_two_tiers_have_one_name(tmp_path: Path) -> None:
+    spans = [(0.0, 2.0, "dog"), (1.0, 3.0, "dog"), (1.5, 2.5, "dog (2)")]
+    path = written(tmp_path, "textgrid", Found("a.wav", {0: tuple(Segment(*one, NO_SCORE) for one in spans)}))
+    grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False)
+    assert grid.tierNames == ("dog", "dog (2)", "dog (2) (2)")
+    assert sorted((s.start, s.end, s.label) for s in read_found(path)[0].segments) == spans
+
+
+def test_a_tag_in_a_label_is_none_in_subtitles() -> None:
+    found = Found("a.wav", {0: (Segment(0.5, 1.25, "<b>%3C\n<3", NO_SCORE),)})
+    assert text_of("srt", found) == "1\n00:00:00,500 --> 00:00:01,250\n%3Cb>%253C\n%3C3\n\n"
+
+
 def test_recordings_of_one_base_name_stay_apart(tmp_path: Path) -> None:
     writer = format_writer("rttm")
     names = ["a/x.wav", "b/x.wav", "a/x.wav", "b/x.flac"]

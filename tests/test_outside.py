@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from audiocnn import outside
 from audiocnn.errors import RecordingError
 from audiocnn.ffmpeg import FORMATS, OUTSIDE_SUFFIXES, command
 from audiocnn.filenames import find_recordings
+from audiocnn.opening import LOOK_BYTES
 from audiocnn.outside import OutsideFile
 from audiocnn.recording import open_recording, read_samples
 
@@ -96,6 +98,61 @@ def test_a_pipe_is_copied_and_then_read(fake):
     with os.fdopen(reader, "rb") as stream:
         assert read_samples(stream)[0].shape == (1, RATE)
     thread.join()
+
+
+def through_pipe(data):
+    """(1, samples) of what comes through a pipe."""
+    reader, writer = os.pipe()
+
+    def send():
+        with os.fdopen(writer, "wb") as stream:
+            stream.write(data)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    with os.fdopen(reader, "rb") as stream:
+        samples = read_samples(stream)[0]
+    thread.join()
+    return samples
+
+
+def long_heads(folder):
+    """Name -> bytes of recordings whose samples stand behind more than what is looked at of a pipe."""
+    sound, much = sine(100, 1, RATE), bytes(LOOK_BYTES + 100_000)
+    flac, wav = write(folder / "a.flac", sound, RATE).read_bytes(), write(folder / "a.wav", sound, RATE).read_bytes()
+    mp3 = write(folder / "a.mp3", sound, RATE, "MPEG_LAYER_III").read_bytes()
+    picture = struct.pack(">II9sIIIIII", 3, 9, b"image/png", 0, 1, 1, 24, 0, len(much)) + much
+    picture = bytes([6]) + len(picture).to_bytes(3, "big") + picture  # a block of metadata, behind the first
+    tag = b"TXXX" + len(much).to_bytes(4, "big") + bytes(2) + much
+    size = bytes(len(tag) >> shift & 127 for shift in (21, 14, 7, 0))
+    return {
+        "flac": flac[:4] + bytes([flac[4] & 127]) + flac[5:42] + picture + flac[42:],
+        "wav": wav[:36] + b"JUNK" + len(much).to_bytes(4, "little") + much + wav[36:],
+        "mp3": b"ID3\3\0\0" + size + tag + mp3,
+    }
+
+
+@pytest.mark.parametrize("with_ffmpeg", [True, False])
+@pytest.mark.parametrize("kind", ["flac", "wav", "mp3"])
+def test_a_long_head_in_a_pipe_is_no_reason(tmp_path, fake, monkeypatch, kind, with_ffmpeg):
+    if with_ffmpeg:
+        fake("sys.exit(1)")  # as it does with a beginning alone
+    else:
+        monkeypatch.setenv("PATH", "")
+    data = long_heads(tmp_path)[kind]
+    assert data[36:40] != b"data" and len(data) > LOOK_BYTES
+    wanted = read_samples(tmp_path / f"a.{kind}")[0]
+    assert np.array_equal(through_pipe(data), wanted)
+
+
+def test_what_neither_reads_keeps_the_reason_of_libsndfile(tmp_path, fake):
+    fake("sys.exit(1)")
+    path = tmp_path / "a.flac"
+    path.write_bytes(long_heads(tmp_path)["flac"][: LOOK_BYTES // 2])
+    for source in (path, io.BytesIO(path.read_bytes())):
+        with pytest.raises(RecordingError, match=r"damaged or cut short, or .* \(.*flac decoder.*\); copy it again"):
+            open_recording(source)
+    assert len(fake.log.read_text().splitlines()) == 2
 
 
 BAD = {

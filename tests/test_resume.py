@@ -82,7 +82,7 @@ def files(content):
 
 
 def parts():
-    return sorted(path.name for path in Path().iterdir() if path.name.endswith(".part"))
+    return sorted(path.name for path in Path().iterdir() if path.name.endswith("-part"))
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -94,7 +94,7 @@ def test_killed_at_a_named_point_and_run_again(here, children, straight, point):
         assert Path("x.jsonl").read_bytes() == straight, "what has the name is whole"
         assert point in ("between the names", "after the rename")
     elif call > 1:
-        assert parts() == [".x.jsonl.part"]
+        assert parts() == [".x.jsonl.audiocnn-part"]
         done = children.run(*DETECT)
         assert done.status == ExitStatus.USAGE
         assert "a run that was cut off has left what it finished; go on with --resume" in done.err
@@ -110,7 +110,7 @@ def test_killed_at_twenty_random_moments_and_run_again(here, children, straight)
     kept = []
     for _ in range(20):
         children.run(*DETECT, "--resume", after=chance.uniform(0.3, 0.9) * whole)
-        kept.append(Path(".x.jsonl.part").stat().st_size if parts() else len(straight))
+        kept.append(Path(".x.jsonl.audiocnn-part").stat().st_size if parts() else len(straight))
         if Path("x.jsonl").exists():  # it came to its end
             assert Path("x.jsonl").read_bytes() == straight
             Path("x.jsonl").unlink()
@@ -144,7 +144,7 @@ def test_what_is_done_is_not_opened_again_and_what_failed_is(here, children, str
 
 def test_an_output_with_a_name_is_gone_on_with_and_mended_recordings_come_in_their_place(here, children, straight):
     lines = straight.splitlines(keepends=True)
-    Path("x.jsonl").write_bytes(b"".join(lines[:45]) + lines[45][:30])
+    Path("x.jsonl").write_bytes(b"".join(lines[:45]))
     half = Path("x.jsonl").read_bytes()
     bad = Path("many/17.wav").read_bytes()
     try:
@@ -228,6 +228,9 @@ FOREIGN = {
     "scores": b'{"schema":1,"type":"score","file":"a.wav","channel":0,"start":0.0,"end":0.02,"scores":{}}\n' * 2,
     "a newer schema": b'{"schema":2,"type":"file","file":"a.wav"}\n' * 2,
     "no settings": b'{"schema":1,"type":"file","file":"a","status":"ok","segments":0,"model":"tone"}\n',
+    "one line": b'{"my":"precious"}\n',
+    "one line without an end": b'{"my":"precious"}',
+    "a record that is cut off, which no output is": b'{"schema":1,"type":"segment","file":"a',
 }
 
 
@@ -264,6 +267,139 @@ def test_standard_input_is_read_whatever_was_done(here, children, straight):
     done = audiocnn("detect", "-", *DETECT[2:], "--resume", stdin=sound)
     assert done.status is ExitStatus.OK
     assert files(Path("x.jsonl").read_bytes())[0] == "-"
+
+
+PART = ".x.jsonl.audiocnn-part"
+
+
+def left_by(children, number):
+    """What a run leaves that is killed when so many recordings are finished."""
+    assert children.run(*DETECT, hook=killed_at("output.Output", "commit", number + 1, KILL)).status == -9
+    return Path(PART).read_bytes()
+
+
+def test_what_is_done_is_kept_when_a_later_list_only_fails(here, children, straight):
+    left_by(children, 3)
+    done = children.run("detect", "gone", *DETECT[2:], "--resume")
+    assert done.status == ExitStatus.USAGE
+    assert "3 recordings were done before and not named this time: kept at the end" in done.err
+    assert files(Path("x.jsonl").read_bytes()) == ["gone", "many/00.wav", "many/01.wav", "many/02.wav"]
+    again, done = opened_by(children, *DETECT, "--resume")
+    assert "many/02.wav" not in again and "many/03.wav" in again
+    assert Path("x.jsonl").read_bytes() == straight
+
+
+@pytest.mark.parametrize("content", [b'{"my":"precious"}', b"precious\n", b'{"schema":1,"type":"file"}\n'])
+def test_a_part_that_holds_something_else_is_left_alone(here, content):
+    Path(PART).write_bytes(content)
+    done = audiocnn(*DETECT, "--resume")
+    assert done.status is ExitStatus.USAGE
+    assert f"{PART}: line 1 is no record of `audiocnn detect`" in done.err
+    assert Path(PART).read_bytes() == content
+
+
+@pytest.mark.parametrize("end", [b"\0" * 500, b'{"sch', b'{"schema":1,"type":"segment","fi' + b"\0" * 9])
+def test_what_a_power_failure_leaves_is_gone_on_with(here, children, straight, end):
+    Path(PART).write_bytes(left_by(children, 3) + end)
+    assert children.run(*DETECT, "--resume").status == ExitStatus.SOME_FAILED
+    assert Path("x.jsonl").read_bytes() == straight
+
+
+def test_an_output_of_somebody_else_is_not_replaced_by_a_part(here, children, straight):
+    left = left_by(children, 3)
+    Path("x.jsonl").write_text('{"my":"precious"}\n')
+    done = children.run(*DETECT, "--resume")
+    assert done.status == ExitStatus.USAGE
+    assert "x.jsonl: line 1 is no record of `audiocnn detect`" in done.err
+    assert (Path("x.jsonl").read_text(), Path(PART).read_bytes()) == ('{"my":"precious"}\n', left)
+    Path("x.jsonl").write_bytes(straight)
+    done = children.run(*DETECT, "--resume")
+    assert done.status == ExitStatus.USAGE
+    assert f"x.jsonl: has recordings that {PART} does not have, which another run left" in done.err
+    assert (Path("x.jsonl").read_bytes(), Path(PART).read_bytes()) == (straight, left)
+
+
+def test_what_appears_under_the_name_is_not_replaced_by_what_is_gone_on_with(here, children, straight):
+    left_by(children, 3)
+    hook = killed_at("parts.Part", "publish", 1, "open('x.jsonl', 'w').write('mine')")
+    done = children.run(*DETECT, "--resume", hook=hook)
+    assert done.status == ExitStatus.USAGE
+    assert f"x.jsonl: has appeared meanwhile and is left as it is; what was found is in {PART}" in done.err
+    assert (Path("x.jsonl").read_text(), Path(PART).read_bytes()) == ("mine", straight)
+
+
+OVER = {
+    "score": ("score", "many/00.wav", "-m", "tone", "-o", "x.jsonl"),
+    "convert": ("convert", "straight.jsonl", "-o", "x.jsonl"),
+}
+
+
+@pytest.mark.parametrize("command", OVER)
+def test_no_other_command_throws_away_what_detect_has_finished(here, children, straight, command):
+    left = left_by(children, 3)
+    done = audiocnn(*OVER[command])
+    assert done.status is ExitStatus.USAGE
+    assert f"-o x.jsonl: a run that was cut off has left what it finished in {PART}; go on with" in done.err
+    assert Path(PART).read_bytes() == left and not Path("x.jsonl").exists()
+    assert audiocnn(*OVER[command], "--force").status is ExitStatus.OK
+    assert Path("x.jsonl").exists() and parts() == []
+
+
+@pytest.mark.parametrize("name", [".x.csv.part", ".x.jsonl.part"])
+def test_hidden_files_of_others_are_left_alone(here, name):
+    Path(name).write_text("precious")
+    assert audiocnn("detect", "many/00.wav", "-m", "tone", "-o", name[1:-5]).status is ExitStatus.OK
+    assert Path(name).read_text() == "precious"
+
+
+def test_standard_input_has_one_record_and_a_file_of_that_name_has_its_own(here, children):
+    sound = [Path(f"many/0{number}.wav").read_bytes() for number in (0, 1)]
+    Path("-").write_bytes(sound[1])
+    try:
+        assert audiocnn("detect", "-", "./-", *DETECT[2:], stdin=sound[0]).status is ExitStatus.OK
+        first = Path("x.jsonl").read_text()
+        assert files(first) == ["-", "./-"]
+        again = audiocnn("detect", "-", "many/02.wav", "./-", *DETECT[2:], "--resume", stdin=sound[1])
+        assert again.status is ExitStatus.OK
+        assert files(Path("x.jsonl").read_text()) == ["-", "many/02.wav", "./-"]
+        straight = audiocnn("detect", "-", "many/02.wav", "./-", "-m", "tone", stdin=sound[1])
+        assert Path("x.jsonl").read_text() == straight.out
+        failed = audiocnn("detect", "-", *DETECT[2:], "--resume", stdin=b"no audio")
+        assert failed.status is ExitStatus.USAGE
+        assert sorted(files(Path("x.jsonl").read_text())) == ["-", "-", "./-", "many/02.wav"], "the old one is kept"
+    finally:
+        Path("-").unlink()
+
+
+# Signals while the output gets its name
+
+TERM = "os.kill(os.getpid(), 15)"
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "TextGrid"])
+@pytest.mark.parametrize("point", ["publish", "sync"])
+def test_a_signal_while_the_output_gets_its_name_waits_until_it_has_it(here, children, kind, point):
+    args = ("detect", "many/00.wav", "-m", "tone", "-o")
+    assert children.run(*args, f"straight-x.{kind}").status == 0
+    done = children.run(*args, f"x.{kind}", hook=killed_at("parts.Part", point, 1, TERM))
+    assert (done.status, done.err) == (143, "")
+    assert Path(f"x.{kind}").read_bytes() == Path(f"straight-x.{kind}").read_bytes()
+    assert parts() == []
+
+
+def test_a_signal_while_all_is_put_in_order_waits(here, children, straight):
+    Path("x.jsonl").write_bytes(straight)
+    names = [f"many/{number:02d}.wav" for number in reversed(range(FILES)) if number != 17]
+    done = children.run("detect", *names, *DETECT[2:], "--resume", hook=killed_at("parts.Part", "refill", 2, TERM))
+    assert done.status == 143, done.err
+    assert files(Path("x.jsonl").read_bytes()) == names
+
+
+def test_a_second_signal_does_not_wait(here, children):
+    hook = killed_at("parts.Part", "publish", 1, f"args[0].file.flush(); {TERM}; {TERM}; time.sleep(30)")
+    done = children.run("detect", "many/00.wav", "-m", "tone", "-o", "x.csv", hook=hook)
+    assert done.status == -15
+    assert Path(".x.csv.audiocnn-part").read_text().startswith("file,channel") and not Path("x.csv").exists()
 
 
 # Two at once
@@ -304,20 +440,22 @@ def test_what_appears_under_the_name_meanwhile_is_left_as_it_is(here, children, 
     hook = killed_at("parts.Part", "publish", 1, "open('x.jsonl', 'w').write('mine')")
     done = children.run(*DETECT, hook=hook)
     assert done.status == ExitStatus.USAGE
-    assert "x.jsonl: has appeared meanwhile and is left as it is; what was found is in .x.jsonl.part" in done.err
+    assert (
+        "x.jsonl: has appeared meanwhile and is left as it is; what was found is in .x.jsonl.audiocnn-part" in done.err
+    )
     assert Path("x.jsonl").read_text() == "mine"
-    assert Path(".x.jsonl.part").read_bytes() == straight
+    assert Path(".x.jsonl.audiocnn-part").read_bytes() == straight
 
 
 @pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs links")
 def test_a_link_in_the_place_of_the_part_is_not_followed(here):
     Path("mine-x.txt").write_text("mine")
-    Path(".x.jsonl.part").symlink_to("mine-x.txt")
+    Path(".x.jsonl.audiocnn-part").symlink_to("mine-x.txt")
     done = audiocnn(*DETECT)
     assert done.status is ExitStatus.USAGE
     assert re.fullmatch(r"audiocnn: error: -o x\.jsonl: cannot be written .*\n", done.err)
     assert Path("mine-x.txt").read_text() == "mine"
-    Path(".x.jsonl.part").unlink()
+    Path(".x.jsonl.audiocnn-part").unlink()
 
 
 def test_a_full_disk_keeps_what_was_finished(here, children, straight):
@@ -342,20 +480,21 @@ resuming.open_journal = filling
     done = children.run(*DETECT, hook=hook)
     assert done.status == ExitStatus.USAGE
     assert "-o x.jsonl: cannot be written (No space left on device); make room" in done.err
-    assert "what was finished is kept in .x.jsonl.part" in done.err
+    assert "what was finished is kept in .x.jsonl.audiocnn-part" in done.err
     done = children.run(*DETECT, "--resume")
     assert done.status == ExitStatus.SOME_FAILED, done.err
     assert Path("x.jsonl").read_bytes() == straight
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
-def test_interrupted_it_has_its_name_and_can_be_gone_on_with(here, children, straight, number, status):
+def test_interrupted_it_stays_beside_and_is_gone_on_with(here, children, straight, number, status):
     stop = f"real(*args); os.kill(os.getpid(), {int(number)}); time.sleep(30)"
     hook = "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     done = children.run(*DETECT, hook=hook + killed_at("output.Output", "commit", 9, stop))
     assert done.status == status, done.err
-    assert "interrupted; x.jsonl holds what was finished" in done.err
-    content = Path("x.jsonl").read_bytes()
+    assert "interrupted; go on with --resume; what was finished is kept in .x.jsonl.audiocnn-part" in done.err
+    assert not Path("x.jsonl").exists(), "what has the name has all"
+    content = Path(".x.jsonl.audiocnn-part").read_bytes()
     assert straight.startswith(content) and len(files(content)) in (8, 9)
     assert children.run(*DETECT, "--resume").status == ExitStatus.SOME_FAILED
     assert Path("x.jsonl").read_bytes() == straight

@@ -565,11 +565,11 @@ def test_a_signal_leaves_whole_files_and_a_whole_list(here, tone_model, number):
         _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + number, said
     assert names_in("cuts") == ["one-0001-tone.wav", "two-0001-tone.wav"]
-    listed = pieces_in(Path("list.jsonl").read_text())
+    listed = pieces_in(Path("list.jsonl.unfinished").read_text())
     assert [one["file"] for one in listed][:1] == ["one.wav"]
     for one in listed:
         assert soundfile.info(one["output"]).frames == one["samples"]
-    assert b"list.jsonl holds what was finished" in said
+    assert b"what was finished is in list.jsonl.unfinished" in said
 
 
 @pytest.mark.parametrize(
@@ -599,3 +599,94 @@ def test_splitting_needs_neither_torch_nor_rich(here, tone_model):  # noqa: F811
     done = subprocess.run(args, env={"PYTHONPATH": PATH}, capture_output=True, text=True, check=True, cwd=here)
     assert done.stdout == "[]\n"
     assert audiocnn_process("split", "one.wav", cwd=here).returncode == ExitStatus.USAGE
+
+
+# Pipes with names, one run, what a killed run leaves
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_pipes_with_names_are_recordings_and_labels(here):
+    write(here / "one.wav", tone((0.5, 1.0)), RATE)
+    write(here / "two.wav", sine(300, 1.0, RATE), RATE)
+    Path("marks.tsv").write_text("filename\tonset\toffset\tevent_label\na.wav\t0.5\t0.7\tx\nb.wav\t0.1\t0.4\ty\n")
+    writers = []
+    for pipe, source in (("a.wav", "one.wav"), ("b.wav", "two.wav"), ("pipe.tsv", "marks.tsv")):
+        os.mkfifo(pipe)
+        code = f"import shutil; shutil.copyfileobj(open({source!r}, 'rb'), open({pipe!r}, 'wb'))"
+        writers.append(subprocess.Popen([sys.executable, "-c", code]))
+    done = audiocnn_process(
+        "split", "a.wav", "b.wav", "--labels", "pipe.tsv", "--output-dir", "cuts", cwd=here, timeout=60
+    )
+    assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0]
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert [(one["file"], one["output"]) for one in pieces_in(done.stdout)] == [
+        ("a.wav", "cuts/a-0001-x.wav"), ("b.wav", "cuts/b-0001-y.wav"),
+    ]  # fmt: skip
+    for name, source, first, last in (("a-0001-x", "one", 4000, 5600), ("b-0001-y", "two", 800, 3200)):
+        assert (read(f"cuts/{name}.wav", "") == read(f"{source}.wav", "")[first:last]).all()
+
+
+@pytest.mark.skipif(not Path("/dev/stdin").exists(), reason="needs a name for standard input")
+def test_standard_input_by_its_other_name(here):
+    write(here / "one.wav", tone((0.5, 1.0)), RATE)
+    Path("marks.txt").write_text("0.5\t0.7\tx\n")
+    args = ["split", "/dev/stdin", "--labels", "marks.txt", "--output-dir", "cuts"]
+    done = audiocnn_process(*args, cwd=here, input=Path("one.wav").read_bytes())
+    assert (done.returncode, done.stderr, names_in("cuts")) == (0, b"", ["stdin-0001-x.wav"])
+
+
+@pytest.mark.parametrize(("join", "names"), [([], "x/b.wav ../b.wav"), (["--join"], "b.wav b-c.wav")])
+def test_force_does_not_overwrite_what_this_run_wrote(here, monkeypatch, join, names):
+    """Two recordings whose pieces have the same names: by their places, or by base names and labels that run into
+    each other."""
+    for folder in ("in/x", "."):
+        (here / folder).mkdir(parents=True, exist_ok=True)
+    for path in ("b.wav", "in/b.wav", "in/x/b.wav", "in/b-c.wav"):
+        write(here / path, noise(1.0, 8000), 8000)
+    monkeypatch.chdir(here / "in")
+    names = names.replace("x/b.wav", "./b.wav").split()
+    text = "filename\tonset\toffset\tevent_label\nb.wav\t0.5\t0.7\tc-d\nb-c.wav\t0.1\t0.4\td\n"
+    Path("marks.tsv").write_text(text)
+    for _ in range(2):  # what another run wrote may be overwritten
+        done = audiocnn("split", *names, "--labels", "marks.tsv", "--output-dir", "cuts", "--force", *join)
+        assert done.status is ExitStatus.SOME_FAILED
+        assert re.search(r"its piece cuts/b-\S+\.wav is that of another recording of this list", done.err)
+        assert len(pieces_in(done.out)) == len(names_in("cuts")) == 1
+
+
+def test_pieces_have_the_rights_of_new_files(here):
+    write(here / "a.wav", noise(1.0, 8000), 8000)
+    Path("marks.txt").write_text("0.5\t0.7\tx\n")
+    before = os.umask(0o027)
+    try:
+        audiocnn("split", "a.wav", "--labels", "marks.txt", "--output-dir", "cuts")
+    finally:
+        os.umask(before)
+    assert Path("cuts/a-0001-x.wav").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(sound_writer.fcntl is None, reason="needs locks")
+def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(here):
+    write(here / "a.wav", noise(1.0, 8000), 8000)
+    Path("marks.txt").write_text("0.5\t0.7\tx\n")
+    Path("cuts").mkdir()
+    make = "from pathlib import Path; from audiocnn.sound_writer import make_part; make_part(Path('cuts')); "
+    command = [sys.executable, "-c", make + "import os; os.kill(os.getpid(), 9)"]
+    assert subprocess.run(command, env={"PYTHONPATH": PATH}, check=False).returncode == -signal.SIGKILL
+    (left,) = Path("cuts").iterdir()
+    other = Path("cuts/.audiocnn-00000000-0123456789ab.piece")  # of a machine whose locks are not seen here
+    other.touch()
+    living, lock = sound_writer.make_part(Path("cuts"))
+    try:
+        assert audiocnn("split", "a.wav", "--labels", "marks.txt", "--output-dir", "cuts").status == 0
+    finally:
+        os.close(lock)
+    assert names_in("cuts") == sorted([other.name, living.name, "a-0001-x.wav"]) and left.name != living.name
+
+
+def test_an_empty_name_of_a_folder(here):
+    write(here / "a.wav", noise(1.0, 8000), 8000)
+    for command in ("split", "detect"):
+        done = audiocnn(command, "a.wav", "--output-dir", "")
+        assert (done.status, '--output-dir "": an empty name; name a folder' in done.err) == (2, True)
+    assert names_in(".") == ["a.wav"]

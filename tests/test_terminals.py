@@ -17,7 +17,7 @@ from sounds import write
 
 from audiocnn_cli import progress
 from audiocnn_cli.progress import fitted
-from audiocnn_cli.terminal import in_ascii
+from audiocnn_cli.terminal import in_ascii, says_ascii
 
 NAME = "zwei \u2603 T\xf6ne.wav"
 ESCAPED = "zwei \\u2603 T\\xf6ne.wav"
@@ -30,7 +30,10 @@ KINDS = {
     "dumb": {"LC_ALL": "C.UTF-8", "TERM": "dumb"},
     "ascii": {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "ascii"},
     "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    "LC_ALL": {"LC_ALL": "C"},
+    "LANG": {"LC_ALL": "", "LANG": "C"},
 }
+IN_ASCII = ("ascii", "C", "LC_ALL", "LANG")
 # Progress at once, however short the work.
 EAGER = CODE.replace("import sys;", "import sys; from audiocnn_cli import progress; progress.PATIENCE_SECONDS = 0.0;")
 
@@ -70,7 +73,7 @@ def on_terminal(folder, columns, environ, *args):
 def test_detect_fits_every_terminal(recordings, tone_model, kind, columns):  # noqa: F811
     status, came = on_terminal(recordings, columns, KINDS[kind], "detect", NAME, "none.wav", "-m", str(tone_model))
     assert status == 0, came
-    text = came.decode("ascii" if kind in ("ascii", "C") else "utf-8")
+    text = came.decode("ascii" if kind in IN_ASCII else "utf-8")
     assert bool(COLOUR.search(text)) == (kind not in ("no colour", "dumb")), text
     assert ("\x1b" in text) == (kind != "dumb")
     assert ("█" in text) == (kind in ("usual", "no colour"))
@@ -82,7 +85,7 @@ def test_detect_fits_every_terminal(recordings, tone_model, kind, columns):  # n
     if kind == "C":
         assert re.search(r"zwei \S+ T\S+ne\.wav  2\.0 s, 8000 Hz, mono", plain)
     else:
-        assert f"{ESCAPED if kind == 'ascii' else NAME}  2.0 s, 8000 Hz, mono" in plain
+        assert f"{ESCAPED if kind in IN_ASCII else NAME}  2.0 s, 8000 Hz, mono" in plain
     rows = re.findall(r"^ *(\d\.\d\d)[ |]+(\d\.\d\d).*\btone\b", plain, re.MULTILINE)
     assert rows == [("0.27", "0.83"), ("1.17", "1.93")]
     assert "2 segments of tone, 1.3 s (66 %)" in plain and 'no segment ("tone" >= 0.5)' in plain
@@ -114,6 +117,19 @@ def test_a_long_name_is_cut_at_its_beginning(name, room, shown):
 def test_letters_that_a_terminal_has_not_are_told_apart():
     problem = UnicodeEncodeError("ascii", "a…\u2603", 1, 3, "no")
     assert in_ascii(problem) == ("~\\u2603", 3)
+
+
+@pytest.mark.parametrize(
+    ("environ", "ascii_alone"),
+    [
+        ({}, False), ({"LC_ALL": "C"}, True), ({"LC_ALL": "POSIX"}, True), ({"LC_ALL": "", "LC_CTYPE": "C"}, True),
+        ({"LANG": "C"}, True), ({"LC_CTYPE": "C.UTF-8", "LANG": "C"}, True), ({"LC_CTYPE": "C.UTF-8"}, False),
+        ({"LC_ALL": "C.UTF-8", "LANG": "C"}, False), ({"LC_CTYPE": "de_DE.UTF-8", "LANG": "C"}, False),
+        ({"LANG": "de_DE.UTF-8"}, False), ({"LC_ALL": "C", "PYTHONIOENCODING": "utf-8"}, False),
+    ],
+)  # fmt: skip
+def test_the_locale_says_what_a_terminal_shows(environ, ascii_alone):
+    assert says_ascii(environ) == ascii_alone
 
 
 @pytest.mark.parametrize("columns", [20, 40, 200])

@@ -33,6 +33,7 @@ from audiocnn.network import Network
 from audiocnn.recipe import read_recipe
 from audiocnn.release import portable
 from audiocnn.training import EpochReport, StepReport, Trainer, TrainReport, loss_of, soften, train
+from audiocnn.validation import Figures
 
 SHORT = {"epochs": 3, "examples_per_epoch": 24, "batch_size": 8, "validation_examples": 4}
 PICTURE = table_of(
@@ -289,6 +290,14 @@ def test_training_stops_early_when_nothing_becomes_better(task, tmp_path):
         torch.nn.init.zeros_(module.f.layers[-1].weight)
     assert [report.best for report in epochs_of(trainer.epochs())] == [True, False, False]
     assert trainer.out_of_patience
+
+
+def test_of_equal_figures_the_lower_loss_is_better(task, tmp_path):
+    trainer = Trainer(recipe_of(**SHORT), prepare(recipe_of(**SHORT), task), tmp_path / "run", "cpu")
+    better = []
+    for loss, figure in ((0.5, 0.9), (0.6, 0.9), (0.4, 0.9), (0.1, 0.8), (0.9, 0.95)):
+        better.append(trainer.end_epoch(Figures(loss, "auroc", figure), 1.0, 0.0, 1.0).best)
+    assert better == [True, False, True, False, True]
 
 
 def test_the_learning_rate_warms_up_and_falls_like_half_a_cosine(task, tmp_path):

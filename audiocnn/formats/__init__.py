@@ -123,8 +123,11 @@ def label_format(path: Path) -> str:
         return told
     if fitting:
         return fitting[0]
-    ends = path.suffix or "nothing"
-    raise LabelError(f"{show_name(path)}: no label format ends in {ends}; known: {' '.join(LABEL_SUFFIXES)}")
+    shown, remedy = show_name(path), "`convert` takes --from FORMAT"
+    if path.suffix:
+        known = " ".join(LABEL_SUFFIXES)
+        raise LabelError(f"{shown}: no label format ends in {path.suffix}; known: {known}; {remedy}")
+    raise LabelError(f"{shown}: neither name nor beginning is that of a label format; {remedy}: {' '.join(READERS)}")
 
 
 def read_labels(path: Path) -> Labels:

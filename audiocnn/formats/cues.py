@@ -1,4 +1,7 @@
-"""What subtitles in SRT and WebVTT share: cues, each with its times and some lines of text, between blank lines."""
+"""What subtitles in SRT and WebVTT share: cues, each with its times and some lines of text, between empty lines.
+
+A line of blanks does not end a cue (WebVTT, section 6.1), unless the times of another one follow it at once.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _LOST_END = re.compile(r"(?<!\S)\n|\n(?!\S)")
 
 @dataclass(frozen=True)
 class Block:
-    """Lines without a blank one between them, and the number of the first."""
+    """Lines without an empty one between them, and the number of the first."""
 
     line: int
     lines: list[str]
@@ -39,15 +42,20 @@ def lost_ends(text: str) -> bool:
 
 
 def blocks_in(path: Path) -> Iterator[Block]:
-    """The blocks of a file."""
+    """The blocks of a file, without the lines of blanks that they begin with."""
     lines = read_text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     begun: list[str] = []
     for number, line in enumerate([*lines, ""], 1):
-        if line.strip():
+        if line.strip() or (line and begun and not _begins_cue(lines[number : number + 2])):
             begun.append(line)
         elif begun:
             yield Block(number - len(begun), begun)
             begun = []
+
+
+def _begins_cue(lines: list[str]) -> bool:
+    """Whether times stand in the first line, or in the second behind a number."""
+    return any(_TIMES.fullmatch(line) for line in lines[: 2 if lines and lines[0].strip().isdigit() else 1])
 
 
 def cue_in(path: Path, block: Block, expected: str) -> tuple[float, float, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NoReturn
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 from xml.parsers.expat import ExpatError, ParserCreate
@@ -15,6 +15,7 @@ from audiocnn.filenames import show_name
 from audiocnn.formats.found import NO_LABEL
 from audiocnn.formats.text import read_text
 
+FILE_PROPERTY = "audiocnn.file"  # the recording as it was named, as a URL
 MOST_CHANNEL = 1 << 16  # more than any recording has
 _CHANNEL = re.compile(r"channel (\d{1,5})", re.ASCII)
 _MILLISECONDS = re.compile(r"-?\d{1,15}", re.ASCII)
@@ -39,6 +40,13 @@ def file_url(file: str) -> str:
     return f"file://{path}" if file.startswith("/") else f"./{path}"
 
 
+def media_urls(file: str) -> tuple[str, str]:
+    """(MEDIA_URL, RELATIVE_MEDIA_URL) of a recording. The first is absolute, as ELAN has it, where there is such a file
+    here; the second, which counts from the folder of the document, is empty for a name with a folder."""
+    whole = os.path.abspath(file) if os.path.isfile(file) else file  # noqa: PTH100, PTH113 - any name, as it is
+    return file_url(whole), "" if "/" in file else file_url(file)
+
+
 def url_file(url: str) -> str:
     """The file of a reference; of one that is elsewhere, its path there."""
     scheme = _SCHEME.match(url)
@@ -59,8 +67,9 @@ def read_document(path: Path) -> Document:
 class Document:
     """Listens to the parser.
 
-    media: the first file, None without one. origin: where its time 0 lies, in milliseconds. times: of time slots, in
-    milliseconds; None for one that is not aligned. annotations: of tiers that stand alone.
+    media: the first file, None without one; by the name that was given to the writer, where it still has that base
+    name. origin: where its time 0 lies, in milliseconds. times: of time slots, in milliseconds; None for one that is
+    not aligned. annotations: of tiers that stand alone.
     """
 
     def __init__(self, name: str) -> None:
@@ -121,11 +130,11 @@ class Document:
             self.alone = "PARENT_REF" not in fields
         elif tag == "ALIGNABLE_ANNOTATION":
             self.slots, self.label = fields, ""
-        elif tag == "ANNOTATION_VALUE":
+        elif tag == "ANNOTATION_VALUE" or (tag == "PROPERTY" and fields.get("NAME") == FILE_PROPERTY):
             self.value = []
 
     def text(self, data: str) -> None:
-        """Text between tags; only that of a value counts."""
+        """Text between tags; only that of a value and of our own property counts."""
         if self.value is not None:
             self.value.append(data)
 
@@ -133,6 +142,10 @@ class Document:
         """An element ends."""
         if tag == "ANNOTATION_VALUE" and self.value is not None:
             self.label, self.value = "".join(self.value), None
+        elif tag == "PROPERTY" and self.value is not None:
+            given, self.value = url_file("".join(self.value)), None
+            if self.media is not None and PurePosixPath(given).name == PurePosixPath(self.media).name:
+                self.media = self._whole(given)
         elif tag == "ALIGNABLE_ANNOTATION" and self.alone:
             name, channel = self.tier
             blank = not self.label.strip() and not (self.label and name.startswith(self.label))
@@ -144,10 +157,13 @@ class Document:
         """The first media is the recording."""
         if self.media is not None:
             return
-        self.media = url_file(fields.get("MEDIA_URL", ""))
-        if "\0" in self.media:
-            self.wrong("a zero byte in the name of the media")
+        self.media = self._whole(url_file(fields.get("MEDIA_URL", "")))
         self.origin = self._milliseconds(fields.get("TIME_ORIGIN", "0"))
+
+    def _whole(self, file: str) -> str:
+        if "\0" in file:
+            self.wrong("a zero byte in the name of the media")
+        return file
 
     def _milliseconds(self, word: str) -> int:
         if not _MILLISECONDS.fullmatch(word):

@@ -2,8 +2,12 @@
 
 A tier holds annotations between two time slots, in whole milliseconds, which neither overlap nor have no length. Ours
 are named by label, and where there are several channels by these (`speech, channel 2`, from 1), which then stand in
-PARTICIPANT too; what overlaps goes to a further tier (`speech (2)`). The value of an annotation is the label. The media
-is a relative reference where the name of the recording is one, with bytes escaped as in every URI (RFC 3986).
+PARTICIPANT too; what overlaps goes to a further tier (`speech (2)`). The value of an annotation is the label.
+
+The media is an absolute reference where the recording is there when the document is written, with bytes escaped as in
+every URI (RFC 3986); a relative one, which counts from the folder of the document, stands beside it where the name has
+no folder. The name as it was given is a property (`audiocnn.file`), which counts when the document is read, as long as
+the media has the same base name.
 
 Characters that XML does not know (XML 1.0, section 2.2) become U+FFFD. Scores have no place.
 
@@ -18,9 +22,10 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from pathlib import Path
 
-from audiocnn.formats.eaf import file_url, read_document
+from audiocnn.formats.eaf import FILE_PROPERTY, file_url, media_urls, read_document
 from audiocnn.formats.found import NO_SCORE, Found
 from audiocnn.formats.gathering import Gathered
+from audiocnn.formats.naming import free_name
 from audiocnn.segments import Segment
 
 SHORTEST_MS = 1
@@ -107,31 +112,22 @@ def make_tiers(found: Found, notes: list[str]) -> list[Tier]:
             else:
                 name = _xml(segment.label) + (f", {who}" if who else "")
                 which = len(tiers)
-                tiers.append(Tier(_free_name(name, names), who, segment.label))
+                tiers.append(Tier(free_name(name, names), who, segment.label))
             tiers[which].spans.append((start, end))
             heappush(mine, (end, which))
     return tiers
 
 
-def _free_name(wanted: str, names: dict[str, int]) -> str:
-    """The name, or the first of `name (2)`, `name (3)`, ... that is no other tier's."""
-    name, number = wanted, names.get(wanted, 1)
-    while name in names:
-        number += 1
-        name = f"{wanted} ({number})"
-    names[name] = 1
-    names[wanted] = number
-    return name
-
-
 def _header(file: str, annotations: int) -> list[str]:
-    url = file_url(file)
-    near = f' RELATIVE_MEDIA_URL="{url}"' if url.startswith("./") else ""
+    url, relative = media_urls(file)
+    near = f' RELATIVE_MEDIA_URL="{relative}"' if relative else ""
+    named = [f'    <PROPERTY NAME="{FILE_PROPERTY}">{file_url(file)}</PROPERTY>'] if url != file_url(file) else []
     mime = _MIME_TYPES.get(Path(file).suffix.lower(), "audio/x-wav")
     return [
         '<HEADER MEDIA_FILE="" TIME_UNITS="milliseconds">',
         f'    <MEDIA_DESCRIPTOR MEDIA_URL="{url}" MIME_TYPE="{mime}"{near}/>',
         f'    <PROPERTY NAME="lastUsedAnnotationId">{annotations}</PROPERTY>',
+        *named,
         "</HEADER>",
     ]
 

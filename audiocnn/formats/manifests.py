@@ -15,9 +15,8 @@ from typing import Any
 
 from audiocnn.errors import LabelError
 from audiocnn.filenames import show_name
-from audiocnn.formats.text import read_text
+from audiocnn.formats.text import MOST_BYTES, read_bytes, read_text
 
-MOST_BYTES = 1 << 27  # of a compressed manifest, unpacked
 MOST_CHANNEL = 1 << 16  # more than any recording has
 END_DIGITS = 8  # of start + duration, as Lhotse rounds it
 _GZIP = b"\x1f\x8b"
@@ -151,7 +150,7 @@ def _unpacked(path: Path) -> str:
     name = show_name(path)
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
-        data = unpacker.decompress(path.read_bytes(), MOST_BYTES)
+        data = unpacker.decompress(read_bytes(path), MOST_BYTES)
     except (OSError, zlib.error) as error:
         raise LabelError(f"{name}: not a gzip file that can be read ({error}); unpack it by hand") from None
     if not unpacker.eof:

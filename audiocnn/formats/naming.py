@@ -1,4 +1,4 @@
-"""Base names of recordings, for formats that know no folders."""
+"""Base names of recordings, for formats that know no folders, and names of tiers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,17 @@ def base_name(file: str) -> str:
     name = PurePath(file).name
     path = PurePath(name)
     return (path.stem if path.suffix.lower() in AUDIO_SUFFIXES else name) or file
+
+
+def free_name(wanted: str, names: dict[str, int]) -> str:
+    """The name, or the first of `name (2)`, `name (3)`, ... that no other tier has; `names` keeps them."""
+    name, number = wanted, names.get(wanted, 1)
+    while name in names:
+        number += 1
+        name = f"{wanted} ({number})"
+    names[name] = 1
+    names[wanted] = number
+    return name
 
 
 class ShortNames:

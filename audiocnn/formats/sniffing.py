@@ -69,7 +69,7 @@ def _rows_format(lines: list[str]) -> str | None:
         return "audacity"
     if len(cells) == 4 and _are_numbers(cells[1:3]):
         return "dcase"
-    return "kaldi" if len(words) == 4 and _are_numbers(words[2:]) else None
+    return "kaldi" if len(words) in (4, 5) and _are_numbers(words[2:]) else None
 
 
 def _json_format(head: str) -> str | None:

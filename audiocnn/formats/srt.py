@@ -1,11 +1,13 @@
 """SubRip subtitles: a number, `HH:MM:SS,mmm --> HH:MM:SS,mmm`, and the label as the text, between blank lines.
 
 There is no specification; this is what players read. A label may have ends of lines, but no blank line, and blanks at
-its ends are lost: such ones are escaped, see `escapes.py`. There is no place for channels and scores.
+its ends are lost: such ones are escaped, see `escapes.py`, and so is `<`, which begins a tag. Read, the tags that
+SubRip knows (`<b>`, `<i>`, `<u>`, `<font ...>`) are taken out. There is no place for channels and scores.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from audiocnn.formats.cues import blocks_in, clock_time, cue_in, found_in, lost_ends
@@ -13,6 +15,7 @@ from audiocnn.formats.escapes import escape_cell, unescape
 from audiocnn.formats.found import Found
 
 _EXPECTED = "a cue such as 00:00:01,250 --> 00:00:03,500"
+_TAG = re.compile(r"</?[biu]>|</?font[^<>]*>", re.IGNORECASE)
 
 
 class Writer:
@@ -43,10 +46,11 @@ def read_found(path: Path) -> list[Found]:
     cues = []
     for block in blocks_in(path):
         start, end, lines = cue_in(path, block, _EXPECTED)
-        cues.append((start, end, unescape("\n".join(lines).strip())))
+        cues.append((start, end, unescape(_TAG.sub("", "\n".join(lines)).strip())))
     return found_in(path, cues)
 
 
 def _text(label: str) -> str:
     """Ends of lines stay where they can."""
-    return escape_cell(label) if lost_ends(label) else "\n".join(escape_cell(line) for line in label.split("\n"))
+    lines = [label] if lost_ends(label) else label.split("\n")
+    return "\n".join(escape_cell(line) for line in lines).replace("<", "%3C")

@@ -7,18 +7,19 @@ from pathlib import Path
 from audiocnn.errors import LabelError
 from audiocnn.filenames import show_name
 
+MOST_BYTES = 1 << 27  # of a file of labels, in memory several times as much
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_text(path: Path, *, utf16: bool = False, any_bytes: bool = False) -> str:
-    """The whole file as UTF-8, without a byte order mark. LabelError: missing, unreadable, not text.
+    """The whole file as UTF-8, without a byte order mark. LabelError: missing, unreadable, too large, not text.
 
     utf16: UTF-16 with a byte order mark is text too. any_bytes: what is not UTF-8 comes as `os.fsdecode` has it, for
     names of files.
     """
     name = show_name(path)
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
         if utf16 and data.startswith(_UTF16):
             text = data.decode("utf-16")
         else:
@@ -33,6 +34,16 @@ def read_text(path: Path, *, utf16: bool = False, any_bytes: bool = False) -> st
         line = text[: text.index("\0")].count("\n") + 1
         raise LabelError(f"{name}:{line}: a zero byte, expected text; check that this is a file of labels")
     return text
+
+
+def read_bytes(path: Path) -> bytes:
+    """The whole file. OSError; LabelError: more than MOST_BYTES, whatever the file says of its size."""
+    with path.open("rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        most = f"more than {MOST_BYTES >> 20} MiB"
+        raise LabelError(f"{show_name(path)}: {most}; check that these are labels, or cut the file into several")
+    return data
 
 
 def read_lines(path: Path) -> list[tuple[int, str]]:

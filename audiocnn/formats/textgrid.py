@@ -17,6 +17,7 @@ from audiocnn.filenames import show_name
 from audiocnn.formats.escapes import escape_cell, escape_controls, unescape
 from audiocnn.formats.found import NO_LABEL, NO_SCORE, Found
 from audiocnn.formats.gathering import Gathered
+from audiocnn.formats.naming import free_name
 from audiocnn.formats.text import read_seconds, read_text, wrong_line
 from audiocnn.segments import Segment
 from audiocnn.units import SECONDS_DIGITS, round_seconds
@@ -51,13 +52,14 @@ class Writer:
 
     def tiers(self, found: Found) -> Iterator[tuple[str, list[Interval]]]:
         """(name, intervals that do not overlap) of each; a label that was looked for in vain has an empty one."""
+        names: dict[str, int] = {}
         several = len(found.tracks) > 1 or any(channel > 0 for channel in found.tracks)
         for channel, track in sorted(found.tracks.items()) or [(0, ())]:
             labels = dict.fromkeys([*found.thresholds, *(segment.label for segment in track)])
             for label in labels or [NO_LABEL]:
                 name = label + (f", channel {channel + 1}" if several else "")
                 rows = _apart([s for s in track if s.label == label], self.notes)
-                yield from ((f"{name} ({k})" if k > 1 else name, row) for k, row in enumerate(rows, 1))
+                yield from ((free_name(name, names), row) for row in rows)
 
     def end(self) -> str:
         """Nothing."""

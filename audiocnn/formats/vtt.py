@@ -11,7 +11,7 @@ import html
 import re
 from pathlib import Path
 
-from audiocnn.formats.cues import blocks_in, clock_time, cue_in, found_in, lost_ends
+from audiocnn.formats.cues import Block, blocks_in, clock_time, cue_in, found_in, lost_ends
 from audiocnn.formats.escapes import escape_controls, unescape
 from audiocnn.formats.found import Found
 from audiocnn.formats.text import wrong_line
@@ -52,7 +52,11 @@ def read_found(path: Path) -> list[Found]:
         if not number:
             if not re.fullmatch(r"WEBVTT(?:[ \t].*)?", block.lines[0]):
                 raise wrong_line(path, block.line, block.lines[0], "WEBVTT, with which such a file begins")
-            continue  # what else stands there is a header
+            # What else stands there is a header, which the first cue ends, with or without a blank line before it.
+            header = next((k for k, line in enumerate(block.lines) if k and "-->" in line), None)
+            if header is None:
+                continue
+            block = Block(block.line + header, block.lines[header:])
         if not _NO_CUES.fullmatch(block.lines[0]) or any("-->" in line for line in block.lines[:2]):
             start, end, lines = cue_in(path, block, _EXPECTED)
             text = _TAG.sub("", "\n".join(lines)).strip()

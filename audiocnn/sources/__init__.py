@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
@@ -38,13 +39,14 @@ class Source:
     sample_rate: int | None = None
 
 
-def read_source(source: Path | DataSettings) -> Source:
-    """Read a folder, a table, a file of labels, a recipe (.toml) or the [data] settings of one.
+def read_source(source: Path | DataSettings, left_out: Counter[str] | None = None) -> Source:
+    """Read a folder, a table, a file of labels, a recipe (.toml) or the [data] settings of one. Files in folders that
+    only ffmpeg reads are counted by suffix in `left_out` where there is none.
 
     DatasetError, RecordingError, LabelError, RecipeError: nothing there, nothing in it, nothing with labels.
     """
     if isinstance(source, DataSettings):
-        return _read_settings(source)
+        return _read_settings(source, left_out)
     name = show_name(source)
     if not source.exists():
         raise DatasetError(f"{name}: no such file or folder; check the name")
@@ -53,12 +55,12 @@ def read_source(source: Path | DataSettings) -> Source:
     if source.is_dir():
         if is_kaldi(source):
             return Source(source, *read_label_file(source / KALDI_TABLES[0]))
-        return Source(source, *read_folder(source))
+        return Source(source, *read_folder(source, left_out))
     suffix = source.suffix.lower()
     if holds_labels(source):
         return Source(source, *read_label_file(source))
     if suffix == ".toml":
-        return replace(_read_settings(_recipe_settings(source)), path=source)
+        return replace(_read_settings(_recipe_settings(source), left_out), path=source)
     if suffix in TABLE_SUFFIXES:
         return replace(_read_settings(DataSettings(source, where=name)), sample_rate=None)
     what = "a recording alone" if suffix in AUDIO_SUFFIXES else "no source"
@@ -99,8 +101,8 @@ def _recipe_settings(path: Path) -> DataSettings:
     return data_settings(recipe["data"], path.parent, f"{show_name(path)}: [data]")
 
 
-def _read_settings(settings: DataSettings) -> Source:
-    items, refused = _read_items(settings)
+def _read_settings(settings: DataSettings, left_out: Counter[str] | None = None) -> Source:
+    items, refused = _read_items(settings, left_out)
     if not items:
         first = f"; the first is {refused[0][0]}: {refused[0][1]}" if refused else ""
         raise DatasetError(f"{settings.where}: not one of the recordings it names can be taken{first}")
@@ -109,7 +111,7 @@ def _read_settings(settings: DataSettings) -> Source:
     return Source(settings.source, items, refused, settings.labels, settings.sample_rate)
 
 
-def _read_items(settings: DataSettings) -> tuple[list[Item], Refused]:
+def _read_items(settings: DataSettings, left_out: Counter[str] | None) -> tuple[list[Item], Refused]:
     if not settings.source.exists():
         what = f"no such file or folder {show_name(settings.source)}"
         raise RecipeError(f'{settings.where}: "source": {what}; it is looked for beside the recipe')
@@ -119,8 +121,8 @@ def _read_items(settings: DataSettings) -> tuple[list[Item], Refused]:
         what = "keep, drop, split, label and whole need a table"
         raise RecipeError(f'{settings.where}: {what}; name it in "recordings"')
     if settings.segments is None:
-        return read_folder(settings.source)
-    files = find_recordings([settings.source])
+        return read_folder(settings.source, left_out)
+    files = find_recordings([settings.source], left_out)
     items = [Item(path, path.relative_to(settings.source).as_posix(), annotated=True) for path in files]
     return with_segments(items, settings.segments, {item.filename for item in items})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,9 +21,10 @@ BESIDE = {kind: suffixes for kind, suffixes in READERS.items() if kind not in SU
 SUFFIXES = tuple(dict.fromkeys(suffix for suffixes in BESIDE.values() for suffix in suffixes))
 
 
-def read_folder(root: Path) -> tuple[list[Item], Refused]:
-    """Items sorted by name. RecordingError: no audio; LabelError: nothing that says the labels."""
-    audio = list(find_recordings([root]))
+def read_folder(root: Path, left_out: Counter[str] | None = None) -> tuple[list[Item], Refused]:
+    """Items sorted by name; what only ffmpeg reads is counted in `left_out` where there is none. RecordingError: no
+    audio; LabelError: nothing that says the labels."""
+    audio = list(find_recordings([root], left_out))
     beside = _Beside(root, audio)
     files = list(_label_files(root, beside))
     return beside.read(files) if files else _label_folders(root, audio)

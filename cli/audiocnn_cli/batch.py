@@ -15,7 +15,7 @@ from audiocnn.filenames import show_name
 from audiocnn.units import clock
 from audiocnn_cli.exits import ExitStatus, of_batch
 from audiocnn_cli.inputs import Input
-from audiocnn_cli.output import OutputError
+from audiocnn_cli.output import OutputError, PassedError
 from audiocnn_cli.progress import Bar, rate
 from audiocnn_cli.terminal import Terminal
 
@@ -48,6 +48,7 @@ class Batch:
         self.asked: deque[Input] = deque()  # those that are read ahead
         self.now = Input("")
         self.seen = self.given = 0  # in the list; of them to be done now
+        self.elsewhere = 0  # of these, what another process did
 
     def __enter__(self) -> Batch:
         self.bar.__enter__()
@@ -94,7 +95,7 @@ class Batch:
     @property
     def passed(self) -> int:
         """How many of the list were done before, by another run."""
-        return self.seen - self.given
+        return self.seen - self.given + self.elsewhere
 
     def idle(self) -> None:
         """The next scores are not there yet: whoever reads the pipe gets what is."""
@@ -108,6 +109,8 @@ class Batch:
             yield
         except OutputError:
             raise  # there is nowhere to write to
+        except PassedError:
+            self.elsewhere += 1
         except AudiocnnError as problem:
             self.failed += 1
             self.stopped = self.strict

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -122,19 +120,22 @@ class Reading:
     def all(self, names: list[str], source: str | None) -> Iterator[Found]:
         """What all of them say; a file that names no recording counts as one without a segment, named by its stem."""
         from audiocnn.converting import find_label_files
-        from audiocnn_cli.inputs import STDIN
+        from audiocnn.label_lookup import rereadable, saved
+        from audiocnn_cli.inputs import STDIN, STDIN_NAMES
 
-        if names.count(STDIN) > 1:
+        if sum(name in STDIN_NAMES for name in names) > 1:
             raise UsageError("standard input is named twice; it can be read once")
         for name in names:
             with self.attempt():
                 if name == STDIN:
-                    with saved(self.terminal) as path:
+                    if self.terminal.stdin.isatty():
+                        raise UsageError("standard input is the keyboard; pipe something into it, or name a file")
+                    with saved(self.terminal.stdin, Path(STDIN)) as path:
                         yield from self.one(path, Path(STDIN), source)
                     continue
                 for path in find_label_files(Path(name), source):
-                    with self.attempt():
-                        yield from self.one(path, path, source)
+                    with self.attempt(), rereadable(path) as file:
+                        yield from self.one(file, path, source)
 
     def one(self, path: Path, shown: Path, source: str | None) -> list[Found]:
         """What one file says. LabelError: it cannot be read."""
@@ -154,21 +155,6 @@ class Reading:
         except AudiocnnError as problem:
             self.failed += 1
             self.terminal.error(str(problem))
-
-
-@contextmanager
-def saved(terminal: Terminal) -> Iterator[Path]:
-    """Standard input as a file; messages about it name it as it was named."""
-    if terminal.stdin.isatty():
-        raise UsageError("standard input is the keyboard; pipe something into it, or name a file")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "-"
-        with path.open("wb") as file:
-            shutil.copyfileobj(terminal.stdin, file)
-        try:
-            yield path
-        except AudiocnnError as problem:
-            raise type(problem)(str(problem).replace(str(path), "-")) from None
 
 
 class LabelOutput:
@@ -202,6 +188,7 @@ class LabelOutput:
 
 def write(found: list[Found], kind: str, place: Place, options: ManyOutputs, terminal: Terminal) -> tuple[int, int]:
     """Write all into one output, or each into its own; how many are done, and how many could not be."""
+    from audiocnn_cli.output import PassedError
     from audiocnn_cli.outputs import open_results
 
     if place.folder is None and not FORMATS[kind].many and len(found) > 1:
@@ -217,6 +204,8 @@ def write(found: list[Found], kind: str, place: Place, options: ManyOutputs, ter
                 one.opened  # noqa: B018 - an error, where its output is there already
                 with results.writing(one) as writer:
                     writer.recording(named[one.name])
+            except PassedError:
+                continue
             except RecordingError as problem:
                 failed += 1
                 terminal.error(str(problem))

@@ -167,7 +167,7 @@ def follow_into(asked: Asked, engine: Engine, terminal: Terminal) -> Batch:
     from audiocnn_cli.follow import follow_stream
     from audiocnn_cli.output import open_output
 
-    with open_output(asked.place.path, terminal) as out:
+    with open_output(asked.place.path, terminal, replace=asked.output.force) as out:
         return follow_stream(terminal, engine, asked.settings, asked.raw, asked.kind, out)
 
 

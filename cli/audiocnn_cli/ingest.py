@@ -82,6 +82,7 @@ def ingest(
     audiocnn ingest labels.csv -o birds.dataset --features log_mel
     """
     from audiocnn.dataset import Dataset
+    from audiocnn.ffmpeg import left_out_line
     from audiocnn.ingest import IngestSettings
     from audiocnn.ingest import ingest as ingested
     from audiocnn_cli.compute import check_features, compute_of
@@ -95,13 +96,16 @@ def ingest(
         jobs=jobs or 0,
         replace=force,
     )
+    left_out = Counter[str]()
     with IngestFollower(terminal, "ingest") as follower:
         try:
-            for step in ingested([Path(source) for source in sources], Path(output), settings):
+            for step in ingested([Path(source) for source in sources], Path(output), settings, left_out):
                 follower(step)
         except KeyboardInterrupt:
             terminal.say(f"audiocnn: interrupted after {sum(follower.counts.values())} files; run it again to go on")
             raise
+    if left_out:
+        terminal.error(left_out_line(left_out), kind="warning")
     dataset = Dataset.open(output)
     report(dataset, follower, terminal, format)
     return ExitStatus.SOME_FAILED if dataset.refused else ExitStatus.OK

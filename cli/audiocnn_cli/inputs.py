@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from audiocnn_cli.terminal import Terminal
 if TYPE_CHECKING:
     from audiocnn.pcm import RawFormat
 
+MOST_DIGITS = 9  # of a channel or a shard
 STDIN = "-"
 STDIN_NAMES = (STDIN, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 
@@ -49,7 +51,7 @@ def read_channel(text: str) -> str | int:
     """mix, each, or a number from 0."""
     if text in ("mix", "each"):
         return text
-    if not text.isdecimal():
+    if not is_count(text):
         raise UsageError(f'--channel cannot be "{text}"; use mix, each, or a number from 0')
     return int(text)
 
@@ -75,9 +77,14 @@ def read_shard(text: str | None) -> tuple[int, int]:
     if text is None:
         return 0, 1
     number, slash, total = text.partition("/")
-    if not (slash and number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total)):
+    if not (slash and is_count(number) and is_count(total) and 1 <= int(number) <= int(total)):
         raise UsageError(f'--shard cannot be "{text}"; give which part of how many, from 1/8 to 8/8')
     return int(number) - 1, int(total)
+
+
+def is_count(text: str) -> bool:
+    """Whether this is a whole number of a size that makes sense."""
+    return text.isdecimal() and len(text) <= MOST_DIGITS
 
 
 def is_stream(name: str, terminal: Terminal) -> bool:
@@ -147,7 +154,8 @@ def recordings_of(name: str, patterns: Sequence[str] = (), left_out: Counter[str
     try:
         folder = Path(name) if is_folder(name) else None
         for path in find_recordings([name], left_out) if folder is None or not patterns else fitting(folder, patterns):
-            yield Input(str(path), path, inside=path.relative_to(folder) if folder else None)
+            shown = f"./{path}" if str(path) == STDIN else str(path)  # a file of that name is no standard input
+            yield Input(shown, path, inside=path.relative_to(folder) if folder else None)
     except RecordingError as problem:
         yield Input(name, problem=str(problem))
 
@@ -166,16 +174,22 @@ def fitting(folder: Path, patterns: Sequence[str]) -> Iterator[Path]:
 
 
 def split_names(file: BinaryIO, end: bytes) -> Iterator[bytes]:
-    """Names as they come, so that a slow pipe is followed; empty ones are left out."""
+    """Names as they come, so that a slow pipe is followed; empty ones are left out. Lists that Windows made may begin
+    with a mark of their encoding, and end their lines in two signs."""
+    for number, name in enumerate(ended(file, end)):
+        if end == b"\n":
+            name = name.removesuffix(b"\r")
+            name = name.removeprefix(codecs.BOM_UTF8) if number == 0 else name
+        if name:
+            yield name
+
+
+def ended(file: BinaryIO, end: bytes) -> Iterator[bytes]:
+    """What stands before each end, and behind the last one: there a newline alone is the end of the list."""
     rest = b""
     read = getattr(file, "read1", file.read)
     while part := read(1 << 16):
         *names, rest = (rest + part).split(end)
-        yield from filter(None, (name_in_line(name, end) for name in names))
-    if rest := name_in_line(rest, end).strip(b"\n"):
+        yield from names
+    if rest.strip(b"\r\n"):
         yield rest
-
-
-def name_in_line(line: bytes, end: bytes) -> bytes:
-    """Lists that Windows made end their lines in two signs."""
-    return line.removesuffix(b"\r") if end == b"\n" else line

@@ -21,7 +21,7 @@ from audiocnn.errors import AudiocnnError, did_you_mean
 from audiocnn_cli.commands import CONTEXT, light, make_command
 from audiocnn_cli.completion import ASKED, complete, install, script_for
 from audiocnn_cli.exits import ExitStatus, Terminated
-from audiocnn_cli.terminal import Terminal
+from audiocnn_cli.terminal import ClosedError, Terminal
 
 # The files beside this one; each has a function of its own name.
 COMMANDS = {
@@ -42,6 +42,8 @@ COMMANDS = {
     "info": "Show versions, devices, and where things are.",
 }
 ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+# How a signal that came ends the command: an import that it cut short makes another error of it.
+signalled: dict[str, ExitStatus] = {}
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # nothing more can be written
 REPORT = "this is a bug of audiocnn: please report it with the command and what it prints with -v"
 UsageProblem: type[Exception] = typer.BadParameter.__mro__[1]  # what click calls UsageError, wherever it comes from
@@ -128,9 +130,11 @@ def main(
 def run(args: Sequence[str] | None = None, terminal: Terminal | None = None) -> ExitStatus:
     """Run a command and return how it ended. Nothing that a user can cause leaves this function as an exception."""
     arguments = list(sys.argv[1:] if args is None else args)
-    if terminal is None:
-        terminal = of_process(arguments)
+    ours = terminal is None
+    terminal = of_process(arguments) if terminal is None else terminal
     try:
+        if ours:
+            take_signals()
         if terminal.environ.get(ASKED):
             found = complete(arguments, COMMANDS, command_of)
             terminal.stdout.write("".join(f"{word}\n" for word in found))
@@ -138,34 +142,47 @@ def run(args: Sequence[str] | None = None, terminal: Terminal | None = None) -> 
         status = app(arguments, prog_name="audiocnn", standalone_mode=False, obj=terminal)
         terminal.stdout.flush()
         return ExitStatus(status or 0)
-    except UsageProblem as problem:
-        terminal.error(usage_line(problem))
-        return ExitStatus.USAGE
-    except AudiocnnError as problem:
-        terminal.error(str(problem))
-        return ExitStatus.USAGE
-    except BrokenPipeError:
-        terminal.silence()
-        return ExitStatus.OK
-    except OSError as problem:
-        if problem.errno not in FULL or problem.filename is not None:
-            return bug(problem, terminal)
-        terminal.silence()
-        terminal.error(f"standard output: cannot be written ({problem.strerror}); make room, or write elsewhere")
-        return ExitStatus.USAGE
     except KeyboardInterrupt:
         return ExitStatus.INTERRUPTED
     except Terminated:
         return ExitStatus.TERMINATED
-    except Exception as problem:  # noqa: BLE001 - whatever it is, it is a bug, and the user gets one line
-        return bug(problem, terminal)
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):  # what Typer and Rich make of it
+            raise
+        terminal.silence()
+        return ExitStatus.OK
+    except Exception as problem:  # noqa: BLE001 - nothing but a line and a status leaves
+        return signalled.get("status") or ending(problem, terminal)
+
+
+def ending(problem: Exception, terminal: Terminal) -> ExitStatus:
+    """What went wrong as one line and a status. Whatever is not foreseen here is a bug."""
+    if isinstance(problem, UsageProblem):
+        terminal.error(usage_line(problem))
+        return ExitStatus.USAGE
+    if isinstance(problem, AudiocnnError | ClosedError):
+        terminal.error(str(problem))
+        return ExitStatus.USAGE
+    if isinstance(problem, BrokenPipeError):
+        terminal.silence()
+        return ExitStatus.OK
+    if isinstance(problem, OSError) and problem.errno in FULL and problem.filename is None:
+        terminal.silence()
+        terminal.error(f"standard output: cannot be written ({problem.strerror}); make room, or write elsewhere")
+        return ExitStatus.USAGE
+    return bug(problem, terminal)
+
+
+def take_signals() -> None:
+    """Signals end the process cleanly; but one that is ignored, as nohup has it, stays so."""
+    signalled.clear()
+    for number in ENDS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, interrupt if number == signal.SIGINT else terminate)
 
 
 def of_process(arguments: Sequence[str]) -> Terminal:
-    """The terminal of a process that is all ours: signals end it cleanly, and it starts and ends fast."""
-    for number in ENDS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
-            signal.signal(number, interrupt if number == signal.SIGINT else terminate)
+    """The terminal of a process that is all ours, which starts and ends fast."""
     # What is imported stays: looking for garbage in it costs 80 ms, most of it when the process ends.
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
@@ -198,12 +215,14 @@ def usage_line(problem: Exception) -> str:
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Ctrl-C ends a command; while it puts things in order, a second one ends it as it is."""
     end_at_once_next_time()
+    signalled["status"] = ExitStatus.INTERRUPTED
     raise KeyboardInterrupt
 
 
 def terminate(number: int, frame: FrameType | None) -> None:
     """SIGTERM, and a terminal that is closed, end a command as Ctrl-C does."""
     end_at_once_next_time()
+    signalled["status"] = ExitStatus.TERMINATED
     raise Terminated
 
 

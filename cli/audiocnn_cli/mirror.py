@@ -19,6 +19,7 @@ from pathlib import Path, PurePath
 from audiocnn.errors import RecordingError
 from audiocnn.filenames import AUDIO_SUFFIXES, show_name
 from audiocnn_cli.inputs import STDIN_NAMES, Input
+from audiocnn_cli.output import is_plain
 
 STDIN_STEM = "stdin"
 FOLDERS_KNOWN = 256
@@ -30,6 +31,7 @@ class Mirror:
     def __init__(self, folder: Path, suffix: str, skip_existing: bool, force: bool) -> None:
         self.folder, self.suffix = folder, suffix
         self.skip_existing, self.force = skip_existing, force
+        self.older: list[Path] = []  # outputs that were left, and whose recordings have changed since
         self.taken: set[int] = set()  # hashes of targets: a long list of names would fill the memory
         self.stems_in = lru_cache(FOLDERS_KNOWN)(stems_in)
 
@@ -41,7 +43,9 @@ class Mirror:
                 continue
             target = self.target(one)
             key = hash(str(target))
-            if key in self.taken:
+            if os.path.isdir(target):  # noqa: PTH112 - which raises for a name that is too long
+                yield refused(one, in_the_way(target))
+            elif key in self.taken:
                 yield refused(one, f"its output {show_name(target)} is that of another recording of this list")
             elif not os.path.lexists(target) or self.force:
                 yield replace(one, target=target)
@@ -49,6 +53,8 @@ class Mirror:
                 yield refused(
                     one, f"its output {show_name(target)} is there already; leave it with --skip-existing, or --force"
                 )
+            elif is_older(target, one.source):
+                self.older.append(target)
             self.taken.add(key)
 
     def target(self, one: Input) -> Path:
@@ -90,6 +96,25 @@ def check_inside(folder: Path, target: Path) -> None:
         raise RecordingError(
             f"{show_name(target)}: a link leads out of {show_name(folder)}; take the link away, or name another folder"
         )
+
+
+def check_plain(target: Path) -> None:
+    """RecordingError where a folder, a device or a pipe has the name of an output."""
+    if not is_plain(target):
+        raise RecordingError(in_the_way(target))
+
+
+def is_older(target: Path, source: object) -> bool:
+    """Whether a recording has changed since its output was written; what cannot be told has not."""
+    try:
+        return isinstance(source, Path) and target.stat().st_mtime_ns < source.stat().st_mtime_ns
+    except OSError:
+        return False
+
+
+def in_the_way(target: Path) -> str:
+    """What is said of it."""
+    return f"its output {show_name(target)} is there already and is no plain file; take that away"
 
 
 def refused(one: Input, why: str) -> Input:

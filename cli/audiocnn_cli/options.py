@@ -225,7 +225,7 @@ class OutputOptions:
             "--output",
             "-o",
             metavar="FILE",
-            help="Write to a file, whole; interrupted, with what was finished. Its suffix picks the format.",
+            help="Write to a file, which has its name when all is done. Its suffix picks the format.",
             rich_help_panel=OUTPUT,
         ),
     ] = None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from audiocnn.errors import UsageError, did_you_mean
+from audiocnn.errors import RecordingError, UsageError, did_you_mean
 from audiocnn.filenames import show_name
 from audiocnn_cli.exits import Terminated
 from audiocnn_cli.terminal import Terminal
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from audiocnn_cli.parts import Part
 
 STDOUT = "-"
+UNFINISHED = ".unfinished"  # behind the name of an output that does not have all
 SYNC_SECONDS = 5.0  # so much work is lost at most when the power fails
 
 
@@ -30,11 +31,16 @@ class AppearedError(OutputError):
     """Something else has got the name of the output meanwhile."""
 
 
+class PassedError(RecordingError):
+    """Another process does this recording, and that is as good."""
+
+
 @dataclass
 class Output:
     """An open output. `commit` says that what was written so far is whole; the rest is dropped when the command is
     interrupted. `keep`: something is whole. `drop`: it is not worth keeping, not even when the command ends.
-    `spare`: it is all there is, so that it is told of, and left beside where something else has got its name meanwhile.
+    `replace`: what has its name may be overwritten. `spare`: it is all there is, so that it is told of, and left beside
+    where something else has got its name meanwhile.
     """
 
     file: IO[Any]
@@ -42,6 +48,7 @@ class Output:
     part: Part | None = None  # None: stdout, or something that is written where it stands
     keep: bool = field(default=False)
     drop: bool = field(default=False)
+    replace: bool = field(default=True)
     spare: bool = field(default=True)
     ending: Callable[[], object] = field(default=lambda: None)  # writes what belongs at the end of all that is whole
     length: int = 0  # bytes written to a file
@@ -135,30 +142,38 @@ def format_of_output(path: Path | None, given: str, formats: dict[str, tuple[str
     for name, suffixes in formats.items():
         if path.suffix.lower() in suffixes:
             return name
-    known = [suffix for suffixes in formats.values() for suffix in suffixes]
+    known = {suffix for suffixes in formats.values() for suffix in suffixes if suffix.count(".") == 1}
     ending = path.suffix or "nothing"
     raise UsageError(f"-o {path}: no format ends in {ending}; {did_you_mean(ending, known)}; or say which with -f")
 
 
 @contextmanager
 def open_output(
-    path: Path | None, terminal: Terminal, *, replace: bool = True, resumable: bool = False
+    path: Path | None, terminal: Terminal, *, replace: bool = True, resumable: bool = False, spare: bool = True
 ) -> Iterator[Output]:
     """Stdout, or a file that appears under its name when all is written. On an error it disappears; interrupted, what
-    is whole of it is kept.
+    is whole of it is kept under a name that says so.
 
     resumable: the part that an earlier run left is still in it, and is to be read or cleared; and what is whole of this
-    one stays beside, for the next run, when an error ends the command.
+    one stays beside, for the next run, when an error or a signal ends the command.
     """
     if path is None:
         yield from to_stdout(terminal)
     elif not is_plain(path):
-        with path.open("wb") as file:
+        with open_in_place(path) as file:
             output = Output(file, path)
             yield output
             output.ending()
     else:
-        yield from to_part(path, terminal, replace, resumable)
+        yield from to_part(path, terminal, replace, resumable, spare)
+
+
+def open_in_place(path: Path) -> IO[bytes]:
+    """What is written where it stands, as a named pipe. UsageError where it cannot be."""
+    try:
+        return path.open("wb")
+    except OSError as problem:
+        raise UsageError(f"-o {show_name(path)}: cannot be written ({problem.strerror}); name another file") from None
 
 
 def to_stdout(terminal: Terminal) -> Iterator[Output]:
@@ -174,33 +189,80 @@ def to_stdout(terminal: Terminal) -> Iterator[Output]:
     terminal.stdout.flush()
 
 
-def to_part(path: Path, terminal: Terminal, replace: bool, resumable: bool) -> Iterator[Output]:
+def to_part(path: Path, terminal: Terminal, replace: bool, resumable: bool, spare: bool) -> Iterator[Output]:
     """A file beside, which gets its name in the end."""
     part = open_part(path)
-    output = Output(part.file, path, part)
+    output = Output(part.file, path, part, replace=replace, spare=spare)
     try:
         if resumable:
             output.length = output.whole = part.size
         else:
-            part.clear()
+            begin_anew(output)
         try:
             yield output
         except (KeyboardInterrupt, Terminated):
             if output.keep:
-                output.rollback()
-                put_in_place(output, replace)
-                if output.spare:
-                    terminal.say(f"audiocnn: interrupted; {show_name(path)} holds what was finished")
+                leave(output, terminal, resumable)
             raise
-        if not output.drop:
-            put_in_place(output, replace)
+        if output.drop:
+            part.stays = resumable and output.keep
+        else:
+            put_in_place(output)
     except BaseException as problem:
-        part.stays |= resumable and output.whole > 0
-        if part.stays and output.keep and isinstance(problem, Exception):
-            terminal.say(f"audiocnn: what was finished is kept in {show_name(part.path)}")
+        if not part.stays:
+            interrupted = isinstance(problem, KeyboardInterrupt | Terminated)
+            part.stays = (resumable and output.whole > 0) or (interrupted and output.keep and spare)
+            if part.stays and output.keep:
+                terminal.say(f"audiocnn: what was finished is kept in {show_name(part.path)}")
         raise
     finally:
         part.close()
+
+
+def begin_anew(output: Output) -> None:
+    """Clear a part. UsageError where `audiocnn detect` has left in it what it finished."""
+    part = output.part
+    assert part is not None
+    if part.size and output.spare and not output.replace:
+        from audiocnn_cli.records import has_file_record
+
+        if has_file_record(part.file):
+            part.stays = True
+            raise UsageError(
+                f"-o {show_name(part.target)}: a run that was cut off has left what it finished in "
+                f"{show_name(part.path)}; go on with its command and --resume, or begin anew with --force"
+            )
+    part.clear()
+
+
+def leave(output: Output, terminal: Terminal, resumable: bool) -> None:
+    """Interrupted: what is whole stays, and is not under the name of what has all."""
+    path, part = output.path, output.part
+    assert path is not None and part is not None
+    output.rollback()
+    if not output.spare:
+        put_in_place(output)  # the one recording that it is to hold
+        return
+    if resumable:
+        part.stays = True
+        kept = f"go on with --resume; what was finished is kept in {show_name(part.path)}"
+    else:
+        kept = f"what was finished is in {show_name(set_aside(output, path))}"
+    terminal.say(f"audiocnn: interrupted; {kept}")
+
+
+def set_aside(output: Output, path: Path) -> Path:
+    """Give what is whole a name that says that it is not all; where that cannot be, it stays in the part."""
+    part = output.part
+    assert part is not None
+    target = path.with_name(path.name + UNFINISHED)
+    part.stays = True
+    try:
+        output.ending()
+        part.publish(target, replace=False)
+    except (OSError, OutputError):
+        return part.path
+    return target
 
 
 def open_part(path: Path) -> Part:
@@ -213,14 +275,16 @@ def open_part(path: Path) -> Part:
         raise UsageError(f"-o {show_name(path)}: cannot be written ({problem.strerror}); name another file") from None
 
 
-def put_in_place(output: Output, replace: bool) -> None:
+def put_in_place(output: Output) -> None:
     """Rename the part. What has appeared under the name meanwhile is left as it is, and so is the part."""
+    from audiocnn_cli.holding import held_back
+
     path, part = output.path, output.part
     assert path is not None and part is not None
-    output.ending()
-    with told(path):
+    with held_back(), told(path):
+        output.ending()
         try:
-            part.publish(replace, sync=output.spare)
+            part.publish(path, output.replace, sync=output.spare)
         except FileExistsError:
             part.stays = output.spare
             found = f"; what was found is in {show_name(part.path)}: give that another name" if output.spare else ""

@@ -14,7 +14,15 @@ from audiocnn.errors import RecordingError, UsageError
 from audiocnn.filenames import show_name
 from audiocnn_cli.exits import ExitStatus, Terminated
 from audiocnn_cli.options import ManyOutputs
-from audiocnn_cli.output import AppearedError, Output, OutputError, check_output, is_plain, open_output
+from audiocnn_cli.output import (
+    AppearedError,
+    Output,
+    OutputError,
+    PassedError,
+    check_output,
+    is_plain,
+    open_output,
+)
 from audiocnn_cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -68,6 +76,8 @@ def check_place(options: ManyOutputs, resume: bool = False) -> Place:
     if options.output_dir is not None:
         if resume:
             raise UsageError("--resume goes on with one file; with --output-dir say --skip-existing")
+        if not options.output_dir:
+            raise UsageError('--output-dir "": an empty name; name a folder, or . for this one')
         folder = Path(options.output_dir)
         if os.path.exists(folder) and not os.path.isdir(folder):  # noqa: PTH110, PTH112
             raise UsageError(f"--output-dir {options.output_dir}: is a file; name a folder")
@@ -115,6 +125,8 @@ class OneOutput(Generic[W]):
         start = self.out.whole
         yield self.writer
         self.commit(start)
+        if self.journal:
+            self.journal.supersede(one.name)
 
     def failed(self, file: str, problem: str) -> None:
         """A recording that could not be read."""
@@ -133,7 +145,8 @@ class OneOutput(Generic[W]):
     def close(self, batch: Batch, needed: bool = False) -> None:
         """There is no more to come. Errors alone are not worth an output: they are on stderr. needed: nor is an output
         of no recording at all."""
-        self.out.drop = (batch.failed > 0 or needed) and not batch.done and not batch.passed
+        nothing = not (batch.done or batch.passed or (self.journal and self.journal.unnamed))
+        self.out.drop = (batch.failed > 0 or needed) and nothing
         if self.journal:
             batch.segments_before = self.journal.segments
             if self.journal.unnamed and not batch.stopped:
@@ -168,14 +181,15 @@ class ManyFiles(Generic[W]):
 
     @contextmanager
     def writing(self, one: Input) -> Iterator[W]:
-        """Write what was found in a recording. RecordingError: it has a name that cannot be written here."""
-        from audiocnn_cli.mirror import check_inside
+        """Write what was found in a recording. RecordingError: it has a name that cannot be written here; PassedError:
+        another process does it."""
+        from audiocnn_cli.mirror import check_inside, check_plain
 
         assert one.target is not None
-        with cannot_be_made(one.target):
+        with cannot_be_made(one.target, self.mirror.skip_existing):
             check_inside(self.mirror.folder, one.target)
-            with open_output(one.target, self.terminal, replace=self.mirror.force) as out:
-                out.spare = False
+            check_plain(one.target)
+            with open_output(one.target, self.terminal, replace=self.mirror.force, spare=False) as out:
                 writer = self.make(out)
                 out.ending = writer.end
                 writer.begin()
@@ -191,11 +205,19 @@ class ManyFiles(Generic[W]):
 
 
 @contextmanager
-def cannot_be_made(target: Path) -> Iterator[None]:
-    """An output whose name is at fault fails alone; where nothing can be written any more, the command ends."""
+def cannot_be_made(target: Path, skip_existing: bool) -> Iterator[None]:
+    """An output whose name is at fault fails alone; where nothing can be written any more, the command ends.
+
+    skip_existing: it is no fault that another process writes it, or has."""
+    from audiocnn_cli.parts import BusyError
+
     try:
         yield
-    except AppearedError:
+    except (AppearedError, BusyError) as problem:
+        if skip_existing:
+            raise PassedError(f"{show_name(target)}: another process writes it") from None
+        if isinstance(problem, BusyError):
+            raise RecordingError(str(problem)) from None
         raise RecordingError(f"{show_name(target)}: has appeared meanwhile; another process writes here, too") from None
     except OutputError:
         raise
@@ -218,9 +240,9 @@ def open_results(
         with many_files(place.folder, suffix, options, make, terminal) as files:
             yield files
         return
-    path, replace = place.path, options.force or place.resume
+    path = place.path
     resumable = made is not None and path is not None and is_plain(path)
-    with open_output(path, terminal, replace=replace, resumable=resumable) as out:
+    with open_output(path, terminal, replace=options.force, resumable=resumable) as out:
         journal = None
         if resumable:
             from audiocnn_cli.resuming import open_journal
@@ -246,6 +268,10 @@ def many_files(
     files = ManyFiles(Mirror(folder, suffix, options.skip_existing, options.force), make, terminal)
     try:
         yield files
+        if older := files.mirror.older:
+            is_older = "is" if len(older) == 1 else f"and {len(older) - 1} more are"
+            remedy = "left as it was; take it away, or use --force"
+            terminal.error(f"{show_name(older[0])} {is_older} older than the recording and {remedy}", kind="warning")
     except (KeyboardInterrupt, Terminated):
         if files.written:
             terminal.say(f"audiocnn: interrupted; {show_name(folder)} holds what was finished")

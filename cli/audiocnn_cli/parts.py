@@ -1,7 +1,8 @@
 """Half-written outputs: each in a file of its own beside the target, which one process at a time may write.
 
-The part of `x.jsonl` is `.x.jsonl.part`. It is locked while it is written; a process that dies leaves the part and no
-lock. It gets the name of the target when all is written, so that what a reader can see is whole.
+The part of `x.jsonl` is `.x.jsonl.audiocnn-part`, a name that nobody else gives. It is locked while it is written; a
+process that dies leaves the part and no lock. It gets the name of the target when all is written, so that what a reader
+can see is whole.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ try:
 except ImportError:  # a system without such locks
     fcntl = None  # type: ignore[assignment]
 
+ENDING = ".audiocnn-part"
 LONGEST_NAME = 255  # bytes, in most file systems
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # what file systems without locks say
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EMLINK)
@@ -82,17 +84,17 @@ class Part:
         self.file.close()
         self.file = new
 
-    def publish(self, replace: bool, sync: bool = True) -> None:
-        """Give it the name of the target. FileExistsError where something has that name and is not to be replaced.
+    def publish(self, target: Path, replace: bool, sync: bool = True) -> None:
+        """Give it a name, beside. FileExistsError where something has that name and is not to be replaced.
 
         sync: the name, too, is on the disk; without, the power may fail and the file be gone, but not be half there.
         """
         self.sync()
-        if replace or not linked(self.path, self.target):
-            self.path.replace(self.target)
+        if replace or not linked(self.path, target):
+            self.path.replace(target)
         self.stays = True  # the name of the part is free for others from now on
         if sync:
-            sync_folder(self.target.parent)
+            sync_folder(target.parent)
 
     def close(self) -> None:
         """Leave nothing behind that does not stay."""
@@ -104,11 +106,11 @@ class Part:
 
 def part_path(target: Path) -> Path:
     """Where the part of an output lies; of names that are too long for that, under a sum of the name."""
-    name = f".{target.name}.part"
+    name = f".{target.name}{ENDING}"
     if len(os.fsencode(name)) > LONGEST_NAME:
         import hashlib
 
-        name = f".audiocnn-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:24]}.part"
+        name = f".audiocnn-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:24]}{ENDING}"
     return target.with_name(name)
 
 

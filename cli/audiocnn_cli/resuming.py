@@ -6,10 +6,8 @@ When all are there they are brought into the order of the list, if they are not,
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import json
-import os
 from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -21,14 +19,13 @@ from zlib import crc32  # quick to import; it tells changes, and nobody is to be
 from audiocnn.errors import UsageError
 from audiocnn.filenames import show_name
 from audiocnn_cli.inputs import STDIN_NAMES, Input
+from audiocnn_cli.records import SEGMENT_HEAD, has_file_record, is_torn, name_of, record_of
 
 if TYPE_CHECKING:
     from audiocnn.detection import DetectSettings
     from audiocnn.model import Model
     from audiocnn.pcm import RawFormat
     from audiocnn_cli.output import Output
-
-SEGMENT_HEAD = b'{"schema":1,"type":"segment",'
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,57 +79,30 @@ def sum_of_settings(model: Model, settings: DetectSettings, raw: RawFormat | Non
     return f"{total:08x}"
 
 
-def read_groups(file: IO[bytes], place: str, made: Made) -> dict[str, deque[Group]]:
-    """Recordings that a file of JSON Lines has whole, by name, in its order. One that failed or is damaged is not done,
-    nor is one whose records were cut off at the end. UsageError: something else stands there, or it was made otherwise.
+def read_groups(file: IO[bytes], place: str, made: Made, torn: bool) -> dict[str, deque[Group]]:
+    """Recordings that a file of JSON Lines has whole, by name, in its order. One that failed or is damaged is not done.
+    UsageError: something else stands there, or it was made otherwise. torn: its last record may be cut off.
     """
     groups: dict[str, deque[Group]] = {}
     start = at = segments = 0
-    bad = 0  # the line that is none of ours, which may only be the last
     for number, line in enumerate(file, 1):
-        if bad:
-            break
         at += len(line)
         if line.startswith(SEGMENT_HEAD) and line.endswith(b"}\n"):
             segments += 1
             continue
         record = record_of(line)
         if record is None:
-            bad = number
-            continue
+            if torn and is_torn(line):
+                break
+            raise UsageError(
+                f"{place}: line {number} is no record of `audiocnn detect`; name another file, or begin anew with "
+                "--force"
+            )
         if record["type"] == "file" and record.get("status") == "ok" and record.get("segments") == segments:
             made.check(record, place)
             groups.setdefault(name_of(record), deque()).append(Group(start, at, segments))
         start, segments = at, 0
-    else:
-        return groups
-    raise UsageError(
-        f"{place}: line {bad} is no record of `audiocnn detect`; name another file, or begin anew with --force"
-    )
-
-
-def record_of(line: bytes) -> dict[str, Any] | None:
-    """A `file` or `error` record; None for anything else."""
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(record, dict) or record.get("type") not in ("file", "error"):
-        return None
-    return record if record.get("schema") == 1 and isinstance(record.get("file"), str) else None
-
-
-def name_of(record: dict[str, Any]) -> str:
-    """The name of a recording, with the bytes that it has."""
-    if isinstance(record.get("file_base64"), str):
-        try:
-            return os.fsdecode(base64.b64decode(record["file_base64"], validate=True))
-        except ValueError:
-            pass
-    name: str = record["file"]
-    return name
+    return groups
 
 
 class Journal:
@@ -153,6 +123,11 @@ class Journal:
             else:
                 self.waiting.append(None)
                 yield one
+
+    def supersede(self, name: str) -> None:
+        """It is done anew, as standard input always is; what was kept of it is of something else."""
+        if name in STDIN_NAMES:
+            self.groups.pop(name, None)
 
     @property
     def unnamed(self) -> int:
@@ -196,31 +171,49 @@ def open_journal(output: Output, path: Path, made: Made, resume: bool, force: bo
     else a new one. UsageError where that run left something and nothing says what is to become of it."""
     part = output.part
     assert part is not None
-    if resume and part.size:
-        groups = read_groups(part.file, show_name(part.path), made)
-        output.cut(end_of(groups))
-    elif resume and path.is_file():
-        with path.open("rb") as file:
-            groups = read_groups(file, show_name(path), made)
-            part.refill(file, [(0, end_of(groups))])
-        output.moved()
+    groups: dict[str, deque[Group]] = {}
+    if resume:
+        groups = read_both(output, path, made)
     else:
         if part.size and not force and has_file_record(part.file):
             raise UsageError(
                 f"-o {show_name(path)}: a run that was cut off has left what it finished; "
                 "go on with --resume, or begin anew with --force"
             )
-        groups = {}
         output.cut(0)
+    output.keep = bool(groups)
     return Journal(output, groups)
+
+
+def read_both(output: Output, path: Path, made: Made) -> dict[str, deque[Group]]:
+    """What is done, as the part has it, which has all that the output has. UsageError where one is none of ours."""
+    part = output.part
+    assert part is not None
+    left = part.size > 0
+    groups = read_groups(part.file, show_name(part.path), made, torn=True) if left else {}
+    if path.is_file():
+        with path.open("rb") as file:
+            there = read_groups(file, show_name(path), made, torn=False)
+            if left:
+                check_both(groups, there, show_name(path), show_name(part.path))
+            else:
+                groups = there
+                part.refill(file, [(0, end_of(there))])
+                output.moved()
+        output.replace = True
+    if left:
+        output.cut(end_of(groups))
+    return groups
+
+
+def check_both(groups: dict[str, deque[Group]], there: dict[str, deque[Group]], path: str, part: str) -> None:
+    """UsageError where an output has recordings that the part does not: they come from two runs."""
+    if any(len(same) > len(groups.get(name, ())) for name, same in there.items() if name not in STDIN_NAMES):
+        raise UsageError(
+            f"{path}: has recordings that {part} does not have, which another run left; give one of them another name"
+        )
 
 
 def end_of(groups: dict[str, deque[Group]]) -> int:
     """Where the last of them ends, in bytes."""
     return max((group.end for same in groups.values() for group in same), default=0)
-
-
-def has_file_record(file: IO[bytes]) -> bool:
-    """Whether a recording was finished here."""
-    file.seek(0)
-    return any((record := record_of(line)) is not None and record["type"] == "file" for line in file)

@@ -101,6 +101,7 @@ def score_one(reading: Reading, batch: Batch, results: Results[Scores]) -> None:
     """Write the scores of a recording."""
     results.turn()
     with batch.attempt(reading.name):
+        batch.now.opened  # noqa: B018 - an error, where it has no output
         with results.writing(batch.now) as writer:
             for block in reading.blocks():
                 writer.block(reading.scored, block)

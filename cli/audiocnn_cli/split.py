@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
@@ -134,6 +135,7 @@ def split(
     fallback = "table" if path is None and terminal.shows_tables else "jsonl"
     kind = format_of_output(path, format.value, SUFFIXES, fallback)
     settings = SplitSettings(cuts.to.value, cuts.join, cuts.invert, tuple(cuts.only or ()))
+    check_only(settings.only, cuts.labels, model)
     channel = read_channel(given.channel)
     folder = check_folder(cuts.output_dir, files, given.shard)
     inputs = outside(find_inputs(files, given, terminal, read_raw(samples)), folder, files)
@@ -154,3 +156,15 @@ def split(
         out.drop = batch.failed > 0 and not batch.done and not splitter.pieces
     batch.report(f"{plural(splitter.pieces, 'piece')} of ", ask.device)
     return batch.status
+
+
+def check_only(only: Sequence[str], labels: str | None, model: str | None) -> None:
+    """UsageError for a label that the model does not have; what a file of labels holds is seen when it is read."""
+    if not only or labels is not None:
+        return
+    from audiocnn.errors import UsageError, did_you_mean
+    from audiocnn.model import DEFAULT_MODEL, find_model
+
+    known = find_model(model or DEFAULT_MODEL).labels
+    if wrong := [label for label in only if label not in known]:
+        raise UsageError(f'--only: there is no label "{wrong[0]}"; {did_you_mean(wrong[0], known)}')

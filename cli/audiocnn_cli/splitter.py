@@ -20,12 +20,12 @@ from audiocnn.depth import OwnSamples
 from audiocnn.errors import RecordingError, UsageError
 from audiocnn.filenames import is_folder, show_name
 from audiocnn.segments import Segment
-from audiocnn.sound_writer import loses
-from audiocnn.splitting import ALL, SplitSettings, check_free, cut, plan
+from audiocnn.sound_writer import loses, remove_left
+from audiocnn.splitting import ALL, Piece, SplitSettings, check_free, cut, plan
 from audiocnn_cli.batch import Batch
 from audiocnn_cli.inputs import Input
 from audiocnn_cli.manifest import Manifest, Source
-from audiocnn_cli.mirror import STDIN_STEM, Mirror, check_inside
+from audiocnn_cli.mirror import Mirror, check_inside, refused
 from audiocnn_cli.options import SegmentOptions
 from audiocnn_cli.output import Output
 from audiocnn_cli.terminal import Terminal
@@ -138,6 +138,8 @@ class Splitter:
         self.mirror = Mirror(folder, "", skip_existing=False, force=force)
         self.pieces = 0
         self.copies: tempfile.TemporaryDirectory[str] | None = None
+        self.cleared: set[Path] = set()  # folders without what killed runs had not finished
+        self.written: set[int] = set()  # with force: hashes of the names of pieces, since none is left of one run
         self.rounded = False  # whether it was said that samples are
 
     def __enter__(self) -> Splitter:
@@ -150,22 +152,28 @@ class Splitter:
             self.copies.cleanup()
 
     def kept(self, inputs: Iterator[Input]) -> Iterator[Input]:
-        """The same, with standard input as a file that has a way back."""
+        """The same, with standard input and pipes that have a name as files that have a way back."""
         for one in inputs:
-            yield one if one.source is None or isinstance(one.source, Path) else self.copied(one, one.source)
+            if isinstance(one.source, Path) and is_pipe(one.source):
+                try:
+                    with one.source.open("rb") as stream:
+                        yield self.copied(one, stream)
+                except OSError as problem:
+                    yield refused(one, f"cannot be opened ({problem.strerror}); check the rights")
+            else:
+                yield one if one.source is None or isinstance(one.source, Path) else self.copied(one, one.source)
 
     def copied(self, one: Input, stream: BinaryIO) -> Input:
         """What a stream brings, to its end."""
         try:
-            self.copies = tempfile.TemporaryDirectory(prefix="audiocnn-", ignore_cleanup_errors=True)
-            path = Path(self.copies.name) / STDIN_STEM
-            with path.open("wb") as file:
+            if self.copies is None:
+                self.copies = tempfile.TemporaryDirectory(prefix="audiocnn-", ignore_cleanup_errors=True)
+            handle, path = tempfile.mkstemp(dir=self.copies.name)
+            with os.fdopen(handle, "wb") as file:
                 shutil.copyfileobj(stream, file, COPY_BYTES)
-            raw = io.FileIO(path)
+            return replace(one, source=Copy(Path(path), one))
         except OSError as problem:
-            return Input(one.name, problem=f"{one.name}: cannot be kept in a file ({problem.strerror}); make room")
-        raw.name = one.name  # for messages
-        return replace(one, source=io.BufferedReader(raw))
+            return refused(one, f"cannot be kept in a file ({problem.strerror}); make room")
 
     def split(self, one: Input, found: Callable[[], Known], manifest: Manifest, out: Output, batch: Batch) -> None:
         """Cut one recording. RecordingError, LabelError, UsageError: with it, not with the others."""
@@ -175,6 +183,10 @@ class Splitter:
             self.tracks(known, source), source.sample_rate, known.duration_seconds, self.base(one), self.settings
         )
         check_free(pieces, source.path, self.force)
+        self.check_other(pieces, source.name)
+        for place in {piece.path.parent for piece in pieces} - self.cleared:
+            self.cleared.add(place)
+            remove_left(place)
         if pieces and loses(self.settings.kind, source.depth) and not self.rounded:
             self.rounded = True
             self.terminal.error(
@@ -198,8 +210,8 @@ class Splitter:
         opened = one.opened
         if isinstance(opened, Path):
             return OwnSamples(opened, one.raw)
-        assert self.copies is not None
-        return OwnSamples(Path(self.copies.name) / STDIN_STEM, one.raw, one.name)
+        assert isinstance(opened, Copy)
+        return OwnSamples(opened.path, one.raw, one.name)
 
     def tracks(self, known: Known, source: OwnSamples) -> dict[int | None, Sequence[Segment]]:
         """The segments by the channels that are cut out; the key `ALL` is all channels together."""
@@ -214,15 +226,45 @@ class Splitter:
 
     def base(self, one: Input) -> Path:
         """Where the pieces of a recording lie, without what tells them apart: as `mirror` has it for other outputs."""
-        base = self.mirror.target(one)
+        base = self.mirror.target(one.source.of if isinstance(one.source, Copy) else one)
         check_inside(self.folder, base)
         return base
+
+    def check_other(self, pieces: Sequence[Piece], name: str) -> None:
+        """RecordingError where a piece would overwrite that of another recording of this run."""
+        if not self.force:
+            return  # what is there is never overwritten
+        keys = {hash(str(piece.path)): piece for piece in pieces}
+        if taken := self.written & keys.keys():
+            path = show_name(keys[taken.pop()].path)
+            raise RecordingError(f"{show_name(name)}: its piece {path} is that of another recording of this list")
+        self.written |= keys.keys()
+
+
+class Copy(io.BufferedReader):
+    """A stream that was kept in a file."""
+
+    def __init__(self, path: Path, of: Input) -> None:
+        raw = io.FileIO(path)
+        raw.name = of.name  # for messages
+        super().__init__(raw)
+        self.path, self.of = path, of
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether a name is that of something that can be read once."""
+    try:
+        return path.exists() and not path.is_file() and not path.is_dir()
+    except OSError:
+        return False
 
 
 def check_folder(folder: str | None, files: Sequence[str] | None, shard: str | None) -> Path:
     """The folder for pieces; UsageError for none, for a file, and where it is searched for recordings itself."""
     if folder is None:
         raise UsageError("no folder for the pieces: name one with --output-dir")
+    if not folder:
+        raise UsageError('--output-dir "": an empty name; name a folder, or . for this one')
     path = Path(folder)
     if path.exists() and not path.is_dir():
         raise UsageError(f"--output-dir {folder}: is a file; name a folder")

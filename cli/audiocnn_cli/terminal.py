@@ -15,13 +15,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 NARROWEST = 20
 PIPE_WIDTH = 100
+COERCED = ("C.UTF-8", "C.utf8", "UTF-8")  # what Python makes of LC_CTYPE where the locale is C
 
 
 @dataclass
@@ -38,19 +39,24 @@ class Terminal:
 
     @classmethod
     def of_process(cls) -> Terminal:
-        """The streams of this process. Data is UTF-8, whatever the locale; names that are not keep their bytes."""
+        """The streams of this process. Data is UTF-8, whatever the locale; names that are not keep their bytes.
+        Messages that nobody takes are dropped; data that has nowhere to go is an error."""
+        fill_gaps()
+        sys.stdout = sys.stdout or cast(TextIO, Closed())
+        sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 if is_terminal(stream):
-                    stream.reconfigure(errors="audiocnn")
+                    encoding = "ascii" if says_ascii(os.environ) else stream.encoding
+                    stream.reconfigure(encoding=encoding, errors="audiocnn")
                 else:
                     stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
         try:
             raw = io.FileIO(0, closefd=False)
         except OSError:  # a process that was started without: nothing comes
-            return cls(io.BytesIO(), sys.stdout, sys.stderr, os.environ)
+            return cls(io.BytesIO(), sys.stdout, cast(TextIO, Messages(sys.stderr)), os.environ)
         raw.name = "-"
-        return cls(io.BufferedReader(raw), sys.stdout, sys.stderr, os.environ)
+        return cls(io.BufferedReader(raw), sys.stdout, cast(TextIO, Messages(sys.stderr)), os.environ)
 
     @property
     def shows_tables(self) -> bool:
@@ -90,7 +96,7 @@ class Terminal:
     def unicode(self) -> bool:
         """Whether blocks and lines can be drawn with more than ASCII."""
         encoding = (getattr(self.stdout, "encoding", None) or "utf-8").lower()
-        return encoding.startswith("utf") and not self.dumb
+        return encoding.startswith("utf") and not self.dumb and not says_ascii(self.environ)
 
     @cached_property
     def out(self) -> Console:
@@ -157,10 +163,7 @@ class Terminal:
 
     def silence(self) -> None:
         """Whoever read stdout has left. Python flushes at its end: let that go nowhere."""
-        try:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
-        except (OSError, ValueError, AttributeError):
-            return
+        silence(self.stdout)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -174,6 +177,80 @@ class Terminal:
         finally:
             self.stdout.flush()
             self.live.show()
+
+
+class Messages:
+    """Stderr as it is; what cannot be written is dropped, so that the work goes on when whoever read it has left."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Words for a person."""
+        try:
+            return self.stream.write(text)
+        except (OSError, ValueError):
+            silence(self.stream)
+            return len(text)
+
+    def flush(self) -> None:
+        """What was written is seen now."""
+        try:
+            self.stream.flush()
+        except (OSError, ValueError):
+            silence(self.stream)
+
+
+class ClosedError(OSError):
+    """The end of the command, whatever else there is to do."""
+
+
+class Closed(io.TextIOBase):
+    """The stdout of a process that was started without one."""
+
+    def write(self, text: str) -> int:
+        """ClosedError: there is nowhere to write to."""
+        if text:
+            raise ClosedError("standard output is closed; leave it open, or write to a file with -o")
+        return 0
+
+
+def fill_gaps() -> None:
+    """Streams that the process was started without lead nowhere: else the first files that it opens get their numbers,
+    and what libraries print ends up in them."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+
+
+def silence(stream: TextIO) -> None:
+    """Let all that is still to be written to a stream go nowhere."""
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+    except OSError:
+        return
+    try:
+        os.dup2(null, stream.fileno())
+    except (OSError, ValueError, AttributeError):
+        return
+    finally:
+        os.close(null)
+
+
+def says_ascii(environ: Mapping[str, str]) -> bool:
+    """Whether the locale was set to that of ASCII, which Python takes for UTF-8 (PEP 538 and 540)."""
+    first = next(filter(None, map(environ.get, ("LC_ALL", "LC_CTYPE", "LANG"))), "")
+    if first in COERCED and not environ.get("LC_ALL"):  # Python may have put it there
+        first = environ.get("LANG", "")
+    return first in ("C", "POSIX") and not environ.get("PYTHONIOENCODING")
 
 
 def in_ascii(problem: UnicodeError) -> tuple[str, int]:
