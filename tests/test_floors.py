@@ -37,7 +37,7 @@ FLOORS = {
     " sources sources.folders sources.settings sources.tables",
     2: "onnx_check network model workers engine weights checkpoint",
     3: "ingest recipe batches validation training release export detection readers parallel live evaluation figures"
-    " converting splitting curves judging comparing cutting calibrating distilling tuning resampling"
+    " converting splitting curves judging comparing cutting calibrating distilling losses tuning resampling"
     " clips pictures ensemble transfer peers report_page report_pictures report_style"
     " conditions condition_mixtures condition_sets"
     " inspection inspection.filters inspection.filter_figures inspection.filter_cells"

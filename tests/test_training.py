@@ -28,11 +28,12 @@ from safetensors.torch import load_file
 from audiocnn import training
 from audiocnn.batches import prepare
 from audiocnn.errors import AudiocnnError, DatasetError, RecipeError, UsageError
+from audiocnn.losses import loss_of, soften
 from audiocnn.model import CARD, ONNX, TOML, WEIGHTS, find_model, read_model
 from audiocnn.network import Network
 from audiocnn.recipe import read_recipe
 from audiocnn.release import portable
-from audiocnn.training import EpochReport, StepReport, Trainer, TrainReport, loss_of, soften, train
+from audiocnn.training import EpochReport, StepReport, Trainer, TrainReport, train
 from audiocnn.validation import Figures
 
 SHORT = {"epochs": 3, "examples_per_epoch": 24, "batch_size": 8, "validation_examples": 4}
