@@ -2,7 +2,7 @@
 
 python -m benchmarks.networks [--spec NAME ...] [--seeds 3] [--clips N] [--results FOLDER] [--table docs/networks.md]
 
-Each spec is trained by one recipe, `data/recipes/digits.toml`: ten spoken digits, the same number of clips seen, the
+Each spec is trained by one recipe, `benchmarks/networks.toml`: ten spoken digits, the same number of clips seen, the
 same batches, the same schedule; only the spec and the seed change. The accuracy is that of the weights which were best
 on clips held out of the training part, on the 300 clips of the split "dev", which take no part in training: the answer
 is the label with the highest mean score over the clip.
@@ -38,7 +38,7 @@ from benchmarks.networks_runs import DIGITS, Job, Result, read_results, train_ap
 from benchmarks.networks_table import Facts, Standing, to_markdown, write_page
 
 ROOT = Path(__file__).resolve().parents[1]
-RECIPE = ROOT / "data" / "recipes" / "digits.toml"
+RECIPE = ROOT / "benchmarks" / "networks.toml"
 
 # What two cores do whose processor knows bfloat16, within a factor of two: enough to tell minutes from hours.
 MULTIPLY_ADDS_PER_SECOND = 150e9
