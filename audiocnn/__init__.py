@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from audiocnn.classification import Classification, ClassifySettings, Clip, classify, classify_many
     from audiocnn.detection import Detection, DetectSettings, detect
     from audiocnn.engine import Engine, load_engine
     from audiocnn.errors import AudiocnnError
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
     from audiocnn.segments import Segment, SegmentRule, find_segments
 
 __all__ = [
-    "AudiocnnError", "DetectSettings", "Detection", "Ending", "Engine", "Model", "Onset", "RawFormat", "Segment",
-    "SegmentRule", "__version__", "detect", "detect_many", "find_model", "find_segments", "follow", "load_engine",
+    "AudiocnnError", "Classification", "ClassifySettings", "Clip", "DetectSettings", "Detection", "Ending", "Engine",
+    "Model", "Onset", "RawFormat", "Segment", "SegmentRule", "__version__", "classify", "classify_many", "detect",
+    "detect_many", "find_model", "find_segments", "follow", "load_engine",
 ]  # fmt: skip
 
 __version__: str
 _HOMES = {
+    "classification": ("Classification", "ClassifySettings", "Clip", "classify", "classify_many"),
     "detection": ("Detection", "DetectSettings", "detect"),
     "engine": ("Engine", "load_engine"),
     "errors": ("AudiocnnError",),

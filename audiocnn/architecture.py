@@ -22,7 +22,8 @@ from audiocnn.tables import Table, read_toml, shown
 from audiocnn.units import to_samples
 from audiocnn.windows import Geometry
 
-OUTPUTS = ("sigmoid", "softmax")
+LOCALISING = "onset_offset"  # beside its score, a position says where its event begins and ends
+OUTPUTS = ("sigmoid", "softmax", LOCALISING)
 MOST_POSITIONS = 2**26  # of the features of one window; a window of more is refused, not tried
 MOST_LAYERS = 10_000
 
@@ -65,6 +66,21 @@ class Spec:
         return spec_from_table(self.table, self.name, classes)
 
     @property
+    def localises(self) -> bool:
+        """Whether a position also says where its events begin and end."""
+        return self.f.output == LOCALISING
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that F gives for a window: a score for each label; then, if it localises, two edges for each."""
+        return outputs_of(self.f.output, self.classes)
+
+    @property
+    def furthest_seconds(self) -> float:
+        """How far from its middle a window can tell an edge: half its length; what lies beyond it does not hear."""
+        return self.geometry().window_seconds / 2
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers of all groups in a row, repeats written out; a `global` at the end is F's."""
         return tuple(layer for group in self.groups for _ in range(group.repeat) for layer in group.layers)
@@ -78,7 +94,7 @@ class Spec:
     def head(self) -> tuple[Layer, ...]:
         """What one window goes through: `global` if the groups end in it, F's layers, the output layer."""
         pools = tuple(layer for layer in self.layers if isinstance(layer, Global))
-        return pools + self.f.layers + ((Dense(self.classes),) if self.f.output_dense else ())
+        return pools + self.f.layers + ((Dense(self.outputs),) if self.f.output_dense else ())
 
     @property
     def frame(self) -> Size:
@@ -133,7 +149,7 @@ def spec_from_table(table: dict[str, Any], name: str, classes: int | None = None
     dims = count_axes(rows, settings)
     context = Context(
         dims,
-        classes,
+        outputs_of(output, classes),
         KINDS,
         norm=defaults.text("norm", "none", ("batch", "none")),
         activation=defaults.text("activation", "relu", ACTIVATIONS),
@@ -148,6 +164,11 @@ def spec_from_table(table: dict[str, Any], name: str, classes: int | None = None
     )
     check_spec(spec, top.place)
     return spec
+
+
+def outputs_of(output: str, classes: int) -> int:
+    """Numbers that F gives for a window."""
+    return 3 * classes if output == LOCALISING else classes
 
 
 def count_axes(rows: object, settings: InputSpec) -> int:
@@ -226,9 +247,10 @@ def check_spec(spec: Spec, place: str) -> None:
     size = size_after_groups(spec, size, place)
     for layer in spec.head:
         size = layer.out(size)
-    if size.channels != spec.classes:
+    if size.channels != spec.outputs:
+        each = f" (three each with {LOCALISING})" if spec.localises else ""
         raise SpecError(
-            f"{place}: [f] gives {size.channels} scores for {spec.classes} labels; drop output_dense = false"
+            f"{place}: [f] gives {size.channels} scores for {spec.classes} labels{each}; drop output_dense = false"
         )
 
 

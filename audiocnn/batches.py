@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from audiocnn.clip_examples import Clips
-from audiocnn.cutting import cut_by_group, kind_by
-from audiocnn.dataset import Dataset
+from audiocnn.clip_examples import Clips, HeldOut
+from audiocnn.cutting import divide
+from audiocnn.dataset import Dataset, Entry
 from audiocnn.errors import DatasetError, RecipeError
 from audiocnn.mixing import Example, Mixer, MixSettings
-from audiocnn.recipe import Recipe
+from audiocnn.recipe import LEAST_BATCHES, Recipe, TrainSettings
 from audiocnn.tuning import tuning_examples
 
 Key = tuple[int, int]
@@ -37,20 +37,27 @@ class Material:
 
     labels: tuple[str, ...]
     source: Source
-    validation: list[Example]
-    clips: bool  # one label a recording, rather than segments
+    validation: Sequence[Example]
+    clips: bool  # labels of whole recordings, rather than segments
     groups: dict[str, int]  # how many groups went to training and to validation
     seconds: float  # of recordings that are trained on
+    several: bool = False  # a clip may have more than one label, or none
+    balanced: bool = False  # rare labels count as much as frequent ones
+    counts: tuple[int, ...] = ()  # of clips: how many of each label are trained on
 
 
-class Examples(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
-    """Examples by (epoch, index), as torch wants them."""
+Batch = tuple[Tensor, Tensor, Tensor]
 
-    def __init__(self, source: Source, channels: int) -> None:
-        self.source, self.channels = source, channels
 
-    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
-        return as_tensors(self.source.example(*key), self.channels)
+class Examples(torch.utils.data.Dataset[Batch]):
+    """Examples by (epoch, index), as torch wants them: samples, targets, and the positions [first, stop) that count."""
+
+    def __init__(self, source: Source, channels: int, hop_samples: int) -> None:
+        self.source, self.channels, self.hop_samples = source, channels, hop_samples
+
+    def __getitem__(self, key: Key) -> Batch:
+        example = self.source.example(*key)
+        return *as_tensors(example, self.channels), positions_of(example, self.hop_samples)
 
 
 class Order(torch.utils.data.Sampler[list[Key]]):
@@ -77,12 +84,31 @@ def as_tensors(example: Example, channels: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(np.ascontiguousarray(samples)), torch.from_numpy(example.targets)
 
 
-def make_loader(recipe: Recipe, source: Source) -> tuple[Order, torch.utils.data.DataLoader[tuple[Tensor, Tensor]]]:
+def positions_of(example: Example, hop_samples: int) -> Tensor:
+    """(2,) [first, stop) of the positions that hold some of the clip, at least one; of a mixture all."""
+    count = max(1, -(-example.samples.shape[1] // hop_samples))
+    if example.span is None:
+        return torch.tensor([0, count])
+    first = min(example.span[0] // hop_samples, count - 1)
+    return torch.tensor([first, max(first + 1, -(-example.span[1] // hop_samples))])
+
+
+def examples_of(settings: TrainSettings, clips: int) -> int:
+    """How many examples an epoch has; where nothing is said, each of the clips once, and at least a few batches."""
+    if settings.examples_per_epoch:
+        return settings.examples_per_epoch
+    if not clips:
+        raise RecipeError("[train] examples_per_epoch = 0 is for whole clips, each once; say how many mixtures")
+    return max(clips, LEAST_BATCHES * settings.batch_size)
+
+
+def make_loader(recipe: Recipe, source: Source) -> tuple[Order, torch.utils.data.DataLoader[Batch]]:
     """The loader of training batches, and the order that says which epoch comes next."""
     settings = recipe.train
-    order = Order(settings.examples_per_epoch, settings.batch_size)
+    clips = len(source.entries) if isinstance(source, Clips) else 0
+    order = Order(examples_of(settings, clips), settings.batch_size)
     loader = torch.utils.data.DataLoader(
-        Examples(source, recipe.spec.input.channels),
+        Examples(source, recipe.spec.input.channels, recipe.spec.geometry().hop_samples),
         batch_sampler=order,
         # Without a generator of its own a loader draws from the random state that dropout uses, and a run that was
         # resumed inside an epoch would not be the run that went straight through.
@@ -106,34 +132,83 @@ def prepare(recipe: Recipe, dataset: Dataset) -> Material:
     if dataset.sample_rate != wanted:
         fact = f"{dataset.folder}: has {dataset.sample_rate} Hz and the spec wants {wanted}"
         raise DatasetError(f"{fact}; ingest with --sample-rate {wanted}")
-    split = recipe.data.split if recipe.data else None
-    entries = [entry for entry in dataset.entries if split is None or entry.split in (split, None)]
+    entries = chosen(recipe, dataset)
     labels = (recipe.data.labels if recipe.data else None) or dataset.labels
     if not labels or not entries:
         raise DatasetError(f"{dataset.folder}: nothing to train on: {len(entries)} recordings, {len(labels)} labels")
-    clips = not any(entry.annotated for entry in entries)
+    clips = are_clips(entries)
+    recipe = recipe.settled(clips)
 
-    kind = kind_by(dataset, labels, recipe.mix.balance, clips)
-    train, held_out = cut_by_group(entries, recipe.train.validation_share, kind, bool(recipe.mix.balance))
+    division = divide(dataset, recipe)
+    train, held_out = division.train, division.validation
     groups = {"train": len({entry.group for entry in train}), "validation": len({entry.group for entry in held_out})}
     seconds = sum(dataset.duration_seconds(entry) for entry in train)
-    if clips and recipe.evaluate.conditions is not None:
+    if clips:
+        return whole_clips(recipe, dataset, (train, held_out), labels, Facts(groups, seconds))
+    examples_of(recipe.train, 0)
+    hop = recipe.spec.geometry().hop_samples
+    source = Mixer(dataset, train, labels, recipe.mix, hop, recipe.seed)
+    if recipe.evaluate.conditions is not None:
+        validation = tuning_examples(recipe, dataset, train)
+    else:
+        mixer = Mixer(dataset, held_out, labels, recipe.mix, hop, recipe.seed + 1)
+        validation = [mixer.example(0, index) for index in range(recipe.train.validation_examples)]
+    return Material(tuple(labels), source, validation, False, groups, seconds)
+
+
+def chosen(recipe: Recipe, dataset: Dataset) -> list[Entry]:
+    """The recordings of the recipe's split."""
+    split = recipe.data.split if recipe.data else None
+    return [entry for entry in dataset.entries if split is None or entry.split in (split, None)]
+
+
+def are_clips(entries: Sequence[Entry]) -> bool:
+    """Whether these carry labels as wholes: of none it is known where in it something is."""
+    return not any(entry.annotated for entry in entries)
+
+
+class Facts(NamedTuple):
+    """What was divided."""
+
+    groups: dict[str, int]
+    seconds: float
+
+
+def whole_clips(
+    recipe: Recipe, dataset: Dataset, parts: tuple[list[Entry], list[Entry]], labels: Sequence[str], facts: Facts
+) -> Material:
+    """Clips to train on and to stop early on."""
+    several, sigmoid = has_several(recipe, dataset), recipe.spec.f.output == "sigmoid"
+    if recipe.evaluate.conditions is not None:
         raise RecipeError(
             f"{recipe.name}: [evaluate] conditions are for segments, and these are whole clips; leave it out"
         )
-    if clips:
-        source: Source = Clips(dataset, train, labels, recipe.mix, recipe.seed)
-        whole = Clips(dataset, held_out, labels, recipe.mix, recipe.seed)
-        validation = [whole.clip(index) for index in range(len(whole.entries))]
-    else:
-        hop = recipe.spec.geometry().hop_samples
-        source = Mixer(dataset, train, labels, recipe.mix, hop, recipe.seed)
-        if recipe.evaluate.conditions is not None:
-            validation = tuning_examples(recipe, dataset, train)
-        else:
-            mixer = Mixer(dataset, held_out, labels, recipe.mix, hop, recipe.seed + 1)
-            validation = [mixer.example(0, index) for index in range(recipe.train.validation_examples)]
-    return Material(tuple(labels), source, validation, clips, groups, seconds)
+    if recipe.spec.localises:
+        fact = f'{recipe.name}: output = "{recipe.spec.f.output}" needs onsets and offsets, and these are whole clips'
+        raise RecipeError(f'{fact}; mark where in them the labels are, or take output = "sigmoid" or "softmax" in [f]')
+    if several and not sigmoid:
+        fact = f'{recipe.name}: labels_per_clip = "several" and output = "{recipe.spec.f.output}" exclude each other'
+        raise RecipeError(f'{fact}, since the scores of one clip then add up to 1; take output = "sigmoid" in [f]')
+    even = recipe.train.balance_power if recipe.train.balance == "sampling" else 0.0
+    source = Clips(dataset, parts[0], labels, recipe.mix, recipe.seed, even, sigmoid)
+    held_out = HeldOut(Clips(dataset, parts[1], labels, recipe.mix, recipe.seed, others=sigmoid))
+    counts = tuple(source.counts().tolist())
+    balanced = recipe.train.balance != "none"
+    return Material(tuple(labels), source, held_out, True, *facts, several, balanced, counts)
+
+
+def has_several(recipe: Recipe, dataset: Dataset) -> bool:
+    """Whether a clip may have several labels."""
+    return dataset.several or (recipe.data is not None and recipe.data.labels_per_clip == "several")
+
+
+def varied(values: Tensor, recipe: Recipe, random: np.random.Generator) -> Tensor:
+    """Features as of another microphone, with bands and frames hidden; a waveform stays as it is."""
+    if recipe.spec.input.logarithmic:
+        values = equalise(values, recipe.mix, random)
+    if recipe.spec.input.features == "waveform":
+        return values
+    return mask_frames(mask_bands(values, recipe.mix, random), recipe.mix, random)
 
 
 def equalise(values: Tensor, settings: MixSettings, random: np.random.Generator) -> Tensor:
@@ -152,16 +227,29 @@ def equalise(values: Tensor, settings: MixSettings, random: np.random.Generator)
 def mask_bands(values: Tensor, settings: MixSettings, random: np.random.Generator) -> Tensor:
     """SpecAugment's frequency masks (Park et al. 2019, section 2): bands of (batch, [channels,] bands, frames) set to
     the mean of the batch, other bands for each example."""
-    bands = values.shape[-2]
-    widest = int(settings.band_mask_width * bands)
-    if widest < 1 or settings.band_masks < 1 or bands < 8:
+    return hidden(values, settings.band_masks, settings.band_mask_width, random, -2)
+
+
+def mask_frames(values: Tensor, settings: MixSettings, random: np.random.Generator) -> Tensor:
+    """SpecAugment's time masks (Park et al. 2019, section 2): frames of (batch, [channels,] bands, frames) set to the
+    mean of the batch, other frames for each example."""
+    return hidden(values, settings.time_masks, settings.time_mask_width, random, -1)
+
+
+def hidden(values: Tensor, masks: int, width: float, random: np.random.Generator, axis: int) -> Tensor:
+    """So many stretches of an axis, each up to a share of it, set to the mean of the batch; an axis of fewer than 8
+    stays as it is."""
+    size = values.shape[axis]
+    widest = int(width * size)
+    if widest < 1 or masks < 1 or size < 8:
         return values
-    keep = np.ones((len(values), bands), dtype=bool)
+    keep = np.ones((len(values), size), dtype=bool)
     for row in keep:
-        for _ in range(settings.band_masks):
-            width = int(random.integers(0, widest + 1))
-            start = int(random.integers(0, bands - width + 1))
-            row[start : start + width] = False
-    shape = (len(values), *[1] * (values.dim() - 3), bands, 1)
+        for _ in range(masks):
+            length = int(random.integers(0, widest + 1))
+            start = int(random.integers(0, size - length + 1))
+            row[start : start + length] = False
+    shape = [len(values)] + [1] * (values.dim() - 1)
+    shape[axis] = size
     mask = torch.from_numpy(keep).to(values.device).reshape(shape)
     return torch.where(mask, values, values.mean())

@@ -34,9 +34,10 @@ class Calibration:
 def fit_calibration(
     logits: Sequence[NDArray[np.float32]], targets: Sequence[NDArray[np.float32]], softmax: bool
 ) -> Calibration:
-    """(rows, labels) logits and targets in [0, 1] of each recording -> what makes them probabilities.
+    """(rows, outputs) logits and (rows, labels) targets in [0, 1] of each recording -> what makes them probabilities.
 
-    Every recording counts as long as it is. A label that is nowhere, or everywhere, is left as it is.
+    Every recording counts as long as it is. A label that is nowhere, or everywhere, is left as it is; so are the edges
+    behind the scores of a network that localises.
     """
     given = torch.from_numpy(np.concatenate(logits)).double()
     wanted = torch.from_numpy(np.concatenate(targets)).double()
@@ -44,7 +45,8 @@ def fit_calibration(
         carried = wanted.sum(dim=1) > 0
         given, wanted = given[carried], wanted[carried] / wanted[carried].sum(dim=1, keepdim=True)
         return temperature(given, wanted)
-    pairs = [scaling(given[:, column], wanted[:, column]) for column in range(given.shape[1])]
+    pairs = [scaling(given[:, column], wanted[:, column]) for column in range(wanted.shape[1])]
+    pairs += [(1.0, 0.0)] * (given.shape[1] - wanted.shape[1])
     return Calibration(tuple(gain for gain, _ in pairs), tuple(shift for _, shift in pairs))
 
 

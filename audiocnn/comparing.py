@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from audiocnn.clip_evaluation import ClipEvaluation
 from audiocnn.errors import UsageError
 from audiocnn.figures import Evaluation, Figure, LabelEvaluation, figures_to_dict
 from audiocnn.resampling import with_interval
@@ -32,15 +33,18 @@ class LabelDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Differences of figures, by label, and by tag, value and label, as an `Evaluation` has them."""
+    """Differences of figures, by label, and by tag, value and label, as an `Evaluation` has them; clip: of the figures
+    of whole clips, where both have such."""
 
     labels: dict[str, LabelDifference]
     groups: dict[str, dict[str, dict[str, LabelDifference]]]
+    clip: dict[str, Figure] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """A part of report.json."""
         groups = {tag: {value: _said(found) for value, found in parts.items()} for tag, parts in self.groups.items()}
-        return {"labels": _said(self.labels), "groups": groups}
+        clip = {"figures": figures_to_dict(self.clip)} if self.clip is not None else None
+        return {"labels": _said(self.labels), "groups": groups, "clip": clip}
 
 
 def _said(labels: Mapping[str, LabelDifference]) -> dict[str, Any]:
@@ -62,7 +66,20 @@ def compare(first: Evaluation, second: Evaluation) -> Comparison:
         tag: {value: _labels(labels, second.groups[tag].get(value, {})) for value, labels in parts.items()}
         for tag, parts in first.groups.items()
     }
-    return Comparison(_labels(first.labels, second.labels), groups)
+    return Comparison(_labels(first.labels, second.labels), groups, _clips(first.clip, second.clip))
+
+
+def _clips(first: ClipEvaluation | None, second: ClipEvaluation | None) -> dict[str, Figure] | None:
+    """Of the figures that both have. UsageError unless both judged the same clips, and drew them alike."""
+    if first is None or second is None:
+        return None
+    names = [tuple(answer.filename for answer in clip.answers) for clip in (first, second)]
+    if names[0] != names[1]:
+        raise UsageError(f"{_what_differs(*names)}; judge both on the same clips")
+    if first.drawn != second.drawn:
+        raise UsageError("evaluations of clips in different groups cannot be compared; give both the same groups")
+    both = [name for name in first.figures if name in second.figures]
+    return {name: _figure(first.figures[name], second.figures[name]) for name in both}
 
 
 def _what_differs(first: tuple[str, ...], second: tuple[str, ...]) -> str:

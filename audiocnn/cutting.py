@@ -1,14 +1,184 @@
-"""Which recordings are held out: a share of the groups, the same ones in every training of the same data."""
+"""Which recordings are learned from, which stop the training, and which it is tested on: no group is in two of them.
+
+They follow from the names of the groups alone, so that all trainings of the same data have the same parts.
+"""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from audiocnn.dataset import Dataset, Entry
-from audiocnn.errors import DatasetError
+from audiocnn.duplicates import Sets, twins_of
+from audiocnn.errors import DatasetError, RecipeError, did_you_mean
+from audiocnn.stratifying import GroupOf, cut_clips, folds_of, rank, smaller
 
-SALT = "1"
+if TYPE_CHECKING:
+    from audiocnn.recipe import Recipe
+
+TEST_SPLITS = ("test", "eval")
+STOP_SPLITS = ("dev", "val", "valid", "validation")
+LEAST_CLIPS = 40  # with fewer, what could be tested on is too little to say anything, and missed where it is learned
+FEW_GROUPS = 4  # with fewer, a part of whole groups would be half of what there is
+TEST_GROUPS = 3  # of a label that is tested on: one to test, one to stop by, one to learn from
+
+
+@dataclass(frozen=True)
+class Division:
+    """The parts of a dataset. tested_on: what the test part is, "" where there is none. notes: what else is so."""
+
+    train: list[Entry]
+    validation: list[Entry]
+    test: list[Entry]
+    tested_on: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def divide(dataset: Dataset, recipe: Recipe) -> Division:
+    """The parts that a recipe asks for. DatasetError, RecipeError: there is too little, or no such fold.
+
+    The test part is the fold that the recipe names; else nothing, where it names the split to learn from; else a split
+    named so; else, of clips, a share of the groups, if there are enough. Clips that are the same sound count as one
+    group.
+    """
+    entries, test, tested_on = _tested(dataset, recipe)
+    clips = not any(entry.annotated for entry in (*entries, *test))
+    notes: list[str] = []
+    if not clips:
+        kind = kind_by(dataset, _labels(dataset, recipe), recipe.mix.balance)
+        stop = [] if test and tested_on in STOP_SPLITS else [e for e in entries if e.split in STOP_SPLITS]
+        if (recipe.data and recipe.data.split) or not 0 < len(stop) < len(entries):
+            train, stop = cut_by_group(entries, recipe.train.validation_share, kind, bool(recipe.mix.balance))
+        else:
+            train = [entry for entry in entries if entry.split not in STOP_SPLITS]
+        return Division(_share_of(train, recipe), stop, test, tested_on)
+    _check_clips(dataset, entries, recipe)
+    group_of = joined_groups(dataset, entries)
+    share = recipe.evaluate.test_share
+    if not tested_on and share and not (recipe.data and recipe.data.split):
+        kept, test = _cut_test(entries, share, group_of, notes)
+        entries, tested_on = (kept, f"{100 * share:.0f} % held out") if test else (entries, "")
+    train, stop = _cut_stop(entries, recipe, group_of, notes)
+    return Division(_share_of(train, recipe), stop, test, tested_on, tuple(notes))
+
+
+def _tested(dataset: Dataset, recipe: Recipe) -> tuple[list[Entry], list[Entry], str]:
+    """What may be learned from, and what the data or the recipe sets apart to test on."""
+    data, entries = recipe.data, list(dataset.entries)
+    if data and data.split:
+        entries = [entry for entry in entries if entry.split in (data.split, None)]
+    if data and data.test_fold is not None:
+        fold_of = folds(dataset, entries, recipe)
+        if data.test_fold not in fold_of.values():
+            near = did_you_mean(data.test_fold, sorted(set(fold_of.values())))
+            raise RecipeError(f'{data.where}: no recording is in fold "{data.test_fold}"; {near}')
+        test = [entry for entry in entries if fold_of.get(entry.id) == data.test_fold]
+        rest = [entry for entry in entries if fold_of.get(entry.id) != data.test_fold]
+        return [replace(entry, split=None) for entry in rest], test, f"fold {data.test_fold}"
+    if data and data.split:
+        return entries, [], ""
+    found = {entry.split for entry in entries}
+    name = next((one for one in (*TEST_SPLITS, *STOP_SPLITS) if one in found), None)
+    if name is None or len(found) == 1:  # all of it is called so: there is nothing else to learn from
+        return entries, [], ""
+    return [e for e in entries if e.split != name], [e for e in entries if e.split == name], name
+
+
+def folds(dataset: Dataset, entries: Sequence[Entry], recipe: Recipe) -> dict[int, str]:
+    """The fold of each recording by its id: of the recipe's column, else made. A recording without a value has none.
+
+    RecipeError: no such column, or fewer groups than folds.
+    """
+    data = recipe.data
+    assert data is not None
+    if data.fold is not None:
+        named = {entry.id: entry.tags[data.fold] for entry in entries if entry.tags.get(data.fold)}
+        if len(set(named.values())) < 2:
+            columns = sorted({column for entry in entries for column in entry.tags})
+            near = did_you_mean(data.fold, columns) if columns and not named else "two at least are needed"
+            raise RecipeError(f'{data.where}: the column "{data.fold}" names {len(set(named.values()))} folds; {near}')
+        return named
+    group_of = joined_groups(dataset, entries)
+    if data.folds > len(set(group_of.values())):
+        have = len(set(group_of.values()))
+        raise RecipeError(f"{data.where}: {data.folds} folds of {have} groups; ask for {have} at most")
+    return folds_of(entries, data.folds, group_of)
+
+
+def _cut_test(
+    entries: list[Entry], share: float, group_of: GroupOf, notes: list[str]
+) -> tuple[list[Entry], list[Entry]]:
+    if len(entries) < LEAST_CLIPS:
+        notes.append(f"{len(entries)} clips are too few to set some apart for a test: take --folds to test in turns")
+        return entries, []
+    groups = len(set(group_of.values()))
+    if groups < FEW_GROUPS:
+        notes.append(f"{groups} groups are too few to set one apart for a test: take --folds {groups}")
+        return entries, []
+    kept, test = cut_clips(entries, share, group_of, TEST_GROUPS)
+    untested = {entry.label for entry in entries} - {entry.label for entry in test}
+    if test and untested:
+        notes.append(f"{_count(untested, 'label')} with fewer than {TEST_GROUPS} groups learned, not tested")
+    return kept, test
+
+
+def _cut_stop(
+    entries: list[Entry], recipe: Recipe, group_of: GroupOf, notes: list[str]
+) -> tuple[list[Entry], list[Entry]]:
+    """Clips to learn from and to stop by: a split named so, else a share."""
+    named = [entry for entry in entries if entry.split in STOP_SPLITS]
+    if named and len(named) < len(entries) and not (recipe.data and recipe.data.split):
+        return [entry for entry in entries if entry.split not in STOP_SPLITS], named
+    if len(set(group_of.values())) < FEW_GROUPS:
+        group_of = {entry.id: entry.filename for entry in entries}
+    train, stop = cut_clips(entries, recipe.train.validation_share, group_of)
+    if not stop:
+        notes.append("no label has two recordings: what is learned from also stops the training")
+        return entries, entries
+    return train, stop
+
+
+def _check_clips(dataset: Dataset, entries: Sequence[Entry], recipe: Recipe) -> None:
+    """DatasetError: nothing that could be told apart; several labels where there may be one."""
+    several = recipe.data is not None and recipe.data.labels_per_clip == "several"
+    many = next((entry for entry in entries if len(entry.labels) > 1), None)
+    if many and not several:
+        remedy = 'write labels_per_clip = "several" in [data] of a recipe'
+        raise DatasetError(f"{dataset.folder}: {many.filename} has {len(many.labels)} labels; {remedy}")
+    kinds = {entry.labels for entry in entries}
+    if len(kinds) == 1 and () not in kinds:
+        label = ", ".join(next(iter(kinds)))
+        what = f'every recording has the label "{label}", so that there is nothing to tell apart'
+        raise DatasetError(f"{dataset.folder}: {what}; add recordings of something else, in a folder of their own")
+    if len(entries) < 2:
+        raise DatasetError("one recording is too few: some are needed to train on, others to stop early on; add more")
+
+
+def _share_of(train: list[Entry], recipe: Recipe) -> list[Entry]:
+    share = recipe.data.training_share if recipe.data else 1.0
+    return train if share >= 1.0 else smaller(train, share)
+
+
+def _labels(dataset: Dataset, recipe: Recipe) -> Sequence[str]:
+    return (recipe.data.labels if recipe.data else None) or dataset.labels
+
+
+def _count(labels: set[str | None], what: str) -> str:
+    return f'1 {what} ("{next(iter(labels))}") is' if len(labels) == 1 else f"{len(labels)} {what}s are"
+
+
+def joined_groups(dataset: Dataset, entries: Sequence[Entry]) -> dict[int, str]:
+    """The group of each recording by its id, where groups that share a sound are one."""
+    numbers: dict[str, int] = {}
+    for entry in entries:
+        numbers.setdefault(entry.group, len(numbers))
+    number_of = {entry.id: numbers[entry.group] for entry in entries}
+    sets, names = Sets(len(numbers)), list(numbers)
+    for twins in twins_of(dataset, entries):
+        for other in twins.ids[1:]:
+            sets.join(number_of[twins.ids[0]], number_of[other])
+    return {entry.id: names[sets.top(number_of[entry.id])] for entry in entries}
 
 
 def cut_by_group(
@@ -44,20 +214,13 @@ def cut_by_group(
     return train, [entry for entry in entries if is_held_out(entry)]
 
 
-def kind_by(dataset: Dataset, labels: Sequence[str], balance: str, clips: bool = False) -> Callable[[Entry], str]:
+def kind_by(dataset: Dataset, labels: Sequence[str], balance: str) -> Callable[[Entry], str]:
     """What part of the data an entry belongs to, of which each gives a share: its value in the column `balance`, or
     which of the labels it carries."""
 
     def kind(entry: Entry) -> str:
         if balance:
             return entry.tags.get(balance, "")
-        if clips:
-            return str(entry.label)
         return str(sorted({note.label for note in dataset.annotations(entry)} & set(labels)))
 
     return kind
-
-
-def rank(group: str) -> str:
-    """A place in an order that has nothing to do with names."""
-    return hashlib.sha256(f"{SALT} {group}".encode("utf-8", "surrogateescape")).hexdigest()

@@ -10,9 +10,11 @@ the side that reads; `dataset_writer.py` is the other.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from audiocnn.errors import DatasetError
 from audiocnn.labels import Annotation
 from audiocnn.shards import Place, ShardReader, again
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 knew one label a clip, and not the rate and channels of the file; it is still read
 INDEX_NAME = "index.sqlite"
 
 
@@ -32,8 +34,9 @@ INDEX_NAME = "index.sqlite"
 class Entry:
     """One recording of a dataset.
 
-    samples: per channel. label: of the whole clip. annotated: its segments are known, and no annotation means
-    none of the labels. group: what must stay in one part (a speaker, a take); else the filename.
+    samples: per channel. label: of the whole clip, the only one or the first of `labels`. annotated: its segments are
+    known, and no annotation means none of the labels. group: what must stay in one part (a speaker, a take); else the
+    filename. file_rate (Hz), file_channels: of the file it was read from; 0: not known.
     """
 
     id: int
@@ -44,6 +47,13 @@ class Entry:
     group: str
     split: str | None
     tags: dict[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    file_rate: int = 0
+    file_channels: int = 0
+
+    def __post_init__(self) -> None:
+        if self.label is not None and not self.labels:
+            object.__setattr__(self, "labels", (self.label,))
 
 
 class Dataset:
@@ -55,6 +65,7 @@ class Dataset:
         self.channels = int(meta["channels"])
         self.feature_name = meta.get("features") or None
         self.labels: tuple[str, ...] = tuple(_text(row[0]) for row in rows["labels"])
+        self.several = meta.get("labels_per_clip") == "several"  # a clip may have no label, or more than one
         self.refused = [(_text(name), str(reason)) for name, reason in rows["refused"]]
         self.entries: list[Entry] = []
         self._places: dict[int, Place] = {}
@@ -97,6 +108,17 @@ class Dataset:
         """What is known to be where, by onset; a new list."""
         return list(self._annotations.get(entry.id, ()))
 
+    @property
+    def opened(self) -> object:
+        """The same for all views of a dataset that was opened once."""
+        return self._samples
+
+    def with_entries(self, entries: Iterable[Entry]) -> Dataset:
+        """The same dataset with these of its entries, perhaps changed, and no others."""
+        other = copy.copy(self)
+        other.entries = list(entries)
+        return other
+
     def duration_seconds(self, entry: Entry) -> float:
         """Length in seconds."""
         return entry.samples / self.sample_rate
@@ -104,11 +126,12 @@ class Dataset:
     def _take(self, rows: dict[str, list[tuple[Any, ...]]]) -> None:
         tags_seen: dict[str, dict[str, str]] = {}
         for row in rows["recordings"]:
-            number, name, samples, label, annotated, group, split, tags, *places = row
+            number, name, samples, label, annotated, group, split, tags, labels, rate, channels, *places = row
             if tags not in tags_seen:
                 tags_seen[tags] = json.loads(tags)
             said = (label, bool(annotated), _text(group), split, tags_seen[tags])
-            self.entries.append(Entry(number, _text(name), samples, *said))
+            more = (tuple(json.loads(labels)) if labels else (), rate, channels)
+            self.entries.append(Entry(number, _text(name), samples, *said, *more))
             self._places[number] = Place(places[0], places[1], samples)
             if places[2] is not None:
                 self._feature_places[number] = Place(*places[2:])
@@ -169,8 +192,9 @@ def _read_index(folder: Path) -> tuple[dict[str, str], dict[str, list[tuple[Any,
         meta = read_meta(index, folder)
         if not meta:
             raise DatasetError(f"{folder}: its ingest was interrupted at the start; run it again to go on")
+        newer = "labels, file_rate, file_channels" if meta["format_version"] != "1" else "'', 0, 0"
         queries = {
-            "recordings": 'SELECT id, filename, samples, label, annotated, "group", split, tags,'
+            "recordings": f'SELECT id, filename, samples, label, annotated, "group", split, tags, {newer},'
             " shard, start, feature_shard, feature_start, frames FROM recordings ORDER BY filename",
             "annotations": "SELECT recording, onset, offset, label FROM annotations ORDER BY 1, 2, 3",
             "labels": "SELECT label FROM labels ORDER BY position",

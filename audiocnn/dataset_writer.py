@@ -32,7 +32,9 @@ CREATE TABLE recordings (
     shard INTEGER NOT NULL, start INTEGER NOT NULL, samples INTEGER NOT NULL,
     feature_shard INTEGER, feature_start INTEGER, frames INTEGER,
     label TEXT, annotated INTEGER NOT NULL DEFAULT 0, "group" NOT NULL DEFAULT '', split TEXT,
-    tags TEXT NOT NULL DEFAULT '{}', digest TEXT NOT NULL DEFAULT '');
+    tags TEXT NOT NULL DEFAULT '{}', digest TEXT NOT NULL DEFAULT '',
+    labels TEXT NOT NULL DEFAULT '', file_rate INTEGER NOT NULL DEFAULT 0,
+    file_channels INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX recordings_by_filename ON recordings (filename);
 CREATE TABLE annotations (
     recording INTEGER NOT NULL REFERENCES recordings,
@@ -47,12 +49,23 @@ CREATE VIEW groups AS
 COMMIT;
 """
 
+# What format 2 has more than format 1.
+_FROM_1_TO_2 = """
+BEGIN;
+ALTER TABLE recordings ADD COLUMN labels TEXT NOT NULL DEFAULT '';
+ALTER TABLE recordings ADD COLUMN file_rate INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE recordings ADD COLUMN file_channels INTEGER NOT NULL DEFAULT 0;
+UPDATE meta SET value='2' WHERE key='format_version';
+COMMIT;
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """One recording as a source describes it; `path` is the audio file, `filename` its name here.
 
-    whole: a label that it carries wherever it sounds; when the samples are there, annotations come of it.
+    whole: a label that it carries wherever it sounds; when the samples are there, annotations come of it. more: labels
+    of the whole clip besides `label`.
     """
 
     path: Path
@@ -64,12 +77,19 @@ class Item:
     split: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
     whole: str | None = None
+    more: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All labels of the whole clip."""
+        return () if self.label is None else (self.label, *self.more)
 
     def digest(self) -> str:
         """Equal where nothing that is stored about the recording, but its samples, has changed."""
         times = [(a.onset, a.offset, a.label) for a in self.annotations]
-        said = [self.filename, self.label, self.annotated, times, self.group, self.split, self.tags]
+        said: list[Any] = [self.filename, self.label, self.annotated, times, self.group, self.split, self.tags]
         said += [self.whole] if self.whole else []
+        said += [list(self.more)] if self.more else []
         return hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
 
 
@@ -141,16 +161,23 @@ class DatasetWriter:
             for number, name, path, size, mtime, samples, shard, digest in rows
         ]
 
-    def add(self, item: Item, identity: tuple[int, int], parts: Iterable[NDArray[np.int16]]) -> tuple[int, int]:
+    def add(
+        self,
+        item: Item,
+        identity: tuple[int, int],
+        parts: Iterable[NDArray[np.int16]],
+        original: tuple[int, int] = (0, 0),
+    ) -> tuple[int, int]:
         """Store int16 (channels, n) parts as one recording, to be described next; its id and samples.
 
-        identity: the file's size in bytes and time of change in ns. An error in the parts leaves nothing.
+        identity: the file's size in bytes and time of change in ns. original: its rate and channels. An error in the
+        parts leaves nothing.
         """
         place = self._samples.append(part.T for part in parts)
         cursor = self._index.execute(
-            "INSERT INTO recordings (filename, path, size, mtime_ns, shard, start, samples)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (name_to_sql(item.filename), name_to_sql(str(item.path)), *identity, *place),
+            "INSERT INTO recordings (filename, path, size, mtime_ns, file_rate, file_channels, shard, start, samples)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (name_to_sql(item.filename), name_to_sql(str(item.path)), *identity, *original, *place),
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid, place.length
@@ -161,9 +188,10 @@ class DatasetWriter:
         digest: of the item as the source gave it, before annotations were fitted.
         """
         name, path = name_to_sql(item.filename), name_to_sql(str(item.path))
-        said = (item.label, item.annotated, item.group or name, item.split, json.dumps(item.tags), digest)
+        labels = json.dumps(item.labels) if item.more else ""
+        said = (item.label, labels, item.annotated, item.group or name, item.split, json.dumps(item.tags), digest)
         self._index.execute(
-            "UPDATE recordings SET filename=?, path=?, label=?, annotated=?,"
+            "UPDATE recordings SET filename=?, path=?, label=?, labels=?, annotated=?,"
             ' "group"=?, split=?, tags=?, digest=? WHERE id=?',
             (name, path, *said, number),
         )
@@ -204,11 +232,12 @@ class DatasetWriter:
         self._set_meta(complete="0")
         self._index.execute("DELETE FROM refused")
 
-    def finish(self, labels: Iterable[str], sources: Iterable[str]) -> None:
-        """The dataset is complete; shards that hold nothing any more are removed."""
+    def finish(self, labels: Iterable[str], sources: Iterable[str], several: bool = False) -> None:
+        """The dataset is complete; shards that hold nothing any more are removed. several: labels a clip."""
         self._index.execute("DELETE FROM labels")
         self._index.executemany("INSERT INTO labels VALUES (?, ?)", [(name, i) for i, name in enumerate(labels)])
-        self._set_meta(complete="1", sources=json.dumps(list(sources)))
+        per_clip = "several" if several else "one"
+        self._set_meta(complete="1", sources=json.dumps(list(sources)), labels_per_clip=per_clip)
         self.commit()
         for kind, shards in self._shards():
             column = {"samples": "shard", "features": "feature_shard"}[kind]
@@ -232,6 +261,9 @@ class DatasetWriter:
         if not self.meta:
             self._index.executescript(_SCHEMA)
             self._set_meta(format_version=str(FORMAT_VERSION), complete="0", **wanted)
+        elif self.meta.get("format_version") == "1":
+            self._index.executescript(_FROM_1_TO_2)
+            self.meta["format_version"] = "2"
         for key, value in wanted.items():
             have = self.meta.get(key, "?")
             if have != value:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from audiocnn.engine import Engine, load_engine
 from audiocnn.errors import RecordingError
+from audiocnn.localising import apart
 from audiocnn.model import DEFAULT_MODEL, Model, find_model
 from audiocnn.recording import Recording, open_recording, show_name
 from audiocnn.segments import Segment, SegmentFinder, SegmentRule
@@ -46,11 +47,20 @@ class DetectSettings:
 
 @dataclass(frozen=True)
 class ScoreBlock:
-    """Rows of scores (rows, classes) of one channel; row k of the recording covers [k * hop, (k + 1) * hop)."""
+    """Rows of scores (rows, classes) of one channel; row k of the recording covers [k * hop, (k + 1) * hop).
+
+    edges: (rows, classes, 2) in seconds before and after the middle of a row, of a model that localises.
+    """
 
     channel: int
     first_row: int
     scores: Scores
+    edges: Scores | None = None
+
+    def of(self, column: int) -> Scores:
+        """What is known about one label: its scores (rows,), or score, onset, offset (rows, 3)."""
+        scores = self.scores[:, column]
+        return scores if self.edges is None else np.column_stack([scores, self.edges[:, column]])
 
 
 @dataclass(frozen=True)
@@ -104,11 +114,11 @@ class ScoredRecording:
         return self.blocks_of(self.engine.score_tracks(self.read()))
 
     def blocks_of(self, chunks: Iterable[Scores]) -> Iterator[ScoreBlock]:
-        """What the engine gave, (tracks, rows, classes) in order of time, as blocks of one channel each."""
-        row = 0
+        """What the engine gave, (tracks, rows, outputs) in order of time, as blocks of one channel each."""
+        row, classes = 0, len(self.engine.model.labels)
         for tracks in chunks:
-            for track, scores in enumerate(tracks):
-                yield ScoreBlock(self.channel if isinstance(self.channel, int) else track, row, scores)
+            for track, rows in enumerate(tracks):
+                yield ScoreBlock(self.channel if isinstance(self.channel, int) else track, row, *apart(rows, classes))
             row += tracks.shape[1]
 
     def read(self) -> Iterator[NDArray[np.float32]]:
@@ -148,13 +158,12 @@ class Detector:
         """Takes the next rows of a channel; returns (channel, segment) of what is now certain."""
         channel = block.channel
         if channel not in self.finders:
-            hop = self.engine.hop_seconds
-            self.finders[channel] = [SegmentFinder(label, hop, rule) for label, rule in self.rules.items()]
+            hop, localiser = self.engine.hop_seconds, self.engine.model.localiser
+            finder = localiser.finder if localiser else SegmentFinder
+            self.finders[channel] = [finder(label, hop, rule) for label, rule in self.rules.items()]
             self.found[channel] = []
         certain = [
-            segment
-            for column, finder in enumerate(self.finders[channel])
-            for segment in finder.push(block.scores[:, column])
+            segment for column, finder in enumerate(self.finders[channel]) for segment in finder.push(block.of(column))
         ]
         self.found[channel] += certain
         return [(channel, segment) for segment in certain]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocnn.errors import ModelError, UsageError
+from audiocnn.localising import apart, as_rows
 from audiocnn.model import ONNX, Model
 from audiocnn.onnx_check import MOST_BYTES, check_onnx
 from audiocnn.windows import ChunkPlan, Geometry
@@ -39,7 +40,7 @@ class Backend(Protocol):
     device: str
 
     def run(self, samples: Samples) -> Scores:
-        """(batch, channels, samples) -> (batch, rows, classes)."""
+        """(batch, channels, samples) -> (batch, rows, outputs): scores, and behind them edges where there are any."""
         ...
 
 
@@ -64,7 +65,10 @@ class OnnxBackend:
                 content, options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
             names = {value.name for value in self.session.get_overridable_initializers()}
-            fits = "extend" in names and self.session.get_outputs()[0].shape[-1] == len(model.labels)
+            parts = self.session.get_outputs()
+            self.parts = ["scores", "edges"] if model.localises else ["scores"]
+            fits = "extend" in names and parts[0].shape[-1] == len(model.labels)
+            fits = fits and [part.name for part in parts] == self.parts
             said = self.session.get_modelmeta().custom_metadata_map
         except Exception as problem:  # noqa: BLE001 - onnxruntime raises many kinds; all mean a damaged file
             why = " ".join(str(problem).split())[:160]
@@ -79,11 +83,11 @@ class OnnxBackend:
     def run(self, samples: Samples) -> Scores:
         feeds = {"samples": samples, "extend": self.no_extension}
         try:
-            scores: Scores = self.session.run(["scores"], feeds)[0]
+            found = self.session.run(self.parts, feeds)
         except Exception as problem:  # noqa: BLE001 - as above; what cannot be run may be known only now
             why = " ".join(str(problem).split())[:160]
             raise ModelError(f"{self.path}: cannot be run ({why}); make it again with `audiocnn export`") from None
-        return scores
+        return as_rows(*found)
 
 
 def read_onnx(path: Path) -> bytes:
@@ -118,7 +122,7 @@ class TorchBackend:
         return scores
 
     def run_with(self, samples: Samples, half: bool) -> Scores:
-        """(batch, channels, samples) -> (batch, rows, classes); a batch that is too large in two parts."""
+        """(batch, channels, samples) -> (batch, rows, outputs); a batch that is too large in two parts."""
         import torch
 
         try:
@@ -172,16 +176,20 @@ class Engine:
 
     def score(self, samples: Samples) -> Scores:
         """(channels, samples) of a whole recording at the model's rate -> (rows, classes)."""
-        parts = list(self.score_blocks([samples]))
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.model.labels)), dtype=np.float32)
+        return apart(self.outputs(samples), len(self.model.labels))[0]
+
+    def outputs(self, samples: Samples) -> Scores:
+        """As `score`, but (rows, outputs): the edges behind the scores, where the model localises."""
+        empty = np.zeros((0, self.model.specs[0].outputs), dtype=np.float32)
+        return np.concatenate([empty, *self.score_blocks([samples])])
 
     def score_blocks(self, blocks: Iterable[Samples]) -> Iterator[Scores]:
-        """Blocks (channels, samples) of one recording, in order -> blocks of rows (rows, classes), in order."""
+        """Blocks (channels, samples) of one recording, in order -> blocks of rows (rows, outputs), in order."""
         for tracks in self.score_tracks(blocks):
             yield tracks[0]
 
     def score_tracks(self, blocks: Iterable[Samples]) -> Iterator[Scores]:
-        """Blocks (channels, samples) -> (tracks, rows, classes): for a network of one channel, each channel of the
+        """Blocks (channels, samples) -> (tracks, rows, outputs): for a network of one channel, each channel of the
         recording is a track of its own; otherwise all channels together are one track."""
         ahead: deque[ChunkScores] = deque()
         try:
@@ -245,7 +253,7 @@ class ChunkScores:
         return self.future.done()
 
     def result(self) -> Scores:
-        """(tracks, rows, classes), less the rows that only carried context. Waits for it."""
+        """(tracks, rows, outputs), less the rows that only carried context. Waits for it."""
         return kept_rows(self.future.result(), self.drop, self.rows)
 
     def cancel(self) -> None:
@@ -254,7 +262,7 @@ class ChunkScores:
 
 
 def kept_rows(scores: Scores, drop: int, rows: int) -> Scores:
-    """(tracks, rows, classes) less what only carried context. ModelError for what no network gives that is whole."""
+    """(tracks, rows, outputs) less what only carried context. ModelError for what no network gives that is whole."""
     kept = scores[:, drop : drop + rows]
     if kept.shape[1] != rows:
         raise ModelError(f"the network gives {kept.shape[1]} scores where {rows} belong; {DAMAGED}")

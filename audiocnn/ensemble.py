@@ -45,6 +45,7 @@ def make_ensemble(
         thresholds={label: mean_threshold(models, shares, label) for label in labels},
         tuned_on="the mean of its members' thresholds",
         members=members,
+        answer="one" if all(model.answer == "one" for model in models) else "several",
     )
     beside = folder_beside(folder)
     try:
@@ -73,6 +74,9 @@ def check_models(models: Sequence[Model], weights: Sequence[float]) -> None:
         if sorted(first.labels) != sorted(other.labels):
             labels = f"{', '.join(first.labels)}; {', '.join(other.labels)}"
             raise ModelError(f"{both} have other labels ({labels}); average models that were trained on the same ones")
+        if first.localises != other.localises:
+            remedy = f"average models whose [f] output is the same ({first.spec.f.output}, {other.spec.f.output})"
+            raise ModelError(f"{both}: only one of them gives onsets and offsets; {remedy}")
         for what, unit, one, two in facts_of(first, other):
             if one != two:
                 fact = f"have another {what} ({one:g} and {two:g}{unit})"

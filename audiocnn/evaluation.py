@@ -15,12 +15,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocnn.clip_evaluation import Answer
+from audiocnn.clip_means import clip_scores
 from audiocnn.clips import ScoredClip, evaluate_clips
 from audiocnn.dataset import Dataset, Entry
 from audiocnn.errors import AudiocnnError, DatasetError, did_you_mean
 from audiocnn.figures import Evaluation, EvaluationSettings
 from audiocnn.intervals import merge
 from audiocnn.judging import ScoredRecording, detected_in, evaluate_scores, reference_of
+from audiocnn.localising import Localiser, apart
 from audiocnn.metrics import SegmentSums, detection_seconds, segment_values
 from audiocnn.segments import FindSegments, SegmentRule, find_segments
 
@@ -36,6 +39,7 @@ class Scorer:
 
     sample_rate: what the function wants. labels: of the classes, in order; each has a rule. jobs: how many recordings
     may be scored at a time, in threads. find: how scores become segments, where a detector has a way of its own.
+    answer: how the scores of whole clips are read. localiser: where edges come behind the scores, (rows, outputs).
     """
 
     score: Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -45,6 +49,8 @@ class Scorer:
     rules: Mapping[str, SegmentRule]
     jobs: int = 1
     find: FindSegments = find_segments
+    answer: Answer = "one"
+    localiser: Localiser | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,8 @@ class EvaluationProgress:
 def evaluate(
     dataset: Dataset, scorer: Scorer, settings: EvaluationSettings | None = None, split: str | None = None
 ) -> Iterator[EvaluationProgress]:
-    """Scores what is annotated or labelled in a dataset (or one split of it), then judges it.
+    """Scores what is annotated or labelled in a dataset (or one split of it), then judges it. For some of the entries
+    alone: `dataset.with_entries(entries)`.
 
     Raises DatasetError where there is nothing to judge, or nothing that could be scored.
     """
@@ -78,7 +85,7 @@ def evaluate(
         elif entry.annotated:
             recordings.append(_recording(dataset, entry, scores, scorer))
         else:
-            clips.append(ScoredClip(entry.filename, scores.mean(axis=0), entry.label or "", entry.group))
+            clips.append(_clip(entry, apart(scores, len(scorer.labels))[0]))
         seconds = dataset.duration_seconds(entry)
         yield EvaluationProgress(done, len(entries), entry.filename, seconds, error)
     if not recordings and not clips:
@@ -87,7 +94,7 @@ def evaluate(
     # Where nobody marked music, none is known to be missing: such a label is not judged.
     known = [label for label in scorer.labels if label in dataset.labels] or None
     evaluation = evaluate_scores(recordings, scorer.labels, scorer.rules, settings, known)
-    clip = evaluate_clips(clips, scorer.labels, scorer.rules, settings) if clips else None
+    clip = evaluate_clips(clips, scorer.labels, scorer.rules, settings, scorer.answer, known) if clips else None
     evaluation = replace(evaluation, clip=clip, failures=tuple(failures))
     yield EvaluationProgress(len(entries), len(entries), "", 0.0, evaluation=evaluation)
 
@@ -99,7 +106,8 @@ def _entries(dataset: Dataset, split: str | None) -> list[Entry]:
         hint = did_you_mean(split or "", splits) if splits else "it has no splits"
         what = "no recordings" if split is None else f'no recordings in split "{split}"; {hint}'
         raise DatasetError(f"{dataset.folder}: {what}")
-    judged = [entry for entry in entries if entry.annotated or entry.label is not None]
+    # Where clips have any number of labels, one without has been listened to as well.
+    judged = [entry for entry in entries if entry.annotated or entry.label is not None or dataset.several]
     if not judged:
         remedy = "ingest them with segments or labels"
         raise DatasetError(f"{dataset.folder}: no recording says what is in it; {remedy}")
@@ -144,8 +152,16 @@ def _samples(dataset: Dataset, entry: Entry, sample_rate: int) -> NDArray[np.flo
 
 def _recording(dataset: Dataset, entry: Entry, scores: NDArray[np.float32], scorer: Scorer) -> ScoredRecording:
     seconds, annotations = dataset.duration_seconds(entry), dataset.annotations(entry)
-    hop_seconds, tags = scorer.hop_seconds, entry.tags
-    return ScoredRecording(entry.filename, scores, hop_seconds, seconds, annotations, tags, scorer.find, entry.group)
+    hop_seconds, tags, find = scorer.hop_seconds, entry.tags, scorer.find
+    scores, edges = apart(scores, len(scorer.labels))
+    if edges is not None and scorer.localiser is not None:
+        find = scorer.localiser.find(edges, scorer.labels)
+    return ScoredRecording(entry.filename, scores, hop_seconds, seconds, annotations, tags, find, entry.group)
+
+
+def _clip(entry: Entry, scores: NDArray[np.float32]) -> ScoredClip:
+    means = clip_scores([scores])
+    return ScoredClip(entry.filename, means, entry.label or "", entry.group, entry.labels, entry.tags)
 
 
 def tune_threshold(

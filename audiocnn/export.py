@@ -1,5 +1,8 @@
 """A trained network as one ONNX file: samples (batch, channels, time) -> scores (batch, positions, classes).
 
+A network that localises has a second output, `edges` (batch, positions, classes, 2): onset and offset of each class, in
+seconds before and after the middle of the position.
+
 The file extends a recording at its ends by itself, as `detect` does: ceil(time / hop) scores come out. How much it
 extends is the input `extend`, two numbers [before, after] that may be left away; a reader that feeds chunks with real
 sound around them passes [0, 0]. Of an ensemble, every network is traced by itself, and the graphs are joined.
@@ -17,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocnn.errors import ModelError
+from audiocnn.localising import as_rows
 from audiocnn.model import ONNX, TOML, Model, write_whole
 from audiocnn.onnx_check import GRAPH_DIGEST, check_onnx, graph_digest
 from audiocnn.windows import Geometry
@@ -64,6 +68,7 @@ def traced(network: Network | Ensemble) -> Any:
     """The graph as the torch exporter makes it, in evaluation mode on the CPU."""
     import torch
 
+    from audiocnn.network import TwoOutputs
     from audiocnn.weights import Ensemble
 
     if isinstance(network, Ensemble):
@@ -79,10 +84,10 @@ def traced(network: Network | Ensemble) -> Any:
     with warnings.catch_warnings(), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            network,
+            TwoOutputs(network) if spec.localises else network,
             (example,),
             input_names=["samples"],
-            output_names=["scores"],
+            output_names=parts_of(network),
             dynamic_shapes=shapes,
             opset_version=OPSET,
             dynamo=True,
@@ -92,8 +97,13 @@ def traced(network: Network | Ensemble) -> Any:
     return program.model_proto
 
 
+def parts_of(network: Network | Ensemble) -> list[str]:
+    """The names of the outputs."""
+    return ["scores", "edges"] if network.localises else ["scores"]
+
+
 def joined(ensemble: Ensemble) -> Any:
-    """The graphs of all members as one, on the same samples; the sum of what they give is the scores."""
+    """The graphs of all members as one, on the same samples; the sum of what they give is the scores, and the edges."""
     from onnx import TensorProto, compose, helper
 
     members = [compose.add_prefix(traced(network), f"{n}.") for n, network in enumerate(ensemble.networks)]
@@ -102,12 +112,14 @@ def joined(ensemble: Ensemble) -> Any:
         more, values = around(ensemble, number)
         nodes += [more[0], *member.graph.node, *more[1:]]
         constants += [*member.graph.initializer, *values]
-    nodes.append(helper.make_node("Sum", [f"{n}.part" for n in range(len(members))], ["scores"]))
+    outputs = []
+    for part in parts_of(ensemble):
+        nodes.append(helper.make_node("Sum", [f"{n}.{part}_part" for n in range(len(members))], [part]))
+        sizes: list[str | int | None] = ["batch", "positions", len(ensemble.orders[0]), *[2] * (part == "edges")]
+        outputs.append(helper.make_tensor_value_info(part, TensorProto.FLOAT, sizes))
     channels = members[0].graph.input[0].type.tensor_type.shape.dim[1].dim_value
     samples = helper.make_tensor_value_info("samples", TensorProto.FLOAT, ["batch", channels, "time"])
-    sizes: list[str | int | None] = ["batch", "positions", len(ensemble.orders[0])]
-    scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, sizes)
-    graph = helper.make_graph(nodes, "ensemble", [samples], [scores], constants)
+    graph = helper.make_graph(nodes, "ensemble", [samples], outputs, constants)
     return helper.make_model(graph, opset_imports=members[0].opset_import, ir_version=members[0].ir_version)
 
 
@@ -125,20 +137,22 @@ def around(ensemble: Ensemble, number: int) -> tuple[list[Any], list[Any]]:
         "order": np.array(ensemble.orders[number], dtype=np.int64),
         "share": np.array(ensemble.shares[number], dtype=np.float32),
     }
-    mine = {name: f"{number}.{name}" for name in (*values, "samples", "scores", "ordered", "part")}
-    nodes = [
-        helper.make_node("Slice", ["samples", mine["start"], mine["end"], mine["axis"]], [mine["samples"]]),
-        helper.make_node("Gather", [mine["scores"], mine["order"]], [mine["ordered"]], axis=2),
-        helper.make_node("Mul", [mine["ordered"], mine["share"]], [mine["part"]]),
-    ]
+    mine = {name: f"{number}.{name}" for name in (*values, "samples")}
+    nodes = [helper.make_node("Slice", ["samples", mine["start"], mine["end"], mine["axis"]], [mine["samples"]])]
+    for part in (f"{number}.{name}" for name in parts_of(ensemble)):
+        nodes += [
+            helper.make_node("Gather", [part, mine["order"]], [f"{part}_ordered"], axis=2),
+            helper.make_node("Mul", [f"{part}_ordered", mine["share"]], [f"{part}_part"]),
+        ]
     return nodes, [numpy_helper.from_array(value, mine[name]) for name, value in values.items()]
 
 
 def name_dimensions(graph: Any) -> None:
-    """Names for the free sizes of the output, which the exporter leaves as formulas, and nothing of its notes."""
-    for dimension, name in zip(graph.graph.output[0].type.tensor_type.shape.dim, ("batch", "positions"), strict=False):
-        dimension.Clear()
-        dimension.dim_param = name
+    """Names for the free sizes of the outputs, which the exporter leaves as formulas, and nothing of its notes."""
+    for output in graph.graph.output:
+        for dimension, name in zip(output.type.tensor_type.shape.dim, ("batch", "positions"), strict=False):
+            dimension.Clear()
+            dimension.dim_param = name
     del graph.graph.value_info[:]
     # The exporter notes where in whose source tree each node came from; that is nobody's business.
     del graph.graph.metadata_props[:]
@@ -176,7 +190,7 @@ def add_extension(graph: Any, geometry: Geometry) -> None:
 
 
 def largest_difference(content: bytes, network: Network | Ensemble) -> float:
-    """The largest absolute difference between the scores of torch and of the ONNX graph, on seeded noise."""
+    """The largest absolute difference between what torch and the ONNX graph give, on seeded noise."""
     import onnxruntime
     import torch
 
@@ -194,7 +208,7 @@ def largest_difference(content: bytes, network: Network | Ensemble) -> float:
         sound = random.normal(0, 0.1, (batch, channels, samples)).astype(np.float32)
         with torch.no_grad():
             wanted = network(network.extended(torch.from_numpy(sound))).numpy()
-        (got,) = session.run(["scores"], {"samples": sound})
+        got = as_rows(*session.run(parts_of(network), {"samples": sound}))
         if got.shape != wanted.shape:
             return float("inf")
         # numpy's maximum hands NaN on, where Python's would drop it.

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from audiocnn.curves import Curves
 from audiocnn.errors import UsageError
 from audiocnn.intervals import Floats
 from audiocnn.segments import SegmentRule
 from audiocnn.units import round_seconds
+
+if TYPE_CHECKING:
+    from audiocnn.clip_evaluation import ClipEvaluation
 
 REPORT_SCHEMA = 1
 
@@ -96,25 +99,6 @@ class LabelEvaluation:
             "figures": figures_to_dict(self.figures),
             "smoothed": {f"{seconds:g}": figures_to_dict(figures) for seconds, figures in self.smoothed.items()},
             **({"curves": self.curves.to_dict()} if self.curves else {}),
-            "notes": list(self.notes),
-        }
-
-
-@dataclass(frozen=True)
-class ClipEvaluation:
-    """How well whole clips were told apart, by their mean score; `labels` has the figures of each label."""
-
-    clips: int
-    accuracy: Figure
-    labels: dict[str, dict[str, Figure]]
-    notes: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """A part of report.json."""
-        return {
-            "clips": self.clips,
-            "figures": {"accuracy": self.accuracy.to_dict()},
-            "labels": {label: {"figures": figures_to_dict(figures)} for label, figures in self.labels.items()},
             "notes": list(self.notes),
         }
 

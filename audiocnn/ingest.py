@@ -122,7 +122,7 @@ def ingest(
             if not counter.taken:
                 why = f"not one recording could be taken; the last was {counter.last_refused}"
                 raise DatasetError(f"{output}: {why}")
-            writer.finish(labels_of(read), paths)
+            writer.finish(labels_of(read), paths, any(source.several for source in read))
     except (OSError, sqlite3.Error) as error:
         what = f"cannot be written ({error})"
         raise DatasetError(f"{output}: {what}; make room, and run it again to go on") from error
@@ -133,11 +133,13 @@ def cached_dataset(
     cache_folder: Path,
     settings: IngestSettings | None = None,
     progress: Callable[[IngestStep], None] | None = None,
+    left_out: Counter[str] | None = None,
 ) -> Dataset:
-    """A dataset folder as it is; any other source ingested first (what changed) into `cache_folder`."""
+    """A dataset folder as it is; any other source ingested first (what changed) into `cache_folder`. left_out: as in
+    `ingest`."""
     if isinstance(source, Path) and is_dataset(source):
         return Dataset.open(source)
-    for step in ingest([source], cache_folder, replace(settings or IngestSettings(), replace=True)):
+    for step in ingest([source], cache_folder, replace(settings or IngestSettings(), replace=True), left_out):
         if progress is not None:
             progress(step)
     return Dataset.open(cache_folder)
@@ -205,7 +207,8 @@ class _Counter:
             return self._refuse(job.item.filename, decoded)
         with decoded.recording as recording:
             try:
-                number, samples = self._writer.add(job.item, job.identity, decoded.blocks())
+                original = (recording.info.sample_rate, recording.info.channels)
+                number, samples = self._writer.add(job.item, job.identity, decoded.blocks(), original)
             except RecordingError as error:
                 return self._refuse(job.item.filename, reason_of(error, job.item.path))
             notes = (recording.note.removeprefix(f"{recording.name}: "),) if recording.note else ()

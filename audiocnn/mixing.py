@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,15 +62,38 @@ class MixSettings:
     equaliser_db: float = 10.0
     band_masks: int = 1
     band_mask_width: float = 0.15
+    time_masks: int = 0
+    time_mask_width: float = 0.15
+    mixup: float = 0.0
+    between_share: float = 0.0
     balance: str = ""
+
+
+# What is otherwise where whole clips are learned, and the recipe does not say: a clip has its noise and its room in it,
+# and often it is a sound that a telephone or a band of 10 dB would make another one.
+CLIP_MIX: dict[str, Any] = {
+    "background_share": 0.3,
+    "snr_db": (10.0, 40.0),
+    "gain_db": (-12.0, 6.0),
+    "room_share": 0.0,
+    "telephone_share": 0.0,
+    "tilt_db": 0.0,
+    "clip_share": 0.0,
+    "equaliser_db": 6.0,
+    "time_masks": 1,
+}
 
 
 @dataclass(frozen=True)
 class Example:
-    """One mixture: samples float32 (channels, samples), targets float32 (rows, labels) in {0, 1}."""
+    """One mixture: samples float32 (channels, samples), targets float32 (rows, labels) in {0, 1}.
+
+    span: [start, stop) in samples, where a clip is between silence; its score is that of the positions there.
+    """
 
     samples: NDArray[np.float32]
     targets: Targets
+    span: tuple[int, int] | None = None
 
 
 class Pile:
@@ -165,7 +189,7 @@ class Mixer:
             if s.background_labels and random.random() < s.second_share:  # music and noise at the same time
                 ratio = (loud or 0.1, random.uniform(*s.snr_db))
                 sound, _ = self.with_background(random, sound, active, ratio, name)
-        sound = self.microphone(random, sound)
+        sound = microphone(random, sound, self.rate, s)
         return Example(sound[None, :], self.targets(active))
 
     def place_foreground(self, random: Random, sound: Samples, active: NDArray[np.bool_], below_db: float) -> None:
@@ -238,19 +262,6 @@ class Mixer:
             active |= noise.active
         return sound + noise.samples * np.float32(wanted / noise.level), name
 
-    def microphone(self, random: Random, sound: Samples) -> Samples:
-        """What the input does: telephone band, tilt, clipping, gain, 16 bits."""
-        s = self.settings
-        if random.random() < s.telephone_share:
-            top = random.uniform(2800.0, 3800.0)
-            sound = augment.band_limited(sound, self.rate, random.uniform(150.0, 400.0), min(top, self.rate / 2.2))
-        elif s.tilt_db and random.random() < 0.5:
-            sound = augment.tilted(sound, self.rate, random.uniform(-s.tilt_db, s.tilt_db))
-        if random.random() < s.clip_share:
-            sound = augment.clipped(sound, random.uniform(*s.clip_peak))
-        sound = sound * np.float32(augment.decibels(random.uniform(*s.gain_db)))
-        return np.clip(np.round(sound * 32768.0), -32768, 32767).astype(np.float32) / np.float32(32768.0)
-
     def targets(self, active: NDArray[np.bool_]) -> Targets:
         """(rows, labels): 1 where at least half of the hop carries the label."""
         rows = -(-self.length // self.hop_samples)
@@ -258,3 +269,16 @@ class Mixer:
         padded[:, : self.length] = active
         share = padded.reshape(len(active), rows, self.hop_samples).mean(axis=2)
         return np.ascontiguousarray((share >= 0.5).T, dtype=np.float32)
+
+
+def microphone(random: Random, sound: Samples, rate: int, settings: MixSettings) -> Samples:
+    """What the input does: telephone band, tilt, clipping, gain, 16 bits."""
+    if random.random() < settings.telephone_share:
+        top = random.uniform(2800.0, 3800.0)
+        sound = augment.band_limited(sound, rate, random.uniform(150.0, 400.0), min(top, rate / 2.2))
+    elif settings.tilt_db and random.random() < 0.5:
+        sound = augment.tilted(sound, rate, random.uniform(-settings.tilt_db, settings.tilt_db))
+    if random.random() < settings.clip_share:
+        sound = augment.clipped(sound, random.uniform(*settings.clip_peak))
+    sound = sound * np.float32(augment.decibels(random.uniform(*settings.gain_db)))
+    return np.clip(np.round(sound * 32768.0), -32768, 32767).astype(np.float32) / np.float32(32768.0)

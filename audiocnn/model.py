@@ -9,19 +9,22 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec as find_package
 from pathlib import Path
 from typing import Any
 
 from audiocnn.architecture import Spec, spec_from_table
 from audiocnn.errors import ModelError, SpecError, did_you_mean
+from audiocnn.localising import Localiser
 from audiocnn.segments import SegmentRule
 from audiocnn.tables import Table, read_toml
 from audiocnn.windows import Geometry
 
 FORMAT = 2  # the newest that is read; what has one network is written as 1, which older versions read, too
 DEFAULT_MODEL = "speech_1d"
+DEFAULT_CLASSIFIER = "speech_music_noise"
+ANSWERS = ("one", "several")
 TOML, WEIGHTS, ONNX, CARD = "model.toml", "model.safetensors", "model.onnx", "README.md"
 
 
@@ -83,6 +86,8 @@ class Model:
     """What `model.toml` says. The weights stay on the disk until an engine wants them.
 
     spec is the network's; an ensemble has `members`, and the spec is that of the first. `specs` has them all.
+    answer: how the scores of a whole clip are read. "one": its label is that with the highest score; "several": all
+    that reach their thresholds. "": "one" where the labels exclude each other, as a softmax has it, else "several".
     """
 
     name: str
@@ -94,6 +99,17 @@ class Model:
     training: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
     members: tuple[Member, ...] = ()
+    answer: str = ""
+
+    def __post_init__(self) -> None:
+        if self.answer not in ANSWERS or len(self.labels) == 1:  # one label has none to be chosen before
+            object.__setattr__(self, "answer", self.usual_answer)
+
+    @property
+    def usual_answer(self) -> str:
+        """What `answer` is where nothing says otherwise."""
+        softmax = all(spec.f.output == "softmax" for spec in self.specs)
+        return "one" if softmax and len(self.labels) > 1 else "several"
 
     @property
     def specs(self) -> tuple[Spec, ...]:
@@ -105,6 +121,17 @@ class Model:
         """How much the scores of each network count; they sum to 1."""
         weights = [member.weight for member in self.members] or [1.0]
         return tuple(weight / sum(weights) for weight in weights)
+
+    @property
+    def localises(self) -> bool:
+        """Whether scores come with onsets and offsets."""
+        return all(spec.localises for spec in self.specs)
+
+    @property
+    def localiser(self) -> Localiser | None:
+        """How segments are found by onsets and offsets, in a model that gives them. An ensemble gives mean distances,
+        which say nothing beyond what its shortest window hears."""
+        return Localiser(min(spec.furthest_seconds for spec in self.specs)) if self.localises else None
 
     @property
     def geometry(self) -> Geometry:
@@ -143,15 +170,23 @@ class Model:
         return path
 
     def rule(self, label: str, **changes: float | None) -> SegmentRule:
-        """The segment rule for a label: the model's threshold, where `changes` does not name another."""
+        """The segment rule for a label: the model's threshold, where `changes` does not name another.
+
+        Of labels that exclude each other one at most is above one half: there a segment ends, so that none overlap.
+        """
         given = {key: value for key, value in changes.items() if value is not None}
-        return SegmentRule(**{"threshold": self.thresholds.get(label, SegmentRule.threshold), **given})
+        rule = SegmentRule(**{"threshold": self.thresholds.get(label, SegmentRule.threshold), **given})
+        if self.usual_answer == "several" or rule.neg_threshold is not None or rule.threshold < 0.5:
+            return rule
+        return replace(rule, neg_threshold=max(0.5, rule.closing_threshold))
 
     def to_table(self) -> dict[str, Any]:
         """`model.toml` as a dictionary."""
         networks: dict[str, Any] = {"spec": self.spec.table}
         if self.members:
             networks = {"members": [member.to_table() for member in self.members]}
+        # Older versions do not know the key: it stands there only where it says something.
+        answer = {} if self.answer == self.usual_answer else {"answer": self.answer}
         return {
             "format": 2 if self.members else 1,
             "name": self.name,
@@ -159,6 +194,7 @@ class Model:
             "labels": list(self.labels),
             "thresholds": self.thresholds,
             "tuned_on": self.tuned_on,
+            **answer,
             "training": self.training,
             "evaluation": self.evaluation,
         } | networks
@@ -194,6 +230,7 @@ def read_model(folder: Path) -> Model:
         training=table.table("training").values,
         evaluation=table.table("evaluation").values,
         members=members,
+        answer=table.text("answer", "", ANSWERS),
     )
     thresholds.close()
     table.close()
@@ -224,6 +261,8 @@ def read_members(table: Table, labels: Sequence[str]) -> tuple[Member, ...]:
         members.append(Member(name, read_spec(inside, name, own), own, weight, training))
         inside.close()
     rates = {(x.spec.geometry().sample_rate, x.spec.geometry().hop_samples, x.spec.input.channels) for x in members}
+    if len({member.spec.localises for member in members}) > 1:
+        raise table.wrong('"members" must all give onsets and offsets, or none')
     if len(rates) > 1:
         raise table.wrong('"members" must have one sample rate, one hop and one number of channels')
     return tuple(members)

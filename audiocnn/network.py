@@ -51,7 +51,7 @@ class RecurrentOverWindow(nn.Module):
 
 
 class Head(nn.Module):
-    """F. (batch, channels, bands, positions) or (batch, channels, positions) -> (batch, windows, classes), logits."""
+    """F. (batch, channels, bands, positions) or (batch, channels, positions) -> (batch, windows, outputs), logits."""
 
     def __init__(self, spec: Spec, size: Size) -> None:
         super().__init__()
@@ -120,13 +120,19 @@ class Network(nn.Module):
         values: Tensor = self.front_end(samples)
         return values.flatten(1, 2) if self.spec.dims == 1 else values
 
+    @property
+    def localises(self) -> bool:
+        """Whether edges come with the scores."""
+        return self.spec.localises
+
     @staticmethod
     def laid_out(values: Tensor) -> Tensor:
         """Features of a 2-D network in the order of memory in which the CPU convolves three times as fast."""
         return values.contiguous(memory_format=torch.channels_last) if values.dim() == 4 else values
 
     def logits_of(self, values: Tensor) -> Tensor:
-        """Features -> (batch, positions, classes), before the output's sigmoid or softmax."""
+        """Features -> (batch, positions, outputs), before the output's sigmoid or softmax; a score for each class comes
+        first, then, in a network that localises, onset and offset of each."""
         settings = self.spec.input
         if (settings.mean, settings.deviation) != (0.0, 1.0):
             values = (values - settings.mean) / settings.deviation
@@ -140,26 +146,52 @@ class Network(nn.Module):
         return extended(samples, self.geometry)
 
     def scores_of(self, logits: Tensor) -> Tensor:
-        """Logits -> probabilities."""
-        return logits.sigmoid() if self.spec.f.output == "sigmoid" else logits.softmax(dim=-1)
+        """Logits (..., outputs) -> probabilities (..., classes)."""
+        logits = logits[..., : self.spec.classes]
+        return logits.softmax(dim=-1) if self.spec.f.output == "softmax" else logits.sigmoid()
+
+    def edges_of(self, logits: Tensor) -> Tensor:
+        """Logits (..., outputs) of a network that localises -> (..., 2 * classes): for each class how many seconds
+        before the middle of the position its event begins, and how many after it that ends."""
+        return logits[..., self.spec.classes :].sigmoid() * self.spec.furthest_seconds
+
+    def found_of(self, logits: Tensor) -> Tensor:
+        """Logits (..., outputs) -> scores, then edges if the network localises, (..., outputs)."""
+        scores = self.scores_of(logits)
+        return torch.cat([scores, self.edges_of(logits)], dim=-1) if self.spec.localises else scores
 
     def pooled(self, logits: Tensor) -> Tensor:
-        """(batch, positions, classes) -> (batch, 1, classes): the logits of the mean score over a clip. Not the mean of
+        """(batch, positions, outputs) -> (batch, 1, classes): the logits of the mean score over a clip. Not the mean of
         the logits: a network that is only trained on that may be wrong, and sure of it, at most positions."""
+        logits = logits[..., : self.spec.classes]
         if self.spec.f.output == "softmax":
             return logits.log_softmax(dim=-1).logsumexp(dim=1, keepdim=True) - math.log(logits.shape[1])
         yes, no = functional.logsigmoid(logits), functional.logsigmoid(-logits)
         return yes.logsumexp(dim=1, keepdim=True) - no.logsumexp(dim=1, keepdim=True)
 
     def forward(self, samples: Tensor, half: bool = False) -> Tensor:
-        """(batch, channels, samples) -> scores (batch, positions, classes), of these samples and no extension.
+        """(batch, channels, samples) -> scores (batch, positions, classes), of these samples and no extension; of a
+        network that localises (batch, positions, outputs), the edges behind the scores.
 
         `half` runs groups and F in half precision where that is safe (torch's autocast). Features stay in single: the
         powers of quiet bands are below what half can hold.
         """
         values = self.features(samples)
         if not half:
-            return self.scores_of(self.logits_of(values))
+            return self.found_of(self.logits_of(values))
         with torch.autocast(samples.device.type, torch.float16):
             logits = self.logits_of(values)
-        return self.scores_of(logits.float())
+        return self.found_of(logits.float())
+
+
+class TwoOutputs(nn.Module):
+    """A network that localises, for graphs: scores (batch, positions, classes); edges, with a last axis of 2."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        found = self.network(samples)
+        classes = self.network.spec.classes
+        return found[..., :classes], found[..., classes:].unflatten(-1, (classes, 2))

@@ -16,7 +16,9 @@ from audiocnn.architecture import Spec, find_spec, spec_from_table
 from audiocnn.backgrounds import check_backgrounds
 from audiocnn.errors import AudiocnnError, ModelError, RecipeError, SpecError, UsageError
 from audiocnn.evaluation import MEASURES, Measure
-from audiocnn.mixing import MixSettings
+from audiocnn.fitting import spec_at_rate, spec_with_window
+from audiocnn.mix_reading import read_mix
+from audiocnn.mixing import CLIP_MIX, MixSettings
 from audiocnn.model import DEFAULT_MODEL, TOML, Model, find_model, spec_folders
 from audiocnn.sources import DataSettings, data_settings
 from audiocnn.tables import Table, read_toml
@@ -45,6 +47,15 @@ class TrainSettings:
     teacher: str = ""  # a trained model (or ensemble) whose scores are learned besides the marks
     teacher_share: float = 0.5
     edge_seconds: float = 0.0  # marks become the mean over so much time around each hop; 0 leaves them 0 and 1
+    label_smoothing: float = 0.0  # of clips: so much of each target is spread over all labels
+    balance: str = "none"  # of clips: rare labels are drawn more often, weigh more, or are given a start
+    balance_power: float = 0.5  # of their counts; 1 makes all labels equal
+
+
+# What is otherwise where whole clips are learned, and the recipe does not say; `CLIP_MIX` has that of `[mix]`.
+CLIP_TRAIN: dict[str, Any] = {"examples_per_epoch": 0, "patience": 20}
+BALANCES = ("none", "sampling", "loss", "prior")
+LEAST_BATCHES = 10  # in an epoch of each clip once
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,7 @@ class EvaluateSettings:
     conditions: Path | None = None
     part: str = "tune"
     calibrate: bool = True
+    test_share: float = 0.15  # of the groups of clips without a split: neither learned from nor used to stop
 
 
 @dataclass(frozen=True)
@@ -80,6 +92,21 @@ class Recipe:
     seed: int = 0
     card: str = ""  # what a person adds to the model card: data, licences, limits
     transfer: Transfer | None = None  # without it, the weights begin at chance
+    unsaid: frozenset[str] = frozenset()  # keys that nobody gave a value, as "mix.speed": clips have other defaults
+
+    def settled(self, clips: bool) -> Recipe:
+        """The same with a value for everything, which depends on what is learned: whole clips, or segments."""
+        changed: dict[str, dict[str, Any]] = {"mix": {}, "train": {}}
+        for part, values in (("mix", CLIP_MIX), ("train", CLIP_TRAIN)) if clips else ():
+            now, plainly = getattr(self, part), MixSettings() if part == "mix" else TrainSettings()
+            for key, value in values.items():
+                if f"{part}.{key}" in self.unsaid and getattr(now, key) == getattr(plainly, key):
+                    changed[part][key] = value
+        mix, train = (
+            dataclasses.replace(self.mix, **changed["mix"]),
+            dataclasses.replace(self.train, **changed["train"]),
+        )
+        return dataclasses.replace(self, mix=mix, train=train, unsaid=frozenset())
 
     def to_table(self) -> dict[str, Any]:
         """The recipe in full, as TOML has it; paths are absolute."""
@@ -110,6 +137,7 @@ def read_recipe(path: Path) -> Recipe:
     if "conditions" in table.values:
         remedy = "judge on a part of it (`audiocnn evaluate --split NAME`), or name it in a recipe"
         raise table.wrong(f"is a file of conditions; {remedy}")
+    unsaid = keys_unsaid(table.values)
     train = table.table("train")
     transfer = read_transfer(train, path.parent)
     spec = read_spec(table, path, transfer)
@@ -124,6 +152,7 @@ def read_recipe(path: Path) -> Recipe:
         seed=table.integer("seed", 0, least=0, most=2**31),
         card=table.text("card", ""),
         transfer=transfer,
+        unsaid=unsaid,
     )
     table.close()
     if recipe.data and recipe.data.labels:
@@ -131,11 +160,24 @@ def read_recipe(path: Path) -> Recipe:
     return recipe
 
 
+def keys_unsaid(table: Mapping[str, Any]) -> frozenset[str]:
+    """The keys of `[mix]` and `[train]` that a table gives no value."""
+    found = set()
+    for part, kind in (("mix", MixSettings), ("train", TrainSettings)):
+        given = table.get(part)
+        stated = given.keys() if isinstance(given, Mapping) else ()
+        found |= {f"{part}.{field.name}" for field in dataclasses.fields(kind) if field.name not in stated}
+    return frozenset(found)
+
+
 def read_spec(table: Table, path: Path, transfer: Transfer | None) -> Spec:
-    """`spec`: a name, a file beside the recipe, or the spec itself as a table; else that of the model in `from`."""
+    """`spec`: a name, a file beside the recipe, { base, sample_rate, window_seconds } (another spec, fitted), or the
+    spec itself as a table; else that of the model in `from`."""
     value = table.raw("spec", None if transfer else DEFAULT_MODEL)
     if value is None and transfer:
         return source_spec(transfer.model)
+    if isinstance(value, dict) and "base" in value:
+        return read_fitted(Table(value, f"{path}: [spec]", RecipeError), path)
     if isinstance(value, dict):
         try:
             return spec_from_table(value, str(table.values.get("name", "spec")))
@@ -143,8 +185,22 @@ def read_spec(table: Table, path: Path, transfer: Transfer | None) -> Spec:
             raise SpecError(f"{path}: [spec]: {problem}") from None
     if not isinstance(value, str):
         raise table.wrong('"spec" must be a name, a file, or a table')
-    beside = path.parent / value
-    return find_spec(str(beside) if beside.is_file() else value, spec_folders())
+    return spec_at(path, value)
+
+
+def spec_at(path: Path, name: str) -> Spec:
+    """The spec of this name, or in this file beside the recipe."""
+    beside = path.parent / name
+    return find_spec(str(beside) if beside.is_file() else name, spec_folders())
+
+
+def read_fitted(table: Table, path: Path) -> Spec:
+    """`base`, the name or file of another spec, and what is otherwise: `sample_rate`, `window_seconds`."""
+    spec = spec_at(path, table.text("base"))
+    rate, window = table.integer("sample_rate", None), table.number("window_seconds", None, above=True, most=600.0)
+    table.close()
+    spec = spec if rate is None else spec_at_rate(spec, rate)
+    return spec if window is None else spec_with_window(spec, window)
 
 
 def read_transfer(table: Table, folder: Path) -> Transfer | None:
@@ -176,55 +232,17 @@ def source_spec(name: str) -> Spec:
     return spec_from_table(spec.table, spec.name)
 
 
-def read_mix(table: Table) -> MixSettings:
-    """`[mix]`."""
-    base = MixSettings()
-    shares = (
-        "foreground_share",
-        "background_share",
-        "coloured_share",
-        "room_share",
-        "telephone_share",
-        "clip_share",
-        "overlap_share",
-        "murmur_share",
-        "reversed_share",
-        "event_share",
-        "made_share",
-        "second_share",
-    )
-    wide = ("level_db", "snr_db", "gain_db", "direct_db", "murmur_db", "audible_db")
-    values: dict[str, Any] = {key: table.number(key, getattr(base, key), most=1.0) for key in shares}
-    values |= {key: table.pair(key, getattr(base, key), least=-200.0, most=200.0) for key in wide}
-    settings = dataclasses.replace(
-        base,
-        seconds=table.number("seconds", base.seconds, above=True, most=600.0),
-        gap_seconds=table.pair("gap_seconds", base.gap_seconds),
-        speed=table.pair("speed", base.speed, least=0.25, most=4.0),
-        background_speed=table.pair("background_speed", base.background_speed, least=0.25, most=4.0),
-        room_seconds=table.pair("room_seconds", base.room_seconds, most=10.0),
-        clip_peak=table.pair("clip_peak", base.clip_peak, most=1.0),
-        equaliser_db=table.number("equaliser_db", base.equaliser_db, most=60.0),
-        tilt_db=table.number("tilt_db", base.tilt_db, most=60.0),
-        band_masks=table.integer("band_masks", base.band_masks, least=0, most=20),
-        band_mask_width=table.number("band_mask_width", base.band_mask_width, most=1.0),
-        balance=table.text("balance", base.balance),
-        background_labels=table.texts("background_labels", base.background_labels),
-        coloured_label=table.text("coloured_label", base.coloured_label),
-        heard_db=table.number("heard_db", base.heard_db, least=-200.0, most=200.0),
-        **values,
-    )
-    table.close()
-    return settings
-
-
 def read_train(table: Table, folder: Path) -> TrainSettings:
     """`[train]`; the folder of a teacher is looked for beside the recipe."""
     base = TrainSettings()
     teacher = table.text("teacher", base.teacher)
-    whole = ("epochs", "examples_per_epoch", "batch_size", "validation_examples", "patience")
+    whole = ("epochs", "batch_size", "validation_examples", "patience")
     settings = dataclasses.replace(
         base,
+        examples_per_epoch=table.integer("examples_per_epoch", base.examples_per_epoch, least=0),
+        label_smoothing=table.number("label_smoothing", base.label_smoothing, most=0.9),
+        balance=table.text("balance", base.balance, BALANCES),
+        balance_power=table.number("balance_power", base.balance_power, most=1.0),
         learning_rate=table.number("learning_rate", base.learning_rate, above=True, most=100.0),
         weight_decay=table.number("weight_decay", base.weight_decay, most=100.0),
         warmup_share=table.number("warmup_share", base.warmup_share, most=1.0),
@@ -251,6 +269,7 @@ def read_evaluate(table: Table, folder: Path) -> EvaluateSettings:
         (folder / conditions).resolve() if conditions else None,
         table.text("part", base.part),
         table.flag("calibrate", base.calibrate),
+        table.number("test_share", base.test_share, most=0.9),
     )
     table.close()
     return settings

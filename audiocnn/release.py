@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 
 from audiocnn.batches import Material
 from audiocnn.calibrating import fit_calibration, fold_calibration
+from audiocnn.clip_calibrating import best_threshold, fit_clips
 from audiocnn.evaluation import tune_threshold
 from audiocnn.export import export_onnx
 from audiocnn.model import CARD, WEIGHTS, Model, write_model, write_whole
 from audiocnn.network import Network
 from audiocnn.recipe import KEPT, Recipe
 from audiocnn.segments import SegmentRule
-from audiocnn.validation import as_recordings, scores_of
+from audiocnn.validation import as_recordings, clip_logits, clip_targets, scores_of
 from audiocnn.weights import save_weights
+
+LEAST_CLIPS = 20  # held out, from where on they say more about scores than the network does
 
 
 def release(
@@ -29,25 +32,63 @@ def release(
 ) -> tuple[Model, float]:
     """Write the folder; returns the model and the largest difference of its ONNX file to torch."""
     network = network.eval().cpu()
-    thresholds, tuned_on = {}, ""
-    if not material.clips:
-        logits = scores_of(network, material.validation, recipe.train.batch_size)
-        if recipe.evaluate.calibrate:
-            logits = calibrate(network, material, logits)
-        recordings = as_recordings(network, material, logits)
-        rule, measure = SegmentRule(pad_seconds=0.0), recipe.evaluate.tune_for
-        for label in material.labels:
-            thresholds[label] = round(tune_threshold(recordings, material.labels, label, rule, measure)[0], 3)
-        tuned_on = f"{set_of(recipe, len(recordings))}, {measure.replace('_', ' ')}"
+    if material.clips:
+        thresholds, tuned_on = tune_clips(recipe, material, network)
+    else:
+        thresholds, tuned_on = tune_segments(recipe, material, network)
     spec = recipe.spec.with_classes(len(material.labels))
     training = {"seed": recipe.seed, "groups": material.groups, "hours": round(material.seconds / 3600, 2)} | training
-    model = Model(recipe.name, folder, spec, material.labels, thresholds, tuned_on, training)
+    model = Model(
+        recipe.name, folder, spec, material.labels, thresholds, tuned_on, training, answer=answer_of(material)
+    )
     write_model(model)
     write_whole(folder / KEPT, tomli_w.dumps(portable(recipe.to_table())).encode())
     save_weights(network, folder / WEIGHTS)
     difference = export_onnx(model, network)
     write_whole(folder / CARD, card(model, recipe, difference).encode())
     return model, difference
+
+
+def answer_of(material: Material) -> str:
+    """How clips are answered: by one label, or by all that are there."""
+    return "" if not material.clips else "several" if material.several else "one"
+
+
+def tune_segments(recipe: Recipe, material: Material, network: Network) -> tuple[dict[str, float], str]:
+    """A threshold for each label, and what they were tuned on."""
+    logits = scores_of(network, material.validation, recipe.train.batch_size)
+    if recipe.evaluate.calibrate:
+        logits = calibrate(network, material, logits)
+    recordings = as_recordings(network, material, logits)
+    rule, measure = SegmentRule(pad_seconds=0.0), recipe.evaluate.tune_for
+    tuned = {
+        label: round(tune_threshold(recordings, material.labels, label, rule, measure)[0], 3)
+        for label in material.labels
+    }
+    return tuned, f"{set_of(recipe, len(recordings))}, {measure.replace('_', ' ')}"
+
+
+def tune_clips(recipe: Recipe, material: Material, network: Network) -> tuple[dict[str, float], str]:
+    """For clips of several labels a threshold for each that some held-out clips have and some have not, the one with
+    the best F1 of clips; for clips of one label none, since the highest score is the answer."""
+    count = len(material.validation)
+    if count < LEAST_CLIPS or not (recipe.evaluate.calibrate or material.several):
+        return {}, ""
+    logits, targets = scores_of(network, material.validation, recipe.train.batch_size), clip_targets(material)
+    if recipe.evaluate.calibrate:
+        fitted = fit_clips(logits, targets, network.spec.f.output == "softmax")
+        if fold_calibration(network, fitted):
+            gain, shift = np.array(fitted.gain, np.float32), np.array(fitted.shift, np.float32)
+            logits = [rows * gain + shift for rows in logits]
+    if not material.several:
+        return {}, ""
+    scores = 1.0 / (1.0 + np.exp(-clip_logits(network, logits).astype(np.float64)))
+    tuned = {
+        label: round(best_threshold(scores[:, column], targets[:, column] > 0.5), 3)
+        for column, label in enumerate(material.labels)
+        if 0.0 < targets[:, column].mean() < 1.0
+    }
+    return tuned, f"{count} clips held out from training, f1" if tuned else ""
 
 
 def portable(table: dict[str, Any]) -> dict[str, Any]:

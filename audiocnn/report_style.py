@@ -50,6 +50,15 @@ figure > svg { display: block; width: 100%%; max-width: 620px; height: auto; }
 details { margin: 4px 0; }
 summary { cursor: pointer; color: var(--soft); }
 .note { color: var(--warn); }
+.cell.right { fill: var(--c2); }
+.cell.wrong { fill: var(--c1); }
+.count { fill: var(--ink); font-size: 11.5px; }
+.interval-line { stroke-width: 1; stroke-dasharray: none; opacity: 0.7; }
+summary h3 { display: inline; color: var(--ink); }
+.clips { display: flex; flex-wrap: wrap; gap: 4px 18px; min-width: 320px; }
+.heard { display: inline-flex; align-items: center; gap: 8px; }
+.heard audio { width: 220px; height: 32px; }
+.file { overflow-wrap: anywhere; white-space: normal; }
 @media print { body { max-width: none; } figure { break-inside: avoid; } }
 """
 

@@ -9,12 +9,13 @@ draw gave, so that models that were judged on the same draws can be compared.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audiocnn.figures import Figure
-from audiocnn.intervals import Floats
+from audiocnn.intervals import Bools, Floats
 from audiocnn.metrics import (
     CURVE_FIGURES,
     Frames,
@@ -130,6 +131,43 @@ def _binned_curves(positives: Floats, negatives: Floats) -> dict[str, Floats]:
     for name, values in found.items():
         figures[name][known] = values
     return figures
+
+
+def ranked_values(positive: Bools, scores: NDArray[Any], draws: Draws) -> dict[str, Floats]:
+    """One score a recording, (recordings,) each -> AUROC, average precision and EER of each draw, (draws,); NaN where
+    not defined. Equal scores are one step of the curve; beyond 2,048 steps neighbours are taken together."""
+    order = np.argsort(scores, kind="stable")
+    ordered = scores[order]
+    steps = np.flatnonzero(np.append(True, ordered[1:] > ordered[:-1])) if len(ordered) else np.zeros(0, np.int64)
+    if len(steps) > BINS:
+        steps = steps[np.unique(np.linspace(0, len(steps), BINS, endpoint=False).astype(np.int64))]
+    found = {name: np.full(len(draws), np.nan) for name in ("auroc", "average_precision", "eer")}
+    for begin in range(0, len(draws), CHUNK_DRAWS):
+        weights = draws[begin : begin + CHUNK_DRAWS, order].astype(np.float64)
+        hits = np.add.reduceat(weights * positive[order], steps, axis=1)
+        alarms = np.add.reduceat(weights * ~positive[order], steps, axis=1)
+        for name, values in _ranked(hits, alarms).items():
+            found[name][begin : begin + CHUNK_DRAWS] = values
+    return found
+
+
+def _ranked(positives: Floats, negatives: Floats) -> dict[str, Floats]:
+    """(draws, steps) of counts, the lowest scores first -> (draws,); NaN where one is missing."""
+    hits, alarms = (np.cumsum(counts[:, ::-1], axis=1) for counts in (positives, negatives))
+    known = (hits[:, -1] > 0) & (alarms[:, -1] > 0)
+    values = {name: np.full(len(hits), np.nan) for name in ("auroc", "average_precision", "eer")}
+    if not known.any():
+        return values
+    hits, alarms = hits[known], alarms[known]
+    tpr, fpr = (np.pad(counts / counts[:, -1:], ((0, 0), (1, 0))) for counts in (hits, alarms))
+    values["auroc"][known] = np.sum(np.diff(fpr) * (tpr[:, 1:] + tpr[:, :-1]) / 2, axis=1)
+    values["average_precision"][known] = np.sum(np.diff(tpr) * hits / np.maximum(hits + alarms, 1.0), axis=1)
+    more = fpr - (1.0 - tpr)  # false alarms above misses, rising from -1 to 1
+    at = np.argmax(more >= 0, axis=1)[:, None]
+    after, before = (np.take_along_axis(more, place, axis=1)[:, 0] for place in (at, at - 1))
+    high, low = (np.take_along_axis(fpr, place, axis=1)[:, 0] for place in (at, at - 1))
+    values["eer"][known] = low + (high - low) * -before / (after - before)
+    return values
 
 
 def calibration_figure(recordings: Sequence[Frames], draws: Draws) -> Figure:

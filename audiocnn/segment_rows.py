@@ -24,6 +24,7 @@ class Stretch(NamedTuple):
     """Rows [start, end) of one segment, before minimum duration and padding.
 
     previous_end: in seconds, of the segment before it. padded_start: in seconds; None for the later parts of a cut.
+    cut_off: it ends by a cut, and its sound goes on or comes back.
     """
 
     start: int
@@ -33,25 +34,29 @@ class Stretch(NamedTuple):
     previous_end: float
     padded_start: float | None
     told: bool  # as an onset
+    cut_off: bool
 
 
 class RowFinder:
-    """Opens, bridges, closes and cuts, in rows; reads runs of rows, not single ones, to be fast."""
+    """Opens, bridges, closes and cuts, in rows; reads runs of rows, not single ones, to be fast.
 
-    def __init__(self, hop_seconds: float, rule: SegmentRule) -> None:
+    spare_seconds: what a segment may still gain before its first row; it is kept free under max_speech.
+    """
+
+    def __init__(self, hop_seconds: float, rule: SegmentRule, spare_seconds: float = 0.0) -> None:
         self.seen = 0
-        self._hop_seconds, self._rule = hop_seconds, rule
+        self._hop_seconds, self._rule, self._spare_seconds = hop_seconds, rule, spare_seconds
         self._total = 0.0
         self._threshold = rule.threshold
-        self._closing = rule.closing_threshold
-        self._silence_rows = max(1, math.ceil((rule.min_silence_seconds - EPSILON_SECONDS) / hop_seconds))
+        self.closing = rule.closing_threshold
+        self.silence_rows = max(1, math.ceil((rule.min_silence_seconds - EPSILON_SECONDS) / hop_seconds))
         spare = rule.max_speech_seconds - rule.min_speech_seconds - hop_seconds
-        self._most_pad = min(rule.pad_seconds, max(spare, 0.0))  # what is kept is not cut shorter than min_speech
+        self.most_pad = min(rule.pad_seconds, max(spare, 0.0))  # what is kept is not cut shorter than min_speech
         self._max_rows = self._half_rows = sys.maxsize  # of the open segment, or of its current part
         self._previous_end = -math.inf  # in seconds, of the last segment that was kept
         self.start: Point | None = None  # of the open segment, or of its current part
-        self._padded_start: float | None = None  # of the open segment in seconds; None in later parts
-        self._told = False  # whether the onset of the open segment is known to the caller
+        self.padded_start: float | None = None  # of the open segment in seconds; None in later parts
+        self.told = False  # whether the onset of the open segment is known to the caller
         self._part_of_cut = False
         self._gap: Point | None = None  # where the score fell below the closing threshold
         self._last_gap: tuple[Point, Point] | None = None  # the last bridged one
@@ -63,7 +68,7 @@ class RowFinder:
         if not block.size:
             return []
         # Compared in their own precision: 0.35 in float32 is not below a closing threshold of 0.35.
-        levels = (block >= self._closing).astype(np.int8) + (block >= self._threshold)
+        levels = (block >= self.closing).astype(np.int8) + (block >= self._threshold)
         bounds = [0, *(np.flatnonzero(levels[1:] != levels[:-1]) + 1).tolist(), len(block)]
         totals = np.add.accumulate(np.concatenate(([self._total], block)), dtype=np.float64)
         found: list[Stretch] = []
@@ -90,7 +95,7 @@ class RowFinder:
             return []
         if self._gap is None:
             self._gap = self._point(begin, totals)
-        return self._close(self._gap) if self.seen + end - self._gap.row >= self._silence_rows else []
+        return self._close(self._gap) if self.seen + end - self._gap.row >= self.silence_rows else []
 
     def _high_run(self, begin: int, end: int, totals: NDArray[np.float64], block: NDArray[Any] | None) -> list[Stretch]:
         """Rows [begin, end) belong to a segment; `block` is given where they are below the threshold."""
@@ -115,9 +120,9 @@ class RowFinder:
     def _open(self, start: Point) -> None:
         """Begins a segment. What may be kept of it counts from its padded start."""
         seconds = start.row * self._hop_seconds
-        self.start, self._told = start, False
-        self._padded_start = max(seconds - self._most_pad, (self._previous_end + seconds) / 2, 0.0)
-        self._limit_rows(seconds - self._padded_start)
+        self.start, self.told = start, False
+        self.padded_start = max(seconds - self.most_pad, (self._previous_end + seconds) / 2, 0.0)
+        self._limit_rows(seconds - self.padded_start + self._spare_seconds)
 
     def _limit_rows(self, pad_seconds: float) -> None:
         """Sets how many rows the part that begins may have."""
@@ -128,7 +133,7 @@ class RowFinder:
 
     def certain_start(self, heard_seconds: float) -> float | None:
         """The padded start of the open segment, once, as soon as it cannot be dropped any more; else None."""
-        if self.start is None or self._padded_start is None or self._told:
+        if self.start is None or self.padded_start is None or self.told:
             return None
         hop = self._hop_seconds
         # It ends where its score fell or later; and the recording, at the earliest, inside of the last row.
@@ -136,8 +141,8 @@ class RowFinder:
         lasts_at_least = min(end, max((self.seen - 1) * hop, heard_seconds))
         if not self._rule.keeps(self.start.row * hop, lasts_at_least):
             return None
-        self._told = True
-        return self._padded_start
+        self.told = True
+        return self.padded_start
 
     def _offer_gap(self, gap: tuple[Point, Point]) -> None:
         """Remembers a bridged gap that reaches into the second half, if none before it is longer."""
@@ -159,8 +164,8 @@ class RowFinder:
         else:
             # No gap reaches here, so the row at the limit is in the run that is being read.
             end = start = self._point(limit, totals)
-        part = self._stretch(end, part_of_cut=True)
-        self.start, self._part_of_cut, self._padded_start = start, True, None
+        part = self._stretch(end, part_of_cut=True, cut_off=True)
+        self.start, self._part_of_cut, self.padded_start = start, True, None
         self._limit_rows(0.0)
         self._best_gap = self._lowest = None
         # A gap behind the cut is the only thing seen so far that can lie in the new second half.
@@ -174,13 +179,12 @@ class RowFinder:
         self._part_of_cut = False
         return [stretch]
 
-    def _stretch(self, end: Point, *, part_of_cut: bool) -> Stretch:
+    def _stretch(self, end: Point, *, part_of_cut: bool, cut_off: bool = False) -> Stretch:
         start = self.start
         assert start is not None  # only an open segment is closed or cut
         mean = (end.total - start.total) / (end.row - start.row)
-        stretch = Stretch(
-            start.row, end.row, mean, part_of_cut, self._previous_end, self._padded_start, told=self._told
-        )
+        edges = (self._previous_end, self.padded_start)
+        stretch = Stretch(start.row, end.row, mean, part_of_cut, *edges, told=self.told, cut_off=cut_off)
         end_seconds = end.row * self._hop_seconds
         if part_of_cut or self._rule.keeps(start.row * self._hop_seconds, end_seconds):
             self._previous_end = end_seconds

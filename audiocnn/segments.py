@@ -46,7 +46,7 @@ class Segment:
     score: float
 
 
-class _Held(NamedTuple):
+class HeldSegment(NamedTuple):
     """A segment before padding, its start after it, and whether both of its pads give way to max_speech."""
 
     bare: Segment
@@ -72,12 +72,12 @@ class SegmentFinder:
     Memory is constant: a few numbers, however long the recording or a segment in it.
     """
 
-    def __init__(self, label: str, hop_seconds: float, rule: SegmentRule) -> None:
+    def __init__(self, label: str, hop_seconds: float, rule: SegmentRule, spare_seconds: float = 0.0) -> None:
         self._label = label
         self._hop_seconds = hop_seconds
         self._rule = rule
-        self._rows = RowFinder(hop_seconds, rule)
-        self._held: _Held | None = None  # closed; waits for its right neighbour
+        self._rows = RowFinder(hop_seconds, rule, spare_seconds)
+        self._held: HeldSegment | None = None  # closed; waits for its right neighbour
         self._onsets: list[float] = []  # of segments that closed, and were not told
 
     def onsets(self, heard_seconds: float = 0.0) -> list[float]:
@@ -116,22 +116,30 @@ class SegmentFinder:
         if stretch.padded_start is not None and not stretch.told:
             self._onsets.append(stretch.padded_start)
         padded = stretch.padded_start
-        if padded is None:  # a later part of a cut: both its pads give way to max_speech alike
-            room = self._rule.max_speech_seconds - (end - start)
-            padded = max(start - min(self._rule.pad_seconds, max(room / 2, 0.0)), (stretch.previous_end + start) / 2)
-        self._held = _Held(Segment(start, end, self._label, stretch.mean), padded, stretch.padded_start is None)
+        if padded is None:
+            padded = self._padded_part(start, end, stretch.previous_end)
+        self._held = HeldSegment(Segment(start, end, self._label, stretch.mean), padded, stretch.padded_start is None)
         return released
+
+    def _padded_part(self, start: float, end: float, previous_end: float) -> float:
+        """Where a later part of a cut begins with its pad: both its pads give way to max_speech alike."""
+        room = self._rule.max_speech_seconds - (end - start)
+        return max(start - min(self._rule.pad_seconds, max(room / 2, 0.0)), (previous_end + start) / 2)
 
     def _release_if_certain(self) -> list[Segment]:
         """Releases the held segment once nothing that may still come can reach its pad."""
         if self._held is None:
             return []
         reach = self._held.bare.end + 2 * self._rule.pad_seconds + EPSILON_SECONDS
+        return self._release(math.inf, math.inf) if self._next_seconds() > reach else []
+
+    def _next_seconds(self) -> float:
+        """No segment that is still to be held begins before this."""
         # The last row seen may be the one that the end of the recording cuts.
-        seen = (self._rows.seen - 1) * self._hop_seconds
+        row = self._rows.seen - 1
         if self._rows.start is not None:
-            seen = min(seen, self._rows.start.row * self._hop_seconds)
-        return self._release(math.inf, math.inf) if seen > reach else []
+            row = min(row, self._rows.start.row)
+        return row * self._hop_seconds
 
     def _release(self, next_start: float, duration_seconds: float) -> list[Segment]:
         if self._held is None:

@@ -20,12 +20,12 @@ import tomli_w
 import torch
 from torch import Tensor
 
-from audiocnn.batches import Material, equalise, make_loader, mask_bands, prepare
+from audiocnn.batches import Material, are_clips, chosen, make_loader, prepare, varied
 from audiocnn.checkpoint import load_checkpoint, save_checkpoint
 from audiocnn.dataset import Dataset
 from audiocnn.distilling import find_teacher
 from audiocnn.errors import RecipeError
-from audiocnn.losses import loss_of, soften
+from audiocnn.losses import clip_loss, loss_of, soften
 from audiocnn.model import Model, write_whole
 from audiocnn.network import Network
 from audiocnn.recipe import KEPT, Recipe, check_run
@@ -102,6 +102,7 @@ def train(
     Raises AudiocnnError before any time is spent: a run that exists (without `resume`), data that does not fit, a model
     to begin from that does not.
     """
+    recipe = recipe.settled(are_clips(chosen(recipe, dataset)))
     check_run(recipe, run, resume)
     source = check_source(recipe, run, resume)
     material = prepare(recipe, dataset)
@@ -139,7 +140,11 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             learned, lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay
         )
-        self.steps = math.ceil(self.settings.examples_per_epoch / self.settings.batch_size)
+        self.order, self.loader = make_loader(recipe, material.source)
+        self.steps = len(self.order)
+        t, softmax = self.settings, spec.f.output == "softmax"
+        counts = np.array(material.counts or (1,) * len(material.labels))
+        self.clip_loss = clip_loss(t.label_smoothing, t.balance, t.balance_power, counts, softmax)
         self.state = State()
         self.saved_at = time.monotonic()
 
@@ -158,17 +163,16 @@ class Trainer:
 
     def epochs(self) -> Iterator[StepReport | EpochReport]:
         """The loop: epochs, until the last or until nothing has become better for `patience` of them."""
-        order, loader = make_loader(self.recipe, self.material.source)
         state = self.state
         while state.epoch < self.settings.epochs and not self.out_of_patience:
-            order.epoch, order.first_step = state.epoch, state.step
+            self.order.epoch, self.order.first_step = state.epoch, state.step
             begin, waited, first = time.monotonic(), 0.0, state.step
-            batches = iter(loader)
+            batches = iter(self.loader)
             while state.step < self.steps:
                 asked = time.monotonic()
-                samples, targets = next(batches)
+                samples, targets, spans = next(batches)
                 waited += time.monotonic() - asked
-                loss = self.learn(samples, targets)
+                loss = self.learn(samples, targets, spans)
                 state.loss_sum, state.step = state.loss_sum + loss, state.step + 1
                 if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
                     self.save(LAST)
@@ -184,8 +188,9 @@ class Trainer:
         """Whether `patience` epochs have passed without a better one."""
         return self.state.epoch - self.state.best_epoch >= self.settings.patience
 
-    def learn(self, samples: Tensor, targets: Tensor) -> float:
-        """One step on a batch (batch, channels, samples), (batch, rows, labels); returns the loss."""
+    def learn(self, samples: Tensor, targets: Tensor, spans: Tensor | None = None) -> float:
+        """One step on a batch (batch, channels, samples), (batch, rows, labels), and the positions of each clip
+        (batch, 2); returns the loss."""
         rate = self.learning_rate()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -194,17 +199,14 @@ class Trainer:
         random = np.random.default_rng([self.recipe.seed, self.state.epoch, self.state.step, 1])
         with torch.no_grad():
             values = self.network.features(self.network.extended(samples.to(self.device)))
-            if self.recipe.spec.input.logarithmic:
-                values = equalise(values, self.recipe.mix, random)
-            if self.recipe.spec.input.features != "waveform":
-                values = mask_bands(values, self.recipe.mix, random)
+            values = varied(values, self.recipe, random)
         values = self.network.laid_out(values)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
             logits = self.network.logits_of(values)
         targets = soften(targets.to(self.device), self.settings.edge_seconds / self.network.geometry.hop_seconds)
         if self.teacher is not None:
             targets = self.teacher.taught(samples.to(self.device), targets)
-        loss = loss_of(self.network, logits.float(), targets)
+        loss = loss_of(self.network, logits.float(), targets, spans, self.clip_loss)
         if not torch.isfinite(loss):
             raise RecipeError(
                 f"the loss is not finite at epoch {self.state.epoch + 1}, step {self.state.step + 1};"

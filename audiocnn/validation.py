@@ -15,31 +15,40 @@ from audiocnn.batches import Material, as_tensors
 from audiocnn.errors import RecipeError
 from audiocnn.evaluation import ScoredRecording
 from audiocnn.labels import Annotation
+from audiocnn.localising import Localiser, apart
 from audiocnn.mixing import Example
 from audiocnn.network import Network
+from audiocnn.segments import find_segments
+
+MOST_SAMPLES = 2**21  # at a time: 32 mixtures of 4 s at 16 kHz
 
 
 @dataclass(frozen=True)
 class Figures:
-    """The mean loss, and the figure that training is stopped by: `auroc` of hops, or `accuracy` of clips."""
+    """The mean loss, and the figure that training is stopped by: `auroc` of hops; of clips `accuracy`, where labels are
+    balanced `balanced_accuracy` (the mean over labels of the share that is right), where a clip may have several
+    `average_precision` (the mean over labels)."""
 
     loss: float
     name: str
     figure: float
 
 
-def scores_of(network: Network, examples: list[Example], batch_size: int) -> list[NDArray[np.float32]]:
-    """(rows, labels) logits of each example, in evaluation mode; those of one length are batched."""
+def scores_of(network: Network, examples: Sequence[Example], batch_size: int) -> list[NDArray[np.float32]]:
+    """(rows, labels) logits of each example, in evaluation mode; those with equally many rows are batched. A recording
+    ends in zeros as it is, and some more of them, up to the longest with as many rows, change nothing."""
     network.eval()
-    device = next(network.parameters()).device
+    device, hop = next(network.parameters()).device, network.geometry.hop_samples
     found: dict[int, NDArray[np.float32]] = {}
-    lengths = [example.samples.shape[1] for example in examples]
-    order = sorted(range(len(examples)), key=lengths.__getitem__)
+    rows = [-(-example.samples.shape[1] // hop) for example in examples]
+    order = sorted(range(len(examples)), key=rows.__getitem__)
     with torch.no_grad():
-        for _, alike in groupby(order, key=lengths.__getitem__):
-            for numbers in batched(alike, batch_size):
-                pairs = [as_tensors(examples[number], network.spec.input.channels) for number in numbers]
-                samples = torch.stack([samples for samples, _ in pairs]).to(device)
+        for count, alike in groupby(order, key=rows.__getitem__):
+            for numbers in batched(alike, max(1, min(batch_size, MOST_SAMPLES // (count * hop)))):
+                singles = [as_tensors(examples[number], network.spec.input.channels)[0] for number in numbers]
+                longest = max(single.shape[1] for single in singles)
+                samples = torch.stack([functional.pad(single, (0, longest - single.shape[1])) for single in singles])
+                samples = samples.to(device)
                 values = network.features(network.extended(samples))
                 values = network.laid_out(values)
                 found |= zip(numbers, network.logits_of(values).float().cpu().numpy(), strict=True)
@@ -61,14 +70,43 @@ def validate(network: Network, material: Material, batch_size: int) -> Figures:
         raise RecipeError("scores are not finite at the end of an epoch; lower [train] learning_rate")
     softmax = network.spec.f.output == "softmax"
     if material.clips:
-        pooled = np.stack([network.pooled(torch.from_numpy(rows)[None])[0, 0].numpy() for rows in logits])
-        targets = np.stack([example.targets[0] for example in material.validation])
-        figure = float(np.mean(pooled.argmax(axis=1) == targets.argmax(axis=1)))
-        return Figures(cross_entropy(pooled, targets, softmax), "accuracy", figure)
+        pooled, targets = clip_logits(network, logits), clip_targets(material)
+        figure = clip_figure(pooled, targets, material.several, material.balanced)
+        return Figures(cross_entropy(pooled, targets, softmax), *figure)
     rows, targets = np.concatenate(logits), np.concatenate([example.targets for example in material.validation])
+    rows = rows[:, : targets.shape[1]]
     columns = [column for column in range(rows.shape[1]) if 0.0 < targets[:, column].mean() < 1.0]
     areas = [float(roc_auc_score(targets[:, column], rows[:, column])) for column in columns]
     return Figures(cross_entropy(rows, targets, softmax), "auroc", float(np.mean(areas)) if areas else 0.0)
+
+
+def clip_logits(network: Network, logits: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """(rows, labels) of each clip -> (clips, labels), of the mean scores."""
+    return np.stack([network.pooled(torch.from_numpy(rows)[None])[0, 0].numpy() for rows in logits])
+
+
+def clip_targets(material: Material) -> NDArray[np.float32]:
+    """(clips, labels) of the held-out clips."""
+    return np.stack([example.targets[0] for example in material.validation])
+
+
+def clip_figure(
+    pooled: NDArray[np.float32], targets: NDArray[np.float32], several: bool, balanced: bool
+) -> tuple[str, float]:
+    """Name and value of the figure that clips are judged by: (clips, labels) logits against targets. What has none of
+    the labels counts for the average precision alone."""
+    from sklearn.metrics import average_precision_score
+
+    there = [column for column in range(targets.shape[1]) if 0.0 < targets[:, column].mean() < 1.0]
+    if several or not targets.any(axis=1).any():
+        areas = [float(average_precision_score(targets[:, column], pooled[:, column])) for column in there]
+        return "average_precision", float(np.mean(areas)) if areas else 0.0
+    known = targets.any(axis=1)
+    wanted = targets[known].argmax(axis=1)
+    right = pooled[known].argmax(axis=1) == wanted
+    if not balanced:
+        return "accuracy", float(np.mean(right))
+    return "balanced_accuracy", float(np.mean([right[wanted == label].mean() for label in np.unique(wanted)]))
 
 
 def cross_entropy(logits: NDArray[np.float32], targets: NDArray[np.float32], softmax: bool) -> float:
@@ -80,19 +118,20 @@ def cross_entropy(logits: NDArray[np.float32], targets: NDArray[np.float32], sof
 
 
 def as_recordings(network: Network, material: Material, logits: Sequence[NDArray[np.float32]]) -> list[ScoredRecording]:
-    """The validation examples with their (rows, labels) logits as scored recordings, to tune thresholds on."""
-    geometry = network.geometry
+    """The validation examples with their (rows, outputs) logits as scored recordings, to tune thresholds on."""
+    geometry, localiser = network.geometry, Localiser(network.spec.furthest_seconds)
     found = []
     for number, rows in enumerate(logits):
         example = material.validation[number]
-        scores = network.scores_of(torch.from_numpy(rows)).numpy()
+        scores, edges = apart(network.found_of(torch.from_numpy(rows)).numpy(), len(material.labels))
         seconds = example.samples.shape[1] / geometry.sample_rate
         notes = [
             Annotation(start * geometry.hop_seconds, min(stop * geometry.hop_seconds, seconds), label)
             for column, label in enumerate(material.labels)
             for start, stop in runs(example.targets[:, column] > 0.5)
         ]
-        found.append(ScoredRecording(f"mixture {number}", scores, geometry.hop_seconds, seconds, notes))
+        find = find_segments if edges is None else localiser.find(edges, material.labels)
+        found.append(ScoredRecording(f"mixture {number}", scores, geometry.hop_seconds, seconds, notes, find=find))
     return found
 
 

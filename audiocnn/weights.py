@@ -10,12 +10,13 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from audiocnn.errors import ModelError
+from audiocnn.localising import with_edges
 from audiocnn.model import TOML, WEIGHTS, Model, joint_geometry, write_whole
 from audiocnn.network import Network, extended
 
 
 class Ensemble(nn.Module):
-    """Networks side by side on the same samples; the mean of their scores, label by label.
+    """Networks side by side on the same samples; the mean of their scores (and edges), label by label.
 
     Probabilities are averaged, not log-odds: what comes out is what one gets by averaging what the members print, rows
     of a softmax still sum to 1, and a member that is wrong and sure has one vote and no veto.
@@ -27,6 +28,7 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(Network(spec) for spec in model.specs)
         self.shares = model.shares
         self.orders = [[member.labels.index(label) for label in model.labels] for member in model.members]
+        self.localises = model.localises
 
     @property
     def networks(self) -> list[Network]:
@@ -40,7 +42,8 @@ class Ensemble(nn.Module):
     def forward(self, samples: Tensor, half: bool = False) -> Tensor:
         """(batch, channels, samples) -> scores (batch, positions, classes), of these samples and no extension; `half`
         as for a `Network`."""
-        parts = zip(self.members, self.shares, self.orders, self.geometry.crops, strict=True)
+        orders = [with_edges(order) if self.localises else order for order in self.orders]
+        parts = zip(self.members, self.shares, orders, self.geometry.crops, strict=True)
         found = [
             share * network(samples[..., start : samples.shape[-1] - end], half)[..., order]
             for network, share, order, (start, end) in parts

@@ -164,6 +164,14 @@ SPECS = {
         ],
         {"output_dense": False, "output": "softmax"},
     ),
+    "onset_offset": table_of(
+        LOG_MEL, [{**_SAME, "norm": "batch"}], {"layers": [{"dense": 4}], "output": "onset_offset"}
+    ),
+    "onset_offset_global": table_of(
+        LOG_MEL,
+        [{"conv": "labels", "kernel": 3, "activation": "none"}, {"global": "average"}],
+        {"output_dense": False, "output": "onset_offset", "hop_seconds": 0.03},
+    ),
     "global_repeat": table_of(
         LOG_MEL, [], {}, groups=[
             {"name": "A", "repeat": 2, "layers": [{"conv": 8, "kernel": 3}]},

@@ -95,7 +95,7 @@ def test_a_loader_keeps_the_order_and_leaves_torchs_random_state(workers):
     order, loader = make_loader(recipe_of(examples_per_epoch=10, batch_size=4, workers=workers), Counting())
     order.epoch, order.first_step = 2, 1
     before = torch.get_rng_state()
-    got = [samples[:, 0, 0].tolist() for samples, _ in loader]
+    got = [samples[:, 0, 0].tolist() for samples, *_ in loader]
     assert got == [[204.0, 205.0, 206.0, 207.0], [208.0, 209.0]]
     assert torch.equal(torch.get_rng_state(), before)
 

@@ -95,6 +95,7 @@ def table_of(text, delimiter=","):
 GOOD = {
     "detect": ("detect one.wav two.wav none.wav -m tone", json_lines, "3 recordings"),
     "score": ("score one.wav -m tone", table_of, "one.wav,0,0.0,0.01"),
+    "classify": ("classify one.wav two.wav -m tone", json_lines, "two.wav  "),
     "evaluate": ("evaluate tones.tsv -m tone --resamples 20", json_lines, "AUROC"),
     "ingest": ("ingest tones.tsv -o tones", json_lines, "tone 3"),
     "train": ("train --recipe small.toml -o run --device cpu", str, "--model run"),
@@ -163,6 +164,28 @@ BAD = {
         ("score one.wav -m tone --shard 1", 2, r'--shard cannot be "1"'),
         ("score gone.wav -m tone -o x.npz", 2, r"gone\.wav: no such file"),
     ],
+    "classify": [
+        ("classify gone.wav -m tone", 2, r"gone\.wav: no such file; check the name"),
+        ("classify text.wav one.wav -m tone", 3, r"text\.wav: not audio"),
+        ("classify silent one.wav -m tone", 3, r"silent: no audio in this folder"),
+        ("classify one.wav -m tone --threshold 1.5", 2, r"--threshold 1\.5: not between 0 and 1"),
+        ("classify one.wav -m tone --threshold nan", 2, r"--threshold nan: not between 0 and 1"),
+        ("classify one.wav -m tone --every 0", 2, r"--every 0: not a length of time; give seconds above 0"),
+        ("classify one.wav -m tone --every nan", 2, r"--every nan: not a length of time"),
+        ("classify one.wav -m tone --every inf", 2, r"--every inf: not a length of time"),
+        ("classify one.wav -m tone --every 0.001", 2, r"--every 0\.001: tone has one score each 0\.01 s; give more"),
+        ("classify one.wav -m tone --top 0", 2, r"'--top'"),
+        ("classify one.wav -m tone --channel 1", 2, r"one\.wav: no channel 1; it has 1"),
+        ("classify one.wav -m tone -f rttm", 2, r"'rttm' is not one of"),
+        ("classify one.wav -m tone -o x.rttm", 2, r"-o x\.rttm: no format ends in \.rttm"),
+        ("classify one.wav -m tone --resume", 2, r"--resume needs -o FILE"),
+        ("classify one.wav -m tone -o x.csv --resume", 2, r"--resume: csv does not say which recordings are done"),
+        ("classify one.wav -m tone -o two.wav", 2, r"-o two\.wav: is there already; overwrite it with --force"),
+        ("classify one.wav -m nope", 2, r'there is no model "nope"'),
+        ("classify one.wav -m broken", 2, r"broken: model\.onnx is missing"),
+        ("classify -m tone", 2, r"no recording: name files, folders, or -"),
+        ("classify - -m tone", 2, r"-: empty \(0 bytes\)"),
+    ],
     "evaluate": [
         ("evaluate gone -m tone", 2, r"gone: no such file or folder"),
         ("evaluate silent -m tone", 2, r"silent: no audio in this folder"),
@@ -184,6 +207,10 @@ BAD = {
     "train": [
         ("train", 2, r"nothing to train on: .*Begin with `audiocnn train FOLDER`"),
         ("train gone", 2, r"gone: no such file or folder"),
+        ("train labels --folds 1", 2, r"'--folds'"),
+        ("train labels --folds 2 --learning-curve 0.5", 2, r"both train several times; name one"),
+        ("train labels --group a --group-pattern (a)", 2, r"both say what is kept together; name one"),
+        ("train labels --corrections gone.tsv", 2, r"--corrections gone\.tsv: no such file; check the name"),
         ("train bad.toml", 2, r'unknown key "melz"; did you mean "mels"\?'),
         ("train labels --spec nope", 2, r'there is no spec "nope"'),
         ("train small.toml --recipe bad.toml", 2, r"are both recipes; name one"),
@@ -192,6 +219,9 @@ BAD = {
         ("train -o nowhere --resume", 2, r"nowhere: there is no run to resume; name the data to begin one"),
         ("train small.toml --device gpu", 2, r'--device cannot be "gpu"'),
         ("train small.toml --epochs 0", 2, r"'--epochs'"),
+        ("train labels --sample-rate 10", 2, r"'--sample-rate'"),
+        ("train silent", 2, r"silent: no audio in this folder"),
+        ("train labels/tone", 2, r"labels/tone: no labels; make a subfolder for each label"),
     ],
     "models": [("models --format xml", 2, r"'xml' is not one of"), ("models extra", 2, r"extra")],
     "describe": [
@@ -590,7 +620,7 @@ def test_train_resumes_and_force_removes_only_what_a_run_makes(here):
 
     done = train()
     assert done.status is ExitStatus.OK, done.err
-    assert "try it:  audiocnn detect --model run FILE" in done.err
+    assert "audiocnn classify --model run FILE" in done.err
     assert audiocnn("detect", "one.wav", "-m", "run").status is ExitStatus.OK
     assert "go on with --resume, begin anew with --force" in train().err
     assert audiocnn("train", "-o", "run", "--resume", "--device", "cpu").status is ExitStatus.OK

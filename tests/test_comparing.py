@@ -171,7 +171,8 @@ def test_a_comparison_is_plain_json_as_an_evaluation_is():
     first, second = judged(recordings(0.5)), judged(recordings(1.0))
     said, shape = compare(first, second).to_dict(), first.to_dict()
     assert said == json.loads(json.dumps(said, allow_nan=False))
-    assert list(said) == ["labels", "groups"]
+    assert list(said) == ["labels", "groups", "clip"]
+    assert said["clip"] is None
     for ours, theirs in (
         (said["labels"]["speech"], shape["labels"]["speech"]),
         (said["groups"]["source"]["a"]["speech"], shape["groups"]["source"]["a"]["speech"]),

@@ -221,7 +221,7 @@ def _change(folder: Path, statement: str) -> None:
 
 # what is done to a dataset, what opening it or reading the first recording says
 DAMAGE = {
-    "newer": ("UPDATE meta SET value='2' WHERE key='format_version'", "dataset format 2, and this .* up to 1; update"),
+    "newer": ("UPDATE meta SET value='3' WHERE key='format_version'", "dataset format 3, and this .* up to 2; update"),
     "foreign": ("DROP TABLE meta", r"index\.sqlite: not the index of a dataset; choose another folder"),
     "half": ("DROP TABLE annotations", r"index\.sqlite: damaged \(no such table: annotations\); delete"),
     "meta": ("DELETE FROM meta WHERE key='sample_rate'", r"index\.sqlite: damaged \(.*sample_rate.*\); delete"),

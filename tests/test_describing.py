@@ -39,7 +39,7 @@ def test_weights_are_those_that_torch_makes(name):
         network = Network(spec)
     found = describe(spec)
     assert found.parameters == sum(weights.numel() for weights in network.parameters())
-    assert found.rows[-1].output.channels == spec.classes
+    assert found.rows[-1].output.channels == spec.outputs
 
 
 @pytest.mark.parametrize("name", EVERY, ids=lambda name: getattr(name, "stem", name))

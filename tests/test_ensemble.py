@@ -23,6 +23,7 @@ from audiocnn.engine import Engine, OnnxBackend, TorchBackend, load_engine
 from audiocnn.ensemble import make_ensemble
 from audiocnn.errors import ModelError, UsageError
 from audiocnn.export import export_onnx
+from audiocnn.localising import as_rows
 from audiocnn.model import CARD, ONNX, TOML, WEIGHTS, Model, find_model, joint_geometry, read_model, write_model
 from audiocnn.tables import read_toml
 from audiocnn.weights import Ensemble, load_network, load_networks
@@ -40,6 +41,7 @@ SETS = {  # of one hop each: what shrinks a window, pads it, or makes it shorter
     "windows of all sizes": ("short_window", "same_1d", "crnn", "same_2d"),
     "even strides": ("residual_padded", "branches_uneven"),
     "several channels": ("two_channels", "two_channels"),
+    "onsets and offsets": ("onset_offset", "onset_offset"),
 }
 
 
@@ -81,8 +83,10 @@ def mean_of(model, models, weights, sound):
     total = 0.0
     for one, weight in zip(models, weights, strict=True):
         scores = scores_of(load_network(one), sound)
-        columns = [scores[:, one.labels.index(label)] for label in model.labels]
-        total = total + np.stack(columns, axis=1).astype(np.float64) * weight
+        order = [one.labels.index(label) for label in model.labels]
+        if one.localises:  # two edges of each label lie behind the scores
+            order += [len(order) + 2 * number + edge for number in order for edge in (0, 1)]
+        total = total + scores[:, order].astype(np.float64) * weight
     return total / sum(weights)
 
 
@@ -108,7 +112,7 @@ def test_scores_are_the_mean_of_the_members_whole_and_in_chunks(ensembles, key, 
     for samples in (1, hop, hop + 1, window, 3 * window + hop // 2, 5 * window + 7):
         sound = noise(model.spec, 1, samples)[0]
         wanted = mean_of(model, models, weights, sound)
-        assert wanted.shape == (-(-samples // hop), 3)
+        assert wanted.shape == (-(-samples // hop), model.spec.outputs)
         for rows, size in ((10**6, samples), (1, 333), (7, 1 + window // 3)):
             engine.chunk_rows = rows
             got = np.concatenate(list(engine.score_blocks(in_blocks(sound, size))))
@@ -119,10 +123,10 @@ def test_scores_are_the_mean_of_the_members_whole_and_in_chunks(ensembles, key, 
 @pytest.mark.parametrize("key", SETS)
 def test_the_file_extends_by_itself_and_is_right_at_other_batches(ensembles, key):
     model, _, models, weights = ensembles(key)
-    session = OnnxBackend(model, threads=1).session
+    backend = OnnxBackend(model, threads=1)
     for batch, samples in ((1, 5), (3, 4567)):
         sound = noise(model.spec, batch, samples)
-        (got,) = session.run(["scores"], {"samples": sound})
+        got = as_rows(*backend.session.run(backend.parts, {"samples": sound}))
         for found, one in zip(got, sound, strict=True):
             assert np.max(np.abs(found - mean_of(model, models, weights, one))) <= TOLERANCE
 

@@ -222,6 +222,7 @@ class ListDataset:
     channels: int = 1
     folder: Path = Path("some/data")
     labels: tuple = ()
+    several: bool = False
 
     def samples(self, entry):
         return self.held[entry.id]
@@ -277,7 +278,7 @@ def test_a_dataset_of_segments_and_clips():
     assert speech(found).figures["auroc"].value == 1.0
     assert speech(found).figures["detection_error_rate"].value == pytest.approx(0.0, abs=1e-9)
     assert found.clip.clips == 3
-    assert found.clip.labels["speech"]["auroc"].value == 1.0
+    assert found.clip.labels["speech"].figures["auroc"].value == 1.0
     # The mean score of the clip with speech is 0.45, below the threshold.
     assert found.clip.accuracy.value == pytest.approx(2 / 3, abs=1e-12)
     assert json.dumps(found.to_dict(), allow_nan=False)
@@ -353,9 +354,9 @@ def test_clips_of_several_labels():
     clips = [ScoredClip(f"{k}.wav", np.array(scores), label) for k, (label, scores) in enumerate(made)]
     found = evaluate_clips(clips, labels, dict.fromkeys(labels, RULE), FEW)
     assert found.accuracy.value == pytest.approx(2 / 3, abs=1e-12)
-    assert found.labels["yes"]["auroc"].value == 1.0
-    assert found.labels["no"]["auroc"].value == 1.0
-    assert found.labels["stop"]["auroc"].value is None
+    assert found.labels["yes"].figures["auroc"].value == 1.0
+    assert found.labels["no"].figures["auroc"].value == 1.0
+    assert found.labels["stop"].figures["auroc"].value is None
     assert found.notes == (
         'no clip has the label "stop", so its curves are not defined',
         "1 clip has a label that the model does not know; accuracy is without it",

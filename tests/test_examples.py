@@ -23,7 +23,7 @@ from audiocnn_cli.exits import ExitStatus
 from audiocnn_cli.main import COMMANDS, command_of
 
 ROOT = Path(__file__).resolve().parents[1]
-RUN = ("detect", "score", "convert", "split", "models", "describe", "info")
+RUN = ("detect", "score", "classify", "convert", "split", "models", "describe", "info")
 TOOLS = ("sox", "ffmpeg", "jq", "parallel", "make", "curl", "find", "arecord")
 CRON = re.compile(r"^(?:[\d*/,-]+ ){5}(.+)$")
 

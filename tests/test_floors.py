@@ -22,8 +22,9 @@ FLOORS = {
     0: "errors units tables",
     1: "sizes describing costs windows layers modules spectrogram"
     " kinds kinds.reading kinds.convolution kinds.pooling kinds.elementwise"
-    " kinds.combining kinds.head features folding front_end architecture"
-    " augment backgrounds made_sounds mixing sounding clip_examples labels segment_rule segment_rows segments intervals"
+    " kinds.combining kinds.head features folding front_end architecture fitting"
+    " augment backgrounds made_sounds mixing sounding clip_examples blending"
+    " labels segment_rule segment_rows segments localising intervals"
     " metrics smoothing filenames"
     " depth sound_writer label_lookup"
     " containers decoder_process ffmpeg helped helper outside sniffing"
@@ -32,14 +33,22 @@ FLOORS = {
     " formats.textgrid formats.jsonl_reading locating sources.label_files"
     " formats formats.audacity formats.columns formats.dcase formats.delimited formats.jsonl"
     " formats.rows formats.rttm formats.text"
+    " clip_means"
     " formats.eaf formats.elan formats.escapes formats.gathering formats.kaldi formats.lhotse formats.manifests"
     " formats.nemo formats.raven"
-    " sources sources.folders sources.settings sources.tables",
+    " sources sources.folders sources.settings sources.tables"
+    " sources.corrections sources.grouping duplicates stratifying survey",
     2: "onnx_check network model workers engine weights checkpoint",
-    3: "ingest recipe batches validation training release export detection readers parallel live evaluation figures"
-    " converting splitting curves judging comparing cutting calibrating distilling losses tuning resampling"
-    " clips pictures ensemble transfer peers report_page report_pictures report_style"
-    " conditions condition_mixtures condition_sets"
+    3: "choosing originals own_sounds ingest recipe batches validation training release export detection"
+    " readers parallel live evaluation figures"
+    " converting splitting curves judging comparing cutting calibrating"
+    " clip_calibrating mix_reading distilling edge_loss losses tuning resampling"
+    " classification"
+    " clips clip_evaluation clip_figures confusion doubtful doubtful_page clip_sounds clip_pictures clip_page"
+    " report_parts"
+    " repeats_page"
+    " pictures ensemble transfer peers report_page report_pictures report_style"
+    " conditions condition_mixtures condition_sets repeats"
     " inspection inspection.filters inspection.filter_figures inspection.filter_cells"
     " inspection.filter_pictures inspection.strongest inspection.strongest_sounds inspection.strongest_pictures"
     " inspection.explaining inspection.views inspection.stretches inspection.occlusion inspection.feature_maps"
@@ -49,12 +58,14 @@ FLOORS = {
 FLOOR = {f"audiocnn.{name}": floor for floor, names in FLOORS.items() for name in names.split()} | {"audiocnn": 3}
 
 HEAVY = {"torch", "librosa", "scipy", "sklearn", "matplotlib", "onnx", "onnxscript"}
-LIGHT = [
-    name for name, floor in FLOOR.items() if floor <= 1 and name not in ("audiocnn.modules", "audiocnn.front_end")
-] + [
-    f"audiocnn.{name}"
-    for name in ("model", "engine", "detection", "readers", "parallel", "ingest", "evaluation", "recipe")
-]
+LIGHT = (
+    [name for name, floor in FLOOR.items() if floor <= 1 and name not in ("audiocnn.modules", "audiocnn.front_end")]
+    + [
+        f"audiocnn.{name}"
+        for name in ("model", "engine", "detection", "readers", "parallel", "ingest", "evaluation", "recipe")
+    ]
+    + ["audiocnn.classification"]
+)
 
 
 def module_name(path):

@@ -33,14 +33,16 @@ def test_help_imports_next_to_nothing(option):
     assert not modules_of(option) & (HEAVY | {"numpy", "onnxruntime", "rich", "soundfile"})
 
 
-@pytest.mark.parametrize("args", [["detect"], ["score"], ["detect", "-f", "csv"]], ids=" ".join)
+@pytest.mark.parametrize("args", [["detect"], ["score"], ["classify"], ["detect", "-f", "csv"]], ids=" ".join)
 def test_scoring_on_the_cpu_needs_onnx_runtime_alone(args, tone_model, tmp_path):  # noqa: F811
     names = modules_of(*args, "--model", tone_model, write(tmp_path / "a.wav", tone((0.5, 1.0)), RATE))
     assert "onnxruntime" in names
     assert not names & (HEAVY | {"rich"})
 
 
-@pytest.mark.parametrize("command", ["detect", "score", "evaluate", "ingest", "train", "describe", "models", "info"])
+@pytest.mark.parametrize(
+    "command", ["detect", "score", "classify", "evaluate", "ingest", "train", "describe", "models", "info"]
+)
 def test_help_of_a_command_needs_no_network(command):
     assert not modules_of(command, "--help") & (HEAVY | {"onnxruntime"})
 

@@ -280,7 +280,9 @@ def test_bad_tables(corpus: Path, tmp_path: Path) -> None:
         read_source(data_settings({"segments": "segments.tsv"}, corpus, "[data]"))
     steps = run(text(corpus / "a.csv", "filename,label", "dog/0.wav,a", "dog/0.wav,b", "dog/1.wav,a"), tmp_path / "ds")
     assert steps[0].reason is not None
-    assert steps[0].reason.endswith("a.csv gives it 2 labels (a, b); keep one")
+    assert steps[0].reason.endswith(
+        'a.csv gives it 2 labels (a, b); keep one, or write labels_per_clip = "several" in [data] of a recipe'
+    )
     assert counts(steps) == {"refused": 1, "added": 1}
 
 

@@ -11,7 +11,7 @@ from fixtures_models import RATE, mark, recipe_of, write_dataset
 from audiocnn.batches import prepare
 from audiocnn.errors import UsageError
 from audiocnn.sources import DataSettings
-from audiocnn_cli.train import with_data
+from audiocnn_cli.training_recipe import with_data
 
 
 def recordings(splits):

@@ -5,7 +5,8 @@
     {"schema":1,"type":"file","file":...,"status":"ok","duration":...,"sample_rate":...,"channels":...,
      "segments":...,"seconds":{LABEL:...},"model":...,"thresholds":{LABEL:...}}
     {"schema":1,"type":"error","file":...,"error":...}
-    {"schema":1,"type":"clip","file":...,"label":...,"score":...,"top":[{"label":...,"score":...}],"model":...}
+    {"schema":1,"type":"clip","file":...,"channel":...,"start":...,"end":...,"label":...,"score":...,
+     "labels":[{"label":...,"score":...,"threshold":...}],"top":[{"label":...,"score":...}],"model":...}
     {"schema":1,"type":"score","file":...,"channel":...,"start":...,"end":...,"scores":{LABEL:...}}
 
 Seconds have four digits behind the point; scores have four, in records of type score six. What is not known, as the
@@ -94,10 +95,44 @@ def error_record(file: FileName, message: str) -> Record:
     return {**_head("error", file), "error": message}
 
 
-def clip_record(file: FileName, top: Sequence[tuple[str, float]], model: str) -> Record:
-    """One answer for a whole file: `top` holds (label, score), the best first, at least one."""
-    answers = [{"label": name, "score": round(float(score), SEGMENT_SCORE_DIGITS)} for name, score in top]
-    return {**_head("clip", file), **answers[0], "top": answers, "model": model}
+@dataclass(frozen=True)
+class ClipAnswer:
+    """The answer for a stretch of one channel, in seconds; label is None where no score reached a threshold.
+
+    labels: (label, score, threshold) of all that reached theirs, where several can; None where there is one answer.
+    """
+
+    channel: int
+    start: float
+    end: float
+    label: str | None
+    score: float
+    labels: Sequence[tuple[str, float, float]] | None = None
+
+
+def clip_record(
+    file: FileName, top: Sequence[tuple[str, float]], model: str, answer: ClipAnswer | None = None
+) -> Record:
+    """One answer: `top` holds (label, score), the best first, at least one. Without more it is the first of these."""
+    best = [{"label": name, "score": round(float(score), SEGMENT_SCORE_DIGITS)} for name, score in top]
+    if answer is None:
+        return {**_head("clip", file), **best[0], "top": best, "model": model}
+    place = {"channel": answer.channel, "start": round_seconds(answer.start), "end": round_seconds(answer.end)}
+    said: Record = {"label": answer.label, "score": round(float(answer.score), SEGMENT_SCORE_DIGITS)}
+    if answer.labels is not None:
+        said["labels"] = [
+            {"label": label, "score": round(float(score), SEGMENT_SCORE_DIGITS), "threshold": round(threshold, 6)}
+            for label, score, threshold in answer.labels
+        ]
+    return {**_head("clip", file), **place, **said, "top": best, "model": model}
+
+
+def clips_record(
+    file: FileName, duration_seconds: float, sample_rate: int, channels: int, clips: int, model: str
+) -> Record:
+    """A file that was read to its end, behind its clips, where there may be several."""
+    facts = {"duration": round_seconds(duration_seconds), "sample_rate": sample_rate, "channels": channels}
+    return {**_head("file", file), "status": "ok", **facts, "clips": clips, "model": model}
 
 
 def score_record(file: FileName, channel: int, start: float, end: float, scores: Mapping[str, float]) -> Record:

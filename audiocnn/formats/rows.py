@@ -2,6 +2,7 @@
 
     file,channel,start,end,label,score          segments
     file,channel,start,end,LABEL,...            scores, one row a hop
+    file,channel,start,end,label,score,[labels,]top_1,score_1,top_2,...    answers, one row a clip
 
 A name with a separator, a quote or an end of a line stands in quotes (RFC 4180); an empty score is one that is not
 known. Errors and recordings without a segment have no place here.
@@ -22,7 +23,7 @@ from audiocnn.formats.columns import side_by_side, texts
 from audiocnn.formats.delimited import Row, named_row, read_cells
 from audiocnn.formats.found import NO_LABEL, NO_SCORE, Found, has_score
 from audiocnn.formats.gathering import Gathered
-from audiocnn.formats.jsonl import SCORE_DIGITS, SEGMENT_SCORE_DIGITS
+from audiocnn.formats.jsonl import SCORE_DIGITS, SEGMENT_SCORE_DIGITS, ClipAnswer
 from audiocnn.formats.text import read_seconds, wrong_line
 from audiocnn.segments import Segment
 from audiocnn.units import SECONDS_DIGITS, round_seconds
@@ -68,6 +69,22 @@ def score_text(file: str, channel: int, edges: NDArray[np.float64], scores: NDAr
     for values in scores.T:
         columns += [separator, texts(values, SCORE_DIGITS)]
     return side_by_side(len(scores), [*columns, "\n"])
+
+
+def clip_header(most: int, several: bool, separator: str) -> str:
+    """The first row of a table of answers, with the columns of so many labels."""
+    best = [name for number in range(1, most + 1) for name in (f"top_{number}", f"score_{number}")]
+    return row([*SEGMENT_COLUMNS, *(["labels"] if several else []), *best], separator)
+
+
+def clip_row(file: str, answer: ClipAnswer, top: Sequence[tuple[str, float]], separator: str) -> str:
+    """One answer. No label is an empty cell; several are joined by `;`, as a table to train on may have them."""
+    cells: list[object] = [file, answer.channel, round_seconds(answer.start), round_seconds(answer.end)]
+    cells += ["" if answer.label is None else answer.label, round(float(answer.score), SEGMENT_SCORE_DIGITS)]
+    if answer.labels is not None:
+        cells.append(";".join(label for label, _, _ in answer.labels))
+    cells += [cell for label, score in top for cell in (label, round(float(score), SEGMENT_SCORE_DIGITS))]
+    return row(cells, separator)
 
 
 class RowsWriter:

@@ -22,7 +22,7 @@ class Context:
     """What a layer must know of its spec while it is read."""
 
     dims: int  # 1 or 2 axes
-    classes: int  # what `conv = "labels"` stands for
+    classes: int  # what `conv = "labels"` stands for: all that F gives for a window
     kinds: Mapping[str, Reader]  # of layer, by the key that says what a table is
     norm: str = "none"
     activation: str = "none"

@@ -11,9 +11,17 @@ from audiocnn.dataset import is_dataset
 from audiocnn.dataset_writer import Item
 from audiocnn.errors import DatasetError, RecipeError
 from audiocnn.filenames import AUDIO_SUFFIXES, find_recordings, show_name
+from audiocnn.sources.corrections import apply_settings, correct_items, regroup_items
 from audiocnn.sources.folders import read_folder
 from audiocnn.sources.label_files import KALDI_TABLES, holds_labels, is_kaldi, read_label_file
-from audiocnn.sources.settings import DEFAULT_SAMPLE_RATE, TABLE_SUFFIXES, DataSettings, data_settings
+from audiocnn.sources.settings import (
+    DEFAULT_GROUP,
+    DEFAULT_SAMPLE_RATE,
+    FILENAME_GROUP,
+    TABLE_SUFFIXES,
+    DataSettings,
+    data_settings,
+)
 from audiocnn.sources.tables import Refused, read_recordings, with_segments
 from audiocnn.tables import read_toml
 
@@ -21,6 +29,7 @@ __all__ = [
     "DEFAULT_SAMPLE_RATE",
     "DataSettings",
     "Source",
+    "apply_settings",
     "data_settings",
     "labels_of",
     "named_apart",
@@ -37,6 +46,7 @@ class Source:
     refused: Refused
     labels: tuple[str, ...] | None = None
     sample_rate: int | None = None
+    several: bool = False  # labels a clip
 
 
 def read_source(source: Path | DataSettings, left_out: Counter[str] | None = None) -> Source:
@@ -89,7 +99,7 @@ def labels_of(sources: list[Source]) -> list[str]:
     """The labels that recipes give, in their order; after them all others that occur, sorted."""
     given = list(dict.fromkeys(label for source in sources for label in source.labels or ()))
     items = [item for source in sources for item in source.items]
-    used = {name for item in items for name in (item.label, item.whole) if name}
+    used = {name for item in items for name in (*item.labels, item.whole) if name}
     used |= {a.label for item in items for a in item.annotations}
     return given + sorted(used - set(given))
 
@@ -103,12 +113,15 @@ def _recipe_settings(path: Path) -> DataSettings:
 
 def _read_settings(settings: DataSettings, left_out: Counter[str] | None = None) -> Source:
     items, refused = _read_items(settings, left_out)
+    items, uncorrected = correct_items(items, settings)
+    items, refused = regroup_items(items, settings), refused + uncorrected
     if not items:
         first = f"; the first is {refused[0][0]}: {refused[0][1]}" if refused else ""
         raise DatasetError(f"{settings.where}: not one of the recordings it names can be taken{first}")
     if settings.labels is not None:
-        items = [_only(item, settings.labels) for item in items]
-    return Source(settings.source, items, refused, settings.labels, settings.sample_rate)
+        items = [_only(item, settings.labels, settings.labels_per_clip == "several") for item in items]
+    several = settings.labels_per_clip == "several"
+    return Source(settings.source, items, refused, settings.labels, settings.sample_rate, several)
 
 
 def _read_items(settings: DataSettings, left_out: Counter[str] | None) -> tuple[list[Item], Refused]:
@@ -117,9 +130,7 @@ def _read_items(settings: DataSettings, left_out: Counter[str] | None) -> tuple[
         raise RecipeError(f'{settings.where}: "source": {what}; it is looked for beside the recipe')
     if settings.recordings is not None or settings.source.is_file():
         return read_recordings(settings)
-    if settings.keep or settings.drop or settings.split is not None or settings.label is not None or settings.whole:
-        what = "keep, drop, split, label and whole need a table"
-        raise RecipeError(f'{settings.where}: {what}; name it in "recordings"')
+    _check_folder(settings)
     if settings.segments is None:
         return read_folder(settings.source, left_out)
     files = find_recordings([settings.source], left_out)
@@ -127,10 +138,26 @@ def _read_items(settings: DataSettings, left_out: Counter[str] | None) -> tuple[
     return with_segments(items, settings.segments, {item.filename for item in items})
 
 
-def _only(item: Item, labels: tuple[str, ...]) -> Item:
+def _check_folder(settings: DataSettings) -> None:
+    """RecipeError: what only a table can say."""
+    if settings.keep or settings.drop or settings.split is not None or settings.label is not None or settings.whole:
+        what = "keep, drop, split, label and whole need a table"
+        raise RecipeError(f'{settings.where}: {what}; name it in "recordings"')
+    if settings.group not in (DEFAULT_GROUP, FILENAME_GROUP):
+        what = f'group = "{settings.group}" is a column of a table, and there is none'
+        raise RecipeError(f'{settings.where}: {what}; name it in "recordings", or use group_pattern')
+    if settings.fold is not None:
+        what = f'fold = "{settings.fold}" is a column of a table, and there is none'
+        raise RecipeError(f'{settings.where}: {what}; name it in "recordings", or use folds')
+
+
+def _only(item: Item, labels: tuple[str, ...], several: bool) -> Item:
     """The item with the labels that count; a clip of any other label is known to hold none of them."""
     kept = tuple(a for a in item.annotations if a.label in labels)
     item = replace(item, whole=item.whole if item.whole in labels else None)
+    left = tuple(label for label in item.labels if label in labels)
+    if several:
+        return replace(item, annotations=kept, label=left[0] if left else None, more=left[1:])
     if item.label is None or item.label in labels:
         return replace(item, annotations=kept)
     return replace(item, annotations=kept, label=None, annotated=True)

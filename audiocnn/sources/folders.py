@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from audiocnn.dataset_writer import Item
@@ -47,7 +47,18 @@ def _label_folders(root: Path, audio: list[Path]) -> tuple[list[Item], Refused]:
             continue
         split, label = names[:2] if split_first else (None, names[0])
         items.append(Item(path, "/".join(names), label=label, split=split))
-    return items, refused
+    return items, refused + _empty_folders(root, parts.values(), split_first)
+
+
+def _empty_folders(root: Path, named: Iterable[tuple[str, ...]], split_first: bool) -> Refused:
+    """Folders where a label is meant and no recording lies."""
+    depth = 2 if split_first else 1
+    full = {names[:depth] for names in named}
+    return [
+        ("/".join(folder) + "/", "a folder for a label without a recording; put some into it, or remove it")
+        for folder in sorted(path.relative_to(root).parts for path in root.glob("/".join("*" * depth)) if path.is_dir())
+        if folder not in full and not any(name.startswith(".") for name in folder)
+    ]
 
 
 class _Beside:

@@ -12,7 +12,7 @@ from audiocnn.filenames import show_name
 from audiocnn.formats import dcase
 from audiocnn.formats.delimited import DelimitedTable, Row, read_table
 from audiocnn.labels import Annotation
-from audiocnn.sources.settings import DEFAULT_GROUP, DataSettings
+from audiocnn.sources.settings import DEFAULT_GROUP, FILENAME_GROUP, DataSettings
 
 # (name, reason)
 Refused = list[tuple[str, str]]
@@ -59,7 +59,8 @@ def _check_columns(settings: DataSettings, table: DelimitedTable) -> None:
         raise LabelError(f'{name}:1: no column "filename"; {did_you_mean("filename", table.columns)}')
     asked = [*settings.keep, *settings.drop, *(column for entry in settings.whole for column in entry.where)]
     asked += ["split"] if settings.split is not None else []
-    asked += [settings.group] if settings.group != DEFAULT_GROUP else []
+    asked += [settings.group] if settings.group not in (DEFAULT_GROUP, FILENAME_GROUP) else []
+    asked += [settings.fold] if settings.fold is not None else []
     asked += [settings.label] if settings.label not in (None, "folder") else []
     for column in asked:
         if column not in table.columns:
@@ -108,13 +109,14 @@ def _item(settings: DataSettings, table: DelimitedTable, path: Path, name: str, 
     """One recording of all its rows. RecordingError: it is not there, or its rows disagree."""
     if not path.is_file():
         raise RecordingError(f"no such file, but {show_name(table.path)}:{rows[0][0]} names it; correct the name")
-    label, annotations = _labels_in(settings, table, path, rows)
-    timed = "onset" in table.columns and label is None
+    labels, annotations = _labels_in(settings, table, path, rows)
+    timed = "onset" in table.columns and not labels
     first = rows[0][1]
     return Item(
         path=path,
         filename=name,
-        label=label,
+        label=labels[0] if labels else None,
+        more=labels[1:],
         annotated=settings.segments is not None or timed or bool(settings.whole),
         annotations=tuple(annotations),
         group=first.get(settings.group, ""),
@@ -126,8 +128,9 @@ def _item(settings: DataSettings, table: DelimitedTable, path: Path, name: str, 
 
 def _labels_in(
     settings: DataSettings, table: DelimitedTable, path: Path, rows: list[tuple[int, Row]]
-) -> tuple[str | None, list[Annotation]]:
-    """The label of the whole clip, if the rows give one, and the annotations, if they have times."""
+) -> tuple[tuple[str, ...], list[Annotation]]:
+    """The labels of the whole clip, if the rows give any, and the annotations, if they have times."""
+    several = settings.labels_per_clip == "several"
     labels: dict[str, None] = {}
     annotations: list[Annotation] = []
     for line, row in rows:
@@ -135,12 +138,19 @@ def _labels_in(
         if settings.segments is None and (row.get("onset") or row.get("offset")):
             annotations.append(dcase.annotation_in(row, label, table.path, line))
         elif label:
-            labels[label] = None
-        elif settings.segments is None and "onset" not in table.columns and not settings.whole:
+            labels |= dict.fromkeys(labels_in_cell(label, settings))
+        elif settings.segments is None and "onset" not in table.columns and not settings.whole and not several:
             raise LabelError(f"{show_name(table.path)}:{line}: found no label, expected a word; give it one")
-    if len(labels) > 1:
-        raise RecordingError(f"{show_name(table.path)} gives it {len(labels)} labels ({', '.join(labels)}); keep one")
-    return next(iter(labels), None), annotations
+    if len(labels) > 1 and not several:
+        what = f"{show_name(table.path)} gives it {len(labels)} labels ({', '.join(labels)})"
+        raise RecordingError(f'{what}; keep one, or write labels_per_clip = "several" in [data] of a recipe')
+    return tuple(labels), annotations
+
+
+def labels_in_cell(cell: str, settings: DataSettings) -> tuple[str, ...]:
+    """The labels in a cell of a table: what stands between separators, if the settings name any."""
+    parts = cell.split(settings.separator) if settings.separator else [cell]
+    return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
 
 def _label_in(settings: DataSettings, row: Row, path: Path) -> str:

@@ -29,6 +29,7 @@ RANGE = re.compile(r"\s*\[x>=\d+\]$")
 HOMES = (  # of defaults that help texts show
     "audiocnn.segments:SegmentRule",
     "audiocnn.model:DEFAULT_MODEL",
+    "audiocnn.model:DEFAULT_CLASSIFIER",
     "audiocnn.pcm:DEFAULT_RAW_CHANNELS",
     "audiocnn.figures:EvaluationSettings",
     "audiocnn.sources:DEFAULT_SAMPLE_RATE",

@@ -195,12 +195,12 @@ def detect_each(
             batch.finish(found.duration_seconds, found.note)
 
 
-def kind_of(place: Place, given: str, terminal: Terminal) -> str:
+def kind_of(place: Place, given: str, terminal: Terminal, suffixes: dict[str, tuple[str, ...]] = SUFFIXES) -> str:
     """The format to write. UsageError for one that cannot be gone on with, where that is wanted."""
     from audiocnn_cli.output import format_of_output
 
     to_stdout = place.path is None and place.folder is None
-    kind = format_of_output(place.path, given, SUFFIXES, "table" if to_stdout and terminal.shows_tables else "jsonl")
+    kind = format_of_output(place.path, given, suffixes, "table" if to_stdout and terminal.shows_tables else "jsonl")
     if place.resume and kind != "jsonl":
         raise UsageError(f"--resume: {kind} does not say which recordings are done; write jsonl, and convert that")
     return kind

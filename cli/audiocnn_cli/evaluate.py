@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from audiocnn.errors import UsageError
+from audiocnn_cli.clip_files import ClipOutputs, clip_paths, write_clip_files
 from audiocnn_cli.exits import ExitStatus
 from audiocnn_cli.options import Device, Jobs, OutputOptions, ReportFormat, SegmentOptions, Table, seconds_option
 from audiocnn_cli.progress import Bar, rate
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
     from audiocnn.engine import Engine
     from audiocnn.evaluation import Scorer
     from audiocnn.figures import Evaluation, EvaluationSettings
+    from audiocnn.recipe import Recipe
     from audiocnn.sources import DataSettings
     from audiocnn_cli.reports import Report
+
+PARTS = ("train", "validation", "test")  # of a training
 
 Data = Annotated[
     str,
@@ -100,6 +104,7 @@ def evaluate(
     format: Table = ReportFormat.auto,
     output: OutputOptions = OutputOptions(),  # noqa: B008
     html: Html = None,
+    clips: ClipOutputs = ClipOutputs(),  # noqa: B008
     device: Device = "auto",
     jobs: Jobs = None,
 ) -> ExitStatus:
@@ -111,6 +116,7 @@ def evaluate(
     audiocnn evaluate meetings/ -m speech_1d -m speech_2d
     audiocnn evaluate meetings/ --against silero,webrtc --html report.html
     audiocnn evaluate speech.toml --split test -o report.json
+    audiocnn evaluate birds/ -m runs/birds --html report.html --doubtful 50
     """
     from audiocnn.engine import load_engine
     from audiocnn.model import DEFAULT_MODEL, find_model
@@ -121,6 +127,7 @@ def evaluate(
     if path is not None and is_plain(path):
         check_place("-o", path)
     page = check_page(html, path, output.force)
+    files = clip_paths(clips, (path, page), len(models or [DEFAULT_MODEL]), output.force)
     settings, split = judge_settings(judge), part_of(data, split)
     engines = [load_engine(find_model(name), device, jobs) for name in models or [DEFAULT_MODEL]]
     sides = [*(model_side(engine.model, scorer_of(engine, rule)) for engine in engines), *peer_sides(against, rule)]
@@ -132,10 +139,11 @@ def evaluate(
             about = (side.name, side.folder, side.tuned_on, side.thresholds, data, split)
             found = judged(dataset, side.scorer, settings, part, side.name, terminal)
             reports.append(Report(*about, *found, version=side.version))
-    reports = with_differences(reports, terminal)
-    write_reports(reports, path, format, terminal)
-    if page is not None:
-        write_page(reports, page)
+        reports = with_differences(reports, terminal)
+        write_reports(reports, path, format, terminal)
+        if page is not None:
+            write_page(reports, page, dataset)
+        write_clip_files(reports[0], dataset, files, terminal)
     return ExitStatus.SOME_FAILED if any(report.evaluation.failures for report in reports) else ExitStatus.OK
 
 
@@ -177,11 +185,22 @@ def scorer_of(engine: Engine, rule: SegmentOptions) -> Scorer:
             samples = samples.mean(axis=0, keepdims=True)
         elif wanted > len(samples):
             samples = samples.repeat(wanted, axis=0)
-        return engine.score(samples)
+        return engine.outputs(samples)
 
     # Twice as many as the network has threads: so clips of one length wait together, and are one batch.
     jobs = 2 * engine.jobs
-    return Scorer(score, engine.geometry.sample_rate, engine.hop_seconds, engine.model.labels, rules, jobs)
+    model = engine.model
+    rate, hop_seconds = engine.geometry.sample_rate, engine.hop_seconds
+    return Scorer(
+        score,
+        rate,
+        hop_seconds,
+        model.labels,
+        rules,
+        jobs,
+        answer="several" if model.answer == "several" else "one",
+        localiser=model.localiser,
+    )
 
 
 def check_channels(dataset: Dataset, engine: Engine) -> None:
@@ -226,7 +245,11 @@ def dataset_of(
         yield Dataset.open(data), split
         return
     conditions = read_conditions(Path(data)) if split and is_conditions(data) else None
-    source, part = (recordings_of(conditions, split), None) if conditions and split else source_of(data, split)
+    source: Path | DataSettings
+    if conditions and split:
+        source, part, recipe = recordings_of(conditions, split), None, None
+    else:
+        source, part, recipe = source_of(data, split)
     channels = max(engine.channels for engine in engines)
     settings = IngestSettings(sample_rate=max(side.scorer.sample_rate for side in sides), channels=channels)
     with tempfile.TemporaryDirectory(prefix="audiocnn-") as temporary:
@@ -235,18 +258,36 @@ def dataset_of(
             dataset = cached_dataset(source, cache, settings, follower)
         if conditions and split:
             dataset = set_of(conditions, dataset, split, cache.with_suffix(".set"), terminal)
+        if recipe is not None and part in PARTS and all(entry.split != part for entry in dataset.entries):
+            dataset, part = cut_out(dataset, recipe, part), None
         yield dataset, part
 
 
-def source_of(data: str, split: str | None) -> tuple[Path | DataSettings, str | None]:
-    """The source to ingest, and the split to ask of the dataset: a recipe leaves other splits out by itself."""
+def cut_out(dataset: Dataset, recipe: Recipe, part: str) -> Dataset:
+    """The part that a training by the recipe cuts from data without such a split. UsageError where it cuts none."""
+    from audiocnn.cutting import divide
+
+    division = divide(dataset, recipe)
+    entries = {"train": division.train, "validation": division.validation, "test": division.test}[part]
+    if not entries:
+        why = f": {'; '.join(division.notes)}" if division.notes else ""
+        raise UsageError(f"--split {part}: the data has no such split, and the recipe cuts none{why}; leave it out")
+    return dataset.with_entries(entries)
+
+
+def source_of(data: str, split: str | None) -> tuple[Path | DataSettings, str | None, Recipe | None]:
+    """The source to ingest, the split to ask of the dataset, and the recipe where it is one: one that names a split
+    leaves others out by itself."""
     if not Path(data).exists():
         raise UsageError(f"{data}: no such file or folder; check the name")
     if not data.endswith(".toml"):
-        return Path(data), split
+        return Path(data), split, None
     from audiocnn.recipe import read_recipe
 
-    settings = read_recipe(Path(data)).data
+    recipe = read_recipe(Path(data))
+    settings = recipe.data
     if settings is None:
         raise UsageError(f"{data}: has no [data]; add it, or name the recordings")
-    return dataclasses.replace(settings, split=split or settings.split), None
+    if settings.split is None and split in PARTS:
+        return settings, split, recipe  # maybe the data has no splits, and a training cuts its own
+    return dataclasses.replace(settings, split=split or settings.split), None, None

@@ -59,6 +59,10 @@ Jobs = Annotated[
     typer.Option("--jobs", "-j", min=1, metavar="N", help="Threads that decode. [default: 2]", show_default=False),
 ]
 Replace = Annotated[bool, typer.Option("--force", help="Drop recordings of sources that are not named any more.")]
+Look = Annotated[
+    bool,
+    typer.Option("--survey", help="Say what is in it and what is wrong: copies, leaks, silence, uneven labels."),
+]
 
 
 def ingest(
@@ -70,6 +74,7 @@ def ingest(
     channels: Channels = None,
     jobs: Jobs = None,
     force: Replace = False,
+    survey: Look = False,
     format: Table = ReportFormat.auto,
 ) -> ExitStatus:
     """A source is a folder with a subfolder for each label; a folder with files of labels (RTTM, TextGrid, Audacity,
@@ -80,6 +85,7 @@ def ingest(
     \b
     audiocnn ingest sounds/ -o sounds.dataset
     audiocnn ingest labels.csv -o birds.dataset --features log_mel
+    audiocnn ingest sounds/ -o sounds.dataset --survey
     """
     from audiocnn.dataset import Dataset
     from audiocnn.ffmpeg import left_out_line
@@ -108,6 +114,8 @@ def ingest(
         terminal.error(left_out_line(left_out), kind="warning")
     dataset = Dataset.open(output)
     report(dataset, follower, terminal, format)
+    if survey:
+        report_survey(dataset, terminal, format)
     return ExitStatus.SOME_FAILED if dataset.refused else ExitStatus.OK
 
 
@@ -128,6 +136,18 @@ def report(dataset: Dataset, follower: IngestFollower, terminal: Terminal, forma
             lines.append(f"  {name}: " + ", ".join(parts))
     done = ", ".join(f"{follower.counts[kind]} {kind}" for kind in KINDS if follower.counts[kind])
     terminal.write("\n".join([*lines, f"  this time: {done or 'nothing to do'}"]) + "\n")
+
+
+def report_survey(dataset: Dataset, terminal: Terminal, format: ReportFormat) -> None:
+    """What `survey` finds: JSON, or lines."""
+    from audiocnn.survey import findings
+    from audiocnn_cli.surveying import surveyed
+
+    found = surveyed(dataset, terminal)
+    if terminal.wants_table(format):
+        terminal.write("".join(f"  {printable(line)}\n" for line in findings(found)))
+    else:
+        terminal.write(json.dumps(found.to_dict(), ensure_ascii=False) + "\n")
 
 
 def summary_of(dataset: Dataset, follower: IngestFollower) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from audiocnn_cli.terminal import ClosedError, Terminal
 COMMANDS = {
     "detect": "Find speech, or what a model was trained on, in recordings.",
     "score": "Print a score for each label at every hop.",
+    "classify": "Say what each clip is: one answer, with the best labels and their scores.",
     "train": "Train a network on your own sounds.",
     "evaluate": "Measure how good a model is on recordings whose segments are known.",
     "ingest": "Make a dataset from folders, tables and recipes.",
@@ -186,7 +187,7 @@ def of_process(arguments: Sequence[str]) -> Terminal:
     # What is imported stays: looking for garbage in it costs 80 ms, most of it when the process ends.
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
-    if arguments[:1] in (["detect"], ["score"]):
+    if arguments[:1] in (["detect"], ["score"], ["classify"]):
         # numpy starts a thread a core for products of matrices, of which these make none: 10 to 50 ms.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     return Terminal.of_process()

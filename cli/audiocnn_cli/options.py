@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-SEGMENTS, OUTPUT, INPUT, RUNNING = "Segments", "Output", "Input", "Running"
+SEGMENTS, ANSWERS, OUTPUT, INPUT, RUNNING = "Segments", "Answers", "Output", "Input", "Running"
 
 
 class DetectFormat(StrEnum):
@@ -34,6 +34,16 @@ class DetectFormat(StrEnum):
     nemo = "nemo"
     raven = "raven"
     elan = "elan"
+
+
+class ClassifyFormat(StrEnum):
+    """What `classify` can write."""
+
+    auto = "auto"
+    table = "table"
+    jsonl = "jsonl"
+    csv = "csv"
+    tsv = "tsv"
 
 
 class ScoreFormat(StrEnum):
@@ -126,7 +136,10 @@ class SegmentOptions:
     ] = None
     neg_threshold: Annotated[
         float | None,
-        score_option("--neg-threshold", "It ends below this score. [default: threshold - 0.15, at least 0.01]"),
+        score_option(
+            "--neg-threshold",
+            "It ends below this score. [default: threshold - 0.15, at least 0.01; of a softmax at least 0.5]",
+        ),
     ] = None
     min_speech: Annotated[
         float | None, seconds_option("--min-speech", "Drop shorter segments. [default: {min_speech_seconds}]")

@@ -1,4 +1,4 @@
-"""Records of `audiocnn detect` in a file that an earlier run has written, or somebody else."""
+"""Records of `audiocnn detect` and `classify` in a file that an earlier run has written, or somebody else."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import os
 from typing import IO, Any
 
 SEGMENT_HEAD = b'{"schema":1,"type":"segment",'
-HEADS = (SEGMENT_HEAD, b'{"schema":1,"type":"file",', b'{"schema":1,"type":"error",')
+CLIP_HEAD = b'{"schema":1,"type":"clip",'
+HEADS = (SEGMENT_HEAD, CLIP_HEAD, b'{"schema":1,"type":"file",', b'{"schema":1,"type":"error",')
 
 
 def record_of(line: bytes) -> dict[str, Any] | None:
-    """A `file` or `error` record; None for anything else."""
+    """A `file`, `clip` or `error` record; None for anything else."""
     if not line.endswith(b"\n"):
         return None
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(record, dict) or record.get("type") not in ("file", "error"):
+    if not isinstance(record, dict) or record.get("type") not in ("file", "clip", "error"):
         return None
     return record if record.get("schema") == 1 and isinstance(record.get("file"), str) else None
 
@@ -48,4 +49,4 @@ def has_file_record(file: IO[bytes]) -> bool:
     if file.read(1) != b"{":
         return False
     file.seek(0)
-    return any((record := record_of(line)) is not None and record["type"] == "file" for line in file)
+    return any((record := record_of(line)) is not None and record["type"] != "error" for line in file)

@@ -7,38 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from audiocnn.comparing import Comparison, LabelDifference, compare, is_sure
+from audiocnn.comparing import Comparison, LabelDifference, compare
 from audiocnn.errors import UsageError
-from audiocnn.figures import Evaluation, Figure, LabelEvaluation
+from audiocnn.figures import Evaluation, LabelEvaluation
 from audiocnn.segments import SegmentRule
 from audiocnn.units import clock
+from audiocnn_cli.clip_tables import write_clips
+from audiocnn_cli.figure_table import TITLES, Row, show, shown
 from audiocnn_cli.findings import plural, share
 from audiocnn_cli.progress import rate
 from audiocnn_cli.terminal import Terminal, printable
 
-TITLES = {
-    "auroc": "AUROC",
-    "average_precision": "average precision",
-    "tpr_at_5pct_fpr": "TPR at 5 % FPR",
-    "tpr_at_31_5pct_fpr": "TPR at 31.5 % FPR",
-    "fpr_at_5pct_miss": "FPR at 5 % miss",
-    "eer": "EER",
-    "calibration_error": "calibration error",
-    "detection_error_rate": "detection error rate",
-    "miss_rate": "miss rate",
-    "false_alarm_rate": "false alarm rate",
-    "detection_cost": "detection cost",
-    "f1": "F1",
-    "segment_f1": "segment F1",
-    "false_segment_share": "clips with a false segment",
-    "edges_within_50ms": "edges within 50 ms",
-    "edges_within_100ms": "edges within 100 ms",
-}
 SMOOTHED_ROWS = ("auroc", "fpr_at_5pct_miss")
 DEFAULT_THRESHOLD = SegmentRule.threshold
-
-Row = tuple[str, list[str]]
-"""What a row is called, and its cells."""
 
 
 @dataclass(frozen=True)
@@ -128,30 +109,9 @@ def write_table(reports: Sequence[Report], terminal: Terminal) -> None:
                 less = [r.difference.groups[tag].get(value, {}).get(label) if r.difference else None for r in reports]
                 title = f"{tag} = {value or '(none)'}: {label}, {spoken(parts)}"
                 show(title, figure_rows(reports, parts, less), heads, terminal)
-        if head.evaluation.clip:
-            names = [report.name for report in reports]
-            show(f"clips: {head.evaluation.clip.clips}", clip_rows(reports), names, terminal)
+        write_clips(reports, terminal)
         for note in notes_of(reports):
             terminal.out.print(f"note: {note}", style="yellow", soft_wrap=True)
-
-
-def show(title: str, rows: list[Row], heads: Sequence[str], terminal: Terminal) -> None:
-    """A table: a row a figure, a column a head; where the window is narrow, intervals go below their value."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    if not rows:
-        return
-    edges = box.SIMPLE_HEAD if terminal.unicode else box.ASCII
-    table = Table(box=edges, pad_edge=False, show_edge=False, title=Text(printable(title)), title_justify="left")
-    table.add_column("")
-    for head in heads:
-        table.add_column(Text(printable(head)), min_width=6)
-    for name, cells in rows:
-        table.add_row(name, *[Text(cell) for cell in cells])
-    terminal.out.print()
-    terminal.out.print(table)
 
 
 def heads_of(reports: Sequence[Report]) -> list[str]:
@@ -222,30 +182,6 @@ def titles_of(reports: Sequence[Report]) -> dict[str, str]:
     """What figures are called, with the collar that one of them has."""
     collar = reports[0].evaluation.settings.collar_seconds
     return TITLES | {"detection_error_rate_collar": f"detection error rate, collar {collar:g} s"}
-
-
-def clip_rows(reports: Sequence[Report]) -> list[Row]:
-    """Accuracy, then the figures of each label."""
-    clips = [report.evaluation.clip for report in reports]
-    rows = [("accuracy", [shown(clip.accuracy, "accuracy") if clip else "-" for clip in clips])]
-    for label in dict.fromkeys(label for clip in clips if clip for label in clip.labels):
-        found = [clip.labels.get(label, {}) if clip else {} for clip in clips]
-        for name in dict.fromkeys(name for figures in found for name in figures):
-            title = TITLES.get(name, name.replace("_", " "))
-            rows.append((f"{label}: {title}", [shown(figures.get(name), name) for figures in found]))
-    return rows
-
-
-def shown(figure: Figure | None, name: str, signed: bool = False) -> str:
-    """A value and its interval; a difference with its sign, and a star where it is sure."""
-    if figure is None or figure.value is None:
-        return "-"
-    form = f"{'+' if signed else ''}.{1 if name.endswith('_ms') else 4}f"
-    star = " *" if signed and is_sure(figure) else ""
-    value = f"{figure.value:{form}}{star}"
-    if figure.low is None or figure.high is None:
-        return value
-    return f"{value}  [{figure.low:{form}}, {figure.high:{form}}]"
 
 
 def amounts(reports: Sequence[Report], label: str) -> str:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The records of a recording that is done: from where to where in the file, in bytes, and how many segments."""
+    """The records of a recording that is done: from where to where in the file, in bytes, and how many segments, or
+    clips that have a label."""
 
     start: int
     end: int
@@ -39,10 +40,34 @@ class Group:
 
 @dataclass(frozen=True)
 class Made:
-    """What findings were made with: the records of an output must agree in it."""
+    """What findings were made with: the records of an output must agree in it.
+
+    kind: what is found in a recording. "segments" and "clips" have a `file` record behind them; a "clip" stands alone.
+    """
 
     model: str
     settings: str
+    kind: str = "segments"
+
+    @property
+    def command(self) -> str:
+        """Which command writes it."""
+        return "detect" if self.kind == "segments" else "classify"
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The records that it writes, besides `segment`."""
+        return {"segments": ("file", "error"), "clip": ("clip", "error"), "clips": ("clip", "file", "error")}[self.kind]
+
+    def is_part(self, record: dict[str, Any]) -> bool:
+        """Whether more of the same recording follows."""
+        return self.kind == "clips" and record["type"] == "clip" and "settings" not in record
+
+    def is_whole(self, record: dict[str, Any], parts: int) -> bool:
+        """Whether a recording is done with this record, behind so many others of it."""
+        if record["type"] == "clip":
+            return bool(record.get("status", "ok") == "ok")
+        return bool(record["type"] == "file" and record.get("status") == "ok" and record.get(self.kind) == parts)
 
     def check(self, record: dict[str, Any], place: str) -> None:
         """UsageError for a `file` record that was made otherwise."""
@@ -59,19 +84,19 @@ class Made:
 
 
 def made_with(model: Model, settings: DetectSettings, raw: RawFormat | None) -> Made:
-    """What findings are made with."""
-    return Made(model.name, sum_of_settings(model, settings, raw))
+    """What segments are made with."""
+    rules = {label: dataclasses.asdict(rule) for label, rule in settings.rules(model).items()}
+    return Made(model.name, sum_of_settings(model, [rules, settings.channel], raw))
 
 
-def sum_of_settings(model: Model, settings: DetectSettings, raw: RawFormat | None) -> str:
-    """A short sum of all that findings depend on besides the recording: the files of the model, the rule of each
-    label, the channel, what raw samples are, and the version of the program."""
+def sum_of_settings(model: Model, settings: list[Any], raw: RawFormat | None) -> str:
+    """A short sum of all that findings depend on besides the recording: the files of the model, the rules and the
+    channel in `settings`, what raw samples are, and the version of the program."""
     from audiocnn import __version__
     from audiocnn.model import ONNX, TOML, WEIGHTS
 
-    rules = {label: dataclasses.asdict(rule) for label, rule in settings.rules(model).items()}
     raw_facts = None if raw is None else dataclasses.asdict(raw)
-    total = crc32(json.dumps([__version__, rules, settings.channel, raw_facts], sort_keys=True).encode())
+    total = crc32(json.dumps([__version__, *settings, raw_facts], sort_keys=True).encode())
     network = ONNX if (model.folder / ONNX).is_file() else WEIGHTS
     for name in (TOML, network):
         path = model.folder / name
@@ -84,24 +109,28 @@ def read_groups(file: IO[bytes], place: str, made: Made, torn: bool) -> dict[str
     UsageError: something else stands there, or it was made otherwise. torn: its last record may be cut off.
     """
     groups: dict[str, deque[Group]] = {}
-    start = at = segments = 0
+    start = at = parts = found = 0
     for number, line in enumerate(file, 1):
         at += len(line)
-        if line.startswith(SEGMENT_HEAD) and line.endswith(b"}\n"):
-            segments += 1
+        if made.kind == "segments" and line.startswith(SEGMENT_HEAD) and line.endswith(b"}\n"):
+            parts, found = parts + 1, found + 1
             continue
         record = record_of(line)
-        if record is None:
+        if record is None or record["type"] not in made.types:
             if torn and is_torn(line):
                 break
             raise UsageError(
-                f"{place}: line {number} is no record of `audiocnn detect`; name another file, or begin anew with "
-                "--force"
+                f"{place}: line {number} is no record of `audiocnn {made.command}`; name another file, or begin anew "
+                "with --force"
             )
-        if record["type"] == "file" and record.get("status") == "ok" and record.get("segments") == segments:
+        found += record["type"] == "clip" and record.get("label") is not None
+        if made.is_part(record):
+            parts += 1
+            continue
+        if made.is_whole(record, parts):
             made.check(record, place)
-            groups.setdefault(name_of(record), deque()).append(Group(start, at, segments))
-        start, segments = at, 0
+            groups.setdefault(name_of(record), deque()).append(Group(start, at, found))
+        start, parts, found = at, 0, 0
     return groups
 
 

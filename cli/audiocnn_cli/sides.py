@@ -14,6 +14,7 @@ from audiocnn.errors import UsageError
 from audiocnn_cli.options import OUTPUT, SegmentOptions
 
 if TYPE_CHECKING:
+    from audiocnn.dataset import Dataset
     from audiocnn.evaluation import Scorer
     from audiocnn.model import Model
     from audiocnn.segments import SegmentRule
@@ -111,13 +112,20 @@ def check_place(option: str, path: Path) -> None:
         raise UsageError(f"{option} {path}: {there} cannot be written to; name another file")
 
 
-def write_page(reports: Sequence[Report], path: Path) -> None:
-    """The page, whole or not at all."""
+def write_page(reports: Sequence[Report], path: Path, dataset: Dataset | None = None) -> None:
+    """The page, whole or not at all; with a dataset it plays some of its clips."""
+    from audiocnn.clip_sounds import sounds_of
     from audiocnn.model import write_whole
+    from audiocnn.repeats_page import curve_near
     from audiocnn.report_page import to_page
     from audiocnn_cli.reports import titles_of
 
-    page = to_page([report.to_dict() for report in reports], titles_of(reports))
+    clips = [report.evaluation.clip for report in reports if report.evaluation.clip]
+    files = list(dict.fromkeys(file for clip in clips for file in clip.files_to_hear()))
+    sounds = sounds_of(dataset, files) if dataset is not None else {}
+    curves = (curve_near(Path(report.folder)) for report in reports if report.folder is not None)
+    curve = next((found for found in curves if found), None)
+    page = to_page([report.to_dict() for report in reports], titles_of(reports), sounds, curve)
     try:
         write_whole(path, page.encode("utf-8", "surrogateescape"))
     except OSError as problem:

@@ -32,6 +32,14 @@ def draw_track(segments: Sequence[Segment], duration_seconds: float, cells: int,
     return "".join(blocks[0 if share <= 0 else max(1, min(most, round(share * most)))] for share in shares)
 
 
+def draw_bar(share: float, cells: int, unicode: bool = True) -> str:
+    """A bar that is so much of so many cells long, to an eighth of a cell."""
+    eighths = round(min(max(share, 0.0), 1.0) * cells * 8)
+    if not unicode:
+        return "#" * round(eighths / 8)
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+
+
 def draw_ruler(duration_seconds: float, cells: int) -> str:
     """Round times under the cells where they lie, with the unit at the last; never wider than the track."""
     if duration_seconds <= 0:

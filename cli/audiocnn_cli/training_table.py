@@ -42,8 +42,8 @@ COLUMNS = (
 
 def follow(
     reports: Iterable[Origin | StepReport | EpochReport | TrainReport], terminal: Terminal, run: Path, device: str
-) -> None:
-    """Show each report as it comes."""
+) -> TrainReport:
+    """Show each report as it comes; the last, of the training, is returned."""
     from audiocnn.training import EpochReport, StepReport
     from audiocnn.transfer import Origin
 
@@ -61,7 +61,8 @@ def follow(
             elif isinstance(report, Origin):
                 terminal.say(origin_line(report))
             else:
-                finish(report, terminal, run)
+                return report
+    raise AssertionError("a training ends with its report")
 
 
 def origin_line(origin: Origin) -> str:
@@ -115,28 +116,3 @@ class EpochTable:
                 self.terminal.err.print(Text(line.rstrip(), style=style), soft_wrap=True)
         else:
             self.terminal.line(line.rstrip())
-
-
-def finish(report: TrainReport, terminal: Terminal, run: Path) -> None:
-    """What came out, and what to do with it."""
-    thresholds = ", ".join(f"{label} {value:g}" for label, value in report.model.thresholds.items())
-    early = ", stopped early" if report.stopped_early else ""
-    lines = [
-        f"best epoch {report.best_epoch} of {report.epochs}{early}: {report.figure_name} {report.figure:.4f},"
-        f" in {clock(report.seconds)}",
-        f"thresholds: {thresholds} (tuned on {report.model.tuned_on})" if thresholds else "thresholds: 0.5 (not tuned)",
-        f"model: {report.model.folder} (ONNX and torch at most {report.export_difference:.0e} apart)",
-        f"try it:  audiocnn detect --model {run} FILE",
-    ]
-    if not terminal.watched:
-        for line in lines:
-            terminal.say(line)
-        return
-    if terminal.quiet:
-        return
-    from rich import box
-    from rich.panel import Panel
-
-    edges = box.ROUNDED if terminal.unicode else box.ASCII
-    with terminal.paused():
-        terminal.err.print(Panel("\n".join(map(printable, lines)), title="trained", box=edges, expand=False))

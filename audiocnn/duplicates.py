@@ -1,0 +1,264 @@
+"""Recordings that are the same sound: exactly, or nearly so: encoded again, louder or quieter, shifted or trimmed.
+
+Exact ones have the same samples. Near ones are looked for as Wang (2003, "An industrial-strength audio search
+algorithm", ISMIR) looks for music: peaks of the spectrogram are taken in pairs, and a pair (two frequencies and the
+time between) is a key that neither gain nor a shift changes. Recordings that share keys at one and the same shift are
+then compared sample by sample: only those whose waveforms correlate are duplicates. Keys are sorted, and each is paired
+with its next few equals alone, so that the time grows with the recordings, not with their square.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.dataset import Dataset, Entry
+
+FRAME_SECONDS, HOP_SECONDS = 0.064, 0.016
+LOW_HERTZ = 150.0
+HIGH_HERTZ = 7600.0  # of the keys
+BANDS_HERTZ = (3600.0, 7600.0)  # up to where waveforms are compared: a copy may have passed a telephone
+PEAK_BANDS, PEAK_FRAMES = 5, 5  # a peak is the largest this far around in bins, and in frames
+PAIRED_FRAMES = 48  # peaks so far apart at most make a key
+PAIRS_A_PEAK = 4
+LONG_SECONDS, KEPT_OF_LONG = 4.0, 8  # of the keys of longer recordings one in so many, the same ones everywhere
+NEXT_EQUALS = 6
+LEAST_KEYS, LEAST_SHARE = 4, 0.03  # at one shift: so many, and of those of the shorter
+LEAST_OVERLAP = 0.6  # of the shorter
+# Copies as MP3, Opus and Vorbis of 8 to 32 kbit/s, trimmed, or with noise at 20 dB have 0.83 and more, most 0.95; the
+# same word by the same person at the same pitch has 0.81 at most (digits; 5,600 pairs that share keys).
+LEAST_CORRELATION = 0.84
+WHITENED_HERTZ = 100.0
+COMPARED_SECONDS = 4.0
+SILENT = 33  # of 32768, 60 dB below full scale: two silences are not the same sound
+BLOCK_SECONDS = 30.0
+MOST_COMPARED = 4  # candidates a recording on average; beyond, the least likely are left out
+
+Pcm = NDArray[np.int16]
+Signal = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Recordings that are the same sound, by their ids, at least two. exact: all have the same samples."""
+
+    ids: tuple[int, ...]
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Keys of recordings: which pair of peaks, in which recording (its place in the list), at which frame."""
+
+    key: NDArray[np.int64]
+    owner: NDArray[np.int64]
+    frame: NDArray[np.int64]
+
+
+_known: WeakKeyDictionary[object, dict[frozenset[int], list[Twins]]] = WeakKeyDictionary()
+
+
+def twins_of(
+    dataset: Dataset, entries: Sequence[Entry], progress: Callable[[int, int], None] | None = None
+) -> list[Twins]:
+    """What `find_twins` finds; looked for once, also for a part of what was looked at before."""
+    known = _known.setdefault(dataset.opened, {})
+    asked = frozenset(entry.id for entry in entries)
+    larger = next((ids for ids in known if asked <= ids), None)
+    if larger is None:
+        known[asked], larger = find_twins(dataset, entries, progress), asked
+    parts = [replace(twins, ids=tuple(one for one in twins.ids if one in asked)) for twins in known[larger]]
+    return [twins for twins in parts if len(twins.ids) > 1]
+
+
+def find_twins(
+    dataset: Dataset, entries: Sequence[Entry], progress: Callable[[int, int], None] | None = None
+) -> list[Twins]:
+    """All sets of duplicates among these recordings, in the order of their first; empty and silent ones are in none."""
+    sets = Sets(len(entries))
+    first: dict[bytes, int] = {}
+    found: list[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = []
+    for number, entry in enumerate(entries):
+        samples = dataset.samples(entry)
+        if entry.samples and np.abs(samples).max(initial=0) > SILENT:
+            original = first.setdefault(digest(samples), number)
+            if original == number:
+                found.append((number, *keys_of(samples, dataset.sample_rate)))
+            sets.join(original, number)
+        if progress is not None:
+            progress(number + 1, len(entries))
+    exact = {number: sets.top(number) for number in range(len(entries))}
+    for a, b, shift in candidates(gathered(found), len(entries)):
+        if sets.top(a) != sets.top(b) and same_sound(dataset, entries[a], entries[b], shift):
+            sets.join(a, b)
+    return [
+        Twins(tuple(entries[number].id for number in members), len({exact[number] for number in members}) == 1)
+        for members in sets.larger()
+    ]
+
+
+def digest(samples: Pcm) -> bytes:
+    """Of the samples (channels, n) alone."""
+    return hashlib.blake2b(samples.tobytes(), digest_size=16).digest()
+
+
+def keys_of(samples: Pcm, rate: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Keys of a recording (channels, n), and the frame of each."""
+    hop, frame = round(HOP_SECONDS * rate), round(FRAME_SECONDS * rate)
+    block = round(BLOCK_SECONDS * rate) // hop * hop
+    keys: list[NDArray[np.int64]] = []
+    frames: list[NDArray[np.int64]] = []
+    # From one block to the next one pair reaches over: peaks and pairs of the overlap are there once in either.
+    for start in range(0, max(1, samples.shape[1]), block):
+        some = samples[:, start : start + block + frame + PAIRED_FRAMES * hop]
+        mono = some[0].astype(np.float32) if len(some) == 1 else some.mean(axis=0, dtype=np.float32)
+        key, at = pairs(*peaks(mono, rate, hop, frame))
+        inside = at < block // hop
+        if samples.shape[1] >= LONG_SECONDS * rate:
+            inside &= (key * 2654435761 >> 7) % KEPT_OF_LONG == 0
+        keys.append(key[inside])
+        frames.append(at[inside] + start // hop)
+    return np.concatenate(keys), np.concatenate(frames)
+
+
+def peaks(mono: NDArray[np.float32], rate: int, hop: int, frame: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Frame and bin of the peaks of a spectrogram, in the order of time. A bin has 1 / FRAME_SECONDS, at any rate."""
+    if len(mono) < frame:
+        mono = np.pad(mono, (0, frame - len(mono)))
+    windows = np.lib.stride_tricks.sliding_window_view(mono, frame)[::hop]
+    low = round(LOW_HERTZ * FRAME_SECONDS)
+    high = min(round(HIGH_HERTZ * FRAME_SECONDS), frame // 2)
+    power = np.abs(np.fft.rfft(windows * np.hanning(frame).astype(np.float32), axis=1)[:, low:high]).astype(np.float32)
+    if not power.size:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    around = largest_around(largest_around(power, PEAK_BANDS, 1), PEAK_FRAMES, 0)
+    floor = max(float(power.max()) * 1e-3, 1.0)
+    at, band = np.nonzero((power >= around) & (power > floor))
+    return at, band
+
+
+def largest_around(values: NDArray[np.float32], reach: int, axis: int) -> NDArray[np.float32]:
+    """The largest value within `reach` on both sides, along an axis."""
+    padded = np.pad(values, [(reach, reach) if each == axis else (0, 0) for each in range(2)], constant_values=-1)
+    padded = padded if axis == 0 else padded.T
+    width, wanted = 1, 2 * reach + 1
+    while width < wanted:  # of two stretches that overlap or meet, the larger of their largest
+        step = min(width, wanted - width)
+        padded = np.maximum(padded[:-step], padded[step:])
+        width += step
+    return padded if axis == 0 else padded.T
+
+
+def pairs(at: NDArray[np.int64], band: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Each peak with the next few: bin, bin and frames between as one number, and the frame of the first."""
+    keys: list[NDArray[np.int64]] = []
+    frames: list[NDArray[np.int64]] = []
+    for step in range(1, PAIRS_A_PEAK + 1):
+        between = at[step:] - at[:-step]
+        near = between <= PAIRED_FRAMES
+        keys.append((((band[:-step] << 9) | band[step:]) << 6 | between)[near])
+        frames.append(at[:-step][near])
+    return np.concatenate(keys), np.concatenate(frames)
+
+
+def gathered(found: Sequence[tuple[int, NDArray[np.int64], NDArray[np.int64]]]) -> Keys:
+    """The keys of all recordings in one list."""
+    empty = np.zeros(0, np.int64)
+    return Keys(
+        np.concatenate([empty, *(keys for _, keys, _ in found)]),
+        np.concatenate([empty, *(np.full(len(keys), number) for number, keys, _ in found)]),
+        np.concatenate([empty, *(frames for _, _, frames in found)]),
+    )
+
+
+def candidates(keys: Keys, recordings: int) -> Iterator[tuple[int, int, int]]:
+    """Two recordings and the frames by which the second is behind, where they share keys; the likeliest first."""
+    order = np.lexsort((keys.owner, keys.key))
+    key, owner, frame = keys.key[order], keys.owner[order], keys.frame[order]
+    votes: list[NDArray[np.int64]] = []
+    span = int(frame.max(initial=0)) + 2
+    for step in range(1, NEXT_EQUALS + 1):
+        fits = (key[step:] == key[:-step]) & (owner[step:] != owner[:-step])
+        a, b = owner[:-step][fits], owner[step:][fits]
+        shift = frame[step:][fits] - frame[:-step][fits] + span
+        # Each shift falls into two steps, so that none is cut in two.
+        votes += [(a * recordings + b) * (span + 2) + (shift + half) // 2 for half in (0, 1)]
+    found, count = np.unique(np.concatenate(votes), return_counts=True)
+    size = np.bincount(owner, minlength=recordings)
+    first, second = np.divmod(found // (span + 2), recordings)
+    least = np.maximum(LEAST_KEYS, LEAST_SHARE * np.minimum(size[first], size[second]))
+    likely = np.flatnonzero(count >= least)
+    likely = likely[np.argsort(-count[likely], kind="stable")][: MOST_COMPARED * recordings]
+    for number in likely:
+        yield int(first[number]), int(second[number]), 2 * int(found[number] % (span + 2)) - span
+
+
+def same_sound(dataset: Dataset, a: Entry, b: Entry, shift: int) -> bool:
+    """Whether the waveforms correlate where the second is so many frames (a little more or less) behind the first."""
+    hop = round(HOP_SECONDS * dataset.sample_rate)
+    begin_a, begin_b = max(0, -shift * hop), max(0, shift * hop)
+    overlap = min(a.samples - begin_a, b.samples - begin_b)
+    if overlap < LEAST_OVERLAP * min(a.samples, b.samples):
+        return False
+    overlap = min(overlap, round(COMPARED_SECONDS * dataset.sample_rate))
+    one = dataset.samples(a)[:, begin_a : begin_a + overlap].mean(axis=0)
+    other = dataset.samples(b)[:, begin_b : begin_b + overlap].mean(axis=0)
+    alike = correlations(one, other, dataset.sample_rate, 3 * hop)
+    return any(value >= LEAST_CORRELATION for value in alike)
+
+
+def correlations(one: Signal, other: Signal, rate: int, reach: int) -> Iterator[float]:
+    """The largest normalised correlation of two signals of one length, at most `reach` samples shifted, from LOW_HERTZ
+    to each of BANDS_HERTZ. Halfway whitened: else one strong partial of the same pitch would do."""
+    size = 1 << (len(one) + reach - 1).bit_length()
+    low = round(LOW_HERTZ / rate * size)
+    width = max(1, round(WHITENED_HERTZ / rate * size))
+    spectra = [halfway_white(np.fft.rfft(signal, size), width) for signal in (one, other)]
+    for hertz in BANDS_HERTZ:
+        first, second = (spectrum[low : round(min(hertz / rate, 0.5) * size)] for spectrum in spectra)
+        energy = float(np.sqrt(np.sum(np.abs(first) ** 2) * np.sum(np.abs(second) ** 2))) * 2 / size
+        if energy > 0.0:
+            crossed = np.zeros(size // 2 + 1, dtype=np.complex128)
+            crossed[low : low + len(first)] = first * np.conj(second)
+            found = np.fft.irfft(crossed, size)
+            yield float(max(found[: reach + 1].max(), found[-reach:].max()) / energy)
+
+
+def halfway_white(spectrum: NDArray[np.complexfloating[Any, Any]], width: int) -> NDArray[np.complex128]:
+    """A spectrum over the root of its mean magnitude in `width` bins around each."""
+    sums = np.cumsum(np.pad(np.abs(spectrum) ** 2, (width // 2 + 1, width - width // 2 - 1), mode="edge"))
+    power = np.maximum(sums[width:] - sums[:-width], 0.0) / width if len(sums) > width else np.ones(1)
+    white: NDArray[np.complex128] = spectrum / np.sqrt(np.sqrt(power[: len(spectrum)]) + 1e-9)
+    return white
+
+
+class Sets:
+    """Numbers from 0 that are joined into sets."""
+
+    def __init__(self, count: int) -> None:
+        self.above = list(range(count))
+
+    def top(self, number: int) -> int:
+        """What stands for the set of a number: the least in it."""
+        while self.above[number] != number:
+            self.above[number] = self.above[self.above[number]]
+            number = self.above[number]
+        return number
+
+    def join(self, one: int, other: int) -> None:
+        """Both sets become one."""
+        tops = self.top(one), self.top(other)
+        self.above[max(tops)] = min(tops)
+
+    def larger(self) -> list[list[int]]:
+        """The sets of at least two, each in order."""
+        members: dict[int, list[int]] = {}
+        for number in range(len(self.above)):
+            members.setdefault(self.top(number), []).append(number)
+        return [numbers for numbers in members.values() if len(numbers) > 1]

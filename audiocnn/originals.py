@@ -1,0 +1,63 @@
+"""What a source is like before it is ingested: rates and channels by the headers of as many as tell enough, and whether
+its clips have several labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from audiocnn.errors import RecordingError
+from audiocnn.recording import read_info
+from audiocnn.sources import DataSettings, read_source
+from audiocnn.sources.settings import TABLE_SUFFIXES
+
+MOST_HEADERS = 400
+SEPARATORS = (";", "|")  # of labels in one cell; a comma may belong to a name
+SEVERAL_SHARE = 0.05  # of the clips: where fewer have two labels, these are slips of the pen
+
+
+@dataclass(frozen=True)
+class Originals:
+    """rates and channels: value -> recordings, of those whose headers were read. timed: segments are known, rather than
+    labels of whole clips. left_out: by suffix, what only ffmpeg reads, where there is none."""
+
+    rates: Counter[int]
+    channels: Counter[int]
+    timed: bool
+    left_out: Counter[str]
+
+
+def originals_of(data: DataSettings, most: int = MOST_HEADERS) -> Originals:
+    """Look at a source, at `most` of its recordings, evenly spread. Raises as `read_source` does."""
+    left_out = Counter[str]()
+    source = read_source(data, left_out)
+    rates, channels = Counter[int](), Counter[int]()
+    for path in spread([item.path for item in source.items], most):
+        try:
+            info = read_info(path)
+        except RecordingError:  # ingest says what is wrong with it
+            continue
+        rates[info.sample_rate] += 1
+        channels[info.channels] += 1
+    return Originals(rates, channels, any(item.annotated for item in source.items), left_out)
+
+
+def spread(paths: Sequence[Path], most: int) -> list[Path]:
+    """So many at most, evenly spread."""
+    step = max(1.0, len(paths) / most)
+    return [paths[int(number * step)] for number in range(min(len(paths), most))]
+
+
+def with_several(data: DataSettings) -> DataSettings:
+    """The settings of a table in which clips have several labels, on several rows or in one cell, saying so; of any
+    other source, as they are."""
+    if data.source.suffix.lower() not in TABLE_SUFFIXES or data.labels_per_clip == "several":
+        return data
+    for separator in ("", *SEPARATORS):
+        asked = replace(data, labels_per_clip="several", separator=separator)
+        items = [item for item in read_source(asked).items if item.label]
+        if items and sum(bool(item.more) for item in items) >= SEVERAL_SHARE * len(items):
+            return asked
+    return data

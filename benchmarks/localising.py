@@ -1,0 +1,187 @@
+"""Where segments begin and end: a network that says so, beside the same network with scores alone.
+
+python -m benchmarks.localising [--seeds 3] [--epochs N] [--count 150] [--json FILE] [-o FOLDER]
+
+`data/recipes/commands_edges.toml` is trained as it is, and with `output = "sigmoid"`: the same layers, data, batches
+and steps. Both are judged on mixtures of words by other people (the `dev` part) in coloured noise, at 20, 10 and 0 dB
+in turn, whose edges are known to a millisecond of what is marked. Three ways to find segments:
+
+    frames            scores of the network without onsets and offsets, hysteresis
+    scores alone      scores of the network with them, hysteresis, as if it gave no more
+    votes             the same scores, edges by votes (`audiocnn.localising`), which is what `detect` does
+
+Each network has the threshold that its training tuned on the held-out part, the default rule and no padding. Figures
+and 95 % intervals (mixtures drawn anew) are those of `audiocnn evaluate`; of several seeds the mean, and the spread
+as the standard deviation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+
+from audiocnn.architecture import spec_from_table
+from audiocnn.dataset import Dataset
+from audiocnn.engine import load_engine
+from audiocnn.errors import AudiocnnError
+from audiocnn.evaluation import ScoredRecording, evaluate_scores
+from audiocnn.ingest import IngestSettings, cached_dataset
+from audiocnn.labels import Annotation
+from audiocnn.localising import apart
+from audiocnn.mixing import Mixer
+from audiocnn.model import Model, find_model
+from audiocnn.recipe import Recipe, read_recipe
+from audiocnn.segments import SegmentRule, find_segments
+from audiocnn.validation import runs
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPE = ROOT / "data/recipes/commands_edges.toml"
+SNRS_DB = (20.0, 10.0, 0.0)
+TRUTH_SECONDS = 0.001
+FIGURES = (
+    "onset_error_ms",
+    "offset_error_ms",
+    "edges_within_50ms",
+    "segment_f1",
+    "f1",
+    "detection_error_rate",
+    "auroc",
+)
+WAYS = ("frames", "scores alone", "votes")
+
+
+def with_output(recipe: Recipe, output: str) -> Recipe:
+    """The same recipe, with another output."""
+    table = recipe.spec.table | {"f": recipe.spec.table["f"] | {"output": output}}
+    return replace(recipe, name=f"{recipe.name}_{output}", spec=spec_from_table(table, recipe.spec.name))
+
+
+def trained(recipe: Recipe, dataset: Dataset, run: Path) -> Model:
+    """The model of a run, which is made unless it is there."""
+    from audiocnn.training import train
+
+    if not (run / "model/model.toml").exists():
+        for report in train(recipe, dataset, run, resume=(run / "recipe.toml").exists()):
+            if hasattr(report, "validation_loss"):
+                print(f"{run.name}: epoch {report.epoch}, auroc {report.figure:.4f}", file=sys.stderr, flush=True)
+    return find_model(run / "model")
+
+
+def mixtures(recipe: Recipe, dataset: Dataset, count: int) -> Iterator[tuple[np.ndarray[Any, Any], list[Annotation]]]:
+    """Samples (1, samples) of words that nobody trained on, and where they are."""
+    entries = [entry for entry in dataset.entries if entry.split == "dev"]
+    labels = dataset.labels
+    hop_samples = round(TRUTH_SECONDS * dataset.sample_rate)
+    mixers = []
+    for snr_db in SNRS_DB:
+        mix = replace(recipe.mix, seconds=6.0, snr_db=(snr_db, snr_db))
+        mixers.append(Mixer(dataset, entries, labels, mix, hop_samples, seed=1000))
+    for number in range(count):
+        example = mixers[number % len(mixers)].example(0, number)
+        notes = [
+            Annotation(start * TRUTH_SECONDS, stop * TRUTH_SECONDS, label)
+            for column, label in enumerate(labels)
+            for start, stop in runs(example.targets[:, column] > 0.5)
+        ]
+        yield example.samples, notes
+
+
+def judged(
+    model: Model, made: Sequence[tuple[np.ndarray[Any, Any], list[Annotation]]], way: str
+) -> dict[str, dict[str, float | None]]:
+    """Figure -> value, low, high."""
+    engine = load_engine(model, "cpu", jobs=1)
+    recordings = []
+    for number, (samples, notes) in enumerate(made):
+        scores, edges = apart(engine.outputs(samples), len(model.labels))
+        localiser = model.localiser
+        find = localiser.find(edges, model.labels) if localiser and edges is not None and way == "votes" else None
+        recordings.append(
+            ScoredRecording(
+                f"mixture {number}",
+                scores,
+                engine.hop_seconds,
+                samples.shape[1] / engine.geometry.sample_rate,
+                notes,
+                find=find or find_segments,
+            )
+        )
+    engine.close()
+    rules = {label: SegmentRule(threshold=model.thresholds[label], pad_seconds=0.0) for label in model.labels}
+    (label,) = model.labels
+    figures = evaluate_scores(recordings, model.labels, rules).labels[label].figures
+    return {
+        name: {"value": figures[name].value, "low": figures[name].low, "high": figures[name].high} for name in FIGURES
+    }
+
+
+def measure(recipe: Recipe, folder: Path, seeds: int, count: int) -> dict[str, list[dict[str, Any]]]:
+    """Way -> the figures of each seed."""
+    assert recipe.data is not None
+    settings = IngestSettings(sample_rate=recipe.spec.input.sample_rate)
+    dataset = cached_dataset(replace(recipe.data, split=None), folder / "dataset", settings)
+    made = list(mixtures(recipe, dataset, count))
+    found: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
+    for seed in range(seeds):
+        mine = replace(recipe, seed=seed)
+        frames = trained(with_output(mine, "sigmoid"), dataset, folder / f"sigmoid-{seed}")
+        edges = trained(mine, dataset, folder / f"onset_offset-{seed}")
+        for way in WAYS:
+            found[way].append(judged(frames if way == "frames" else edges, made, way))
+    return found
+
+
+def to_markdown(found: dict[str, list[dict[str, Any]]]) -> str:
+    """A row a way: of one seed the value and its interval, of several the mean and the standard deviation."""
+    lines = [f"| | {' | '.join(FIGURES)} |", "|" + "---|" * (len(FIGURES) + 1)]
+    for way, rows in found.items():
+        cells = []
+        for name in FIGURES:
+            values = [row[name]["value"] for row in rows]
+            digits = 1 if name.endswith("_ms") else 3
+            if None in values:
+                cells.append("-")
+            elif len(values) > 1:
+                cells.append(f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f}")
+            else:
+                low, high = rows[0][name]["low"], rows[0][name]["high"]
+                cells.append(f"{values[0]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]")
+        lines.append(f"| {way} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Edges by votes, beside hysteresis on scores.")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, help="instead of those of the recipe")
+    parser.add_argument("--count", type=int, default=150, help="number of mixtures to judge on")
+    parser.add_argument("--json", type=Path, help="where the figures go as well")
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/localising"), help="dataset and runs")
+    options = parser.parse_args(arguments)
+    if options.seeds < 1 or options.count < 1:
+        parser.error("at least 1 seed and 1 mixture are needed")
+    try:
+        recipe = read_recipe(RECIPE)
+        if options.epochs:
+            recipe = replace(recipe, train=replace(recipe.train, epochs=options.epochs))
+        found = measure(recipe, options.output, options.seeds, options.count)
+    except AudiocnnError as problem:
+        print(f"localising: {problem}", file=sys.stderr)
+        return 2
+    print(to_markdown(found))
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

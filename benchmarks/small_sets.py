@@ -1,0 +1,103 @@
+"""The recordings of `small_data`: few clips of a set, voices that are tested on, and made sounds of uneven counts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from audiocnn.dataset import Dataset, Entry
+from audiocnn.ingest import IngestSettings, cached_dataset
+from audiocnn.sources import data_settings
+
+RATE = 16_000
+MADE_SECONDS = 0.4
+STEPS, RATIO = 10, 1.15  # of each of two tones
+LOWEST = np.array([200.0, 1200.0])  # hertz
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What one training learns from, stopping early included, and what it is tested on."""
+
+    train: Dataset
+    test: list[Entry]
+
+
+def dataset_of(plan: Mapping[str, Any], folder: Path, home: Path) -> Dataset:
+    """A set, ingested once: recordings as `[data]` of a recipe names them, or made ones."""
+    settings = IngestSettings(sample_rate=RATE, channels=1)
+    if "made" not in plan:
+        return cached_dataset(data_settings(dict(plan["data"]), home, f"{plan['name']}: data"), folder, settings)
+    sounds = folder.with_name(folder.name + ".sounds")
+    if not sounds.exists():
+        write_made(sounds, plan["made"])
+    return cached_dataset(sounds, folder, settings)
+
+
+def parts_of(plan: Mapping[str, Any], dataset: Dataset, clips: int, seed: int) -> Parts:
+    """So many clips of each label, and the clips of the seed's voices; of made sounds all, by their names."""
+    if "made" in plan:
+        tested = [entry for entry in dataset.entries if Path(entry.filename).name.startswith("test")]
+        names = {entry.filename for entry in tested}
+        return Parts(dataset.with_entries(e for e in dataset.entries if e.filename not in names), tested)
+    groups = sorted({entry.group for entry in dataset.entries}, key=rank)
+    count = plan.get("test_groups") or round(plan["test_share"] * len(groups))
+    out = {groups[(seed * count + number) % len(groups)] for number in range(count)}
+    rest = sorted((e for e in dataset.entries if e.group not in out), key=lambda e: rank(f"{seed} {e.filename}"))
+    taken: dict[str, list[Entry]] = {}
+    for entry in rest:
+        taken.setdefault(str(entry.label), [])
+        if len(taken[str(entry.label)]) < clips:
+            taken[str(entry.label)].append(entry)
+    kept = [entry for entries in taken.values() for entry in entries]
+    return Parts(dataset.with_entries(kept), [entry for entry in dataset.entries if entry.group in out])
+
+
+def rank(name: str) -> str:
+    """A place in an order that has nothing to do with names."""
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def counts_of(made: Mapping[str, int]) -> list[int]:
+    """How many clips each label has: from the most to the least, by equal ratios."""
+    return [round(value) for value in np.geomspace(made["most"], made["least"], made["labels"])]
+
+
+def write_made(folder: Path, made: Mapping[str, int]) -> None:
+    """WAV files, a folder a label: `most` clips of the first, `least` of the last to train on, and a fixed number of
+    each to test on. Which sound a label is, is shuffled, so that rare ones are not alike."""
+    partial = folder.with_name(folder.name + ".part")
+    kinds = np.random.default_rng(5).permutation(made["labels"])
+    for label, count in enumerate(counts_of(made)):
+        home = partial / f"sound{label:03}"
+        home.mkdir(parents=True, exist_ok=True)
+        for part, many in (("train", count), ("test", made["tested"])):
+            for number in range(many):
+                random = np.random.default_rng([label, number, part == "test"])
+                soundfile.write(home / f"{part}{number:03}.wav", sound(random, int(kinds[label])), RATE)
+    partial.rename(folder)
+
+
+def sound(random: np.random.Generator, kind: int) -> NDArray[np.float32]:
+    """(samples,) of one of the kinds: a low and a high tone over noise. Their heights are drawn around those of the
+    kind, so that neighbours overlap a little."""
+    times = np.arange(round(MADE_SECONDS * RATE)) / RATE
+    steps = np.array([kind % STEPS, kind // STEPS]) + random.normal(0.0, 0.2, 2)
+    tones = [
+        random.uniform(0.1, 0.2) * np.sin(2 * np.pi * hertz * times + random.uniform(0.0, 6.28))
+        for hertz in LOWEST * RATIO**steps
+    ]
+    mixed = sum(tones) + random.uniform(0.02, 0.1) * random.standard_normal(len(times))
+    return np.asarray(np.clip(mixed, -1.0, 1.0), dtype=np.float32)
+
+
+def names_of(plans: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names of sets or trials."""
+    return [str(plan["name"]) for plan in plans]

@@ -1,0 +1,157 @@
+"""Whole clips from the recipe to the model: defaults, one or several labels, thresholds, balance."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fixtures_models import TINY, recipe_of, tone_of, write_dataset
+
+from audiocnn.batches import prepare
+from audiocnn.errors import RecipeError
+from audiocnn.mixing import CLIP_MIX, MixSettings
+from audiocnn.recipe import (
+    CLIP_TRAIN,
+    EvaluateSettings,
+    TrainSettings,
+    check_run,
+    keys_unsaid,
+    read_recipe,
+)
+from audiocnn.release import answer_of
+from audiocnn.sources import DataSettings
+from audiocnn.training import Trainer, train
+from audiocnn.validation import clip_figure, scores_of, validate
+from audiocnn.weights import load_network
+
+SIGMOID = {**TINY, "f": {**TINY["f"], "output": "sigmoid"}}
+SOFTMAX = {**TINY, "f": {**TINY["f"], "output": "softmax"}}
+MIX = dataclasses.replace(
+    MixSettings(),
+    **CLIP_MIX | {"gain_db": (-6.0, 0.0), "equaliser_db": 0.0, "time_masks": 0},
+    seconds=0.5,
+    band_masks=0,
+)
+KINDS = {"low": (300,), "high": (900,), "both": (300, 900)}
+
+
+def clips_of(folder, kinds=("low", "high"), each=24):
+    """A dataset of tones of 0.3 to 0.5 s over a little noise, their names as labels; "both" has two."""
+    random, rows = np.random.default_rng(3), []
+    for kind in kinds:
+        for number in range(each if isinstance(each, int) else each[kind]):
+            seconds = random.uniform(0.3, 0.5)
+            tones = [tone_of(seconds, 0, seconds, hertz * random.uniform(0.95, 1.05)) for hertz in KINDS[kind]]
+            labels = {"label": "low", "more": ("high",)} if kind == "both" else {"label": kind}
+            rows.append((f"{kind}/{number}.wav", sum(tones) + random.normal(0, 0.02, len(tones[0])), labels))
+    return write_dataset(folder, rows)
+
+
+def recipe_for(table, several=False, **changes):
+    recipe = recipe_of(table, MIX, epochs=6, examples_per_epoch=0, batch_size=8, learning_rate=1e-2, **changes)
+    kind = "several" if several else "one"
+    data = DataSettings(source=Path("clips"), labels_per_clip=kind)
+    return dataclasses.replace(recipe, data=data, evaluate=EvaluateSettings(test_share=0.0))
+
+
+def pooled(model, dataset, recipe):
+    """(held-out clips, labels) mean scores, and what is there."""
+    material = prepare(recipe, dataset)
+    network = load_network(model)
+    rows = scores_of(network, material.validation, 8)
+    scores = [network.scores_of(torch.from_numpy(row)).mean(dim=0).numpy() for row in rows]
+    return np.array(scores), np.concatenate([example.targets for example in material.validation])
+
+
+def test_clips_have_defaults_of_their_own_where_the_recipe_says_nothing(tmp_path):
+    path = tmp_path / "audiocnn.toml"
+    path.write_text("[mix]\nsnr_db = [0, 9]\ngain_db = [-22, 6]\n[train]\npatience = 10\n")
+    recipe = read_recipe(path)
+    assert (recipe.mix.equaliser_db, recipe.train.examples_per_epoch) == (10.0, 3000)
+    clips, segments = recipe.settled(clips=True), recipe.settled(clips=False)
+    assert (segments.mix, segments.train) == (recipe.mix, recipe.train)
+    said = {"snr_db": (0.0, 9.0), "gain_db": (-22.0, 6.0)}  # the second as it would be for segments
+    assert clips.mix == dataclasses.replace(MixSettings(), **CLIP_MIX | said)
+    assert clips.train == dataclasses.replace(TrainSettings(), **CLIP_TRAIN | {"patience": 10})
+    assert clips.settled(clips=False) == clips
+    path.write_text("")
+    changed = dataclasses.replace(read_recipe(path), train=TrainSettings(patience=3))  # by an option, say
+    assert changed.settled(clips=True).train == TrainSettings(**CLIP_TRAIN | {"patience": 3})
+    assert keys_unsaid({"mix": 3}) == keys_unsaid({})
+
+
+def test_clips_of_one_label_are_answered_by_one_and_the_run_keeps_what_was_taken(tmp_path):
+    dataset, recipe = clips_of(tmp_path / "d"), recipe_for(SOFTMAX)
+    mix = MixSettings(seconds=0.5, band_masks=0)
+    unsaid = keys_unsaid({"mix": {"seconds": 0, "band_masks": 0}})
+    recipe = dataclasses.replace(recipe, data=None, mix=mix, unsaid=unsaid)
+    *_, report = train(recipe, dataset, tmp_path / "run")
+    model = report.model
+    assert report.figure_name == "accuracy"
+    assert report.figure > 0.8
+    assert (model.answer, model.thresholds, model.tuned_on) == ("one", {}, "")
+    scores, targets = pooled(model, dataset, recipe)
+    assert np.mean(scores.argmax(axis=1) == targets.argmax(axis=1)) == pytest.approx(report.figure)
+    kept = read_recipe(tmp_path / "run" / "recipe.toml")
+    assert (kept.mix, kept.unsaid) == (dataclasses.replace(mix, **CLIP_MIX), frozenset())
+    check_run(recipe.settled(clips=True), tmp_path / "run", resume=True)  # is the one that goes on
+
+
+def test_labels_that_stand_alone_are_answered_by_one_too_if_a_clip_has_one(tmp_path):
+    dataset = clips_of(tmp_path / "d", each=4)
+    assert answer_of(prepare(dataclasses.replace(recipe_for(SIGMOID), data=None), dataset)) == "one"
+    assert answer_of(prepare(recipe_for(SIGMOID, several=True), dataset)) == "several"
+
+
+def test_clips_of_several_labels_have_a_threshold_each(tmp_path):
+    dataset, recipe = clips_of(tmp_path / "d", ("low", "high", "both"), 40), recipe_for(SIGMOID, several=True)
+    recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, validation_share=0.2))
+    *_, report = train(recipe, dataset, tmp_path / "run")
+    model = report.model
+    assert report.figure_name == "average_precision"
+    assert report.figure > 0.95
+    assert (model.answer, set(model.thresholds)) == ("several", {"low", "high"})
+    assert model.tuned_on.endswith(" clips held out from training, f1")
+    scores, targets = pooled(model, dataset, recipe)
+    thresholds = np.array([model.thresholds[label] for label in model.labels])
+    assert np.mean((scores >= thresholds) == (targets > 0.5)) > 0.9
+
+
+def test_several_labels_need_scores_that_stand_alone(tmp_path):
+    with pytest.raises(RecipeError, match=r'tiny: labels_per_clip = "several" and output = "softmax" exclude'):
+        prepare(recipe_for(SOFTMAX, several=True), clips_of(tmp_path / "d", each=4))
+
+
+@pytest.mark.parametrize("balance", ["none", "sampling", "loss", "prior"])
+def test_rare_labels_count_for_the_figure_that_stops_the_training(tmp_path, balance):
+    dataset = clips_of(tmp_path / "d", each={"low": 20, "high": 4})
+    recipe = dataclasses.replace(recipe_for(SOFTMAX, balance=balance, balance_power=1.0), data=None)
+    trainer = Trainer(recipe, prepare(recipe, dataset), tmp_path / "run", "cpu")
+    figures = validate(trainer.averaged, trainer.material, 8)
+    assert figures.name == ("accuracy" if balance == "none" else "balanced_accuracy")
+    rule = trainer.clip_loss
+    assert ((rule.weights is not None), (rule.start is not None)) == (balance == "loss", balance == "prior")
+    assert (trainer.material.source.chances is not None) == (balance == "sampling")
+    assert np.isfinite(trainer.learn(*next(iter(trainer.loader))))
+
+
+def test_figures_of_clips_have_known_values():
+    targets = np.eye(2, dtype=np.float32)[[0, 0, 0, 1]]
+    logits = np.array([[2, 1], [2, 1], [1, 2], [1, 2]], np.float32)
+    assert clip_figure(logits, targets, False, False) == ("accuracy", 0.75)
+    assert clip_figure(logits, targets, False, True) == ("balanced_accuracy", pytest.approx((2 / 3 + 1) / 2))
+    none = np.concatenate([targets, np.zeros((1, 2), np.float32)])
+    assert clip_figure(np.concatenate([logits, [[9, 0]]]), none, False, False) == ("accuracy", 0.75)
+    name, value = clip_figure(np.array([[3, 0], [2, 0], [1, 0]]), np.array([[1, 1], [0, 1], [1, 1]]), True, False)
+    assert (name, value) == ("average_precision", pytest.approx((1 + 2 / 3) / 2))  # the second label is everywhere
+
+
+@pytest.mark.parametrize(("part", "values"), [("mix", CLIP_MIX), ("train", CLIP_TRAIN)])
+def test_the_manual_has_the_defaults_for_clips(part, values):
+    page = (Path(__file__).resolve().parents[1] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    table = page.split(f"| of `[{part}]` | clips |\n|---|---|\n")[1].split("\n\n")[0]
+    shown = [f"[{value[0]:g}, {value[1]:g}]" if isinstance(value, tuple) else f"{value:g}" for value in values.values()]
+    assert table.splitlines() == [f"| `{key}` | {value} |" for key, value in zip(values, shown, strict=True)]
