@@ -141,6 +141,7 @@ def train_settings(facts: Facts, spec: Spec, seconds: float) -> TrainSettings:
             "batch_size": batch,
             "validation_share": HELD_OUT[min(facts.clips.values()) < FEW],
             "balance": "sampling" if facts.unevenness >= UNEVEN else "none",
+            "balance_power": 1.0 if facts.unevenness >= UNEVEN else TrainSettings().balance_power,
             "workers": 0 if facts.total < 200 else 1,
         },
     )
@@ -163,7 +164,7 @@ def reasons(facts: Facts, recipe: Recipe) -> list[str]:
 def training_reason(facts: Facts, train: TrainSettings) -> str:
     """How long, how even."""
     every = f"of {train.examples_per_epoch:,} examples" if train.examples_per_epoch else "with each clip once"
-    even = f"; rare labels are drawn more often, since there are {facts.unevenness:.0f} times as many of others"
+    even = f"; rare labels are drawn as often as others, of which there are {facts.unevenness:.0f} times as many"
     epochs = "1 epoch" if train.epochs == 1 else f"{train.epochs} epochs"
     return f"up to {epochs} {every}" + (even if train.balance != "none" else "")
 

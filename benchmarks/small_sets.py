@@ -18,6 +18,7 @@ from audiocnn.sources import data_settings
 
 RATE = 16_000
 MADE_SECONDS = 0.4
+BLOCK = 1 << 14  # samples
 STEPS, RATIO = 10, 1.15  # of each of two tones
 LOWEST = np.array([200.0, 1200.0])  # hertz
 
@@ -65,30 +66,48 @@ def rank(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def counts_of(made: Mapping[str, int]) -> list[int]:
+def counts_of(made: Mapping[str, Any]) -> list[int]:
     """How many clips each label has: from the most to the least, by equal ratios."""
     return [round(value) for value in np.geomspace(made["most"], made["least"], made["labels"])]
 
 
-def write_made(folder: Path, made: Mapping[str, int]) -> None:
-    """WAV files, a folder a label: `most` clips of the first, `least` of the last to train on, and a fixed number of
-    each to test on. Which sound a label is, is shuffled, so that rare ones are not alike."""
+def write_made(folder: Path, made: Mapping[str, Any]) -> None:
+    """Recordings, a folder a label: `most` clips of the first, `least` of the last to train on, and a fixed number of
+    each to test on; of these lengths, rates and formats, and so many that cannot be read. Which sound a label is, is
+    shuffled, so that rare ones are not alike."""
     partial = folder.with_name(folder.name + ".part")
     kinds = np.random.default_rng(5).permutation(made["labels"])
+    shortest, longest = made.get("seconds", (MADE_SECONDS, MADE_SECONDS))
+    rates, formats = made.get("rates", [RATE]), made.get("formats", ["wav"])
     for label, count in enumerate(counts_of(made)):
         home = partial / f"sound{label:03}"
         home.mkdir(parents=True, exist_ok=True)
         for part, many in (("train", count), ("test", made["tested"])):
             for number in range(many):
                 random = np.random.default_rng([label, number, part == "test"])
-                soundfile.write(home / f"{part}{number:03}.wav", sound(random, int(kinds[label])), RATE)
+                form = np.random.default_rng([label, number, part == "test", 1])
+                seconds = float(np.exp(form.uniform(np.log(shortest), np.log(longest))))
+                rate, suffix = int(form.choice(rates)), str(form.choice(formats))
+                path = home / f"{part}{number:03}.{suffix}"
+                write_in_blocks(path, sound(random, int(kinds[label]), seconds, rate), rate)
+    for number in range(made.get("broken", 0)):
+        (partial / "sound000" / f"broken{number}.{formats[number % len(formats)]}").write_bytes(b"not a sound" * number)
     partial.rename(folder)
 
 
-def sound(random: np.random.Generator, kind: int) -> NDArray[np.float32]:
+def write_in_blocks(path: Path, samples: NDArray[np.float32], rate: int) -> None:
+    """Write (samples,); libsndfile was seen to crash where Vorbis gets much at a time."""
+    with soundfile.SoundFile(path, "w", rate, 1) as file:
+        for start in range(0, len(samples), BLOCK):
+            file.write(samples[start : start + BLOCK])
+
+
+def sound(
+    random: np.random.Generator, kind: int, seconds: float = MADE_SECONDS, rate: int = RATE
+) -> NDArray[np.float32]:
     """(samples,) of one of the kinds: a low and a high tone over noise. Their heights are drawn around those of the
     kind, so that neighbours overlap a little."""
-    times = np.arange(round(MADE_SECONDS * RATE)) / RATE
+    times = np.arange(round(seconds * rate)) / rate
     steps = np.array([kind % STEPS, kind // STEPS]) + random.normal(0.0, 0.2, 2)
     tones = [
         random.uniform(0.1, 0.2) * np.sin(2 * np.pi * hertz * times + random.uniform(0.0, 6.28))

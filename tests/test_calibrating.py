@@ -66,8 +66,8 @@ def test_nothing_known_changes_nothing():
 def test_the_last_layer_does_it(name):
     network = network_of(spec_named(name))
     samples = network.extended(torch.from_numpy(noise(network.spec, 2, 3000)))
-    classes = network.spec.classes
-    gain, shift = tuple(0.5 + number for number in range(classes)), tuple(-1.0 + number for number in range(classes))
+    outputs = network.spec.outputs
+    gain, shift = tuple(0.5 + number for number in range(outputs)), tuple(-1.0 + number for number in range(outputs))
     with torch.no_grad():
         before = network.logits_of(network.features(samples))
         assert fold_calibration(network, Calibration(gain, shift))
