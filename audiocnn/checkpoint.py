@@ -55,6 +55,16 @@ def load_checkpoint(
     return progress
 
 
+def progress_in(path: Path) -> dict[str, Any]:
+    """The progress in a checkpoint, without the weights; empty where it cannot be read, as `load_checkpoint` says."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            progress: dict[str, Any] = json.loads((file.metadata() or {}).get("progress", "{}"))
+    except (OSError, SafetensorError, ValueError):
+        return {}
+    return progress
+
+
 def starting(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors under a prefix, without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -18,6 +18,7 @@ from torch.nn import functional
 from audiocnn.calibrating import Calibration, bounded, least
 
 MOST_POSITIONS = 64  # of a clip: those of long ones are thinned out
+LEAST_THRESHOLD = 1e-6  # a rare label may have no higher score than some thousandths
 
 
 def fit_clips(logits: Sequence[NDArray[np.float32]], targets: NDArray[np.float32], softmax: bool) -> Calibration:
@@ -27,13 +28,18 @@ def fit_clips(logits: Sequence[NDArray[np.float32]], targets: NDArray[np.float32
     Targets are drawn in by one clip in all (Platt 1999, section 2.2), so that a network which made no mistake on few
     clips is not made surer than they prove.
     """
-    thinned = [rows[:: -(-len(rows) // MOST_POSITIONS)] for rows in logits]
-    given = torch.zeros(len(thinned), max(map(len, thinned)), targets.shape[1], dtype=torch.float64)
+    kept = [thinned(rows) for rows in logits]
+    given = torch.zeros(len(kept), max(map(len, kept)), targets.shape[1], dtype=torch.float64)
     there = torch.zeros(given.shape[:2], dtype=torch.bool)
-    for number, rows in enumerate(thinned):
+    for number, rows in enumerate(kept):
         given[number, : len(rows)], there[number, : len(rows)] = torch.from_numpy(rows).double(), True
     wanted = torch.from_numpy(targets).double()
     return clip_temperature(given, there, wanted) if softmax else clip_scaling(given, there, wanted)
+
+
+def thinned(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(rows, labels) -> some of the rows, evenly spread, where there are more than are needed."""
+    return rows[:: -(-len(rows) // MOST_POSITIONS)]
 
 
 def clip_temperature(given: Tensor, there: Tensor, wanted: Tensor) -> Calibration:
@@ -105,4 +111,4 @@ def best_threshold(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> 
     f1[:-1][ranked[:-1] == ranked[1:]] = -1.0  # equal scores are on one side of every threshold
     best = len(f1) - 1 - int(np.argmax(f1[::-1]))
     below = ranked[best + 1] if best + 1 < len(ranked) else 0.0
-    return float(np.clip((ranked[best] + below) / 2.0, 0.001, 0.999))
+    return float(np.clip((ranked[best] + below) / 2.0, LEAST_THRESHOLD, 1.0 - LEAST_THRESHOLD))

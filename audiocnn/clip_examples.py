@@ -52,7 +52,7 @@ class Clips:
             raise DatasetError(f"{dataset.folder}: no recording is labelled {names}; check labels and split")
         self.entries = sounding if others else learned
         self.length = to_samples(settings.seconds, dataset.sample_rate)
-        self.chances = chances(self.counts(), self.targets(), evenness) if evenness else None
+        self.chances = self.chances_of(evenness) if evenness else None
         self.order: tuple[tuple[int, int], NDArray[np.int64]] | None = None
 
     def example(self, epoch: int, index: int) -> Example:
@@ -125,10 +125,14 @@ class Clips:
 
     def held_out(self, index: int) -> Example:
         """Recording `index` as it is, as `classify` hears it; of a very long one the middle."""
-        entry, most = self.entries[index], to_samples(HELD_OUT_SECONDS, self.dataset.sample_rate)
-        begin = max(0, (entry.samples - most) // 2)
-        samples = self.dataset.samples(entry)[:, begin : begin + most].astype(np.float32) / 32768.0
+        entry, length = self.entries[index], self.held_out_length(index)
+        begin = (entry.samples - length) // 2
+        samples = self.dataset.samples(entry)[:, begin : begin + length].astype(np.float32) / 32768.0
         return Example(samples, self.target(entry))
+
+    def held_out_length(self, index: int) -> int:
+        """How many samples that has, without reading it."""
+        return min(self.entries[index].samples, to_samples(HELD_OUT_SECONDS, self.dataset.sample_rate))
 
     def target(self, entry: Entry) -> Targets:
         """(1, labels): 1 for each label that it has."""
@@ -136,9 +140,23 @@ class Clips:
         row[0, [self.columns[label] for label in entry.labels if label in self.columns]] = 1.0
         return row
 
+    def chances_of(self, evenness: float) -> NDArray[np.float64]:
+        """(clips,) cumulative: what each clip is drawn by, the largest weight among its labels; a clip with none of the
+        labels counts as often as those of the most frequent."""
+        weights = np.maximum(self.counts(), 1).astype(np.float64) ** -evenness
+        least = float(weights.min())
+        of_label = {label: float(weights[column]) for label, column in self.columns.items()}
+        own = [
+            max((of_label[name] for name in entry.labels if name in of_label), default=least) for entry in self.entries
+        ]
+        return np.cumsum(own)
+
     def targets(self) -> Targets:
         """(clips, labels) of all."""
-        return np.concatenate([self.target(entry) for entry in self.entries])
+        rows = np.zeros((len(self.entries), len(self.columns)), dtype=np.float32)
+        for row, entry in zip(rows, self.entries, strict=True):
+            row[[self.columns[label] for label in entry.labels if label in self.columns]] = 1.0
+        return rows
 
     def counts(self) -> NDArray[np.int64]:
         """(labels,): how many clips have each."""
@@ -149,18 +167,27 @@ class Clips:
 
 
 class HeldOut(Sequence[Example]):
-    """The clips that stop a training early, read when they are wanted: thousands of them need no memory."""
+    """The clips that stop a training early, or every n-th of them, read when they are wanted: thousands of them need no
+    memory."""
 
-    def __init__(self, clips: Clips) -> None:
-        self.clips = clips
+    def __init__(self, clips: Clips, every: int = 1) -> None:
+        self.clips, self.numbers = clips, range(0, len(clips.entries), every)
 
     def __len__(self) -> int:
-        return len(self.clips.entries)
+        return len(self.numbers)
 
     def __getitem__(self, index: int) -> Example:  # type: ignore[override]
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return self.clips.held_out(index)
+        return self.clips.held_out(self.numbers[index])
+
+    def lengths(self) -> list[int]:
+        """Samples of each."""
+        return [self.clips.held_out_length(number) for number in self.numbers]
+
+    def targets(self) -> Targets:
+        """(clips, labels)."""
+        return self.clips.targets()[:: self.numbers.step]
 
 
 def alike(first: Samples, second: Samples) -> tuple[Samples, Samples]:
@@ -176,11 +203,3 @@ def joined(first: Example, second: Example, share: float, samples: Samples) -> E
     spans = [span for span in (first.span, second.span) if span]
     span = (min(start for start, _ in spans), max(stop for _, stop in spans))
     return Example(samples, targets.astype(np.float32), span)
-
-
-def chances(counts: NDArray[np.int64], targets: Targets, evenness: float) -> NDArray[np.float64]:
-    """(clips,) cumulative: what each clip is drawn by, the largest weight among its labels; a clip with none of the
-    labels counts as often as those of the most frequent."""
-    weights = np.maximum(counts, 1).astype(np.float64) ** -evenness
-    own = np.where(targets > 0, weights, 0.0).max(axis=1)
-    return np.cumsum(np.where(own > 0, own, weights.min()))

@@ -76,7 +76,10 @@ def averages_of(truth: Bools, said: Bools, several: bool) -> dict[str, float | N
     if several:
         if not len(used):
             return {"micro_f1": None, "macro_f1": None}
-        return {f"{how}_f1": float(f1_score(truth[:, used], said[:, used], average=how)) for how in ("micro", "macro")}
+        labels = np.arange(len(used))
+        spare = np.zeros((len(truth), 1), np.bool_)  # one column alone would be taken for two classes
+        columns = (np.hstack([truth[:, used], spare]), np.hstack([said[:, used], spare]))
+        return {f"{how}_f1": float(f1_score(*columns, labels=labels, average=how)) for how in ("micro", "macro")}
     import warnings
 
     true, answer = truth.argmax(axis=1), said.argmax(axis=1)

@@ -5,13 +5,16 @@ They follow from the names of the groups alone, so that all trainings of the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from audiocnn.dataset import Dataset, Entry
-from audiocnn.duplicates import Sets, twins_of
+from audiocnn.duplicates import Sets, twins_within
 from audiocnn.errors import DatasetError, RecipeError, did_you_mean
+from audiocnn.filenames import show_name
 from audiocnn.stratifying import GroupOf, cut_clips, folds_of, rank, smaller
 
 if TYPE_CHECKING:
@@ -34,6 +37,12 @@ class Division:
     tested_on: str = ""
     notes: tuple[str, ...] = ()
 
+    def digest(self) -> str:
+        """Equal where the same recordings with the same labels are in the same parts."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        said = sorted((e.filename, sorted(e.labels), name) for name, entries in parts.items() for e in entries)
+        return hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
+
 
 def divide(dataset: Dataset, recipe: Recipe) -> Division:
     """The parts that a recipe asks for. DatasetError, RecipeError: there is too little, or no such fold.
@@ -42,9 +51,10 @@ def divide(dataset: Dataset, recipe: Recipe) -> Division:
     named so; else, of clips, a share of the groups, if there are enough. Clips that are the same sound count as one
     group.
     """
-    entries, test, tested_on = _tested(dataset, recipe)
-    clips = not any(entry.annotated for entry in (*entries, *test))
     notes: list[str] = []
+    entries, test, tested_on = _tested(dataset, recipe, notes)
+    clips = not any(entry.annotated for entry in (*entries, *test))
+    given = bool(test) and not (recipe.data and recipe.data.folds)
     if not clips:
         kind = kind_by(dataset, _labels(dataset, recipe), recipe.mix.balance)
         stop = [] if test and tested_on in STOP_SPLITS else [e for e in entries if e.split in STOP_SPLITS]
@@ -52,7 +62,8 @@ def divide(dataset: Dataset, recipe: Recipe) -> Division:
             train, stop = cut_by_group(entries, recipe.train.validation_share, kind, bool(recipe.mix.balance))
         else:
             train = [entry for entry in entries if entry.split not in STOP_SPLITS]
-        return Division(_share_of(train, recipe), stop, test, tested_on)
+        notes += _groups_between(_given_parts(train, stop, test)) if given else []
+        return Division(_share_of(train, recipe), stop, test, tested_on, tuple(notes))
     _check_clips(dataset, entries, recipe)
     group_of = joined_groups(dataset, entries)
     share = recipe.evaluate.test_share
@@ -60,10 +71,13 @@ def divide(dataset: Dataset, recipe: Recipe) -> Division:
         kept, test = _cut_test(entries, share, group_of, notes)
         entries, tested_on = (kept, f"{100 * share:.0f} % held out") if test else (entries, "")
     train, stop = _cut_stop(entries, recipe, group_of, notes)
+    if given:
+        parts = _given_parts(train, stop, test)
+        notes += [*_copies_between(dataset, parts), *_groups_between(parts)]
     return Division(_share_of(train, recipe), stop, test, tested_on, tuple(notes))
 
 
-def _tested(dataset: Dataset, recipe: Recipe) -> tuple[list[Entry], list[Entry], str]:
+def _tested(dataset: Dataset, recipe: Recipe, notes: list[str]) -> tuple[list[Entry], list[Entry], str]:
     """What may be learned from, and what the data or the recipe sets apart to test on."""
     data, entries = recipe.data, list(dataset.entries)
     if data and data.split:
@@ -82,7 +96,46 @@ def _tested(dataset: Dataset, recipe: Recipe) -> tuple[list[Entry], list[Entry],
     name = next((one for one in (*TEST_SPLITS, *STOP_SPLITS) if one in found), None)
     if name is None or len(found) == 1:  # all of it is called so: there is nothing else to learn from
         return entries, [], ""
-    return [e for e in entries if e.split != name], [e for e in entries if e.split == name], name
+    test = [entry for entry in entries if entry.split == name]
+    learned = [entry for entry in entries if entry.split not in (name, *TEST_SPLITS)]
+    if not learned:  # all of it is called test or eval
+        return [entry for entry in entries if entry.split != name], test, name
+    notes += [
+        f'the split "{one}" is neither learned from nor tested on' for one in TEST_SPLITS if one in found - {name}
+    ]
+    return learned, test, name
+
+
+def _given_parts(train: list[Entry], stop: list[Entry], test: list[Entry]) -> list[list[Entry]]:
+    """The parts that the data itself sets apart: what stops the training only where it is a split of its own."""
+    if stop and all(entry.split in STOP_SPLITS for entry in stop):
+        return [train, stop, test]
+    return [[*train, *stop], test]
+
+
+def _copies_between(dataset: Dataset, parts: Sequence[Sequence[Entry]]) -> Iterator[str]:
+    """Whether one sound is in two parts."""
+    place_of = {entry.id: (place, entry.filename) for place, part in enumerate(parts) for entry in part}
+    sets = twins_within(dataset, [entry for part in parts for entry in part])
+    across = [twins.ids for twins in sets if len({place_of[one][0] for one in twins.ids}) > 1]
+    if across:
+        one = across[0][0]
+        other = next(each for each in across[0] if place_of[each][0] != place_of[one][0])
+        files = f"{show_name(place_of[one][1])}, {show_name(place_of[other][1])}"
+        what = f"{len(across)} {'sound' if len(across) == 1 else 'sounds'} in several parts ({files})"
+        yield f"leak: {what}: figures will be too good; remove the copies"
+
+
+def _groups_between(parts: Sequence[Sequence[Entry]]) -> Iterator[str]:
+    """Whether one group is in two parts."""
+    places: dict[str, set[int]] = {}
+    for place, part in enumerate(parts):
+        for entry in part:
+            places.setdefault(entry.group, set()).add(place)
+    across = sorted(group for group, inside in places.items() if len(inside) > 1)
+    if across:
+        what = f"{len(across)} {'group' if len(across) == 1 else 'groups'}, such as {show_name(across[0])}"
+        yield f"leak: {what}, in several parts: figures will be too good; keep a group in one part"
 
 
 def folds(dataset: Dataset, entries: Sequence[Entry], recipe: Recipe) -> dict[int, str]:
@@ -175,7 +228,7 @@ def joined_groups(dataset: Dataset, entries: Sequence[Entry]) -> dict[int, str]:
         numbers.setdefault(entry.group, len(numbers))
     number_of = {entry.id: numbers[entry.group] for entry in entries}
     sets, names = Sets(len(numbers)), list(numbers)
-    for twins in twins_of(dataset, entries):
+    for twins in twins_within(dataset, entries):
         for other in twins.ids[1:]:
             sets.join(number_of[twins.ids[0]], number_of[other])
     return {entry.id: names[sets.top(number_of[entry.id])] for entry in entries}

@@ -1,5 +1,6 @@
 "use strict";
-// Choices are kept by the number of the clip: a label, or "-" for left out. What is not chosen keeps its label.
+// Choices are kept by the number of the clip: a label, or "-" for left out; where clips have several labels, an empty one
+// for none of them. What is not chosen keeps its label.
 const data = JSON.parse(document.getElementById("data").textContent);
 const clips = [...document.querySelectorAll(".clip")];
 const [LABEL, SUGGESTED] = [data.columns.indexOf("label"), data.columns.indexOf("suggested")];
@@ -64,7 +65,7 @@ function draw(number) {
 function act(number, what) {
   const row = data.rows[number];
   if (what === "keep") choose(number, row[LABEL]);
-  if (what === "suggested" && row[SUGGESTED]) choose(number, row[SUGGESTED]);
+  if (what === "suggested" && (row[SUGGESTED] || data.several)) choose(number, row[SUGGESTED]);
   if (what === "out") choose(number, "-");
 }
 
@@ -114,7 +115,7 @@ clips.forEach((clip, number) => {
   input.addEventListener("focus", () => input.select());
   input.addEventListener("change", () => {
     const label = input.value.replace(/\s+/g, " ").trim();
-    if (label) choose(number, label);
+    if (label || data.several) choose(number, label);
     else draw(number);
   });
 });

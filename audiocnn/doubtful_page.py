@@ -35,14 +35,14 @@ def to_page(
     labels: Sequence[str],
     about: tuple[str, str],
     table: str,
+    several: bool = False,
 ) -> str:
     """HTML. labels: those to choose from; about: the names of model and data; table: what the corrected table is called
-    when it is downloaded."""
+    when it is downloaded; several: clips of the data may have more than one label, or none."""
     model, data = about
     style = style_sheet() + (HERE / "doubtful_page.css").read_text(encoding="utf-8")
     script = (HERE / "doubtful_page.js").read_text(encoding="utf-8")
     policy = f"default-src 'none'; style-src {digest(style)}; script-src {digest(script)}; media-src data:"
-    several = any(len(doubt.labels) > 1 or len(doubt.suggested) > 1 for doubt in doubts)
     parts = [
         "<!doctype html>",
         '<html lang="en">',
@@ -53,13 +53,17 @@ def to_page(
         "<body>",
         *head_of(doubts, sounds, model, data, several),
         '<ol id="clips">',
-        *(line for number, doubt in enumerate(doubts) for line in clip_of(number, doubt, sounds.get(doubt.filename))),
+        *(
+            line
+            for number, doubt in enumerate(doubts)
+            for line in clip_of(number, doubt, sounds.get(doubt.filename), several)
+        ),
         "</ol>",
         f'<datalist id="labels">{"".join(f"<option value={quoted(label)}>" for label in labels)}</datalist>',
         '<div id="bar"><span id="state"></span> <button id="save" disabled>Download the corrected TSV</button></div>',
         "<noscript><p class='note'>The choices need the script of this page, which is turned off here: correct the TSV"
         " that lies beside it.</p></noscript>",
-        f'<script type="application/json" id="data">{to_json(data_of(doubts, labels, table))}</script>',
+        f'<script type="application/json" id="data">{to_json(data_of(doubts, labels, table, several))}</script>',
         f"<script>{script}</script>",
         "</body>",
         "</html>",
@@ -81,14 +85,17 @@ def head_of(
         " A clip that is not touched keeps its label.</p>"
     )
     if several:
-        yield f"<p>Several labels of one clip are written with <code>{SEPARATOR}</code> between them.</p>"
+        yield (
+            f"<p>Several labels of one clip are written with <code>{SEPARATOR}</code> between them; an empty label says"
+            " that it has none of them.</p>"
+        )
     if silent := sum(doubt.filename not in sounds for doubt in doubts):
         yield f'<p class="note">{silent} of them would make the page too large and stand here without sound.</p>'
     said = " &nbsp; ".join(" ".join(f"<kbd>{key}</kbd>" for key in keys) + f" {what}" for *keys, what in KEYS)
     yield f'<p class="soft">{said}</p>'
 
 
-def clip_of(number: int, doubt: Doubt, sound: ClipSound | None) -> Iterator[str]:
+def clip_of(number: int, doubt: Doubt, sound: ClipSound | None, several: bool) -> Iterator[str]:
     """One clip with its buttons; the script knows it by its number."""
     name = escape(show_name(doubt.filename))
     label, suggested = (shown(labels) for labels in (doubt.labels, doubt.suggested))
@@ -105,7 +112,7 @@ def clip_of(number: int, doubt: Doubt, sound: ClipSound | None) -> Iterator[str]
         f'<div class="said">label <b>{label}</b> <span class="soft">{doubt.label_score:.2f}</span>'
         f' · model <b>{suggested}</b> <span class="soft">{doubt.score:.2f}</span></div>'
     )
-    off = "" if doubt.suggested else " disabled"
+    off = "" if doubt.suggested or several else " disabled"
     yield '<div class="choices">'
     yield f'<button data-do="keep">{label} is right</button>'
     if set(doubt.suggested) != set(doubt.labels):
@@ -130,7 +137,7 @@ def quoted(text: str) -> str:
     return f'"{escape(show_name(text), quote=True)}"'
 
 
-def data_of(doubts: Sequence[Doubt], labels: Sequence[str], table: str) -> dict[str, Any]:
+def data_of(doubts: Sequence[Doubt], labels: Sequence[str], table: str, several: bool) -> dict[str, Any]:
     """What the script writes the corrected table from."""
     rows = [doubt.row() for doubt in doubts]
-    return {"columns": COLUMNS, "rows": rows, "labels": list(labels), "table": table}
+    return {"columns": COLUMNS, "rows": rows, "labels": list(labels), "table": table, "several": several}

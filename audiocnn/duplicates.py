@@ -67,13 +67,25 @@ _known: WeakKeyDictionary[object, dict[frozenset[int], list[Twins]]] = WeakKeyDi
 def twins_of(
     dataset: Dataset, entries: Sequence[Entry], progress: Callable[[int, int], None] | None = None
 ) -> list[Twins]:
-    """What `find_twins` finds; looked for once, also for a part of what was looked at before."""
+    """What `find_twins` finds; looked for once.
+
+    Never taken from what was found among more recordings: two that are no copies of each other are in one set where a
+    third one is a copy of both, so that the answer would hang on what was asked before.
+    """
     known = _known.setdefault(dataset.opened, {})
     asked = frozenset(entry.id for entry in entries)
-    larger = next((ids for ids in known if asked <= ids), None)
-    if larger is None:
-        known[asked], larger = find_twins(dataset, entries, progress), asked
-    parts = [replace(twins, ids=tuple(one for one in twins.ids if one in asked)) for twins in known[larger]]
+    if asked not in known:
+        known[asked] = find_twins(dataset, entries, progress)
+    return known[asked]
+
+
+def twins_within(dataset: Dataset, entries: Sequence[Entry]) -> list[Twins]:
+    """The sets of duplicates among all recordings of the dataset, as far as they are among these."""
+    asked = {entry.id for entry in entries}
+    parts = [
+        replace(twins, ids=tuple(one for one in twins.ids if one in asked))
+        for twins in twins_of(dataset, dataset.entries)
+    ]
     return [twins for twins in parts if len(twins.ids) > 1]
 
 

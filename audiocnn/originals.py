@@ -50,14 +50,15 @@ def spread(paths: Sequence[Path], most: int) -> list[Path]:
     return [paths[int(number * step)] for number in range(min(len(paths), most))]
 
 
-def with_several(data: DataSettings) -> DataSettings:
+def with_several(data: DataSettings, asked_for: bool = False) -> DataSettings:
     """The settings of a table in which clips have several labels, on several rows or in one cell, saying so; of any
-    other source, as they are."""
+    other source, as they are. asked_for: a table of clips is one of these in any case, even where none has two."""
     if data.source.suffix.lower() not in TABLE_SUFFIXES or data.labels_per_clip == "several":
         return data
     for separator in ("", *SEPARATORS):
         asked = replace(data, labels_per_clip="several", separator=separator)
         items = [item for item in read_source(asked).items if item.label]
-        if items and sum(bool(item.more) for item in items) >= SEVERAL_SHARE * len(items):
+        least = 1.0 if asked_for else SEVERAL_SHARE * len(items)
+        if items and sum(bool(item.more) for item in items) >= least:
             return asked
-    return data
+    return replace(data, labels_per_clip="several") if asked_for and items else data

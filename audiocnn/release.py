@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 
 from audiocnn.batches import Material
 from audiocnn.calibrating import fit_calibration, fold_calibration
-from audiocnn.clip_calibrating import best_threshold, fit_clips
+from audiocnn.clip_calibrating import MOST_POSITIONS, best_threshold, fit_clips
+from audiocnn.clip_examples import HeldOut
 from audiocnn.evaluation import tune_threshold
 from audiocnn.export import export_onnx
 from audiocnn.model import CARD, WEIGHTS, Model, write_model, write_whole
 from audiocnn.network import Network
 from audiocnn.recipe import KEPT, Recipe
 from audiocnn.segments import SegmentRule
-from audiocnn.validation import as_recordings, clip_logits, clip_targets, scores_of
+from audiocnn.validation import as_recordings, clip_logits, clip_targets, scores_of, thinned_logits
 from audiocnn.weights import save_weights
 
+MOST_VALUES = 2**26  # clips x positions x labels that a calibration takes; of more clips every second, third ...
 LEAST_CLIPS = 20  # held out, from where on they say more about scores than the network does
 
 
@@ -74,17 +76,17 @@ def tune_clips(recipe: Recipe, material: Material, network: Network) -> tuple[di
     count = len(material.validation)
     if count < LEAST_CLIPS or not (recipe.evaluate.calibrate or material.several):
         return {}, ""
-    logits, targets = scores_of(network, material.validation, recipe.train.batch_size), clip_targets(material)
+    clips, targets, batch_size = material.validation, clip_targets(material), recipe.train.batch_size
     if recipe.evaluate.calibrate:
-        fitted = fit_clips(logits, targets, network.spec.f.output == "softmax")
-        if fold_calibration(network, fitted):
-            gain, shift = np.array(fitted.gain, np.float32), np.array(fitted.shift, np.float32)
-            logits = [rows * gain + shift for rows in logits]
+        every = -(-targets.size * MOST_POSITIONS // MOST_VALUES)
+        some = HeldOut(clips.clips, every) if isinstance(clips, HeldOut) else clips[::every]
+        logits = thinned_logits(network, some, batch_size)
+        fold_calibration(network, fit_clips(logits, targets[::every], network.spec.f.output == "softmax"))
     if not material.several:
         return {}, ""
-    scores = 1.0 / (1.0 + np.exp(-clip_logits(network, logits).astype(np.float64)))
+    scores = 1.0 / (1.0 + np.exp(-clip_logits(network, clips, batch_size).astype(np.float64)))
     tuned = {
-        label: round(best_threshold(scores[:, column], targets[:, column] > 0.5), 3)
+        label: round(best_threshold(scores[:, column], targets[:, column] > 0.5), 6)
         for column, label in enumerate(material.labels)
         if 0.0 < targets[:, column].mean() < 1.0
     }
@@ -99,7 +101,8 @@ def portable(table: dict[str, Any]) -> dict[str, Any]:
         if key in data:
             inside = Path(data[key]).is_relative_to(data["source"])
             data[key] = Path(data[key]).relative_to(data["source"]).as_posix() if inside else Path(data[key]).name
-    for part, key in (("data", "source"), ("evaluate", "conditions"), ("train", "teacher"), ("train", "from")):
+    paths = (("data", "source"), ("data", "corrections"), ("evaluate", "conditions"))
+    for part, key in (*paths, ("train", "teacher"), ("train", "from")):
         if shorter.get(part, {}).get(key):
             shorter[part][key] = Path(shorter[part][key]).name
     return shorter

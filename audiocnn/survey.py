@@ -261,7 +261,8 @@ def _same_lines(found: Survey) -> Iterator[str]:
         near = sum(len(same.files) - 1 for same in found.same_sound if not same.exact)
         parts = [f"{exact} exact" if exact else "", f"{near} nearly so" if near else ""]
         files = _files(found.same_sound[0].files)
-        yield f"copies of other recordings: {', '.join(filter(None, parts))} ({files}); a cut keeps them in one part"
+        copies = f"copies of other recordings: {', '.join(filter(None, parts))} ({files})"
+        yield f"{copies}; parts that are cut here keep them together, splits and folds of the data may not"
     if found.contradictions:
         same = found.contradictions[0]
         what = f"{_number(len(found.contradictions), 'sound')} under different labels: {_files(same.files)}"

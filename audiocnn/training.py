@@ -21,10 +21,11 @@ import torch
 from torch import Tensor
 
 from audiocnn.batches import Material, are_clips, chosen, make_loader, prepare, varied
-from audiocnn.checkpoint import load_checkpoint, save_checkpoint
+from audiocnn.checkpoint import load_checkpoint, progress_in, save_checkpoint
+from audiocnn.cutting import divide
 from audiocnn.dataset import Dataset
 from audiocnn.distilling import find_teacher
-from audiocnn.errors import RecipeError
+from audiocnn.errors import AudiocnnError, RecipeError
 from audiocnn.losses import clip_loss, loss_of, soften
 from audiocnn.model import Model, write_whole
 from audiocnn.network import Network
@@ -90,6 +91,7 @@ class State:
     best_loss: float = math.inf  # of equal figures the lower loss is better
     best_epoch: int = 0
     seconds: float = 0.0
+    division: str = ""  # a digest of what is learned from, stops the training, and is tested on
     origin: dict[str, Any] = field(default_factory=dict)
     log: list[dict[str, Any]] = field(default_factory=list)
 
@@ -106,8 +108,11 @@ def train(
     check_run(recipe, run, resume)
     source = check_source(recipe, run, resume)
     material = prepare(recipe, dataset)
+    division = divide(dataset, recipe).digest()
+    check_division(division, run, resume)
     torch.manual_seed(recipe.seed)
     trainer = Trainer(recipe, material, run, device)
+    trainer.state.division = division
     if not (run / KEPT).exists():
         write_whole(run / KEPT, tomli_w.dumps(recipe.to_table()).encode())
     if resume and (run / LAST).exists():
@@ -116,6 +121,15 @@ def train(
         yield trainer.begin(source)
     yield from trainer.epochs()
     yield trainer.finish()
+
+
+def check_division(division: str, run: Path, resume: bool) -> None:
+    """AudiocnnError where a run that has learned something would go on with other recordings, labels or parts: it would
+    be tested on what it learned from. A run of a version that kept no digest goes on."""
+    before = progress_in(run / LAST).get("division") if resume and (run / LAST).exists() else None
+    if before and before != division:
+        what = "the recordings, their labels or their parts are not those of this run"
+        raise AudiocnnError(f"{run}: {what}; begin anew with --force instead of --resume, or name another -o")
 
 
 def check_source(recipe: Recipe, run: Path, resume: bool) -> Model | None:

@@ -9,9 +9,12 @@ from itertools import groupby, islice
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
 from audiocnn.batches import Material, as_tensors
+from audiocnn.clip_calibrating import thinned
+from audiocnn.clip_examples import HeldOut
 from audiocnn.errors import RecipeError
 from audiocnn.evaluation import ScoredRecording
 from audiocnn.labels import Annotation
@@ -26,8 +29,8 @@ MOST_SAMPLES = 2**21  # at a time: 32 mixtures of 4 s at 16 kHz
 @dataclass(frozen=True)
 class Figures:
     """The mean loss, and the figure that training is stopped by: `auroc` of hops; of clips `accuracy`, where labels are
-    balanced `balanced_accuracy` (the mean over labels of the share that is right), where a clip may have several
-    `average_precision` (the mean over labels)."""
+    balanced `balanced_accuracy` (the mean over labels of the share that is right), where a clip may have several, or
+    there is but one, `average_precision` (the mean over labels)."""
 
     loss: float
     name: str
@@ -35,24 +38,37 @@ class Figures:
 
 
 def scores_of(network: Network, examples: Sequence[Example], batch_size: int) -> list[NDArray[np.float32]]:
-    """(rows, labels) logits of each example, in evaluation mode; those with equally many rows are batched. A recording
-    ends in zeros as it is, and some more of them, up to the longest with as many rows, change nothing."""
+    """(rows, labels) logits of each example, in evaluation mode."""
+    found: dict[int, NDArray[np.float32]] = {}
+    for numbers, logits in logits_by_batch(network, examples, batch_size):
+        found |= zip(numbers, logits.numpy(), strict=True)
+    return [found[number] for number in range(len(examples))]
+
+
+@torch.no_grad()
+def logits_by_batch(
+    network: Network, examples: Sequence[Example], batch_size: int
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Numbers of examples that have equally many rows, and their logits (examples, rows, outputs) in evaluation mode. A
+    recording ends in zeros as it is, and some more of them, up to the longest with as many rows, change nothing."""
     network.eval()
     device, hop = next(network.parameters()).device, network.geometry.hop_samples
-    found: dict[int, NDArray[np.float32]] = {}
-    rows = [-(-example.samples.shape[1] // hop) for example in examples]
+    rows = [-(-length // hop) for length in lengths_of(examples)]
     order = sorted(range(len(examples)), key=rows.__getitem__)
-    with torch.no_grad():
-        for count, alike in groupby(order, key=rows.__getitem__):
-            for numbers in batched(alike, max(1, min(batch_size, MOST_SAMPLES // (count * hop)))):
-                singles = [as_tensors(examples[number], network.spec.input.channels)[0] for number in numbers]
-                longest = max(single.shape[1] for single in singles)
-                samples = torch.stack([functional.pad(single, (0, longest - single.shape[1])) for single in singles])
-                samples = samples.to(device)
-                values = network.features(network.extended(samples))
-                values = network.laid_out(values)
-                found |= zip(numbers, network.logits_of(values).float().cpu().numpy(), strict=True)
-    return [found[number] for number in range(len(examples))]
+    for count, alike in groupby(order, key=rows.__getitem__):
+        for numbers in batched(alike, max(1, min(batch_size, MOST_SAMPLES // (count * hop)))):
+            singles = [as_tensors(examples[number], network.spec.input.channels)[0] for number in numbers]
+            longest = max(single.shape[1] for single in singles)
+            samples = torch.stack([functional.pad(single, (0, longest - single.shape[1])) for single in singles])
+            values = network.features(network.extended(samples.to(device)))
+            yield numbers, network.logits_of(network.laid_out(values)).float().cpu()
+
+
+def lengths_of(examples: Sequence[Example]) -> list[int]:
+    """Samples in each; of held-out clips without reading them."""
+    if isinstance(examples, HeldOut):
+        return examples.lengths()
+    return [example.samples.shape[1] for example in examples]
 
 
 def batched(numbers: Iterator[int], most: int) -> Iterator[list[int]]:
@@ -65,14 +81,14 @@ def validate(network: Network, material: Material, batch_size: int) -> Figures:
     """Judge the network on the validation examples. RecipeError where a score is not a number."""
     from sklearn.metrics import roc_auc_score
 
-    logits = scores_of(network, material.validation, batch_size)
-    if not all(np.isfinite(rows).all() for rows in logits):
-        raise RecipeError("scores are not finite at the end of an epoch; lower [train] learning_rate")
     softmax = network.spec.f.output == "softmax"
     if material.clips:
-        pooled, targets = clip_logits(network, logits), clip_targets(material)
+        pooled, targets = clip_logits(network, material.validation, batch_size), clip_targets(material)
+        check_finite([pooled])
         figure = clip_figure(pooled, targets, material.several, material.balanced)
         return Figures(cross_entropy(pooled, targets, softmax), *figure)
+    logits = scores_of(network, material.validation, batch_size)
+    check_finite(logits)
     rows, targets = np.concatenate(logits), np.concatenate([example.targets for example in material.validation])
     rows = rows[:, : targets.shape[1]]
     columns = [column for column in range(rows.shape[1]) if 0.0 < targets[:, column].mean() < 1.0]
@@ -80,13 +96,33 @@ def validate(network: Network, material: Material, batch_size: int) -> Figures:
     return Figures(cross_entropy(rows, targets, softmax), "auroc", float(np.mean(areas)) if areas else 0.0)
 
 
-def clip_logits(network: Network, logits: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """(rows, labels) of each clip -> (clips, labels), of the mean scores."""
-    return np.stack([network.pooled(torch.from_numpy(rows)[None])[0, 0].numpy() for rows in logits])
+def check_finite(logits: Sequence[NDArray[np.float32]]) -> None:
+    """RecipeError where a score is not a number."""
+    if not all(np.isfinite(rows).all() for rows in logits):
+        raise RecipeError("scores are not finite at the end of an epoch; lower [train] learning_rate")
+
+
+def clip_logits(network: Network, clips: Sequence[Example], batch_size: int) -> NDArray[np.float32]:
+    """(clips, labels) logits of the mean scores. Each clip is read once, and only its mean is kept."""
+    found = np.empty((len(clips), network.spec.classes), np.float32)
+    for numbers, logits in logits_by_batch(network, clips, batch_size):
+        found[numbers] = network.pooled(logits)[:, 0].numpy()
+    return found
+
+
+def thinned_logits(network: Network, clips: Sequence[Example], batch_size: int) -> list[NDArray[np.float32]]:
+    """(rows, labels) logits of each clip at some of its positions, as many as a calibration takes; all other memory is
+    that of one batch."""
+    found: dict[int, NDArray[np.float32]] = {}
+    for numbers, logits in logits_by_batch(network, clips, batch_size):
+        found |= zip(numbers, (thinned(rows).copy() for rows in logits.numpy()), strict=True)
+    return [found[number] for number in range(len(clips))]
 
 
 def clip_targets(material: Material) -> NDArray[np.float32]:
     """(clips, labels) of the held-out clips."""
+    if isinstance(material.validation, HeldOut):
+        return material.validation.targets()
     return np.stack([example.targets[0] for example in material.validation])
 
 
@@ -94,11 +130,11 @@ def clip_figure(
     pooled: NDArray[np.float32], targets: NDArray[np.float32], several: bool, balanced: bool
 ) -> tuple[str, float]:
     """Name and value of the figure that clips are judged by: (clips, labels) logits against targets. What has none of
-    the labels counts for the average precision alone."""
+    the labels counts for the average precision alone; a single label, which every clip would be right about, too."""
     from sklearn.metrics import average_precision_score
 
     there = [column for column in range(targets.shape[1]) if 0.0 < targets[:, column].mean() < 1.0]
-    if several or not targets.any(axis=1).any():
+    if several or targets.shape[1] == 1 or not targets.any(axis=1).any():
         areas = [float(average_precision_score(targets[:, column], pooled[:, column])) for column in there]
         return "average_precision", float(np.mean(areas)) if areas else 0.0
     known = targets.any(axis=1)

@@ -627,8 +627,12 @@ def test_train_resumes_and_force_removes_only_what_a_run_makes(here):
     Path("run/notes.txt").write_text("mine")
     done = train("--force")
     assert Path("run/notes.txt").read_text() == "mine"
-    assert done.status is ExitStatus.USAGE and "holds other files" in done.err
-    assert not Path("run/recipe.toml").exists()
+    assert (
+        done.status is ExitStatus.USAGE and "run: holds other files, such as notes.txt; nothing is removed" in done.err
+    )
+    assert Path("run/recipe.toml").exists() and Path("run/model/model.toml").exists()
+    Path("run/notes.txt").unlink()
+    assert train("--force").status is ExitStatus.OK
 
 
 def test_a_bug_is_one_line_and_the_traceback_only_with_v(here, monkeypatch):

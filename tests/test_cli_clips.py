@@ -276,6 +276,11 @@ def test_columns_have_names_then_numbers_then_there_is_no_matrix(count, width, h
     assert lines[1].split()[-1] in (".", "1")
 
 
+def test_no_matrix_is_made_where_none_is_shown(monkeypatch):
+    monkeypatch.setattr("audiocnn.confusion.Confusion.counts", None)  # of 10,000 labels it takes a gigabyte
+    assert lines_of(10_000, 200, length=9) == []
+
+
 # The part that a training keeps apart
 
 

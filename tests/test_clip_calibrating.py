@@ -66,3 +66,4 @@ def test_the_best_threshold_lies_between_two_scores():
     assert best_threshold(scores, positive) == pytest.approx(0.65)
     assert best_threshold(scores, np.array([True, False, True, False])) == pytest.approx(0.4)
     assert best_threshold(np.array([0.5, 0.5, 0.5]), np.array([True, False, True])) == pytest.approx(0.25)
+    assert best_threshold(scores / 1000, positive) == pytest.approx(0.65e-3)

@@ -11,6 +11,7 @@ import torch
 from fixtures_models import TINY, recipe_of, tone_of, write_dataset
 
 from audiocnn.batches import prepare
+from audiocnn.clip_examples import Clips, HeldOut
 from audiocnn.errors import RecipeError
 from audiocnn.mixing import CLIP_MIX, MixSettings
 from audiocnn.recipe import (
@@ -21,10 +22,10 @@ from audiocnn.recipe import (
     keys_unsaid,
     read_recipe,
 )
-from audiocnn.release import answer_of
+from audiocnn.release import answer_of, tune_clips
 from audiocnn.sources import DataSettings
 from audiocnn.training import Trainer, train
-from audiocnn.validation import clip_figure, scores_of, validate
+from audiocnn.validation import clip_figure, clip_logits, scores_of, validate
 from audiocnn.weights import load_network
 
 SIGMOID = {**TINY, "f": {**TINY["f"], "output": "sigmoid"}}
@@ -147,6 +148,54 @@ def test_figures_of_clips_have_known_values():
     assert clip_figure(np.concatenate([logits, [[9, 0]]]), none, False, False) == ("accuracy", 0.75)
     name, value = clip_figure(np.array([[3, 0], [2, 0], [1, 0]]), np.array([[1, 1], [0, 1], [1, 1]]), True, False)
     assert (name, value) == ("average_precision", pytest.approx((1 + 2 / 3) / 2))  # the second label is everywhere
+
+
+def test_the_figure_of_a_single_label_can_become_better():
+    targets = np.array([[1], [0], [1]], np.float32)
+    figures = [
+        clip_figure(np.array(rows, np.float32), targets, False, False) for rows in ([[2], [1], [3]], [[1], [2], [3]])
+    ]
+    assert figures == [("average_precision", 1.0), ("average_precision", pytest.approx((1 + 2 / 3) / 2))]
+
+
+def test_each_held_out_clip_is_read_once_and_only_its_mean_is_kept(tmp_path, monkeypatch):
+    dataset, recipe = clips_of(tmp_path / "d"), dataclasses.replace(recipe_for(SOFTMAX), data=None)
+    trainer = Trainer(recipe, prepare(recipe, dataset), tmp_path / "run", "cpu")
+    held_out, reading, read = trainer.material.validation, Clips.held_out, []
+    examples = list(held_out)
+    assert held_out.lengths() == [example.samples.shape[1] for example in examples]
+    assert np.array_equal(held_out.targets(), np.concatenate([example.targets for example in examples]))
+    monkeypatch.setattr(Clips, "held_out", lambda clips, index: read.append(index) or reading(clips, index))
+    monkeypatch.setattr("audiocnn.validation.scores_of", None)  # that of all positions is not asked for
+    validate(trainer.averaged, trainer.material, 8)
+    assert sorted(read) == list(range(len(examples)))
+
+
+def test_clips_are_scored_in_batches_as_each_alone(tmp_path):
+    dataset, recipe = clips_of(tmp_path / "d", each=8), dataclasses.replace(recipe_for(SOFTMAX), data=None)
+    material = prepare(recipe, dataset)
+    network = Trainer(recipe, material, tmp_path / "run", "cpu").averaged
+    alone = [
+        network.pooled(torch.from_numpy(rows)[None])[0, 0].numpy()
+        for rows in scores_of(network, material.validation, 1)
+    ]
+    assert clip_logits(network, material.validation, 8) == pytest.approx(np.stack(alone), abs=1e-5)
+    every = HeldOut(material.validation.clips, 2)
+    assert (len(every), len(every.lengths()), len(every.targets())) == ((len(material.validation) + 1) // 2,) * 3
+    assert np.array_equal(every[1].samples, material.validation[2].samples)
+
+
+def test_a_threshold_below_a_thousandth_stays_between_the_scores(tmp_path, monkeypatch):
+    dataset = clips_of(tmp_path / "d", ("low", "high", "both"), 40)
+    recipe = recipe_for(SIGMOID, several=True, validation_share=0.2)
+    recipe = dataclasses.replace(recipe, evaluate=dataclasses.replace(recipe.evaluate, calibrate=False))
+    material = prepare(recipe, dataset)
+    targets = material.validation.targets()
+    low = np.log(np.where(targets > 0.5, 4e-4, 2e-4)).astype(np.float32)  # of rare labels: some ten-thousandths
+    monkeypatch.setattr("audiocnn.release.clip_logits", lambda *_: low)
+    network = Trainer(recipe, material, tmp_path / "run", "cpu").averaged
+    thresholds, _ = tune_clips(recipe, material, network)
+    assert thresholds == pytest.approx({"low": 3e-4, "high": 3e-4}, abs=1e-6)
 
 
 @pytest.mark.parametrize(("part", "values"), [("mix", CLIP_MIX), ("train", CLIP_TRAIN)])

@@ -242,6 +242,18 @@ def test_several_labels_are_judged_by_thresholds_of_their_own():
     assert found.figures["subset_accuracy"].value == pytest.approx(3 / 4)
 
 
+def test_one_label_of_several_that_occurs_is_not_one_of_two_classes():
+    # of 10 clips 5 have the label and 8 get it, 4 of them rightly: no clip has or gets another label
+    clips = several(*[(("cat",) if k in (0, 1, 2, 3, 9) else (), (0.9 if k < 8 else 0.1, 0.1, 0.1)) for k in range(10)])
+    found = evaluate_clips(clips, LABELS[:3], RULES, SETTINGS, "several")
+    wanted = pytest.approx(2 * 4 / (5 + 8))
+    assert found.labels["cat"].figures["f1"].value == wanted
+    for name in ("micro_f1", "macro_f1"):
+        figure = found.figures[name]
+        assert figure.value == wanted
+        assert figure.low <= figure.value <= figure.high
+
+
 def test_labels_that_nobody_listened_for_are_not_judged():
     found = judge(SEVERAL, answer="several", known=["cat", "dog"])
     assert list(found.labels) == ["cat", "dog"]

@@ -115,7 +115,7 @@ def test_the_table_is_one_that_train_takes(tmp_path):
     settings = data_settings({}, tmp_path, "[data]")
     found = read_corrections(tmp_path / "doubtful.tsv", settings)
     assert {name: found[name] for name in ("1.wav", "2.wav", "4.wav")} == {
-        "1.wav": (),
+        "1.wav": None,
         "2.wav": ("hen",),
         "4.wav": ("hen",),
     }
@@ -186,6 +186,15 @@ def page_of(dataset, doubts=None, labels=LABELS):
     ]
     sounds = sounds_of(dataset, [doubt.filename for doubt in doubts])
     return to_page(doubts, sounds, labels, ("model", "some data"), "doubtful-corrected.tsv")
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_where_clips_have_several_labels_none_is_an_answer(dataset, several):
+    doubts = [Doubt("cat/0.wav", ("cat",), (), 0.9, 0.05, 2.9, True)]
+    text = to_page(doubts, {}, LABELS, ("model", "data"), "corrected.tsv", several)
+    assert ('<button data-do="suggested">it is <i>none</i>' in text) == several
+    assert ("an empty label says that it has none of them" in text) == several
+    assert f'"several": {str(several).lower()}' in text or f'"several":{str(several).lower()}' in text
 
 
 def test_the_page_needs_nothing_and_its_names_are_text(dataset):

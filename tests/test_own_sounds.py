@@ -9,18 +9,22 @@ import re
 import tomllib
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from fixtures_cli import Stream, audiocnn
+from fixtures_models import write_dataset
 from sounds import noise, sine, write
 
 from audiocnn.dataset import Dataset
 from audiocnn.originals import originals_of, spread, with_several
 from audiocnn.own_sounds import facts_of, part_lines
 from audiocnn.sources import DataSettings
+from audiocnn_cli.evaluate import dataset_of
 from audiocnn_cli.exits import ExitStatus
 from audiocnn_cli.main import command_of
+from audiocnn_cli.sets import source_of
 from audiocnn_cli.terminal import Terminal
 from audiocnn_cli.training_data import fitted
 from audiocnn_cli.training_options import LearningOptions, RunOptions
@@ -196,6 +200,50 @@ def test_clips_of_several_labels_are_seen_to_have_them(tmp_path, rows, output, s
     assert recipe.data.labels_per_clip == ("several" if output == "sigmoid" else "one")
 
 
+@pytest.mark.parametrize(
+    ("cells", "per_clip", "separator"),
+    [
+        (("dog|cat", "", "dog"), "several", "|"),
+        (("dog", "", "cat"), "several", ""),
+        (("dog;cat", *["dog"] * 99), "several", ";"),
+        (("", "", ""), "one", ""),  # which says why it cannot be read
+    ],
+)
+def test_a_model_of_several_labels_is_judged_on_tables_that_may_have_several(tmp_path, cells, per_clip, separator):
+    for number in range(len(cells)):
+        (tmp_path / f"{number}.wav").touch()
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(["filename,label", *(f"{k}.wav,{cell}" for k, cell in enumerate(cells))]) + "\n")
+    source, part, recipe = source_of(str(table), "test", True)
+    assert (source.labels_per_clip, source.separator, part, recipe) == (per_clip, separator, "test", None)
+
+
+def test_a_table_with_segments_has_no_labels_of_clips(tmp_path):
+    (tmp_path / "0.wav").touch()
+    table = tmp_path / "labels.csv"
+    table.write_text("filename,onset,offset,label\n0.wav,0.1,0.2,dog\n")
+    assert source_of(str(table), None, True)[0].labels_per_clip == "one"
+
+
+def test_a_recipe_whose_source_is_a_dataset_is_judged(tmp_path):
+    dataset = write_dataset(
+        tmp_path / "d",
+        [(f"{k}.wav", sound("low", k), {"label": "low" if k % 2 else "high"}) for k in range(60)],
+        RATE,
+    )
+    recipe, fixed = tmp_path / "r.toml", tmp_path / "fixed.csv"
+    fixed.write_text("filename,label\n0.wav,-\n")
+    recipe.write_text('spec = "sound_2d"\n[data]\nsource = "d"\ncorrections = "fixed.csv"\n')
+    engines = [SimpleNamespace(channels=1, model=SimpleNamespace(answer="one"))]
+    with dataset_of(str(recipe), None, None, engines, [], None) as (found, part):
+        assert (len(found.entries), found.folder, part) == (59, dataset.folder, None)
+    with dataset_of(str(recipe), "test", None, engines, [], None) as (found, part):
+        assert (0 < len(found.entries) < 20, part) == (True, None)
+    recipe.write_text('spec = "sound_2d"\n[data]\nsource = "d"\nsplit = "dev"\n')
+    with dataset_of(str(recipe), None, None, engines, [], None) as (found, part):
+        assert (len(found.entries), part) == (60, "dev")
+
+
 def test_two_labels_of_one_clip_in_a_hundred_are_a_slip_of_the_pen(tmp_path):
     rows = [f"{number}.wav\t{'low' if number % 2 else 'high'}" for number in range(100)] + ["0.wav\tlow"]
     for number in range(100):
@@ -275,7 +323,7 @@ def test_what_is_found_is_said(tmp_path):
     assert "19 16000 Hz, 18 8000 Hz" in said or "16000 Hz" in said
     assert "left out: 1 file, such as high/broken.wav" in said
     assert "uneven: 4 times as many" in said
-    assert "rare labels are drawn more often" in said
+    assert "rare labels are drawn as often as others" in said
     assert recipe.train.balance == "sampling"
 
 

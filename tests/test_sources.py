@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,17 @@ def test_a_folder_a_label(corpus: Path, tmp_path: Path) -> None:
             0 if "deep" in entry.filename else int(Path(entry.filename).stem)
         )
         assert np.array_equal(dataset.samples(entry), noise(1, 16000, seed)[None]), "16 bit at the same rate is exact"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are UTF-8, or changed to it")
+def test_a_folder_whose_name_is_no_text_is_refused(corpus: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"h\xfchner")
+    write(corpus / "bird/1.wav", noise(1, 16000), 16000)
+    (corpus / "bird").rename(corpus / name)
+    assert counts(run(corpus, tmp_path / "ds")) == {"added": 10, "refused": 1}
+    dataset = Dataset.open(tmp_path / "ds")
+    assert dataset.refused == [(f"{name}/1.wav", "the folder's name is not UTF-8, and no label; rename it")]
+    assert dataset.labels == ("cat", "dog")
 
 
 def test_folders_of_splits_hold_folders_of_labels(tmp_path: Path) -> None:
@@ -150,8 +163,13 @@ def test_a_recipe_may_name_the_label(corpus: Path, tmp_path: Path) -> None:
     settings = data_settings({**data, "label": "folder", "labels": ["dog"]}, tmp_path, "r.toml: [data]")
     list(ingest([settings], tmp_path / "one"))
     assert brief(Dataset.open(tmp_path / "one")) == {
-        "cat/0.flac": [], "cat/1.flac": [], "cat/2.flac": [], "dog/0.wav": "dog", "dog/1.wav": "dog"
+        "cat/0.flac": "cat", "cat/1.flac": "cat", "cat/2.flac": "cat", "dog/0.wav": "dog", "dog/1.wav": "dog"
     }  # fmt: skip
+    # Beside recordings with segments a clip of another label is one without any segment.
+    text(corpus / "timed.tsv", "filename\tonset\toffset\tlabel", "dog/0.wav\t0.1\t0.2\tdog", "cat/0.flac\t\t\tcat")
+    settings = data_settings({"source": "corpus/timed.tsv", "labels": ["dog"]}, tmp_path, "r.toml: [data]")
+    list(ingest([settings], tmp_path / "timed"))
+    assert brief(Dataset.open(tmp_path / "timed")) == {"cat/0.flac": [], "dog/0.wav": [(0.1, 0.2, "dog")]}
 
 
 WHOLE = [

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from fixtures_models import RATE, mark, recipe_of, write_dataset
 
-from audiocnn.cutting import divide
-from audiocnn.dataset import Entry
+from audiocnn.cutting import divide, joined_groups
+from audiocnn.dataset import Dataset, Entry
+from audiocnn.duplicates import twins_of
 from audiocnn.errors import DatasetError, RecipeError
 from audiocnn.sources import DataSettings
 from audiocnn.stratifying import cut_clips, folds_of, smaller
@@ -162,6 +163,73 @@ def test_given_splits_are_kept(tmp_path, names, wanted):
     assert wanted not in {e.split for e in (*division.train, *division.validation)}
     if "test" in names:
         assert {e.split for e in division.validation} == {"dev"}
+
+
+def test_nothing_is_learned_from_either_of_two_tests(tmp_path):
+    names = ["train"] * 6 + ["eval"] * 3 + ["test"] * 3
+    division = divide(dataset_of(tmp_path, 12, 12, split=lambda n: names[n]), recipe())
+    assert {e.split for e in (*division.train, *division.validation)} == {"train"}
+    assert {e.split for e in division.test} == {"test"}
+    assert division.notes == ('the split "eval" is neither learned from nor tested on',)
+
+
+def copies_in(folder, **fields):
+    """24 sounds, each twice, first as o, then as c; each of them with what `fields` give it."""
+    rows = [
+        (f"{name}{n:02}.wav", sound(n), {"label": "ab"[n % 2], **{key: of(name, n) for key, of in fields.items()}})
+        for n in range(24)
+        for name in "oc"
+    ]
+    return write_dataset(folder / "d", rows)
+
+
+def test_copies_and_groups_in_two_given_parts_are_said(tmp_path):
+    told = "leak: 24 sounds in several parts (c00.wav, o00.wav): figures will be too good; remove the copies"
+    folds = copies_in(tmp_path, tags=lambda name, n: {"fold": name})
+    assert divide(folds, recipe(fold="fold", test_fold="o")).notes == (told,)
+    assert divide(folds, recipe(folds=3, test_fold="1")).notes == ()
+    (tmp_path / "splits").mkdir()
+    splits = copies_in(
+        tmp_path / "splits",
+        split=lambda name, n: ("test" if n < 12 else "train") if name == "o" else "dev" if n < 12 else "train",
+        group=lambda name, n: "both" if n in (0, 20) else f"{name}{n}",
+    )
+    division = divide(splits, recipe())
+    assert division.notes == (
+        "leak: 12 sounds in several parts (c00.wav, o00.wav): figures will be too good; remove the copies",
+        "leak: 1 group, such as both, in several parts: figures will be too good; keep a group in one part",
+    )
+    assert len(division.validation) == 12
+
+
+def test_the_cut_is_the_same_whether_all_was_looked_at_before_or_not(tmp_path):
+    """Two pieces of a long recording that have nothing in common are one group where it is there, too."""
+    long = [np.concatenate([sound(100 + n), sound(200 + n)]) for n in range(24)]
+    rows = []
+    for n, whole in enumerate(long):
+        label, half = "ab"[n % 2], len(whole) // 2
+        rows.append((f"{n:02}whole.wav", whole, {"label": label, "split": "test"}))
+        rows += [
+            (f"{n:02}{name}.wav", piece, {"label": label, "split": "train"})
+            for name, piece in (("one", whole[:half]), ("two", whole[half:]))
+        ]
+    write_dataset(tmp_path / "d", rows)
+    fresh, seen = Dataset.open(tmp_path / "d"), Dataset.open(tmp_path / "d")
+    twins_of(seen, seen.entries)
+    assert divide(fresh, recipe()).digest() == divide(seen, recipe()).digest()
+    groups = joined_groups(fresh, [entry for entry in fresh.entries if entry.split == "train"])
+    assert len(set(groups.values())) < 48  # as many as pieces, if the pieces alone were compared
+
+
+def test_a_division_is_known_by_its_digest(tmp_path):
+    dataset = dataset_of(tmp_path, 30, 30)
+    digest = divide(dataset, recipe()).digest()
+    assert digest == divide(Dataset.open(tmp_path / "d"), recipe()).digest()
+    first, *others = dataset.entries
+    assert divide(dataset.with_entries(others), recipe()).digest() != digest
+    relabelled = dataclasses.replace(first, label="1", labels=("1",))
+    assert divide(dataset.with_entries([relabelled, *others]), recipe()).digest() != digest
+    assert divide(dataset, recipe(training_share=0.5)).digest() != digest
 
 
 def test_a_dataset_that_is_all_of_one_split_is_learned_from(tmp_path):

@@ -8,14 +8,15 @@ import json
 import numpy as np
 import pytest
 from corpora import run, text
-from fixtures_models import RATE, recipe_of, write_dataset
+from fixtures_models import RATE, TASK_MIX, TINY, mark, recipe_of, write_dataset
 from sounds import noise, sine, write
 
+from audiocnn.batches import prepare
 from audiocnn.dataset import Dataset
 from audiocnn.dataset_writer import DatasetWriter
 from audiocnn.errors import DatasetError, LabelError, RecipeError, UsageError
 from audiocnn.figures import Figure
-from audiocnn.ingest import ingest
+from audiocnn.ingest import IngestSettings, ingest
 from audiocnn.repeats import Result, curve_repeats, fold_repeats, summary
 from audiocnn.sources import DataSettings, apply_settings, data_settings
 from audiocnn.survey import alike, findings, survey
@@ -132,6 +133,49 @@ def test_corrections_take_the_place_of_labels(clips, tmp_path):
     text(clips / "fixed.tsv", "filename,label", "ann_1.wav,b", "ann_1.wav,c")
     with pytest.raises(LabelError, match=r"fixed\.tsv:1: no column|ann_1\.wav has 2 labels; keep one"):
         read(tmp_path / "d", table, corrections="fixed.tsv")
+
+
+def test_corrections_where_clips_have_several_labels(clips, tmp_path):
+    """As `evaluate --doubtful` writes them: ; between labels, nothing for none of them, - to leave out."""
+    table = text(clips / "t.csv", "filename,label", "ann_0.wav,a|b", "ann_1.wav,b", "ann_2.wav,a", "ann_3.wav,a")
+    text(clips / "fixed.tsv", "filename\tlabel", "ann_0.wav\tb;c", "ann_1.wav\t", "ann_2.wav\t-")
+    wanted = {"ann_0.wav": ("b", "c"), "ann_1.wav": (), "ann_3.wav": ("a",)}
+    both = {"labels_per_clip": "several", "separator": "|"}
+    dataset, labels = read(tmp_path / "d", table, **both, corrections="fixed.tsv")
+    assert (labels, dataset.labels) == (wanted, ("a", "b", "c"))
+    # A dataset that was made before says by itself that clips have several.
+    dataset, _ = read(tmp_path / "e", table, **both)
+    changed = apply_settings(dataset, DataSettings(tmp_path / "e", corrections=clips / "fixed.tsv"))
+    assert {entry.filename: entry.labels for entry in changed.entries} == wanted
+    assert [entry.label for entry in changed.entries] == ["b", None, "a"]
+    assert changed.labels == ("a", "b", "c")
+
+
+def test_a_label_that_corrections_remove_is_no_class_any_more(tmp_path):
+    rows = [(f"{n}.wav", sound(n), {"label": "cat" if n % 2 else "cta"}) for n in range(4)]
+    rows.append(("marked.wav", sound(9), mark("bird", 0.1, 0.2)))
+    dataset = write_dataset(tmp_path / "d", rows)
+    dataset.labels = (*dataset.labels, "unheard")
+    fixed = text(tmp_path / "fixed.csv", "filename,label", "0.wav,cat", "2.wav,dog")
+    changed = apply_settings(dataset, DataSettings(tmp_path, corrections=fixed))
+    assert changed.labels == ("bird", "cat", "unheard", "dog")
+    assert dataset.labels == ("bird", "cat", "cta", "unheard")
+
+
+def test_some_labels_of_a_folder_can_be_learned(tmp_path):
+    """Clips stay clips, those of other labels too: where labels stand alone they have none, else they are left out."""
+    for n in range(8):
+        for seed, label in enumerate(("dog", "cat", "car")):
+            write(tmp_path / f"c/{label}/{n}.wav", noise(0.2, RATE, 20 * seed + n), RATE)
+    settings = data_settings({"source": "c", "labels": ["dog", "cat"]}, tmp_path, "[data]")
+    list(ingest([settings], tmp_path / "d", IngestSettings(sample_rate=RATE)))
+    dataset = Dataset.open(tmp_path / "d")
+    assert not any(entry.annotated for entry in dataset.entries)
+    for output, clips in (("softmax", 16), ("sigmoid", 24)):
+        table = {**TINY, "f": {**TINY["f"], "output": output}}
+        material = prepare(dataclasses.replace(recipe_of(table, TASK_MIX), data=settings), dataset)
+        assert (material.clips, material.labels) == (True, ("dog", "cat"))
+        assert len(material.source.entries) + len(material.validation) == clips
 
 
 def test_settings_change_a_dataset_that_was_made_before(tmp_path):

@@ -241,6 +241,16 @@ def test_a_run_is_not_overwritten(task, tmp_path):
         next(train(recipe, task, tmp_path / "other"))
 
 
+def test_a_run_does_not_go_on_with_other_data(task, tmp_path):
+    recipe = recipe_of(**SHORT)
+    until(train(recipe, task, tmp_path / "run"), lambda report: isinstance(report, EpochReport))
+    fewer = task.with_entries(task.entries[:-1])
+    fact = "the recordings, their labels or their parts are not those of this run; begin anew with --force"
+    with pytest.raises(AudiocnnError, match=f"run: {fact} instead of --resume, or name another -o"):
+        next(train(recipe, fewer, tmp_path / "run", resume=True))
+    next(train(recipe, task, tmp_path / "run", resume=True))
+
+
 def test_a_checkpoint_of_another_network_is_not_resumed(task, tmp_path):
     recipe = recipe_of(**SHORT)
     until(train(recipe, task, tmp_path / "run"), lambda report: isinstance(report, EpochReport))
@@ -385,13 +395,18 @@ def test_a_model_keeps_its_recipe_without_the_paths_of_the_machine(trained):
     kept = read_recipe(last.model.folder / "recipe.toml")
     assert (kept.train, kept.mix, kept.seed) == (read_recipe(run / "recipe.toml").train, TASK_MIX, 3)
     table = {
-        "data": {"source": "/far/away/sounds", "recordings": "/far/away/sounds/a.tsv", "segments": "/else/b.tsv"},
+        "data": {
+            "source": "/far/away/sounds",
+            "recordings": "/far/away/sounds/a.tsv",
+            "segments": "/else/b.tsv",
+            "corrections": "/home/me/doubtful.tsv",
+        },
         "evaluate": {"conditions": "/far/conditions.toml", "part": "tune"},
         "train": {"teacher": "/far/runs/wise", "epochs": 3},
         "seed": 1,
     }
     assert portable(table) == {
-        "data": {"source": "sounds", "recordings": "a.tsv", "segments": "b.tsv"},
+        "data": {"source": "sounds", "recordings": "a.tsv", "segments": "b.tsv", "corrections": "doubtful.tsv"},
         "evaluate": {"conditions": "conditions.toml", "part": "tune"},
         "train": {"teacher": "wise", "epochs": 3},
         "seed": 1,

@@ -119,7 +119,8 @@ def _read_settings(settings: DataSettings, left_out: Counter[str] | None = None)
         first = f"; the first is {refused[0][0]}: {refused[0][1]}" if refused else ""
         raise DatasetError(f"{settings.where}: not one of the recordings it names can be taken{first}")
     if settings.labels is not None:
-        items = [_only(item, settings.labels, settings.labels_per_clip == "several") for item in items]
+        timed = any(item.annotated for item in items)
+        items = [_only(item, settings.labels, settings.labels_per_clip == "several", timed) for item in items]
     several = settings.labels_per_clip == "several"
     return Source(settings.source, items, refused, settings.labels, settings.sample_rate, several)
 
@@ -151,13 +152,14 @@ def _check_folder(settings: DataSettings) -> None:
         raise RecipeError(f'{settings.where}: {what}; name it in "recordings", or use folds')
 
 
-def _only(item: Item, labels: tuple[str, ...], several: bool) -> Item:
-    """The item with the labels that count; a clip of any other label is known to hold none of them."""
+def _only(item: Item, labels: tuple[str, ...], several: bool, timed: bool) -> Item:
+    """The item with the labels that count. A clip of any other label is known to hold none of them: beside recordings
+    with marks (`timed`) it has none, among clips it keeps its own, and the training counts it or leaves it out."""
     kept = tuple(a for a in item.annotations if a.label in labels)
     item = replace(item, whole=item.whole if item.whole in labels else None)
     left = tuple(label for label in item.labels if label in labels)
     if several:
         return replace(item, annotations=kept, label=left[0] if left else None, more=left[1:])
-    if item.label is None or item.label in labels:
+    if item.label is None or item.label in labels or not timed:
         return replace(item, annotations=kept)
     return replace(item, annotations=kept, label=None, annotated=True)

@@ -1,7 +1,8 @@
 """What a recipe changes in what a source says: labels corrected by a person, and other groups.
 
 A table of corrections has the columns `filename` and `label`, and any others. A label takes the place of all that the
-clip had; an empty one, or "-", leaves the clip out.
+clip had; "-" leaves the clip out. An empty one leaves it out, too, where clips have one label; where they have several,
+which stand between semicolons, it says that the clip has none of them.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from audiocnn.sources.grouping import groups_by_pattern
 from audiocnn.sources.settings import DEFAULT_GROUP, FILENAME_GROUP, DataSettings
 from audiocnn.sources.tables import Refused, labels_in_cell
 
-LEFT_OUT = ("", "-")
+LEFT_OUT = "-"
+SEPARATOR = ";"  # as `evaluate --doubtful` writes it, whatever the tables of the data have
 
-Corrections = dict[str, tuple[str, ...]]
-"""File name -> the labels that it has; none: it is left out."""
+Corrections = dict[str, tuple[str, ...] | None]
+"""File name -> the labels that it has; None: it is left out."""
 
 
 def read_corrections(path: Path, settings: DataSettings) -> Corrections:
@@ -33,16 +35,17 @@ def read_corrections(path: Path, settings: DataSettings) -> Corrections:
         if column not in table.columns:
             near = did_you_mean(column, table.columns)
             raise LabelError(f'{show_name(path)}:1: no column "{column}"; {near}')
-    # `evaluate --doubtful` puts ; between several labels, whatever the tables of the data have.
-    several = settings.labels_per_clip == "several" and not settings.separator
-    cells = replace(settings, separator=";") if several else settings
+    several = settings.labels_per_clip == "several"
+    cells = replace(settings, separator=SEPARATOR if several else "")
     found: Corrections = {}
     for line, row in table.rows:
         name = dcase.normal_name(row["filename"])
         cell = row["label"].strip()
-        labels = () if cell in LEFT_OUT else labels_in_cell(cell, cells)
-        labels = tuple(dict.fromkeys((*found.get(name, ()), *labels)))
-        if len(labels) > 1 and settings.labels_per_clip == "one":
+        if cell == LEFT_OUT or not (cell or several):
+            found.setdefault(name, None)
+            continue
+        labels = tuple(dict.fromkeys((*(found.get(name) or ()), *labels_in_cell(cell, cells))))
+        if len(labels) > 1 and not several:
             raise LabelError(f"{show_name(path)}:{line}: {name} has {len(labels)} labels; keep one")
         found[name] = labels
     return found
@@ -61,14 +64,16 @@ def correct_items(items: Sequence[Item], settings: DataSettings) -> tuple[list[I
     ]
     kept: list[Item] = []
     for item in items:
-        labels = corrections.get(item.filename)
-        if labels is None:
+        labels = corrections.get(item.filename, item.labels)
+        if item.filename not in corrections:
             kept.append(item)
-        elif item.annotated and labels:
+        elif labels is None:
+            continue
+        elif item.annotated:
             refused.append((item.filename, f"{table} gives it a label, but its segments are marked; correct those"))
             kept.append(item)
-        elif labels:
-            kept.append(replace(item, label=labels[0], more=labels[1:]))
+        else:
+            kept.append(replace(item, label=labels[0] if labels else None, more=labels[1:]))
     return kept, refused
 
 
@@ -85,6 +90,8 @@ def apply_settings(dataset: Dataset, settings: DataSettings) -> Dataset:
 
     RecipeError: a column that it has not, a pattern that fits no name, corrections that name none of its recordings.
     """
+    if dataset.several:
+        settings = replace(settings, labels_per_clip="several")
     entries = _corrected(dataset, settings)
     if settings.group_pattern is not None:
         names = [entry.filename for entry in entries]
@@ -98,9 +105,16 @@ def apply_settings(dataset: Dataset, settings: DataSettings) -> Dataset:
     if settings.fold is not None:
         _check_tag(dataset, settings.fold, settings.where)
     changed = dataset.with_entries(entries)
-    used = {label for entry in entries for label in entry.labels}
-    changed.labels = (*dataset.labels, *sorted(used - set(dataset.labels)))
+    before, used = _used(dataset, dataset.entries), _used(dataset, entries)
+    kept = [label for label in dataset.labels if label in used or label not in before]
+    changed.labels = (*kept, *sorted(used - set(dataset.labels)))
     return changed
+
+
+def _used(dataset: Dataset, entries: Sequence[Entry]) -> set[str]:
+    """The labels that clips or their segments have."""
+    marks = (note.label for entry in entries for note in dataset.annotations(entry))
+    return {label for entry in entries for label in entry.labels}.union(marks)
 
 
 def _corrected(dataset: Dataset, settings: DataSettings) -> list[Entry]:
@@ -108,18 +122,20 @@ def _corrected(dataset: Dataset, settings: DataSettings) -> list[Entry]:
         return list(dataset.entries)
     corrections = read_corrections(settings.corrections, settings)
     known = {entry.filename for entry in dataset.entries}
-    unknown = sorted(name for name, labels in corrections.items() if labels and name not in known)
+    unknown = sorted(name for name, labels in corrections.items() if labels is not None and name not in known)
     if unknown:
         what = f"{show_name(settings.corrections)} names {show_name(unknown[0])}"
         near = did_you_mean(unknown[0], known)
         raise RecipeError(f"{settings.where}: {what}, which is not in {dataset.folder}; {near}")
-    kept = [entry for entry in dataset.entries if corrections.get(entry.filename, (None,))]
-    return [
-        replace(entry, label=corrections[entry.filename][0], labels=corrections[entry.filename])
-        if entry.filename in corrections and not entry.annotated
-        else entry
-        for entry in kept
-    ]
+    kept = []
+    for entry in dataset.entries:
+        labels = corrections.get(entry.filename, entry.labels)
+        if labels is None:
+            continue
+        if entry.filename in corrections and not entry.annotated:
+            entry = replace(entry, label=labels[0] if labels else None, labels=labels)
+        kept.append(entry)
+    return kept
 
 
 def _check_tag(dataset: Dataset, column: str, where: str) -> None:

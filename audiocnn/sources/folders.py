@@ -46,8 +46,20 @@ def _label_folders(root: Path, audio: list[Path]) -> tuple[list[Item], Refused]:
             refused.append((names[0], "lies beside the folders that say the label; move it into one of them"))
             continue
         split, label = names[:2] if split_first else (None, names[0])
+        if not is_text(label):
+            refused.append(("/".join(names), "the folder's name is not UTF-8, and no label; rename it"))
+            continue
         items.append(Item(path, "/".join(names), label=label, split=split))
     return items, refused + _empty_folders(root, parts.values(), split_first)
+
+
+def is_text(name: str) -> bool:
+    """Whether a name is UTF-8: bytes that are not are lone surrogates in it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _empty_folders(root: Path, named: Iterable[tuple[str, ...]], split_first: bool) -> Refused:

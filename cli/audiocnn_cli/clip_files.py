@@ -150,7 +150,8 @@ def write_doubtful(
     doubts = find_doubtful(clip, paths.count)
     sounds = sounds_of(dataset, [doubt.filename for doubt in doubts], DOUBTFUL_BYTES)
     labels = sorted({*clip.labels, *(label for doubt in doubts for label in doubt.labels)})
-    page = to_page(doubts, sounds, labels, (report.name, report.data), f"{paths.table.stem}-corrected.tsv")
+    corrected = f"{paths.table.stem}-corrected.tsv"
+    page = to_page(doubts, sounds, labels, (report.name, report.data), corrected, dataset.several)
     write_file("--doubtful-to", paths.table, to_table(doubts))
     write_file("--doubtful-to", paths.page, page)
     likely = sum(doubt.likely_wrong for doubt in doubts)

@@ -134,9 +134,9 @@ def confusion_lines(confusion: Confusion, width: int) -> list[Text]:
     """Columns have the names of labels where these fit, else their numbers; none where numbers do not fit."""
     from rich.text import Text
 
-    counts, labels = confusion.counts(), [printable(label) for label in confusion.labels]
-    if not labels:
+    if not confusion.labels or 2 * len(confusion.labels) > width:  # two letters a column at least; else all in vain
         return []
+    counts, labels = confusion.counts(), [printable(label) for label in confusion.labels]
     longest = max(len(label) for label in labels)
     digits = max(len(str(int(counts.max()))), 1)
     by_name = 1 + max(digits, longest)

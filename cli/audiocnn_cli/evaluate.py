@@ -17,7 +17,7 @@ from audiocnn_cli.clip_files import ClipOutputs, clip_paths, write_clip_files
 from audiocnn_cli.exits import ExitStatus
 from audiocnn_cli.options import Device, Jobs, OutputOptions, ReportFormat, SegmentOptions, Table, seconds_option
 from audiocnn_cli.progress import Bar, rate
-from audiocnn_cli.sets import part_of, recordings_of, set_of
+from audiocnn_cli.sets import part_in, part_of, recordings_of, set_of, source_of
 from audiocnn_cli.sides import Against, Html, Side, check_page, check_place, model_side, peer_sides, write_page
 from audiocnn_cli.terminal import Terminal
 
@@ -29,11 +29,8 @@ if TYPE_CHECKING:
     from audiocnn.engine import Engine
     from audiocnn.evaluation import Scorer
     from audiocnn.figures import Evaluation, EvaluationSettings
-    from audiocnn.recipe import Recipe
     from audiocnn.sources import DataSettings
     from audiocnn_cli.reports import Report
-
-PARTS = ("train", "validation", "test")  # of a training
 
 Data = Annotated[
     str,
@@ -239,6 +236,7 @@ def dataset_of(
     from audiocnn.conditions import is_conditions, read_conditions
     from audiocnn.dataset import Dataset, is_dataset
     from audiocnn.ingest import IngestSettings, cached_dataset
+    from audiocnn.sources import DataSettings, apply_settings
     from audiocnn_cli.following import IngestFollower
 
     if is_dataset(data):
@@ -249,7 +247,12 @@ def dataset_of(
     if conditions and split:
         source, part, recipe = recordings_of(conditions, split), None, None
     else:
-        source, part, recipe = source_of(data, split)
+        several = any(engine.model.answer == "several" for engine in engines)
+        source, part, recipe = source_of(data, split, several)
+    if isinstance(source, DataSettings) and is_dataset(source.source):
+        dataset = apply_settings(Dataset.open(source.source), source)
+        yield part_in(dataset, source.split or part, recipe)
+        return
     channels = max(engine.channels for engine in engines)
     settings = IngestSettings(sample_rate=max(side.scorer.sample_rate for side in sides), channels=channels)
     with tempfile.TemporaryDirectory(prefix="audiocnn-") as temporary:
@@ -258,36 +261,4 @@ def dataset_of(
             dataset = cached_dataset(source, cache, settings, follower)
         if conditions and split:
             dataset = set_of(conditions, dataset, split, cache.with_suffix(".set"), terminal)
-        if recipe is not None and part in PARTS and all(entry.split != part for entry in dataset.entries):
-            dataset, part = cut_out(dataset, recipe, part), None
-        yield dataset, part
-
-
-def cut_out(dataset: Dataset, recipe: Recipe, part: str) -> Dataset:
-    """The part that a training by the recipe cuts from data without such a split. UsageError where it cuts none."""
-    from audiocnn.cutting import divide
-
-    division = divide(dataset, recipe)
-    entries = {"train": division.train, "validation": division.validation, "test": division.test}[part]
-    if not entries:
-        why = f": {'; '.join(division.notes)}" if division.notes else ""
-        raise UsageError(f"--split {part}: the data has no such split, and the recipe cuts none{why}; leave it out")
-    return dataset.with_entries(entries)
-
-
-def source_of(data: str, split: str | None) -> tuple[Path | DataSettings, str | None, Recipe | None]:
-    """The source to ingest, the split to ask of the dataset, and the recipe where it is one: one that names a split
-    leaves others out by itself."""
-    if not Path(data).exists():
-        raise UsageError(f"{data}: no such file or folder; check the name")
-    if not data.endswith(".toml"):
-        return Path(data), split, None
-    from audiocnn.recipe import read_recipe
-
-    recipe = read_recipe(Path(data))
-    settings = recipe.data
-    if settings is None:
-        raise UsageError(f"{data}: has no [data]; add it, or name the recordings")
-    if settings.split is None and split in PARTS:
-        return settings, split, recipe  # maybe the data has no splits, and a training cuts its own
-    return dataclasses.replace(settings, split=split or settings.split), None, None
+        yield part_in(dataset, part, recipe)

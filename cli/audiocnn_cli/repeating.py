@@ -123,12 +123,14 @@ def one(each: Repeat, dataset: Dataset, folder: Path, device: str, run: RunOptio
     from audiocnn.training import train as reports_of
     from audiocnn_cli.evaluate import JudgedSegments, judged, scorer_of
     from audiocnn_cli.run_folder import clear
+    from audiocnn_cli.training_data import tell_notes
     from audiocnn_cli.training_table import follow
 
     if run.force and not run.resume:
         clear(folder)
     resume = run.resume and (folder / "recipe.toml").exists()
     division = divide(dataset, each.recipe)
+    tell_notes(each.recipe, dataset, terminal)
     report = follow(reports_of(each.recipe, dataset, folder, device, resume), terminal, folder, device)
     scorer = scorer_of(load_engine(report.model, "cpu", None), JudgedSegments())
     part = dataset.with_entries(division.test)

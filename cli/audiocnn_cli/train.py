@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from audiocnn.errors import UsageError
 from audiocnn_cli.exits import ExitStatus, Terminated
 from audiocnn_cli.options import Device
 from audiocnn_cli.repeating import PartOptions, repeat, with_parts
-from audiocnn_cli.run_folder import clear
+from audiocnn_cli.run_folder import clear, going_on
 from audiocnn_cli.terminal import Terminal
 from audiocnn_cli.training_options import Data, LearningOptions, RunOptions
 
@@ -38,7 +38,7 @@ def train(
     audiocnn train -o runs/speech --resume
     audiocnn train words/ --from speech_1d --freeze A
     """
-    from audiocnn_cli.training_data import dataset_for, fitted
+    from audiocnn_cli.training_data import dataset_for, fitted, tell_notes
     from audiocnn_cli.training_recipe import changed, choose_recipe
 
     recipe, plain = choose_recipe(data, run)
@@ -60,21 +60,22 @@ def train(
     from audiocnn_cli.training_end import finish
     from audiocnn_cli.training_table import follow
 
-    if parts.folds or parts.learning_curve:
-        with told_how_to_go_on(folder, terminal):
+    repeated = bool(parts.folds or parts.learning_curve)
+    with told_how_to_go_on(lambda: going_on(folder, data, [run, learning, parts], repeated, device), terminal):
+        if repeated:
             return repeat(recipe, dataset, folder, where, run, parts, terminal)
-    with told_how_to_go_on(folder, terminal):
+        tell_notes(recipe, dataset, terminal)
         report = follow(reports_of(recipe, dataset, folder, where, run.resume), terminal, folder, where)
         return finish(recipe, dataset, report, folder, terminal)
 
 
 @contextmanager
-def told_how_to_go_on(folder: Path, terminal: Terminal) -> Iterator[None]:
+def told_how_to_go_on(command: Callable[[], str], terminal: Terminal) -> Iterator[None]:
     """A line on how an interrupted run goes on."""
     try:
         yield
     except (KeyboardInterrupt, Terminated):
-        terminal.say(f"audiocnn: interrupted; `audiocnn train -o {folder} --resume` goes on")
+        terminal.say(f"audiocnn: interrupted; `{command()}` goes on")
         raise
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audiocnn.errors import DatasetError, RecipeError
+from audiocnn.errors import AudiocnnError, DatasetError, RecipeError
 from audiocnn.units import clock
 from audiocnn_cli.findings import plural
 from audiocnn_cli.progress import Bar
@@ -61,6 +61,15 @@ def fitted(
     for line in choice.warnings:
         terminal.error(line, "warning")
     return recipe, dataset
+
+
+def tell_notes(recipe: Recipe, dataset: Dataset, terminal: Terminal) -> None:
+    """What is so about the parts, before a training: leaks, and why there is no test."""
+    from audiocnn.cutting import divide
+
+    with suppress(AudiocnnError):  # the training says what is wrong
+        if notes := divide(dataset, recipe).notes:
+            tell("parts", notes, terminal)
 
 
 def dataset_for(recipe: Recipe, run: Path, terminal: Terminal) -> Dataset:
