@@ -154,6 +154,8 @@ def card(model: Model, recipe: Recipe, difference: float) -> str:
     geometry, training = model.geometry, model.training
     (name, figure), *_ = training["validation"].items()
     thresholds = ", ".join(f"{label} {value:g}" for label, value in model.thresholds.items()) or "0.5 (not tuned)"
+    if model.answer == "one":
+        thresholds = "none: the answer is the label with the highest mean score"
     data = recipe.data.source.name if recipe.data else "a dataset"
     return f"""# {model.name}
 
