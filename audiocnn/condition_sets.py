@@ -116,7 +116,7 @@ def whole_recordings(condition: Condition, maker: Maker, folder: Path) -> list[t
     """The recordings that a condition takes as they are."""
     dataset, entries = maker.dataset, maker.entries
     if condition.source is not None:
-        settings = IngestSettings(sample_rate=maker.rate)
+        settings = IngestSettings(sample_rate=maker.rate, replace=True)
         dataset = cached_dataset(condition.source, folder / SOURCES / condition.name, settings)
         entries = dataset.entries
     asked = condition.as_they_are or {}

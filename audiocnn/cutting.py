@@ -141,7 +141,7 @@ def _groups_between(parts: Sequence[Sequence[Entry]]) -> Iterator[str]:
 def folds(dataset: Dataset, entries: Sequence[Entry], recipe: Recipe) -> dict[int, str]:
     """The fold of each recording by its id: of the recipe's column, else made. A recording without a value has none.
 
-    RecipeError: no such column, or fewer groups than folds.
+    RecipeError: no such column, fewer groups than folds, or no label that is in two of them.
     """
     data = recipe.data
     assert data is not None
@@ -151,11 +151,16 @@ def folds(dataset: Dataset, entries: Sequence[Entry], recipe: Recipe) -> dict[in
             columns = sorted({column for entry in entries for column in entry.tags})
             near = did_you_mean(data.fold, columns) if columns and not named else "two at least are needed"
             raise RecipeError(f'{data.where}: the column "{data.fold}" names {len(set(named.values()))} folds; {near}')
+        if not _returns([entry for entry in entries if entry.id in named], named):
+            raise RecipeError(f'{data.where}: no label is in two folds of the column "{data.fold}"; correct the column')
         return named
     group_of = joined_groups(dataset, entries)
     if data.folds > len(set(group_of.values())):
         have = len(set(group_of.values()))
         raise RecipeError(f"{data.where}: {data.folds} folds of {have} groups; ask for {have} at most")
+    if not _returns(entries, group_of):
+        what = f"{data.where}: {data.folds} folds, but no label that could be learned in some and tested in another"
+        raise RecipeError(f"{what}; {_more(entries, group_of)}")
     return folds_of(entries, data.folds, group_of)
 
 
@@ -163,11 +168,13 @@ def _cut_test(
     entries: list[Entry], share: float, group_of: GroupOf, notes: list[str]
 ) -> tuple[list[Entry], list[Entry]]:
     if len(entries) < LEAST_CLIPS:
-        notes.append(f"{len(entries)} clips are too few to set some apart for a test: take --folds to test in turns")
+        remedy = "take --folds to test in turns" if _returns(entries, group_of) else _more(entries, group_of)
+        notes.append(f"{len(entries)} clips are too few to set some apart for a test: {remedy}")
         return entries, []
     groups = len(set(group_of.values()))
     if groups < FEW_GROUPS:
-        notes.append(f"{groups} groups are too few to set one apart for a test: take --folds {groups}")
+        remedy = f"take --folds {groups}" if _returns(entries, group_of) else _more(entries, group_of)
+        notes.append(f"{_many(groups, 'group')} too few to set one apart for a test: {remedy}")
         return entries, []
     kept, test = cut_clips(entries, share, group_of, TEST_GROUPS)
     untested = {entry.label for entry in entries} - {entry.label for entry in test}
@@ -215,6 +222,21 @@ def _share_of(train: list[Entry], recipe: Recipe) -> list[Entry]:
 
 def _labels(dataset: Dataset, recipe: Recipe) -> Sequence[str]:
     return (recipe.data.labels if recipe.data else None) or dataset.labels
+
+
+def _returns(entries: Sequence[Entry], group_of: GroupOf) -> bool:
+    """Whether some label is in two groups: in one that is learned from, and in another that is tested on."""
+    place: dict[str, str] = {}
+    return any(place.setdefault(label, group_of[e.id]) != group_of[e.id] for e in entries for label in e.labels)
+
+
+def _more(entries: Sequence[Entry], group_of: GroupOf) -> str:
+    parted = len({*group_of.values()}) < len(entries)
+    return "add more recordings of each label" + (", in other groups" if parted else "")
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what} is" if number == 1 else f"{number} {what}s are"
 
 
 def _count(labels: set[str | None], what: str) -> str:

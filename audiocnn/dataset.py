@@ -66,6 +66,7 @@ class Dataset:
         self.feature_name = meta.get("features") or None
         self.labels: tuple[str, ...] = tuple(_text(row[0]) for row in rows["labels"])
         self.several = meta.get("labels_per_clip") == "several"  # a clip may have no label, or more than one
+        self.sources: tuple[str, ...] = tuple(json.loads(meta.get("sources", "[]")))  # absolute paths
         self.refused = [(_text(name), str(reason)) for name, reason in rows["refused"]]
         self.entries: list[Entry] = []
         self._places: dict[int, Place] = {}

@@ -227,9 +227,9 @@ class DatasetWriter:
         self._index.execute("DELETE FROM annotations WHERE recording=?", (number,))
         self._index.execute("DELETE FROM recordings WHERE id=?", (number,))
 
-    def start_again(self) -> None:
-        """From here to `finish` the dataset counts as unfinished; what was refused is tried again."""
-        self._set_meta(complete="0")
+    def start_again(self, sources: Iterable[str] = ()) -> None:
+        """From here to `finish` the dataset counts as unfinished, made of these; what was refused is tried again."""
+        self._set_meta(complete="0", sources=json.dumps(list(sources)))
         self._index.execute("DELETE FROM refused")
 
     def finish(self, labels: Iterable[str], sources: Iterable[str], several: bool = False) -> None:

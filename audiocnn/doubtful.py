@@ -6,7 +6,8 @@ Dataset Labels"), self-confidence p_own and the normalised margin p_own - p_othe
 three. Where labels stand alone, the doubt is that of the label that is farthest on the wrong side of its threshold.
 
 `likely_wrong` is their count of errors: a clip is one if the label of which it has the highest score, among those whose
-score is at least the mean score of the clips that carry that label, is another than its own.
+score is at least the mean score of the clips that carry that label, is another than its own. Where the model answers
+what the clip has, it is none: a label that is answered seldom would else make errors of clips that are right.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ def find_doubtful(evaluation: ClipEvaluation, count: int) -> list[Doubt]:
 def doubt_of(answer: ClipAnswer, labels: Sequence[str], doubt: float, wrong: bool) -> Doubt:
     """What the table says of a clip; "not" a label is no label that could be suggested."""
     suggested = tuple(label for label in answer.answers if label in labels)
+    wrong = wrong and set(suggested) != set(answer.labels).intersection(labels)
     return Doubt(answer.filename, answer.labels, suggested, answer.score, answer.own_score, doubt, wrong)
 
 

@@ -115,7 +115,7 @@ def ingest(
             work, gone, unread = _plan(writer.stored(), items)
             counter = _Counter(writer, rate, settings.compute(rate))
             counter.total = len(refused) + len(gone) + len(unread) + len(work)
-            yield from counter.begin(refused + unread, gone)
+            yield from counter.begin(refused + unread, gone, paths)
             threads = settings.jobs or default_threads()
             for job, decoded in decode_ahead(work, rate, settings.channels, threads):
                 yield counter.take(job, decoded)
@@ -136,10 +136,10 @@ def cached_dataset(
     left_out: Counter[str] | None = None,
 ) -> Dataset:
     """A dataset folder as it is; any other source ingested first (what changed) into `cache_folder`. left_out: as in
-    `ingest`."""
+    `ingest`. DatasetError: a cache of other sources, unless the settings replace it."""
     if isinstance(source, Path) and is_dataset(source):
         return Dataset.open(source)
-    for step in ingest([source], cache_folder, replace(settings or IngestSettings(), replace=True), left_out):
+    for step in ingest([source], cache_folder, settings, left_out):
         if progress is not None:
             progress(step)
     return Dataset.open(cache_folder)
@@ -186,9 +186,9 @@ class _Counter:
         self.total = self.taken = 0
         self.last_refused = ""
 
-    def begin(self, refused: list[tuple[str, str]], gone: list[Stored]) -> Iterator[IngestStep]:
+    def begin(self, refused: list[tuple[str, str]], gone: list[Stored], sources: Sequence[str]) -> Iterator[IngestStep]:
         """Bring the index to what the sources say, but for new samples."""
-        self._writer.start_again()
+        self._writer.start_again(sources)
         for name, reason in refused:
             yield self._refuse(name, reason)
         for stored in gone:
@@ -281,7 +281,7 @@ def _check_sources(writer: DatasetWriter, paths: list[str], settings: IngestSett
     """To name other sources than before would drop all that was there: that has to be asked for."""
     before: list[str] = json.loads(writer.meta.get("sources", "[]"))
     missing = [path for path in before if path not in paths]
-    if missing and not settings.replace:
+    if missing and not settings.replace and writer.stored():
         what = f"also holds {show_name(missing[0])}"
         remedy = "name that source too, choose another folder, or replace it with --force"
         raise DatasetError(f"{writer.folder}: {what}; {remedy}")

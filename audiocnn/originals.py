@@ -11,10 +11,9 @@ from pathlib import Path
 from audiocnn.errors import RecordingError
 from audiocnn.recording import read_info
 from audiocnn.sources import DataSettings, read_source
-from audiocnn.sources.settings import TABLE_SUFFIXES
+from audiocnn.sources.settings import SEPARATORS, TABLE_SUFFIXES
 
 MOST_HEADERS = 400
-SEPARATORS = (";", "|")  # of labels in one cell; a comma may belong to a name
 SEVERAL_SHARE = 0.05  # of the clips: where fewer have two labels, these are slips of the pen
 
 
@@ -55,10 +54,13 @@ def with_several(data: DataSettings, asked_for: bool = False) -> DataSettings:
     other source, as they are. asked_for: a table of clips is one of these in any case, even where none has two."""
     if data.source.suffix.lower() not in TABLE_SUFFIXES or data.labels_per_clip == "several":
         return data
-    for separator in ("", *SEPARATORS):
-        asked = replace(data, labels_per_clip="several", separator=separator)
-        items = [item for item in read_source(asked).items if item.label]
-        least = 1.0 if asked_for else SEVERAL_SHARE * len(items)
-        if items and sum(bool(item.more) for item in items) >= least:
-            return asked
-    return replace(data, labels_per_clip="several") if asked_for and items else data
+    asked = replace(data, labels_per_clip="several")
+    items = [item for item in read_source(asked).items if item.label]
+    whole = {label for item in items for label in item.labels}
+    least = 1.0 if asked_for else SEVERAL_SHARE * len(items)
+    for separator in (*(one for one in SEPARATORS if any(one in label for label in whole)), ""):
+        found = replace(asked, separator=separator)
+        parted = [item for item in read_source(found).items if item.label] if separator else items
+        if parted and sum(bool(item.more) for item in parted) >= least:
+            return found
+    return asked if asked_for and items else data

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -275,8 +275,9 @@ def read_evaluate(table: Table, folder: Path) -> EvaluateSettings:
     return settings
 
 
-def check_run(recipe: Recipe, run: Path, resume: bool) -> None:
-    """Refuse a folder that is not empty and no run, and one whose run is not the one to go on with."""
+def check_run(recipe: Recipe, run: Path, resume: bool, parts: Collection[str] | None = None) -> None:
+    """Refuse a folder that is not empty and no run, and one whose run is not the one to go on with. parts: of the
+    recipe, that are compared; None for all."""
     kept, table = run / KEPT, recipe.to_table()
     if not kept.exists():
         if run.exists() and any(run.iterdir()):
@@ -289,7 +290,7 @@ def check_run(recipe: Recipe, run: Path, resume: bool) -> None:
             f"{run}: there is a run already; go on with --resume, begin anew with --force, or name another -o"
         )
     before = read_recipe(kept).to_table()  # with the defaults of today, where a key is newer than the run
-    for part in sorted(table.keys() | before.keys()):
+    for part in sorted(table.keys() | before.keys() if parts is None else parts):
         if json.dumps(table.get(part), sort_keys=True) != json.dumps(before.get(part), sort_keys=True):
             raise AudiocnnError(
                 f"{kept}: [{part}] is not what this recipe says; go on with the old one, or name another -o"

@@ -69,8 +69,7 @@ def fold_repeats(recipe: Recipe, dataset: Dataset, count: int) -> list[Repeat]:
 def curve_repeats(recipe: Recipe, dataset: Dataset, shares: Sequence[float]) -> list[Repeat]:
     """A training on each share of what can be learned from; all are stopped by and tested on the same clips."""
     _check(recipe, dataset, "--learning-curve")
-    if not all(0.0 < share <= 1.0 for share in shares):
-        raise UsageError("--learning-curve: a share lies above 0 and is at most 1, as in 0.1,0.3,1")
+    check_shares(shares)
     if not divide(dataset, recipe).test:
         raise DatasetError(
             f"{dataset.folder}: nothing is kept apart to test on; give it a split named test, or add more"
@@ -79,6 +78,12 @@ def curve_repeats(recipe: Recipe, dataset: Dataset, shares: Sequence[float]) -> 
     return [
         Repeat(f"share-{share:g}", share, _with(recipe, f"share-{share:g}", training_share=share)) for share in ordered
     ]
+
+
+def check_shares(shares: Sequence[float]) -> None:
+    """UsageError where one is no share."""
+    if not all(0.0 < share <= 1.0 for share in shares):
+        raise UsageError("--learning-curve: a share lies above 0 and is at most 1, as in 0.1,0.3,1")
 
 
 def summary(kind: str, results: Sequence[Result]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 from audiocnn.dataset import Dataset, Entry
 from audiocnn.duplicates import SILENT, twins_of
 from audiocnn.filenames import show_name
+from audiocnn.sources.settings import SEPARATORS
 from audiocnn.units import clock
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
@@ -227,6 +228,12 @@ def warnings(found: Survey) -> list[str]:
         names = " and ".join(f'"{label}"' for label in same)
         what = f"labels {names} differ only in how they are written, and count as {len(same)}"
         lines.append(f"{what}; rename all but one")
+    joined = [label for label in found.labels if any(sign in label.strip(sign) for sign in SEPARATORS)]
+    if joined:
+        sign = next(sign for sign in SEPARATORS if sign in joined[0].strip(sign))
+        which = f'label "{joined[0]}" holds a "{sign}"' + (f" (so do {len(joined) - 1} more)" if joined[1:] else "")
+        remedy = f'if it is several labels, write labels_per_clip = "several" and separator = "{sign}" in a recipe'
+        lines.append(f"{which}, and counts as one; {remedy}")
     few = [label for label, count in found.labels.items() if count.recordings < FEW]
     if few:
         who = f'"{few[0]}" has' if len(few) == 1 else f'{len(few)} labels, such as "{few[0]}", have'

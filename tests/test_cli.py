@@ -149,7 +149,7 @@ BAD = {
         ("detect one.wav -m broken", 2, r"broken: model\.onnx is missing; make it again with `audiocnn export broken`"),
         ("detect one.wav -m silent", 2, r"silent: is not a model: it has no model\.toml"),
         ("detect one.wav -m nope", 2, r'there is no model "nope"'),
-        ("detect -m tone", 2, r"no recording: name files, folders, or -"),
+        ("detect -m tone", 2, r"no recording: name files, folders, or - for standard input$"),
         ("detect -m tone --files-from gone.txt", 2, r"--files-from gone\.txt: cannot be read"),
         ("detect -m tone - --files-from -", 2, r"both read standard input"),
         ("detect -m tone -", 2, r"-: empty \(0 bytes\); check the command that writes it"),
@@ -183,13 +183,14 @@ BAD = {
         ("classify one.wav -m tone -o two.wav", 2, r"-o two\.wav: is there already; overwrite it with --force"),
         ("classify one.wav -m nope", 2, r'there is no model "nope"'),
         ("classify one.wav -m broken", 2, r"broken: model\.onnx is missing"),
-        ("classify -m tone", 2, r"no recording: name files, folders, or -"),
+        ("classify -m tone", 2, r"no recording: name files, folders, or - for standard input$"),
         ("classify - -m tone", 2, r"-: empty \(0 bytes\)"),
     ],
     "evaluate": [
         ("evaluate gone -m tone", 2, r"gone: no such file or folder"),
         ("evaluate silent -m tone", 2, r"silent: no audio in this folder"),
         ("evaluate tones.tsv -m tone --split dev", 2, r'no recordings in split "dev"'),
+        ("evaluate tones.tsv -m tone --by nosuch", 2, r'--by: no column "nosuch" in tones\.tsv'),
         ("evaluate tones.tsv -m tone --resamples -1", 2, r"--resamples"),
         ("evaluate tones.tsv -m tone --collar nan", 2, r"--collar nan: give seconds"),
         ("evaluate tones.tsv -m tone --smooth 0.2 --smooth 0", 2, r"--smooth 0: give seconds above 0"),
@@ -561,7 +562,9 @@ def test_evaluate_compares_models_and_writes_a_report(here):
 
 
 def test_evaluate_says_how_the_second_differs_from_the_first(here):
-    args = ["evaluate", "tones.tsv", "-m", "tone", "-m", "tone", "--resamples", "20", "--smooth", "0.1", "--by", "x"]
+    first, *rows = Path("tones.tsv").read_text().splitlines()
+    Path("by.tsv").write_text("\n".join([f"{first}\tx", *(f"{row}\ty" for row in rows)]) + "\n")
+    args = ["evaluate", "by.tsv", "-m", "tone", "-m", "tone", "--resamples", "20", "--smooth", "0.1", "--by", "x"]
     first, second = json_lines(audiocnn(*args, "--collar", "0.2").out)
     assert "difference_to" not in first
     difference = second["difference_to"]

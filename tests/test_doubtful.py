@@ -75,6 +75,19 @@ def test_likely_wrong_is_what_is_above_the_mean_of_another_label():
     assert [d.filename for d in find_doubtful(calm, 3) if d.likely_wrong] == ["1.wav"]
 
 
+def test_what_the_model_answers_itself_is_not_likely_wrong():
+    """0.45 reaches the mean of dogs, 0.4, and 0.55 not that of cats, 0.775: yet the model says cat, too."""
+    made = evaluated((["cat"], (0.55, 0.45, 0.0)), (["cat"], (1.0, 0.0, 0.0)), (["dog"], (0.6, 0.4, 0.0)))
+    assert [doubt.filename for doubt in find_doubtful(made, 3) if doubt.likely_wrong] == []
+    # Where labels stand alone, too: 0.6 reaches its threshold, but not the mean of those that have it, 0.8;
+    # 0.4 that it is none reaches the mean of those that have it not, 0.325.
+    rows = [(["cat", "dog"], (0.6, 0.9, 0)), (["cat"], (1.0, 0.2, 0)), ([], (0.45, 0.2, 0)), (["dog"], (0.9, 0.9, 0))]
+    several = evaluated(*rows, answer="several")
+    assert {d.filename: d.likely_wrong for d in find_doubtful(several, 4)} == {
+        "3.wav": True, "0.wav": False, "1.wav": False, "2.wav": False
+    }  # fmt: skip
+
+
 def test_a_label_that_the_model_does_not_know_is_doubted_most():
     found = find_doubtful(evaluated((["cat"], (0.9, 0.1, 0.0)), (["kat"], (0.9, 0.1, 0.0))), 1)
     assert (found[0].labels, found[0].suggested) == (("kat",), ("cat",))

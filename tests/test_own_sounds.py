@@ -20,7 +20,7 @@ from sounds import noise, sine, write
 from audiocnn.dataset import Dataset
 from audiocnn.originals import originals_of, spread, with_several
 from audiocnn.own_sounds import facts_of, part_lines
-from audiocnn.sources import DataSettings
+from audiocnn.sources import DataSettings, read_source
 from audiocnn_cli.evaluate import dataset_of
 from audiocnn_cli.exits import ExitStatus
 from audiocnn_cli.main import command_of
@@ -250,6 +250,25 @@ def test_two_labels_of_one_clip_in_a_hundred_are_a_slip_of_the_pen(tmp_path):
         (tmp_path / f"{number}.wav").touch()
     (tmp_path / "labels.tsv").write_text("\n".join(["filename\tlabel", *rows]) + "\n")
     assert with_several(DataSettings(tmp_path / "labels.tsv")).labels_per_clip == "one"
+
+
+@pytest.mark.parametrize(
+    ("rows", "taken"),
+    [
+        (["0.wav\ta;b", "0.wav\tc", "1.wav\ta", "1.wav\tb", "2.wav\tc"], ";"),  # both ways
+        (["0.wav\ta|b", "1.wav\ta", "2.wav\tb"], "|"),
+        (["0.wav\ta", "0.wav\tb", "1.wav\ta", "2.wav\tb"], ""),
+        (["0.wav\ta;", "0.wav\tb", "1.wav\ta", "2.wav\tb"], ";"),
+        (["0.wav\ta", "1.wav\tb;", "2.wav\tb"], None),
+    ],
+)
+def test_a_separator_of_labels_is_found_beside_several_rows(tmp_path, rows, taken):
+    for number in range(3):
+        (tmp_path / f"{number}.wav").touch()
+    (tmp_path / "labels.tsv").write_text("\n".join(["filename\tlabel", *rows]) + "\n")
+    found = with_several(DataSettings(tmp_path / "labels.tsv"))
+    assert (found.labels_per_clip, found.separator) == (("one", "") if taken is None else ("several", taken))
+    assert "a;b" not in {label for item in read_source(found).items for label in item.labels}
 
 
 def test_a_few_clips_make_a_model_that_nobody_is_told_to_trust(tmp_path):

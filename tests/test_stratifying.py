@@ -253,6 +253,25 @@ def test_few_clips_and_few_groups_are_not_tested_and_it_is_said(tmp_path):
     )  # fmt: skip
 
 
+def test_folds_are_offered_and_made_only_where_a_label_is_in_two(tmp_path):
+    dataset = dataset_of(tmp_path, 1, 1, 1)
+    assert divide(dataset, recipe()).notes[0] == (
+        "3 clips are too few to set some apart for a test: add more recordings of each label"
+    )
+    with pytest.raises(RecipeError, match=r"3 folds, but no label that .*; add more recordings of each label$"):
+        divide(dataset, recipe(folds=3, test_fold="1"))
+    for name, groups, said in (
+        ("one", lambda n: "g", "1 group is too few to set one apart for a test: "),
+        ("two", lambda n: "g" + str(n >= 30), "2 groups are too few to set one apart for a test: "),
+    ):
+        rows = [(f"{n:02}.wav", sound(n), {"label": "ab"[n >= 30], "group": groups(n)}) for n in range(60)]
+        found = divide(write_dataset(tmp_path / name, rows), recipe())
+        assert found.notes[0] == said + "add more recordings of each label, in other groups"
+    rows = [(f"{n}.wav", sound(n), {"label": "ab"[n % 2], "tags": {"fold": str(n % 2)}}) for n in range(4)]
+    with pytest.raises(RecipeError, match='no label is in two folds of the column "fold"'):
+        divide(write_dataset(tmp_path / "given", rows), recipe(fold="fold", test_fold="1"))
+
+
 def test_one_file_a_label_is_learned_from_as_it_is(tmp_path):
     division = divide(dataset_of(tmp_path, 1, 1, 1), recipe())
     assert sizes(division) == (3, 3, 0)

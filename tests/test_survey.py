@@ -18,7 +18,7 @@ from audiocnn.errors import DatasetError, LabelError, RecipeError, UsageError
 from audiocnn.figures import Figure
 from audiocnn.ingest import IngestSettings, ingest
 from audiocnn.repeats import Result, curve_repeats, fold_repeats, summary
-from audiocnn.sources import DataSettings, apply_settings, data_settings
+from audiocnn.sources import DataSettings, apply_settings, corrections_line, data_settings
 from audiocnn.survey import alike, findings, survey
 
 
@@ -133,6 +133,39 @@ def test_corrections_take_the_place_of_labels(clips, tmp_path):
     text(clips / "fixed.tsv", "filename,label", "ann_1.wav,b", "ann_1.wav,c")
     with pytest.raises(LabelError, match=r"fixed\.tsv:1: no column|ann_1\.wav has 2 labels; keep one"):
         read(tmp_path / "d", table, corrections="fixed.tsv")
+
+
+def test_what_corrections_did_is_said(clips, tmp_path):
+    text(clips / "t.csv", "filename,label", *(f"ann_{n}.wav,{'ab'[n % 2]}" for n in range(4)))
+    text(clips / "fixed.tsv", "filename\tlabel", "ann_0.wav\tleftt", "ann_1.wav\ta", "ann_2.wav\t-", "ann_3.wav\tb")
+    settings = DataSettings(clips / "t.csv", corrections=clips / "fixed.tsv")
+    said = "corrections: 2 clips relabelled, 1 clip left out, 1 new label: leftt"
+    assert corrections_line(settings) == said
+    dataset, _ = read(tmp_path / "d", clips / "t.csv")
+    assert corrections_line(dataclasses.replace(settings, source=dataset.folder)) == said
+    assert corrections_line(dataclasses.replace(settings, corrections=None)) == ""
+    text(clips / "fixed.tsv", "filename\tlabel", "ann_0.wav\t")
+    assert corrections_line(settings) == "corrections: 1 clip left out"
+    text(clips / "fixed.tsv", "filename\tlabel", "ann_1.wav\tb")
+    assert corrections_line(settings) == "corrections: 0 clips relabelled"
+
+
+def test_a_row_without_a_file_name_is_told_by_its_line(clips, tmp_path):
+    table = text(clips / "t.csv", "filename,label", "ann_0.wav,a", ",b", " ,c", "ann_1.wav,b")
+    dataset, labels = read(tmp_path / "d", table)
+    assert labels == {"ann_0.wav": ("a",), "ann_1.wav": ("b",)}
+    assert dataset.refused == [(f"{table}:{line}", "found no file name; give it one") for line in (3, 4)]
+    text(clips / "fixed.csv", "filename,label", ",b")
+    with pytest.raises(LabelError, match=r"fixed\.csv:2: found no file name; give it one, or remove the row"):
+        read(tmp_path / "d", table, corrections="fixed.csv")
+
+
+def test_a_label_that_looks_like_several_is_said(tmp_path):
+    labels = ["left", "loud", "left;loud", "a|b"]
+    rows = [(f"{n}.wav", sound(n), {"label": label}) for n, label in enumerate(labels * 3)]
+    said = "\n".join(findings(survey(write_dataset(tmp_path / "d", rows))))
+    assert 'label "a|b" holds a "|" (so do 1 more), and counts as one; if it is several labels, ' in said
+    assert 'separator = "|" in a recipe' in said
 
 
 def test_corrections_where_clips_have_several_labels(clips, tmp_path):

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
 
-from audiocnn.dataset import is_dataset
+from audiocnn.dataset import Dataset, is_dataset
 from audiocnn.dataset_writer import Item
 from audiocnn.errors import DatasetError, RecipeError
 from audiocnn.filenames import AUDIO_SUFFIXES, find_recordings, show_name
-from audiocnn.sources.corrections import apply_settings, correct_items, regroup_items
+from audiocnn.sources.corrections import apply_settings, changes_line, correct_items, regroup_items
 from audiocnn.sources.folders import read_folder
 from audiocnn.sources.label_files import KALDI_TABLES, holds_labels, is_kaldi, read_label_file
 from audiocnn.sources.settings import (
@@ -30,6 +30,7 @@ __all__ = [
     "DataSettings",
     "Source",
     "apply_settings",
+    "corrections_line",
     "data_settings",
     "labels_of",
     "named_apart",
@@ -75,6 +76,17 @@ def read_source(source: Path | DataSettings, left_out: Counter[str] | None = Non
         return replace(_read_settings(DataSettings(source, where=name)), sample_rate=None)
     what = "a recording alone" if suffix in AUDIO_SUFFIXES else "no source"
     raise DatasetError(f"{name}: {what}; name a folder, a table (.csv, .tsv), a file of labels or a recipe (.toml)")
+
+
+def corrections_line(settings: DataSettings) -> str:
+    """What the corrections of a source, or of a dataset that was made before, change; "" where there are none."""
+    if settings.corrections is None:
+        return ""
+    plain = replace(settings, corrections=None)
+    if is_dataset(settings.source):
+        dataset = Dataset.open(settings.source)
+        return changes_line(dataset.entries, apply_settings(dataset, settings).entries)
+    return changes_line(read_source(plain).items, read_source(settings).items)
 
 
 def named_apart(sources: list[Source]) -> tuple[list[Item], Refused]:

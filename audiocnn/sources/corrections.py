@@ -22,6 +22,7 @@ from audiocnn.sources.settings import DEFAULT_GROUP, FILENAME_GROUP, DataSetting
 from audiocnn.sources.tables import Refused, labels_in_cell
 
 LEFT_OUT = "-"
+SHOWN = 5  # of new labels
 SEPARATOR = ";"  # as `evaluate --doubtful` writes it, whatever the tables of the data have
 
 Corrections = dict[str, tuple[str, ...] | None]
@@ -39,6 +40,8 @@ def read_corrections(path: Path, settings: DataSettings) -> Corrections:
     cells = replace(settings, separator=SEPARATOR if several else "")
     found: Corrections = {}
     for line, row in table.rows:
+        if not row["filename"].strip():
+            raise LabelError(f"{show_name(path)}:{line}: found no file name; give it one, or remove the row")
         name = dcase.normal_name(row["filename"])
         cell = row["label"].strip()
         if cell == LEFT_OUT or not (cell or several):
@@ -75,6 +78,22 @@ def correct_items(items: Sequence[Item], settings: DataSettings) -> tuple[list[I
         else:
             kept.append(replace(item, label=labels[0] if labels else None, more=labels[1:]))
     return kept, refused
+
+
+def changes_line(before: Sequence[Item | Entry], after: Sequence[Item | Entry]) -> str:
+    """What corrections did, from the same recordings without them and with them."""
+    labels = {one.filename: set(one.labels) for one in before}
+    changed = sum(labels[one.filename] != set(one.labels) for one in after)
+    left_out = len(before) - len(after)
+    new = sorted({label for one in after for label in one.labels}.difference(*labels.values()))
+    said = [f"{_count(changed, 'clip')} relabelled"] if changed or not left_out else []
+    said += [f"{_count(left_out, 'clip')} left out"] if left_out else []
+    said += [f"{_count(len(new), 'new label')}: {', '.join(new[:SHOWN])}{' ...' if new[SHOWN:] else ''}"] if new else []
+    return f"corrections: {', '.join(said)}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def regroup_items(items: Sequence[Item], settings: DataSettings) -> list[Item]:

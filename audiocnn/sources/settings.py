@@ -15,6 +15,7 @@ DEFAULT_GROUP = "group"
 FILENAME_GROUP = "filename"  # every recording stands alone
 LABELS_PER_CLIP = ("one", "several")
 MOST_FOLDS = 1000
+SEPARATORS = (";", "|")  # that stand between labels in one cell; a comma may belong to a name
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
 
 

@@ -25,10 +25,14 @@ def read_recordings(settings: DataSettings) -> tuple[list[Item], Refused]:
     _check_columns(settings, table)
     root = settings.source if settings.source.is_dir() else table.path.parent
     rows: dict[str, list[tuple[int, Row]]] = {}
+    refused: Refused = []
     for line, row in table.rows:
+        if not row["filename"].strip():
+            if _is_chosen(row, settings):
+                refused.append((f"{show_name(table.path)}:{line}", "found no file name; give it one"))
+            continue
         rows.setdefault(dcase.normal_name(row["filename"]), []).append((line, row))
     items: list[Item] = []
-    refused: Refused = []
     chosen = {name: found for name, found in rows.items() if _is_chosen(found[0][1], settings)}
     if not chosen:
         raise RecipeError(

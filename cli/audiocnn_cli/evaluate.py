@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from audiocnn.errors import UsageError
+from audiocnn.errors import AudiocnnError, UsageError
 from audiocnn_cli.clip_files import ClipOutputs, clip_paths, write_clip_files
 from audiocnn_cli.exits import ExitStatus
 from audiocnn_cli.options import Device, Jobs, OutputOptions, ReportFormat, SegmentOptions, Table, seconds_option
 from audiocnn_cli.progress import Bar, rate
-from audiocnn_cli.sets import part_in, part_of, recordings_of, set_of, source_of
+from audiocnn_cli.sets import check_columns, part_in, part_of, recordings_of, set_of, source_of
 from audiocnn_cli.sides import Against, Html, Side, check_page, check_place, model_side, peer_sides, write_page
 from audiocnn_cli.terminal import Terminal
 
@@ -128,7 +129,9 @@ def evaluate(
     settings, split = judge_settings(judge), part_of(data, split)
     engines = [load_engine(find_model(name), device, jobs) for name in models or [DEFAULT_MODEL]]
     sides = [*(model_side(engine.model, scorer_of(engine, rule)) for engine in engines), *peer_sides(against, rule)]
-    with dataset_of(data, split, path, engines, sides, terminal) as (dataset, part):
+    counts = Counter[str]()
+    with dataset_of(data, split, path, engines, sides, terminal, counts) as (dataset, part):
+        check_columns(dataset, settings.group_by, data)
         for engine in engines:
             check_channels(dataset, engine)
         reports = []
@@ -141,7 +144,8 @@ def evaluate(
         if page is not None:
             write_page(reports, page, dataset)
         write_clip_files(reports[0], dataset, files, terminal)
-    return ExitStatus.SOME_FAILED if any(report.evaluation.failures for report in reports) else ExitStatus.OK
+    failed = counts["refused"] or any(report.evaluation.failures for report in reports)
+    return ExitStatus.SOME_FAILED if failed else ExitStatus.OK
 
 
 def write_reports(reports: Sequence[Report], path: Path | None, format: ReportFormat, terminal: Terminal) -> None:
@@ -229,15 +233,22 @@ def judged(
 
 @contextmanager
 def dataset_of(
-    data: str, split: str | None, output: Path | None, engines: list[Engine], sides: list[Side], terminal: Terminal
+    data: str,
+    split: str | None,
+    output: Path | None,
+    engines: list[Engine],
+    sides: list[Side],
+    terminal: Terminal,
+    counts: Counter[str] | None = None,
 ) -> Iterator[tuple[Dataset, str | None]]:
     """The dataset, and which split of it to judge. What is no dataset is ingested beside the output, else for now;
-    what has conditions is made into a set there."""
+    what has conditions is made into a set there. What was done is added to `counts`: files "refused", and so on."""
     from audiocnn.conditions import is_conditions, read_conditions
     from audiocnn.dataset import Dataset, is_dataset
     from audiocnn.ingest import IngestSettings, cached_dataset
     from audiocnn.sources import DataSettings, apply_settings
     from audiocnn_cli.following import IngestFollower
+    from audiocnn_cli.training_data import cache_beside
 
     if is_dataset(data):
         yield Dataset.open(data), split
@@ -255,10 +266,25 @@ def dataset_of(
         return
     channels = max(engine.channels for engine in engines)
     settings = IngestSettings(sample_rate=max(side.scorer.sample_rate for side in sides), channels=channels)
-    with tempfile.TemporaryDirectory(prefix="audiocnn-") as temporary:
-        cache = output.with_suffix(".dataset") if output else Path(temporary) / "dataset"
+    with tempfile.TemporaryDirectory(prefix="audiocnn-") as temporary, named_as(data, temporary):
+        kept = cache_beside(output.with_suffix(""), source, settings) if output else None
+        cache = kept or Path(temporary) / "dataset"
         with IngestFollower(terminal, "ingest") as follower:
             dataset = cached_dataset(source, cache, settings, follower)
+        if counts is not None:
+            counts.update(follower.counts)
         if conditions and split:
             dataset = set_of(conditions, dataset, split, cache.with_suffix(".set"), terminal)
         yield part_in(dataset, part, recipe)
+
+
+@contextmanager
+def named_as(data: str, temporary: str) -> Iterator[None]:
+    """Errors name the data that were given where they would name a temporary folder."""
+    try:
+        yield
+    except AudiocnnError as error:
+        told = str(error).replace(str(Path(temporary) / "dataset"), data)
+        if told == str(error):
+            raise
+        raise type(error)(told) from error

@@ -100,7 +100,7 @@ def find_inputs(
     names = list(files or ())
     listed = options.files_from
     if not names and listed is None:
-        raise UsageError("no recording: name files, folders, or - for standard input; see `audiocnn detect --help`")
+        raise UsageError("no recording: name files, folders, or - for standard input")
     if sum(name in STDIN_NAMES for name in names) > 1:
         raise UsageError("standard input is named twice; it can be read once")
     if listed == STDIN and STDIN in names:

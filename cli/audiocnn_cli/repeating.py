@@ -62,6 +62,8 @@ def with_parts(recipe: Recipe, parts: PartOptions) -> Recipe:
     """The recipe with what the options say of its data."""
     if parts.folds and parts.learning_curve:
         raise UsageError("--folds and --learning-curve both train several times; name one")
+    if parts.learning_curve is not None:
+        shares_of(parts.learning_curve)
     if parts.group and parts.group_pattern:
         raise UsageError("--group and --group-pattern both say what is kept together; name one")
     values: dict[str, Any] = {}
@@ -107,11 +109,15 @@ def repeat(
 
 
 def shares_of(text: str) -> list[float]:
-    """0.1,0.3,1 as numbers."""
+    """0.1,0.3,1 as numbers. UsageError for what is none, or no share."""
+    from audiocnn.repeats import check_shares
+
     try:
-        return [float(part) for part in text.split(",")]
+        shares = [float(part) for part in text.split(",")]
     except ValueError:
         raise UsageError(f"--learning-curve {text}: expected shares such as 0.1,0.3,1") from None
+    check_shares(shares)
+    return shares
 
 
 def one(each: Repeat, dataset: Dataset, folder: Path, device: str, run: RunOptions, terminal: Terminal) -> Result:
@@ -126,7 +132,7 @@ def one(each: Repeat, dataset: Dataset, folder: Path, device: str, run: RunOptio
     from audiocnn_cli.training_data import tell_notes
     from audiocnn_cli.training_table import follow
 
-    if run.force and not run.resume:
+    if run.force:
         clear(folder)
     resume = run.resume and (folder / "recipe.toml").exists()
     division = divide(dataset, each.recipe)

@@ -8,9 +8,12 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from audiocnn.errors import UsageError
+
+if TYPE_CHECKING:
+    from audiocnn.recipe import Recipe
 
 KEPT = "recipe.toml"
 # What a run makes, and what --force may remove.
@@ -18,6 +21,29 @@ RUN_PARTS = (KEPT, "log.jsonl", "checkpoints", "model", "report.json", "report.h
 TABLES = ("folds.json", "folds.html", "learning_curve.json", "learning_curve.html")
 REPEATS = re.compile("(fold|share)-.+")
 NOT_AGAIN = ("output", "resume", "force")
+
+
+def check_folder(recipe: Recipe, folder: Path, resume: bool, force: bool, repeated: bool) -> None:
+    """Refuse, before recordings are read, a folder that a run cannot be made in, or gone on with. repeated: folds or
+    shares, which have folders of their own in it."""
+    from audiocnn.recipe import check_run
+
+    if resume and force:
+        raise UsageError("--resume goes on with a run and --force begins anew; name one")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is no folder; name another one with -o")
+    if force or (resume and repeated):
+        return
+    if not repeated or (folder / KEPT).exists():
+        check_run(recipe, folder, resume, ("data",))
+    elif folder.exists():
+        foreign = next(foreign_in(folder), None)
+        if foreign is not None:
+            what = f"holds other files, such as {foreign.relative_to(folder)}"
+            raise UsageError(f"{folder}: {what}; name a new folder with -o, or go on with --resume")
+        if any(folder.iterdir()):
+            what = "there are runs already; go on with --resume, begin anew with --force, or name another -o"
+            raise UsageError(f"{folder}: {what}")
 
 
 def clear(run: Path) -> None:

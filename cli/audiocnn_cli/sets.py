@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audiocnn.errors import UsageError
+from audiocnn.errors import UsageError, did_you_mean
 from audiocnn_cli.progress import Bar
 from audiocnn_cli.terminal import Terminal
 
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "validation", "test")  # of a training
 REPORTED = "dev"  # the part that figures are of, unless another is asked for
+
+
+def check_columns(dataset: Dataset, columns: Sequence[str], data: str) -> None:
+    """UsageError for a column of --by that no recording has."""
+    known = sorted({name for entry in dataset.entries for name in entry.tags})
+    for column in columns:
+        if column not in known:
+            there = did_you_mean(column, known) if known else "it has none; leave --by out"
+            raise UsageError(f'--by: no column "{column}" in {data}; {there}')
 
 
 def part_of(data: str, split: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from audiocnn.errors import UsageError
 from audiocnn_cli.exits import ExitStatus, Terminated
 from audiocnn_cli.options import Device
 from audiocnn_cli.repeating import PartOptions, repeat, with_parts
-from audiocnn_cli.run_folder import clear, going_on
+from audiocnn_cli.run_folder import check_folder, clear, going_on
 from audiocnn_cli.terminal import Terminal
 from audiocnn_cli.training_options import Data, LearningOptions, RunOptions
 
@@ -38,35 +39,36 @@ def train(
     audiocnn train -o runs/speech --resume
     audiocnn train words/ --from speech_1d --freeze A
     """
-    from audiocnn_cli.training_data import dataset_for, fitted, tell_notes
+    from audiocnn_cli.training_data import dataset_for, fitted, tell_corrections, tell_notes
     from audiocnn_cli.training_recipe import changed, choose_recipe
 
     recipe, plain = choose_recipe(data, run)
     recipe = with_parts(changed(recipe, learning), parts)
     folder = Path(run.output or f"runs/{recipe.name}")
+    repeated = bool(parts.folds or parts.learning_curve)
+    check_folder(recipe, folder, run.resume, run.force, repeated)
     check_transfer(recipe, folder, run)
-    if run.force and not run.resume:
+    if run.force:
         clear(folder)
-    elif (folder / "recipe.toml").exists() and not run.resume:
-        raise UsageError(
-            f"{folder}: there is a run already; go on with --resume, begin anew with --force, or name another -o"
-        )
     where = choose_device(device)
+    counts = Counter[str]()
     if plain:
-        recipe, dataset = fitted(recipe, folder, run, learning, terminal)
+        recipe, dataset = fitted(recipe, folder, run, learning, terminal, counts)
     else:
-        dataset = dataset_for(recipe, folder, terminal)
+        dataset = dataset_for(recipe, folder, terminal, counts)
+    tell_corrections(recipe, terminal)
     from audiocnn.training import train as reports_of
     from audiocnn_cli.training_end import finish
     from audiocnn_cli.training_table import follow
 
-    repeated = bool(parts.folds or parts.learning_curve)
     with told_how_to_go_on(lambda: going_on(folder, data, [run, learning, parts], repeated, device), terminal):
         if repeated:
-            return repeat(recipe, dataset, folder, where, run, parts, terminal)
-        tell_notes(recipe, dataset, terminal)
-        report = follow(reports_of(recipe, dataset, folder, where, run.resume), terminal, folder, where)
-        return finish(recipe, dataset, report, folder, terminal)
+            status = repeat(recipe, dataset, folder, where, run, parts, terminal)
+        else:
+            tell_notes(recipe, dataset, terminal)
+            report = follow(reports_of(recipe, dataset, folder, where, run.resume), terminal, folder, where)
+            status = finish(recipe, dataset, report, folder, terminal)
+    return ExitStatus.SOME_FAILED if counts["refused"] else status
 
 
 @contextmanager
@@ -85,7 +87,7 @@ def check_transfer(recipe: Recipe, folder: Path, run: RunOptions) -> None:
         return
     from audiocnn.training import check_source
 
-    if run.force and not run.resume and Path(recipe.transfer.model).is_relative_to(folder.resolve()):
+    if run.force and Path(recipe.transfer.model).is_relative_to(folder.resolve()):
         raise UsageError(f"{folder}: the model of --from lies in it; name another -o")
     check_source(recipe, folder, run.resume)
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,19 @@ if TYPE_CHECKING:
     from audiocnn.dataset import Dataset
     from audiocnn.ingest import IngestSettings
     from audiocnn.recipe import Recipe
+    from audiocnn.sources import DataSettings
 
 
 def fitted(
-    recipe: Recipe, folder: Path, run: RunOptions, learning: LearningOptions, terminal: Terminal
+    recipe: Recipe,
+    folder: Path,
+    run: RunOptions,
+    learning: LearningOptions,
+    terminal: Terminal,
+    counts: Counter[str] | None = None,
 ) -> tuple[Recipe, Dataset]:
     """A recipe that nobody wrote, with what fits its data. Segments in recordings are for a detector, whose recipe has
-    its defaults; a network that was named keeps its sizes."""
+    its defaults; a network that was named keeps its sizes. counts: as in `dataset_for`."""
     from audiocnn.choosing import SPEC, choose, reasons
     from audiocnn.cutting import divide
     from audiocnn.dataset import Dataset, is_dataset
@@ -45,12 +52,12 @@ def fitted(
     recipe = dataclasses.replace(recipe, data=data)
     originals = None if known else originals_of(data)
     if originals.timed if originals else known is not None and any(entry.annotated for entry in known.entries):
-        return recipe, dataset_for(recipe, folder, terminal)
+        return recipe, dataset_for(recipe, folder, terminal, counts)
     keep: Keep = "all" if recipe.transfer else "sizes" if run.spec else "nothing"
     given = keep != "nothing"
     recipe = recipe if given else dataclasses.replace(recipe, spec=spec_named(SPEC))
     recipe = at_rate(recipe, learning.sample_rate or rate_for(recipe, originals, known, given))
-    dataset = known or dataset_for(recipe, folder, terminal)
+    dataset = known or dataset_for(recipe, folder, terminal, counts)
     facts = facts_of(dataset, recipe)
     with Bar(terminal, "look") as bar:
         found = survey(dataset, lambda done, total: bar.update(done, total, f"{done} of {total}"))
@@ -63,6 +70,14 @@ def fitted(
     return recipe, dataset
 
 
+def tell_corrections(recipe: Recipe, terminal: Terminal) -> None:
+    """What a table of corrections changed."""
+    from audiocnn.sources import corrections_line
+
+    if recipe.data and (line := corrections_line(recipe.data)):
+        terminal.say(printable(line))
+
+
 def tell_notes(recipe: Recipe, dataset: Dataset, terminal: Terminal) -> None:
     """What is so about the parts, before a training: leaks, and why there is no test."""
     from audiocnn.cutting import divide
@@ -72,8 +87,9 @@ def tell_notes(recipe: Recipe, dataset: Dataset, terminal: Terminal) -> None:
             tell("parts", notes, terminal)
 
 
-def dataset_for(recipe: Recipe, run: Path, terminal: Terminal) -> Dataset:
-    """The dataset of a recipe; another source is first ingested, into a folder beside the run."""
+def dataset_for(recipe: Recipe, run: Path, terminal: Terminal, counts: Counter[str] | None = None) -> Dataset:
+    """The dataset of a recipe; another source is first ingested, into a folder beside the run. What that did is added
+    to `counts`: files "refused", and so on."""
     from audiocnn.dataset import Dataset, is_dataset
     from audiocnn.ffmpeg import left_out_line
     from audiocnn.ingest import IngestSettings, cached_dataset
@@ -85,10 +101,12 @@ def dataset_for(recipe: Recipe, run: Path, terminal: Terminal) -> Dataset:
     if is_dataset(recipe.data.source):
         return apply_settings(Dataset.open(recipe.data.source), recipe.data)
     settings = IngestSettings(sample_rate=recipe.spec.input.sample_rate, channels=recipe.spec.input.channels)
-    cache = cache_beside(run, settings)
+    cache = cache_beside(run, recipe.data, settings)
     left_out = Counter[str]()
     with IngestFollower(terminal, "ingest") as follower:
         dataset = cached_dataset(recipe.data, cache, settings, follower, left_out)
+    if counts is not None:
+        counts.update(follower.counts)
     if left_out:
         terminal.error(left_out_line(left_out), kind="warning")
     hours = sum(dataset.duration_seconds(entry) for entry in dataset.entries)
@@ -96,18 +114,30 @@ def dataset_for(recipe: Recipe, run: Path, terminal: Terminal) -> Dataset:
     return dataset
 
 
-def cache_beside(run: Path, settings: IngestSettings) -> Path:
-    """The folder beside a run for its samples; another one where they were kept at another rate, or in other channels,
-    before: a run that is there still goes on with its own."""
+def cache_beside(run: Path, source: Path | DataSettings, settings: IngestSettings) -> Path:
+    """The folder beside a run, or a report, for its samples; another one where it holds those of other sources, at
+    another rate or in other channels: nothing that somebody made is replaced."""
+    first = run.parent / f"{run.name}.dataset"
+    if suits(first, source, settings):
+        return first
+    base = f"{run.name}-{settings.sample_rate}-{settings.channels}"
+    names = (base if number == 1 else f"{base}-{number}" for number in count(1))
+    folders = (run.parent / f"{name}.dataset" for name in names)
+    return next(folder for folder in folders if suits(folder, source, settings))
+
+
+def suits(cache: Path, source: Path | DataSettings, settings: IngestSettings) -> bool:
+    """Whether samples of this source can be kept there: there is nothing, or they were before."""
     from audiocnn.dataset import Dataset, is_dataset
 
-    cache = run.parent / f"{run.name}.dataset"
-    if is_dataset(cache):
-        with suppress(DatasetError):  # ingest says what is wrong with it
-            kept = Dataset.open(cache, unfinished=True)
-            if (kept.sample_rate, kept.channels) != (settings.sample_rate, settings.channels):
-                return run.parent / f"{run.name}-{settings.sample_rate}-{settings.channels}.dataset"
-    return cache
+    if not is_dataset(cache):
+        return True
+    with suppress(DatasetError):  # ingest says what is wrong with it
+        kept = Dataset.open(cache, unfinished=True)
+        path = source if isinstance(source, Path) else source.source
+        others = set(kept.sources) - {str(path.resolve())} if kept.entries else set()
+        return not others and (kept.sample_rate, kept.channels) == (settings.sample_rate, settings.channels)
+    return True
 
 
 def tell(title: str, lines: Sequence[str], terminal: Terminal) -> None:
