@@ -112,8 +112,10 @@ def expected_seconds(candidate: Candidate, recipe: Recipe) -> float:
     return clips * a_clip + steps * weights * SECONDS_PER_WEIGHT_AND_STEP
 
 
-def too_large(candidate: Candidate, settings: Settings) -> str:
+def left_out(candidate: Candidate, settings: Settings) -> str:
     """Why a spec is left out, or nothing."""
+    if candidate.spec is not None and candidate.spec.localises:
+        return "says where events begin and end, not what a clip is"
     if expected_seconds(candidate, settings.recipe) <= settings.budget_seconds:
         return ""
     cost = multiply_adds_per_clip(candidate.description, settings.recipe.mix.seconds)
@@ -151,7 +153,7 @@ def find_jobs(candidates: Sequence[Candidate], settings: Settings) -> list[Job]:
     done = read_results(settings.log)
     jobs = []
     for candidate in candidates:
-        if candidate.spec is None or too_large(candidate, settings):
+        if candidate.spec is None or left_out(candidate, settings):
             continue
         for seed in range(settings.seeds):
             recipe = recipe_for(settings.recipe, candidate.spec, seed)
@@ -195,7 +197,7 @@ def standings(candidates: Sequence[Candidate], settings: Settings) -> list[Stand
             results = [result for result in mine if result is not None]
             failed = next((result.reason for result in results if result.reason), "")
             # What was trained all the same, under another budget, is not too large.
-            reason = f"failed: {failed}" if failed else "" if results else too_large(candidate, settings)
+            reason = f"failed: {failed}" if failed else "" if results else left_out(candidate, settings)
         found.append(Standing(candidate.facts, [result for result in results if not result.reason], reason))
     return found
 
@@ -209,7 +211,7 @@ def plan(candidates: Sequence[Candidate], jobs: Sequence[Job], settings: Setting
             continue
         mine = [job for job in jobs if job.recipe.name == candidate.name]
         cost = multiply_adds_per_clip(candidate.description, settings.recipe.mix.seconds)
-        what = too_large(candidate, settings) or f"{len(mine)} of {settings.seeds} to train"
+        what = left_out(candidate, settings) or f"{len(mine)} of {settings.seeds} to train"
         seconds = expected_seconds(candidate, settings.recipe)
         lines.append(f"{candidate.name:20} {cost / 1e6:8.1f} M a clip  {clock(seconds):>8} a training  {what}")
     lines.append(

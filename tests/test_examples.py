@@ -6,6 +6,7 @@ Those that train, or take long, are checked word by word instead: each option mu
 from __future__ import annotations
 
 import inspect
+import itertools
 import os
 import re
 import shlex
@@ -79,9 +80,9 @@ def shell(here, script, *command):
 
 def check_words(line):
     """Every command that a line calls has the options that it is called with."""
-    for part in line.split("|"):
-        words = shlex.split(part)
-        if words[:1] != ["audiocnn"]:
+    for piped, part in itertools.groupby(shlex.split(line), lambda word: word == "|"):
+        words = list(part)
+        if piped or words[:1] != ["audiocnn"]:
             continue
         options = {option for param in command_of(words[1]).params for option in param.opts} | {"--help"}
         used = {word for word in words[2:] if re.match(r"--?[a-zA-Z]", word)}
