@@ -98,7 +98,7 @@ def in_blocks(samples, size):
 
 
 @pytest.mark.parametrize("key", SETS)
-@pytest.mark.parametrize("backend", ["onnx", "torch"])
+@pytest.mark.parametrize("backend", [pytest.param("onnx", marks=pytest.mark.long), "torch"])
 def test_scores_are_the_mean_of_the_members_whole_and_in_chunks(ensembles, key, backend):
     model, difference, models, weights = ensembles(key)
     assert difference <= TOLERANCE

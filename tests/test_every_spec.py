@@ -2,7 +2,7 @@
 
 A spec that is added to the folder is tested from that day on. Networks of more than `LARGE` weights are built without
 their memory (on torch's meta device), which shows their sizes and no more; `pytest -m long` does all the rest with them
-too, and wants some gigabytes.
+too, exports all, and wants some gigabytes.
 """
 
 from __future__ import annotations
@@ -190,6 +190,7 @@ def test_it_is_the_same_after_saving_and_loading(path, tmp_path):
         assert torch.equal(loaded(loaded.extended(samples)), network(network.extended(samples)))
 
 
+@pytest.mark.long  # test_export has every kind of layer, always
 @every(ALL)
 def test_its_onnx_file_agrees_with_torch_at_other_batches_and_lengths(path, exported):
     model, network, difference = exported(path)
