@@ -30,20 +30,32 @@ def fast_length(samples: int) -> int:
     return 1 << max(1, samples - 1).bit_length()
 
 
+def weighted(samples: Samples, size: int, gain: NDArray[np.float64]) -> Samples:
+    """(samples,) with each frequency of a transform of `size` times its gain (size // 2 + 1,)."""
+    from scipy import fft
+
+    spectrum = fft.rfft(samples, size) * gain.astype(np.float32)
+    return np.asarray(fft.irfft(spectrum, size)[: len(samples)], dtype=np.float32)
+
+
 def convolved(samples: Samples, kernel: Samples) -> Samples:
     """(samples,) filtered by a causal kernel, cut to its own length."""
-    size = fast_length(len(samples) + len(kernel))
-    product = np.fft.rfft(samples, size) * np.fft.rfft(kernel, size)
-    return np.fft.irfft(product, size)[: len(samples)].astype(np.float32)
+    from scipy import fft
+
+    size = fft.next_fast_len(len(samples) + len(kernel) - 1, real=True)
+    product = fft.rfft(samples, size) * fft.rfft(kernel, size)
+    return np.asarray(fft.irfft(product, size)[: len(samples)], dtype=np.float32)
 
 
 def coloured_noise(random: Random, samples: int, slope: float) -> Samples:
     """(samples,) of power 1 whose spectrum falls with frequency to the power `slope`: 0 white, 1 pink, 2 brown."""
+    from scipy import fft
+
     size = fast_length(samples)
-    spectrum = np.fft.rfft(random.standard_normal(size).astype(np.float32))
+    spectrum = fft.rfft(random.standard_normal(size).astype(np.float32))
     spectrum *= np.maximum(np.arange(len(spectrum)), 1.0) ** (-slope / 2.0)
     spectrum[0] = 0.0
-    noise = np.fft.irfft(spectrum, size)[:samples].astype(np.float32)
+    noise = np.asarray(fft.irfft(spectrum, size)[:samples], dtype=np.float32)
     return np.asarray(noise / np.sqrt(max(power(noise), QUIET)), dtype=np.float32)
 
 
@@ -66,7 +78,7 @@ def band_limited(samples: Samples, sample_rate: int, low_hertz: float, high_hert
     hertz = np.maximum(np.fft.rfftfreq(size, 1.0 / sample_rate), 1e-3)
     octaves = np.minimum(np.log2(hertz / low_hertz), np.log2(high_hertz / hertz))
     gain = np.clip(octaves * 4.0 + 1.0, 0.0, 1.0)
-    return np.fft.irfft(np.fft.rfft(samples, size) * gain, size)[: len(samples)].astype(np.float32)
+    return weighted(samples, size, gain)
 
 
 def tilted(samples: Samples, sample_rate: int, db_per_octave: float) -> Samples:
@@ -74,7 +86,7 @@ def tilted(samples: Samples, sample_rate: int, db_per_octave: float) -> Samples:
     size = fast_length(len(samples))
     hertz = np.maximum(np.fft.rfftfreq(size, 1.0 / sample_rate), 50.0)
     gain = 10.0 ** (db_per_octave * np.log2(hertz / 1000.0) / 20.0)
-    return np.fft.irfft(np.fft.rfft(samples, size) * gain, size)[: len(samples)].astype(np.float32)
+    return weighted(samples, size, gain)
 
 
 def audible(samples: Samples, mark: tuple[int, int], sample_rate: int, below_db: float) -> tuple[int, int]:
