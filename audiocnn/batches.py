@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -17,12 +17,16 @@ from audiocnn.clip_examples import Clips, HeldOut
 from audiocnn.cutting import divide
 from audiocnn.dataset import Dataset, Entry
 from audiocnn.errors import DatasetError, RecipeError
+from audiocnn.label_check import check_labels
 from audiocnn.mixing import Example, Mixer, MixSettings
+from audiocnn.ranks import Ranks, rows_or_one
 from audiocnn.recipe import LEAST_BATCHES, Recipe, TrainSettings
 from audiocnn.tuning import tuning_examples
+from audiocnn.warping import warp_bands
 
 Key = tuple[int, int]
 EQUALISER_KNOTS = 6
+ALONE = Ranks()
 
 
 class Source(Protocol):
@@ -61,10 +65,10 @@ class Examples(torch.utils.data.Dataset[Batch]):
 
 
 class Order(torch.utils.data.Sampler[list[Key]]):
-    """The keys of one epoch's batches, from a step on."""
+    """The keys of one epoch's batches, from a step on; of several processes, this one's share of each batch."""
 
-    def __init__(self, examples: int, batch_size: int) -> None:
-        self.examples, self.batch_size = examples, batch_size
+    def __init__(self, examples: int, batch_size: int, ranks: Ranks = ALONE) -> None:
+        self.examples, self.batch_size, self.ranks = examples, batch_size, ranks
         self.epoch, self.first_step = 0, 0
 
     def __len__(self) -> int:
@@ -72,8 +76,12 @@ class Order(torch.utils.data.Sampler[list[Key]]):
 
     def __iter__(self) -> Iterator[list[Key]]:
         for step in range(self.first_step, len(self)):
-            first = step * self.batch_size
-            yield [(self.epoch, i) for i in range(first, min(first + self.batch_size, self.examples))]
+            yield list(rows_or_one(self.batch(step), self.ranks))
+
+    def batch(self, step: int) -> list[Key]:
+        """The keys of the whole batch of a step."""
+        first = step * self.batch_size
+        return [(self.epoch, i) for i in range(first, min(first + self.batch_size, self.examples))]
 
 
 def as_tensors(example: Example, channels: int) -> tuple[Tensor, Tensor]:
@@ -102,11 +110,13 @@ def examples_of(settings: TrainSettings, clips: int) -> int:
     return max(clips, LEAST_BATCHES * settings.batch_size)
 
 
-def make_loader(recipe: Recipe, source: Source) -> tuple[Order, torch.utils.data.DataLoader[Batch]]:
+def make_loader(
+    recipe: Recipe, source: Source, ranks: Ranks = ALONE
+) -> tuple[Order, torch.utils.data.DataLoader[Batch]]:
     """The loader of training batches, and the order that says which epoch comes next."""
     settings = recipe.train
     clips = len(source.entries) if isinstance(source, Clips) else 0
-    order = Order(examples_of(settings, clips), settings.batch_size)
+    order = Order(examples_of(settings, clips), settings.batch_size, ranks)
     loader = torch.utils.data.DataLoader(
         Examples(source, recipe.spec.input.channels, recipe.spec.geometry().hop_samples),
         batch_sampler=order,
@@ -126,8 +136,9 @@ def leave_quietly_when_told(worker: int) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
 
 
-def prepare(recipe: Recipe, dataset: Dataset) -> Material:
-    """Divide a dataset by group, and set up the examples. DatasetError where it does not fit the recipe."""
+def prepare(recipe: Recipe, dataset: Dataset, judges: bool = True) -> Material:
+    """Divide a dataset by group, and set up the examples. DatasetError where it does not fit the recipe. judges: False
+    in a process that leaves validation to another one."""
     wanted = recipe.spec.input.sample_rate
     if dataset.sample_rate != wanted:
         fact = f"{dataset.folder}: has {dataset.sample_rate} Hz and the spec wants {wanted}"
@@ -141,6 +152,8 @@ def prepare(recipe: Recipe, dataset: Dataset) -> Material:
 
     division = divide(dataset, recipe)
     train, held_out = division.train, division.validation
+    if recipe.evaluate.conditions is None:
+        check_labels(recipe, dataset, division, labels)
     groups = {"train": len({entry.group for entry in train}), "validation": len({entry.group for entry in held_out})}
     seconds = sum(dataset.duration_seconds(entry) for entry in train)
     if clips:
@@ -148,8 +161,12 @@ def prepare(recipe: Recipe, dataset: Dataset) -> Material:
     examples_of(recipe.train, 0)
     hop = recipe.spec.geometry().hop_samples
     source = Mixer(dataset, train, labels, recipe.mix, hop, recipe.seed)
-    if recipe.evaluate.conditions is not None:
+    if not judges:
+        validation = []
+    elif recipe.evaluate.conditions is not None:
         validation = tuning_examples(recipe, dataset, train)
+    elif not held_out:
+        validation = []
     else:
         mixer = Mixer(dataset, held_out, labels, recipe.mix, hop, recipe.seed + 1)
         validation = [mixer.example(0, index) for index in range(recipe.train.validation_examples)]
@@ -191,7 +208,8 @@ def whole_clips(
         raise RecipeError(f'{fact}, since the scores of one clip then add up to 1; take output = "sigmoid" in [f]')
     even = recipe.train.balance_power if recipe.train.balance == "sampling" else 0.0
     source = Clips(dataset, parts[0], labels, recipe.mix, recipe.seed, even, sigmoid)
-    held_out = HeldOut(Clips(dataset, parts[1], labels, recipe.mix, recipe.seed, others=sigmoid))
+    stop = Clips(dataset, parts[1], labels, recipe.mix, recipe.seed, others=sigmoid) if parts[1] else None
+    held_out: Sequence[Example] = [] if stop is None else HeldOut(stop)
     counts = tuple(source.counts().tolist())
     balanced = recipe.train.balance != "none"
     return Material(tuple(labels), source, held_out, True, *facts, several, balanced, counts)
@@ -202,48 +220,70 @@ def has_several(recipe: Recipe, dataset: Dataset) -> bool:
     return dataset.several or (recipe.data is not None and recipe.data.labels_per_clip == "several")
 
 
-def varied(values: Tensor, recipe: Recipe, random: np.random.Generator) -> Tensor:
-    """Features as of another microphone, with bands and frames hidden; a waveform stays as it is."""
+class Rows(NamedTuple):
+    """Which examples of a whole batch of `total` these are, and how the mean over all of it is found."""
+
+    mine: range
+    total: int
+    mean: Callable[[Tensor], Tensor] = torch.mean
+
+
+def all_of(values: Tensor) -> Rows:
+    """A whole batch."""
+    return Rows(range(len(values)), len(values))
+
+
+def varied(values: Tensor, recipe: Recipe, random: np.random.Generator, rows: Rows | None = None) -> Tensor:
+    """Features as of another throat and another microphone, with bands and frames hidden; a waveform stays as it is.
+    rows: of a share of a batch, which then gets what it would get as a part of the whole."""
+    rows = rows or all_of(values)
+    warp = recipe.mix.band_warp
+    if warp != (1.0, 1.0):
+        factors = random.uniform(*warp, rows.total)[rows.mine.start : rows.mine.stop]
+        values = warp_bands(values, recipe.spec.input, factors)
     if recipe.spec.input.logarithmic:
-        values = equalise(values, recipe.mix, random)
+        values = equalise(values, recipe.mix, random, rows)
     if recipe.spec.input.features == "waveform":
         return values
-    return mask_frames(mask_bands(values, recipe.mix, random), recipe.mix, random)
+    return mask_frames(mask_bands(values, recipe.mix, random, rows), recipe.mix, random, rows)
 
 
-def equalise(values: Tensor, settings: MixSettings, random: np.random.Generator) -> Tensor:
+def equalise(values: Tensor, settings: MixSettings, random: np.random.Generator, rows: Rows | None = None) -> Tensor:
     """Another microphone for each example: a smooth random curve over the bands, up to so many dB up or down, added to
     the log power (batch, [channels,] bands, frames)."""
-    bands = values.shape[-2]
+    bands, rows = values.shape[-2], rows or all_of(values)
     if not settings.equaliser_db or bands < 2:
         return values
     knots = np.linspace(0, bands - 1, EQUALISER_KNOTS)
-    gains = random.uniform(-settings.equaliser_db, settings.equaliser_db, (len(values), EQUALISER_KNOTS))
+    gains = random.uniform(-settings.equaliser_db, settings.equaliser_db, (rows.total, EQUALISER_KNOTS))
+    gains = gains[rows.mine.start : rows.mine.stop]
     curves = np.stack([np.interp(np.arange(bands), knots, row) for row in gains]) * np.log(10.0) / 10.0
     added = torch.from_numpy(curves).to(values)
     return values + added.reshape(len(values), *[1] * (values.dim() - 3), bands, 1)
 
 
-def mask_bands(values: Tensor, settings: MixSettings, random: np.random.Generator) -> Tensor:
+def mask_bands(values: Tensor, settings: MixSettings, random: np.random.Generator, rows: Rows | None = None) -> Tensor:
     """SpecAugment's frequency masks (Park et al. 2019, section 2): bands of (batch, [channels,] bands, frames) set to
     the mean of the batch, other bands for each example."""
-    return hidden(values, settings.band_masks, settings.band_mask_width, random, -2)
+    return hidden(values, settings.band_masks, settings.band_mask_width, random, -2, rows)
 
 
-def mask_frames(values: Tensor, settings: MixSettings, random: np.random.Generator) -> Tensor:
+def mask_frames(values: Tensor, settings: MixSettings, random: np.random.Generator, rows: Rows | None = None) -> Tensor:
     """SpecAugment's time masks (Park et al. 2019, section 2): frames of (batch, [channels,] bands, frames) set to the
     mean of the batch, other frames for each example."""
-    return hidden(values, settings.time_masks, settings.time_mask_width, random, -1)
+    return hidden(values, settings.time_masks, settings.time_mask_width, random, -1, rows)
 
 
-def hidden(values: Tensor, masks: int, width: float, random: np.random.Generator, axis: int) -> Tensor:
+def hidden(
+    values: Tensor, masks: int, width: float, random: np.random.Generator, axis: int, rows: Rows | None = None
+) -> Tensor:
     """So many stretches of an axis, each up to a share of it, set to the mean of the batch; an axis of fewer than 8
     stays as it is."""
-    size = values.shape[axis]
+    size, rows = values.shape[axis], rows or all_of(values)
     widest = int(width * size)
     if widest < 1 or masks < 1 or size < 8:
         return values
-    keep = np.ones((len(values), size), dtype=bool)
+    keep = np.ones((rows.total, size), dtype=bool)
     for row in keep:
         for _ in range(masks):
             length = int(random.integers(0, widest + 1))
@@ -251,5 +291,5 @@ def hidden(values: Tensor, masks: int, width: float, random: np.random.Generator
             row[start : start + length] = False
     shape = [len(values)] + [1] * (values.dim() - 1)
     shape[axis] = size
-    mask = torch.from_numpy(keep).to(values.device).reshape(shape)
-    return torch.where(mask, values, values.mean())
+    mask = torch.from_numpy(keep[rows.mine.start : rows.mine.stop]).to(values.device).reshape(shape)
+    return torch.where(mask, values, rows.mean(values))

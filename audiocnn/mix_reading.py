@@ -42,6 +42,7 @@ def read_mix(table: Table) -> MixSettings:
         tilt_db=table.number("tilt_db", base.tilt_db, most=60.0),
         band_masks=table.integer("band_masks", base.band_masks, least=0, most=20),
         band_mask_width=table.number("band_mask_width", base.band_mask_width, most=1.0),
+        band_warp=table.pair("band_warp", base.band_warp, least=0.25, most=4.0),
         time_masks=table.integer("time_masks", base.time_masks, least=0, most=20),
         time_mask_width=table.number("time_mask_width", base.time_mask_width, most=1.0),
         mixup=table.number("mixup", base.mixup, most=100.0),

@@ -62,6 +62,7 @@ class MixSettings:
     equaliser_db: float = 10.0
     band_masks: int = 1
     band_mask_width: float = 0.15
+    band_warp: tuple[float, float] = (1.0, 1.0)
     time_masks: int = 0
     time_mask_width: float = 0.15
     mixup: float = 0.0
