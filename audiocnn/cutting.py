@@ -24,6 +24,9 @@ TEST_SPLITS = ("test", "eval")
 STOP_SPLITS = ("dev", "val", "valid", "validation")
 LEAST_CLIPS = 40  # with fewer, what could be tested on is too little to say anything, and missed where it is learned
 FEW_GROUPS = 4  # with fewer, a part of whole groups would be half of what there is
+NOTHING_HELD_OUT = (
+    "validation_share = 0: all is learned, the last weights are kept; nothing calibrates, and thresholds are 0.5"
+)
 TEST_GROUPS = 3  # of a label that is tested on: one to test, one to stop by, one to learn from
 
 
@@ -58,7 +61,10 @@ def divide(dataset: Dataset, recipe: Recipe) -> Division:
     if not clips:
         kind = kind_by(dataset, _labels(dataset, recipe), recipe.mix.balance)
         stop = [] if test and tested_on in STOP_SPLITS else [e for e in entries if e.split in STOP_SPLITS]
-        if (recipe.data and recipe.data.split) or not 0 < len(stop) < len(entries):
+        if not recipe.train.validation_share:
+            train, stop = entries, []
+            notes += [] if recipe.evaluate.conditions else [NOTHING_HELD_OUT]
+        elif (recipe.data and recipe.data.split) or not 0 < len(stop) < len(entries):
             train, stop = cut_by_group(entries, recipe.train.validation_share, kind, bool(recipe.mix.balance))
         else:
             train = [entry for entry in entries if entry.split not in STOP_SPLITS]
@@ -186,7 +192,10 @@ def _cut_test(
 def _cut_stop(
     entries: list[Entry], recipe: Recipe, group_of: GroupOf, notes: list[str]
 ) -> tuple[list[Entry], list[Entry]]:
-    """Clips to learn from and to stop by: a split named so, else a share."""
+    """Clips to learn from and to stop by: a split named so, else a share; with a share of 0 all are learned."""
+    if not recipe.train.validation_share:
+        notes.append(NOTHING_HELD_OUT)
+        return entries, []
     named = [entry for entry in entries if entry.split in STOP_SPLITS]
     if named and len(named) < len(entries) and not (recipe.data and recipe.data.split):
         return [entry for entry in entries if entry.split not in STOP_SPLITS], named

@@ -73,30 +73,49 @@ def evaluate(
 
     Raises DatasetError where there is nothing to judge, or nothing that could be scored.
     """
-    entries = _entries(dataset, split)
     recordings: list[ScoredRecording] = []
     clips: list[ScoredClip] = []
     failures: list[tuple[str, str]] = []
-    for done, (entry, scores) in enumerate(_scored(dataset, entries, scorer), start=1):
-        error = None
-        if isinstance(scores, AudiocnnError):
-            error = str(scores)
-            failures.append((entry.filename, error))
-        elif entry.annotated:
-            recordings.append(_recording(dataset, entry, scores, scorer))
-        else:
-            clips.append(_clip(entry, apart(scores, len(scorer.labels))[0]))
-        seconds = dataset.duration_seconds(entry)
-        yield EvaluationProgress(done, len(entries), entry.filename, seconds, error)
-    if not recordings and not clips:
-        raise DatasetError(f"{dataset.folder}: not one recording could be scored; the first: {failures[0][1]}")
+    for step, scored in score_entries(dataset, scorer, split):
+        if step.error is not None:
+            failures.append((step.filename, step.error))
+        elif isinstance(scored, ScoredRecording):
+            recordings.append(scored)
+        elif scored is not None:
+            clips.append(scored)
+        yield step
     settings = settings or EvaluationSettings()
     # Where nobody marked music, none is known to be missing: such a label is not judged.
     known = [label for label in scorer.labels if label in dataset.labels] or None
     evaluation = evaluate_scores(recordings, scorer.labels, scorer.rules, settings, known)
     clip = evaluate_clips(clips, scorer.labels, scorer.rules, settings, scorer.answer, known) if clips else None
     evaluation = replace(evaluation, clip=clip, failures=tuple(failures))
-    yield EvaluationProgress(len(entries), len(entries), "", 0.0, evaluation=evaluation)
+    yield EvaluationProgress(step.total, step.total, "", 0.0, evaluation=evaluation)
+
+
+def score_entries(
+    dataset: Dataset, scorer: Scorer, split: str | None = None, kept: dict[str, NDArray[np.float32]] | None = None
+) -> Iterator[tuple[EvaluationProgress, ScoredRecording | ScoredClip | None]]:
+    """The scores of each entry whose answer is known, with what is known of it; None where it could not be scored.
+    kept: scores of an earlier time, by the name of the recording; what is not there is added.
+
+    Raises DatasetError where there is none, and at the end where not one could be scored.
+    """
+    entries = _entries(dataset, split)
+    first: AudiocnnError | None = None
+    failed = 0
+    for done, (entry, scores) in enumerate(_scored(dataset, entries, scorer, kept), start=1):
+        error: str | None = None
+        scored: ScoredRecording | ScoredClip | None = None
+        if isinstance(scores, AudiocnnError):
+            error, first, failed = str(scores), first or scores, failed + 1
+        elif entry.annotated:
+            scored = _recording(dataset, entry, scores, scorer)
+        else:
+            scored = _clip(entry, apart(scores, len(scorer.labels))[0])
+        yield EvaluationProgress(done, len(entries), entry.filename, dataset.duration_seconds(entry), error), scored
+    if failed == len(entries):
+        raise DatasetError(f"{dataset.folder}: not one recording could be scored; the first: {first}")
 
 
 def _entries(dataset: Dataset, split: str | None) -> list[Entry]:
@@ -115,13 +134,21 @@ def _entries(dataset: Dataset, split: str | None) -> list[Entry]:
 
 
 def _scored(
-    dataset: Dataset, entries: Sequence[Entry], scorer: Scorer
+    dataset: Dataset,
+    entries: Sequence[Entry],
+    scorer: Scorer,
+    kept: dict[str, NDArray[np.float32]] | None = None,
 ) -> Iterator[tuple[Entry, NDArray[np.float32] | AudiocnnError]]:
     """The scores of each, or why there are none, in order; `jobs` at a time, as many again wait to be taken."""
 
     def score(entry: Entry) -> NDArray[np.float32] | AudiocnnError:
+        if kept is not None and entry.filename in kept:
+            return kept[entry.filename]
         try:
-            return scorer.score(_samples(dataset, entry, scorer.sample_rate))
+            scores = scorer.score(_samples(dataset, entry, scorer.sample_rate))
+            if kept is not None:
+                kept[entry.filename] = scores
+            return scores
         except AudiocnnError as problem:
             return problem
 

@@ -79,6 +79,14 @@ def loss_of(
     return functional.cross_entropy(logits[carried], wanted / wanted.sum(dim=-1, keepdim=True))
 
 
+def terms_of(network: Network, targets: Tensor) -> float:
+    """What the loss of a part of a batch weighs in the mean over the whole: how many examples it has; with softmax, of
+    positions (or clips) that have a label at all. Of edges, which are a mean of their own, it is near enough."""
+    if network.spec.f.output != "softmax":
+        return float(len(targets))
+    return float((targets.sum(dim=-1) > 0).sum())
+
+
 def loss_of_clips(pooled: Tensor, targets: Tensor, softmax: bool, rule: ClipLoss) -> Tensor:
     """The mean loss of pooled logits (batch, 1, labels) against the labels of whole clips."""
     logits, wanted = pooled[:, 0], targets[:, 0]

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec as find_package
 from pathlib import Path
 from typing import Any
 
 from audiocnn.architecture import Spec, spec_from_table
-from audiocnn.errors import ModelError, SpecError, did_you_mean
+from audiocnn.errors import ModelError, SpecError, UsageError, did_you_mean
 from audiocnn.localising import Localiser
 from audiocnn.segments import SegmentRule
 from audiocnn.tables import Table, read_toml
@@ -25,6 +26,12 @@ FORMAT = 2  # the newest that is read; what has one network is written as 1, whi
 DEFAULT_MODEL = "speech_1d"
 DEFAULT_CLASSIFIER = "speech_music_noise"
 ANSWERS = ("one", "several")
+# What `[segments]` may say of a label, besides its threshold, and what `SegmentRule` calls it.
+SEGMENT_KEYS = {
+    "neg_threshold": "neg_threshold",
+    "min_speech": "min_speech_seconds",
+    "min_silence": "min_silence_seconds",
+}
 TOML, WEIGHTS, ONNX, CARD = "model.toml", "model.safetensors", "model.onnx", "README.md"
 
 
@@ -86,6 +93,7 @@ class Model:
     """What `model.toml` says. The weights stay on the disk until an engine wants them.
 
     spec is the network's; an ensemble has `members`, and the spec is that of the first. `specs` has them all.
+    segments: of a label, what `tune` chose of its segment rule besides the threshold, by names of `SegmentRule`.
     answer: how the scores of a whole clip are read. "one": its label is that with the highest score; "several": all
     that reach their thresholds. "": "one" where the labels exclude each other, as a softmax has it, else "several".
     """
@@ -100,6 +108,7 @@ class Model:
     evaluation: dict[str, Any] = field(default_factory=dict)
     members: tuple[Member, ...] = ()
     answer: str = ""
+    segments: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.answer not in ANSWERS or len(self.labels) == 1:  # one label has none to be chosen before
@@ -170,12 +179,16 @@ class Model:
         return path
 
     def rule(self, label: str, **changes: float | None) -> SegmentRule:
-        """The segment rule for a label: the model's threshold, where `changes` does not name another.
+        """The segment rule for a label: the model's threshold and times, where `changes` does not name others. With
+        another threshold the one that closes a segment is not the model's either.
 
         Of labels that exclude each other one at most is above one half: there a segment ends, so that none overlap.
         """
         given = {key: value for key, value in changes.items() if value is not None}
-        rule = SegmentRule(**{"threshold": self.thresholds.get(label, SegmentRule.threshold), **given})
+        own = {"threshold": self.thresholds.get(label, SegmentRule.threshold), **self.segments.get(label, {})}
+        if "threshold" in given:
+            own.pop("neg_threshold", None)
+        rule = SegmentRule(**{**own, **given})
         if self.usual_answer == "several" or rule.neg_threshold is not None or rule.threshold < 0.5:
             return rule
         return replace(rule, neg_threshold=max(0.5, rule.closing_threshold))
@@ -186,7 +199,11 @@ class Model:
         if self.members:
             networks = {"members": [member.to_table() for member in self.members]}
         # Older versions do not know the key: it stands there only where it says something.
-        answer = {} if self.answer == self.usual_answer else {"answer": self.answer}
+        answer: dict[str, Any] = {} if self.answer == self.usual_answer else {"answer": self.answer}
+        if any(self.segments.values()):
+            names = {field: key for key, field in SEGMENT_KEYS.items()}
+            said = {label: {names[name]: x for name, x in own.items()} for label, own in self.segments.items() if own}
+            answer["segments"] = said
         return {
             "format": 2 if self.members else 1,
             "name": self.name,
@@ -220,6 +237,7 @@ def read_model(folder: Path) -> Model:
     members = read_members(table, labels) if version > 1 else ()
     spec = members[0].spec if members else read_spec(table, name, labels)
     table.text("summary", "")
+    segments = read_segments(table.table("segments"), labels)
     model = Model(
         name=name,
         folder=folder,
@@ -231,10 +249,34 @@ def read_model(folder: Path) -> Model:
         evaluation=table.table("evaluation").values,
         members=members,
         answer=table.text("answer", "", ANSWERS),
+        segments=segments,
     )
     thresholds.close()
     table.close()
+    check_rules(model, place)
     return model
+
+
+def read_segments(table: Table, labels: Sequence[str]) -> dict[str, dict[str, float]]:
+    """`[segments]`: of each label what it says of its rule, besides the threshold."""
+    found = {}
+    for label in labels:
+        own = table.table(label)
+        values = {field: own.number(key, None) for key, field in SEGMENT_KEYS.items()}
+        own.close()
+        if said := {field: value for field, value in values.items() if value is not None}:
+            found[label] = said
+    table.close()
+    return found
+
+
+def check_rules(model: Model, place: str) -> None:
+    """ModelError where a label has a rule that cannot be."""
+    for label in model.segments:
+        try:
+            model.rule(label)
+        except UsageError as problem:
+            raise ModelError(f"{place}: [segments]: {label}: {problem}") from None
 
 
 def read_spec(table: Table, name: str, labels: Sequence[str]) -> Spec:
@@ -287,9 +329,20 @@ def write_whole(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         Path(name).chmod(0o644)
         Path(name).replace(path)
+        sync_folder(path.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """The names in a folder are on the disk, too, where the system can do that."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def shipped_folder() -> Path:

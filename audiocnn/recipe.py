@@ -19,43 +19,16 @@ from audiocnn.evaluation import MEASURES, Measure
 from audiocnn.fitting import spec_at_rate, spec_with_window
 from audiocnn.mix_reading import read_mix
 from audiocnn.mixing import CLIP_MIX, MixSettings
-from audiocnn.model import DEFAULT_MODEL, TOML, Model, find_model, spec_folders
+from audiocnn.model import DEFAULT_MODEL, Model, find_model, spec_folders
+from audiocnn.search_space import Space, read_space
 from audiocnn.sources import DataSettings, data_settings
 from audiocnn.tables import Table, read_toml
+from audiocnn.train_settings import AUTO, CLIP_TRAIN, LEAST_BATCHES, TrainSettings, model_at, read_train
+
+__all__ = ["AUTO", "CLIP_TRAIN", "LEAST_BATCHES", "Recipe", "TrainSettings", "model_at", "read_recipe"]
 
 DEFAULT_RECIPE = "audiocnn.toml"
 KEPT = "recipe.toml"  # in the folder of a run
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """The `[train]` of a recipe. An epoch is so many examples, made as they are wanted."""
-
-    epochs: int = 40
-    examples_per_epoch: int = 3000
-    batch_size: int = 32
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    warmup_share: float = 0.05
-    gradient_clip: float = 5.0
-    averaging: float = 0.998  # of the weights, an exponential mean over steps; 0 turns it off
-    validation_share: float = 0.1
-    validation_examples: int = 400
-    patience: int = 10
-    workers: int = 1
-    precision: str = "float32"  # of activations; "bfloat16" is about twice as fast on processors that have it
-    teacher: str = ""  # a trained model (or ensemble) whose scores are learned besides the marks
-    teacher_share: float = 0.5
-    edge_seconds: float = 0.0  # marks become the mean over so much time around each hop; 0 leaves them 0 and 1
-    label_smoothing: float = 0.0  # of clips: so much of each target is spread over all labels
-    balance: str = "none"  # of clips: rare labels are drawn more often, weigh more, or are given a start
-    balance_power: float = 0.5  # of their counts; 1 makes all labels equal
-
-
-# What is otherwise where whole clips are learned, and the recipe does not say; `CLIP_MIX` has that of `[mix]`.
-CLIP_TRAIN: dict[str, Any] = {"examples_per_epoch": 0, "patience": 20}
-BALANCES = ("none", "sampling", "loss", "prior")
-LEAST_BATCHES = 10  # in an epoch of each clip once
 
 
 @dataclass(frozen=True)
@@ -92,6 +65,7 @@ class Recipe:
     seed: int = 0
     card: str = ""  # what a person adds to the model card: data, licences, limits
     transfer: Transfer | None = None  # without it, the weights begin at chance
+    tune: Space = ()  # what `audiocnn tune` searches, no part of what one training is
     unsaid: frozenset[str] = frozenset()  # keys that nobody gave a value, as "mix.speed": clips have other defaults
 
     def settled(self, clips: bool) -> Recipe:
@@ -115,6 +89,8 @@ class Recipe:
             table["data"] = plain(dataclasses.asdict(self.data) | {"where": None})
         table["mix"] = plain(dataclasses.asdict(self.mix))
         table["train"] = plain(dataclasses.asdict(self.train))
+        if self.train.batch_size == AUTO:
+            table["train"]["batch_size"] = "auto"
         if self.transfer:
             table["train"] |= {"from": self.transfer.model, "freeze": list(self.transfer.freeze)}
         table["evaluate"] = plain(dataclasses.asdict(self.evaluate))
@@ -138,6 +114,7 @@ def read_recipe(path: Path) -> Recipe:
         remedy = "judge on a part of it (`audiocnn evaluate --split NAME`), or name it in a recipe"
         raise table.wrong(f"is a file of conditions; {remedy}")
     unsaid = keys_unsaid(table.values)
+    space = read_space(table.raw("tune", {}), f"{path}: [tune]")
     train = table.table("train")
     transfer = read_transfer(train, path.parent)
     spec = read_spec(table, path, transfer)
@@ -152,6 +129,7 @@ def read_recipe(path: Path) -> Recipe:
         seed=table.integer("seed", 0, least=0, most=2**31),
         card=table.text("card", ""),
         transfer=transfer,
+        tune=space,
         unsaid=unsaid,
     )
     table.close()
@@ -211,12 +189,6 @@ def read_transfer(table: Table, folder: Path) -> Transfer | None:
     return None if model is None else Transfer(model_at(folder, model), freeze)
 
 
-def model_at(folder: Path, name: str) -> str:
-    """The whole path of a model (or run) that lies in a folder under this name; else the name, of a released one."""
-    path = folder / name
-    return str(path.resolve()) if any((path / part).is_file() for part in (TOML, f"model/{TOML}")) else name
-
-
 def source_model(name: str) -> Model:
     """A model to begin from, which must have one network. Raises ModelError."""
     model = find_model(name)
@@ -230,34 +202,6 @@ def source_spec(name: str) -> Spec:
     """The spec of a model to begin from, for any number of labels."""
     spec = source_model(name).spec
     return spec_from_table(spec.table, spec.name)
-
-
-def read_train(table: Table, folder: Path) -> TrainSettings:
-    """`[train]`; the folder of a teacher is looked for beside the recipe."""
-    base = TrainSettings()
-    teacher = table.text("teacher", base.teacher)
-    whole = ("epochs", "batch_size", "validation_examples", "patience")
-    settings = dataclasses.replace(
-        base,
-        examples_per_epoch=table.integer("examples_per_epoch", base.examples_per_epoch, least=0),
-        label_smoothing=table.number("label_smoothing", base.label_smoothing, most=0.9),
-        balance=table.text("balance", base.balance, BALANCES),
-        balance_power=table.number("balance_power", base.balance_power, most=1.0),
-        learning_rate=table.number("learning_rate", base.learning_rate, above=True, most=100.0),
-        weight_decay=table.number("weight_decay", base.weight_decay, most=100.0),
-        warmup_share=table.number("warmup_share", base.warmup_share, most=1.0),
-        gradient_clip=table.number("gradient_clip", base.gradient_clip, above=True),
-        averaging=table.number("averaging", base.averaging, most=0.99999),
-        validation_share=table.number("validation_share", base.validation_share, above=True, most=0.9),
-        workers=table.integer("workers", base.workers, least=0, most=256),
-        precision=table.text("precision", base.precision, ("float32", "bfloat16")),
-        teacher=model_at(folder, teacher) if teacher else "",
-        teacher_share=table.number("teacher_share", base.teacher_share, most=1.0),
-        edge_seconds=table.number("edge_seconds", base.edge_seconds, most=10.0),
-        **{key: table.integer(key, getattr(base, key)) for key in whole},
-    )
-    table.close()
-    return settings
 
 
 def read_evaluate(table: Table, folder: Path) -> EvaluateSettings:

@@ -57,7 +57,9 @@ def answer_of(material: Material) -> str:
 
 
 def tune_segments(recipe: Recipe, material: Material, network: Network) -> tuple[dict[str, float], str]:
-    """A threshold for each label, and what they were tuned on."""
+    """A threshold for each label, and what they were tuned on; none where nothing was held out."""
+    if not len(material.validation):
+        return {}, ""
     logits = scores_of(network, material.validation, recipe.train.batch_size)
     if recipe.evaluate.calibrate:
         logits = calibrate(network, material, logits)
@@ -149,10 +151,20 @@ def teacher_row(training: dict[str, Any], recipe: Recipe) -> str:
     return f"| taught by | `{training['teacher']}`, {recipe.train.teacher_share:.0%} of each target |\n"
 
 
+def held_out(training: dict[str, Any]) -> str:
+    """What stopped the training."""
+    groups = training["groups"]["validation"]
+    return f"{groups} groups held out to stop early" if training["validation"] else "nothing was held out"
+
+
+def figure_row(training: dict[str, Any]) -> str:
+    """The card's line about the figure that stopped the training, if there was one."""
+    return "".join(f"| held out: {name} | {figure:.4f} |\n" for name, figure in [*training["validation"].items()][:1])
+
+
 def card(model: Model, recipe: Recipe, difference: float) -> str:
     """The model card: what the trainer knows, then what the recipe adds."""
     geometry, training = model.geometry, model.training
-    (name, figure), *_ = training["validation"].items()
     thresholds = ", ".join(f"{label} {value:g}" for label, value in model.thresholds.items()) or "0.5 (not tuned)"
     if model.answer == "one":
         thresholds = "none: the answer is the label with the highest mean score"
@@ -168,10 +180,9 @@ def card(model: Model, recipe: Recipe, difference: float) -> str:
 | one score each | {geometry.hop_seconds:g} s, from a window of {geometry.window_seconds:.3f} s |
 | thresholds | {thresholds}{", tuned on " + model.tuned_on if model.tuned_on else ""} |
 | trained on | {training["hours"]} h of `{data}`, {training["groups"]["train"]} groups; \
-{training["groups"]["validation"]} groups held out to stop early |
+{held_out(training)} |
 {origin_row(training.get("from"))}{teacher_row(training, recipe)}| training | \
 {training["epochs"]} epochs, best {training["best_epoch"]}, seed {training["seed"]}, \
 {training["seconds"] / 60:.0f} min on {training["threads"]} thread(s) ({training["machine"]}) |
-| held out: {name} | {figure:.4f} |
-| ONNX against torch | at most {difference:.0e} apart |
+{figure_row(training)}| ONNX against torch | at most {difference:.0e} apart |
 {recipe.card and chr(10) + recipe.card.strip() + chr(10)}"""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 
@@ -37,10 +37,13 @@ class Figures:
     figure: float
 
 
-def scores_of(network: Network, examples: Sequence[Example], batch_size: int) -> list[NDArray[np.float32]]:
+def scores_of(
+    network: Network, examples: Sequence[Example], batch_size: int, between: Callable[[], None] = lambda: None
+) -> list[NDArray[np.float32]]:
     """(rows, labels) logits of each example, in evaluation mode."""
     found: dict[int, NDArray[np.float32]] = {}
     for numbers, logits in logits_by_batch(network, examples, batch_size):
+        between()
         found |= zip(numbers, logits.numpy(), strict=True)
     return [found[number] for number in range(len(examples))]
 
@@ -77,17 +80,21 @@ def batched(numbers: Iterator[int], most: int) -> Iterator[list[int]]:
         yield batch
 
 
-def validate(network: Network, material: Material, batch_size: int) -> Figures:
-    """Judge the network on the validation examples. RecipeError where a score is not a number."""
+def validate(
+    network: Network, material: Material, batch_size: int, between: Callable[[], None] = lambda: None
+) -> Figures:
+    """Judge the network on the validation examples. RecipeError where a score is not a number. between: called before
+    each batch; it may raise to end it."""
     from sklearn.metrics import roc_auc_score
 
     softmax = network.spec.f.output == "softmax"
     if material.clips:
-        pooled, targets = clip_logits(network, material.validation, batch_size), clip_targets(material)
+        pooled = clip_logits(network, material.validation, batch_size, between)
+        targets = clip_targets(material)
         check_finite([pooled])
         figure = clip_figure(pooled, targets, material.several, material.balanced)
         return Figures(cross_entropy(pooled, targets, softmax), *figure)
-    logits = scores_of(network, material.validation, batch_size)
+    logits = scores_of(network, material.validation, batch_size, between)
     check_finite(logits)
     rows, targets = np.concatenate(logits), np.concatenate([example.targets for example in material.validation])
     rows = rows[:, : targets.shape[1]]
@@ -102,10 +109,13 @@ def check_finite(logits: Sequence[NDArray[np.float32]]) -> None:
         raise RecipeError("scores are not finite at the end of an epoch; lower [train] learning_rate")
 
 
-def clip_logits(network: Network, clips: Sequence[Example], batch_size: int) -> NDArray[np.float32]:
+def clip_logits(
+    network: Network, clips: Sequence[Example], batch_size: int, between: Callable[[], None] = lambda: None
+) -> NDArray[np.float32]:
     """(clips, labels) logits of the mean scores. Each clip is read once, and only its mean is kept."""
     found = np.empty((len(clips), network.spec.classes), np.float32)
     for numbers, logits in logits_by_batch(network, clips, batch_size):
+        between()
         found[numbers] = network.pooled(logits)[:, 0].numpy()
     return found
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from audiocnn.errors import AudiocnnError
 from audiocnn.model import write_whole
 from audiocnn.recipe import Recipe
+from audiocnn.run_log import read_log
 
 if TYPE_CHECKING:
     from audiocnn.dataset import Dataset
@@ -151,7 +152,7 @@ def trained(job: Job) -> Result:
         check_parent()
         if isinstance(report, EpochReport) and report.epoch == report.epochs and not keep:
             break  # what comes next is the export
-    log = [json.loads(line) for line in (job.run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    log = read_log(job.run)
     best = max(log, key=lambda line: line["figure"])
     accuracy = judged(job, dataset, job.run / BEST)
     shutil.rmtree(job.run / BEST.parent)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from audiocnn.batches import Order, as_tensors, equalise, make_loader, mask_band
 from audiocnn.clip_examples import Clips
 from audiocnn.errors import DatasetError
 from audiocnn.mixing import Example, Mixer, MixSettings
+from audiocnn.sources import DataSettings
 
 SILENCE = np.zeros(RATE)
 
@@ -147,3 +150,49 @@ def test_an_equaliser_adds_one_smooth_curve_to_every_frame(shape):
     assert (curve.diff(dim=-1).abs() <= 2 * limit / 7).all()  # seven bands and more from knot to knot
     assert not torch.allclose(curve[0], curve[1], atol=0.1)
     assert equalise(values, MixSettings(equaliser_db=0.0), np.random.default_rng(0)) is values
+
+
+# Labels that cannot be learned
+
+
+def clips_with(tmp_path, **parts):
+    """Clips of labels: label=[split, ...]."""
+    rows = [
+        (f"{label}/{i}.wav", SILENCE, {"label": label, "split": split, "group": f"{label}{i}"})
+        for label, splits in parts.items()
+        for i, split in enumerate(splits)
+    ]
+    return write_dataset(tmp_path / "d", rows)
+
+
+def with_labels(*labels):
+    recipe = recipe_of()
+    return dataclasses.replace(recipe, data=DataSettings(Path("d"), labels=labels or None, where="d"))
+
+
+def test_a_label_that_only_what_is_tested_or_stops_the_training_has_is_refused(tmp_path):
+    dataset = clips_with(tmp_path, high=["train"] * 4 + ["dev"], low=["train"] * 4 + ["dev"], only=["dev"] * 3)
+    fact = 'd: nothing to learn from is labelled "only", only what is tested on; add recordings of it, or name the'
+    with pytest.raises(DatasetError, match=fact):
+        prepare(recipe_of(), dataset)
+    assert prepare(with_labels("high", "low"), dataset).labels == ("high", "low")
+    dataset = clips_with(tmp_path / "2", high=["train"] * 4 + ["test", "dev"], low=["train"] * 4, only=["dev"] * 3)
+    with pytest.raises(DatasetError, match='is labelled "only", only what stops the training'):
+        prepare(recipe_of(), dataset)
+
+
+def test_a_label_that_nothing_has_is_refused_with_the_nearest(tmp_path):
+    dataset = clips_with(tmp_path, high=[None] * 4, low=[None] * 4)
+    with pytest.raises(DatasetError, match='is labelled "hihg", nor anything else; did you mean "high"'):
+        prepare(with_labels("hihg", "low"), dataset)
+
+
+def test_with_a_share_of_0_all_is_learned_and_nothing_is_held_out(tmp_path):
+    material = prepare(recipe_of(validation_share=0.0), tone_task(tmp_path / "tones", groups=4))
+    assert (material.groups, len(material.validation)) == ({"train": 8, "validation": 0}, 0)
+    dataset = clips_with(tmp_path, high=["train"] * 4 + ["dev"], low=["train"] * 4 + ["dev"])
+    recipe = with_labels()
+    recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, split="train"))
+    recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, validation_share=0.0))
+    material = prepare(recipe, dataset)
+    assert (material.groups["validation"], len(material.source.entries), len(material.validation)) == (0, 8, 0)

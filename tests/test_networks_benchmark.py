@@ -275,7 +275,7 @@ def test_a_training_that_was_killed_goes_on(place: Path, monkeypatch: pytest.Mon
     straight = networks_runs.trained(dataclasses.replace(job, results=place / "straight"))
 
     def killed() -> None:
-        if (job.run / "log.jsonl").exists():
+        if (job.run / "metrics.jsonl").exists():
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -283,7 +283,7 @@ def test_a_training_that_was_killed_goes_on(place: Path, monkeypatch: pytest.Mon
         with pytest.raises(KeyboardInterrupt):
             networks_runs.trained(job)
     assert (job.run / "checkpoints").is_dir()
-    assert len((job.run / "log.jsonl").read_text().splitlines()) == 1
+    assert len((job.run / "metrics.jsonl").read_text().splitlines()) == 1
     begun = (job.run / "recipe.toml").stat().st_mtime_ns
     result = networks_runs.trained(job)
     assert (job.run / "recipe.toml").stat().st_mtime_ns == begun, "it did not begin anew"

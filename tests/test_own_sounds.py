@@ -106,7 +106,8 @@ def test_the_run_has_model_report_and_the_recipe_in_full(trained):
     home, _ = trained
     run = home / "runs" / "sounds"
     assert {path.name for path in run.iterdir()} == {
-        "recipe.toml", "log.jsonl", "checkpoints", "model", "report.json", "report.html"
+        "recipe.toml", "run.json", "metrics.csv", "metrics.jsonl", "curves.png",
+        "checkpoints", "model", "report.json", "report.html",
     }  # fmt: skip
     report = json.loads((run / "report.json").read_text())
     assert (report["model"], report["split"]) == ("sounds", "15 % held out")
@@ -127,7 +128,7 @@ def test_the_kept_recipe_does_the_same_again(trained, tmp_path, monkeypatch):
         json.loads((run / "report.json").read_text())["clip"] for run in (home / "runs" / "sounds", Path("again"))
     ]
     assert figures[0] == figures[1]
-    logs = [json.loads((run / "log.jsonl").read_text()) for run in (home / "runs" / "sounds", Path("again"))]
+    logs = [json.loads((run / "metrics.jsonl").read_text()) for run in (home / "runs" / "sounds", Path("again"))]
     assert logs[0]["loss"] == logs[1]["loss"]
 
 

@@ -21,7 +21,7 @@ TABLES = {"mix": MixSettings, "train": TrainSettings, "evaluate": EvaluateSettin
 KEYS = [(table, field.name) for table, kind in TABLES.items() for field in dataclasses.fields(kind)]
 WORDS = {
     "train.balance": "sampling", "balance": "source", "coloured_label": "noise", "precision": "bfloat16",
-    "tune_for": "detection_cost",
+    "tune_for": "detection_cost", "optimizer": "sgd", "schedule": "step",
     "teacher": "speech_2d", "part": "other", "conditions": str(ROOT / "data/recipes/speech_conditions.toml"),
 }  # fmt: skip
 ANY_TEXT = ("balance", "coloured_label", "teacher", "conditions", "part")
@@ -184,7 +184,12 @@ def test_a_setting_below_what_can_be_is_refused(tmp_path, table, key):
         ("[mix]\nsnr_db = [5, -5]", ('"snr_db" must be two numbers [from, to]',)),
         ("[mix]\nroom_share = 1.1", ('"room_share" must be a number at least 0 and at most 1, not 1.1',)),
         ("[train]\nbatch_size = 0", ('"batch_size" must be a whole number from 1',)),
-        ("[train]\nvalidation_share = 0", ('"validation_share" must be a number above 0 and at most 0.9',)),
+        ("[train]\nvalidation_share = 1", ('"validation_share" must be a number at least 0 and at most 0.9',)),
+        (
+            '[train]\nvalidation_share = 0\nschedule = "plateau"',
+            ('"plateau" needs what is held out; set validation_share',),
+        ),
+        ('[train]\nbatch_size = "all"', ('[train]: "batch_size" must be a whole number from 1',)),
         ("name = ", ("is not valid TOML",)),
     ],
 )

@@ -33,9 +33,12 @@ from audiocnn.model import CARD, ONNX, TOML, WEIGHTS, find_model, read_model
 from audiocnn.network import Network
 from audiocnn.recipe import read_recipe
 from audiocnn.release import portable
+from audiocnn.run_log import read_facts
+from audiocnn.run_table import read_run
 from audiocnn.training import EpochReport, StepReport, Trainer, TrainReport, train
 from audiocnn.validation import Figures
 
+LOGS = ("metrics.csv", "metrics.jsonl", "run.json")
 SHORT = {"epochs": 3, "examples_per_epoch": 24, "batch_size": 8, "validation_examples": 4}
 PICTURE = table_of(
     LOG_MEL,
@@ -100,16 +103,27 @@ def test_reports_say_where_a_training_is(trained):
 
 def test_a_run_holds_the_model_the_log_the_checkpoints_and_the_recipe(trained):
     last, reports, run, _ = trained
-    assert {path.name for path in run.iterdir()} == {"recipe.toml", "log.jsonl", "checkpoints", "model"}
+    assert {path.name for path in run.iterdir()} == {*LOGS, "recipe.toml", "checkpoints", "model"}
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"last.safetensors", "best.safetensors"}
     assert {path.name for path in (run / "model").iterdir()} == {TOML, WEIGHTS, ONNX, CARD, "recipe.toml"}
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert lines == [dataclasses.asdict(report) for report in epochs_of(reports)]
     recipe = read_recipe(run / "recipe.toml")
     assert (recipe.mix, recipe.train.epochs, recipe.seed) == (TASK_MIX, 6, 3)
     assert recipe.spec.table == recipe_of().spec.table
     assert find_model(run) == last.model
     assert last.export_difference <= 1e-4
+
+
+def test_a_training_says_what_it_is(trained):
+    last, _, run, _ = trained
+    facts = read_facts(run)
+    assert (facts["type"], facts["name"], facts["labels"], facts["device"]) == ("run", "tiny", ["tone"], "cpu")
+    assert facts["parameters"] == last.model.parameters and facts["groups"] == {"train": 18, "validation": 6}
+    found = read_run(run, "run")
+    assert (found.state, found.figure_name, found.figure) == ("ended", "auroc", last.figure)
+    assert (found.epochs, found.wanted, found.best_epoch) == (last.epochs, 6, last.best_epoch)
+    assert (found.parameters, found.seconds) == (last.model.parameters, pytest.approx(last.seconds))
 
 
 def test_the_model_says_how_it_was_trained(trained):
@@ -199,7 +213,7 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(straight, task, tmp
     got = last_of(tmp_path / "run")
     assert got.keys() == wanted.keys()
     assert [name for name in wanted if not torch.equal(got[name], wanted[name])] == []
-    lines = (tmp_path / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
 
 
@@ -275,9 +289,8 @@ def test_a_loss_that_is_not_finite_says_where_and_what_to_do(task, tmp_path):
     trainer = Trainer(recipe, prepare(recipe, task), tmp_path / "run", "cpu")
     with torch.no_grad():
         next(trainer.network.parameters()).fill_(torch.nan)
-    with pytest.raises(
-        RecipeError, match=r"^the loss is not finite at epoch 1, step 1; lower \[train\] learning_rate$"
-    ):
+    fact = r"^the loss is not finite at epoch 1, step 1 \((tone|noise)\d\d\.wav, .*\)"
+    with pytest.raises(RecipeError, match=fact + r"; lower \[train\] learning_rate$"):
         next(trainer.epochs())
 
 

@@ -126,18 +126,19 @@ def one(each: Repeat, dataset: Dataset, folder: Path, device: str, run: RunOptio
     from audiocnn.engine import load_engine
     from audiocnn.figures import EvaluationSettings
     from audiocnn.repeats import Result
-    from audiocnn.training import train as reports_of
+    from audiocnn_cli.curves import draw
     from audiocnn_cli.evaluate import JudgedSegments, judged, scorer_of
     from audiocnn_cli.run_folder import clear
     from audiocnn_cli.training_data import tell_notes
-    from audiocnn_cli.training_table import follow
+    from audiocnn_cli.training_run import Training, run_training
 
     if run.force:
         clear(folder)
     resume = run.resume and (folder / "recipe.toml").exists()
     division = divide(dataset, each.recipe)
     tell_notes(each.recipe, dataset, terminal)
-    report = follow(reports_of(each.recipe, dataset, folder, device, resume), terminal, folder, device)
+    report = run_training(Training(each.recipe, dataset, folder, device, resume, run.tensorboard), terminal)
+    draw(folder, each.recipe.name, terminal)
     scorer = scorer_of(load_engine(report.model, "cpu", None), JudgedSegments())
     part = dataset.with_entries(division.test)
     evaluation, *_ = judged(part, scorer, EvaluationSettings(), None, each.name, terminal)

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 KEPT = "recipe.toml"
 # What a run makes, and what --force may remove.
-RUN_PARTS = (KEPT, "log.jsonl", "checkpoints", "model", "report.json", "report.html")
+RUN_PARTS = (
+    KEPT, "run.json", "metrics.csv", "metrics.jsonl", "log.jsonl", "checkpoints", "model", "report.json", "report.html",
+    "curves.png", "tensorboard",
+)  # fmt: skip
 TABLES = ("folds.json", "folds.html", "learning_curve.json", "learning_curve.html")
 REPEATS = re.compile("(fold|share)-.+")
 NOT_AGAIN = ("output", "resume", "force")
@@ -80,11 +83,13 @@ def going_on(folder: Path, data: str | None, options: list[Any], repeated: bool,
     for folds and shares, what was given is given again."""
     from audiocnn.recipe import DEFAULT_RECIPE
 
+    said = {field.name: getattr(part, field.name) for part in options for field in dataclasses.fields(part)}
     where = [] if device == "auto" else ["--device", device]
+    where += ["--tensorboard"] if said.get("tensorboard") else []
     if (folder / KEPT).exists():
         return shlex.join(["audiocnn", "train", "-o", str(folder), *where, "--resume"])
-    said = {field.name: getattr(part, field.name) for part in options for field in dataclasses.fields(part)}
-    given = {name: str(value) for name, value in said.items() if value is not None and name not in NOT_AGAIN}
+    stated = {name: value for name, value in said.items() if not isinstance(value, bool) and value is not None}
+    given = {name: str(value) for name, value in stated.items() if name not in NOT_AGAIN}
     if data is None:
         given.setdefault("recipe", DEFAULT_RECIPE)
     words = [word for name, value in given.items() for word in (flag_of(name), value)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audiocnn.units import clock
+from audiocnn_cli.curves import draw
 from audiocnn_cli.exits import ExitStatus
 from audiocnn_cli.findings import plural
 from audiocnn_cli.terminal import Terminal, printable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 REPORT, PAGE = "report.json", "report.html"  # in the folder of a run
 MOST_PAIRS = 3
+LAST = "the last, since nothing was held out"
 CLIP_ROWS = {
     "one": {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"},
     "several": {
@@ -38,7 +40,7 @@ def finish(recipe: Recipe, dataset: Dataset, report: TrainReport, run: Path, ter
     division = divide(dataset, recipe)
     clips = not any(entry.annotated for entry in dataset.entries)
     evaluation = tested(dataset, division, recipe, report.model, run, terminal) if division.test else None
-    lines = outcome(report)
+    lines = [*outcome(report), *draw(run, recipe.name, terminal)]
     if evaluation is not None:
         lines += ["", *test_lines(evaluation, division, run)]
     elif clips:
@@ -116,11 +118,12 @@ def outcome(report: TrainReport) -> list[str]:
     """What the training made."""
     thresholds = ", ".join(f"{label} {value:g}" for label, value in report.model.thresholds.items())
     early = ", stopped early" if report.stopped_early else ""
-    held_out = plural(report.model.training["groups"]["validation"], "group")
+    count = report.model.training["groups"]["validation"]
+    held_out = plural(count, "group")
+    best = f"{report.figure_name} {report.figure:.4f} on {held_out} held out" if report.figure is not None else LAST
     said = f"thresholds: {thresholds} (tuned on {report.model.tuned_on})" if thresholds else ""
     return [
-        f"best epoch {report.best_epoch} of {report.epochs}{early}: {report.figure_name} {report.figure:.4f} on"
-        f" {held_out} held out, in {clock(report.seconds)}",
+        f"best epoch {report.best_epoch} of {report.epochs}{early}: {best}, in {clock(report.seconds)}",
         *([said] if said else []),
         f"model: {report.model.folder} (ONNX and torch at most {report.export_difference:.0e} apart)",
     ]

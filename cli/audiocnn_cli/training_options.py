@@ -36,6 +36,9 @@ class RunOptions:
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="RUN", help="The folder to make. [default: runs/NAME]")
     ] = None
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Curves for TensorBoard, too, in the folder `tensorboard` of the run.")
+    ] = False
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False
     force: Annotated[bool, typer.Option("--force", help="Remove what an earlier run made there, and begin anew.")] = (
         False
@@ -50,8 +53,13 @@ class LearningOptions:
         int | None, typer.Option("--epochs", min=1, metavar="N", help="[default: the recipe's, else what fits]")
     ] = None
     batch_size: Annotated[
-        int | None,
-        typer.Option("--batch-size", "-b", min=1, metavar="N", help="[default: the recipe's, else what fits]"),
+        str | None,
+        typer.Option(
+            "--batch-size",
+            "-b",
+            metavar="N|auto",
+            help="Or what memory holds. [default: the recipe's, else what fits]",
+        ),
     ] = None
     sample_rate: Annotated[
         int | None,

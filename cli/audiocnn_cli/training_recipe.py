@@ -121,6 +121,17 @@ def with_data(recipe: Recipe, data: Path) -> Recipe:
     return dataclasses.replace(recipe, data=settings)
 
 
+def batch_size_of(text: str) -> int:
+    """A number, or "auto". UsageError for anything else."""
+    from audiocnn.recipe import AUTO
+
+    if text == "auto":
+        return AUTO
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f'--batch-size cannot be "{text}"; give a number from 1 on, or auto')
+    return int(text)
+
+
 def changed(recipe: Recipe, learning: LearningOptions) -> Recipe:
     """The recipe with what the options say otherwise."""
     from audiocnn.own_sounds import at_rate
@@ -128,7 +139,7 @@ def changed(recipe: Recipe, learning: LearningOptions) -> Recipe:
     settings = dataclasses.replace(
         recipe.train,
         epochs=learning.epochs or recipe.train.epochs,
-        batch_size=learning.batch_size or recipe.train.batch_size,
+        batch_size=recipe.train.batch_size if learning.batch_size is None else batch_size_of(learning.batch_size),
     )
     seed = recipe.seed if learning.seed is None else learning.seed
     recipe = dataclasses.replace(recipe, train=settings, seed=seed)

@@ -1,0 +1,10 @@
+"""`python -m audiocnn_cli`: the command, for what starts modules, such as `torchrun -m audiocnn_cli train`."""
+
+from __future__ import annotations
+
+import sys
+
+from audiocnn_cli.entry import run
+
+if __name__ == "__main__":
+    sys.exit(run())
