@@ -1,0 +1,187 @@
+"""The `[tune]` of a recipe: which of its values are searched, and where. Keys are those of the recipe, with dots.
+
+    [tune]
+    "train.learning_rate" = { low = 3e-4, high = 1e-2, log = true }
+    "train.batch_size" = { choices = [16, 32, 64] }
+    "spec.groups.A.layers.0.conv" = { low = 8, high = 32, step = 8 }
+
+A member of a list is named by its number from 0 on, a group by its name, too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from audiocnn.errors import RecipeError, did_you_mean
+from audiocnn.tables import Table, is_number
+
+PARTS = ("mix", "train", "spec")
+# What would make figures of trials those of different recordings.
+JUDGED_BY = ("train.validation_share", "train.validation_examples", "spec.input.sample_rate", "spec.input.channels")
+MIXED = "mix."  # mixtures are judged, too, unless the recipe names conditions
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One value that is searched: between low and high (whole numbers where both are), or one of some."""
+
+    key: str
+    low: float | int = 0
+    high: float | int = 0
+    log: bool = False
+    step: float | int | None = None
+    choices: tuple[Any, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether numbers are whole."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def first(self) -> Any:
+        """A value that it may have."""
+        return self.choices[0] if self.choices else self.low
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value is one that it may have."""
+        if self.choices:
+            return any(value == choice and type(value) is type(choice) for choice in self.choices)
+        if not is_number(value) or (self.whole and not isinstance(value, int)):
+            return False
+        away = float(value - self.low) / self.step if self.step else 0.0
+        return bool(self.low <= value <= self.high and abs(away - round(away)) < 1e-9)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As TOML has it."""
+        if self.choices:
+            return {"choices": list(self.choices)}
+        more = ({"log": True} if self.log else {}) | ({"step": self.step} if self.step else {})
+        return {"low": self.low, "high": self.high, **more}
+
+
+Space = tuple[Knob, ...]
+
+
+def read_space(values: Any, place: str) -> Space:
+    """`[tune]` as TOML has it; keys may be quoted, or tables inside of each other. RecipeError: place, key, remedy."""
+    if not isinstance(values, Mapping):
+        raise RecipeError(f"{place}: a table was expected")
+    knobs = []
+    for key, value in flat(values, ""):
+        part = key.split(".")[0]
+        if part not in PARTS or key == part != "spec":
+            raise RecipeError(f'{place}: "{key}" cannot be searched; begin keys with {", ".join(PARTS)}, and a dot')
+        if key in JUDGED_BY:
+            raise RecipeError(f'{place}: "{key}" cannot be searched: trials would be judged by other recordings')
+        knobs.append(read_knob(key, value, f'{place}: "{key}"'))
+    return tuple(knobs)
+
+
+def flat(values: Mapping[str, Any], before: str) -> list[tuple[str, Any]]:
+    """Dotted keys, down to the tables that say what a value may be."""
+    found = []
+    for key, value in values.items():
+        whole = f"{before}{key}"
+        inner = isinstance(value, Mapping) and not {"choices", "low", "high"} & value.keys()
+        found += flat(value, f"{whole}.") if inner else [(whole, value)]
+    return found
+
+
+def read_knob(key: str, value: Any, place: str) -> Knob:
+    """`{ choices = [...] }`, or `{ low, high, log, step }`."""
+    table = Table(value, place, RecipeError)
+    choices = table.raw("choices", None)
+    if choices is not None:
+        if not isinstance(choices, list) or len(choices) < 2:
+            raise table.wrong('"choices" must be a list of two or more')
+        table.close()
+        return Knob(key, choices=tuple(choices))
+    low, high, step = table.raw("low"), table.raw("high"), table.raw("step", None)
+    log = table.flag("log", False)
+    table.close()
+    if not is_number(low) or not is_number(high) or not low < high:
+        raise table.wrong('"low" and "high" must be numbers, the first below the second')
+    if log and (low <= 0 or step is not None):
+        raise table.wrong('"log" needs a "low" above 0, and no "step"')
+    if step is not None and not (is_number(step) and 0 < step <= high - low):
+        raise table.wrong('"step" must be a number above 0, and no more than from "low" to "high"')
+    return Knob(key, low, high, log, step)
+
+
+def usual_space(table: Mapping[str, Any]) -> Space:
+    """What is searched where a recipe has no `[tune]`: around what it has, the learning rate, weight decay and batch
+    size, and the dropout of layers that have some."""
+    train = table["train"]
+    rate = float(train["learning_rate"])
+    knobs = [
+        Knob("train.learning_rate", rate / 8, rate * 4, log=True),
+        Knob("train.weight_decay", 1e-4, 1e-1, log=True),
+    ]
+    if isinstance(train.get("batch_size"), int):
+        size = train["batch_size"]
+        knobs.append(Knob("train.batch_size", choices=tuple(sorted({max(1, size // 2), size, size * 2}))))
+    for number, layer in enumerate(table["spec"].get("f", {}).get("layers", [])):
+        if isinstance(layer, Mapping) and layer.get("dropout"):
+            knobs.append(Knob(f"spec.f.layers.{number}.dropout", 0.0, 0.6, step=0.1))
+    return tuple(knobs)
+
+
+def put(table: dict[str, Any], key: str, value: Any, place: str) -> None:
+    """Set a value in a recipe's table. RecipeError where there is no such place."""
+    *way, last = key.split(".")
+    inside: Any = table
+    for depth, name in enumerate(way):
+        inside = step_into(inside, name, f'{place}: "{key}"', ".".join(way[: depth + 1]))
+    if isinstance(inside, list):
+        position(inside, last, f'{place}: "{key}"', key)
+        inside[int(last)] = value
+    elif isinstance(inside, dict):
+        if way and way[0] in ("mix", "train") and last not in inside:
+            raise RecipeError(f'{place}: "{key}": unknown key "{last}"; {did_you_mean(last, inside)}')
+        inside[last] = value
+    else:
+        raise RecipeError(f'{place}: "{key}": {".".join(way)} is no table and no list')
+
+
+def get(table: Mapping[str, Any], key: str) -> Any:
+    """The value at a key; None where there is none."""
+    inside: Any = table
+    for name in key.split("."):
+        try:
+            inside = step_into(inside, name, "", key)
+        except RecipeError:
+            return None
+    return inside
+
+
+def step_into(inside: Any, name: str, place: str, way: str) -> Any:
+    """The member of a table or a list; of a list of groups by name, too."""
+    if isinstance(inside, Mapping) and name in inside:
+        return inside[name]
+    if isinstance(inside, list):
+        named = [one for one in inside if isinstance(one, Mapping) and one.get("name") == name]
+        if named:
+            return named[0]
+        position(inside, name, place, way)
+        return inside[int(name)]
+    known = did_you_mean(name, inside) if isinstance(inside, Mapping) and inside else "it is no table"
+    raise RecipeError(f'{place}: there is no "{way}"; {known}')
+
+
+def position(inside: list[Any], name: str, place: str, way: str) -> None:
+    """RecipeError for what is no number of a member."""
+    if not name.isdecimal() or int(name) >= len(inside):
+        raise RecipeError(f'{place}: there is no "{way}"; there are {len(inside)}, counted from 0')
+
+
+def as_param(value: Any) -> Any:
+    """A choice as a study keeps it: lists and tables as JSON."""
+    return json.dumps(value) if isinstance(value, (list, dict)) else value
+
+
+def from_param(knob: Knob, value: Any) -> Any:
+    """What a study keeps as the recipe has it."""
+    return next((choice for choice in knob.choices if as_param(choice) == value), value)

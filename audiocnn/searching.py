@@ -1,0 +1,223 @@
+"""A search for what a recipe should say: trainings with other values, chosen by Optuna from what came out before.
+
+Each trial is a run in a folder; its figure is reported epoch by epoch, and a trial that falls behind the others is
+ended. The first trial is the recipe as it is. A trial that was cut off goes on in its folder, under another number.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tomli_w
+
+from audiocnn.batches import are_clips, chosen
+from audiocnn.dataset import Dataset
+from audiocnn.errors import AudiocnnError, RecipeError
+from audiocnn.model import write_whole
+from audiocnn.recipe import KEPT, Recipe, read_recipe
+from audiocnn.run_log import mark_pruned, read_log
+from audiocnn.run_reports import EpochReport, StepReport, StopReport, TrainReport
+from audiocnn.search_space import MIXED, Space, as_param, from_param, get, put, usual_space
+from audiocnn.stopping import Stopping
+from audiocnn.studies import Study
+from audiocnn.training import train
+
+if TYPE_CHECKING:
+    import optuna
+
+BEST_RECIPE, RECIPES = "best.toml", "recipes"  # in the folder of a search
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched: the recipe in full as TOML has it, the space, the data, and where trials lie."""
+
+    table: Mapping[str, Any]
+    space: Space
+    dataset: Dataset
+    folder: Path
+    device: str
+
+    def recipe(self, params: Mapping[str, Any], path: Path) -> Recipe:
+        """The recipe with these values, written to a file. RecipeError or SpecError where it cannot be."""
+        table = copy.deepcopy(dict(self.table))
+        for knob in self.space:
+            put(table, knob.key, from_param(knob, params[knob.key]), "[tune]")
+        write_whole(path, tomli_w.dumps(table).encode())
+        return read_recipe(path)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """A digest of what figures must have in common to be compared, and the values of the recipe itself, where the
+        space has them."""
+        entries = [(entry.filename, entry.samples, entry.labels, entry.split) for entry in self.dataset.entries]
+        space = [(knob.key, knob.to_dict()) for knob in self.space]
+        content = json.dumps([self.table, space, entries], sort_keys=True, default=str)
+        digest = hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest()
+        values = {knob.key: (knob, get(self.table, knob.key)) for knob in self.space}
+        params = {key: as_param(value) for key, (knob, value) in values.items() if knob.holds(value)}
+        return {"digest": digest, "params": params}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial. state: complete, pruned, failed, running, waiting, or cut off. value: the best figure of its epochs."""
+
+    number: int
+    state: str
+    value: float | None
+    params: dict[str, Any]
+    folder: Path | None
+    facts: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A record, as JSON has it."""
+        value = None if self.value is None else round(self.value, 6)
+        return {
+            "schema": 1, "type": "trial", "trial": self.number, "state": self.state,
+            "figure": self.facts.get("figure"), "value": value, "params": self.params,
+            "epochs": self.facts.get("epochs", 0), "seconds": round(self.facts.get("seconds", 0.0), 1),
+            "parameters": self.facts.get("parameters"), "folder": str(self.folder) if self.folder else None,
+            **({"error": self.facts["error"]} if "error" in self.facts else {}),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TrialBegun:
+    """A trial begins. again: it goes on where one was cut off."""
+
+    number: int
+    params: dict[str, Any]
+    again: bool
+
+
+def search_of(recipe: Recipe, space: Space, dataset: Dataset, folder: Path, device: str) -> Search:
+    """What is searched. RecipeError, before any time is spent, for what no trial could be judged by, and for keys that
+    are not there."""
+    clips = are_clips(chosen(recipe, dataset))
+    recipe = recipe.settled(clips)
+    table = recipe.to_table()
+    space = space or usual_space(table)
+    mixed = [knob.key for knob in space if knob.key.startswith(MIXED)]
+    if mixed and not clips and recipe.evaluate.conditions is None:
+        fact = f'[tune]: "{mixed[0]}" changes the mixtures that trials are judged by'
+        raise RecipeError(f"{fact}; name [evaluate] conditions, or leave it out")
+    if recipe.train.validation_share == 0 and recipe.evaluate.conditions is None:
+        raise RecipeError("[train] validation_share = 0: nothing is held out to judge trials by; give a share")
+    for knob in space:
+        put(copy.deepcopy(table), knob.key, knob.first, "[tune]")
+    return Search(table, space, dataset, folder, device)
+
+
+def search(
+    wanted: Search, study: Study, trials: int, stopping: Stopping
+) -> Iterator[TrialBegun | StepReport | EpochReport | StopReport | Trial]:
+    """Trials until the study has so many; each is reported when it begins, while it goes on, and when it has ended. One
+    that cannot be trained is reported as failed, and the others go on."""
+    study.adopt()
+    while True:
+        with study.next_trial(trials) as trial:
+            if trial is None:
+                return
+            yield from one_trial(wanted, study, trial, stopping)
+            if stopping.asked:
+                return
+        write_best(wanted, study)
+
+
+def one_trial(
+    wanted: Search, study: Study, trial: optuna.Trial, stopping: Stopping
+) -> Iterator[TrialBegun | StepReport | EpochReport | StopReport | Trial]:
+    """Train with the values of a trial, and tell the study what came out."""
+    from optuna.trial import TrialState
+
+    name = trial.user_attrs.get("folder", f"trial-{trial.number:04d}")
+    trial.set_user_attr("folder", name)
+    params, run = study.values(trial), wanted.folder / name
+    again = (run / KEPT).exists()
+    yield TrialBegun(trial.number, params, again)
+    value, pruned = None, False
+    try:
+        recipe = wanted.recipe(params, wanted.folder / RECIPES / f"{name}.toml")
+        for row in read_log(run):
+            trial.report(row["figure"], row["epoch"])
+        reports: Any = train(recipe, wanted.dataset, run, wanted.device, again, stopping)
+        with closing(reports):
+            for report in reports:
+                if isinstance(report, TrainReport):
+                    value = report.figure
+                elif isinstance(report, EpochReport):
+                    yield report
+                    pruned = told(trial, report)
+                elif isinstance(report, StepReport | StopReport):
+                    yield report
+                if pruned or isinstance(report, StopReport):
+                    break
+    except AudiocnnError as problem:
+        trial.set_user_attr("error", str(problem))
+        study.study.tell(trial, state=TrialState.FAIL)
+    else:
+        if value is None and not pruned:
+            return  # stopped: the trial goes on when the study does
+        keep(trial, run)
+        if pruned:
+            mark_pruned(run)
+        study.study.tell(trial, value, TrialState.PRUNED if pruned else TrialState.COMPLETE)
+    yield next(one for one in trials_of(wanted, study) if one.number == trial.number)
+
+
+def told(trial: optuna.Trial, report: EpochReport) -> bool:
+    """Tell the study the figure of an epoch; whether the trial is to be ended. The last epoch ends by itself."""
+    assert report.figure is not None
+    trial.report(report.figure, report.epoch)
+    return report.epoch < report.epochs and trial.should_prune()
+
+
+def keep(trial: optuna.Trial, run: Path) -> None:
+    """What a table of trials says of one."""
+    from audiocnn.run_log import read_facts
+
+    rows = read_log(run)
+    trial.set_user_attr("epochs", rows[-1]["epoch"])
+    trial.set_user_attr("figure", rows[-1]["figure_name"])
+    trial.set_user_attr("seconds", sum(row["seconds"] for row in rows))
+    trial.set_user_attr("parameters", read_facts(run).get("parameters"))
+
+
+def trials_of(wanted: Search, study: Study) -> list[Trial]:
+    """All trials, by number; what was cut off and gone on with is left out."""
+    names = {"FAIL": "failed"}
+    cut_off = set(study.cut_off())
+    found = []
+    for one in study.trials():
+        if one.number in cut_off:
+            continue
+        state = names.get(one.state.name, one.state.name.lower())
+        value = one.value if one.state.name == "COMPLETE" else max(one.intermediate_values.values(), default=None)
+        folder = one.user_attrs.get("folder")
+        place = wanted.folder / folder if folder else None
+        found.append(Trial(one.number, state, value, dict(one.params), place, dict(one.user_attrs)))
+    return found
+
+
+def best_trial(wanted: Search, study: Study) -> Trial | None:
+    """The complete trial with the best figure, of equals the first; None where there is none."""
+    complete = [one for one in trials_of(wanted, study) if one.state == "complete" and one.value is not None]
+    return max(complete, key=lambda one: (one.value or 0.0, -one.number), default=None)
+
+
+def write_best(wanted: Search, study: Study) -> Path | None:
+    """The recipe of the best trial, ready to train by."""
+    best = best_trial(wanted, study)
+    if best is None or best.folder is None:
+        return None
+    path = wanted.folder / BEST_RECIPE
+    write_whole(path, (wanted.folder / RECIPES / f"{best.folder.name}.toml").read_bytes())
+    return path

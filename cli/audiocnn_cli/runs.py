@@ -1,0 +1,175 @@
+"""`audiocnn runs`: what was trained here, how well it went, and what still runs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from audiocnn.errors import UsageError
+from audiocnn.units import clock
+from audiocnn_cli.exits import ExitStatus, of_batch
+from audiocnn_cli.options import OUTPUT
+from audiocnn_cli.terminal import Terminal, printable
+
+if TYPE_CHECKING:
+    from audiocnn.run_table import Run
+
+RUNS = "runs"
+REVISION_LETTERS = 8
+SEPARATORS = {"csv": ",", "tsv": "\t"}
+FIELDS = (
+    "name", "folder", "state", "model", "spec", "data", "labels", "epochs", "wanted", "best_epoch", "figure", "value",
+    "tested", "tested_value", "parameters", "seconds", "started", "revision", "error",
+)  # fmt: skip
+# Columns of the table in their order, and which are left out first where a window is narrow.
+TITLES = ("run", "state", "spec", "data", "epochs", "held out", "test", "weights", "time", "begun", "git")
+RANKS = (0, 2, 5, 6, 4, 1, 1, 5, 4, 7, 8)
+
+
+class Sort(StrEnum):
+    """What runs are sorted by."""
+
+    figure = "figure"
+    tested = "tested"
+    name = "name"
+    state = "state"
+    epochs = "epochs"
+    weights = "weights"
+    time = "time"
+    started = "started"
+
+
+class RunsFormat(StrEnum):
+    """A table for people, the rest for programs."""
+
+    auto = "auto"
+    table = "table"
+    json = "json"
+    csv = "csv"
+    tsv = "tsv"
+
+
+Folder = Annotated[str, typer.Argument(metavar="FOLDER", help="Where the runs lie, at any depth.")]
+SortBy = Annotated[
+    Sort,
+    typer.Option(
+        "--sort",
+        metavar="COLUMN",
+        help="figure (of what was held out, the best first), tested, name, state, epochs, weights, time or started.",
+    ),
+]
+Reverse = Annotated[bool, typer.Option("--reverse", help="The other way round.")]
+Format = Annotated[
+    RunsFormat,
+    typer.Option(
+        "--format",
+        "-f",
+        metavar="FORMAT",
+        help="table, json (a line a run), csv or tsv; auto: a table on a terminal, else JSON.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+
+def runs(
+    terminal: Terminal,
+    folder: Folder = RUNS,
+    sort: SortBy = Sort.figure,
+    reverse: Reverse = False,
+    format: Format = RunsFormat.auto,
+) -> ExitStatus:
+    """Each run with its spec, data, best figures, number of weights, time, and the git revision it was begun from. A
+    run that is damaged is a row that says so.
+
+    \b
+    audiocnn runs
+    audiocnn runs runs/ --sort time
+    audiocnn runs experiments/ --format json | jq -r .name
+    """
+    from audiocnn.run_table import read_runs
+
+    place = Path(folder)
+    if not place.is_dir():
+        what = "is no folder" if place.exists() else "no such folder"
+        raise UsageError(f"{folder}: {what}; name the folder that `audiocnn train` made, or one above it")
+    found = sorted(read_runs(place), key=lambda run: run.sort_keys[sort.value], reverse=reverse)
+    damaged = [run for run in found if run.error]
+    for run in damaged:
+        terminal.error(str(run.error))
+    if not found:
+        terminal.say(f"no run in {folder}; make one with `audiocnn train`")
+    if terminal.wants_table(format.value):
+        draw(found, terminal)
+    else:
+        write(found, format.value, terminal)
+    return of_batch(len(found) - len(damaged), len(damaged))
+
+
+def write(found: list[Run], format: str, terminal: Terminal) -> None:
+    """A line a run."""
+    rows = [run.to_dict() for run in found]
+    if format not in SEPARATORS:
+        terminal.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        return
+    text = io.StringIO()
+    out = csv.DictWriter(
+        text, FIELDS, restval="", extrasaction="ignore", delimiter=SEPARATORS[format], lineterminator="\n"
+    )
+    out.writeheader()
+    out.writerows(row | {"labels": " ".join(row["labels"])} for row in rows)
+    terminal.write(text.getvalue())
+
+
+def draw(found: list[Run], terminal: Terminal) -> None:
+    """A table, with the columns that fit."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    if not found:
+        return
+    rows = [[printable(cell) for cell in cells(run)] for run in found]
+    used = [i for i in range(len(TITLES)) if any(row[i] for row in rows)]
+    widths = [max(len(TITLES[i]), *(len(row[i]) for row in rows)) for i in range(len(TITLES))]
+    for i in sorted(used, key=lambda i: -RANKS[i]):
+        if sum(widths[k] + 3 for k in used) - 3 <= terminal.out.width or RANKS[i] == 0:
+            break
+        used.remove(i)
+    table = Table(box=box.SIMPLE_HEAD if terminal.unicode else box.ASCII, pad_edge=False, show_edge=False)
+    for i in used:
+        right = TITLES[i] in ("epochs", "weights", "time")
+        table.add_column(TITLES[i], justify="right" if right else "left", no_wrap=TITLES[i] != "run", overflow="fold")
+    for row, run in zip(rows, found, strict=True):
+        style = "red" if run.error else "dim" if run.state != "ended" else ""
+        table.add_row(*(Text(row[i], style=style) for i in used))
+    terminal.out.print(table)
+
+
+def cells(run: Run) -> list[str]:
+    """A row of the table."""
+    revision = run.revision or ""
+    changed = "+" * revision.endswith("+")
+    return [
+        run.name,
+        run.state,
+        run.spec or "",
+        Path(run.data).name if run.data else "",
+        f"{run.epochs}/{run.wanted}" if run.wanted else str(run.epochs),
+        figure(run.figure_name, run.figure),
+        figure(run.tested_name, run.tested),
+        "" if run.parameters is None else f"{run.parameters:,}",
+        clock(run.seconds) if run.epochs else "",
+        (run.started or "")[:16].replace("T", " "),
+        revision.removesuffix("+")[:REVISION_LETTERS] + changed,
+    ]
+
+
+def figure(name: str | None, value: float | None) -> str:
+    """Name and value of a figure."""
+    return "" if name is None or value is None else f"{name.replace('_', ' ')} {value:.4f}"

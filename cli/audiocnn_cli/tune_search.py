@@ -1,0 +1,216 @@
+"""`audiocnn tune --recipe FILE`: trials one after the other, a line each, and at the end what came out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audiocnn.errors import UsageError
+from audiocnn.units import clock
+from audiocnn_cli.exits import ExitStatus, of_batch
+from audiocnn_cli.findings import plural
+from audiocnn_cli.options import ReportFormat
+from audiocnn_cli.progress import Bar
+from audiocnn_cli.terminal import Terminal, printable
+from audiocnn_cli.tune_options import SearchOptions
+
+if TYPE_CHECKING:
+    from audiocnn.recipe import Recipe
+    from audiocnn.searching import Search, Trial
+    from audiocnn.studies import Study
+
+STUDY = "study.sqlite"
+MOST_ROWS = 10
+PLAIN = ("train", "mix", "spec", "groups", "layers")  # parts of keys that tell a reader little
+MARKS = {"pruned": "ended early", "cut off": "cut off"}
+
+
+def run_search(
+    data: str | None, options: SearchOptions, format: ReportFormat, force: bool, device: str, terminal: Terminal
+) -> ExitStatus:
+    """The whole of it."""
+    from audiocnn.studies import Study, check_optuna, open_study
+
+    if force:
+        raise UsageError("--force: a search is never overwritten; name another -o, or go on with --resume")
+    check_optuna()
+    recipe = recipe_of(data, options)
+    folder = Path(options.output or f"runs/{recipe.name}.tune")
+    path = Path(options.study) if options.study else folder / STUDY
+    check_folder(folder, path, options.resume)
+
+    from audiocnn.searching import search_of
+    from audiocnn_cli.train import choose_device
+    from audiocnn_cli.training_data import dataset_for
+
+    where = choose_device(device)
+    dataset = dataset_for(recipe, folder, terminal)
+    wanted = search_of(recipe, recipe.tune, dataset, folder, where)
+    folder.mkdir(parents=True, exist_ok=True)
+    opened = open_study(path, options.pruner.value, recipe.train.epochs, wanted.facts, options.resume)
+    study = Study(opened, folder, wanted.space, recipe.seed)
+    terminal.say(f"searching {', '.join(knob.key for knob in wanted.space)} on {where} into {printable(str(folder))}")
+    went_on = going_on(data, options, folder)
+    failed = follow(wanted, study, options.trials, went_on, terminal)
+    return finish(wanted, study, failed, format, terminal)
+
+
+def recipe_of(data: str | None, options: SearchOptions) -> Recipe:
+    """The recipe, on the data that were named, if any."""
+    from audiocnn.recipe import read_recipe
+    from audiocnn_cli.training_recipe import with_data
+
+    assert options.recipe is not None
+    recipe = read_recipe(Path(options.recipe))
+    if options.epochs:
+        recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, epochs=options.epochs))
+    return recipe if data is None else with_data(recipe, Path(data))
+
+
+def check_folder(folder: Path, study: Path, resume: bool) -> None:
+    """Refuse, before recordings are read, a folder that holds other things, and a study that is there or is not."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is no folder; name another one with -o")
+    if resume and not study.exists():
+        raise UsageError(f"{study}: there is no study to go on with; leave --resume away to begin one")
+    if study.exists() and not resume:
+        raise UsageError(f"{study}: there is a study already; go on with --resume, or name another -o or --study")
+    if not resume and folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(f"{folder}: holds other files; name a new folder with -o")
+
+
+def going_on(data: str | None, options: SearchOptions, folder: Path) -> str:
+    """The command that goes on with an interrupted search."""
+    words = ["audiocnn", "tune", *([data] if data else []), "--recipe", str(options.recipe), "-o", str(folder)]
+    words += ["--trials", str(options.trials)]
+    words += ["--epochs", str(options.epochs)] if options.epochs else []
+    words += ["--study", options.study] if options.study else []
+    words += ["--pruner", options.pruner.value] if options.pruner != SearchOptions.pruner else []
+    return shlex.join([*words, "--resume"])
+
+
+def follow(wanted: Search, study: Study, trials: int, went_on: str, terminal: Terminal) -> int:
+    """Show the trials as they come; returns how many failed here. Interrupted, the trial in hand is saved."""
+    from audiocnn.run_reports import EpochReport, StepReport, StopReport
+    from audiocnn.searching import Trial, TrialBegun, search
+    from audiocnn.stopping import Stopping
+    from audiocnn_cli.exits import Terminated
+
+    stopping, failed = Stopping(), 0
+    try:
+        with Bar(terminal, "trial") as bar:
+            for report in search(wanted, study, trials, stopping):
+                if isinstance(report, TrialBegun):
+                    bar.what = f"trial {report.number}"
+                    bar.restart()
+                    terminal.detail(f"trial {report.number}: {values(report.params)}{' (goes on)' * report.again}")
+                elif isinstance(report, StepReport):
+                    bar.update(report.step, report.steps, f"epoch {report.epoch}")
+                elif isinstance(report, EpochReport):
+                    said = f"{report.figure_name} {report.figure:.4f}, loss {report.loss:.4f}"
+                    terminal.detail(f"  epoch {report.epoch}/{report.epochs}: {said}")
+                elif isinstance(report, StopReport):
+                    terminal.say(f"stopped at epoch {report.epoch}, step {report.step} of {report.steps}: saved")
+                    stopping.obey()
+                elif isinstance(report, Trial):
+                    failed += report.state == "failed"
+                    tell(report, wanted, study, terminal)
+    except (KeyboardInterrupt, Terminated):
+        terminal.say(f"audiocnn: interrupted; `{went_on}` goes on")
+        raise
+    return failed
+
+
+def tell(trial: Trial, wanted: Search, study: Study, terminal: Terminal) -> None:
+    """A line for a trial that has ended."""
+    from audiocnn.searching import best_trial
+
+    if trial.state == "failed":
+        terminal.error(f"trial {trial.number}: {trial.facts.get('error', 'failed')} ({values(trial.params)})")
+        return
+    best = best_trial(wanted, study)
+    mark = " *" if best is not None and best.number == trial.number else ""
+    early = ", ended early" if trial.state == "pruned" else ""
+    figure = f"{str(trial.facts['figure']).replace('_', ' ')} {trial.value:.4f}"
+    spent = f"{plural(trial.facts['epochs'], 'epoch')} in {clock(trial.facts['seconds'])}{early}"
+    terminal.say(f"trial {trial.number}: {figure}, {spent}: {values(trial.params)}{mark}")
+
+
+def values(params: dict[str, object]) -> str:
+    """Values in a few words, by the last parts of their keys."""
+    return ", ".join(f"{short(key)} {number(value)}" for key, value in params.items())
+
+
+def short(key: str) -> str:
+    """train.learning_rate -> learning_rate; spec.groups.A.layers.0.conv -> A.0.conv."""
+    return ".".join(part for part in key.split(".") if part not in PLAIN)
+
+
+def number(value: object) -> str:
+    """A value, short."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def finish(wanted: Search, study: Study, failed: int, format: ReportFormat, terminal: Terminal) -> ExitStatus:
+    """The best recipe, the picture and the table of trials."""
+    from audiocnn.search_pictures import TRIALS, draw_trials
+    from audiocnn.searching import best_trial, trials_of, write_best
+
+    trials = trials_of(wanted, study)
+    best, recipe = best_trial(wanted, study), write_best(wanted, study)
+    importances = study.importances()
+    draw_trials(trials, importances, wanted.folder / TRIALS)
+    ranked = sorted(trials, key=lambda one: (one.state != "complete", -(one.value or 0.0), one.number))
+    if not terminal.wants_table(format):
+        records = [one.to_dict() for one in ranked]
+        records += [{"schema": 1, "type": "importance", "shares": importances}]
+        terminal.write("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+    else:
+        draw_table(ranked, terminal)
+    complete = [one for one in trials if one.state in ("complete", "pruned")]
+    if best is None or recipe is None:
+        terminal.error(f"{wanted.folder}: no trial went to its end; look at what they say, and at [tune] of the recipe")
+        return ExitStatus.USAGE
+    for key, share in importances.items():
+        terminal.detail(f"{key}: {share:.2f} of what trials differ by")
+    lines = [
+        f"best: trial {best.number}, {best.facts['figure'].replace('_', ' ')} {best.value:.4f}; pictured in"
+        f" {wanted.folder / TRIALS}",
+        f"its model:    audiocnn evaluate NEW_SOUNDS --model {shlex.quote(str(best.folder))}",
+        f"train by it:  audiocnn train --recipe {shlex.quote(str(recipe))} -o RUN",
+    ]
+    for line in lines:
+        terminal.say(printable(line))
+    return of_batch(len(complete), failed)
+
+
+def draw_table(ranked: list[Trial], terminal: Terminal) -> None:
+    """The best trials: a row a trial, a column a value."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = ranked[:MOST_ROWS]
+    keys = list(dict.fromkeys(key for one in shown for key in one.params))
+    table = Table(box=box.SIMPLE_HEAD if terminal.unicode else box.ASCII, pad_edge=False, show_edge=False)
+    titles = ["trial", "figure", "epochs", "time", "weights", *map(short, keys), ""]
+    for title in titles:
+        table.add_column(Text(printable(title)), justify="left" if not title else "right", overflow="fold")
+    for one in shown:
+        weights = one.facts.get("parameters")
+        cells = [
+            str(one.number),
+            "-" if one.value is None else f"{one.value:.4f}",
+            str(one.facts.get("epochs", "")),
+            clock(one.facts["seconds"]) if "seconds" in one.facts else "",
+            f"{weights:,}" if weights else "",
+            *(number(one.params.get(key, "")) for key in keys),
+            "" if one.state == "complete" else MARKS.get(one.state, one.state),
+        ]
+        table.add_row(*(Text(printable(cell)) for cell in cells), style="" if one.state == "complete" else "dim")
+    terminal.out.print(table)
+    if len(ranked) > len(shown):
+        terminal.out.print(Text(f"and {len(ranked) - len(shown)} more", style="dim"))
