@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from audiocnn.dataset import as_int16
 from audiocnn.dataset_writer import Item, Stored
 from audiocnn.errors import RecordingError
-from audiocnn.recording import Recording, open_recording, show_name
+from audiocnn.recording import Recording, RecordingInfo, open_recording, show_name
 
 # What one recording has beyond this is streamed by the writer, so that memory does not follow its length.
 _AHEAD_SAMPLES = 1 << 21
@@ -38,12 +38,27 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Carried:
+    """What is told of a recording that another process has read."""
+
+    info: RecordingInfo
+    name: str
+    note: str | None
+
+    def __enter__(self) -> Carried:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """It is closed."""
+
+
+@dataclass(frozen=True)
 class Decoded:
     """The first int16 (channels, n) blocks of a recording, and the recording, from which the rest comes."""
 
     head: list[NDArray[np.int16]]
     rest: Iterator[NDArray[np.int16]]
-    recording: Recording
+    recording: Recording | Carried
 
     def blocks(self) -> Iterator[NDArray[np.int16]]:
         """All blocks; RecordingError as in Recording.blocks."""

@@ -49,7 +49,8 @@ class IngestSettings:
 
     sample_rate None: what the recipe says, else 16000. channels 1: the mean of all. features: the name of a
     kind; `frontend_for(name, sample_rate)` gives the function that computes it. jobs: decoder threads, 0 for
-    the default. replace: drop the recordings of sources that are not named any more.
+    the default. replace: drop the recordings of sources that are not named any more. decode: who decodes, in order,
+    called as `decode_ahead` is.
     """
 
     sample_rate: int | None = None
@@ -58,6 +59,7 @@ class IngestSettings:
     frontend_for: Callable[[str, int], Compute] | None = None
     jobs: int = 0
     replace: bool = False
+    decode: Callable[[Iterable[Job], int, int, int], Iterator[tuple[Job, Decoded | str | None]]] = decode_ahead
 
     def __post_init__(self) -> None:
         if self.sample_rate is not None and self.sample_rate < 1:
@@ -117,7 +119,7 @@ def ingest(
             counter.total = len(refused) + len(gone) + len(unread) + len(work)
             yield from counter.begin(refused + unread, gone, paths)
             threads = settings.jobs or default_threads()
-            for job, decoded in decode_ahead(work, rate, settings.channels, threads):
+            for job, decoded in settings.decode(work, rate, settings.channels, threads):
                 yield counter.take(job, decoded)
             if not counter.taken:
                 why = f"not one recording could be taken; the last was {counter.last_refused}"

@@ -56,8 +56,8 @@ def test_the_defaults_in_the_manual_are_those_of_the_code(settings: type) -> Non
         values = [cell] if len(keys) == 1 else re.findall(r"\[[^]]*\]|[^,\s][^,]*", cell)
         shown = values[keys.index(field.name)].strip("` ")
         wanted = field.default
-        if isinstance(wanted, str):
-            assert shown == (wanted or "none"), field.name
+        if isinstance(wanted, str | bool):
+            assert shown == (str(wanted).lower() if isinstance(wanted, bool) else wanted or "none"), field.name
         else:
             found = [float(number) for number in re.findall(r"-?[\d.]+(?:e-?\d+)?", shown)]
             assert found == [float(x) for x in (wanted if isinstance(wanted, tuple) else (wanted,))], field.name

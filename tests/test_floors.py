@@ -37,9 +37,12 @@ FLOORS = {
     " formats.eaf formats.elan formats.escapes formats.gathering formats.kaldi formats.lhotse formats.manifests"
     " formats.nemo formats.raven"
     " sources sources.folders sources.settings sources.tables"
-    " sources.corrections sources.grouping duplicates stratifying survey",
-    2: "onnx_check network model workers engine weights checkpoint",
-    3: "choosing originals own_sounds ingest recipe batches validation training release export detection"
+    " sources.corrections sources.grouping duplicates stratifying survey search_space",
+    2: "warping onnx_check network model workers engine weights checkpoint ranks run_lock stopping train_settings",
+    3: "batch_fit beginning blaming label_check learning optimizing rehearsal run_reports"
+    " run_log run_pictures run_board run_table sweeping retuning kept_scores sweep_pictures"
+    " searching studies search_pictures"
+    " choosing originals own_sounds ingest recipe batches validation training release export detection"
     " readers parallel live evaluation figures"
     " converting splitting curves judging comparing cutting calibrating"
     " clip_calibrating mix_reading distilling edge_loss losses tuning resampling"

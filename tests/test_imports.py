@@ -11,6 +11,8 @@ from fixtures_cli import PATH, RATE, tone, tone_model  # noqa: F401
 from sounds import write
 
 HEAVY = {"torch", "librosa", "scipy", "matplotlib", "sklearn", "onnx", "onnxscript", "safetensors", "pydantic"}
+HEAVY |= {"optuna", "tensorboard", "sqlalchemy"}
+HEAVY |= {"ray", "fsspec", "pandas", "pyarrow"}
 CODE = """
 import json, sys
 from audiocnn_cli.main import run
@@ -41,12 +43,13 @@ def test_scoring_on_the_cpu_needs_onnx_runtime_alone(args, tone_model, tmp_path)
 
 
 @pytest.mark.parametrize(
-    "command", ["detect", "score", "classify", "evaluate", "ingest", "train", "describe", "models", "info"]
+    "command",
+    ["detect", "score", "classify", "evaluate", "ingest", "train", "tune", "runs", "describe", "models", "info"],
 )
 def test_help_of_a_command_needs_no_network(command):
     assert not modules_of(command, "--help") & (HEAVY | {"onnxruntime"})
 
 
-@pytest.mark.parametrize("args", [["models"], ["describe", "speech_2d"], ["info"]], ids=" ".join)
+@pytest.mark.parametrize("args", [["models"], ["describe", "speech_2d"], ["info"], ["runs", ".", "-q"]], ids=" ".join)
 def test_looking_needs_no_network(args):
     assert not modules_of(*args) & (HEAVY | {"onnxruntime"})

@@ -159,4 +159,4 @@ def open_input(one: Input) -> Recording:
     """Open what was named. Raises RecordingError."""
     from audiocnn.recording import open_recording
 
-    return open_recording(one.opened, one.raw)
+    return open_recording(one.opened, one.raw, name=show_name(one.name))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audiocnn_cli.detect import Resume, kind_of, status_of
+from audiocnn_cli.detect import Resume, cluster_place, kind_of, status_of
 from audiocnn_cli.exits import ExitStatus
 from audiocnn_cli.options import (
     ANSWERS,
@@ -24,12 +24,14 @@ from audiocnn_cli.options import (
     Jobs,
     ManyOutputs,
     RawOptions,
+    Ray,
 )
 from audiocnn_cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from audiocnn.classification import ClassifySettings
     from audiocnn.engine import Engine
+    from audiocnn.model import Model
     from audiocnn.parallel import Reading
     from audiocnn.pcm import RawFormat
     from audiocnn_cli.answers import Answers, JsonLines, Rows, Shown
@@ -105,6 +107,7 @@ def classify(
     resume: Resume = False,
     device: Device = "auto",
     jobs: Jobs = None,
+    ray: Ray = None,
     exit_status: ExitFlag = False,
 ) -> ExitStatus:
     """The answer is the label with the highest mean score over the clip. Of a model whose labels stand alone it is all
@@ -122,7 +125,7 @@ def classify(
     from audiocnn_cli.inputs import find_inputs, read_channel, read_raw
     from audiocnn_cli.outputs import check_place
 
-    place = check_place(output, resume)
+    place = check_place(output, resume) if ray is None else cluster_place(ray, device, output, resume, format.value)
     kind = kind_of(place, format.value, terminal, SUFFIXES)
     settings = ClassifySettings(threshold, every, read_channel(given.channel))
     raw = read_raw(samples)
@@ -131,6 +134,15 @@ def classify(
         return place.say_done(terminal)
     chosen = find_model(model or DEFAULT_CLASSIFIER)
     settings.rule(chosen)
+    if ray is not None:
+        from audiocnn_cli.cluster_run import ClusterJob, run_on_cluster
+
+        asked = Asked(settings, raw, place, "jsonl", output, top, None)
+        made = made_with(asked, chosen)
+        job = ClusterJob(
+            ray, jobs, device, output.force, given.strict, chosen, ClassifyTask(asked, made.settings), made
+        )
+        return status_of(run_on_cluster(job, place, inputs, terminal), exit_status)
     engine = load_engine(chosen, device, jobs)
     terminal.detail(f"model {chosen.folder} on {engine.device}, one score each {engine.hop_seconds:g} s")
     names = None
@@ -167,20 +179,48 @@ def classify_into(
     from audiocnn_cli.batch import Batch
     from audiocnn_cli.outputs import open_results
 
-    made = made_with(asked, engine)
+    made = made_with(asked, engine.model)
     make = partial(answers_for, asked, engine, made.settings, terminal)
     suffix, journal = SUFFIXES[asked.kind][0], made if asked.kind == "jsonl" else None
     with open_results(asked.place, suffix, asked.output, make, terminal, journal) as results:
         batch = Batch(terminal, given.strict, results.failed)
         sources = batch.sources(inputs, given.files_from is not None, results.wanted)
         with batch, closing(score_many(sources, engine, asked.settings.channel, batch.idle)) as readings:
-            for reading in batch.over(readings):
-                results.turn()
-                with batch.attempt(reading.name):
-                    classify_one(reading, engine, asked, results, batch)
+            classify_each(batch.over(readings), batch, engine, asked, results)
         results.close(batch)
     batch.report("", engine.device)
     return batch
+
+
+@dataclass(frozen=True)
+class ClassifyTask:
+    """The same in a worker of a cluster. sum: as in `clip` and `file` records."""
+
+    asked: Asked
+    sum: str
+
+    @property
+    def channel(self) -> str | int:
+        """Of the recordings."""
+        return self.asked.settings.channel
+
+    def writer(self, out: Output, engine: Engine, terminal: Terminal) -> Answers:
+        """JSON Lines."""
+        return answers_for(self.asked, engine, self.sum, terminal, out)
+
+    def each(self, readings: Iterator[Reading], batch: Batch, engine: Engine, results: Results[Answers]) -> None:
+        """As on one machine."""
+        classify_each(readings, batch, engine, self.asked, results)
+
+
+def classify_each(
+    readings: Iterator[Reading], batch: Batch, engine: Engine, asked: Asked, results: Results[Answers]
+) -> None:
+    """Write the answers for each recording."""
+    for reading in readings:
+        results.turn()
+        with batch.attempt(reading.name):
+            classify_one(reading, engine, asked, results, batch)
 
 
 def classify_one(reading: Reading, engine: Engine, asked: Asked, results: Results[Answers], batch: Batch) -> None:
@@ -220,14 +260,14 @@ def answer_at_once(
     batch.finish(found.duration_seconds, found.note)
 
 
-def made_with(asked: Asked, engine: Engine) -> Made:
+def made_with(asked: Asked, model: Model) -> Made:
     """What the answers are made with."""
     from audiocnn_cli.resuming import Made, sum_of_settings
 
-    settings, rule = asked.settings, asked.settings.rule(engine.model)
+    settings, rule = asked.settings, asked.settings.rule(model)
     facts = [rule.several, rule.thresholds, settings.every_seconds, settings.channel, asked.top]
-    total = sum_of_settings(engine.model, facts, asked.raw)
-    return Made(engine.model.name, total, "clips" if asked.several_clips else "clip")
+    total = sum_of_settings(model, facts, asked.raw)
+    return Made(model.name, total, "clips" if asked.several_clips else "clip")
 
 
 def shown_of(asked: Asked, engine: Engine) -> Shown:

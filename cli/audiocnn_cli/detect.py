@@ -26,6 +26,7 @@ from audiocnn_cli.options import (
     ManyOutputs,
     ModelName,
     RawOptions,
+    Ray,
     SegmentOptions,
 )
 from audiocnn_cli.terminal import Terminal
@@ -87,6 +88,7 @@ def detect(
     resume: Resume = False,
     device: Device = "auto",
     jobs: Jobs = None,
+    ray: Ray = None,
     exit_status: ExitFlag = False,
 ) -> ExitStatus:
     """Off a terminal every segment is a line of JSON, and so is every file; on a terminal you get a table and a
@@ -107,7 +109,7 @@ def detect(
     from audiocnn_cli.inputs import find_inputs, read_channel, read_raw
     from audiocnn_cli.outputs import check_alone, check_place
 
-    place = check_place(output, resume)
+    place = check_place(output, resume) if ray is None else cluster_place(ray, device, output, resume, format.value)
     kind = kind_of(place, format.value, terminal)
     settings = detect_settings(rule, read_channel(given.channel))
     raw = read_raw(samples)
@@ -121,6 +123,15 @@ def detect(
         return place.say_done(terminal)
     chosen = find_model(model or DEFAULT_MODEL)
     settings.rules(chosen)
+    if ray is not None:
+        from audiocnn_cli.cluster_run import ClusterJob, run_on_cluster
+        from audiocnn_cli.resuming import made_with
+
+        made = made_with(chosen, settings, raw)
+        job = ClusterJob(
+            ray, jobs, device, output.force, given.strict, chosen, DetectTask(settings, made.settings), made
+        )
+        return status_of(run_on_cluster(job, place, inputs, terminal), exit_status)
     engine = load_engine(chosen, device, jobs)
     terminal.detail(f"model {chosen.folder} on {engine.device}, one score each {engine.hop_seconds:g} s")
     asked = Asked(settings, raw, place, kind, output)
@@ -160,6 +171,27 @@ def detect_into(
         results.close(batch)
     batch.report(f"{plural(batch.segments, 'segment')} in ", engine.device)
     return batch
+
+
+@dataclass(frozen=True)
+class DetectTask:
+    """The same in a worker of a cluster. sum: as in `file` records."""
+
+    settings: DetectSettings
+    sum: str
+
+    @property
+    def channel(self) -> str | int:
+        """Of the recordings."""
+        return self.settings.channel
+
+    def writer(self, out: Output, engine: Engine, terminal: Terminal) -> Findings:
+        """JSON Lines."""
+        return findings_for("jsonl", out, terminal, self.sum)
+
+    def each(self, readings: Iterator[Reading], batch: Batch, engine: Engine, results: Results[Findings]) -> None:
+        """As on one machine."""
+        detect_each(readings, batch, engine, self.settings, results)
 
 
 def follow_into(asked: Asked, engine: Engine, terminal: Terminal) -> Batch:
@@ -204,6 +236,17 @@ def kind_of(place: Place, given: str, terminal: Terminal, suffixes: dict[str, tu
     if place.resume and kind != "jsonl":
         raise UsageError(f"--resume: {kind} does not say which recordings are done; write jsonl, and convert that")
     return kind
+
+
+def cluster_place(address: str, device: str, output: ManyOutputs, resume: bool, format: str) -> Place:
+    """Where the results go with --ray. UsageError, before Ray is started, for what it cannot do."""
+    from audiocnn_cli.cluster import check_address
+    from audiocnn_cli.cluster_parts import check_folder
+
+    if format not in ("auto", "jsonl"):
+        raise UsageError(f"--ray writes JSON Lines; leave out -f {format}, and convert them")
+    check_address(address, device)
+    return check_folder(output, resume)
 
 
 def suffix_of(kind: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ from audiocnn_cli.terminal import Terminal, printable
 
 if TYPE_CHECKING:
     from audiocnn.dataset import Dataset
+    from audiocnn.ingest import IngestSettings
 
 KINDS = ("added", "updated", "kept", "removed", "refused")
 
@@ -58,6 +60,15 @@ Jobs = Annotated[
     int | None,
     typer.Option("--jobs", "-j", min=1, metavar="N", help="Threads that decode. [default: 2]", show_default=False),
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Decode on a Ray cluster: local starts one here, auto joins that of this machine, or HOST:PORT.",
+        show_default=False,
+    ),
+]
 Replace = Annotated[bool, typer.Option("--force", help="Drop recordings of sources that are not named any more.")]
 Look = Annotated[
     bool,
@@ -73,6 +84,7 @@ def ingest(
     sample_rate: SampleRate = None,
     channels: Channels = None,
     jobs: Jobs = None,
+    ray: Ray = None,
     force: Replace = False,
     survey: Look = False,
     format: Table = ReportFormat.auto,
@@ -102,6 +114,8 @@ def ingest(
         jobs=jobs or 0,
         replace=force,
     )
+    if ray is not None:
+        settings = with_cluster(settings, ray, jobs, terminal)
     left_out = Counter[str]()
     with IngestFollower(terminal, "ingest") as follower:
         try:
@@ -117,6 +131,15 @@ def ingest(
     if survey:
         report_survey(dataset, terminal, format)
     return ExitStatus.SOME_FAILED if dataset.refused else ExitStatus.OK
+
+
+def with_cluster(settings: IngestSettings, address: str, workers: int | None, terminal: Terminal) -> IngestSettings:
+    """The settings, with a cluster that decodes. UsageError where it cannot."""
+    from audiocnn_cli.cluster import check_address
+    from audiocnn_cli.cluster_ingest import decoder_on
+
+    check_address(address)
+    return replace(settings, decode=decoder_on(address, workers, terminal))
 
 
 def report(dataset: Dataset, follower: IngestFollower, terminal: Terminal, format: ReportFormat) -> None:

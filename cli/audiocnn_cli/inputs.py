@@ -16,6 +16,7 @@ from audiocnn.ffmpeg import left_out_line
 from audiocnn.filenames import files_in, find_recordings, is_folder, show_name
 from audiocnn_cli.options import InputOptions, RawOptions
 from audiocnn_cli.terminal import Terminal
+from audiocnn_cli.urls import Remote, below_root, is_url, recordings_at
 
 if TYPE_CHECKING:
     from audiocnn.pcm import RawFormat
@@ -33,7 +34,7 @@ class Input:
     """
 
     name: str
-    source: Path | BinaryIO | None = None
+    source: Path | BinaryIO | Remote | None = None
     problem: str = ""
     raw: RawFormat | None = None
     inside: Path | None = None
@@ -44,7 +45,7 @@ class Input:
         """What to open. RecordingError for one with a problem."""
         if self.source is None:
             raise RecordingError(self.problem)
-        return self.source
+        return self.source.fetched() if isinstance(self.source, Remote) else self.source
 
 
 def read_channel(text: str) -> str | int:
@@ -112,7 +113,7 @@ def find_inputs(
     folders = [name for name in names if is_folder(name)]
     if raw is not None and folders and not options.glob:
         raise UsageError(f"{folders[0]}: is a folder; with --raw name each file itself, or say which with --glob")
-    if options.glob and not folders and listed is None:
+    if options.glob and not folders and listed is None and not any(map(is_url, names)):
         raise UsageError("--glob says which files of a folder are wanted; name a folder")
     first, step = read_shard(options.shard)
     found = expand(names, open_list(listed, terminal), options, terminal)
@@ -146,12 +147,16 @@ def expand(names: list[str], listed: BinaryIO | None, options: InputOptions, ter
 
 
 def recordings_of(name: str, patterns: Sequence[str] = (), left_out: Counter[str] | None = None) -> Iterator[Input]:
-    """A file as it is, a folder as the recordings in it, or as the files in it that fit a pattern. What only ffmpeg
-    reads is counted in `left_out` where there is none."""
+    """A file as it is, a folder as the recordings in it, or as the files in it that fit a pattern; addresses likewise.
+    What only ffmpeg reads is counted in `left_out` where there is none."""
     if not name.strip():
         yield Input(name, problem=f'"{name}": an empty name; check what the list or the script was to put there')
         return
     try:
+        if is_url(name):
+            for place in recordings_at(name, patterns, left_out):
+                yield Input(place.url, Remote(place.url), inside=place.inside or below_root(place.url))
+            return
         folder = Path(name) if is_folder(name) else None
         for path in find_recordings([name], left_out) if folder is None or not patterns else fitting(folder, patterns):
             shown = f"./{path}" if str(path) == STDIN else str(path)  # a file of that name is no standard input

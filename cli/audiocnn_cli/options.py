@@ -102,6 +102,17 @@ Jobs = Annotated[
     ),
 ]
 
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Work on a Ray cluster: local starts one, auto joins that of this machine, or HOST:PORT; -o is a folder.",
+        show_default=False,
+        rich_help_panel=RUNNING,
+    ),
+]
+
 Force = Annotated[bool, typer.Option("--force", help="Overwrite the output.", rich_help_panel=OUTPUT)]
 
 Table = Annotated[

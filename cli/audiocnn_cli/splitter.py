@@ -29,6 +29,7 @@ from audiocnn_cli.mirror import Mirror, check_inside, refused
 from audiocnn_cli.options import SegmentOptions
 from audiocnn_cli.output import Output
 from audiocnn_cli.terminal import Terminal
+from audiocnn_cli.urls import Remote
 
 COPY_BYTES = 1 << 20
 Tracks = Mapping[int, Sequence[Segment]]
@@ -160,6 +161,12 @@ class Splitter:
                         yield self.copied(one, stream)
                 except OSError as problem:
                     yield refused(one, f"cannot be opened ({problem.strerror}); check the rights")
+            elif isinstance(one.source, Remote):
+                try:
+                    with one.source.fetched() as stream:
+                        yield self.copied(one, stream)
+                except RecordingError as problem:
+                    yield replace(one, source=None, problem=str(problem))
             else:
                 yield one if one.source is None or isinstance(one.source, Path) else self.copied(one, one.source)
 
@@ -204,6 +211,8 @@ class Splitter:
         note = known.note or source.note
         manifest.done(Source(one.name, length, source.sample_rate, source.channels, note), cuts)
         batch.finish(length or 0.0, note)
+        if isinstance(one.source, Copy):
+            one.source.path.unlink(missing_ok=True)  # of many addresses, the disk would fill
 
     def own_samples(self, one: Input) -> OwnSamples:
         """The recording as it lies in its file."""
