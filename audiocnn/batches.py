@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audiocnn.ahead import Ahead
 from audiocnn.clip_examples import Clips, HeldOut
 from audiocnn.cutting import divide
 from audiocnn.dataset import Dataset, Entry
@@ -26,6 +28,7 @@ from audiocnn.warping import warp_bands
 
 Key = tuple[int, int]
 EQUALISER_KNOTS = 6
+BATCHES_AHEAD = 2
 ALONE = Ranks()
 
 
@@ -128,6 +131,19 @@ def make_loader(
         worker_init_fn=leave_quietly_when_told,
     )
     return order, loader
+
+
+@contextmanager
+def ahead_of(loader: Iterable[Batch]) -> Iterator[Iterator[Batch]]:
+    """The batches of a loader. Where no worker processes make them, a thread does, while the network learns."""
+    if getattr(loader, "num_workers", 1):
+        yield iter(loader)
+        return
+    batches = Ahead(iter(loader), BATCHES_AHEAD)
+    try:
+        yield batches
+    finally:
+        batches.close()
 
 
 def leave_quietly_when_told(worker: int) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from audiocnn.batch_fit import fitting, largest_batch, too_much
-from audiocnn.batches import ALONE, Material, are_clips, chosen, make_loader, prepare
+from audiocnn.batches import ALONE, Material, ahead_of, are_clips, chosen, make_loader, prepare
 from audiocnn.beginning import begun, check_division, check_source
 from audiocnn.blaming import named, recordings_in
 from audiocnn.checkpoint import BEST, LAST, put_back, read_checkpoint, save_checkpoint, writing
@@ -145,18 +145,18 @@ class Trainer:
             while state.epoch < self.settings.epochs and not self.out_of_patience:
                 self.order.epoch, self.order.first_step = state.epoch, state.step
                 begin, waited, first = time.monotonic(), 0.0, state.step
-                batches = iter(self.loader)
-                while state.step < self.steps:
-                    asked = time.monotonic()
-                    samples, targets, spans = next(batches)
-                    waited += time.monotonic() - asked
-                    loss = self.learn(samples, targets, spans)
-                    state.loss_sum, state.step = state.loss_sum + loss, state.step + 1
-                    if self.told_to_stop():
-                        break
-                    if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
-                        self.save(LAST)
-                    yield StepReport(state.epoch + 1, state.step, self.steps, state.loss_sum / state.step)
+                with ahead_of(self.loader) as batches:
+                    while state.step < self.steps:
+                        asked = time.monotonic()
+                        samples, targets, spans = next(batches)
+                        waited += time.monotonic() - asked
+                        loss = self.learn(samples, targets, spans)
+                        state.loss_sum, state.step = state.loss_sum + loss, state.step + 1
+                        if self.told_to_stop():
+                            break
+                        if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
+                            self.save(LAST)
+                        yield StepReport(state.epoch + 1, state.step, self.steps, state.loss_sum / state.step)
                 if self.stopped:
                     break
                 seconds = max(1e-9, time.monotonic() - begin)

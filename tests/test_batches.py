@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 from fixtures_models import RATE, mark, recipe_of, tone_task, write_dataset
 
-from audiocnn.batches import Order, as_tensors, equalise, make_loader, mask_bands, prepare
+from audiocnn.batches import Order, ahead_of, as_tensors, equalise, make_loader, mask_bands, prepare
 from audiocnn.clip_examples import Clips
 from audiocnn.errors import DatasetError
 from audiocnn.mixing import Example, Mixer, MixSettings
@@ -196,3 +197,20 @@ def test_with_a_share_of_0_all_is_learned_and_nothing_is_held_out(tmp_path):
     recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, validation_share=0.0))
     material = prepare(recipe, dataset)
     assert (material.groups["validation"], len(material.source.entries), len(material.validation)) == (0, 8, 0)
+
+
+def test_where_no_process_makes_batches_a_thread_does_and_ends_with_the_loop():
+    order, loader = make_loader(recipe_of(examples_per_epoch=10, batch_size=2, workers=0), Counting())
+    order.epoch, order.first_step = 2, 1
+    plain = [samples[:, 0, 0].tolist() for samples, *_ in loader]
+    before = threading.active_count()
+    with ahead_of(loader) as batches:
+        assert (
+            [samples[:, 0, 0].tolist() for samples, *_ in batches]
+            == plain
+            == [[202.0 + i, 203.0 + i] for i in (0, 2, 4, 6)]
+        )
+    with ahead_of(loader) as batches:
+        next(batches)
+        assert threading.active_count() == before + 1
+    assert threading.active_count() == before
