@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from audiocnn.errors import AudiocnnError, ModelError
-from audiocnn.model import write_whole
+from audiocnn.whole_files import write_whole
 
 FORMAT = 1
 LAST, BEST = Path("checkpoints/last.safetensors"), Path("checkpoints/best.safetensors")  # in the folder of a run

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from audiocnn.errors import ModelError, UsageError
 from audiocnn.export import export_onnx
-from audiocnn.model import CARD, ONNX, TOML, WEIGHTS, Member, Model, read_model, write_model, write_whole
+from audiocnn.model import CARD, ONNX, TOML, WEIGHTS, Member, Model, read_model, write_model
 from audiocnn.segments import SegmentRule
+from audiocnn.whole_files import write_whole
 
 PARTS = (WEIGHTS, ONNX, CARD, TOML)  # without its model.toml a folder is no model: it comes last
 MOST_WEIGHT = 1e6

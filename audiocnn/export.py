@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from audiocnn.errors import ModelError
 from audiocnn.localising import as_rows
-from audiocnn.model import ONNX, TOML, Model, write_whole
+from audiocnn.model import ONNX, TOML, Model
 from audiocnn.onnx_check import GRAPH_DIGEST, check_onnx, graph_digest
+from audiocnn.whole_files import write_whole
 from audiocnn.windows import Geometry
 
 if TYPE_CHECKING:

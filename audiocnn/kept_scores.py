@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from audiocnn.dataset import Dataset, Entry
 from audiocnn.errors import UsageError
-from audiocnn.model import ONNX, WEIGHTS, Model, write_whole
+from audiocnn.model import ONNX, WEIGHTS, Model
+from audiocnn.whole_files import write_whole
 
 Kept = dict[str, NDArray[np.float32]]
 
@@ -50,7 +51,7 @@ def load_scores(path: Path, digest: str) -> Kept:
                 raise UsageError(f"--scores {path}: holds scores of another model or of other recordings; {remedy}")
             names = [name.decode(errors="surrogateescape") for name in file["names"].tolist()]
             return {name: file[f"scores_{number}"] for number, name in enumerate(names)}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, AttributeError):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, AttributeError):
         raise UsageError(f"--scores {path}: holds no scores; {remedy}") from None
 
 

@@ -6,10 +6,7 @@ is a model of several networks, its members; its scores are the mean of theirs.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec as find_package
 from pathlib import Path
@@ -20,6 +17,7 @@ from audiocnn.errors import ModelError, SpecError, UsageError, did_you_mean
 from audiocnn.localising import Localiser
 from audiocnn.segments import SegmentRule
 from audiocnn.tables import Table, read_toml
+from audiocnn.whole_files import write_whole
 from audiocnn.windows import Geometry
 
 FORMAT = 2  # the newest that is read; what has one network is written as 1, which older versions read, too
@@ -316,33 +314,6 @@ def write_model(model: Model) -> None:
 
     model.folder.mkdir(parents=True, exist_ok=True)
     write_whole(model.folder / TOML, tomli_w.dumps(model.to_table()).encode())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write beside, flush to the disk, rename: a reader sees the old file or the new one, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-        sync_folder(path.parent)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def sync_folder(folder: Path) -> None:
-    """The names in a folder are on the disk, too, where the system can do that."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def shipped_folder() -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audiocnn.errors import UsageError
-from audiocnn.model import write_whole
+from audiocnn.whole_files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,12 +18,13 @@ from audiocnn.clip_calibrating import MOST_POSITIONS, best_threshold, fit_clips
 from audiocnn.clip_examples import HeldOut
 from audiocnn.evaluation import tune_threshold
 from audiocnn.export import export_onnx
-from audiocnn.model import CARD, WEIGHTS, Model, write_model, write_whole
+from audiocnn.model import CARD, WEIGHTS, Model, write_model
 from audiocnn.network import Network
 from audiocnn.recipe import KEPT, Recipe
 from audiocnn.segments import SegmentRule
 from audiocnn.validation import as_recordings, clip_logits, clip_targets, scores_of, thinned_logits
 from audiocnn.weights import save_weights
+from audiocnn.whole_files import write_whole
 
 MOST_VALUES = 2**26  # clips x positions x labels that a calibration takes; of more clips every second, third ...
 LEAST_CLIPS = 20  # held out, from where on they say more about scores than the network does

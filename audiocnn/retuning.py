@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from audiocnn.errors import ModelError, UsageError
-from audiocnn.model import CARD, ONNX, SEGMENT_KEYS, TOML, Model, shipped_folder, write_model, write_whole
+from audiocnn.model import CARD, ONNX, SEGMENT_KEYS, Model, shipped_folder, write_model
 from audiocnn.onnx_check import check_onnx
 from audiocnn.segments import SegmentRule
 from audiocnn.sweeping import Tuned
+from audiocnn.whole_files import write_whole
 
 CARD_ROW = re.compile(r"^\| thresholds \|.*$", re.MULTILINE)
 
@@ -39,11 +40,12 @@ def own_of(model: Model, found: Tuned) -> dict[str, float]:
 
 
 def save_tuned(model: Model) -> None:
-    """Write what is tuned of a model; its weights stay as they are."""
+    """Write what is tuned of a model; its weights stay as they are. `model.toml`, which decides, is the last: cut off
+    before that, it is as if nothing was saved."""
     try:
-        write_model(model)
-        write_card(model)
         write_metadata(model)
+        write_card(model)
+        write_model(model)
     except OSError as problem:
         raise ModelError(f"{model.folder}: cannot be written ({problem.strerror}); make room, or copy it") from None
 
@@ -67,16 +69,17 @@ def spoken(own: Mapping[str, float]) -> str:
 
 
 def write_metadata(model: Model) -> None:
-    """`model.toml` inside of the ONNX file; its graph, and the digest of that, stay as they are."""
+    """What `model.toml` will say inside of the ONNX file; its graph, and the digest of that, stay as they are."""
     path = model.folder / ONNX
     if not path.is_file():
         return
     import onnx
+    import tomli_w
 
     content = path.read_bytes()
     check_onnx(content, path)
     graph = onnx.load_model_from_string(content)
-    toml = (model.folder / TOML).read_text(encoding="utf-8")
+    toml = tomli_w.dumps(model.to_table())
     for entry in graph.metadata_props:
         if entry.key == "audiocnn":
             entry.value = toml

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiocnn.errors import AudiocnnError
-from audiocnn.model import write_whole
+from audiocnn.whole_files import write_whole
 
 if TYPE_CHECKING:
     from audiocnn.batches import Material

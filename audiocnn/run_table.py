@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from audiocnn.errors import AudiocnnError, RecipeError
 from audiocnn.run_lock import is_locked
@@ -24,6 +24,8 @@ STATES = ("ended", "running", "interrupted", PRUNED, "damaged")
 INSIDE = ("model", CHECKPOINTS, "tensorboard")  # of a run: no other run lies there
 # The figure of a report that says most, the first that is there; of segments it is the mean over labels.
 CLIP_FIGURES = ("accuracy", "mean_average_precision", "macro_f1")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -159,13 +161,19 @@ def with_facts(run: Run) -> Run:
         revision = git["revision"] + "+" * bool(git.get("changed"))
     return replace(
         run,
-        spec=facts.get("spec"),
+        spec=known(facts, "spec", str),
         labels=tuple(map(str, labels)) if isinstance(labels, list) else (),
-        parameters=facts.get("parameters"),
-        started=facts.get("started"),
+        parameters=known(facts, "parameters", int),
+        started=known(facts, "started", str),
         revision=revision,
         state=PRUNED if facts.get("pruned") else "",
     )
+
+
+def known(facts: dict[str, Any], name: str, kind: type[T]) -> T | None:
+    """What the facts say, where it is of that kind."""
+    value = facts.get(name)
+    return value if isinstance(value, kind) else None
 
 
 def with_rows(run: Run, rows: list[Row]) -> Run:

@@ -10,6 +10,7 @@ A member of a list is named by its number from 0 on, a group by its name, too.
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from audiocnn.errors import RecipeError, did_you_mean
 from audiocnn.tables import Table, is_number
 
 PARTS = ("mix", "train", "spec")
+DATES = (datetime.date, datetime.time)
 # What would make figures of trials those of different recordings.
 JUDGED_BY = ("train.validation_share", "train.validation_examples", "spec.input.sample_rate", "spec.input.channels")
 MIXED = "mix."  # mixtures are judged, too, unless the recipe names conditions
@@ -37,8 +39,8 @@ class Knob:
 
     @property
     def whole(self) -> bool:
-        """Whether numbers are whole."""
-        return isinstance(self.low, int) and isinstance(self.high, int)
+        """Whether numbers are whole: not with steps in between."""
+        return isinstance(self.low, int) and isinstance(self.high, int) and float(self.step or 1).is_integer()
 
     @property
     def first(self) -> Any:
@@ -97,6 +99,8 @@ def read_knob(key: str, value: Any, place: str) -> Knob:
     if choices is not None:
         if not isinstance(choices, list) or len(choices) < 2:
             raise table.wrong('"choices" must be a list of two or more')
+        if any(isinstance(choice, DATES) for choice in choices):
+            raise table.wrong('"choices" cannot be dates or times of day: no key of a recipe is one')
         table.close()
         return Knob(key, choices=tuple(choices))
     low, high, step = table.raw("low"), table.raw("high"), table.raw("step", None)

@@ -20,7 +20,6 @@ import tomli_w
 from audiocnn.batches import are_clips, chosen
 from audiocnn.dataset import Dataset
 from audiocnn.errors import AudiocnnError, RecipeError
-from audiocnn.model import write_whole
 from audiocnn.recipe import KEPT, Recipe, read_recipe
 from audiocnn.run_log import mark_pruned, read_log
 from audiocnn.run_reports import EpochReport, StepReport, StopReport, TrainReport
@@ -28,6 +27,7 @@ from audiocnn.search_space import MIXED, Space, as_param, from_param, get, put, 
 from audiocnn.stopping import Stopping
 from audiocnn.studies import Study
 from audiocnn.training import train
+from audiocnn.whole_files import write_whole
 
 if TYPE_CHECKING:
     import optuna

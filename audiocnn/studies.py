@@ -6,9 +6,12 @@ holds any more was cut off, and is put into the queue again when the study is go
 
 from __future__ import annotations
 
+import sqlite3
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     import optuna
 
 NAME = "audiocnn"
+LOCK_SECONDS = 120.0
 STARTUP_TRIALS = 5  # before one is ended early, and before values are chosen by what the others gave
 REDUCTION = 3
 PRUNERS = ("median", "hyperband", "none")
@@ -117,7 +121,9 @@ def suggested(trial: optuna.Trial, knob: Knob) -> Any:
         apart = int(knob.step) if knob.step else 1
         return trial.suggest_int(knob.key, int(knob.low), int(knob.high), step=apart, log=knob.log)
     step = None if knob.step is None else float(knob.step)
-    return trial.suggest_float(knob.key, float(knob.low), float(knob.high), step=step, log=knob.log)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the last step ends before "high"
+        return trial.suggest_float(knob.key, float(knob.low), float(knob.high), step=step, log=knob.log)
 
 
 def open_study(path: Path, pruner: str, epochs: int, facts: Mapping[str, Any], resume: bool) -> optuna.Study:
@@ -132,8 +138,9 @@ def open_study(path: Path, pruner: str, epochs: int, facts: Mapping[str, Any], r
         raise UsageError(f"{path}: there is a study already; go on with --resume, or name another -o or --study")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        # Several processes write: each waits its turn.
-        storage = optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 120}})
+        # Several processes write: each waits its turn. A name with ? or { in it is no address.
+        connect = partial(sqlite3.connect, path, timeout=LOCK_SECONDS, check_same_thread=False)
+        storage = optuna.storages.RDBStorage(f"sqlite:///{NAME}", engine_kwargs={"creator": connect})
         study = optuna.create_study(
             storage=storage,
             study_name=NAME,

@@ -27,7 +27,7 @@ from audiocnn.dataset import Dataset
 from audiocnn.errors import AudiocnnError, RecipeError
 from audiocnn.learning import Learner, NotFiniteError
 from audiocnn.losses import ClipLoss
-from audiocnn.model import Model, write_whole
+from audiocnn.model import Model
 from audiocnn.network import Network
 from audiocnn.optimizing import rate_at
 from audiocnn.ranks import Ranks, rows_or_one
@@ -39,6 +39,7 @@ from audiocnn.run_reports import EpochReport, Note, State, StepReport, StopRepor
 from audiocnn.stopping import StopAskedError, Stopping, Unstopped
 from audiocnn.transfer import Origin, begin_from, check_transfer
 from audiocnn.validation import Figures, validate
+from audiocnn.whole_files import write_whole
 
 __all__ = [
     "BEST", "LAST", "EpochReport", "Note", "StepReport", "StopReport", "TrainReport",

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from audiocnn.errors import ModelError
 from audiocnn.localising import with_edges
-from audiocnn.model import TOML, WEIGHTS, Model, joint_geometry, write_whole
+from audiocnn.model import TOML, WEIGHTS, Model, joint_geometry
 from audiocnn.network import Network, extended
+from audiocnn.whole_files import write_whole
 
 
 class Ensemble(nn.Module):

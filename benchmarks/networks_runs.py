@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audiocnn.errors import AudiocnnError
-from audiocnn.model import write_whole
 from audiocnn.recipe import Recipe
 from audiocnn.run_log import read_log
+from audiocnn.whole_files import write_whole
 
 if TYPE_CHECKING:
     from audiocnn.dataset import Dataset

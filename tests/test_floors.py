@@ -19,7 +19,7 @@ HOMES = {"audiocnn": ROOT, "audiocnn_cli": ROOT / "cli", "audiocnn_models": ROOT
 
 # The files of the library, by floor; the command is floor 4 altogether. `audiocnn` itself only hands names out.
 FLOORS = {
-    0: "errors units tables",
+    0: "errors units tables whole_files",
     1: "sizes describing costs windows layers modules spectrogram"
     " kinds kinds.reading kinds.convolution kinds.pooling kinds.elementwise"
     " kinds.combining kinds.head features folding front_end architecture fitting"

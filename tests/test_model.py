@@ -24,12 +24,12 @@ from audiocnn.model import (
     shipped_models,
     spec_folders,
     write_model,
-    write_whole,
 )
 from audiocnn.recipe import KEPT
 from audiocnn.segments import SegmentRule
 from audiocnn.tables import read_toml
 from audiocnn.weights import load_network, save_weights
+from audiocnn.whole_files import write_whole
 
 
 @pytest.fixture

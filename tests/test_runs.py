@@ -263,6 +263,15 @@ def test_runs_are_sorted_and_a_damaged_one_ends_with_some_failed(many, sort, wan
     assert [row["name"] for row in csv.DictReader(io.StringIO(back))] == wanted[::-1]
 
 
+@pytest.mark.parametrize("sort", ["weights", "started"])
+def test_facts_that_are_none_are_not_known(many, sort):
+    (many / "good" / "run.json").write_text('{"spec": ["x"], "parameters": "many", "started": 5}')
+    done = audiocnn("runs", many, "--sort", sort, "--format", "json")
+    assert done.status is ExitStatus.SOME_FAILED, done.err  # for the one that is damaged
+    row = next(row for row in map(json.loads, done.out.splitlines()) if row["name"] == "good")
+    assert (row["spec"], row["parameters"], row["started"]) == (None, None, None)
+
+
 def test_the_table_fits_the_window(many):
     for columns in ("60", "80", "160"):
         done = audiocnn("runs", many, terminal=True, COLUMNS=columns, NO_COLOR="1")

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from audiocnn.search_pictures import draw_trials
 from audiocnn.search_space import Knob, get, put, read_space, usual_space
 from audiocnn.searching import Search, Trial, TrialBegun, best_trial, search, search_of, trials_of, write_best
 from audiocnn.stopping import Unstopped
-from audiocnn.studies import Study, open_study
+from audiocnn.studies import Study, open_study, suggested
 from audiocnn_cli.exits import ExitStatus
 
 SPACE = {
@@ -85,6 +86,7 @@ def test_keys_are_quoted_or_tables_inside_of_each_other():
         ({"train.epochs": {"low": 0, "high": 3, "step": 4}}, '"step" must be a number above 0'),
         ({"train.epochs": {"low": 0, "high": 3, "stepp": 1}}, r'unknown key "stepp"; did you mean "step"\?'),
         ({"train.epochs": {"choices": [1]}}, '"choices" must be a list of two or more'),
+        ({"train.epochs": {"choices": [1, date(2026, 1, 2)]}}, '"choices" cannot be dates'),
         ([], "a table was expected"),
     ],
 )
@@ -114,6 +116,17 @@ def test_a_knob_knows_its_values():
     assert [Knob("x", 2, 8, step=2).holds(x) for x in (2, 4, 5, 10, 2.0)] == [True, True, False, False, False]
     some = Knob("x", choices=(1, "1", [3, 3]))
     assert [some.holds(x) for x in (1, "1", [3, 3], 1.0, True)] == [True, True, True, False, False]
+    assert Knob("x", 0, 1, step=2.0).whole and not Knob("x", 0, 1, step=0.1).whole
+
+
+@pytest.mark.parametrize("high", [1, 0.95])
+def test_steps_may_lie_between_whole_numbers_and_end_before_the_last(high, recwarn):
+    import optuna
+
+    (knob,) = read_space({"spec.f.layers.0.dropout": {"low": 0, "high": high, "step": 0.1}}, "x")
+    value = suggested(optuna.create_study().ask(), knob)
+    assert value == pytest.approx(round(value, 1)) and 0.0 <= value <= high
+    assert not recwarn.list
 
 
 def test_without_a_space_there_is_a_usual_one(task, tmp_path):
@@ -231,6 +244,16 @@ def test_a_study_of_something_else_is_refused(task, tmp_path):
     path.write_bytes(b"no database at all\n" * 100)
     with pytest.raises(UsageError, match=r"study\.sqlite: is no study that can be read"):
         study_of(wanted, resume=True)
+
+
+def test_a_study_lies_where_its_name_says(task, tmp_path):
+    wanted = wanted_of(task, tmp_path / "a?b #c{d}%20e")
+    wanted.folder.mkdir()
+    study_of(wanted).study.ask()
+    assert (wanted.folder / "study.sqlite").is_file() and [path.name for path in tmp_path.iterdir()] == [
+        wanted.folder.name
+    ]
+    assert len(study_of(wanted, resume=True).trials()) == 1
 
 
 def test_what_matters_is_said_where_there_are_enough_trials(task, tmp_path):

@@ -152,7 +152,7 @@ def test_figures_are_out_before_a_page_that_cannot_be_written(here, monkeypatch)
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("audiocnn.model.write_whole", full)
+    monkeypatch.setattr("audiocnn.whole_files.write_whole", full)
     done = audiocnn("evaluate", "tones.tsv", "-m", here, "--resamples", "0", "--html", "report.html")
     assert done.status is ExitStatus.USAGE
     assert json.loads(done.out)["model"] == "tone"

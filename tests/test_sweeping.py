@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from functools import partial
 from pathlib import Path
@@ -192,6 +194,37 @@ def test_saving_makes_the_model_as_good_as_was_said(here):
     assert Path("sweep.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.parametrize("failing", ["write_metadata", "write_card", "write_model"])
+def test_saving_that_is_cut_off_is_done_whole_the_next_time(here, monkeypatch, failing):
+    def full(model):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = Path("tone/model.toml").read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(f"audiocnn.retuning.{failing}", full)
+        done = audiocnn("tune", "tones.tsv", "-m", "tone", "--save")
+    assert done.status is not ExitStatus.OK and "tone: cannot be written (No space left on device)" in done.err
+    assert Path("tone/model.toml").read_bytes() == before
+    assert audiocnn("tune", "tones.tsv", "-m", "tone", "--save").status is ExitStatus.OK
+    said = {entry.key: entry.value for entry in onnx.load("tone/model.onnx").metadata_props}
+    assert said["audiocnn"] == Path("tone/model.toml").read_text() != before.decode()
+    assert "0.9999" not in Path("tone/README.md").read_text()
+
+
+@pytest.mark.parametrize(("name", "said"), [("da ta", "da ta"), (b"a\xff", "a\\udcff"), ("a\nb", "a\\nb")])
+def test_what_it_was_tuned_on_has_a_name(here, monkeypatch, name, said):
+    monkeypatch.chdir(shutil.move("labels", here / os.fsdecode(name)))
+    done = audiocnn("tune", ".", "-m", here / "tone", "--save")
+    assert done.status is ExitStatus.OK, done.err
+    assert f" of {said}, f1" in read_model(here / "tone").tuned_on
+
+
+def test_the_table_over_thresholds_has_tenths(here):
+    done = audiocnn("tune", "tones.tsv", "-m", "tone", "--neg-threshold", "0.08", "--format", "table")
+    shown = [line.split()[0] for line in done.out.partition("by threshold")[2].splitlines()[3:] if line.strip()]
+    assert shown[:9] == [f"0.{tenth}" for tenth in range(1, 10)]
+
+
 def test_nothing_is_changed_unasked(here):
     before = {path.name: path.read_bytes() for path in Path("tone").iterdir()}
     done = audiocnn("tune", "tones.tsv", "-m", "tone", terminal=True)
@@ -212,6 +245,18 @@ def test_scores_are_made_once(here, monkeypatch):
     third = audiocnn(*args)
     assert third.status is ExitStatus.USAGE
     assert "kept.npz: holds scores of another model or of other recordings; name another file" in third.err
+    for content in (b"", b"PK\x03\x04", b"scores"):
+        Path("kept.npz").write_bytes(content)
+        damaged = audiocnn(*args)
+        assert (damaged.status, damaged.out) == (ExitStatus.USAGE, "")
+        assert "kept.npz: holds no scores; name another file, or remove this one" in damaged.err
+
+
+@pytest.mark.parametrize("option", ["--threshold", "--neg-threshold", "--min-speech", "--min-silence"])
+def test_what_clips_have_no_rule_for_is_refused(here, option):
+    done = audiocnn("tune", "labels", "-m", "tone", option, "0.4")
+    assert done.status is ExitStatus.USAGE
+    assert f"{option}: these are whole clips, of which the threshold alone is tuned; leave it out" in done.err
 
 
 def test_clips_are_tuned_by_their_labels(here):

@@ -128,6 +128,15 @@ def test_one_that_cannot_says_so(task, monkeypatch):
     assert Overfit(1, 1, 8.0, 0.39).learned
 
 
+def test_the_command_shows_epochs_with_nothing_held_out(sounds, monkeypatch):
+    monkeypatch.chdir(sounds)
+    (sounds / "all.toml").write_text(RECIPE.replace("workers = 0", "workers = 0\nvalidation_share = 0"))
+    done = audiocnn("train", "--recipe", "all.toml", "--epochs", "1", "-o", "run", "--device", "cpu")
+    assert done.status is ExitStatus.OK
+    assert re.search(r"^ +1/1  +\d\.\d{4}  +-  +-  ", done.err, re.MULTILINE)
+    assert "the last, since nothing was held out" in done.err + done.out
+
+
 def test_the_command_says_that_nothing_was_learned(sounds, monkeypatch):
     monkeypatch.chdir(sounds)
     monkeypatch.setattr("audiocnn.rehearsal.OVERFIT_STEPS", 2)

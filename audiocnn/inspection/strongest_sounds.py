@@ -160,7 +160,7 @@ def write_clip(folder: Path, one: Found, samples: Samples, sample_rate: int) -> 
 
     import soundfile
 
-    from audiocnn.model import write_whole
+    from audiocnn.whole_files import write_whole
 
     path = folder / f"{one.filter:03d}" / f"{one.rank}.wav"
     content = io.BytesIO()

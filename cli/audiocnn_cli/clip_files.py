@@ -163,7 +163,7 @@ def write_doubtful(
 
 def write_file(option: str, path: Path, text: str) -> None:
     """Whole or not at all."""
-    from audiocnn.model import write_whole
+    from audiocnn.whole_files import write_whole
 
     try:
         write_whole(path, text.encode("utf-8", "surrogateescape"))

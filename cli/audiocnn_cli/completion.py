@@ -65,7 +65,7 @@ def place_for(shell: str, environ: Mapping[str, str]) -> Path:
 
 def install(shell: str, environ: Mapping[str, str]) -> str:
     """Write the script where the shell looks for it; returns what to tell. UsageError, also where another file is."""
-    from audiocnn.model import write_whole
+    from audiocnn.whole_files import write_whole
 
     script, path = script_for(shell), place_for(shell, environ)
     try:

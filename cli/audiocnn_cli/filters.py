@@ -195,7 +195,7 @@ class Sought:
         if self.clips is not None:
             from audiocnn.formats import jsonl
             from audiocnn.inspection.strongest_sounds import LIST_NAME
-            from audiocnn.model import write_whole
+            from audiocnn.whole_files import write_whole
 
             write_whole(self.clips / LIST_NAME, "".join(jsonl.dumps(row) + "\n" for row in records).encode())
         write_strongest(records, self.terminal, table)

@@ -90,9 +90,9 @@ def repeat(
     terminal: Terminal,
 ) -> ExitStatus:
     """Train and test each; the table is on stdout, and folds.json or learning_curve.json in the folder."""
-    from audiocnn.model import write_whole
     from audiocnn.repeats import CURVE, FOLDS, curve_repeats, fold_repeats, summary
     from audiocnn.repeats_page import to_page
+    from audiocnn.whole_files import write_whole
 
     kind = FOLDS if parts.folds else CURVE
     if parts.folds:

@@ -115,9 +115,9 @@ def check_place(option: str, path: Path) -> None:
 def write_page(reports: Sequence[Report], path: Path, dataset: Dataset | None = None) -> None:
     """The page, whole or not at all; with a dataset it plays some of its clips."""
     from audiocnn.clip_sounds import sounds_of
-    from audiocnn.model import write_whole
     from audiocnn.repeats_page import curve_near
     from audiocnn.report_page import to_page
+    from audiocnn.whole_files import write_whole
     from audiocnn_cli.reports import titles_of
 
     clips = [report.evaluation.clip for report in reports if report.evaluation.clip]

@@ -74,6 +74,11 @@ def origin_line(origin: Origin) -> str:
     return f"began from {origin.model}: {'; '.join([*parts, head])}"
 
 
+def number(value: float | None) -> str:
+    """-, where nothing is held out."""
+    return "-" if value is None else f"{value:.4f}"
+
+
 class EpochTable:
     """One row an epoch, of the columns that fit; the best so far are marked."""
 
@@ -97,8 +102,8 @@ class EpochTable:
         cells = [
             f"{report.epoch}/{report.epochs}",
             f"{report.loss:.4f}",
-            f"{report.validation_loss:.4f}",
-            f"{report.figure:.4f}",
+            number(report.validation_loss),
+            number(report.figure),
             f"{report.learning_rate:.1e}",
             f"{report.audio_seconds_per_second:.0f}",
             f"{100 * report.waiting:.0f} %",

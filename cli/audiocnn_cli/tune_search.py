@@ -146,7 +146,7 @@ def values(params: dict[str, object]) -> str:
 
 def short(key: str) -> str:
     """train.learning_rate -> learning_rate; spec.groups.A.layers.0.conv -> A.0.conv."""
-    return ".".join(part for part in key.split(".") if part not in PLAIN)
+    return ".".join(part for part in key.split(".") if part not in PLAIN) or key
 
 
 def number(value: object) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audiocnn.errors import AudiocnnError, UsageError, did_you_mean
+from audiocnn.filenames import show_name
 from audiocnn_cli.exits import ExitStatus, of_batch
 from audiocnn_cli.findings import plural
 from audiocnn_cli.options import ReportFormat
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from audiocnn.sweeping import Tuned
 
 Scored = tuple[list["ScoredRecording"], list["ScoredClip"], int]
-CURVE_STEP = 2  # of the table every second threshold
+CURVE_STEPS = 10  # of the table those thresholds that are tenths
 
 
 def run_sweep(
@@ -61,7 +62,7 @@ def run_sweep(
     found, failed = tune_each(model, scored, labels, sweep.goal.value, rule, terminal)
     if not found:
         return ExitStatus.USAGE
-    tuned_on = f"{plural(len(scored[0]) or len(scored[1]), 'recording' if scored[0] else 'clip')} of {Path(data).name}"
+    tuned_on = f"{plural(len(scored[0]) or len(scored[1]), 'recording' if scored[0] else 'clip')} of {data_name(data)}"
     tuned_on += (f', part "{split}"' if split else "") + f", {sweep.goal.value.replace('_', ' ')}"
     tell(found, model, sweep, format, terminal)
     if sweep.plot:
@@ -72,6 +73,11 @@ def run_sweep(
     if sweep.save:
         save(model, found, tuned_on, terminal)
     return of_batch(len(found), failed + scored[2] + counts["refused"])
+
+
+def data_name(data: str) -> str:
+    """What the data are called, also where they are the folder that one is in."""
+    return show_name(Path(data).resolve().name)
 
 
 def check_files(sweep: SweepOptions, force: bool) -> None:
@@ -106,7 +112,7 @@ def labels_of(model: Model, dataset: Dataset, wanted: list[str] | None) -> list[
     for label in wanted or []:
         if label not in model.labels:
             raise UsageError(f'--label: {model.name} has no label "{label}"; {did_you_mean(label, model.labels)}')
-    known = [label for label in wanted or model.labels if label in dataset.labels]
+    known = [label for label in dict.fromkeys(wanted or model.labels) if label in dataset.labels]
     if not known:
         there = ", ".join(dataset.labels[:5]) or "none"
         raise UsageError(f"{dataset.folder}: has no label of {model.name} ({', '.join(model.labels)}), but {there}")
@@ -156,6 +162,8 @@ def tune_each(
         )
     if not recordings and goal == "segment_f1":
         raise UsageError("--for segment_f1: these are whole clips, without segments; take f1")
+    if not recordings:
+        refuse_rule(rule)
     found, failed = [], 0
     for label in labels:
         try:
@@ -167,6 +175,14 @@ def tune_each(
             failed += 1
             terminal.error(f"{label}: {problem}")
     return found, failed
+
+
+def refuse_rule(rule: RuleOptions) -> None:
+    """UsageError for what is to stay of the rule for segments, where there are none."""
+    for name in ("threshold", "neg_threshold", "min_speech", "min_silence"):
+        if getattr(rule, name) is not None:
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"{flag}: these are whole clips, of which the threshold alone is tuned; leave it out")
 
 
 def swept(
@@ -224,7 +240,9 @@ def write_label(one: Tuned, terminal: Terminal) -> None:
         rows.append((key.replace("_", "-"), [f"{before[key]:g}{unit}", f"{best[key]:g}{unit}", mark]))
     show(f"{one.label}: {plural(one.tried, 'rule')} tried", rows, ["now", "best", "better by"], terminal)
     curve: list[Row] = []
-    for point in one.over_threshold[1::CURVE_STEP]:
+    for point in one.over_threshold:
+        if round(100 * point.rule.threshold) % CURVE_STEPS:
+            continue
         values = (point.value, point.figures["miss_rate"], point.figures["false_alarm_rate"])
         curve.append((f"{point.rule.threshold:.1f}", [f"{value:.4f}" for value in values]))
     show(f"{one.label}: by threshold", curve, [TITLES[name], "miss rate", "false alarm rate"], terminal)
@@ -254,5 +272,5 @@ def save(model: Model, found: list[Tuned], tuned_on: str, terminal: Terminal) ->
     save_tuned(retuned(model, better, tuned_on))
     for one in better:
         terminal.say(f"{one.label}: {described(one.before.rule)}")
-        terminal.say(f"{' ' * (len(one.label) - 2)}-> {described(one.best.rule)}")
+        terminal.say(f"{' ' * (len(one.label) - 1)}-> {described(one.best.rule)}")
     terminal.say(f"saved: {model.folder / 'model.toml'}")
