@@ -40,14 +40,15 @@ def digest_of(model: Model, dataset: Dataset, entries: Iterable[Entry]) -> str:
     return digest.hexdigest()
 
 
-def load_scores(path: Path, digest: str) -> Kept:
-    """What is kept in a file, nothing where there is none. UsageError where it is of something else, or damaged."""
+def load_scores(path: Path, digest: str | None = None) -> Kept:
+    """What is kept in a file, nothing where there is none. UsageError where it is damaged, or of something else than
+    the digest, if one is given, says."""
     if not path.exists():
         return {}
     remedy = "name another file, or remove this one"
     try:
         with np.load(path, allow_pickle=False) as file:
-            if str(file["digest"]) != digest:
+            if str(file["digest"]) != digest and digest is not None:
                 raise UsageError(f"--scores {path}: holds scores of another model or of other recordings; {remedy}")
             names = [name.decode(errors="surrogateescape") for name in file["names"].tolist()]
             return {name: file[f"scores_{number}"] for number, name in enumerate(names)}

@@ -24,12 +24,13 @@ def new_figure(width_inches: float, height_inches: float) -> Figure:
     return Figure((width_inches, height_inches), dpi=DOTS_PER_INCH, layout="constrained")
 
 
-def check_picture(path: Path, force: bool, endings: Sequence[str] = PICTURES) -> None:
-    """Refuse, before any work, a name that no picture can have, and a file that is there already."""
+def check_picture(path: Path, force: bool, endings: Sequence[str] = PICTURES, option: str = "-o") -> None:
+    """Refuse, before any work, a name that no picture can have, and a file that is there already. option: that which
+    names the file."""
     if path.suffix.lower() not in endings:
         raise UsageError(f"{path}: a picture ends in {', '.join(endings)}; name it so")
     if path.exists() and not force:
-        raise UsageError(f"{path}: is there already; overwrite it with --force, or name another -o")
+        raise UsageError(f"{path}: is there already; overwrite it with --force, or name another {option}")
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no folder {path.parent}; make it first")
 

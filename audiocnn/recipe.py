@@ -226,9 +226,7 @@ def check_run(recipe: Recipe, run: Path, resume: bool, parts: Collection[str] | 
     if not kept.exists():
         if run.exists() and any(run.iterdir()):
             raise UsageError(f"{run}: holds other files; name a new folder with -o")
-        if resume:
-            raise UsageError(f"{run}: there is no run to resume; leave --resume away to begin one")
-        return
+        return  # also to be resumed: what was killed before it wrote anything begins
     if not resume:
         raise UsageError(
             f"{run}: there is a run already; go on with --resume, begin anew with --force, or name another -o"
@@ -236,6 +234,14 @@ def check_run(recipe: Recipe, run: Path, resume: bool, parts: Collection[str] | 
     before = read_recipe(kept).to_table()  # with the defaults of today, where a key is newer than the run
     for part in sorted(table.keys() | before.keys() if parts is None else parts):
         if json.dumps(table.get(part), sort_keys=True) != json.dumps(before.get(part), sort_keys=True):
-            raise AudiocnnError(
-                f"{kept}: [{part}] is not what this recipe says; go on with the old one, or name another -o"
-            )
+            what = f"[{part}] is not what this recipe says{first_difference(before.get(part), table.get(part))}"
+            raise AudiocnnError(f"{kept}: {what}; go on with the old one, or name another -o")
+
+
+def first_difference(there: Any, here: Any) -> str:
+    """Which key of two tables has other values, and these, in brackets; nothing where they are long."""
+    if not isinstance(there, Mapping) or not isinstance(here, Mapping):
+        return ""
+    key = next((key for key in sorted(there.keys() | here.keys()) if there.get(key) != here.get(key)), "")
+    values = [json.dumps(table.get(key), default=str) for table in (there, here)]
+    return f" ({key}: {values[0]} there, {values[1]} here)" if key and sum(map(len, values)) < 80 else ""

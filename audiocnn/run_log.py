@@ -94,7 +94,7 @@ def facts_of(recipe: Recipe, material: Material, device: str, processes: int) ->
     return {
         "name": recipe.name,
         "spec": recipe.spec.name,
-        "data": str(recipe.data.source) if recipe.data else None,
+        "data": str(recipe.data.source.resolve()) if recipe.data else None,
         "labels": list(material.labels),
         "groups": material.groups,
         "hours": round(material.seconds / 3600, 3),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,15 @@ class Knob:
     def first(self) -> Any:
         """A value that it may have."""
         return self.choices[0] if self.choices else self.low
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """All choices, or the least and the greatest number that are tried."""
+        if self.choices:
+            return self.choices
+        step = self.step or 0
+        last = self.low + math.floor((self.high - self.low) / step + 1e-9) * step if step else self.high
+        return (int(self.low), int(last)) if self.whole else (float(self.low), float(last))
 
     def holds(self, value: Any) -> bool:
         """Whether a value is one that it may have."""

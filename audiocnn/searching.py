@@ -9,11 +9,13 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import tomli_w
 
@@ -26,6 +28,7 @@ from audiocnn.run_reports import EpochReport, StepReport, StopReport, TrainRepor
 from audiocnn.search_space import MIXED, Space, as_param, from_param, get, put, usual_space
 from audiocnn.stopping import Stopping
 from audiocnn.studies import Study
+from audiocnn.tables import shown
 from audiocnn.training import train
 from audiocnn.whole_files import write_whole
 
@@ -44,14 +47,20 @@ class Search:
     dataset: Dataset
     folder: Path
     device: str
+    network: str  # the name of the spec, which a recipe in full does not say
 
     def recipe(self, params: Mapping[str, Any], path: Path) -> Recipe:
-        """The recipe with these values, written to a file. RecipeError or SpecError where it cannot be."""
+        """The recipe with these values of a study, written to a file. RecipeError or SpecError where it cannot be."""
+        return self.changed({knob.key: from_param(knob, params[knob.key]) for knob in self.space}, path)
+
+    def changed(self, values: Mapping[str, Any], path: Path) -> Recipe:
+        """The same with values as the recipe has them, of some keys or all."""
         table = copy.deepcopy(dict(self.table))
-        for knob in self.space:
-            put(table, knob.key, from_param(knob, params[knob.key]), "[tune]")
+        for key, value in values.items():
+            put(table, key, value, "[tune]")
         write_whole(path, tomli_w.dumps(table).encode())
-        return read_recipe(path)
+        recipe = read_recipe(path)
+        return recipe if "spec" in values else replace(recipe, spec=replace(recipe.spec, name=self.network))
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -113,7 +122,23 @@ def search_of(recipe: Recipe, space: Space, dataset: Dataset, folder: Path, devi
         raise RecipeError("[train] validation_share = 0: nothing is held out to judge trials by; give a share")
     for knob in space:
         put(copy.deepcopy(table), knob.key, knob.first, "[tune]")
-    return Search(table, space, dataset, folder, device)
+    wanted = Search(table, space, dataset, folder, device, recipe.spec.name)
+    check_values(wanted)
+    return wanted
+
+
+def check_values(wanted: Search) -> None:
+    """RecipeError for a value that no recipe can have: each choice, and both ends of what lies in between, is tried
+    alone."""
+    with tempfile.TemporaryDirectory(prefix="audiocnn-") as scratch:
+        path = Path(scratch) / "recipe.toml"
+        for knob in wanted.space:
+            for value in knob.ends:
+                try:
+                    wanted.changed({knob.key: value}, path)
+                except AudiocnnError as problem:
+                    said = str(problem).replace(f"{path}: ", "")
+                    raise RecipeError(f'[tune]: "{knob.key}" cannot be {shown(value)}: {said}') from None
 
 
 def search(
@@ -147,12 +172,15 @@ def one_trial(
     try:
         recipe = wanted.recipe(params, wanted.folder / RECIPES / f"{name}.toml")
         for row in read_log(run):
-            trial.report(row["figure"], row["epoch"])
+            if is_number(row["figure"]):
+                trial.report(row["figure"], row["epoch"])
         reports: Any = train(recipe, wanted.dataset, run, wanted.device, again, stopping)
         with closing(reports):
             for report in reports:
                 if isinstance(report, TrainReport):
                     value = report.figure
+                    if not is_number(value):
+                        raise AudiocnnError(f"{run}: no epoch has a figure that is a number; learn more slowly")
                 elif isinstance(report, EpochReport):
                     yield report
                     pruned = told(trial, report)
@@ -173,9 +201,16 @@ def one_trial(
     yield next(one for one in trials_of(wanted, study) if one.number == trial.number)
 
 
+def is_number(figure: float | None) -> TypeGuard[float]:
+    """Whether trials can be judged by a figure."""
+    return figure is not None and math.isfinite(figure)
+
+
 def told(trial: optuna.Trial, report: EpochReport) -> bool:
-    """Tell the study the figure of an epoch; whether the trial is to be ended. The last epoch ends by itself."""
-    assert report.figure is not None
+    """Tell the study the figure of an epoch; whether the trial is to be ended. The last epoch ends by itself. Of a
+    figure that is no number nothing is told."""
+    if not is_number(report.figure):
+        return False
     trial.report(report.figure, report.epoch)
     return report.epoch < report.epochs and trial.should_prune()
 

@@ -29,6 +29,7 @@ STARTUP_TRIALS = 5  # before one is ended early, and before values are chosen by
 REDUCTION = 3
 PRUNERS = ("median", "hyperband", "none")
 LOCKS = ".at"  # in the folder of a search: empty folders that are locked
+STUDY_LOCK = f"{LOCKS}/study"
 SEED_STEP = 100_003
 
 
@@ -48,7 +49,7 @@ class Study:
     def next_trial(self, most: int) -> Iterator[optuna.Trial | None]:
         """The next trial, held while it goes on; None where so many have ended or are being made."""
         with ExitStack() as stack:
-            with alone(self.folder / LOCKS / "study"):
+            with alone(self.folder / STUDY_LOCK):
                 trial = self.study.ask() if self.begun() < most else None
                 if trial is not None:
                     stack.enter_context(locked(self.place(trial.number)))
@@ -78,7 +79,7 @@ class Study:
         import optuna
 
         found = 0
-        with alone(self.folder / LOCKS / "study"):
+        with alone(self.folder / STUDY_LOCK):
             for trial in self.trials():
                 if trial.state == optuna.trial.TrialState.RUNNING and not is_locked(self.place(trial.number)):
                     self.study.set_user_attr("cut_off", [*self.cut_off(), trial.number])

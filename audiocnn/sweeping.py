@@ -35,6 +35,7 @@ SECONDS = {
     "min_silence_seconds": (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2),
     "min_speech_seconds": (0.0, 0.05, 0.1, 0.15, 0.25, 0.4, 0.6, 1.0),
 }
+APART = ("pad_seconds", "max_speech_seconds")  # no model has these: they are the same before and after
 MOST_ROUNDS = 4
 RESAMPLES = 1000
 SAME = 1e-12
@@ -82,7 +83,7 @@ class Tuned:
 
     @property
     def changed(self) -> bool:
-        """Whether another rule than the one before is better."""
+        """Whether what was found is another rule than the one before."""
         return self.best.rule != self.before.rule
 
     def to_dict(self) -> dict[str, Any]:
@@ -173,10 +174,12 @@ def tune_segments(
     seed: int = 0,
 ) -> Iterator[int | Tuned]:
     """The best rule for a label; yields how many were tried, and last what was found. fixed: values of the rule, by its
-    names, that stay as they are. DatasetError where nothing is annotated as `label`."""
+    names, that are given; what was before is the rule without them. DatasetError where nothing is annotated as
+    `label`."""
     fixed = dict(fixed or {})
     sweep = Sweep(rows_of(recordings, labels, label, goal), goal, [one.group for one in recordings], seed)
-    before = now = rule_of(**fixed)
+    before = rule_of(**{name: value for name, value in fixed.items() if name in APART})
+    now = start = rule_of(**fixed)
     free = [name for name in SECONDS if name not in fixed]
     # Labels that exclude each other end at one half, whatever the threshold: `Model.rule` knows where.
     follows = "neg_threshold" not in fixed and rule_of(threshold=0.5).closing_threshold < 0.5
@@ -198,7 +201,7 @@ def tune_segments(
             yield len(sweep.known)
         if now == was:
             break
-    now = simplest(sweep, now, before, (*SECONDS, "neg_threshold", "threshold") if follows else tuple(SECONDS))
+    now = simplest(sweep, now, start, (*SECONDS, "neg_threshold", "threshold") if follows else tuple(SECONDS))
     line = [rule for x in THRESHOLDS if (rule := ruled(now, threshold=x))]
     found = sweep.tuned(label, before, now, line)
     if "threshold" not in fixed and "min_silence_seconds" in free:

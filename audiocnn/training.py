@@ -90,7 +90,9 @@ def train(
                 write_facts(run, facts_of(recipe, material, device, ranks.world))
         if going_on:
             yield from trainer.resume()
-        elif source is not None:
+        elif resume:
+            yield Note("nothing was learned here yet: the run begins")
+        if source is not None:
             yield trainer.begin(source)
         yield from trainer.epochs()
         if ranks.leads and not trainer.stopped:

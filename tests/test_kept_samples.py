@@ -88,7 +88,6 @@ def test_a_source_of_which_nothing_could_be_taken_holds_no_folder(own):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("train second --resume -o own", r"own: there is no run to resume; leave --resume away to begin one"),
         ("train second --resume -o run", r"\[data\] is not what this recipe says"),
         ("train second --resume --force -o run", r"--resume goes on with a run and --force begins anew; name one"),
         ("train first -o run", r"run: there is a run already; go on with --resume"),

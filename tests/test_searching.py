@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -213,14 +215,71 @@ def test_what_another_process_is_at_is_left_to_it(task, tmp_path):
 
 
 def test_a_trial_that_fails_is_told_and_the_others_go_on(task, tmp_path):
-    wanted = wanted_of(task, tmp_path, {"spec.groups.A.layers.0.conv": {"choices": [8, -1]}})
+    own = recipe_of(**SHORT).spec.table
+    wanted = wanted_of(task, tmp_path, {"spec": {"choices": [own, "speech_1d"]}})  # which is for another rate
     study = study_of(wanted)
     trials = all_of(wanted, study, 4)
-    states = {trial.params["spec.groups.A.layers.0.conv"]: trial.state for trial in trials}
-    assert states == {8: "complete", -1: "failed"}
+    states = {trial.params["spec"]: trial.state for trial in trials}
+    assert states == {json.dumps(own): "complete", "speech_1d": "failed"}
     failed = next(trial for trial in trials if trial.state == "failed")
-    assert '"conv" must be a whole number' in failed.facts["error"]
-    assert best_trial(wanted, study).params == {"spec.groups.A.layers.0.conv": 8}
+    assert "the spec wants 16000" in failed.facts["error"]
+    assert best_trial(wanted, study).params == {"spec": json.dumps(own)}
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "said"),
+    [
+        ("spec", {"choices": ["nospec", "m5"]}, r"\"spec\" cannot be 'nospec': there is no spec \"nospec\""),
+        ("spec.groups.A.layers.0.conv", {"choices": [8, -1]}, r'conv" cannot be -1: .*"conv" must be a whole number'),
+        ("train.weight_decay", {"low": -0.5, "high": 0.1}, r'decay" cannot be -0\.5: \[train\]: "weight_decay" must'),
+        ("train.epochs", {"low": 0, "high": 5, "step": 2}, r'epochs" cannot be 0: '),
+    ],
+)
+def test_a_value_that_no_recipe_can_have_is_told_at_once(task, tmp_path, key, values, said):
+    with pytest.raises(RecipeError, match=said) as told:
+        wanted_of(task, tmp_path, {key: values})
+    assert "\n" not in str(told.value) and not list(tmp_path.iterdir())
+
+
+def test_the_ends_of_a_range_are_those_that_are_tried():
+    assert Knob("x", 1, 6, step=2).ends == (1, 5)
+    assert Knob("x", 0.0, 0.3, step=0.1).ends == pytest.approx((0.0, 0.3))
+    assert Knob("x", 1e-4, 1.0, log=True).ends == (1e-4, 1.0)
+    assert Knob("x", choices=(3, 1, 2)).ends == (3, 1, 2)
+
+
+def test_trials_keep_the_name_of_the_spec(task, tmp_path):
+    recipe = recipe_of(**SHORT)
+    recipe = replace(recipe, spec=replace(recipe.spec, name="a_base"))
+    wanted = search_of(recipe, read_space(SPACE, "[tune]"), task, tmp_path, "cpu")
+    [trial] = all_of(wanted, study_of(wanted), 1)
+    assert json.loads((trial.folder / "run.json").read_text())["spec"] == "a_base" != recipe.name
+
+
+@pytest.mark.parametrize("unknown", [math.nan, None])
+def test_an_epoch_whose_figure_is_no_number_breaks_no_search(task, tmp_path, monkeypatch, unknown):
+    real, calls = training.Trainer.end_epoch, []
+
+    def end_epoch(trainer, *given):
+        calls.append(1)
+        report = real(trainer, *given)
+        return replace(report, figure=unknown) if len(calls) == 1 else report
+
+    monkeypatch.setattr(training.Trainer, "end_epoch", end_epoch)
+    wanted = wanted_of(task, tmp_path)
+    study = study_of(wanted)
+    [trial] = all_of(wanted, study, 1)
+    assert trial.state == "complete" and trial.value > 0
+    assert list(study.trials()[0].intermediate_values) == [2]
+
+
+@pytest.mark.parametrize("unknown", [math.nan, None])
+def test_a_trial_that_ends_without_a_figure_has_failed(task, tmp_path, monkeypatch, unknown):
+    real = training.Trainer.finish
+    monkeypatch.setattr(training.Trainer, "finish", lambda trainer: replace(real(trainer), figure=unknown))
+    wanted = wanted_of(task, tmp_path)
+    [trial] = all_of(wanted, study_of(wanted), 1)
+    assert trial.state == "failed" and "no epoch has a figure that is a number" in trial.facts["error"]
 
 
 def test_a_trial_that_falls_behind_is_ended(task, tmp_path, monkeypatch):
@@ -305,6 +364,20 @@ def test_the_command_says_each_trial_and_goes_on(here):
     assert "learning_rate" in more.out and "A.0.conv" in more.out
 
 
+def test_resume_begins_a_search_where_there_is_none(here):
+    command = ("tune", "--recipe", "small.toml", "--trials", "1", "-o", "tuned", "--device", "cpu", "--resume")
+    (here / "tuned" / ".at" / "study").mkdir(parents=True)  # another task of the same line has just begun
+    done = audiocnn(*command)
+    assert done.status is ExitStatus.OK, done.err
+    assert "trial 0: auroc" in done.err
+    again = audiocnn(*command)
+    assert again.status is ExitStatus.OK and "trial 0: auroc" not in again.err
+    (here / "mine").mkdir()
+    (here / "mine" / "notes.txt").write_text("x")
+    other = audiocnn("tune", "--recipe", "small.toml", "-o", "mine", "--resume")
+    assert other.status is ExitStatus.USAGE and "mine: holds other files" in other.err
+
+
 def test_optuna_that_is_missing_is_one_line(here, monkeypatch):
     monkeypatch.setattr("audiocnn.studies.find_spec", lambda name: None)
     done = audiocnn("tune", "--recipe", "small.toml", "-o", "tuned")
@@ -315,7 +388,7 @@ def test_optuna_that_is_missing_is_one_line(here, monkeypatch):
 
 def test_a_search_where_nothing_goes_to_its_end_fails(here):
     before = Path("small.toml").read_text().split("[tune")[0]
-    Path("small.toml").write_text(before + '[tune]\n"train.learning_rate" = { low = 1e29, high = 1e30 }\n')
+    Path("small.toml").write_text(before + '[tune]\n"spec" = { choices = ["speech_1d", "speech_2d"] }\n')
     done = audiocnn("tune", "--recipe", "small.toml", "--trials", "2", "-o", "tuned", "--device", "cpu")
     assert done.status is ExitStatus.USAGE
     assert "trial 0: " in done.err and "no trial went to its end" in done.err

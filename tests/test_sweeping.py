@@ -85,6 +85,17 @@ def test_what_is_given_stays_and_nothing_better_changes_nothing():
     assert rule == rule_of(**fixed)
 
 
+@pytest.mark.parametrize("fixed", [{"threshold": 0.35}, {"neg_threshold": 0.08}])
+def test_before_is_the_model_and_not_what_is_given(fixed):
+    found = tuned([recording_of("x", [(1.0, 6.0)], PAUSED)], fixed={**fixed, "max_speech_seconds": 5.5})
+    assert found.before.rule == rule_of(max_speech_seconds=5.5)
+    assert found.best.rule.max_speech_seconds == 5.5 and found.changed
+    assert all(getattr(found.best.rule, name) == value for name, value in fixed.items())
+    easy = tuned([recording_of("x", [(1.0, 2.0)], [(1.0, 2.0, 0.9)])], fixed=fixed)
+    assert easy.before.rule == rule_of() and easy.changed
+    assert all(getattr(easy.best.rule, name) == value for name, value in fixed.items())
+
+
 def test_labels_that_exclude_each_other_end_at_one_half(tone_model):  # noqa: F811
     model = read_model(tone_model)
     softmax = Model("m", Path(), model.spec, ("a", "b"), {"a": 0.5, "b": 0.5}, answer="one")
@@ -232,6 +243,24 @@ def test_nothing_is_changed_unasked(here):
     assert {path.name: path.read_bytes() for path in Path("tone").iterdir()} == before
     for said in ("now", "best", "better by", "by threshold", "--save", "audiocnn detect --model tone --threshold 0."):
         assert said in done.out, said
+
+
+def test_what_was_given_and_is_worse_is_said(here):
+    done = audiocnn("tune", "tones.tsv", "-m", "tone", "--min-speech", "30", "--format", "table")
+    assert "with what was given the best is worse than the model as it is" in done.out
+
+
+def test_a_picture_that_is_there_is_named_by_its_option(here):
+    (here / "sweep.png").write_bytes(b"mine")
+    done = audiocnn("tune", "tones.tsv", "-m", "tone", "--plot", "sweep.png")
+    assert done.status is ExitStatus.USAGE and "or name another --plot" in done.err
+
+
+def test_damaged_scores_are_refused_before_recordings_are_read(here):
+    (here / "kept.npz").write_bytes(b"no scores")
+    done = audiocnn("tune", "tones.tsv", "-m", "tone", "--scores", "kept.npz")
+    assert done.status is ExitStatus.USAGE and "--scores kept.npz: holds no scores" in done.err
+    assert not (here / "kept.dataset").exists()
 
 
 def test_scores_are_made_once(here, monkeypatch):

@@ -35,7 +35,7 @@ from audiocnn.recipe import read_recipe
 from audiocnn.release import portable
 from audiocnn.run_log import read_facts
 from audiocnn.run_table import read_run
-from audiocnn.training import EpochReport, StepReport, Trainer, TrainReport, train
+from audiocnn.training import EpochReport, Note, StepReport, Trainer, TrainReport, train
 from audiocnn.validation import Figures
 
 LOGS = ("metrics.csv", "metrics.jsonl", "run.json")
@@ -243,12 +243,15 @@ def test_a_run_is_not_overwritten(task, tmp_path):
         next(train(recipe, task, tmp_path / "run"))
     changed = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, learning_rate=1e-3))
     with pytest.raises(
-        AudiocnnError, match=r"recipe\.toml: \[train\] is not what this recipe says; go on with the old"
+        AudiocnnError, match=r"recipe\.toml: \[train\] is not what this recipe says \(learning_rate: .* there, 0\.001 here\); go on"
     ):
         next(train(changed, task, tmp_path / "run", resume=True))
     assert (tmp_path / "run" / "recipe.toml").read_bytes() == kept
-    with pytest.raises(UsageError, match=r"none: there is no run to resume; leave --resume away to begin one"):
-        next(train(recipe, task, tmp_path / "none", resume=True))
+    (tmp_path / "none").mkdir()  # as a run that was killed before it wrote anything
+    reports = train(recipe, task, tmp_path / "none", resume=True)
+    assert isinstance(next(reports), Note) and isinstance(next(reports), StepReport)
+    reports.close()
+    assert (tmp_path / "none" / "recipe.toml").read_bytes() == kept
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").touch()
     with pytest.raises(UsageError, match=r"other: holds other files; name a new folder with -o"):

@@ -13,8 +13,10 @@ from fixtures_cli import RATE, audiocnn, tone, tone_model  # noqa: F401
 from sounds import write
 
 from audiocnn.errors import RecordingError
+from audiocnn_cli.cluster_run import sendable
 from audiocnn_cli.exits import ExitStatus
-from audiocnn_cli.urls import Remote, below_root, is_url, recordings_at
+from audiocnn_cli.inputs import Input
+from audiocnn_cli.urls import Remote, absolute, below_root, is_url, recordings_at
 
 fsspec = pytest.importorskip("fsspec")
 SPANS = {"a.wav": (0.2, 0.6), "x/b.wav": (0.5, 1.1), "x/.hidden.wav": (0.1, 0.9), "x/c.flac": (0.3, 0.7)}
@@ -163,3 +165,36 @@ def test_what_an_address_is(name, answer):
 )
 def test_nothing_lies_above_the_root(url, place):
     assert below_root(url) == Path(place)
+
+
+@pytest.mark.parametrize("command", ["ingest {} -o ds", "evaluate {}", "tune {} -m tone", "tune {} --recipe r.toml",
+                                     "train {} -o run"])  # fmt: skip
+def test_what_must_lie_here_is_no_address(here, command):
+    url = "zip://au/::a.zip"
+    done = audiocnn(*command.format(url).split())
+    assert done.status == ExitStatus.USAGE
+    said = f"{url}: addresses are for detect, score and classify; copy it here first"
+    assert done.err.strip().endswith(said) and done.err.count("\n") == 1, done.err
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("zip://x/b.wav::a.zip", "zip://x/b.wav::{here}/a.zip"),
+        ("zip://x::sub/all", "zip://x::{here}/sub/all"),
+        ("zip://x::file://a.zip", "zip://x::file://{here}/a.zip"),
+        ("zip://x::/data/a.zip", "zip://x::/data/a.zip"),
+        ("zip://x::simplecache::s3://b/a.zip", "zip://x::simplecache::s3://b/a.zip"),
+        ("s3://b/a.wav", "s3://b/a.wav"),
+        ("memory://all/a.wav", "memory://all/a.wav"),
+    ],
+)
+def test_another_machine_finds_files_by_paths_from_the_root(here, url, wanted):
+    assert absolute(url) == wanted.format(here=here)
+
+
+def test_what_a_cluster_gets_is_absolute(here):
+    one = sendable(Input("zip://all/a.wav::all.zip", Remote("zip://all/a.wav::all.zip")))
+    assert one.name == "zip://all/a.wav::all.zip" and one.source.url == f"zip://all/a.wav::{here}/all.zip"
+    with one.source.fetched() as file:
+        assert file.read(4) == b"RIFF"

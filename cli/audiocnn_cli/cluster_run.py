@@ -23,6 +23,7 @@ from audiocnn_cli.output import OutputError
 from audiocnn_cli.outputs import Place
 from audiocnn_cli.resuming import Made
 from audiocnn_cli.terminal import Terminal
+from audiocnn_cli.urls import Remote, absolute
 
 WORK_RECORDINGS = 50  # at most; so many are done again when a worker dies
 WORKS_A_WORKER = 4  # at least, where there are enough recordings: the last ones are not to wait for one worker
@@ -119,4 +120,6 @@ def sendable(one: Input) -> Input:
     """A recording as another machine can open it. UsageError for a stream, which none can."""
     if one.name in STDIN_NAMES:
         raise UsageError("-: standard input cannot be given to a cluster; write it to a file first")
+    if isinstance(one.source, Remote):
+        return replace(one, source=Remote(absolute(one.source.url)))
     return replace(one, source=Path(os.path.abspath(one.source))) if isinstance(one.source, Path) else one  # noqa: PTH100

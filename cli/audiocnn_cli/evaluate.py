@@ -21,6 +21,7 @@ from audiocnn_cli.progress import Bar, rate
 from audiocnn_cli.sets import check_columns, part_in, part_of, recordings_of, set_of, source_of
 from audiocnn_cli.sides import Against, Html, Side, check_page, check_place, model_side, peer_sides, write_page
 from audiocnn_cli.terminal import Terminal
+from audiocnn_cli.urls import refuse_urls
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,6 +122,7 @@ def evaluate(
     from audiocnn_cli.output import check_output, is_plain
     from audiocnn_cli.reports import Report, with_differences
 
+    refuse_urls(data)
     path = check_output(output.output, output.force)
     if path is not None and is_plain(path):
         check_place("-o", path)

@@ -16,6 +16,7 @@ from audiocnn_cli.findings import plural
 from audiocnn_cli.following import IngestFollower
 from audiocnn_cli.options import ReportFormat, Table
 from audiocnn_cli.terminal import Terminal, printable
+from audiocnn_cli.urls import refuse_urls
 
 if TYPE_CHECKING:
     from audiocnn.dataset import Dataset
@@ -105,6 +106,7 @@ def ingest(
     from audiocnn.ingest import ingest as ingested
     from audiocnn_cli.compute import check_features, compute_of
 
+    refuse_urls(*sources)
     check_features(features)
     settings = IngestSettings(
         sample_rate=sample_rate,

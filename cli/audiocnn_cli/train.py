@@ -126,9 +126,9 @@ def planned(given: Given, terminal: Terminal, scratch: Path | None = None) -> Pl
         clear(folder)
     counts = Counter[str]()
     if plain:
-        recipe, dataset = fitted(recipe, folder, run, given.learning, terminal, counts)
+        recipe, dataset = fitted(recipe, folder, run, given.learning, terminal, counts, scratch is None)
     else:
-        dataset = dataset_for(recipe, folder, terminal, counts)
+        dataset = dataset_for(recipe, folder, terminal, counts, scratch is None)
     tell_corrections(recipe, terminal)
     return Plan(recipe, dataset, folder, where, counts["refused"])
 

@@ -32,9 +32,10 @@ def fitted(
     learning: LearningOptions,
     terminal: Terminal,
     counts: Counter[str] | None = None,
+    kept: bool = True,
 ) -> tuple[Recipe, Dataset]:
     """A recipe that nobody wrote, with what fits its data. Segments in recordings are for a detector, whose recipe has
-    its defaults; a network that was named keeps its sizes. counts: as in `dataset_for`."""
+    its defaults; a network that was named keeps its sizes. counts, kept: as in `dataset_for`."""
     from audiocnn.choosing import SPEC, choose, reasons
     from audiocnn.cutting import divide
     from audiocnn.dataset import Dataset, is_dataset
@@ -52,12 +53,12 @@ def fitted(
     recipe = dataclasses.replace(recipe, data=data)
     originals = None if known else originals_of(data)
     if originals.timed if originals else known is not None and any(entry.annotated for entry in known.entries):
-        return recipe, dataset_for(recipe, folder, terminal, counts)
+        return recipe, dataset_for(recipe, folder, terminal, counts, kept)
     keep: Keep = "all" if recipe.transfer else "sizes" if run.spec else "nothing"
     given = keep != "nothing"
     recipe = recipe if given else dataclasses.replace(recipe, spec=spec_named(SPEC))
     recipe = at_rate(recipe, learning.sample_rate or rate_for(recipe, originals, known, given))
-    dataset = known or dataset_for(recipe, folder, terminal, counts)
+    dataset = known or dataset_for(recipe, folder, terminal, counts, kept)
     facts = facts_of(dataset, recipe)
     with Bar(terminal, "look") as bar:
         found = survey(dataset, lambda done, total: bar.update(done, total, f"{done} of {total}"))
@@ -87,9 +88,11 @@ def tell_notes(recipe: Recipe, dataset: Dataset, terminal: Terminal) -> None:
             tell("parts", notes, terminal)
 
 
-def dataset_for(recipe: Recipe, run: Path, terminal: Terminal, counts: Counter[str] | None = None) -> Dataset:
+def dataset_for(
+    recipe: Recipe, run: Path, terminal: Terminal, counts: Counter[str] | None = None, kept: bool = True
+) -> Dataset:
     """The dataset of a recipe; another source is first ingested, into a folder beside the run. What that did is added
-    to `counts`: files "refused", and so on."""
+    to `counts`: files "refused", and so on. kept: that folder stays."""
     from audiocnn.dataset import Dataset, is_dataset
     from audiocnn.ffmpeg import left_out_line
     from audiocnn.ingest import IngestSettings, cached_dataset
@@ -110,7 +113,8 @@ def dataset_for(recipe: Recipe, run: Path, terminal: Terminal, counts: Counter[s
     if left_out:
         terminal.error(left_out_line(left_out), kind="warning")
     hours = sum(dataset.duration_seconds(entry) for entry in dataset.entries)
-    terminal.say(f"{cache}: {plural(len(dataset.entries), 'recording')}, {clock(hours)}, kept for the next time")
+    many = f"{plural(len(dataset.entries), 'recording')}, {clock(hours)}"
+    terminal.say(f"{cache}: {many}, kept for the next time" if kept else f"{recipe.data.source}: {many}")
     return dataset
 
 

@@ -131,7 +131,7 @@ def outcome(report: TrainReport) -> list[str]:
 
 def commands(run: Path, clips: bool) -> list[str]:
     """What to do with it."""
-    name = shlex.quote(str(run))
+    name = shlex.quote(f"./{run}" if str(run).startswith("-") else str(run))
     if not clips:
         return [f"try it:  audiocnn detect --model {name} FILE"]
     return [

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from audiocnn.errors import UsageError
 from audiocnn_cli.training_options import LearningOptions, RunOptions
+from audiocnn_cli.urls import refuse_urls
 
 if TYPE_CHECKING:
     from audiocnn.architecture import Spec
@@ -19,6 +20,8 @@ def choose_recipe(data: str | None, run: RunOptions) -> tuple[Recipe, bool]:
     named, and then True: what fits the data is still to be chosen."""
     from audiocnn.recipe import DEFAULT_RECIPE, read_recipe
 
+    if data is not None:
+        refuse_urls(data)
     if data is not None and data.endswith(".toml"):
         if run.recipe is not None:
             raise UsageError(f"{data} and --recipe {run.recipe} are both recipes; name one")

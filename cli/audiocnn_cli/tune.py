@@ -13,6 +13,7 @@ from audiocnn_cli.exits import ExitStatus
 from audiocnn_cli.options import Device, Force, Jobs, ModelName, ReportFormat, Table
 from audiocnn_cli.terminal import Terminal
 from audiocnn_cli.tune_options import RuleOptions, SearchOptions, SweepOptions
+from audiocnn_cli.urls import refuse_urls
 
 Data = Annotated[
     str | None,
@@ -48,6 +49,8 @@ def tune(
     audiocnn tune --recipe speech.toml --trials 40 -o tuned
     audiocnn tune --recipe speech.toml --trials 40 -o tuned --resume
     """
+    if data is not None:
+        refuse_urls(data)
     if search.recipe is None:
         refuse(search, SearchOptions(), "is for --recipe FILE, which says what to train")
         if data is None:

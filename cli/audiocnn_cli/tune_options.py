@@ -120,5 +120,7 @@ class SearchOptions:
     ] = None
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on with the study, or join it from another process.", rich_help_panel=SEARCH),
+        typer.Option(
+            "--resume", help="Go on with the study, join it, or begin it if there is none.", rich_help_panel=SEARCH
+        ),
     ] = False

@@ -32,7 +32,7 @@ def run_search(
     data: str | None, options: SearchOptions, format: ReportFormat, force: bool, device: str, terminal: Terminal
 ) -> ExitStatus:
     """The whole of it."""
-    from audiocnn.studies import Study, check_optuna, open_study
+    from audiocnn.studies import STUDY_LOCK, Study, alone, check_optuna, open_study
 
     if force:
         raise UsageError("--force: a search is never overwritten; name another -o, or go on with --resume")
@@ -49,8 +49,9 @@ def run_search(
     where = choose_device(device)
     dataset = dataset_for(recipe, folder, terminal)
     wanted = search_of(recipe, recipe.tune, dataset, folder, where)
-    folder.mkdir(parents=True, exist_ok=True)
-    opened = open_study(path, options.pruner.value, recipe.train.epochs, wanted.facts, options.resume)
+    (folder / STUDY_LOCK).mkdir(parents=True, exist_ok=True)  # and it stays, for those that come later
+    with alone(folder / STUDY_LOCK):  # of several that begin together one makes the study
+        opened = open_study(path, options.pruner.value, recipe.train.epochs, wanted.facts, options.resume)
     study = Study(opened, folder, wanted.space, recipe.seed)
     terminal.say(f"searching {', '.join(knob.key for knob in wanted.space)} on {where} into {printable(str(folder))}")
     went_on = going_on(data, options, folder)
@@ -71,14 +72,17 @@ def recipe_of(data: str | None, options: SearchOptions) -> Recipe:
 
 
 def check_folder(folder: Path, study: Path, resume: bool) -> None:
-    """Refuse, before recordings are read, a folder that holds other things, and a study that is there or is not."""
+    """Refuse, before recordings are read, a folder that holds other things, and a study that is not to be gone on with.
+    Where there is none, --resume begins one: several processes that share it are started by the same line."""
+    from audiocnn.studies import LOCKS
+
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is no folder; name another one with -o")
-    if resume and not study.exists():
-        raise UsageError(f"{study}: there is no study to go on with; leave --resume away to begin one")
+    held = [path.name for path in folder.iterdir()] if folder.is_dir() else []  # before the study: another may make it
     if study.exists() and not resume:
         raise UsageError(f"{study}: there is a study already; go on with --resume, or name another -o or --study")
-    if not resume and folder.is_dir() and any(folder.iterdir()):
+    others = [name for name in held if name != LOCKS and not name.startswith(study.name)]
+    if others and not study.exists():
         raise UsageError(f"{folder}: holds other files; name a new folder with -o")
 
 
@@ -110,7 +114,8 @@ def follow(wanted: Search, study: Study, trials: int, went_on: str, terminal: Te
                 elif isinstance(report, StepReport):
                     bar.update(report.step, report.steps, f"epoch {report.epoch}")
                 elif isinstance(report, EpochReport):
-                    said = f"{report.figure_name} {report.figure:.4f}, loss {report.loss:.4f}"
+                    figure = "unknown" if report.figure is None else f"{report.figure:.4f}"
+                    said = f"{report.figure_name} {figure}, loss {report.loss:.4f}"
                     terminal.detail(f"  epoch {report.epoch}/{report.epochs}: {said}")
                 elif isinstance(report, StopReport):
                     terminal.say(f"stopped at epoch {report.epoch}, step {report.step} of {report.steps}: saved")

@@ -85,9 +85,13 @@ def check_files(sweep: SweepOptions, force: bool) -> None:
     if sweep.plot:
         from audiocnn.pictures import check_picture
 
-        check_picture(Path(sweep.plot), force)
+        check_picture(Path(sweep.plot), force, option="--plot")
     if sweep.scores and (Path(sweep.scores).suffix != ".npz" or Path(sweep.scores).is_dir()):
         raise UsageError(f"--scores {sweep.scores}: scores are kept in a file that ends in .npz; name it so")
+    if sweep.scores:
+        from audiocnn.kept_scores import load_scores
+
+        load_scores(Path(sweep.scores))
 
 
 def check_model(model: Model, sweep: SweepOptions) -> None:
@@ -255,6 +259,8 @@ def advice(found: list[Tuned], model: Model, sweep: SweepOptions) -> list[str]:
     if not any(one.changed for one in found):
         return ["nothing that was tried is better than what the model has"]
     lines = ["judge it on other recordings: on these it is a little better than elsewhere"]
+    if any(one.gain.value is not None and one.gain.value < 0 for one in found):
+        lines = ["with what was given the best is worse than the model as it is"]
     name = shlex.quote(str(model.folder))
     if len(model.labels) == 1 and not found[0].clips:
         lines.append(f"try it:   audiocnn detect --model {name} {flags_of(found[0].best.rule)} FILE")

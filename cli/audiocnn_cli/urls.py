@@ -3,6 +3,7 @@ file, which has no name and goes when it is closed; records carry the address.""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections import Counter
@@ -11,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TypeVar, cast
 
-from audiocnn.errors import RecordingError
+from audiocnn.errors import RecordingError, UsageError
 from audiocnn.ffmpeg import find_program
 from audiocnn.filenames import AUDIO_SUFFIXES, OWN_SUFFIXES, show_name
 
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]+(::[a-z][a-z0-9+.-]+)*://", re.IGNORECASE)  # one letter is a drive
+BARE_SCHEME = re.compile("[a-z]+")  # behind ::
 PROTOCOLS_OF_QUERIES = ("http", "https")  # in which ? and [ are no pattern
 COPY_BYTES = 1 << 20
 PACKAGES = {
@@ -72,6 +74,12 @@ def is_url(name: str) -> bool:
     return SCHEME.match(name) is not None
 
 
+def refuse_urls(*names: str) -> None:
+    """UsageError for an address where a dataset, a folder or a table is wanted, which must lie here."""
+    for name in filter(is_url, names):
+        raise UsageError(f"{show_name(name)}: addresses are for detect, score and classify; copy it here first")
+
+
 def recordings_at(url: str, patterns: Sequence[str] = (), left_out: Counter[str] | None = None) -> Iterator[Place]:
     """A file as it is; of a folder all recordings inside, or the files that fit a pattern; of an address with `*` the
     files that fit it. RecordingError where there is none, or nobody may look."""
@@ -123,6 +131,17 @@ def address(name: str, url: str) -> str:
     """The address of a file that was found; what stands behind `::` is where its archive lies."""
     first, chained, rest = url.partition("::")
     return (name if is_url(name) else first.partition("://")[0] + "://" + name) + chained + rest
+
+
+def absolute(url: str) -> str:
+    """The address with the files of this machine that it names as paths from the root on: those behind `::`, which
+    need no scheme (a word of letters alone is one, as fsspec reads it), and those of file://."""
+    parts = url.split("::")
+    for number, part in enumerate(parts):
+        scheme, _, rest = part.rpartition("://")
+        if scheme == "file" or (number and not scheme and not BARE_SCHEME.fullmatch(part)):
+            parts[number] = f"{scheme}://{os.path.abspath(rest)}" if scheme else os.path.abspath(rest)  # noqa: PTH100
+    return "::".join(parts)
 
 
 def below_root(url: str) -> Path:
