@@ -7,6 +7,7 @@ it goes on from the last checkpoint.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -219,7 +220,8 @@ class Trainer:
         rate, loss = self.learning_rate(), state.loss_sum / self.steps
         state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
         state.seconds += seconds
-        better = figures is None or (figures.figure, -figures.loss) > (state.best, -state.best_loss)
+        first = state.best_epoch == 0 or math.isnan(state.best)  # a figure that is no number is better than none
+        better = figures is None or first or (figures.figure, -figures.loss) > (state.best, -state.best_loss)
         if better:
             state.best_epoch = state.epoch
         if better and figures is not None:

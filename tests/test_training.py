@@ -35,7 +35,7 @@ from audiocnn.recipe import read_recipe
 from audiocnn.release import portable
 from audiocnn.run_log import read_facts
 from audiocnn.run_table import read_run
-from audiocnn.training import EpochReport, Note, StepReport, Trainer, TrainReport, train
+from audiocnn.training import BEST, EpochReport, Note, StepReport, Trainer, TrainReport, train
 from audiocnn.validation import Figures
 
 LOGS = ("metrics.csv", "metrics.jsonl", "run.json")
@@ -325,6 +325,14 @@ def test_of_equal_figures_the_lower_loss_is_better(task, tmp_path):
     for loss, figure in ((0.5, 0.9), (0.6, 0.9), (0.4, 0.9), (0.1, 0.8), (0.9, 0.95)):
         better.append(trainer.end_epoch(Figures(loss, "auroc", figure), 1.0, 0.0, 1.0).best)
     assert better == [True, False, True, False, True]
+
+
+def test_a_figure_that_is_no_number_is_better_than_none_and_worse_than_any(task, tmp_path):
+    trainer = Trainer(recipe_of(**SHORT), prepare(recipe_of(**SHORT), task), tmp_path / "run", "cpu")
+    figures = [math.nan, math.nan, 0.6, 0.5, 0.7]
+    better = [trainer.end_epoch(Figures(0.5, "auroc", figure), 1.0, 0.0, 1.0).best for figure in figures]
+    assert better == [True, True, True, False, True]
+    assert (tmp_path / "run" / BEST).exists()
 
 
 def test_the_learning_rate_warms_up_and_falls_like_half_a_cosine(task, tmp_path):
