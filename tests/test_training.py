@@ -242,9 +242,8 @@ def test_a_run_is_not_overwritten(task, tmp_path):
     with pytest.raises(UsageError, match=r"run: there is a run already; go on with --resume, begin anew with --force"):
         next(train(recipe, task, tmp_path / "run"))
     changed = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, learning_rate=1e-3))
-    with pytest.raises(
-        AudiocnnError, match=r"recipe\.toml: \[train\] is not what this recipe says \(learning_rate: .* there, 0\.001 here\); go on"
-    ):
+    what = r"recipe\.toml: \[train\] is not what this recipe says \(learning_rate: .* there, 0\.001 here\); go on"
+    with pytest.raises(AudiocnnError, match=what):
         next(train(changed, task, tmp_path / "run", resume=True))
     assert (tmp_path / "run" / "recipe.toml").read_bytes() == kept
     (tmp_path / "none").mkdir()  # as a run that was killed before it wrote anything
