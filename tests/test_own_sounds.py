@@ -151,7 +151,7 @@ def test_the_rate_is_that_of_the_recordings(tmp_path, rate, chosen):
 
 
 def test_flags_override_what_would_be_chosen(tmp_path):
-    learning = LearningOptions(epochs=2, batch_size=4, sample_rate=6000, seed=5)
+    learning = LearningOptions(epochs=2, batch_size="4", sample_rate=6000, seed=5)
     recipe, dataset, _ = looked_at(folder_of(tmp_path / "sounds", 3), tmp_path, learning=learning)
     assert (recipe.train.epochs, recipe.train.batch_size, recipe.seed) == (2, 4, 5)
     assert recipe.spec.input.sample_rate == dataset.sample_rate == 6000

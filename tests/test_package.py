@@ -91,5 +91,5 @@ def test_what_was_tested_together_covers_what_is_needed():
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {line.partition("==")[0].lower().replace("_", "-").replace(".", "-") for line in lines if "==" in line}
     wanted = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
-    names = {text.partition(">")[0].lower().replace("_", "-").replace(".", "-") for text in wanted}
+    names = {text.partition(">")[0].partition("[")[0].lower().replace("_", "-").replace(".", "-") for text in wanted}
     assert names <= pinned

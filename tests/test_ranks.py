@@ -181,8 +181,8 @@ def test_one_that_dies_brings_the_other_down_with_one_line(home, tmp_path):
 def test_what_all_would_say_is_said_once(home, tmp_path):
     ends = both(home, DYING, "train", "nowhere", "--recipe", "tones.toml", "-o", str(tmp_path / "run"))
     assert [end[0] for end in ends] == [2, 2]
-    assert "nowhere: no such file or folder; check the name" in ends[0][2]
-    assert ends[1][2] == ""
+    first, second = sorted((end[2] for end in ends), key=len)
+    assert first == "" and second.count("nowhere: no such file or folder; check the name") == 1
     assert not (tmp_path / "run").exists()
 
 

@@ -33,7 +33,7 @@ from audiocnn.batches import prepare
 from audiocnn.errors import ModelError, RecipeError
 from audiocnn.model import CARD, WEIGHTS, read_model
 from audiocnn.recipe import Recipe, Transfer, read_recipe
-from audiocnn.training import EpochReport, StepReport, Trainer, TrainReport, train
+from audiocnn.training import EpochReport, Note, StepReport, Trainer, TrainReport, train
 from audiocnn.transfer import Origin, begin_from, check_transfer, label_layers
 
 SETTINGS = {**LOG_MEL, "mels": 12}
@@ -259,8 +259,11 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_from_the_sourc
     recipe = recipe_from(source[0], ("A",))
     next(train(recipe, two_tones, tmp_path / "run"))
     reports = until_epochs(recipe, two_tones, tmp_path / "run", resume=True)
-    assert isinstance(reports[0], Origin)
-    with pytest.raises(Exception, match=r"recipe\.toml: \[train\] is not what this recipe says; go on with the old"):
+    assert isinstance(reports[0], Note) and isinstance(reports[1], Origin)
+    what = (
+        r"recipe\.toml: \[train\] is not what this recipe says \(freeze: \[.A.\] there, .* here\); go on with the old"
+    )
+    with pytest.raises(Exception, match=what):
         next(train(recipe_from(source[0], ("A", "B")), two_tones, tmp_path / "run", resume=True))
 
 
