@@ -22,7 +22,7 @@ __all__ = [
     "detect_many", "find_model", "find_segments", "follow", "load_engine",
 ]  # fmt: skip
 
-__version__: str
+__version__ = "0.1.0"
 _HOMES = {
     "classification": ("Classification", "ClassifySettings", "Clip", "classify", "classify_many"),
     "detection": ("Detection", "DetectSettings", "detect"),
@@ -38,19 +38,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: `import audiocnn` costs nothing."""
-    if name == "__version__":
-        return _version()
     for home, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f"audiocnn.{home}"), name)
     raise AttributeError(f"module 'audiocnn' has no attribute '{name}'")
-
-
-def _version() -> str:
-    """Of the installed package. Looked up when asked for: the packages that read it take 15 ms."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("audiocnn")
-    except PackageNotFoundError:  # a checkout that was not installed
-        return "0"

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import audiocnn
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"audiocnn": ROOT, "audiocnn_cli": ROOT / "cli", "audiocnn_models": ROOT / "models"}
 MODEL_PARTS = {"model.toml", "model.safetensors", "model.onnx", "README.md", "recipe.toml"}
@@ -44,7 +46,7 @@ def expected():
 
 
 def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel):
-    meta = f"audiocnn-{PROJECT['version']}.dist-info/"
+    meta = f"audiocnn-{audiocnn.__version__}.dist-info/"
     assert {name for name in wheel if not name.startswith(meta)} == set(expected())
 
 
@@ -61,11 +63,11 @@ def test_the_wheel_holds_specs_and_whole_models(wheel):
 
 def test_nothing_with_a_plain_name_reaches_site_packages(wheel):
     tops = {name.split("/")[0] for name in wheel}
-    assert tops == {*PACKAGES, f"audiocnn-{PROJECT['version']}.dist-info"}
+    assert tops == {*PACKAGES, f"audiocnn-{audiocnn.__version__}.dist-info"}
 
 
 def test_the_wheel_has_the_command_the_licence_and_the_types(wheel):
-    meta = f"audiocnn-{PROJECT['version']}.dist-info"
+    meta = f"audiocnn-{audiocnn.__version__}.dist-info"
     assert b"audiocnn = audiocnn_cli.entry:run" in wheel[f"{meta}/entry_points.txt"]
     assert wheel[f"{meta}/licenses/LICENSE"] == (ROOT / "LICENSE").read_bytes()
     said = wheel[f"{meta}/METADATA"].decode()
