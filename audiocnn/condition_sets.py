@@ -150,9 +150,7 @@ def digest(
     for one in wanted:
         said.append(dataclasses.asdict(dataclasses.replace(one, source=None, parts=())))
         items = read_source(one.source).items if one.source is not None else []
-        for item in items:
-            status = item.path.stat()
-            said.append([item.digest(), status.st_size, status.st_mtime_ns])
+        said += [[item.digest(), *item.identity()] for item in items]
     return hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
 
 

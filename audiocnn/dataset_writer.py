@@ -14,6 +14,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocnn.addresses import Remote
 from audiocnn.dataset import FORMAT_VERSION, INDEX_NAME, connect, name_to_sql, read_meta
 from audiocnn.errors import DatasetError
 from audiocnn.labels import Annotation
@@ -62,13 +63,13 @@ COMMIT;
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One recording as a source describes it; `path` is the audio file, `filename` its name here.
+    """One recording as a source describes it; `path` is the audio file or its address, `filename` its name here.
 
     whole: a label that it carries wherever it sounds; when the samples are there, annotations come of it. more: labels
     of the whole clip besides `label`.
     """
 
-    path: Path
+    path: Path | Remote
     filename: str
     label: str | None = None
     annotated: bool = False
@@ -83,6 +84,14 @@ class Item:
     def labels(self) -> tuple[str, ...]:
         """All labels of the whole clip."""
         return () if self.label is None else (self.label, *self.more)
+
+    def identity(self) -> tuple[int, int]:
+        """By what its file is known to have changed: the size in bytes and the time of change in ns; of an address,
+        what stands for the time. OSError, RecordingError."""
+        if isinstance(self.path, Remote):
+            return self.path.identity()
+        status = self.path.stat()
+        return status.st_size, status.st_mtime_ns
 
     def digest(self) -> str:
         """Equal where nothing that is stored about the recording, but its samples, has changed."""

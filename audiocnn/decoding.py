@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocnn.addresses import Remote, openable
 from audiocnn.dataset import as_int16
 from audiocnn.dataset_writer import Item, Stored
 from audiocnn.errors import RecordingError
@@ -25,7 +26,7 @@ _FILES_AHEAD = 4
 
 @dataclass(frozen=True)
 class Job:
-    """An item, what the dataset holds of it, and its file's size in bytes and time of change in ns."""
+    """An item, what the dataset holds of it, and by what its file is known to have changed."""
 
     item: Item
     stored: Stored | None
@@ -87,13 +88,13 @@ def default_threads() -> int:
     return min(2, os.cpu_count() or 1)
 
 
-def decode(path: Path, sample_rate: int, channels: int) -> Decoded | str:
+def decode(path: Path | Remote, sample_rate: int, channels: int) -> Decoded | str:
     """The recording with its first blocks; the reason if it cannot be read, or has not that many channels.
 
     channels 1 is the mean of all that the recording has; for more, a mono recording is repeated.
     """
     try:
-        recording = open_recording(path)
+        recording = open_recording(openable(path))
     except RecordingError as error:
         return reason_of(error, path)
     try:
@@ -115,7 +116,7 @@ def decode(path: Path, sample_rate: int, channels: int) -> Decoded | str:
     return Decoded(head, rest, recording)
 
 
-def reason_of(error: RecordingError, path: Path) -> str:
+def reason_of(error: RecordingError, path: Path | Remote) -> str:
     """The message without the name, which stands beside it."""
     return str(error).removeprefix(f"{show_name(path)}: ")
 

@@ -18,6 +18,7 @@ from audiocnn.errors import ModelError, UsageError
 from audiocnn.localising import apart, as_rows
 from audiocnn.model import ONNX, Model
 from audiocnn.onnx_check import MOST_BYTES, check_onnx
+from audiocnn.onnx_session import open_session
 from audiocnn.windows import ChunkPlan, Geometry
 from audiocnn.workers import Workers
 
@@ -50,20 +51,11 @@ class OnnxBackend:
     device = "cpu"
 
     def __init__(self, model: Model, threads: int | None = None) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or usable_cores()
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
         path = model.part(ONNX)
         content = read_onnx(path)
         check_onnx(content, path)
         try:
-            # Its fallback, from the CPU to the CPU, is told on standard output, where data goes.
-            self.session = onnxruntime.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"], enable_fallback=0
-            )
+            self.session = open_session(content, threads or usable_cores())
             names = {value.name for value in self.session.get_overridable_initializers()}
             parts = self.session.get_outputs()
             self.parts = ["scores", "edges"] if model.localises else ["scores"]

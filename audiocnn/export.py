@@ -23,6 +23,7 @@ from audiocnn.errors import ModelError
 from audiocnn.localising import as_rows
 from audiocnn.model import ONNX, TOML, Model
 from audiocnn.onnx_check import GRAPH_DIGEST, check_onnx, graph_digest
+from audiocnn.onnx_session import open_session
 from audiocnn.whole_files import write_whole
 from audiocnn.windows import Geometry
 
@@ -192,12 +193,9 @@ def add_extension(graph: Any, geometry: Geometry) -> None:
 
 def largest_difference(content: bytes, network: Network | Ensemble) -> float:
     """The largest absolute difference between what torch and the ONNX graph give, on seeded noise."""
-    import onnxruntime
     import torch
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = open_session(content)
     geometry, channels = network.geometry, session.get_inputs()[0].shape[1]
     random = np.random.default_rng(0)
     worst = 0.0

@@ -8,10 +8,12 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from audiocnn.addresses import Remote, absolute
 from audiocnn.dataset import Dataset, is_dataset
 from audiocnn.dataset_writer import Compute, DatasetWriter, Item, Stored
 from audiocnn.decoding import Decoded, Job, decode_ahead, default_threads, reason_of
@@ -41,6 +43,7 @@ ROUNDING_SECONDS = 0.01
 _COMMIT_RECORDINGS = 256
 _COMMIT_SAMPLES = 1 << 25
 _COMMIT_SECONDS = 5.0
+_ADDRESSES_AT_A_TIME = 8
 
 
 @dataclass(frozen=True)
@@ -92,12 +95,13 @@ class IngestStep:
 
 
 def ingest(
-    sources: Sequence[Path | DataSettings],
+    sources: Sequence[Path | Remote | DataSettings],
     output: Path,
     settings: IngestSettings | None = None,
     left_out: Counter[str] | None = None,
 ) -> Iterator[IngestStep]:
-    """Make or continue the dataset `output` from folders, tables and recipes; a step for each file they name.
+    """Make or continue the dataset `output` from folders (here or at an address), tables and recipes; a step for each
+    file they name.
 
     Afterwards the dataset holds what the sources say: unchanged files (size and time) are kept, files that
     are gone are removed, a bad one is refused and the rest is done. Errors come with the first step. Files in
@@ -110,7 +114,7 @@ def ingest(
     read = [read_source(source, left_out) for source in sources]
     rate = settings.sample_rate or next((s.sample_rate for s in read if s.sample_rate), DEFAULT_SAMPLE_RATE)
     items, refused = named_apart(read)
-    paths = [str(source.path.resolve()) for source in read]
+    paths = [_place(source.path) for source in read]
     try:
         with DatasetWriter(output, rate, settings.channels, settings.features) as writer:
             _check_sources(writer, paths, settings)
@@ -263,20 +267,40 @@ def _plan(stored: list[Stored], items: list[Item]) -> tuple[list[Job], list[Stor
     left = {one.id: one for one in stored}
     work: list[Job] = []
     unread: list[tuple[str, str]] = []
-    for item in items:
+    for item, identity in zip(items, _identities(items), strict=True):
         known = by_name.get(item.filename)
         if known is None or known.path != str(item.path):
             known = by_path.get(str(item.path), known)  # the same file under another name, as with a second source
         known = left.pop(known.id, None) if known is not None else None
-        try:
-            status = item.path.stat()
-        except OSError as error:
-            unread.append((item.filename, f"cannot be read ({error.strerror}); check the name and its rights"))
+        if isinstance(identity, str):
+            unread.append((item.filename, identity))
             if known is not None:
                 left[known.id] = known
-            continue
-        work.append(Job(item, known, (status.st_size, status.st_mtime_ns)))
+        else:
+            work.append(Job(item, known, identity))
     return work, list(left.values()), unread
+
+
+def _identities(items: list[Item]) -> list[tuple[int, int] | str]:
+    """By what a file is known to have changed, or why nobody can tell; of addresses, several at a time."""
+    if not any(isinstance(item.path, Remote) for item in items):
+        return list(map(_identity, items))
+    with ThreadPoolExecutor(_ADDRESSES_AT_A_TIME) as pool:
+        return list(pool.map(_identity, items))
+
+
+def _identity(item: Item) -> tuple[int, int] | str:
+    try:
+        return item.identity()
+    except RecordingError as error:
+        return reason_of(error, item.path)
+    except OSError as error:
+        return f"cannot be read ({error.strerror}); check the name and its rights"
+
+
+def _place(source: Path | Remote) -> str:
+    """A source by the name that it has from anywhere."""
+    return absolute(source.url) if isinstance(source, Remote) else str(source.resolve())
 
 
 def _check_sources(writer: DatasetWriter, paths: list[str], settings: IngestSettings) -> None:

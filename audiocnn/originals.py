@@ -33,7 +33,8 @@ def originals_of(data: DataSettings, most: int = MOST_HEADERS) -> Originals:
     left_out = Counter[str]()
     source = read_source(data, left_out)
     rates, channels = Counter[int](), Counter[int]()
-    for path in spread([item.path for item in source.items], most):
+    # To read the header of one at an address, it would have to be copied.
+    for path in spread([item.path for item in source.items if isinstance(item.path, Path)], most):
         try:
             info = read_info(path)
         except RecordingError:  # ingest says what is wrong with it

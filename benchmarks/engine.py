@@ -32,6 +32,7 @@ from audiocnn.engine import Engine, OnnxBackend
 from audiocnn.errors import AudiocnnError
 from audiocnn.features import InputSpec, cqt_kernels, dft_kernels
 from audiocnn.model import ONNX, Model, find_model
+from audiocnn.onnx_session import open_session
 from benchmarks.measuring import usable_cores
 
 CHUNKS_SECONDS = (7.5, 15.0, 30.0, 60.0, 120.0)
@@ -83,7 +84,7 @@ def in_turn(contenders: dict[Any, Callable[[], object]], rounds: int) -> dict[An
 def spectra(spec: InputSpec, rounds: int) -> list[tuple[str, ...]]:
     """The plain product and the folded one, on the same noise."""
     samples = noise(SPECTRUM_SECONDS * spec.sample_rate)
-    sessions = {"plain kernels": session(plain_graph(spec)), "folded": session(folded_graph(spec))}
+    sessions = {"plain kernels": open_session(plain_graph(spec), 1), "folded": open_session(folded_graph(spec), 1)}
     runs = {
         name: lambda session=session, shape=shape: session.run(None, {"samples": samples.reshape(shape)})
         for (name, session), shape in zip(sessions.items(), ((1, 1, -1), (1, -1)), strict=True)
@@ -133,26 +134,14 @@ def folded_graph(spec: InputSpec) -> bytes:
     return content
 
 
-def session(graph: bytes) -> Any:
-    """ONNX Runtime on one core."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 3
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-
-
 def profile(model: Model) -> list[tuple[str, ...]]:
     """The time of each sort of operation."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level, options.enable_profiling = 1, 3, True
     geometry = model.geometry
     samples = noise(SPECTRUM_SECONDS * geometry.sample_rate + geometry.window_samples, model.channels)[None]
     with tempfile.TemporaryDirectory() as folder:
-        options.profile_file_prefix = str(Path(folder) / "profile")
-        running = onnxruntime.InferenceSession(str(model.part(ONNX)), options, providers=["CPUExecutionProvider"])
+        prefix = str(Path(folder) / "profile")
+        graph = model.part(ONNX).read_bytes()
+        running = open_session(graph, 1, enable_profiling=True, profile_file_prefix=prefix)
         for _ in range(PROFILED):
             running.run(["scores"], {"samples": samples, "extend": np.zeros(2, np.int64)})
         events = json.loads(Path(running.end_profiling()).read_text(encoding="utf-8"))

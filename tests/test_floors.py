@@ -26,7 +26,7 @@ FLOORS = {
     " augment backgrounds made_sounds mixing sounding clip_examples blending"
     " labels segment_rule segment_rows segments localising intervals"
     " metrics smoothing filenames"
-    " depth sound_writer label_lookup"
+    " depth sound_writer label_lookup globs addresses"
     " containers decoder_process ffmpeg helped helper outside sniffing"
     " svg ahead pieces pcm streams headers soundfiles opening recording shards dataset dataset_writer decoding"
     " formats.found formats.sniffing formats.naming formats.cues formats.csv formats.tsv formats.srt formats.vtt"
@@ -38,7 +38,8 @@ FLOORS = {
     " formats.nemo formats.raven"
     " sources sources.folders sources.settings sources.tables"
     " sources.corrections sources.grouping duplicates stratifying survey search_space",
-    2: "warping onnx_check network model workers engine weights checkpoint ranks run_lock stopping train_settings",
+    2: "warping onnx_check onnx_session network model workers engine weights checkpoint ranks run_lock stopping"
+    " train_settings",
     3: "batch_fit beginning blaming label_check learning optimizing rehearsal run_reports"
     " run_log run_pictures run_board run_table sweeping retuning kept_scores sweep_pictures"
     " searching studies search_pictures"

@@ -42,6 +42,16 @@ def test_scoring_on_the_cpu_needs_onnx_runtime_alone(args, tone_model, tmp_path)
     assert not names & (HEAVY | {"rich"})
 
 
+def test_nothing_is_written_at_home(tone_model, tmp_path):  # noqa: F811
+    """ONNX Runtime keeps what it would tell its makers there, unless it is told not to."""
+    home, sound = tmp_path / "home", write(tmp_path / "a.wav", tone((0.5, 1.0)), RATE)
+    home.mkdir()
+    command = [sys.executable, "-c", CODE, "detect", "--model", str(tone_model), str(sound)]
+    env = {"PYTHONPATH": PATH, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    assert subprocess.run(command, env=env, capture_output=True, timeout=120, check=False).returncode == 0
+    assert list(home.rglob("*")) == []
+
+
 @pytest.mark.parametrize(
     "command",
     ["detect", "score", "classify", "evaluate", "ingest", "train", "tune", "runs", "describe", "models", "info"],

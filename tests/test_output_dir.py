@@ -15,8 +15,8 @@ from killing import Children, killed_at
 from sounds import write
 
 from audiocnn.formats import FORMATS
+from audiocnn.globs import matches
 from audiocnn_cli.exits import ExitStatus
-from audiocnn_cli.globs import matches
 from audiocnn_cli.inputs import Input
 from audiocnn_cli.mirror import place_of
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
+from audiocnn.addresses import is_url
 from audiocnn.formats.delimited import Row, named_row, read_cells
 from audiocnn.formats.escapes import escape_cell, unescape
 from audiocnn.formats.found import NO_SCORE, Found
@@ -92,8 +93,8 @@ def label_in(row: Row) -> str:
 
 
 def normal_name(name: str) -> str:
-    """A file name as the dataset has it: without `./` and double slashes."""
-    return str(PurePosixPath(name))
+    """A file name as the dataset has it: without `./` and double slashes; an address as it is."""
+    return name if is_url(name) else str(PurePosixPath(name))
 
 
 def _header(path: Path, line: int, row: list[str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocnn.addresses import Remote, openable
 from audiocnn.dataset import Dataset, Entry, is_dataset
 from audiocnn.errors import RecordingError, UsageError
 from audiocnn.filenames import find_recordings, show_name
@@ -71,12 +72,12 @@ def sounds_of(data: str, channels: int) -> list[Sound]:
     return [_file(file, file.relative_to(inside).as_posix(), None, channels) for file in find_recordings([path])]
 
 
-def _file(path: Path, short: str, label: str | None, channels: int) -> Sound:
+def _file(path: Path | Remote, short: str, label: str | None, channels: int) -> Sound:
     notes: list[str] = []
 
     def read(sample_rate: int) -> Iterator[Samples]:
         notes.clear()
-        with open_recording(path) as recording:
+        with open_recording(openable(path)) as recording:
             for block in recording.blocks(sample_rate, "mix" if channels == 1 else "each"):
                 yield with_channels(block, channels, show_name(path))
             notes.extend([recording.note] if recording.note else [])

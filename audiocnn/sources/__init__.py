@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
 
+from audiocnn.addresses import Remote
 from audiocnn.dataset import Dataset, is_dataset
 from audiocnn.dataset_writer import Item
 from audiocnn.errors import DatasetError, RecipeError
 from audiocnn.filenames import AUDIO_SUFFIXES, find_recordings, show_name
 from audiocnn.sources.corrections import apply_settings, changes_line, correct_items, regroup_items
-from audiocnn.sources.folders import read_folder
+from audiocnn.sources.folders import read_folder, read_folder_at
 from audiocnn.sources.label_files import KALDI_TABLES, holds_labels, is_kaldi, read_label_file
 from audiocnn.sources.settings import (
     DEFAULT_GROUP,
@@ -42,22 +43,32 @@ __all__ = [
 class Source:
     """What a source says: items in a fixed order, what it names in vain, and what its recipe asks for."""
 
-    path: Path
+    path: Path | Remote
     items: list[Item]
     refused: Refused
     labels: tuple[str, ...] | None = None
     sample_rate: int | None = None
     several: bool = False  # labels a clip
 
+    @property
+    def name(self) -> str:
+        """Without folders, and without a suffix where it is a file."""
+        if isinstance(self.path, Remote):
+            return self.path.place.name or "address"
+        path = self.path.resolve()
+        return path.stem if path.is_file() else path.name
 
-def read_source(source: Path | DataSettings, left_out: Counter[str] | None = None) -> Source:
-    """Read a folder, a table, a file of labels, a recipe (.toml) or the [data] settings of one. Files in folders that
-    only ffmpeg reads are counted by suffix in `left_out` where there is none.
+
+def read_source(source: Path | Remote | DataSettings, left_out: Counter[str] | None = None) -> Source:
+    """Read a folder (here or at an address), a table, a file of labels, a recipe (.toml) or the [data] settings of one.
+    Files in folders that only ffmpeg reads are counted by suffix in `left_out` where there is none.
 
     DatasetError, RecordingError, LabelError, RecipeError: nothing there, nothing in it, nothing with labels.
     """
     if isinstance(source, DataSettings):
         return _read_settings(source, left_out)
+    if isinstance(source, Remote):
+        return Source(source, *read_folder_at(source, left_out))
     name = show_name(source)
     if not source.exists():
         raise DatasetError(f"{name}: no such file or folder; check the name")
@@ -97,10 +108,8 @@ def named_apart(sources: list[Source]) -> tuple[list[Item], Refused]:
     refused: Refused = []
     taken: set[str] = set()
     for source in sources:
-        path = source.path.resolve()
-        base = path.stem if path.is_file() else path.name
-        numbered = (f"{base}-{number}" for number in count(2))
-        name = next(name for name in chain([base], numbered) if name not in taken)
+        numbered = (f"{source.name}-{number}" for number in count(2))
+        name = next(name for name in chain([source.name], numbered) if name not in taken)
         taken.add(name)
         items += [replace(item, filename=f"{name}/{item.filename}") for item in source.items]
         refused += [(f"{name}/{filename}", reason) for filename, reason in source.refused]

@@ -1,13 +1,14 @@
-"""A folder of recordings: labels in files beside them, or one subfolder a label."""
+"""A folder of recordings: labels in files beside them, or one subfolder a label; the latter at addresses too."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from audiocnn.addresses import Remote, recordings_at
 from audiocnn.dataset_writer import Item
-from audiocnn.errors import LabelError
+from audiocnn.errors import DatasetError, LabelError
 from audiocnn.filenames import AUDIO_SUFFIXES, files_in, find_recordings, show_name
 from audiocnn.formats import FORMATS, READERS, SUBTITLES, label_format, label_reader, raven
 from audiocnn.formats.sniffing import sniff_file
@@ -27,21 +28,41 @@ def read_folder(root: Path, left_out: Counter[str] | None = None) -> tuple[list[
     audio = list(find_recordings([root], left_out))
     beside = _Beside(root, audio)
     files = list(_label_files(root, beside))
-    return beside.read(files) if files else _label_folders(root, audio)
-
-
-def _label_folders(root: Path, audio: list[Path]) -> tuple[list[Item], Refused]:
-    parts = {path: path.relative_to(root).parts for path in audio}
-    inside = [names for names in parts.values() if len(names) > 1]
+    if files:
+        return beside.read(files)
+    parts = [path.relative_to(root).parts for path in audio]
+    inside = [names for names in parts if len(names) > 1]
     if not inside:
         raise LabelError(
             f"{show_name(root)}: no labels; make a subfolder for each label, put a file of labels"
             f" ({' '.join(SUFFIXES)}) beside each recording, or name a table"
         )
-    split_first = all(names[0] in SPLIT_FOLDERS and len(names) > 2 for names in inside)
+    items, refused = _label_folders(zip(audio, parts, strict=True), splits_first(inside))
+    return items, refused + _empty_folders(root, inside)
+
+
+def read_folder_at(root: Remote, left_out: Counter[str] | None = None) -> tuple[list[Item], Refused]:
+    """As `read_folder` of a folder at an address, in which only subfolders say the labels; DatasetError: no folder."""
+    found = list(recordings_at(root.url, left_out=left_out))
+    places = [(Remote(place.url), place.inside.parts) for place in found if place.inside is not None]
+    if not places:
+        what = "no folder; name the folder they lie in, or a table of this machine, which may name addresses"
+        raise DatasetError(f"{show_name(root)}: {what}")
+    inside = [names for _, names in places if len(names) > 1]
+    if not inside:
+        what = "no labels; at an address they are the names of subfolders, or name a table of this machine"
+        raise LabelError(f"{show_name(root)}: {what}")
+    return _label_folders(places, splits_first(inside))
+
+
+def _label_folders(
+    places: Iterable[tuple[Path | Remote, tuple[str, ...]]], split_first: bool
+) -> tuple[list[Item], Refused]:
+    """Recordings with the names of what they lie in below the root: the first, or behind a part the second, is the
+    label."""
     items: list[Item] = []
     refused: Refused = []
-    for path, names in parts.items():
+    for path, names in places:
         if len(names) == 1:
             refused.append((names[0], "lies beside the folders that say the label; move it into one of them"))
             continue
@@ -50,7 +71,12 @@ def _label_folders(root: Path, audio: list[Path]) -> tuple[list[Item], Refused]:
             refused.append(("/".join(names), "the folder's name is not UTF-8, and no label; rename it"))
             continue
         items.append(Item(path, "/".join(names), label=label, split=split))
-    return items, refused + _empty_folders(root, parts.values(), split_first)
+    return items, refused
+
+
+def splits_first(inside: Iterable[tuple[str, ...]]) -> bool:
+    """Whether the folders say which part a recording belongs to, and those inside them the label."""
+    return all(names[0] in SPLIT_FOLDERS and len(names) > 2 for names in inside)
 
 
 def is_text(name: str) -> bool:
@@ -62,10 +88,10 @@ def is_text(name: str) -> bool:
     return True
 
 
-def _empty_folders(root: Path, named: Iterable[tuple[str, ...]], split_first: bool) -> Refused:
+def _empty_folders(root: Path, inside: Sequence[tuple[str, ...]]) -> Refused:
     """Folders where a label is meant and no recording lies."""
-    depth = 2 if split_first else 1
-    full = {names[:depth] for names in named}
+    depth = 2 if splits_first(inside) else 1
+    full = {names[:depth] for names in inside}
     return [
         ("/".join(folder) + "/", "a folder for a label without a recording; put some into it, or remove it")
         for folder in sorted(path.relative_to(root).parts for path in root.glob("/".join("*" * depth)) if path.is_dir())

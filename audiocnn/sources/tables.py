@@ -6,6 +6,7 @@ import fnmatch
 from dataclasses import replace
 from pathlib import Path
 
+from audiocnn.addresses import Remote, is_url
 from audiocnn.dataset_writer import Item
 from audiocnn.errors import LabelError, RecipeError, RecordingError, did_you_mean
 from audiocnn.filenames import show_name
@@ -40,7 +41,7 @@ def read_recordings(settings: DataSettings) -> tuple[list[Item], Refused]:
         )
     for name, found in chosen.items():
         try:
-            items.append(_item(settings, table, root / name, name, found))
+            items.append(_item(settings, table, Remote(name) if is_url(name) else root / name, name, found))
         except RecordingError as error:
             refused.append((name, str(error)))
     if settings.segments is None:
@@ -109,9 +110,11 @@ def _is_chosen(row: Row, settings: DataSettings) -> bool:
     return kept and not dropped and settings.split in (None, row.get("split"))
 
 
-def _item(settings: DataSettings, table: DelimitedTable, path: Path, name: str, rows: list[tuple[int, Row]]) -> Item:
+def _item(
+    settings: DataSettings, table: DelimitedTable, path: Path | Remote, name: str, rows: list[tuple[int, Row]]
+) -> Item:
     """One recording of all its rows. RecordingError: it is not there, or its rows disagree."""
-    if not path.is_file():
+    if isinstance(path, Path) and not path.is_file():
         raise RecordingError(f"no such file, but {show_name(table.path)}:{rows[0][0]} names it; correct the name")
     labels, annotations = _labels_in(settings, table, path, rows)
     timed = "onset" in table.columns and not labels
@@ -131,7 +134,7 @@ def _item(settings: DataSettings, table: DelimitedTable, path: Path, name: str, 
 
 
 def _labels_in(
-    settings: DataSettings, table: DelimitedTable, path: Path, rows: list[tuple[int, Row]]
+    settings: DataSettings, table: DelimitedTable, path: Path | Remote, rows: list[tuple[int, Row]]
 ) -> tuple[tuple[str, ...], list[Annotation]]:
     """The labels of the whole clip, if the rows give any, and the annotations, if they have times."""
     several = settings.labels_per_clip == "several"
@@ -157,9 +160,9 @@ def labels_in_cell(cell: str, settings: DataSettings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
 
-def _label_in(settings: DataSettings, row: Row, path: Path) -> str:
+def _label_in(settings: DataSettings, row: Row, path: Path | Remote) -> str:
     if settings.label == "folder":
-        return path.parent.name
+        return (path.place if isinstance(path, Remote) else path).parent.name
     if settings.label is not None:
         return row[settings.label]
     return dcase.label_in(row) if settings.segments is None else ""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocnn.addresses import Remote, absolute
 from audiocnn.decoding import Carried, Decoded, Job, decode, reason_of
 from audiocnn.errors import RecordingError, UsageError
 from audiocnn_cli.cluster import deal, joined
@@ -28,7 +29,7 @@ DecodeAll = Callable[[Iterable[Job], int, int, int], Iterator[tuple[Job, Decoded
 class Wanted:
     """A file to decode. deadly: its worker has died of it."""
 
-    path: Path
+    path: Path | Remote
     deadly: bool = False
 
 
@@ -61,7 +62,7 @@ class DecodeWorker(Worker[Wanted, "Brought | str"]):
         return Wanted(item.path, deadly=True)
 
 
-def bring(path: Path, sample_rate: int, channels: int) -> Brought | str:
+def bring(path: Path | Remote, sample_rate: int, channels: int) -> Brought | str:
     """A file to its end."""
     decoded = decode(path, sample_rate, channels)
     if isinstance(decoded, str):
@@ -88,7 +89,7 @@ def decoder_on(address: str, workers: int | None, terminal: Terminal) -> DecodeA
         work: Iterable[Job], sample_rate: int, channels: int, threads: int
     ) -> Iterator[tuple[Job, Decoded | str | None]]:
         jobs = list(work)
-        fresh = [Wanted(Path(os.path.abspath(job.item.path))) for job in jobs if job.fresh]  # noqa: PTH100 - links stay
+        fresh = [Wanted(from_anywhere(job.item.path)) for job in jobs if job.fresh]
         if not fresh:
             yield from ((job, None) for job in jobs)
             return
@@ -102,6 +103,13 @@ def decoder_on(address: str, workers: int | None, terminal: Terminal) -> DecodeA
                     yield job, decoded_of(next(dealt)[1], job, sample_rate, channels) if job.fresh else None
 
     return decode_all
+
+
+def from_anywhere(path: Path | Remote) -> Path | Remote:
+    """As another machine can open it."""
+    if isinstance(path, Remote):
+        return Remote(absolute(path.url))
+    return Path(os.path.abspath(path))  # noqa: PTH100 - links stay
 
 
 def decoded_of(brought: Brought | str, job: Job, sample_rate: int, channels: int) -> Decoded | str:

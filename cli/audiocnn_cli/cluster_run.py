@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from audiocnn.addresses import Remote, absolute
 from audiocnn.engine import load_engine
 from audiocnn.errors import UsageError
 from audiocnn.filenames import show_name
@@ -23,7 +24,6 @@ from audiocnn_cli.output import OutputError
 from audiocnn_cli.outputs import Place
 from audiocnn_cli.resuming import Made
 from audiocnn_cli.terminal import Terminal
-from audiocnn_cli.urls import Remote, absolute
 
 WORK_RECORDINGS = 50  # at most; so many are done again when a worker dies
 WORKS_A_WORKER = 4  # at least, where there are enough recordings: the last ones are not to wait for one worker

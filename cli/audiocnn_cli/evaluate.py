@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from audiocnn.addresses import refuse_urls
 from audiocnn.errors import AudiocnnError, UsageError
 from audiocnn_cli.clip_files import ClipOutputs, clip_paths, write_clip_files
 from audiocnn_cli.exits import ExitStatus
@@ -21,7 +22,6 @@ from audiocnn_cli.progress import Bar, rate
 from audiocnn_cli.sets import check_columns, part_in, part_of, recordings_of, set_of, source_of
 from audiocnn_cli.sides import Against, Html, Side, check_page, check_place, model_side, peer_sides, write_page
 from audiocnn_cli.terminal import Terminal
-from audiocnn_cli.urls import refuse_urls
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from audiocnn.addresses import Remote, is_url
 from audiocnn.units import clock
 from audiocnn_cli.exits import ExitStatus
 from audiocnn_cli.findings import plural
 from audiocnn_cli.following import IngestFollower
 from audiocnn_cli.options import ReportFormat, Table
 from audiocnn_cli.terminal import Terminal, printable
-from audiocnn_cli.urls import refuse_urls
 
 if TYPE_CHECKING:
     from audiocnn.dataset import Dataset
@@ -28,7 +28,7 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE",
-        help="A folder, a table (.csv, .tsv), a file of labels or a recipe (.toml).",
+        help="A folder, here or at an address; a table (.csv, .tsv), a file of labels or a recipe (.toml).",
         show_default=False,
     ),
 ]
@@ -106,7 +106,6 @@ def ingest(
     from audiocnn.ingest import ingest as ingested
     from audiocnn_cli.compute import check_features, compute_of
 
-    refuse_urls(*sources)
     check_features(features)
     settings = IngestSettings(
         sample_rate=sample_rate,
@@ -121,7 +120,12 @@ def ingest(
     left_out = Counter[str]()
     with IngestFollower(terminal, "ingest") as follower:
         try:
-            for step in ingested([Path(source) for source in sources], Path(output), settings, left_out):
+            for step in ingested(
+                [Remote(source) if is_url(source) else Path(source) for source in sources],
+                Path(output),
+                settings,
+                left_out,
+            ):
                 follower(step)
         except KeyboardInterrupt:
             terminal.say(f"audiocnn: interrupted after {sum(follower.counts.values())} files; run it again to go on")

@@ -11,12 +11,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from audiocnn.addresses import Remote, below_root, is_url, openable, recordings_at
 from audiocnn.errors import RecordingError, UsageError
 from audiocnn.ffmpeg import left_out_line
 from audiocnn.filenames import files_in, find_recordings, is_folder, show_name
+from audiocnn.globs import matches_any
 from audiocnn_cli.options import InputOptions, RawOptions
 from audiocnn_cli.terminal import Terminal
-from audiocnn_cli.urls import Remote, below_root, is_url, recordings_at
 
 if TYPE_CHECKING:
     from audiocnn.pcm import RawFormat
@@ -45,7 +46,7 @@ class Input:
         """What to open. RecordingError for one with a problem."""
         if self.source is None:
             raise RecordingError(self.problem)
-        return self.source.fetched() if isinstance(self.source, Remote) else self.source
+        return openable(self.source)
 
 
 def read_channel(text: str) -> str | int:
@@ -167,8 +168,6 @@ def recordings_of(name: str, patterns: Sequence[str] = (), left_out: Counter[str
 
 def fitting(folder: Path, patterns: Sequence[str]) -> Iterator[Path]:
     """Files under a folder that fit a pattern. RecordingError where there is none."""
-    from audiocnn_cli.globs import matches_any
-
     found = False
     for path in files_in(folder):
         if matches_any(path.relative_to(folder), patterns):

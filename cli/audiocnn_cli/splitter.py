@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol
 
+from audiocnn.addresses import Remote
 from audiocnn.depth import OwnSamples
 from audiocnn.errors import RecordingError, UsageError
 from audiocnn.filenames import is_folder, show_name
@@ -29,7 +30,6 @@ from audiocnn_cli.mirror import Mirror, check_inside, refused
 from audiocnn_cli.options import SegmentOptions
 from audiocnn_cli.output import Output
 from audiocnn_cli.terminal import Terminal
-from audiocnn_cli.urls import Remote
 
 COPY_BYTES = 1 << 20
 Tracks = Mapping[int, Sequence[Segment]]

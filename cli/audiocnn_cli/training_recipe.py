@@ -6,9 +6,9 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audiocnn.addresses import refuse_urls
 from audiocnn.errors import UsageError
 from audiocnn_cli.training_options import LearningOptions, RunOptions
-from audiocnn_cli.urls import refuse_urls
 
 if TYPE_CHECKING:
     from audiocnn.architecture import Spec

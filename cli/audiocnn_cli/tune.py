@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
+from audiocnn.addresses import refuse_urls
 from audiocnn.errors import UsageError
 from audiocnn_cli.exits import ExitStatus
 from audiocnn_cli.options import Device, Force, Jobs, ModelName, ReportFormat, Table
 from audiocnn_cli.terminal import Terminal
 from audiocnn_cli.tune_options import RuleOptions, SearchOptions, SweepOptions
-from audiocnn_cli.urls import refuse_urls
 
 Data = Annotated[
     str | None,

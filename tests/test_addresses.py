@@ -8,15 +8,19 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fixtures_cli import RATE, audiocnn, tone, tone_model  # noqa: F401
 from sounds import write
 
+from audiocnn.addresses import Remote, absolute, below_root, is_url, recordings_at
+from audiocnn.dataset import Dataset, as_int16
 from audiocnn.errors import RecordingError
+from audiocnn.recording import open_recording
+from audiocnn_cli.cluster_ingest import bring, from_anywhere
 from audiocnn_cli.cluster_run import sendable
 from audiocnn_cli.exits import ExitStatus
 from audiocnn_cli.inputs import Input
-from audiocnn_cli.urls import Remote, absolute, below_root, is_url, recordings_at
 
 fsspec = pytest.importorskip("fsspec")
 SPANS = {"a.wav": (0.2, 0.6), "x/b.wav": (0.5, 1.1), "x/.hidden.wav": (0.1, 0.9), "x/c.flac": (0.3, 0.7)}
@@ -167,13 +171,13 @@ def test_nothing_lies_above_the_root(url, place):
     assert below_root(url) == Path(place)
 
 
-@pytest.mark.parametrize("command", ["ingest {} -o ds", "evaluate {}", "tune {} -m tone", "tune {} --recipe r.toml",
+@pytest.mark.parametrize("command", ["evaluate {}", "tune {} -m tone", "tune {} --recipe r.toml",
                                      "train {} -o run"])  # fmt: skip
 def test_what_must_lie_here_is_no_address(here, command):
     url = "zip://au/::a.zip"
     done = audiocnn(*command.format(url).split())
     assert done.status == ExitStatus.USAGE
-    said = f"{url}: addresses are for detect, score and classify; copy it here first"
+    said = f"{url}: addresses are for recordings; ingest it, or copy it here first"
     assert done.err.strip().endswith(said) and done.err.count("\n") == 1, done.err
 
 
@@ -198,3 +202,104 @@ def test_what_a_cluster_gets_is_absolute(here):
     assert one.name == "zip://all/a.wav::all.zip" and one.source.url == f"zip://all/a.wav::{here}/all.zip"
     with one.source.fetched() as file:
         assert file.read(4) == b"RIFF"
+
+
+# ingest
+
+
+def put(folder, names=("bell/a.wav", "bell/b.wav", "horn/c.wav")):
+    """Recordings by labels, as files and in memory."""
+    for number, name in enumerate(names):
+        path = write(folder / name, tone((0.2, 0.4 + number / 10), seconds=0.8), RATE)
+        fsspec.filesystem("memory").pipe(f"/{folder.name}/{name}", path.read_bytes())
+
+
+def contents(folder):
+    """What a dataset holds: names, labels, samples."""
+    dataset = Dataset.open(folder)
+    return {one.filename: (one.label, dataset.samples(one).tolist()) for one in dataset.entries}
+
+
+@pytest.fixture
+def sounds(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path / "sounds")
+    yield tmp_path / "sounds"
+    fsspec.filesystem("memory").rm("/sounds", recursive=True)
+
+
+def test_a_folder_at_an_address_makes_the_dataset_of_a_folder(sounds):
+    here, there = audiocnn("ingest", "sounds", "-o", "here"), audiocnn("ingest", "memory://sounds", "-o", "there")
+    assert (here.status, there.status) == (ExitStatus.OK, ExitStatus.OK), there.err
+    assert contents("there") == contents("here")
+    assert set(contents("there")) == {"bell/a.wav", "bell/b.wav", "horn/c.wav"}
+    assert "3 recordings" in there.out or '"recordings": 3' in there.out
+
+
+def test_it_takes_what_has_changed_there(sounds):
+    memory = fsspec.filesystem("memory")
+
+    def done():
+        said = audiocnn("ingest", "memory://sounds", "-o", "there", "-f", "json")
+        assert said.status == ExitStatus.OK, said.err
+        return {kind: count for kind, count in json.loads(said.out)["done"].items() if count}
+
+    assert done() == {"added": 3}
+    assert done() == {"kept": 3}
+    memory.pipe("/sounds/bell/a.wav", memory.cat("/sounds/horn/c.wav"))
+    memory.rm("/sounds/bell/b.wav")
+    assert done() == {"updated": 1, "kept": 1, "removed": 1}
+    found = contents("there")
+    assert found["bell/a.wav"][1] == found["horn/c.wav"][1]
+
+
+def test_a_table_names_files_and_addresses(sounds):
+    rows = [
+        "filename,label",
+        "sounds/bell/a.wav,bell",
+        "memory://sounds/horn/c.wav,horn",
+        "memory://sounds/gone.wav,horn",
+    ]
+    Path("labels.csv").write_text("\n".join(rows))
+    done = audiocnn("ingest", "labels.csv", "-o", "ds")
+    assert done.status == ExitStatus.SOME_FAILED
+    assert "memory://sounds/gone.wav: no such file; check the address" in done.err
+    found = contents("ds")
+    labels = {name: label for name, (label, _) in found.items()}
+    assert labels == {"sounds/bell/a.wav": "bell", "memory://sounds/horn/c.wav": "horn"}
+    assert found["memory://sounds/horn/c.wav"][1] == contents_of_file(sounds / "horn/c.wav")
+
+
+def contents_of_file(path):
+    with open_recording(path) as recording:
+        return as_int16(np.concatenate(list(recording.blocks(16000, "mix")), axis=1)).tolist()
+
+
+def test_parts_and_several_sources_at_addresses(sounds):
+    put(sounds.parent / "more", ["train/bell/a.wav", "dev/horn/b.wav"])
+    assert audiocnn("ingest", "memory://more", "sounds", "-o", "ds").status == ExitStatus.OK
+    found = {one.filename: (one.label, one.split) for one in Dataset.open("ds").entries}
+    assert found["more/train/bell/a.wav"] == ("bell", "train") and found["more/dev/horn/b.wav"] == ("horn", "dev")
+    assert found["sounds/horn/c.wav"] == ("horn", None)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("memory://sounds/bell/a.wav", "no folder; name the folder they lie in, or a table of this machine"),
+        ("memory://sounds/*/a.wav", "no folder; name the folder they lie in, or a table of this machine"),
+        ("memory://sounds/bell", "no labels; at an address they are the names of subfolders"),
+        ("memory://gone", "no such file; check the address|no folder; name the folder"),
+    ],
+)
+def test_what_no_dataset_can_be_made_of(sounds, url, message):
+    done = audiocnn("ingest", url, "-o", "ds")
+    assert (done.status, done.out) == (ExitStatus.USAGE, "")
+    assert done.err.count("\n") == 1 and re.search(message, done.err), done.err
+
+
+def test_a_cluster_decodes_what_lies_at_addresses(sounds):
+    url = f"file://{sounds}/bell/a.wav"
+    assert from_anywhere(Remote(url)) == Remote(url)
+    brought = bring(Remote(url), 16000, 1)
+    assert np.concatenate(brought.blocks, axis=1).tolist() == contents_of_file(sounds / "bell/a.wav")

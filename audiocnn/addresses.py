@@ -1,8 +1,9 @@
 """Recordings that lie elsewhere: s3://, gs://, https:// and whatever else fsspec reads. They are copied to a temporary
-file, which has no name and goes when it is closed; records carry the address."""
+file, which has no name and goes when it is closed; records and datasets carry the address."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 from audiocnn.errors import RecordingError, UsageError
 from audiocnn.ffmpeg import find_program
 from audiocnn.filenames import AUDIO_SUFFIXES, OWN_SUFFIXES, show_name
+from audiocnn.globs import matches_any
 
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]+(::[a-z][a-z0-9+.-]+)*://", re.IGNORECASE)  # one letter is a drive
 BARE_SCHEME = re.compile("[a-z]+")  # behind ::
@@ -35,6 +37,7 @@ PACKAGES = {
 }
 NO_FSSPEC = "needs the package fsspec; pip install 'audiocnn[ray]'"
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -43,6 +46,22 @@ class Remote:
     """A recording at an address."""
 
     url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def place(self) -> PurePosixPath:
+        """Where it lies, without what kind of address it is: names of files and folders."""
+        return PurePosixPath(SCHEME.sub("", self.url.partition("::")[0]))
+
+    def identity(self) -> tuple[int, int]:
+        """Its size in bytes, and a number that is another one when it has changed, as far as that place tells: its
+        time, its digest or its version. RecordingError."""
+        system, path = system_of(self.url)
+        size, key = told(self.url, lambda: (system.size(path), str(system.ukey(path))))
+        digest = hashlib.blake2b(key.encode(), digest_size=7).digest()
+        return size or 0, int.from_bytes(digest)
 
     def fetched(self) -> BinaryIO:
         """A copy of it, open, with its address as its name. RecordingError."""
@@ -69,15 +88,20 @@ class Place:
     inside: Path | None = None
 
 
+def openable(source: S | Remote) -> S | BinaryIO:
+    """What can be opened: a copy of what lies at an address; anything else as it is. RecordingError."""
+    return source.fetched() if isinstance(source, Remote) else source
+
+
 def is_url(name: str) -> bool:
     """Whether a name is an address."""
     return SCHEME.match(name) is not None
 
 
 def refuse_urls(*names: str) -> None:
-    """UsageError for an address where a dataset, a folder or a table is wanted, which must lie here."""
+    """UsageError for an address where a dataset or a table is wanted, which must lie here."""
     for name in filter(is_url, names):
-        raise UsageError(f"{show_name(name)}: addresses are for detect, score and classify; copy it here first")
+        raise UsageError(f"{show_name(name)}: addresses are for recordings; ingest it, or copy it here first")
 
 
 def recordings_at(url: str, patterns: Sequence[str] = (), left_out: Counter[str] | None = None) -> Iterator[Place]:
@@ -97,8 +121,6 @@ def recordings_at(url: str, patterns: Sequence[str] = (), left_out: Counter[str]
 
 def inside(url: str, system: Any, path: str, patterns: Sequence[str], left_out: Counter[str] | None) -> Iterator[Place]:
     """What lies in a folder, sorted, without hidden files."""
-    from audiocnn_cli.globs import matches_any
-
     root, own = path.rstrip("/"), AUDIO_SUFFIXES if find_program() else OWN_SUFFIXES
     found = False
     for name in told(url, lambda: sorted(listed(system.find(path, detail=True)))):
@@ -146,7 +168,7 @@ def absolute(url: str) -> str:
 
 def below_root(url: str) -> Path:
     """Where the results for an address lie in a tree: without its scheme, and never above the root."""
-    parts = PurePosixPath(SCHEME.sub("", url.partition("::")[0])).parts
+    parts = Remote(url).place.parts
     return Path(*[part for part in parts if part not in ("/", "..", ".")] or ["recording"])
 
 
