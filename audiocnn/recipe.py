@@ -94,7 +94,7 @@ class Recipe:
         if self.transfer:
             table["train"] |= {"from": self.transfer.model, "freeze": list(self.transfer.freeze)}
         table["evaluate"] = plain(dataclasses.asdict(self.evaluate))
-        table["spec"] = self.spec.table
+        table["spec"] = {"name": self.spec.name} | self.spec.table
         return table
 
 
@@ -150,15 +150,16 @@ def keys_unsaid(table: Mapping[str, Any]) -> frozenset[str]:
 
 def read_spec(table: Table, path: Path, transfer: Transfer | None) -> Spec:
     """`spec`: a name, a file beside the recipe, { base, sample_rate, window_seconds } (another spec, fitted), or the
-    spec itself as a table; else that of the model in `from`."""
+    spec itself as a table, perhaps with its `name` (else that of the recipe); else that of the model in `from`."""
     value = table.raw("spec", None if transfer else DEFAULT_MODEL)
     if value is None and transfer:
         return source_spec(transfer.model)
     if isinstance(value, dict) and "base" in value:
         return read_fitted(Table(value, f"{path}: [spec]", RecipeError), path)
     if isinstance(value, dict):
+        name = value.get("name", table.values.get("name", "spec"))
         try:
-            return spec_from_table(value, str(table.values.get("name", "spec")))
+            return spec_from_table({key: value[key] for key in value if key != "name"}, str(name))
         except SpecError as problem:
             raise SpecError(f"{path}: [spec]: {problem}") from None
     if not isinstance(value, str):

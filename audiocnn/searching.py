@@ -13,7 +13,7 @@ import math
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -47,7 +47,6 @@ class Search:
     dataset: Dataset
     folder: Path
     device: str
-    network: str  # the name of the spec, which a recipe in full does not say
 
     def recipe(self, params: Mapping[str, Any], path: Path) -> Recipe:
         """The recipe with these values of a study, written to a file. RecipeError or SpecError where it cannot be."""
@@ -59,8 +58,7 @@ class Search:
         for key, value in values.items():
             put(table, key, value, "[tune]")
         write_whole(path, tomli_w.dumps(table).encode())
-        recipe = read_recipe(path)
-        return recipe if "spec" in values else replace(recipe, spec=replace(recipe.spec, name=self.network))
+        return read_recipe(path)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -122,7 +120,7 @@ def search_of(recipe: Recipe, space: Space, dataset: Dataset, folder: Path, devi
         raise RecipeError("[train] validation_share = 0: nothing is held out to judge trials by; give a share")
     for knob in space:
         put(copy.deepcopy(table), knob.key, knob.first, "[tune]")
-    wanted = Search(table, space, dataset, folder, device, recipe.spec.name)
+    wanted = Search(table, space, dataset, folder, device)
     check_values(wanted)
     return wanted
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 from corpora import make_corpus
+
+# nohup, or a shell that starts the tests in the background, has some signals ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for _name in ("SIGTERM", "SIGHUP"):
+    if hasattr(signal, _name):
+        signal.signal(getattr(signal, _name), signal.SIG_DFL)
 
 _SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

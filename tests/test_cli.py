@@ -755,12 +755,7 @@ def slow_process(here, *args):
     """A command that is in the middle of its work, and says so."""
     write(here / "long.wav", np.tile(tone((0.5, 1.0)), 3000), RATE)
     settings = {"env": {"PYTHONPATH": PATH}, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    # A shell starts what it puts into the background deaf to Ctrl-C, and children inherit that.
-    process = subprocess.Popen(
-        [sys.executable, "-c", CODE, *args],
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
-        **settings,
-    )
+    process = subprocess.Popen([sys.executable, "-c", CODE, *args], **settings)
     assert process.stdout.readline().startswith(b"file,channel")
     return process
 
@@ -818,7 +813,6 @@ def test_a_signal_during_an_import_is_no_bug(here, name, status, module):
     """Modules that are written in C make an ImportError of what comes meanwhile."""
     code = f"""
 import builtins, os, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
 imported = builtins.__import__
 def slow(name, *more, **named):
     if name == {module!r}:

@@ -38,8 +38,6 @@ def start(*args):
     return subprocess.Popen(
         [sys.executable, "-c", CODE, *args, "-m", "tone", "--files-from", "-"],
         env={"PYTHONPATH": PATH},
-        # A shell starts what it puts into the background deaf to Ctrl-C, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
         **settings,
     )
 

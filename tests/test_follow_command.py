@@ -39,13 +39,6 @@ def kinds(records):
     return [record["type"] for record in records]
 
 
-def signals_as_usual():
-    """What started the tests may have signals ignored, as nohup does."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-
 @contextmanager
 def listening(*args, **more):
     """A command whose standard input is a pipe that stays open."""
@@ -54,7 +47,6 @@ def listening(*args, **more):
         [sys.executable, "-c", CODE, *map(str, args)],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        preexec_fn=signals_as_usual,  # noqa: PLW1509
         **settings,
     )
     try:

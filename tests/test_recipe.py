@@ -119,6 +119,7 @@ def test_a_run_keeps_the_recipe_in_full_and_it_is_read_as_the_same(tmp_path, con
         assert set(table[name]) | unset == {field.name for field in dataclasses.fields(kind)}
     kept = read_recipe(written(tmp_path / "elsewhere", table))
     assert kept.to_table() == table
+    assert kept.spec.name == recipe.spec.name  # whatever the recipe is called
     for field in dataclasses.fields(Recipe):
         if field.name not in ("spec", "data", "unsaid"):  # the kept one says everything
             assert getattr(kept, field.name) == getattr(recipe, field.name)

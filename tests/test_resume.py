@@ -489,8 +489,7 @@ resuming.open_journal = filling
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_interrupted_it_stays_beside_and_is_gone_on_with(here, children, straight, number, status):
     stop = f"real(*args); os.kill(os.getpid(), {int(number)}); time.sleep(30)"
-    hook = "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    done = children.run(*DETECT, hook=hook + killed_at("output.Output", "commit", 9, stop))
+    done = children.run(*DETECT, hook=killed_at("output.Output", "commit", 9, stop))
     assert done.status == status, done.err
     assert "interrupted; go on with --resume; what was finished is kept in .x.jsonl.audiocnn-part" in done.err
     assert not Path("x.jsonl").exists(), "what has the name has all"

@@ -137,7 +137,8 @@ def draw(found: list[Run], terminal: Terminal) -> None:
     rows = [[printable(cell) for cell in cells(run)] for run in found]
     used = [i for i in range(len(TITLES)) if any(row[i] for row in rows)]
     widths = [max(len(TITLES[i]), *(len(row[i]) for row in rows)) for i in range(len(TITLES))]
-    for i in sorted(used, key=lambda i: -RANKS[i]):
+    filled = [sum(map(bool, column)) for column in zip(*rows, strict=True)]
+    for i in sorted(used, key=lambda i: (-RANKS[i], filled[i])):
         if sum(widths[k] + 3 for k in used) - 3 <= terminal.out.width or RANKS[i] == 0:
             break
         used.remove(i)
