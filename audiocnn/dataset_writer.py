@@ -18,6 +18,7 @@ from audiocnn.addresses import Remote
 from audiocnn.dataset import FORMAT_VERSION, INDEX_NAME, connect, name_to_sql, read_meta
 from audiocnn.errors import DatasetError
 from audiocnn.labels import Annotation
+from audiocnn.locks import lock
 from audiocnn.shards import Place, ShardWriter, again
 
 # samples int16 (channels, n) -> float16 (features, frames)
@@ -308,13 +309,7 @@ def _lock(folder: Path) -> IO[str]:
         file = (folder / ".lock").open("w")
     except OSError as error:
         raise DatasetError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return file
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if lock(file.fileno()) is False:
         file.close()
         raise DatasetError(f"{folder}: another ingest is writing it; wait for it to end") from None
     return file

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from audiocnn import locks
 from audiocnn.errors import AudiocnnError
-
-try:
-    import fcntl
-except ImportError:  # a system without such locks
-    fcntl = None  # type: ignore[assignment]
-
-NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF)  # file systems without locks
 
 
 @contextmanager
@@ -27,9 +20,9 @@ def locked(run: Path, wanted: bool = True) -> Iterator[None]:
         return
     made = [folder for folder in (run, *run.parents) if not folder.exists()]
     run.mkdir(parents=True, exist_ok=True)
-    handle = os.open(run, os.O_RDONLY) if fcntl is not None else None
+    handle = os.open(run, os.O_RDONLY) if locks.HERE else None
     try:
-        if handle is not None and not _taken(handle):
+        if handle is not None and locks.lock(handle) is False:
             raise AudiocnnError(f"{run}: another process is training here; wait for it, or name another -o")
         yield
     finally:
@@ -42,22 +35,10 @@ def locked(run: Path, wanted: bool = True) -> Iterator[None]:
 
 def is_locked(run: Path) -> bool:
     """Whether a training is going on in a folder. Where there are no locks: False."""
-    if fcntl is None or not run.is_dir():
+    if not locks.HERE or not run.is_dir():
         return False
     handle = os.open(run, os.O_RDONLY)
     try:
-        return not _taken(handle)
+        return locks.lock(handle) is False
     finally:
         os.close(handle)
-
-
-def _taken(handle: int) -> bool:
-    """Lock an open folder. False: another one has it."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as problem:
-        if problem.errno not in NO_LOCKS:
-            raise
-    return True

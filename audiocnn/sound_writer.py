@@ -16,12 +16,8 @@ import numpy as np
 from audiocnn.depth import AnySamples, at_depth, unit
 from audiocnn.errors import UsageError
 from audiocnn.filenames import show_name
+from audiocnn.locks import lock
 from audiocnn.soundfiles import reason_of
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows
-    fcntl = None  # type: ignore[assignment]
 
 # libsndfile's Ogg encoders need the stack for what they get at once: in one large block they were seen to crash.
 BLOCK_FRAMES = 1 << 14
@@ -205,17 +201,6 @@ def make_part(folder: Path) -> tuple[Path, int]:
         if os.fstat(handle).st_nlink:  # else it was taken for a left one before it had its lock
             return path, handle
         os.close(handle)
-
-
-def lock(handle: int) -> bool:
-    """Lock a file while it is open. False: another process has it, or locks cannot be had here."""
-    if fcntl is None:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def remove_left(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import sqlite3
@@ -274,6 +275,17 @@ def test_writing_where_it_must_not(tmp_path: Path) -> None:
     (dataset / INDEX_NAME).write_text("not SQLite at all" * 100)
     with pytest.raises(DatasetError, match=r"index\.sqlite: damaged \(file is not a database\); delete"):
         DatasetWriter(dataset, 16000, 1)
+
+
+def test_where_there_are_no_locks_one_may_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some network file systems have none."""
+
+    def refuse(*args: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", refuse)
+    with DatasetWriter(tmp_path / "ds", 8000, 1):
+        pass
 
 
 def test_the_index_answers_questions(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ FLOORS = {
     " augment backgrounds made_sounds mixing sounding clip_examples blending"
     " labels segment_rule segment_rows segments localising intervals"
     " metrics smoothing filenames"
-    " depth sound_writer label_lookup globs addresses"
+    " depth sound_writer label_lookup globs addresses locks"
     " containers decoder_process ffmpeg helped helper outside sniffing"
     " svg ahead pieces pcm streams headers soundfiles opening recording shards dataset dataset_writer decoding"
     " formats.found formats.sniffing formats.naming formats.cues formats.csv formats.tsv formats.srt formats.vtt"

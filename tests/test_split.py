@@ -19,7 +19,7 @@ import soundfile
 from fixtures_cli import CODE, HERTZ, PATH, RATE, audiocnn, audiocnn_process, tone, tone_model  # noqa: F401
 from sounds import noise, sine, write
 
-from audiocnn import sound_writer, splitting
+from audiocnn import locks, sound_writer, splitting
 from audiocnn.depth import OwnSamples, at_depth, depth_of
 from audiocnn.errors import LabelError, UsageError
 from audiocnn.label_lookup import LabelFile
@@ -665,7 +665,7 @@ def test_pieces_have_the_rights_of_new_files(here):
     assert Path("cuts/a-0001-x.wav").stat().st_mode & 0o777 == 0o640
 
 
-@pytest.mark.skipif(sound_writer.fcntl is None, reason="needs locks")
+@pytest.mark.skipif(not locks.HERE, reason="needs locks")
 def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(here):
     write(here / "a.wav", noise(1.0, 8000), 8000)
     Path("marks.txt").write_text("0.5\t0.7\tx\n")

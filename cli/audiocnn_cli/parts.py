@@ -18,15 +18,10 @@ from typing import BinaryIO
 
 from audiocnn.errors import UsageError
 from audiocnn.filenames import show_name
-
-try:
-    import fcntl
-except ImportError:  # a system without such locks
-    fcntl = None  # type: ignore[assignment]
+from audiocnn.locks import lock
 
 ENDING = ".audiocnn-part"
 LONGEST_NAME = 255  # bytes, in most file systems
-NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)  # what file systems without locks say
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EMLINK)
 OPENED = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
@@ -121,7 +116,7 @@ def open_locked(path: Path, target: Path) -> BinaryIO:
         try:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise OSError(errno.EEXIST, f"{path.name} is in the way and is no file", str(path))
-            if not locked(file):
+            if lock(file.fileno()) is False:
                 raise BusyError(f"{show_name(target)}: another process is writing it; wait for it, or name another")
             if is_alone(file, path):
                 return file
@@ -129,20 +124,6 @@ def open_locked(path: Path, target: Path) -> BinaryIO:
             file.close()
             raise
         file.close()
-
-
-def locked(file: BinaryIO) -> bool:
-    """Lock a file for this process. False: another one has it."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as problem:
-        if problem.errno not in NO_LOCKS:
-            raise
-    return True
 
 
 def is_alone(file: BinaryIO, path: Path) -> bool:
