@@ -41,6 +41,10 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
+class NotThereError(RecordingError):
+    """Nothing lies at an address, as its place says; anything else may be over in a minute."""
+
+
 @dataclass(frozen=True)
 class Remote:
     """A recording at an address."""
@@ -196,7 +200,7 @@ def told(url: str, work: Callable[[], T]) -> T:
             raise unreadable(name, problem) from None
         raise RecordingError(f"{name}: fsspec knows no such kind of address; check how it begins") from None
     except FileNotFoundError:
-        raise RecordingError(f"{name}: no such file; check the address") from None
+        raise NotThereError(f"{name}: no such file; check the address") from None
     except PermissionError:
         raise RecordingError(f"{name}: no access; check the address, and who you are there") from None
     except Exception as problem:  # noqa: BLE001 - of any package: a network, a bucket, credentials

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from audiocnn.addresses import Remote, absolute
+from audiocnn.addresses import NotThereError, Remote, absolute
 from audiocnn.dataset import Dataset, is_dataset
 from audiocnn.dataset_writer import Compute, DatasetWriter, Item, Stored
 from audiocnn.decoding import Decoded, Job, decode_ahead, default_threads, reason_of
@@ -272,16 +272,20 @@ def _plan(stored: list[Stored], items: list[Item]) -> tuple[list[Job], list[Stor
         if known is None or known.path != str(item.path):
             known = by_path.get(str(item.path), known)  # the same file under another name, as with a second source
         known = left.pop(known.id, None) if known is not None else None
-        if isinstance(identity, str):
-            unread.append((item.filename, identity))
-            if known is not None:
-                left[known.id] = known
-        else:
+        if not isinstance(identity, RecordingError):
             work.append(Job(item, known, identity))
+            continue
+        reason = reason_of(identity, item.path)
+        if known is not None and isinstance(item.path, Remote) and not isinstance(identity, NotThereError):
+            reason += "; what was read before is kept"
+            work.append(Job(item, known, (known.size, known.mtime_ns)))
+        elif known is not None:
+            left[known.id] = known
+        unread.append((item.filename, reason))
     return work, list(left.values()), unread
 
 
-def _identities(items: list[Item]) -> list[tuple[int, int] | str]:
+def _identities(items: list[Item]) -> list[tuple[int, int] | RecordingError]:
     """By what a file is known to have changed, or why nobody can tell; of addresses, several at a time."""
     if not any(isinstance(item.path, Remote) for item in items):
         return list(map(_identity, items))
@@ -289,13 +293,13 @@ def _identities(items: list[Item]) -> list[tuple[int, int] | str]:
         return list(pool.map(_identity, items))
 
 
-def _identity(item: Item) -> tuple[int, int] | str:
+def _identity(item: Item) -> tuple[int, int] | RecordingError:
     try:
         return item.identity()
     except RecordingError as error:
-        return reason_of(error, item.path)
+        return error
     except OSError as error:
-        return f"cannot be read ({error.strerror}); check the name and its rights"
+        return RecordingError(f"cannot be read ({error.strerror}); check the name and its rights")
 
 
 def _place(source: Path | Remote) -> str:

@@ -253,6 +253,34 @@ def test_it_takes_what_has_changed_there(sounds):
     assert found["bell/a.wav"][1] == found["horn/c.wav"][1]
 
 
+def test_what_cannot_be_reached_now_is_kept_and_what_is_gone_goes(sounds, monkeypatch):
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    rows = [
+        "filename,label",
+        "sounds/bell/b.wav,bell",
+        "memory://sounds/bell/a.wav,bell",
+        "memory://sounds/horn/c.wav,horn",
+    ]
+    Path("labels.csv").write_text("\n".join(rows))
+    assert audiocnn("ingest", "labels.csv", "-o", "ds").status == ExitStatus.OK
+    before = contents("ds")
+    fsspec.filesystem("memory").rm("/sounds/horn/c.wav")
+    size = MemoryFileSystem.size
+
+    def down(self, path):
+        if path.endswith("a.wav"):
+            raise TimeoutError("the network is down")
+        return size(self, path)
+
+    monkeypatch.setattr(MemoryFileSystem, "size", down)
+    done = audiocnn("ingest", "labels.csv", "-o", "ds")
+    assert done.status == ExitStatus.SOME_FAILED
+    assert "memory://sounds/bell/a.wav: cannot be read (TimeoutError: the network is down)" in done.err
+    assert "what was read before is kept" in done.err
+    assert contents("ds") == {name: found for name, found in before.items() if not name.endswith("c.wav")}
+
+
 def test_a_table_names_files_and_addresses(sounds):
     rows = [
         "filename,label",
