@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from audiocnn.errors import RecipeError
+from audiocnn.errors import ModelError, RecipeError
 from audiocnn.model import find_model
 from audiocnn.network import Network
 from audiocnn.recipe import Recipe
@@ -51,12 +51,16 @@ class Teacher:
 
 
 def find_teacher(recipe: Recipe, labels: tuple[str, ...], device: torch.device) -> Teacher | None:
-    """The teacher of a recipe, if it names one. Raises RecipeError where it cannot teach this: other labels, another
-    rate, hop or number of channels."""
+    """The teacher of a recipe, if it names one. Raises RecipeError where there is no such model, or it cannot teach
+    this: other labels, another rate, hop or number of channels."""
     settings = recipe.train
     if not settings.teacher:
         return None
-    model, mine = find_model(settings.teacher), recipe.spec.geometry()
+    try:
+        model = find_model(settings.teacher)
+    except ModelError as problem:
+        raise RecipeError(f"[train] teacher, looked for beside the recipe: {problem}") from None
+    mine = recipe.spec.geometry()
     if missing := [label for label in labels if label not in model.labels]:
         has = ", ".join(model.labels)
         raise RecipeError(f'[train] teacher: {model.name} has no label "{missing[0]}" but {has}; name another model')

@@ -22,3 +22,9 @@ def around_table(page: Path, name: str = "") -> tuple[str, str]:
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         raise UsageError(f"{page}: has no place for the table; put a line {begin} and, below it, a line {end}")
     return text[: text.index(begin)] + begin + "\n", text[text.index(end) :]
+
+
+def put_table(page: Path, table: str, name: str = "") -> None:
+    """Put a table between its marks; what else has changed in the page meanwhile stays. UsageError as above."""
+    before, after = around_table(page, name)
+    page.write_text(before + table + after, encoding="utf-8")

@@ -24,7 +24,7 @@ from audiocnn.ingest import IngestSettings, cached_dataset
 from audiocnn.recipe import Recipe, read_recipe
 from benchmarks.detect import machine
 from benchmarks.measuring import ROOT, Figure, measure, module, usable_cores
-from benchmarks.pages import around_table
+from benchmarks.pages import around_table, put_table
 from benchmarks.training_loops import LOOPS
 
 RECIPES = ("speech_1d", "speech_2d", "speech_music_noise", "digits", "commands")
@@ -116,24 +116,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         options = options_of(arguments)
-        place = around_table(options.table, "training") if options.table else None
+        if options.table:
+            around_table(options.table, "training")  # before any time is spent
         paths = options.recipe or [ROOT / "data/recipes" / f"{name}.toml" for name in RECIPES]
         cases = find_cases(paths, options.datasets, say)
         done: dict[str, list[Run]] = {case.recipe.name: [] for case in cases}
+        failed = False
         for number in range(options.runs):
             say(f"run {number + 1} of {options.runs}")
             for case in cases:
-                done[case.recipe.name].append(run_case(case, options.seconds, say))
-                if place is not None:
-                    rows = [row_of(name, runs) for name, runs in done.items() if runs]
-                    options.table.write_text(
-                        place[0] + to_markdown(rows, number + 1, options.seconds) + place[1], encoding="utf-8"
-                    )
+                try:
+                    done[case.recipe.name].append(run_case(case, options.seconds, say))
+                except AudiocnnError as problem:
+                    say(f"training: {problem}")
+                    failed = True
+                rows = [row_of(name, runs) for name, runs in done.items() if runs]
+                if options.table and rows:
+                    put_table(options.table, to_markdown(rows, number + 1, options.seconds), "training")
     except AudiocnnError as problem:
         say(f"training: {problem}")
         return 2
     print(json.dumps(done))
-    return 0
+    return 2 if failed else 0
 
 
 if __name__ == "__main__":

@@ -68,6 +68,8 @@ def test_a_recipe_without_teacher_has_none():
 
 
 def test_who_cannot_teach_is_refused(tmp_path):
+    with pytest.raises(RecipeError, match=r"teacher, looked for beside the recipe: .*gone.*; or name a model folder"):
+        find_teacher(recipe_of(teacher=str(tmp_path / "gone")), ("tone",), CPU)
     teacher_folder(tmp_path / "wise")
     recipe = recipe_of(teacher=str(tmp_path / "wise"))
     with pytest.raises(RecipeError, match=r'teacher: wise has no label "hum" but tone; name another model'):
