@@ -311,5 +311,5 @@ def _lock(folder: Path) -> IO[str]:
         raise DatasetError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
     if lock(file.fileno()) is False:
         file.close()
-        raise DatasetError(f"{folder}: another ingest is writing it; wait for it to end") from None
+        raise DatasetError(f"{folder}: another ingest is writing it; wait for it to end")
     return file

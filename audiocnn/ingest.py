@@ -8,17 +8,17 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from audiocnn.addresses import NotThereError, Remote, absolute
+from audiocnn.addresses import Remote, absolute
 from audiocnn.dataset import Dataset, is_dataset
-from audiocnn.dataset_writer import Compute, DatasetWriter, Item, Stored
+from audiocnn.dataset_writer import Compute, DatasetWriter, Stored
 from audiocnn.decoding import Decoded, Job, decode_ahead, default_threads, reason_of
 from audiocnn.errors import DatasetError, RecordingError, UsageError
 from audiocnn.filenames import show_name
+from audiocnn.ingest_plan import plan
 from audiocnn.labels import Annotation
 from audiocnn.sounding import sounding
 from audiocnn.sources import DEFAULT_SAMPLE_RATE, DataSettings, labels_of, named_apart, read_source
@@ -43,7 +43,6 @@ ROUNDING_SECONDS = 0.01
 _COMMIT_RECORDINGS = 256
 _COMMIT_SAMPLES = 1 << 25
 _COMMIT_SECONDS = 5.0
-_ADDRESSES_AT_A_TIME = 8
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def ingest(
     try:
         with DatasetWriter(output, rate, settings.channels, settings.features) as writer:
             _check_sources(writer, paths, settings)
-            work, gone, unread = _plan(writer.stored(), items)
+            work, gone, unread = plan(writer.stored(), items)
             counter = _Counter(writer, rate, settings.compute(rate))
             counter.total = len(refused) + len(gone) + len(unread) + len(work)
             yield from counter.begin(refused + unread, gone, paths)
@@ -258,48 +257,6 @@ class _Counter:
     def _step(self, filename: str, outcome: Outcome, samples: int, notes: tuple[str, ...] = ()) -> IngestStep:
         self._done += 1
         return IngestStep(self._done, self.total, filename, outcome, samples / self._rate, None, notes)
-
-
-def _plan(stored: list[Stored], items: list[Item]) -> tuple[list[Job], list[Stored], list[tuple[str, str]]]:
-    """What to do, what the sources do not name any more, and files that cannot be asked for their size."""
-    by_name = {one.filename: one for one in stored}
-    by_path = {one.path: one for one in stored}
-    left = {one.id: one for one in stored}
-    work: list[Job] = []
-    unread: list[tuple[str, str]] = []
-    for item, identity in zip(items, _identities(items), strict=True):
-        known = by_name.get(item.filename)
-        if known is None or known.path != str(item.path):
-            known = by_path.get(str(item.path), known)  # the same file under another name, as with a second source
-        known = left.pop(known.id, None) if known is not None else None
-        if not isinstance(identity, RecordingError):
-            work.append(Job(item, known, identity))
-            continue
-        reason = reason_of(identity, item.path)
-        if known is not None and isinstance(item.path, Remote) and not isinstance(identity, NotThereError):
-            reason += "; what was read before is kept"
-            work.append(Job(item, known, (known.size, known.mtime_ns)))
-        elif known is not None:
-            left[known.id] = known
-        unread.append((item.filename, reason))
-    return work, list(left.values()), unread
-
-
-def _identities(items: list[Item]) -> list[tuple[int, int] | RecordingError]:
-    """By what a file is known to have changed, or why nobody can tell; of addresses, several at a time."""
-    if not any(isinstance(item.path, Remote) for item in items):
-        return list(map(_identity, items))
-    with ThreadPoolExecutor(_ADDRESSES_AT_A_TIME) as pool:
-        return list(pool.map(_identity, items))
-
-
-def _identity(item: Item) -> tuple[int, int] | RecordingError:
-    try:
-        return item.identity()
-    except RecordingError as error:
-        return error
-    except OSError as error:
-        return RecordingError(f"cannot be read ({error.strerror}); check the name and its rights")
 
 
 def _place(source: Path | Remote) -> str:

@@ -43,7 +43,7 @@ FLOORS = {
     3: "batch_fit beginning blaming label_check learning optimizing rehearsal run_reports"
     " run_log run_pictures run_board run_table sweeping retuning kept_scores sweep_pictures"
     " searching studies search_pictures"
-    " choosing originals own_sounds ingest recipe batches validation training release export detection"
+    " choosing originals own_sounds ingest ingest_plan recipe batches validation training release export detection"
     " readers parallel live evaluation figures"
     " converting splitting curves judging comparing cutting calibrating"
     " clip_calibrating mix_reading distilling edge_loss losses tuning resampling"
