@@ -6,6 +6,8 @@ The library raises these and nothing else on purpose; the command prints the lin
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -53,6 +55,12 @@ def bare(problem: Raised) -> Raised:
     return problem.with_traceback(None)
 
 
+def check_not_forked(pid: int, what: str) -> None:
+    """UsageError where this process was forked off the one of that id, with which threads and decoders have stayed."""
+    if pid != os.getpid():
+        raise UsageError(f"{what}: begun before this process was forked, and cannot go on in it; begin it here again")
+
+
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """The end of a message about an unknown word: the nearest choice, or all of them where they are not too many."""
     known = sorted(choices)
@@ -64,3 +72,23 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
         known if len(known) <= MOST_CHOICES else [*known[: MOST_CHOICES - 1], f"{len(known) - MOST_CHOICES + 1} more"]
     )
     return "known: " + ", ".join(shown) if known else "nothing may stand here"
+
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def show_controls(text: str) -> str:
+    """Text of several lines as it can stand on a terminal, in a page or a card: line ends and tabs stay, and of other
+    control characters, which a terminal obeys, their code."""
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def show_name(path: object) -> str:
+    """A file's name as it can stand in a message: one line, printable, whatever its bytes."""
+    text = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else str(path)
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """One line that any terminal can take, whatever bytes a file name in it has."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

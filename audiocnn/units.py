@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
 
 SECONDS_DIGITS = 4  # behind the point, where seconds are printed and stored
 
@@ -13,13 +17,17 @@ def to_samples(seconds: float, sample_rate: int) -> int:
 
 
 def to_seconds(samples: int, sample_rate: int) -> float:
-    """Samples to seconds."""
     return samples / sample_rate
 
 
 def round_seconds(seconds: float) -> float:
     """Seconds as they are printed and stored: to a tenth of a millisecond, which is finer than any hop."""
     return round(float(seconds), SECONDS_DIGITS)
+
+
+def count_noun(count: int, noun: str) -> str:
+    """`1 clip`, `1,234 clips`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def clock(seconds: float) -> str:
@@ -31,3 +39,8 @@ def clock(seconds: float) -> str:
     whole = round(seconds)
     hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def plural(number: int, word: str) -> str:
+    """`1 segment`, `2 segments`."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

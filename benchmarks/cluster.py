@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from audiocnn_cli.cluster_parts import PART_RECORDINGS
+from audiocnn_cli.cluster.parts import PART_RECORDINGS
 from benchmarks.measuring import ROOT, BenchmarkError, audiocnn, environment, usable_cores
 
 SAMPLE = ROOT / "data" / "samples" / "walk.flac"

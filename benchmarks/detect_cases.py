@@ -211,8 +211,8 @@ def sliding(place: Place) -> Round:
 
 def live(place: Place) -> Round:
     """A live stream: how long after a voice begins its onset is printed."""
-    from audiocnn.model import find_model
-    from audiocnn.segments import SegmentRule
+    from audiocnn.model.model import find_model
+    from audiocnn.segments.finder import SegmentRule
 
     geometry = find_model("speech_1d").geometry
     allowed = geometry.window_seconds / 2 + geometry.hop_seconds + SegmentRule().min_speech_seconds
@@ -229,8 +229,8 @@ def live(place: Place) -> Round:
 
 def limits(place: Place) -> Round:
     """The same hour: what bounds the engine. Products of matrices have as many multiply-adds as the network."""
-    from audiocnn.describing import describe
-    from audiocnn.model import find_model
+    from audiocnn.model.model import find_model
+    from audiocnn.spec.describe import describe
 
     path, seconds = place.sounds.get(HOUR), place.sounds.seconds
     figures: Round = {}

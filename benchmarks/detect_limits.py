@@ -1,7 +1,7 @@
 """What bounds a detector, and the detector without its start: each a process of its own.
 
 python -m benchmarks.detect_limits decode FILE [FROM TO]    decode, mix and resample to 16 kHz alone, in one thread
-python -m benchmarks.detect_limits blocks FILE              the same as `audiocnn.recording` does it
+python -m benchmarks.detect_limits blocks FILE              the same as `audiocnn.audio.recording` does it
 python -m benchmarks.detect_limits warm MODEL FILE N        the engine, loaded once, on the file N times
 python -m benchmarks.detect_limits product N A B C          matrices A x B and B x C, until N multiply-adds are done
 python -m benchmarks.detect_limits sliding MODEL FILE S     every window of S seconds in batches, and the dense pass
@@ -46,7 +46,7 @@ def decode(path: str, start: str = "0", end: str = "1") -> dict[str, float]:
 
 def blocks(path: str) -> dict[str, float]:
     """What `detect` reads."""
-    from audiocnn.recording import open_recording
+    from audiocnn.audio.recording import open_recording
 
     begin = time.perf_counter()
     with open_recording(Path(path)) as recording:
@@ -57,9 +57,9 @@ def blocks(path: str) -> dict[str, float]:
 
 def warm(model: str, path: str, times: str) -> dict[str, float]:
     """The median of several passes; one more goes before, which is not counted."""
-    from audiocnn.detection import detect_recording
-    from audiocnn.engine import load_engine
-    from audiocnn.model import find_model
+    from audiocnn.inference.detect import detect_recording
+    from audiocnn.inference.engine import load_engine
+    from audiocnn.model.model import find_model
 
     engine = load_engine(find_model(model))
     seconds = []
@@ -90,8 +90,8 @@ def sliding(model: str, path: str, seconds: str) -> dict[str, float]:
     import numpy as np
     import soundfile
 
-    from audiocnn.engine import load_engine
-    from audiocnn.model import find_model
+    from audiocnn.inference.engine import load_engine
+    from audiocnn.model.model import find_model
 
     engine = load_engine(find_model(model))
     geometry = engine.geometry

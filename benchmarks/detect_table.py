@@ -186,7 +186,7 @@ def to_markdown(rounds: Rounds, machine: str) -> str:
 
 def write_page(page: Path, rounds: Rounds, machine: str) -> None:
     """Put the tables between the marks of a page; nothing else changes. Raises UsageError where it has no marks."""
-    from audiocnn.whole_files import write_whole  # here: the process that measures stays small
+    from audiocnn.files import write_whole  # here: the process that measures stays small
 
     before, after = around_table(page)
     write_whole(page, f"{before}{to_markdown(rounds, machine)}\n{after}".encode())

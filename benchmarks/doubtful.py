@@ -20,12 +20,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocnn.dataset import Dataset
-from audiocnn.doubtful import doubts_between, likely_wrong
-from audiocnn.engine import load_engine
-from audiocnn.evaluation import Scorer, evaluate
-from audiocnn.figures import EvaluationSettings
-from audiocnn.model import find_model
+from audiocnn.data.dataset import Dataset
+from audiocnn.evaluation.annotated import Scorer, evaluate
+from audiocnn.evaluation.doubtful import doubts_between, find_likely_wrong
+from audiocnn.evaluation.results import EvaluationSettings
+from audiocnn.inference.engine import load_engine
+from audiocnn.model.model import find_model
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -51,7 +51,7 @@ def margin(scores: Floats, truth: Bools) -> Floats:
 
 def confident_first(scores: Floats, truth: Bools) -> Floats:
     """The margin, errors by the confident joint before all others."""
-    return margin(scores, truth) + 2.0 * likely_wrong(scores, truth, alone=False)
+    return margin(scores, truth) + 2.0 * find_likely_wrong(scores, truth, alone=False)
 
 
 MEASURES: dict[str, Callable[[Floats, Bools], Floats]] = {
@@ -91,7 +91,7 @@ def scored(dataset: Dataset, model: str, split: str | None) -> tuple[Floats, NDA
     clip = last.evaluation.clip
     answers = [answer for answer in clip.answers if answer.right is not None]
     truth = np.array([labels.index(answer.labels[0]) for answer in answers])
-    return np.stack([answer.scores for answer in answers]), truth, clip.accuracy.value or 0.0
+    return np.stack([answer.scores for answer in answers]), truth, clip.figures["accuracy"].value or 0.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

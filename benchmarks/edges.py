@@ -31,7 +31,7 @@ import soxr
 from numpy.typing import NDArray
 
 from audiocnn.errors import AudiocnnError, ModelError
-from audiocnn.segments import SegmentRule, find_segments
+from audiocnn.segments.finder import SegmentRule, find_segments
 from data.samples.synthesis import Mixture, MixtureRule, render_mixture
 
 SNRS_DB = (20.0, 10.0, 0.0)
@@ -131,8 +131,8 @@ def make_mixtures(count: int, seed: int) -> Iterator[tuple[float, Mixture]]:
 def load_detector(name: str) -> Detector:
     """The model of that name (or folder) as a detector with its own threshold and without padding."""
     # Here and not above: the matching is tested without an engine.
-    from audiocnn.engine import load_engine
-    from audiocnn.model import find_model
+    from audiocnn.inference.engine import load_engine
+    from audiocnn.model.model import find_model
 
     model = find_model(name)
     if LABEL not in model.labels:

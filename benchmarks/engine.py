@@ -5,7 +5,7 @@ python -m benchmarks.engine [--model speech_1d] [--seconds 1800] [--rounds 3]
 Prints three Markdown tables. What is in a table runs in turn, and the median counts; speeds are times real time.
 
 - spectra: the power spectra of a model's features in ONNX Runtime on one core, as a convolution with the kernels as
-  they are, and folded as `audiocnn.folding` does it
+  they are, and folded as `audiocnn.model.frontend` does it
 - the network: where its time goes on one core, by ONNX Runtime's own profile of a chunk of 30 s
 - chunks and cores: the warm engine on noise, for chunks of several lengths, and for workers x threads = cores
 """
@@ -28,11 +28,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocnn.engine import Engine, OnnxBackend
 from audiocnn.errors import AudiocnnError
-from audiocnn.features import InputSpec, cqt_kernels, dft_kernels
-from audiocnn.model import ONNX, Model, find_model
-from audiocnn.onnx_session import open_session
+from audiocnn.inference.engine import Engine, OnnxBackend
+from audiocnn.model.model import ONNX, Model, find_model
+from audiocnn.model.onnx import open_session
+from audiocnn.spec.features import InputSpec, cqt_kernels, hann
 from benchmarks.measuring import usable_cores
 
 CHUNKS_SECONDS = (7.5, 15.0, 30.0, 60.0, 120.0)
@@ -92,6 +92,12 @@ def spectra(spec: InputSpec, rounds: int) -> list[tuple[str, ...]]:
     return [(name, f"{SPECTRUM_SECONDS / taken:,.0f}") for name, taken in in_turn(runs, rounds).items()]
 
 
+def dft_kernels(spec: InputSpec) -> np.ndarray:
+    """(2 * bins, frame_samples): windowed cosines, then windowed sines, of the bins 0 ... fft_samples / 2."""
+    spectra = np.fft.rfft(np.diag(hann(spec.frame_samples)), spec.fft_samples).T
+    return np.concatenate([spectra.real, spectra.imag])
+
+
 def plain_graph(spec: InputSpec) -> bytes:
     """(1, 1, samples) -> powers by a convolution with all kernels."""
     from onnx import TensorProto, helper, numpy_helper
@@ -118,7 +124,7 @@ def folded_graph(spec: InputSpec) -> bytes:
     """(1, samples) -> powers as the exported models compute them."""
     import torch
 
-    from audiocnn.front_end import PowerSpectrum
+    from audiocnn.model.frontend import PowerSpectrum
 
     example = torch.zeros(2, 8 * spec.frame_samples + 3 * spec.hop_samples)
     shapes = {"samples": {0: torch.export.Dim("batch"), 1: torch.export.Dim("time", min=example.shape[1] // 2)}}

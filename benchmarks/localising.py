@@ -8,7 +8,7 @@ in turn, whose edges are known to a millisecond of what is marked. Three ways to
 
     frames            scores of the network without onsets and offsets, hysteresis
     scores alone      scores of the network with them, hysteresis, as if it gave no more
-    votes             the same scores, edges by votes (`audiocnn.localising`), which is what `detect` does
+    votes             the same scores, edges by votes (`audiocnn.segments.onset_offset`), which is what `detect` does
 
 Each network has the threshold that its training tuned on the held-out part, the default rule and no padding. Figures
 and 95 % intervals (mixtures drawn anew) are those of `audiocnn evaluate`; of several seeds the mean, and the spread
@@ -28,19 +28,18 @@ from typing import Any
 
 import numpy as np
 
-from audiocnn.architecture import spec_from_table
-from audiocnn.dataset import Dataset
-from audiocnn.engine import load_engine
+from audiocnn.augment.mixture import Mixer
+from audiocnn.data.dataset import Dataset
+from audiocnn.data.ingest import IngestSettings, cached_dataset
 from audiocnn.errors import AudiocnnError
-from audiocnn.evaluation import ScoredRecording, evaluate_scores
-from audiocnn.ingest import IngestSettings, cached_dataset
-from audiocnn.labels import Annotation
-from audiocnn.localising import apart
-from audiocnn.mixing import Mixer
-from audiocnn.model import Model, find_model
-from audiocnn.recipe import Recipe, read_recipe
-from audiocnn.segments import SegmentRule, find_segments
-from audiocnn.validation import runs
+from audiocnn.evaluation.segments import JudgedRecording, evaluate_scores
+from audiocnn.inference.engine import load_engine
+from audiocnn.model.model import Model, find_model, split_outputs
+from audiocnn.recipe.recipe import Recipe, read_recipe
+from audiocnn.segments.finder import SegmentRule, find_segments
+from audiocnn.segments.segment import Annotation
+from audiocnn.spec.spec import spec_from_table
+from audiocnn.training.validate import true_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "data/recipes/commands_edges.toml"
@@ -66,7 +65,7 @@ def with_output(recipe: Recipe, output: str) -> Recipe:
 
 def trained(recipe: Recipe, dataset: Dataset, run: Path) -> Model:
     """The model of a run, which is made unless it is there."""
-    from audiocnn.training import train
+    from audiocnn.training.train import train
 
     if not (run / "model/model.toml").exists():
         for report in train(recipe, dataset, run, resume=(run / "recipe.toml").exists()):
@@ -89,7 +88,7 @@ def mixtures(recipe: Recipe, dataset: Dataset, count: int) -> Iterator[tuple[np.
         notes = [
             Annotation(start * TRUTH_SECONDS, stop * TRUTH_SECONDS, label)
             for column, label in enumerate(labels)
-            for start, stop in runs(example.targets[:, column] > 0.5)
+            for start, stop in true_runs(example.targets[:, column] > 0.5)
         ]
         yield example.samples, notes
 
@@ -101,11 +100,11 @@ def judged(
     engine = load_engine(model, "cpu", jobs=1)
     recordings = []
     for number, (samples, notes) in enumerate(made):
-        scores, edges = apart(engine.outputs(samples), len(model.labels))
+        scores, edges = split_outputs(engine.outputs(samples), len(model.labels))
         localiser = model.localiser
         find = localiser.find(edges, model.labels) if localiser and edges is not None and way == "votes" else None
         recordings.append(
-            ScoredRecording(
+            JudgedRecording(
                 f"mixture {number}",
                 scores,
                 engine.hop_seconds,

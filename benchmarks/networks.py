@@ -28,11 +28,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from audiocnn.architecture import Spec, load_spec
-from audiocnn.describing import Description, describe
 from audiocnn.errors import AudiocnnError, SpecError, UsageError, did_you_mean
-from audiocnn.model import spec_folders
-from audiocnn.recipe import Recipe, plain, read_recipe
+from audiocnn.model.model import spec_folders
+from audiocnn.recipe.recipe import Recipe, read_recipe, to_toml_values
+from audiocnn.spec.describe import Description, describe
+from audiocnn.spec.spec import Spec, load_spec
 from audiocnn.units import clock
 from benchmarks.networks_runs import DIGITS, Job, Result, read_results, train_apart, write_result
 from benchmarks.networks_table import Facts, Standing, to_markdown, write_page
@@ -143,7 +143,9 @@ def digest_of(recipe: Recipe) -> str:
     """Of all that decides what comes out: not where the recordings lie, nor words about it."""
     table = recipe.to_table() | {"card": "", "name": "", "seed": 0}
     if recipe.data:
-        table["data"] = plain(dataclasses.asdict(recipe.data) | dict.fromkeys(("source", "recordings", "where")))
+        table["data"] = to_toml_values(
+            dataclasses.asdict(recipe.data) | dict.fromkeys(("source", "recordings", "where"))
+        )
     table["spec"] = {key: value for key, value in recipe.spec.table.items() if key != "summary"}
     return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audiocnn.errors import AudiocnnError
-from audiocnn.recipe import Recipe
-from audiocnn.run_log import read_log
-from audiocnn.whole_files import write_whole
+from audiocnn.files import write_whole
+from audiocnn.recipe.recipe import Recipe
+from audiocnn.training.log import read_log
 
 if TYPE_CHECKING:
-    from audiocnn.dataset import Dataset
+    from audiocnn.data.dataset import Dataset
 
 DIGITS = tuple("0123456789")
 TEST_SPLIT = "dev"
 KEPT_SEED = 0  # whose model stays
 # With these in the process that the others are forked from, a training starts at once instead of after seconds.
-PRELOADED = ["audiocnn.training", "audiocnn.export", "sklearn.metrics"]
+PRELOADED = ["audiocnn.training.train", "audiocnn.model.export", "sklearn.metrics"]
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,9 @@ def trained(job: Job) -> Result:
     """Train, or go on with what was interrupted, and judge; of the first seed the model stays, of others the log."""
     import torch
 
-    from audiocnn.training import BEST, EpochReport, train
+    from audiocnn.training.checkpoint import BEST_CHECKPOINT
+    from audiocnn.training.events import EpochReport
+    from audiocnn.training.train import train
 
     dataset = digits(job)
     keep = job.recipe.seed == KEPT_SEED
@@ -154,8 +156,8 @@ def trained(job: Job) -> Result:
             break  # what comes next is the export
     log = read_log(job.run)
     best = max(log, key=lambda line: line["figure"])
-    accuracy = judged(job, dataset, job.run / BEST)
-    shutil.rmtree(job.run / BEST.parent)
+    accuracy = judged(job, dataset, job.run / BEST_CHECKPOINT)
+    shutil.rmtree(job.run / BEST_CHECKPOINT.parent)
     return Result(
         spec=job.recipe.name,
         digest=job.digest,
@@ -171,10 +173,10 @@ def trained(job: Job) -> Result:
 
 def begin(job: Job) -> bool:
     """Whether there is something to go on with; what another spec or recipe left there is removed."""
-    from audiocnn.training import LAST
+    from audiocnn.training.checkpoint import LAST_CHECKPOINT
 
     ours = job.mark.exists()
-    if ours and job.mark.read_text(encoding="utf-8") == job.digest and (job.run / LAST).exists():
+    if ours and job.mark.read_text(encoding="utf-8") == job.digest and (job.run / LAST_CHECKPOINT).exists():
         return True
     if ours:
         shutil.rmtree(job.run, ignore_errors=True)
@@ -191,7 +193,7 @@ def check_parent() -> None:
 
 def digits(job: Job) -> Dataset:
     """The recordings of all splits, ingested once for each sample rate."""
-    from audiocnn.ingest import IngestSettings, cached_dataset
+    from audiocnn.data.ingest import IngestSettings, cached_dataset
 
     assert job.recipe.data is not None
     rate = job.recipe.spec.input.sample_rate
@@ -204,17 +206,17 @@ def judged(job: Job, dataset: Dataset, checkpoint: Path) -> float:
     import numpy as np
     import torch
 
-    from audiocnn.checkpoint import load_checkpoint
-    from audiocnn.engine import Engine, TorchBackend
-    from audiocnn.evaluation import Scorer, evaluate
-    from audiocnn.figures import EvaluationSettings
-    from audiocnn.model import Model
-    from audiocnn.network import Network
+    from audiocnn.evaluation.annotated import Scorer, evaluate
+    from audiocnn.evaluation.results import EvaluationSettings
+    from audiocnn.inference.engine import Engine, TorchBackend
+    from audiocnn.model.model import Model
+    from audiocnn.model.network import Network
+    from audiocnn.training.checkpoint import read_checkpoint, restore_checkpoint
 
     recipe = job.recipe
     labels = tuple((recipe.data and recipe.data.labels) or dataset.labels)
     network = Network(recipe.spec.with_classes(len(labels)))
-    load_checkpoint(checkpoint, {"averaged": network})
+    restore_checkpoint(read_checkpoint(checkpoint), {"averaged": network}, None, checkpoint)
     model = Model(recipe.name, job.run, network.spec, labels, {})
     engine = Engine(model, TorchBackend(network, torch.device("cpu")))
 
@@ -225,6 +227,6 @@ def judged(job: Job, dataset: Dataset, checkpoint: Path) -> float:
     scorer = Scorer(score, recipe.spec.input.sample_rate, engine.hop_seconds, labels, rules)
     *_, last = evaluate(dataset, scorer, EvaluationSettings(resamples=0), TEST_SPLIT)
     assert last.evaluation is not None and last.evaluation.clip is not None
-    accuracy = last.evaluation.clip.accuracy.value
+    accuracy = last.evaluation.clip.figures["accuracy"].value
     assert accuracy is not None
     return accuracy

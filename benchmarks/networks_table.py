@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocnn.pictures import new_figure, save_figure
-from audiocnn.whole_files import write_whole
+from audiocnn.files import write_whole
+from audiocnn.report.figure import new_figure, save_figure
 from benchmarks.networks_runs import Result
 from benchmarks.pages import around_table
 

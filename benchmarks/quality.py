@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from audiocnn.errors import AudiocnnError, UsageError
-from audiocnn.model import CARD, find_model
+from audiocnn.model.model import CARD, find_model
 from benchmarks.pages import around_table
 
 LABEL = "speech"
@@ -84,7 +84,7 @@ def false_segments(reports: Sequence[Report]) -> str:
     """Clips without speech that got a segment, in percent: pooled, and by source."""
 
     def rows() -> Iterator[list[str]]:
-        yield ["all"] + [shown(figure_of(r, "kind", "nonspeech", "false_segment_share"), 1, True) for r in reports]
+        yield ["all"] + [shown(figure_of(r, "condition", "nonspeech", "false_segment_share"), 1, True) for r in reports]
         for source in nonspeech_sources(reports[0]):
             cells = [figure_of(report, "source", source, "false_segment_share") for report in reports]
             yield [source] + [shown(cell, 1, True) for cell in cells]
@@ -126,7 +126,7 @@ COMPARED = (
     ("meetings: FPR at 5 % miss", "condition", "meetings", "fpr_at_5pct_miss", ""),
     ("noise at 0 dB: AUROC", "condition", "noise_0db", "auroc", ""),
     ("noise at -5 dB: AUROC", "condition", "noise_-5db", "auroc", ""),
-    ("non-speech clips with a false segment", "kind", "nonspeech", "false_segment_share", ""),
+    ("non-speech clips with a false segment", "condition", "nonspeech", "false_segment_share", ""),
     ("mixtures: onset error, ms", "kind", "mixture", "onset_error_ms", ""),
     ("mixtures: offset error, ms", "kind", "mixture", "offset_error_ms", ""),
     ("meetings: onset error, ms", "kind", "meetings", "onset_error_ms", ""),

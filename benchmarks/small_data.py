@@ -23,15 +23,16 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from audiocnn.augment import at_speed
-from audiocnn.dataset import Dataset
+from audiocnn.augment.effects import change_speed
+from audiocnn.data.dataset import Dataset
 from audiocnn.errors import AudiocnnError, RecipeError, UsageError
-from audiocnn.model import Model, find_model
-from audiocnn.network import Network
-from audiocnn.recipe import read_recipe
-from audiocnn.tables import read_toml
-from audiocnn.training import TrainReport, train
-from audiocnn.weights import load_network
+from audiocnn.model.model import Model, find_model
+from audiocnn.model.network import Network
+from audiocnn.model.weights import load_network
+from audiocnn.recipe.recipe import read_recipe
+from audiocnn.toml import read_toml
+from audiocnn.training.events import TrainReport
+from audiocnn.training.train import train
 from benchmarks.small_sets import Parts, dataset_of, names_of, parts_of
 from benchmarks.trials import changed
 
@@ -65,7 +66,7 @@ def scores_of(network: Network, dataset: Dataset, parts: Parts, trial: Mapping[s
     for speed in speeds:
         for number in range(shifts):
             before = round(number * hop / shifts)
-            readings.append([np.pad(at_speed(clip, speed), (before, 0)) for clip in clips])
+            readings.append([np.pad(change_speed(clip, speed), (before, 0)) for clip in clips])
     return np.mean([mean_scores(network, reading) for reading in readings], axis=0)  # type: ignore[no-any-return]
 
 

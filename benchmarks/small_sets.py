@@ -12,9 +12,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from audiocnn.dataset import Dataset, Entry
-from audiocnn.ingest import IngestSettings, cached_dataset
-from audiocnn.sources import data_settings
+from audiocnn.data.dataset import Dataset, Entry
+from audiocnn.data.ingest import IngestSettings, cached_dataset
+from audiocnn.data.sources.settings import data_settings
 
 RATE = 16_000
 MADE_SECONDS = 0.4
@@ -25,7 +25,7 @@ LOWEST = np.array([200.0, 1200.0])  # hertz
 
 @dataclass(frozen=True)
 class Parts:
-    """What one training learns from, stopping early included, and what it is tested on."""
+    """What one training learns from, signals early included, and what it is tested on."""
 
     train: Dataset
     test: list[Entry]

@@ -18,10 +18,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from audiocnn.dataset import is_dataset
+from audiocnn.data.dataset import is_dataset
+from audiocnn.data.ingest import IngestSettings, cached_dataset
 from audiocnn.errors import AudiocnnError, RecipeError, UsageError
-from audiocnn.ingest import IngestSettings, cached_dataset
-from audiocnn.recipe import Recipe, read_recipe
+from audiocnn.recipe.recipe import Recipe, read_recipe
 from benchmarks.detect import machine
 from benchmarks.measuring import ROOT, Figure, measure, module, usable_cores
 from benchmarks.pages import around_table, put_table

@@ -24,11 +24,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audiocnn.batches import Batch, Material, prepare
-from audiocnn.dataset import Dataset, Entry
-from audiocnn.network import Network
-from audiocnn.recipe import Recipe, read_recipe
-from audiocnn.training import StepReport, Trainer
+from audiocnn.data.dataset import Dataset, Entry
+from audiocnn.model.network import Network
+from audiocnn.recipe.recipe import Recipe, read_recipe
+from audiocnn.training.batches import BatchTensors, TrainingSet, make_training_set
+from audiocnn.training.events import StepReport
+from audiocnn.training.trainer import Trainer
 from audiocnn.units import to_samples
 
 LOOPS = ("ours", "synthetic", "plain")
@@ -41,10 +42,10 @@ Figures = dict[str, float]
 class Watched:
     """A loader that counts the seconds in which the loop waited for it."""
 
-    def __init__(self, batches: Iterable[Batch]) -> None:
+    def __init__(self, batches: Iterable[BatchTensors]) -> None:
         self.batches, self.waited = batches, 0.0
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[BatchTensors]:
         source = iter(self.batches)
         while True:
             asked = time.perf_counter()
@@ -56,10 +57,10 @@ class Watched:
 class Again:
     """One batch, for ever."""
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: BatchTensors) -> None:
         self.batch = batch
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[BatchTensors]:
         while True:
             yield self.batch
 
@@ -76,11 +77,11 @@ def measured_recipe(path: Path) -> Recipe:
 
 def loop_of_ours(recipe: Recipe, dataset: Dataset, seconds: float, synthetic: bool) -> Figures:
     """The loop of `audiocnn train`, with its examples or with one batch of them."""
-    material = prepare(recipe, dataset)
-    recipe = recipe.settled(material.clips)
+    training_set = make_training_set(recipe, dataset)
+    recipe = recipe.with_defaults(training_set.clips)
     with tempfile.TemporaryDirectory() as run:
-        trainer = Trainer(recipe, material, Path(run), "cpu")
-        batches: Iterable[Batch] = Again(next(iter(trainer.loader))) if synthetic else trainer.loader
+        trainer = Trainer(recipe, training_set, Path(run), "cpu")
+        batches: Iterable[BatchTensors] = Again(next(iter(trainer.loader))) if synthetic else trainer.loader
         trainer.loader = watched = Watched(batches)  # type: ignore[assignment]
         steps = (report for report in trainer.epochs() if isinstance(report, StepReport))
         return timed(steps, watched, recipe, seconds)
@@ -102,16 +103,16 @@ def timed(steps: Iterator[Any], watched: Watched, recipe: Recipe, seconds: float
 class Plain(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """(bands, frames) and a label or a mark, read from the files."""
 
-    def __init__(self, recipe: Recipe, dataset: Dataset, material: Material) -> None:
-        self.spec, self.seconds, self.clips = recipe.spec.input, recipe.mix.seconds, material.clips
+    def __init__(self, recipe: Recipe, dataset: Dataset, training_set: TrainingSet) -> None:
+        self.spec, self.seconds, self.clips = recipe.spec.input, recipe.mix.seconds, training_set.clips
         geometry = recipe.spec.geometry()
         self.silence = max(0, geometry.extend_start), max(0, geometry.extend_end)
         assert recipe.data is not None
-        self.root, self.labels = Path(recipe.data.source), material.labels
+        self.root, self.labels = Path(recipe.data.source), training_set.labels
         entries = [entry for entry in dataset.entries if entry.split in ("train", None)]
         voiced = {entry.id for entry in entries if dataset.annotations(entry)}
-        self.first = [entry for entry in entries if material.clips or entry.id in voiced]
-        self.noises = [entry for entry in entries if not material.clips and entry.id not in voiced]
+        self.first = [entry for entry in entries if training_set.clips or entry.id in voiced]
+        self.noises = [entry for entry in entries if not training_set.clips and entry.id not in voiced]
 
     def __len__(self) -> int:
         return ENDLESS
@@ -145,12 +146,12 @@ class Plain(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 def loop_of_others(recipe: Recipe, dataset: Dataset, seconds: float) -> Figures:
     """A plain loop over a DataLoader."""
-    material = prepare(recipe, dataset)
-    recipe = recipe.settled(material.clips)
-    network = Network(recipe.spec.with_classes(len(material.labels))).train()
+    training_set = make_training_set(recipe, dataset)
+    recipe = recipe.with_defaults(training_set.clips)
+    network = Network(recipe.spec.with_classes(len(training_set.labels))).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     loader = torch.utils.data.DataLoader(
-        Plain(recipe, dataset, material), batch_size=recipe.train.batch_size, num_workers=PLAIN_WORKERS
+        Plain(recipe, dataset, training_set), batch_size=recipe.train.batch_size, num_workers=PLAIN_WORKERS
     )
     watched = Watched(loader)  # type: ignore[arg-type]
 
@@ -158,7 +159,7 @@ def loop_of_others(recipe: Recipe, dataset: Dataset, seconds: float) -> Figures:
         for values, labels in watched:  # type: ignore[misc]
             pictures = values[:, None] if recipe.spec.dims == 2 else values
             logits = network.logits_of(network.laid_out(pictures))
-            if material.clips:
+            if training_set.clips:
                 loss = torch.nn.functional.cross_entropy(logits.mean(dim=1), labels)
             else:
                 loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.zeros_like(logits))

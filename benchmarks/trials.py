@@ -21,18 +21,19 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from audiocnn.condition_sets import make_set
-from audiocnn.conditions import read_conditions
-from audiocnn.dataset import Dataset
-from audiocnn.engine import load_engine
+from audiocnn.data.dataset import Dataset
+from audiocnn.data.ingest import IngestSettings, cached_dataset
 from audiocnn.errors import AudiocnnError, RecipeError, UsageError
-from audiocnn.evaluation import Scorer, evaluate
-from audiocnn.figures import Evaluation, EvaluationSettings
-from audiocnn.ingest import IngestSettings, cached_dataset
-from audiocnn.model import Model, find_model
-from audiocnn.recipe import Recipe, read_recipe
-from audiocnn.tables import read_toml
-from audiocnn.training import EpochReport, TrainReport, train
+from audiocnn.evaluation.annotated import Scorer, evaluate
+from audiocnn.evaluation.conditions import read_conditions
+from audiocnn.evaluation.results import Evaluation, EvaluationSettings
+from audiocnn.evaluation.testset import make_set
+from audiocnn.inference.engine import load_engine
+from audiocnn.model.model import Model, find_model
+from audiocnn.recipe.recipe import Recipe, read_recipe
+from audiocnn.toml import read_toml
+from audiocnn.training.events import EpochReport, TrainReport
+from audiocnn.training.train import train
 
 LABEL = "speech"
 LOUD = ("noise_0db", "noise_-5db")
@@ -71,7 +72,8 @@ def trained(recipe: Recipe, dataset: Dataset, run: Path) -> Model:
 def judged(model: Model, dataset: Dataset) -> Evaluation:
     """A model on a dataset, by condition."""
     engine = load_engine(model)
-    rules = {label: model.rule(label, pad_seconds=0.0) for label in model.labels}
+    pads = {} if model.points else {"pad_seconds": 0.0}  # as `audiocnn evaluate` does
+    rules = {label: model.rule(label, **pads) for label in model.labels}
     scorer = Scorer(engine.score, engine.geometry.sample_rate, engine.hop_seconds, model.labels, rules)
     *_, last = evaluate(dataset, scorer, EvaluationSettings(resamples=0, group_by=("condition",), smoothing_seconds=()))
     engine.close()

@@ -28,10 +28,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocnn.engine import OnnxBackend
+from audiocnn.audio.recording import read_samples
 from audiocnn.errors import AudiocnnError
-from audiocnn.model import ONNX, Model, find_model, read_model
-from audiocnn.recording import read_samples
+from audiocnn.inference.engine import OnnxBackend
+from audiocnn.model.model import ONNX, Model, find_model, read_model
 from benchmarks.measuring import ROOT, BenchmarkError, audiocnn, measure
 
 DATA = ROOT.parent / "shared" / "data"

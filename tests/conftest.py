@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -13,6 +14,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 for _name in ("SIGTERM", "SIGHUP"):
     if hasattr(signal, _name):
         signal.signal(getattr(signal, _name), signal.SIG_DFL)
+
+# Each worker of the tests, and each process that it starts, has a core: a second thread only gets in the way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from audiocnn.conditions import Condition, MixtureSettings, Part, is_conditions, read_conditions
-from audiocnn.features import ALWAYS, FEATURES, KEYS
-from audiocnn.kinds import ACTIVATIONS, KINDS
-from audiocnn.mixing import MixSettings
-from audiocnn.recipe import EvaluateSettings, TrainSettings, read_recipe
-from audiocnn.sources import DataSettings
-from audiocnn_cli.exits import ExitStatus
+from audiocnn.augment.settings import MixSettings
+from audiocnn.data.sources.settings import DataSettings
+from audiocnn.evaluation.conditions import Condition, MixtureSettings, Subset, is_conditions, read_conditions
+from audiocnn.labels.formats import FORMATS
+from audiocnn.recipe.recipe import EvaluateSettings, read_recipe
+from audiocnn.recipe.settings import TrainSettings
+from audiocnn.spec.features import COMMON_KEYS, FEATURE_KEYS, FEATURES
+from audiocnn.spec.layers import ACTIVATIONS, LAYER_KINDS
+from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,7 +35,7 @@ def test_every_command_is_in_the_readme(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", sorted({*KINDS, *FEATURES, *ACTIVATIONS, *ALWAYS, *(key for keys in KEYS.values() for key in keys)})
+    "key", sorted({*LAYER_KINDS, *FEATURES, *ACTIVATIONS, *COMMON_KEYS}.union(*FEATURE_KEYS.values()))
 )
 def test_every_word_of_a_spec_is_explained(key: str) -> None:
     assert f"`{key}`" in text_of("docs/specs.md") or f"`{key} =" in text_of("docs/specs.md")
@@ -74,7 +76,7 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert target.startswith("http") or (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("settings", [MixtureSettings, Condition, Part])
+@pytest.mark.parametrize("settings", [MixtureSettings, Condition, Subset])
 def test_every_key_of_a_condition_is_explained_with_its_default(settings: type) -> None:
     section = text_of("docs/recipes.md").split("\n## Conditions:")[1]
     for field in dataclasses.fields(settings):
@@ -114,3 +116,23 @@ def test_the_readme_has_the_two_commands() -> None:
 def test_pages_name_no_place_of_one_machine() -> None:
     for page in [*PAGES, *RECIPES, *(ROOT / "models").rglob("*.toml"), *(ROOT / "models").rglob("*.md")]:
         assert not re.search(r"(?<![\w.])/(home|root|tmp|work|Users)/", page.read_text(encoding="utf-8")), page
+
+
+def test_the_page_of_the_architecture_names_files_that_there_are() -> None:
+    """`io/job.run_job` is a name in io/job.py, `models/specs/` a folder; bare words are rooms or names."""
+    page = text_of("docs/architecture.md")
+    homes = [ROOT, ROOT / "audiocnn", ROOT / "cli" / "audiocnn_cli"]
+    named = [word for word in re.findall(r"`([\w/.]+)`", page) if "/" in word]
+    assert len(named) > 40
+    for word in named:
+        path, _, name = word.partition(".") if not word.endswith((".py", ".svg", ".md")) else (word, "", "")
+        found = [home / f"{path}{end}" for home in homes for end in ("", ".py") if (home / f"{path}{end}").exists()]
+        assert found, f"{word}: there is no such file"
+        if name:
+            assert name.partition(".")[0] in found[-1].read_text(encoding="utf-8"), word
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_every_label_format_is_explained(name: str) -> None:
+    rows = [line.split("|")[1] for line in text_of("docs/formats.md").splitlines() if line.startswith("| `")]
+    assert any(f"`{name}`" in row for row in rows)

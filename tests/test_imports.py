@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from fixtures_cli import PATH, RATE, tone, tone_model  # noqa: F401
 from sounds import write
 
+ROOT = Path(PATH.split(":")[0])
 HEAVY = {"torch", "librosa", "scipy", "matplotlib", "sklearn", "onnx", "onnxscript", "safetensors", "pydantic"}
 HEAVY |= {"optuna", "tensorboard", "sqlalchemy"}
 HEAVY |= {"ray", "fsspec", "pandas", "pyarrow"}
@@ -28,6 +31,13 @@ def modules_of(*args):
     status, names = json.loads(done.stderr)
     assert status == 0, done.stderr
     return set(names)
+
+
+def test_a_picture_needs_librosa_and_no_torch(tone_model, tmp_path):  # noqa: F811
+    sound = write(tmp_path / "a.wav", tone((0.5, 1.0)), RATE)
+    names = modules_of("plot", "--model", tone_model, sound, "-o", tmp_path / "a.png")
+    assert {"librosa", "matplotlib"} <= names
+    assert "torch" not in names
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
@@ -60,6 +70,21 @@ def test_help_of_a_command_needs_no_network(command):
     assert not modules_of(command, "--help") & (HEAVY | {"onnxruntime"})
 
 
-@pytest.mark.parametrize("args", [["models"], ["describe", "speech_2d"], ["info"], ["runs", ".", "-q"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "args", [["models"], ["describe", "speech_2d", "conv_cqt"], ["info"], ["runs", ".", "-q"]], ids=" ".join
+)
 def test_looking_needs_no_network(args):
     assert not modules_of(*args) & (HEAVY | {"onnxruntime"})
+
+
+def test_only_decoders_and_info_start_processes():
+    """What they start is this Python or ffmpeg: nothing that lies in the folder that the command is called in."""
+    starts = re.compile(r"\bsubprocess\b|\bos\.(system|popen|exec\w*|spawn\w*)\b")
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("audiocnn", "cli")
+        for path in (ROOT / folder).rglob("*.py")
+        if starts.search(path.read_text(encoding="utf-8"))
+    }
+    known = {"audiocnn/audio/ffmpeg.py", "audiocnn/audio/sandbox.py", "cli/audiocnn_cli/commands/info.py"}
+    assert found == known

@@ -68,7 +68,7 @@ def test_nothing_with_a_plain_name_reaches_site_packages(wheel):
 
 def test_the_wheel_has_the_command_the_licence_and_the_types(wheel):
     meta = f"audiocnn-{audiocnn.__version__}.dist-info"
-    assert b"audiocnn = audiocnn_cli.entry:run" in wheel[f"{meta}/entry_points.txt"]
+    assert b"audiocnn = audiocnn_cli.entry:start" in wheel[f"{meta}/entry_points.txt"]
     assert wheel[f"{meta}/licenses/LICENSE"] == (ROOT / "LICENSE").read_bytes()
     said = wheel[f"{meta}/METADATA"].decode()
     assert f"Requires-Python: {PROJECT['requires-python']}" in said

@@ -1,26 +1,29 @@
-"""The maps of a group: what its filters answered to a stretch of sound."""
+"""The maps of a group: what its filters answered to a part of a recording."""
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
+from audiocnn.audio.pcm import Samples
 from audiocnn.errors import UsageError, did_you_mean
-from audiocnn.inspection.stretches import Place, Samples, Sound, between, place_of
-from audiocnn.kinds import Global
-from audiocnn.layers import reach_of
-from audiocnn.network import Network
-from audiocnn.sizes import Reach
-from audiocnn.weights import Ensemble
+from audiocnn.inspection.filters import network_layers
+from audiocnn.inspection.views import Excerpt, ScoreWindow, frames_between, score_window
+from audiocnn.model.network import Network
+from audiocnn.model.weights import Ensemble
+from audiocnn.spec.geometry import ReceptiveField
+from audiocnn.spec.layers import receptive_field_of
 
 
 @dataclass(frozen=True)
 class FeatureMaps:
-    """The strongest of the `of` maps of a group, over the time of the window: those of the largest mean absolute value
-    where the score sees them, between `seen` in seconds; the largest first.
+    """The strongest of the `of` maps of a group over the window, the strongest first: by the mean absolute value where
+    the score sees them, between `seen` in seconds.
 
     values (maps, bands, positions); in 1-D one band. Position p is centred on start_seconds + p * hop_seconds. In 2-D
     row b is centred on first_band + b * band_hop of the features' bands.
@@ -39,46 +42,45 @@ class FeatureMaps:
     in_hertz: bool = False
 
 
-def group_names(network: Network) -> dict[str, list[str]]:
-    """What each group of the spec is called among the network's modules, a name for each repeat."""
+def _module_names(network: Network) -> dict[str, list[str]]:
+    """The names of each group of the spec among the network's modules, one for each repeat."""
     modules = iter(network.groups)
     return {group.name: [next(modules) for _ in range(group.repeat)] for group in network.spec.groups}
 
 
-def check_group(network: Network | Ensemble, model: str, group: str) -> None:
+def check_group_name(network: Network | Ensemble, model: str, group: str) -> None:
     """UsageError for a group that there is not."""
     if isinstance(network, Ensemble):
         raise UsageError(f"--group {group}: {model} is an ensemble of several networks; explain one of its members")
-    names = group_names(network)
+    names = _module_names(network)
     known = {*names, *(name for repeats in names.values() for name in repeats)}
     if group not in known:
         raise UsageError(f'--group "{group}": {model} has no such group; {did_you_mean(group, known)}')
 
 
-def feature_maps(network: Network, sound: Sound, place: Place, group: str, most: int) -> FeatureMaps:
-    """The maps of a group at a place. Of a group that repeats the last; `A_1` is the first.
+def feature_maps(network: Network, sound: Excerpt, window: ScoreWindow, group: str, most: int) -> FeatureMaps:
+    """The maps of a group over a window. Of a group that repeats, those of the last; `A_1` names the first.
 
-    A window leaves a late group few positions; so the network is run on a window more on both sides, and the maps fill
-    the time of the window.
+    A late group has few positions inside a window, so the network is run on a window more on both sides.
     """
-    names, geometry = group_names(network), network.geometry
+    names, geometry = _module_names(network), network.geometry
     key = names[group][-1] if group in names else group
     more = -(-geometry.window_samples // geometry.hop_samples)
-    from_row = max(0, place.row - more)
-    rows = min(place.row + place.rows + more, geometry.rows(sound.total)) - from_row
-    wide = place_of(geometry, place.column, from_row, rows, sound.total)
-    values = activations(network, key, sound.stretch(wide.first, wide.stop))
-    layers, dims, rate = layers_up_to(network, key), network.spec.dims, geometry.sample_rate
-    time = network.spec.input.reach.then(reach_of(layers, dims - 1))
+    from_row = max(0, window.row - more)
+    rows = min(window.row + window.rows + more, geometry.rows(sound.total)) - from_row
+    wide = score_window(geometry, window.column, from_row, rows, sound.total)
+    values = activations(network, network.groups[key], sound.cut(wide.first, wide.stop)).float().cpu().numpy()
+    layers, dims, rate = _layers_up_to(network, key), network.spec.dims, geometry.sample_rate
+    time = network.spec.input.receptive_field.then(receptive_field_of(layers, dims - 1))
     middles = wide.first + time.centre + 0.5 + time.stride * np.arange(values.shape[-1])
-    shown = between(middles, place.begin, place.end)
-    # What F sees of the window is what itself sees nothing else.
+    shown = frames_between(middles, window.begin, window.end)
+    # F sees the positions that hear nothing but the window.
     half = time.kernel / 2
-    seen = between(middles[shown], place.begin + half, place.end - half + 0.5)
+    seen = frames_between(middles[shown], window.begin + half, window.end - half + 0.5)
     values, middles = values[..., shown], middles[shown]
     strengths = np.abs(values[..., seen]).mean(axis=(1, 2))
     chosen = np.argsort(-strengths, kind="stable")[:most]
-    frequency = reach_of(layers, 0) if dims == 2 else Reach()
+    frequency = receptive_field_of(layers, 0) if dims == 2 else ReceptiveField()
     return FeatureMaps(
         group=key,
         of=len(values),
@@ -97,26 +99,35 @@ def feature_maps(network: Network, sound: Sound, place: Place, group: str, most:
     )
 
 
-def activations(network: Network, key: str, samples: Samples) -> Samples:
-    """(maps, bands, positions): what a group gives for samples (channels, samples)."""
-    caught = []
-    handle = network.groups[key].register_forward_hook(lambda _module, _given, result: caught.append(result))
+class _Done(Exception):  # noqa: N818 - no error: what comes after the wanted maps need not be computed
+    """Raised by a hook to leave the network."""
+
+
+def activations(network: Network, module: nn.Module, samples: Samples) -> Tensor:
+    """(maps, bands, positions): what a module of the network gives for samples (channels, samples) alone; in 1-D there
+    is one band."""
+    caught: list[Tensor] = []
+
+    def hook(_module: nn.Module, _given: Any, output: Tensor) -> None:
+        caught.append(output[0] if output.dim() == 4 else output[0].unsqueeze(1))
+        raise _Done
+
+    handle = module.register_forward_hook(hook)
     device = next(iter(network.parameters())).device
     try:
-        with torch.no_grad():
-            network(torch.from_numpy(samples).to(device)[None])
+        with torch.inference_mode(), contextlib.suppress(_Done):
+            network.logits_of(network.features(torch.from_numpy(samples).to(device)[None]))
     finally:
         handle.remove()
-    values: Samples = caught[0][0].float().cpu().numpy()
-    return values[:, None] if values.ndim == 2 else values
+    return caught[0]
 
 
-def layers_up_to(network: Network, key: str) -> list[Any]:
-    """The layers of the groups as far as one, repeats written out."""
+def _layers_up_to(network: Network, key: str) -> list[Any]:
+    """The layers of the groups up to and with one, repeats written out."""
     layers: list[Any] = []
     for group in network.spec.groups:
-        for name in group_names(network)[group.name]:
-            layers += [layer for layer in group.layers if not isinstance(layer, Global)]
+        for name in _module_names(network)[group.name]:
+            layers += network_layers(group.layers)
             if name == key:
                 return layers
     return layers

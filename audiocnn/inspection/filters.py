@@ -1,12 +1,21 @@
-"""The filters of a network's first layer as numbers: what each listens for, and how strongly.
+"""The filters of the first layer of a network, and figures of each: read_filters, tower_figures.
 
-The first layer is the first convolution in the order of the spec; where that stands in `branches`, the first of every
-branch, their maps numbered on. A network without one has the first dense layer of F instead. What stands before it
-(norm, pool) is not part of the kernels: they are the weights as trained, dilation written out as zeros, and of a
-separable convolution the product of its two halves.
+The first layer is the first convolution of the spec; in `branches`, the first of every branch, numbered on. A network
+without one has the first dense layer of F instead. Layers before it (norm, pool) are not part of the kernels: these are
+the weights as trained, with dilation written out as zeros; of a separable convolution, the product of its two halves.
 
-A filter is looked at as a `waveform` (it is on samples), as `bands` (it sees every band of the features) or as a
-`patch` (it moves over the bands, so that it has no frequency of its own). `filter_figures.py` has the numbers of each.
+A filter is seen in one of three views:
+
+- waveform: kernels on samples. The centre is the peak of the magnitude response, the bandwidth that of a rectangle of
+  the same peak and power (the equivalent rectangular bandwidth, as in Glasberg and Moore 1990).
+- bands: kernels that see every band. The range is the shortest run of bands that holds half of the energy, the centre
+  its middle.
+- patch: kernels that move over the bands, so that they have no frequency of their own.
+
+Bands and patches have shares of their energy, which add up to 1: the `level` (the mean), the mean over time that
+changes along the `frequency`, the mean over frequency that changes along the `time`, and changes along `both`: slopes
+and corners. This is the analysis of variance of a two-way table, and exact. With several input channels,
+`between_channels` is the share of the energy in differences between them.
 """
 
 from __future__ import annotations
@@ -20,32 +29,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocnn.errors import ModelError
-from audiocnn.features import InputSpec, band_edges_hertz
-from audiocnn.inspection.filter_figures import FIGURES, figures_of, tower_means
-from audiocnn.kinds import Branches, Conv, Dense, Global, Residual
-from audiocnn.layers import Layer, each_layer
-from audiocnn.sizes import Reach
+from audiocnn.spec.features import Array, InputSpec, band_edges_hertz
+from audiocnn.spec.geometry import ReceptiveField
+from audiocnn.spec.layers import Branches, Conv, Dense, Global, Layer, Residual, each_layer
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from audiocnn.network import Network
+    from audiocnn.model.network import Network
 
-Array = NDArray[np.float64]
 
-SHUFFLES = 1000
+SHARES = ("level", "frequency", "time", "both")
+_FIGURES = ("centre_hertz", "bandwidth_hertz", *SHARES, "between_channels")  # of which a tower has means
+_LEAST_FFT = 2**14  # points of a magnitude response
+_SHUFFLES = 1000
 
 
 @dataclass(frozen=True)
-class Place:
-    """Maps inside a network: the module that gives them, and what one of their positions hears along each axis,
-    (time,) or (frequency, time), in frames of the features. `group` is "F" for a dense layer."""
+class FilterLayer:
+    """A layer whose filters are looked at: its module, and the receptive field of one position of its maps along each
+    axis, (time,) or (frequency, time), in frames of the features. `group` is "F" for a dense layer."""
 
     group: str
     text: str
     module: nn.Module
-    reach: tuple[Reach, ...]
-    before: tuple[Reach, ...]  # of what stands between the features and the module
+    reach: tuple[ReceptiveField, ...]
+    before: tuple[ReceptiveField, ...]  # of one position of the input of the module
     layer: Layer | None = None
     all_bands: bool = False  # the maps hear every band, wherever they stand
     cropped: tuple[int, int] = (0, 0)  # frames that a branch is not given at the two ends
@@ -55,7 +64,7 @@ class Place:
 class Filter:
     """One filter. kernel: (channels, bands, taps); bands is 1 on samples. strength: the root of its energy.
 
-    tower: 1, 2, ... where the maps are divided. figures: those of `filter_figures.figures_of`.
+    tower: 1, 2, ... where the maps are divided. figures: see the top of the file; none where all weights are 0.
     """
 
     index: int
@@ -95,7 +104,7 @@ class FilterBank:
 
 @dataclass(frozen=True)
 class TowerFigures:
-    """What the filters of one tower are like: means, each filter counting by its energy."""
+    """The means of the figures of one tower, weighted by the energy of the filters."""
 
     tower: int
     filters: int
@@ -103,33 +112,33 @@ class TowerFigures:
 
 
 def read_filters(network: Network) -> FilterBank:
-    """The filters of the first layer. ModelError where nothing sees the features through weights of its own."""
+    """The filters of the first layer. ModelError: the network has no convolution and no dense layer."""
     spec, settings = network.spec, network.spec.input
-    places = first_layers(network)
-    kernels = [kernel for place in places for kernel in kernels_of(place, settings, spec.dims)]
-    view = view_of(kernels, places, settings.features == "waveform", settings.bands)
-    step = places[0].before[-1].stride * settings.hop_samples / settings.sample_rate
-    edges, towers = band_edges_hertz(settings), towers_of(list(each_layer(spec.body)), places)
+    first_layer = first_layers(network)
+    kernels = [kernel for part in first_layer for kernel in _kernels_of(part, settings, spec.dims)]
+    view = _kernel_view(kernels, first_layer, settings.features == "waveform", settings.bands)
+    step = first_layer[0].before[-1].stride * settings.hop_samples / settings.sample_rate
+    edges, towers = band_edges_hertz(settings), _count_towers(list(each_layer(spec.body)), first_layer)
     found = []
     for index, kernel in enumerate(kernels):
         tower = index * towers // len(kernels) + 1 if towers > 1 else None
         strength = float(np.sqrt((kernel**2).sum()))
-        found.append(Filter(index, tower, kernel, strength, figures_of(kernel, view, step, edges)))
+        found.append(Filter(index, tower, kernel, strength, kernel_figures(kernel, view, step, edges)))
     return FilterBank(
         model=spec.name,
-        group=places[0].group,
-        layer=" | ".join(place.text for place in places),
+        group=first_layer[0].group,
+        layer=" | ".join(part.text for part in first_layer),
         view=view,
         features=settings.features,
         step_seconds=step,
         edges_hertz=edges,
         channels=len(kernels[0]),
         towers=towers,
-        filters=tuple(sorted(found, key=sort_key)),
+        filters=tuple(sorted(found, key=_sort_key)),
     )
 
 
-def sort_key(one: Filter) -> tuple[float, int]:
+def _sort_key(one: Filter) -> tuple[float, int]:
     """By frequency; without one by band; patches from changes in time to changes in frequency. Zeros come last."""
     found = one.figures
     if "centre_hertz" in found:
@@ -139,86 +148,92 @@ def sort_key(one: Filter) -> tuple[float, int]:
     return found["frequency"] - found["time"] if "time" in found else np.inf, one.index
 
 
-def first_layers(network: Network) -> list[Place]:
+def first_layers(network: Network) -> list[FilterLayer]:
     """The first convolution; of every branch where it stands in some; else the first dense layer of F."""
-    before = (Reach(),) * network.spec.dims
+    before = (ReceptiveField(),) * network.spec.dims
     modules = iter(network.groups.values())
     for group in network.spec.groups:
         for _ in range(group.repeat):
             layers = network_layers(group.layers)
             module: Any = next(modules)
-            if found := convolutions(layers, list(module), before, group.name):
+            if found := _first_convolutions(layers, list(module), before, group.name):
                 return found
-            before = after(before, layers)
+            before = receptive_field_after(before, layers)
     head, geometry = network.spec.head, network.geometry
     if not (head and isinstance(head[0], Dense)):
         what = f"has no convolution, and F begins with {head[0].text() if head else 'nothing'}"
         raise ModelError(f"{network.spec.name}: {what}; there are no filters to draw")
-    window = Reach(geometry.positions, geometry.hop_positions)
+    window = ReceptiveField(geometry.positions, geometry.hop_positions)
     reach = (*before[:-1], before[-1].then(window))
     steps: Any = network.f.layers
-    return [Place("F", head[0].text(), steps[0], reach, before, all_bands=True)]
+    return [FilterLayer("F", head[0].text(), steps[0], reach, before, all_bands=True)]
 
 
 def network_layers(layers: Sequence[Layer]) -> list[Layer]:
-    """The layers of a group that have a module there; a `global` is F's."""
+    """The layers of a group that are modules of the group; `global` belongs to F."""
     return [layer for layer in layers if not isinstance(layer, Global)]
 
 
-def after(before: tuple[Reach, ...], layers: Sequence[Layer]) -> tuple[Reach, ...]:
-    """The reach behind more layers, along each axis."""
+def receptive_field_after(before: tuple[ReceptiveField, ...], layers: Sequence[Layer]) -> tuple[ReceptiveField, ...]:
+    """The receptive field of one position behind more layers, along each axis."""
     for layer in layers:
-        before = tuple(reach.then(layer.reach(axis)) for axis, reach in enumerate(before))
+        before = tuple(reach.then(layer.receptive_field(axis)) for axis, reach in enumerate(before))
     return before
 
 
-def convolutions(
+def _first_convolutions(
     layers: Sequence[Layer],
     steps: Sequence[Any],
-    before: tuple[Reach, ...],
+    before: tuple[ReceptiveField, ...],
     group: str,
     cropped: tuple[int, int] = (0, 0),
-) -> list[Place]:
-    """The first convolution of layers in a row and of their modules; several where it stands in branches."""
+) -> list[FilterLayer]:
+    """The first convolution in a sequence of layers with these modules; several where it stands in branches."""
     for layer, module in zip(layers, steps, strict=True):
         if isinstance(layer, Conv):
-            return [Place(group, layer.text(), module, after(before, [layer]), before, layer, cropped=cropped)]
+            return [
+                FilterLayer(
+                    group, layer.text(), module, receptive_field_after(before, [layer]), before, layer, cropped=cropped
+                )
+            ]
         found = []
         if isinstance(layer, Residual):
-            found = convolutions(layer.layers, list(module.inside), before, group, cropped)
+            found = _first_convolutions(layer.layers, list(module.inside), before, group, cropped)
         elif isinstance(layer, Branches):
             for branch, inside, crops in zip(layer.branches, module.branches, module.crops, strict=True):
                 # A crop takes inputs away at both ends: padding with a minus.
-                less = tuple(reach.then(Reach(1, 1, -c[0], -c[1])) for reach, c in zip(before, crops, strict=True))
+                less = tuple(
+                    field.then(ReceptiveField(1, 1, -crop[0], -crop[1]))
+                    for field, crop in zip(before, crops, strict=True)
+                )
                 more = (cropped[0] + crops[-1][0] * before[-1].stride, cropped[1] + crops[-1][1] * before[-1].stride)
-                found += convolutions(branch, list(inside), less, group, more)
+                found += _first_convolutions(branch, list(inside), less, group, more)
         if found:
             return found
-        before = after(before, [layer])
+        before = receptive_field_after(before, [layer])
     return []
 
 
-def kernels_of(place: Place, settings: InputSpec, dims: int) -> list[Array]:
+def _kernels_of(part: FilterLayer, settings: InputSpec, dims: int) -> list[Array]:
     """(channels, bands, taps) of each map; in 1-D the bands lie among the channels."""
-    if place.layer is None:  # dense: (neurons, channels * bands, positions)
-        weight = array(place.module.weight)
+    if part.layer is None:  # dense: (neurons, channels * bands, positions)
+        weight = to_array(part.module.weight)
         return list(weight.reshape(len(weight), settings.channels, -1, weight.shape[-1]))
-    assert isinstance(place.layer, Conv)
-    steps: Any = place.module
-    weights = [array(step.weight) for step in steps if hasattr(step, "groups")]
-    kernel = dilated(composed(weights, place.layer), place.layer.dilation)
+    assert isinstance(part.layer, Conv)
+    steps: Any = part.module
+    weights = [to_array(step.weight) for step in steps if hasattr(step, "groups")]
+    kernel = _dilate_kernel(_compose_kernel(weights, part.layer), part.layer.dilation)
     if dims == 1:
         kernel = kernel.reshape(len(kernel), -1, settings.bands, kernel.shape[-1])
     return list(kernel)
 
 
-def array(weight: Any) -> Array:
-    """A tensor as float64."""
+def to_array(weight: Any) -> Array:
     values: Array = weight.detach().cpu().double().numpy()
     return values
 
 
-def composed(weights: list[Array], layer: Conv) -> Array:
+def _compose_kernel(weights: list[Array], layer: Conv) -> Array:
     """(maps, channels, *kernel): both halves of a separable convolution as one, and zeros between split channels."""
     if layer.separable:
         depth, point = weights
@@ -234,7 +249,7 @@ def composed(weights: list[Array], layer: Conv) -> Array:
     return whole
 
 
-def dilated(kernel: Array, dilation: tuple[int, ...]) -> Array:
+def _dilate_kernel(kernel: Array, dilation: tuple[int, ...]) -> Array:
     """Zeros between the taps of the last axes."""
     sizes = [d * (k - 1) + 1 for k, d in zip(kernel.shape[2:], dilation, strict=True)]
     whole = np.zeros((*kernel.shape[:2], *sizes))
@@ -243,18 +258,19 @@ def dilated(kernel: Array, dilation: tuple[int, ...]) -> Array:
     return whole
 
 
-def view_of(kernels: list[Array], places: list[Place], on_samples: bool, bands: int) -> str:
-    """How the kernels are to be looked at."""
+def _kernel_view(kernels: list[Array], first_layer: list[FilterLayer], on_samples: bool, bands: int) -> str:
     if on_samples and all(kernel.shape[1] == 1 for kernel in kernels):
         return "waveform"
-    whole = all(place.before[0] == Reach() and place.reach[0].start == 0 for place in places if len(place.reach) == 2)
+    whole = all(
+        part.before[0] == ReceptiveField() and part.reach[0].start == 0 for part in first_layer if len(part.reach) == 2
+    )
     return "bands" if whole and all(kernel.shape[1] == bands for kernel in kernels) else "patch"
 
 
-def towers_of(layers: list[Layer], places: list[Place]) -> int:
-    """Into how many towers the maps go: the `split` of the next convolution, else that of the first one itself."""
-    first = places[0].layer
-    if len(places) > 1 or not isinstance(first, Conv):
+def _count_towers(layers: list[Layer], first_layer: list[FilterLayer]) -> int:
+    """The number of towers: the `split` of the next convolution, else that of the first one itself."""
+    first = first_layer[0].layer
+    if len(first_layer) > 1 or not isinstance(first, Conv):
         return 1
     later = layers[next(i for i, layer in enumerate(layers) if layer is first) + 1 :]
     following = next((layer for layer in later if isinstance(layer, Conv)), None)
@@ -263,21 +279,92 @@ def towers_of(layers: list[Layer], places: list[Place]) -> int:
     return first.split
 
 
+def kernel_figures(kernel: Array, view: str, step_seconds: float, edges: Array | None) -> dict[str, float]:
+    """The figures of one kernel (channels, bands, taps); none for one of zeros."""
+    energy = float((kernel**2).sum())
+    if energy == 0.0:
+        return {}
+    found: dict[str, float] = {}
+    if len(kernel) > 1:
+        found["between_channels"] = 1.0 - len(kernel) * float((kernel.mean(axis=0) ** 2).sum()) / energy
+    if view == "waveform":
+        return found | _tuning(kernel, step_seconds)
+    if view == "bands":
+        found |= band_range((kernel**2).sum(axis=(0, 2)), edges)
+    return found | energy_shares(kernel, energy)
+
+
+def frequency_response(kernel: Array, step_seconds: float) -> tuple[Array, Array]:
+    """Hertz (points,) and magnitude (channels, points) of a kernel (channels, 1, taps)."""
+    points = max(_LEAST_FFT, 1 << (4 * kernel.shape[-1] - 1).bit_length())
+    hertz = np.fft.rfftfreq(points, step_seconds)
+    magnitude: Array = np.abs(np.fft.rfft(kernel[:, 0], points))
+    return hertz.astype(np.float64), magnitude
+
+
+def _tuning(kernel: Array, step_seconds: float) -> dict[str, float]:
+    """Centre and bandwidth in Hz, over all channels together."""
+    hertz, magnitude = frequency_response(kernel, step_seconds)
+    power = (magnitude**2).sum(axis=0)
+    peak = int(power.argmax())
+    return {"centre_hertz": float(hertz[peak]), "bandwidth_hertz": float(power.sum() / power[peak] * hertz[1])}
+
+
+def band_range(energy: Array, edges: Array | None) -> dict[str, float]:
+    """The shortest run of bands with half of the energy (bands,); the first of several."""
+    sums = np.concatenate([[0.0], np.cumsum(energy)])
+    stops = np.searchsorted(sums, sums[:-1] + sums[-1] / 2 * (1 - 1e-12))
+    inside = stops < len(sums)
+    starts = np.flatnonzero(inside)
+    first = int(starts[np.argmin(stops[inside] - starts)])
+    last = int(stops[first]) - 1
+    middle = (first + last) / 2
+    found = {"low_band": float(first), "high_band": float(last)}
+    if edges is None:
+        return found
+    low, high = float(edges[first, 0]), float(edges[last, 1])
+    centre = float(np.interp(middle, np.arange(len(edges)), edges.mean(axis=1)))
+    range_hertz = {"low_hertz": low, "high_hertz": high, "bandwidth_hertz": high - low}
+    return found | {"centre_hertz": centre} | range_hertz
+
+
+def energy_shares(kernel: Array, energy: float) -> dict[str, float]:
+    """The shares of the energy in the level and in changes along frequency, along time, and along both."""
+    mean = kernel.mean(axis=(1, 2), keepdims=True)
+    along_frequency, along_time = kernel.mean(axis=2, keepdims=True) - mean, kernel.mean(axis=1, keepdims=True) - mean
+    rest = kernel - mean - along_frequency - along_time
+    parts = (np.broadcast_to(part, kernel.shape) for part in (mean, along_frequency, along_time, rest))
+    return {name: float((part**2).sum()) / energy for name, part in zip(SHARES, parts, strict=True)}
+
+
 def tower_figures(bank: FilterBank) -> tuple[list[TowerFigures], dict[str, float]]:
     """Means of each tower, and for each figure in how many of 1,000 random divisions of the same filters the largest
     and the smallest mean lie at least as far apart: near 0 the towers specialise, near 0.5 they do not."""
     if bank.towers == 1:
         return [], {}
     live = [one for one in bank.filters if one.strength > 0]
-    names = [name for name in FIGURES if live and all(name in one.figures for one in live)]
+    names = [name for name in _FIGURES if live and all(name in one.figures for one in live)]
     values = np.array([[one.figures[name] for name in names] for one in live]).reshape(len(live), len(names))
     weights, towers = np.array([one.strength**2 for one in live]), np.array([(one.tower or 1) - 1 for one in live])
-    means = tower_means(values, weights, towers, bank.towers)
+    means = _tower_means(values, weights, towers, bank.towers)
     draw, wider = np.random.default_rng(0), np.zeros(len(names))
-    for _ in range(SHUFFLES):
-        wider += np.ptp(tower_means(values, weights, draw.permutation(towers), bank.towers), axis=0) >= np.ptp(means, 0)
+    for _ in range(_SHUFFLES):
+        wider += np.ptp(_tower_means(values, weights, draw.permutation(towers), bank.towers), axis=0) >= np.ptp(
+            means, 0
+        )
     figures = [
         TowerFigures(i + 1, len(bank.of_tower(i + 1)), dict(zip(names, map(float, row), strict=True)))
         for i, row in enumerate(means)
     ]
-    return figures, dict(zip(names, map(float, wider / SHUFFLES), strict=True))
+    return figures, dict(zip(names, map(float, wider / _SHUFFLES), strict=True))
+
+
+def _tower_means(values: Array, weights: Array, towers: NDArray[np.int64], count: int) -> Array:
+    """(filters, figures) -> (towers, figures), weighted; of a tower whose filters are all zero, zeros."""
+    means: Array = np.zeros((count, values.shape[1]))
+    for tower in range(count):
+        mine = towers == tower
+        total = weights[mine].sum()
+        if total > 0:
+            means[tower] = weights[mine] @ values[mine] / total
+    return means

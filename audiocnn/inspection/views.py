@@ -1,21 +1,21 @@
-"""What a network looks at, and what is left of its score when patches of it are turned down to the background.
+"""The window that a score depends on, as values over time and frequency, and the score with patches of it turned down.
 
-A view holds `values`, what a stretch of sound looks like (channels, bins, frames), and `quiet`, the same with every
-value turned down to the background of its bin; what is softer already stays. An occluded input takes a patch of time
-and band from `quiet` and the rest from `values`.
+A view holds `values` (channels, bins, frames) of a window, and `quiet`: the same with every value turned down to the
+background of its bin, unless it is softer already. An occluded input takes a patch of time and band from `quiet` and
+the rest from `values`.
 
-- A network with features is shown its own features (of `mfcc` the log-mel before the DCT).
-- A network on samples, and an ensemble, is shown the short-time Fourier transform; samples are made from it again
-  (Griffin and Lim 1984, eq. 6), so that a patch is taken out of the sound itself, and a gradient has a place in time
-  and in frequency (Vielhaben et al. 2023, virtual inspection layers).
+- FeatureView: the features that the network begins with (of `mfcc` the log-mel before the DCT).
+- SoundView: for a network on samples and for an ensemble, the short-time Fourier transform. Samples are made from it
+  again (Griffin and Lim 1984, eq. 6), so that a patch is taken out of the sound itself, and a gradient has a place in
+  time and in frequency (Vielhaben et al. 2023, virtual inspection layers).
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,32 +23,74 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from audiocnn.features import InputSpec, band_edges_hertz, hertz_to_mel, mel_to_hertz
-from audiocnn.front_end import FrontEnd
-from audiocnn.network import Network
-from audiocnn.weights import Ensemble
+from audiocnn.audio.pcm import Samples
+from audiocnn.inspection.spectrogram import band_borders_hertz, visible_features
+from audiocnn.model.frontend import FrontEnd
+from audiocnn.model.network import Network
+from audiocnn.model.weights import Ensemble
+from audiocnn.spec.features import Array, InputSpec
+from audiocnn.spec.geometry import Geometry
+from audiocnn.spec.librosa_import import import_librosa
+from audiocnn.units import to_samples
 
-Array = NDArray[np.float64]
-Samples = NDArray[np.float32]
-
-LEVELS = ("background", "mean", "silence")
+FILL_LEVELS = ("background", "mean", "silence")
 BACKGROUND_QUANTILE = 0.1  # as loud as a bin is in its pauses
-NUMBERS_AT_ONCE = 2**23  # of the largest layer, over all items of a batch
-MOST_AT_ONCE = 64
-DECIBELS_PER_NEPER = 10.0 / math.log(10.0)  # of power
+_NUMBERS_AT_ONCE = 2**23  # of the largest layer, over all items of a batch
+_MOST_AT_ONCE = 64
+_DECIBELS_PER_NEPER = 10.0 / math.log(10.0)  # of power
+_AROUND_SECONDS = 15.0  # on both sides of the window: tells how loud the background is
 
 
 @dataclass(frozen=True)
-class Target:
-    """What is explained: the mean score of one label over some rows of what the network gives."""
+class ScoreWindow:
+    """The scores that are explained, rows [row, row + rows) of the label `column`, and their place in the recording, in
+    samples: they depend on [begin, end). The network is run on [first, stop), which gives `drop` rows before them."""
 
     column: int
-    drop: int  # rows before
+    row: int
     rows: int
+    drop: int
+    first: int
+    stop: int
+    begin: int
+    end: int
+
+    def around(self, geometry: Geometry, total: int) -> tuple[int, int]:
+        """The samples [start, stop) of the recording that are needed, with some on both sides for the background."""
+        more = max(to_samples(_AROUND_SECONDS, geometry.sample_rate), geometry.window_samples + geometry.hop_samples)
+        return max(0, min(self.first, self.begin) - more), min(total, max(self.stop, self.end) + more)
 
 
 @dataclass(frozen=True)
-class Box:
+class Excerpt:
+    """Samples (channels, n) of a recording of `total` samples, from its sample `start` on."""
+
+    samples: Samples
+    start: int
+    total: int
+
+    def cut(self, first: int, stop: int) -> Samples:
+        """The samples [first, stop), zeros where there is no recording."""
+        low, high = max(first, 0), max(min(stop, self.total), 0)
+        inside = self.samples[:, low - self.start : max(high, low) - self.start]
+        return np.pad(inside, ((0, 0), (low - first, stop - max(high, low))))
+
+
+def score_window(geometry: Geometry, column: int, row: int, rows: int, total: int) -> ScoreWindow:
+    """The samples that rows [row, row + rows) need, as `engine.ChunkPlan` has them, and those that they depend on."""
+    hop, (before, after) = geometry.hop_samples, geometry.margin_rows
+    from_row = max(0, row - before)
+    core = geometry.window_samples - geometry.pad_start - geometry.pad_end
+    stop = (row + rows + after - 1) * hop - geometry.extend_start + core
+    if stop >= total + min(0, geometry.extend_end):
+        stop = total + geometry.extend_end
+    begin = row * hop - geometry.back_samples
+    end = begin + (rows - 1) * hop + geometry.window_samples
+    return ScoreWindow(column, row, rows, row - from_row, from_row * hop - geometry.extend_start, stop, begin, end)
+
+
+@dataclass(frozen=True)
+class CellBox:
     """Bands [low, high) and frames [first, last) of a view."""
 
     low: int
@@ -56,34 +98,35 @@ class Box:
     first: int
     last: int
 
-    def overlaps(self, other: Box) -> bool:
-        """Whether they share a cell."""
+    def overlaps(self, other: CellBox) -> bool:
         bands = self.low < other.high and other.low < self.high
         return bands and self.first < other.last and other.first < self.last
 
 
 class View:
-    """A stretch of sound as it is shown and occluded. Subclasses say how samples become values, and values scores.
+    """A window of sound as it is shown and occluded. Subclasses say how samples become values, and values scores.
 
     values, quiet: (channels, bins, frames). Band b is made of the bins [bins[b], bins[b + 1]) and hears from hertz[b]
-    to hertz[b + 1]. The middle of frame f lies `middle + f * hop` samples after the first sample of the stretch.
+    to hertz[b + 1]. The middle of frame f lies `middle + f * hop` samples behind the first sample.
+    shown_features: the features that have these bands.
     """
 
     bins: NDArray[np.int64]
     hertz: Array
     middle: float
     hop: int
+    shown_features: str
 
-    def __init__(self, network: Network | Ensemble, target: Target) -> None:
-        self.networks = members_of(network)
-        self.target = target
+    def __init__(self, network: Network | Ensemble, window: ScoreWindow) -> None:
+        self.networks = network.networks if isinstance(network, Ensemble) else [network]
+        self.window = window
         self.device = next(iter(network.parameters())).device
         self.values = self.quiet = torch.zeros(0)
         self.samples = 0
 
     def look(self, samples: Samples, around: Samples, level: str) -> None:
-        """Take in the stretch (channels, samples), and the recording around it, which says how loud the background of
-        each bin is: its low quantile, its mean, or silence."""
+        """Take samples (channels, n), and the recording around them, which gives the level of the background in each
+        bin: one of FILL_LEVELS."""
         self.samples = samples.shape[-1]
         with torch.no_grad():
             self.values = self.show(torch.from_numpy(samples).to(self.device)[None])[0]
@@ -92,7 +135,7 @@ class View:
             quantile = level == "background"
             floor = np.quantile(loud, BACKGROUND_QUANTILE, axis=-1) if quantile else loud.mean(axis=-1)
             floors = torch.from_numpy(floor[..., None].astype(np.float32)).to(self.device)
-            self.quiet = self.turned_down(self.values, floors)
+            self.quiet = self.limit(self.values, floors)
 
     def show(self, samples: Tensor) -> Tensor:
         """(batch, channels, samples) -> (batch, channels, bins, frames)."""
@@ -110,14 +153,13 @@ class View:
         """Values as real numbers that grow with the sound."""
         return values
 
-    def turned_down(self, values: Tensor, floor: Tensor) -> Tensor:
-        """Values no louder than the floor."""
+    def limit(self, values: Tensor, floor: Tensor) -> Tensor:
         return torch.minimum(values, floor)
 
     def log_odds(self, values: Tensor) -> Tensor:
         """(batch, channels, bins, frames) -> (batch,) log(P / (1 - P)), P the mean score over the rows. Of one row with
         a sigmoid it is the logit. In logarithms, so that no score is too sure for it."""
-        rows = slice(self.target.drop, self.target.drop + self.target.rows)
+        rows = slice(self.window.drop, self.window.drop + self.window.rows)
         for_it, against = self.log_scores(values)
         return for_it[:, rows].logsumexp(dim=1) - against[:, rows].logsumexp(dim=1)
 
@@ -128,23 +170,22 @@ class View:
 
     @property
     def frames(self) -> int:
-        """Frames of the stretch."""
         return int(self.values.shape[-1])
 
     @property
     def batch_size(self) -> int:
-        """Items to run at once, so that the largest layer keeps within bounds."""
+        """Items to run at once, so that the largest layer stays within bounds."""
         largest = 1.0
         for network in self.networks:
             size, windows = network.spec.window_size(), max(1.0, self.samples / network.geometry.window_samples)
             for layer in network.spec.body:
                 size = layer.out(size)
                 largest = max(largest, size.channels * size.positions * windows)
-        return max(1, min(MOST_AT_ONCE, int(NUMBERS_AT_ONCE / largest)))
+        return max(1, min(_MOST_AT_ONCE, int(_NUMBERS_AT_ONCE / largest)))
 
-    def without(self, boxes: Sequence[Box], step: Callable[[int], None]) -> Array:
-        """(boxes,) the log-odds that are left when each box, one after the other, is turned down. Calls `step` with how
-        many more are done."""
+    def without(self, boxes: Sequence[CellBox], step: Callable[[int], None]) -> Array:
+        """(boxes,) the log-odds that are left when each box alone is turned down. `step` is called with the number of
+        boxes that are done."""
         left = [np.zeros(0)]
         for begin in range(0, len(boxes), self.batch_size):
             some = boxes[begin : begin + self.batch_size]
@@ -176,18 +217,15 @@ class View:
 
 
 class FeatureView(View):
-    """The features that the network begins with."""
-
-    def __init__(self, network: Network, target: Target) -> None:
-        super().__init__(network, target)
+    def __init__(self, network: Network, window: ScoreWindow) -> None:
+        super().__init__(network, window)
         self.network, spec = network, network.spec.input
-        self.spec = dataclasses.replace(spec, features="log_mel") if spec.features == "mfcc" else spec
+        self.spec = visible_features(spec)
         self.front_end = FrontEnd(self.spec).to(self.device)
-        edges = band_edges_hertz(self.spec)
-        assert edges is not None
-        self.hertz = np.concatenate([edges[:1, 0], (edges[1:, 0] + edges[:-1, 1]) / 2, edges[-1:, 1]])
+        self.hertz = band_borders_hertz(self.spec)
         self.bins = np.arange(self.spec.bands + 1)
         self.hop, self.middle = spec.hop_samples, spec.frame_samples / 2
+        self.shown_features = self.spec.features
 
     def show(self, samples: Tensor) -> Tensor:
         short = self.spec.frame_samples - samples.shape[-1]
@@ -195,10 +233,9 @@ class FeatureView(View):
         return shown
 
     def log_scores(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        return log_scores_of(self.network, self.features(values), self.target.column)
+        return _label_log_scores(self.network, self.features(values), self.window.column)
 
     def features(self, values: Tensor) -> Tensor:
-        """Values as the groups take them."""
         if self.network.spec.input.features == "mfcc":
             flat = functional.conv1d(values.flatten(0, 1), self.network.front_end.dct)
             values = flat.reshape(*values.shape[:2], *flat.shape[1:])
@@ -210,39 +247,40 @@ class FeatureView(View):
             # `mel` is of the power always; its scale is not used.
             magnitude = self.spec.features != "mel" and self.spec.scale == "magnitude"
             values = (values.square() if magnitude else values).clamp(min=1e-10).log()
-        decibels: Samples = (values * DECIBELS_PER_NEPER).mean(dim=0).cpu().numpy()
+        decibels: Samples = (values * _DECIBELS_PER_NEPER).mean(dim=0).cpu().numpy()
         return decibels
 
 
 class SoundView(View):
     """The short-time Fourier transform, for what begins with samples; its bins are shown in mel bands."""
 
-    def __init__(self, network: Network | Ensemble, target: Target) -> None:
-        super().__init__(network, target)
+    def __init__(self, network: Network | Ensemble, window: ScoreWindow) -> None:
+        super().__init__(network, window)
         self.network, spec = network, self.networks[0].spec.input
         self.width = max(16, 2 ** round(math.log2(0.032 * spec.sample_rate)))
         self.hop, self.middle = self.width // 4, 0.0
-        self.window = torch.hann_window(self.width, device=self.device)
-        self.bins, self.hertz = mel_bins(spec, self.width)
+        self.hann = torch.hann_window(self.width, device=self.device)
+        self.bins, self.hertz = _mel_bins(spec, self.width)
+        self.shown_features = "mel"
 
     def show(self, samples: Tensor) -> Tensor:
         flat = samples.flatten(0, 1)
-        shown = torch.stft(flat, self.width, self.hop, window=self.window, pad_mode="constant", return_complex=True)
+        shown = torch.stft(flat, self.width, self.hop, window=self.hann, pad_mode="constant", return_complex=True)
         return shown.reshape(*samples.shape[:2], *shown.shape[1:])
 
     def log_scores(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        sound = torch.istft(values.flatten(0, 1), self.width, self.hop, window=self.window, length=self.samples)
+        sound = torch.istft(values.flatten(0, 1), self.width, self.hop, window=self.hann, length=self.samples)
         sound = sound.reshape(*values.shape[:2], -1)
-        column = self.target.column
+        column = self.window.column
         if not isinstance(self.network, Ensemble):
-            return log_scores_of(self.network, self.network.features(sound), column)
+            return _label_log_scores(self.network, self.network.features(sound), column)
         ensemble = self.network
         pairs = []
         for network, share, order, crop in zip(
             self.networks, ensemble.shares, ensemble.orders, ensemble.geometry.crops, strict=True
         ):
             own = sound[..., crop[0] : sound.shape[-1] - crop[1]]
-            pair = log_scores_of(network, network.features(own), order[column])
+            pair = _label_log_scores(network, network.features(own), order[column])
             pairs.append(torch.stack(pair) + math.log(share))
         for_it, against = torch.stack(pairs).logsumexp(dim=0)
         return for_it, against
@@ -250,7 +288,7 @@ class SoundView(View):
     def loudness(self, values: Tensor) -> Tensor:
         return values.abs()
 
-    def turned_down(self, values: Tensor, floor: Tensor) -> Tensor:
+    def limit(self, values: Tensor, floor: Tensor) -> Tensor:
         loud = values.abs()
         return values * torch.where(loud > floor, floor / loud.clamp(min=1e-20), torch.ones_like(loud))
 
@@ -260,7 +298,7 @@ class SoundView(View):
         return np.asarray(10.0 * np.log10(np.maximum(mean, 1e-10)), dtype=np.float32)
 
 
-def log_scores_of(network: Network, features: Tensor, column: int) -> tuple[Tensor, Tensor]:
+def _label_log_scores(network: Network, features: Tensor, column: int) -> tuple[Tensor, Tensor]:
     """log p and log(1 - p), each (batch, positions), of the score of a label."""
     logits = network.logits_of(features)
     odds = logits[..., column]
@@ -270,24 +308,25 @@ def log_scores_of(network: Network, features: Tensor, column: int) -> tuple[Tens
     return functional.logsigmoid(odds), functional.logsigmoid(-odds)
 
 
-def members_of(network: Network | Ensemble) -> list[Network]:
-    """The networks of an ensemble, or the one."""
-    if isinstance(network, Ensemble):
-        return [member for member in network.members if isinstance(member, Network)]
-    return [network]
-
-
-def mel_bins(spec: InputSpec, width: int, most: int = 64) -> tuple[NDArray[np.int64], Array]:
+def _mel_bins(spec: InputSpec, width: int, most: int = 64) -> tuple[NDArray[np.int64], Array]:
     """(bands + 1,) where bands of whole bins begin, about as wide as mel bands, and the same borders in Hz."""
+    librosa = import_librosa()
     step, top = spec.sample_rate / width, spec.sample_rate / 2
-    low, high = hertz_to_mel(np.array([0.0, top]), "slaney")
-    wanted = mel_to_hertz(np.linspace(low, high, most + 1), "slaney") / step
+    wanted = librosa.mel_frequencies(most + 1, fmin=0.0, fmax=top) / step
     bins = np.unique(np.concatenate([[0], np.rint(wanted[1:-1]).astype(np.int64), [width // 2 + 1]]))
     return bins, np.clip((bins - 0.5) * step, 0.0, top)
 
 
-def view_of(network: Network | Ensemble, target: Target) -> View:
-    """The view for a network."""
+def make_view(network: Network | Ensemble, window: ScoreWindow) -> View:
     if isinstance(network, Ensemble) or network.spec.input.features == "waveform":
-        return SoundView(network, target)
-    return FeatureView(network, target)
+        return SoundView(network, window)
+    return FeatureView(network, window)
+
+
+def frames_between(middles: NDArray[np.floating[Any]], first: float, stop: float) -> slice:
+    """The frames whose middles lie in [first, stop), at least the one that is nearest."""
+    low, high = np.searchsorted(middles, [first, stop]).tolist()
+    if high > low:
+        return slice(low, high)
+    nearest = int(np.argmin(np.abs(middles - (first + stop) / 2)))
+    return slice(nearest, nearest + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from audiocnn_cli.entry import run
+from audiocnn_cli.entry import start
 
 if __name__ == "__main__":
-    sys.exit(run())
+    sys.exit(start())

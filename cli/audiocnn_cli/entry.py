@@ -9,27 +9,25 @@ import os
 import signal
 from types import FrameType
 
-STATUS = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 143}  # as in `exits.py`
-ENDS = {getattr(signal, name): status for name, status in STATUS.items() if hasattr(signal, name)}
+_STATUS = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 143}  # as in `exits.py`
+_ENDS = {getattr(signal, name): status for name, status in _STATUS.items() if hasattr(signal, name)}
 
 
-def run() -> int:
-    """The command, as the process that it is."""
-    take_signals()
+def start() -> int:
+    _take_signals()
     from audiocnn_cli.main import run as run_command
 
     status = run_command()
-    take_signals()
+    _take_signals()
     return status
 
 
-def take_signals() -> None:
+def _take_signals() -> None:
     """Signals end the process at once, without a word; but one that is ignored, as nohup has it, stays so."""
-    for number in ENDS:
+    for number in _ENDS:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, leave)
+            signal.signal(number, _leave)
 
 
-def leave(number: int, frame: FrameType | None) -> None:
-    """End here."""
-    os._exit(ENDS[number])
+def _leave(number: int, frame: FrameType | None) -> None:
+    os._exit(_ENDS[number])

@@ -17,11 +17,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from audiocnn.errors import AudiocnnError, did_you_mean
-from audiocnn_cli.commands import CONTEXT, light, make_command
-from audiocnn_cli.completion import ASKED, complete, install, script_for
-from audiocnn_cli.exits import ExitStatus, Terminated
-from audiocnn_cli.terminal import ClosedError, Terminal
+from audiocnn.errors import AudiocnnError, did_you_mean, show_name
+from audiocnn_cli.app.command import CONTEXT, make_command, skip_type_checks
+from audiocnn_cli.app.completion import COMPLETION_VARIABLE, complete, install, script_for
+from audiocnn_cli.app.exits import ExitStatus, LostProcessError, Terminated
+from audiocnn_cli.app.terminal import ClosedError, Terminal
 
 # The files beside this one; each has a function of its own name.
 COMMANDS = {
@@ -44,50 +44,52 @@ COMMANDS = {
     "export": "Make the ONNX file of a model again, and compare it with torch.",
     "info": "Show versions, devices, and where things are.",
 }
-ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_END_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 # How a signal that came ends the command: an import that it cut short makes another error of it.
-signalled: dict[str, ExitStatus] = {}
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # nothing more can be written
-REPORT = "this is a bug of audiocnn: please report it with the command and what it prints with -v"
-UsageProblem: type[Exception] = typer.BadParameter.__mro__[1]  # what click calls UsageError, wherever it comes from
+_signalled: dict[str, ExitStatus] = {}
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # nothing more can be written
+_NO_MEMORY = (
+    "failed to map segment",
+    "cannot allocate memory",
+    "can't allocate memory",
+    "std::bad_alloc",
+    "out of memory",
+)
+_REPORT = "this is a bug of audiocnn: please report it with the command and what it prints with -v"
+_ClickUsageError: type[Exception] = typer.BadParameter.__mro__[1]  # what click calls UsageError, wherever it comes from
 
 
-class Commands(TyperGroup):
+class _Commands(TyperGroup):
     """Commands that are imported when they are called: `audiocnn --help` pays for none of them."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """With those that Typer adds."""
-        return light(super().get_params(ctx))
+        return skip_type_checks(super().get_params(ctx))
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """In the order in which they are useful."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Import a command."""
         if cmd_name not in COMMANDS:
             return None
         return command_of(cmd_name)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Names and summaries, without an import."""
+        """Without importing any command."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command, or an error with the nearest one."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             ctx.fail(f'no command "{args[0]}"; {did_you_mean(args[0], COMMANDS)}')
         return super().resolve_command(ctx, args)
 
 
 def command_of(name: str) -> Any:
-    """A command, imported."""
-    return make_command(name, COMMANDS[name], getattr(import_module(f"audiocnn_cli.{name}"), name))
+    return make_command(name, COMMANDS[name], getattr(import_module(f"audiocnn_cli.commands.{name}"), name))
 
 
 app = typer.Typer(
-    cls=Commands,
+    cls=_Commands,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -97,7 +99,7 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def main(
+def _root_command(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
     show_completion: Annotated[
@@ -134,11 +136,11 @@ def run(args: Sequence[str] | None = None, terminal: Terminal | None = None) -> 
     """Run a command and return how it ended. Nothing that a user can cause leaves this function as an exception."""
     arguments = list(sys.argv[1:] if args is None else args)
     ours = terminal is None
-    terminal = of_process(arguments) if terminal is None else terminal
+    terminal = _terminal_of_process(arguments) if terminal is None else terminal
     try:
         if ours:
-            take_signals()
-        if terminal.environ.get(ASKED):
+            _take_signals()
+        if terminal.environ.get(COMPLETION_VARIABLE):
             found = complete(arguments, COMMANDS, command_of)
             terminal.stdout.write("".join(f"{word}\n" for word in found))
             return ExitStatus.OK
@@ -154,14 +156,20 @@ def run(args: Sequence[str] | None = None, terminal: Terminal | None = None) -> 
             raise
         terminal.silence()
         return ExitStatus.OK
+    except LostProcessError as problem:
+        status = _report_problem(problem, terminal)
+        if ours:
+            terminal.stdout.flush()
+            os._exit(status)
+        return status
     except Exception as problem:  # noqa: BLE001 - nothing but a line and a status leaves
-        return signalled.get("status") or ending(problem, terminal)
+        return _signalled.get("status") or _report_problem(problem, terminal)
 
 
-def ending(problem: Exception, terminal: Terminal) -> ExitStatus:
+def _report_problem(problem: Exception, terminal: Terminal) -> ExitStatus:
     """What went wrong as one line and a status. Whatever is not foreseen here is a bug."""
-    if isinstance(problem, UsageProblem):
-        terminal.error(usage_line(problem))
+    if isinstance(problem, _ClickUsageError):
+        terminal.error(_usage_line(problem))
         return ExitStatus.USAGE
     if isinstance(problem, AudiocnnError | ClosedError):
         terminal.error(str(problem))
@@ -169,22 +177,44 @@ def ending(problem: Exception, terminal: Terminal) -> ExitStatus:
     if isinstance(problem, BrokenPipeError):
         terminal.silence()
         return ExitStatus.OK
-    if isinstance(problem, OSError) and problem.errno in FULL and problem.filename is None:
+    if isinstance(problem, OSError) and problem.errno in _FULL and problem.filename is None:
         terminal.silence()
         terminal.error(f"standard output: cannot be written ({problem.strerror}); make room, or write elsewhere")
         return ExitStatus.USAGE
-    return bug(problem, terminal)
+    if shortage := _explain_shortage(problem):
+        terminal.error(shortage)
+        return ExitStatus.USAGE
+    return _report_bug(problem, terminal)
 
 
-def take_signals() -> None:
+def _explain_shortage(problem: Exception) -> str | None:
+    """What the system is short of, or forbids; libraries say it in many ways."""
+    said = " ".join(str(problem).split())[:160]
+    number = problem.errno if isinstance(problem, OSError) else None
+    place = show_name(problem.filename) if isinstance(problem, OSError) and problem.filename else ""
+    if isinstance(problem, MemoryError) or number == errno.ENOMEM or any(words in said.lower() for words in _NO_MEMORY):
+        what = f"out of memory ({said or type(problem).__name__})"
+        return f"{what}; free some, raise the limit (`ulimit -v`), or ask for less at a time (--jobs, --batch-size)"
+    if number in (errno.EMFILE, errno.ENFILE) or "too many open files" in said.lower():
+        return f"too many open files ({said}); raise the limit (`ulimit -n 4096`), or use fewer --jobs"
+    if number == errno.EAGAIN or "can't start new thread" in said:
+        return f"no more processes or threads ({said}); raise the limit (`ulimit -u`), or use fewer --jobs"
+    if number in _FULL and place:
+        return f"{place}: cannot be written ({problem.strerror}); make room there"  # type: ignore[attr-defined]
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS) and place:
+        return f"{place}: is forbidden ({problem.strerror}); change its permissions, or name another place"  # type: ignore[attr-defined]
+    return None
+
+
+def _take_signals() -> None:
     """Signals end the process cleanly; but one that is ignored, as nohup has it, stays so."""
-    signalled.clear()
-    for number in ENDS:
+    _signalled.clear()
+    for number in _END_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, interrupt if number == signal.SIGINT else terminate)
+            signal.signal(number, _interrupt if number == signal.SIGINT else _terminate)
 
 
-def of_process(arguments: Sequence[str]) -> Terminal:
+def _terminal_of_process(arguments: Sequence[str]) -> Terminal:
     """The terminal of a process that is all ours, which starts and ends fast."""
     # What is imported stays: looking for garbage in it costs 80 ms, most of it when the process ends.
     gc.set_threshold(50_000)
@@ -195,15 +225,15 @@ def of_process(arguments: Sequence[str]) -> Terminal:
     return Terminal.of_process()
 
 
-def bug(problem: Exception, terminal: Terminal) -> ExitStatus:
+def _report_bug(problem: Exception, terminal: Terminal) -> ExitStatus:
     """One line about what should not have happened; the traceback with -v."""
     if terminal.verbose:
         terminal.stderr.write(traceback.format_exc())
-    terminal.error(f"{type(problem).__name__}: {problem}; {REPORT}", kind="internal error")
+    terminal.error(f"{type(problem).__name__}: {problem}; {_REPORT}", kind="internal error")
     return ExitStatus.BUG
 
 
-def usage_line(problem: Exception) -> str:
+def _usage_line(problem: Exception) -> str:
     """What click says of a wrong option or argument, as one line with the nearest option and where to look."""
     context: Any = getattr(problem, "ctx", None)
     path = context.command_path if context else "audiocnn"
@@ -215,22 +245,23 @@ def usage_line(problem: Exception) -> str:
     return f"{text}; see `{path} --help`"
 
 
-def interrupt(number: int, frame: FrameType | None) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
     """Ctrl-C ends a command; while it puts things in order, a second one ends it as it is."""
-    end_at_once_next_time()
-    signalled["status"] = ExitStatus.INTERRUPTED
+    _end_at_next_signal()
+    _signalled["status"] = ExitStatus.INTERRUPTED
     raise KeyboardInterrupt
 
 
-def terminate(number: int, frame: FrameType | None) -> None:
+def _terminate(number: int, frame: FrameType | None) -> None:
     """SIGTERM, and a terminal that is closed, end a command as Ctrl-C does."""
-    end_at_once_next_time()
-    signalled["status"] = ExitStatus.TERMINATED
+    _end_at_next_signal()
+    _signalled["status"] = ExitStatus.TERMINATED
     raise Terminated
 
 
-def end_at_once_next_time() -> None:
-    """Leave the next signal to the system."""
-    for number in ENDS:
+def _end_at_next_signal() -> None:
+    # Python writes tracebacks of a signal that came meanwhile, and of whatever this one cuts short.
+    sys.unraisablehook = lambda _: None
+    for number in _END_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)

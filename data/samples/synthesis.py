@@ -28,7 +28,7 @@ import soxr
 from numpy.typing import NDArray
 
 from audiocnn.errors import AudiocnnError
-from audiocnn.labels import Annotation
+from audiocnn.segments.segment import Annotation
 from data.samples.noises import BEDS, EVENTS, Samples, with_unit_power
 from data.samples.texts import TEXTS
 

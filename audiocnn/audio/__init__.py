@@ -1,0 +1,1 @@
+"""A recording becomes samples, and samples become files: decoders, headers, streams, names of recordings."""

@@ -1,0 +1,171 @@
+"""Recordings in folders: by suffix, or by patterns such as `*.flac` and `2024/**/mic1.wav`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+
+from audiocnn.audio.ffmpeg import FFMPEG_SUFFIXES, find_program, left_out_line
+from audiocnn.errors import RecordingError, show_name
+
+SNDFILE_SUFFIXES = frozenset(
+    {".wav", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".mp1", ".aif", ".aiff", ".aifc"}
+    | {".au", ".snd", ".caf", ".sph", ".nist", ".voc", ".avr", ".htk", ".paf", ".pvf", ".sf", ".ircam", ".iff", ".8svx"}
+    | {".svx", ".xi", ".wve", ".sds"}
+)
+AUDIO_SUFFIXES = SNDFILE_SUFFIXES | FFMPEG_SUFFIXES
+
+
+class EntryError(RecordingError):
+    """An entry of a folder that cannot be read. is_folder: a folder is lost with it, or may be."""
+
+    def __init__(self, path: Path, reason: str, is_folder: bool) -> None:
+        super().__init__(f"{show_name(path)}: {reason}")
+        self.path, self.reason, self.is_folder = path, reason, is_folder
+
+
+def find_recordings(paths: Iterable[str | Path], left_out: Counter[str] | None = None) -> Iterator[Path | EntryError]:
+    """Files as they are named; of folders all recordings inside, by suffix, sorted, without hidden ones. What looks
+    like a recording, or a folder, and cannot be read is an EntryError in its place.
+
+    Those that only ffmpeg reads are left out where there is none, and counted by suffix in `left_out`.
+    RecordingError: a folder without a recording.
+    """
+    for path in paths:
+        if not is_folder(path):
+            yield Path(path)
+            continue
+        wanted = AUDIO_SUFFIXES if find_program() else SNDFILE_SUFFIXES
+        found, missed = False, Counter[str]()
+        for entry in walk_folder(Path(path)):
+            suffix = entry_path(entry).suffix.lower()
+            if suffix in wanted or (isinstance(entry, EntryError) and entry.is_folder):
+                found = True
+                yield entry
+            elif suffix in AUDIO_SUFFIXES:
+                missed[suffix] += 1
+        if found and left_out is not None:
+            left_out.update(missed)
+        if not found and missed:
+            raise RecordingError(f"{show_name(path)}: no audio that can be read here; {left_out_line(missed)}")
+        if not found:
+            known = " ".join(sorted(wanted))
+            raise RecordingError(f"{show_name(path)}: no audio in this folder; looked for names that end in {known}")
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether a name is that of a folder; one that cannot be a name, being too long, is none."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def entry_path(entry: Path | EntryError) -> Path:
+    return entry.path if isinstance(entry, EntryError) else entry
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    """The files that can be seen under a folder, in the order of `walk_folder`."""
+    return (entry for entry in walk_folder(folder) if not isinstance(entry, EntryError))
+
+
+def walk_folder(folder: Path) -> Iterator[Path | EntryError]:
+    """Files under a folder, sorted, no hidden ones; a folder that links lead to twice is taken once. What is neither
+    a file nor a folder, or cannot be looked into, is an EntryError; the rest is gone through all the same."""
+    seen: set[tuple[int, int]] = set()
+    open_folders = [_entries(folder, seen)]  # a stack, as trees may be deeper than Python's
+    while open_folders:
+        entry = next(open_folders[-1], None)
+        if entry is None:
+            open_folders.pop()
+        elif isinstance(entry, os.DirEntry):
+            open_folders.append(_entries(Path(entry), seen))
+        else:
+            yield entry
+
+
+def _entries(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path | os.DirEntry[str] | EntryError]:
+    """What a folder holds, sorted; folders as they were listed. Nothing, where it was `seen`."""
+    listed: list[os.DirEntry[str]] = []
+    try:
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in seen:
+            return
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as entries:
+            listed.extend(entry for entry in entries if not entry.name.startswith("."))
+    except OSError as error:
+        yield EntryError(folder, _unread(error), is_folder=True)
+    for entry in sorted(listed, key=lambda entry: entry.name):
+        try:
+            if entry.is_dir():
+                yield entry
+            elif entry.is_file():
+                yield Path(entry)
+            else:
+                what = next(what for is_kind, what in _KINDS if is_kind(entry.stat().st_mode))
+                yield EntryError(Path(entry), f"{what}, where a file is expected; leave it out", is_folder=False)
+        except OSError as error:
+            reason = _DANGLING if _is_dangling(entry, error) else _unread(error)
+            yield EntryError(Path(entry), reason, is_folder=not Path(entry).suffix)
+
+
+_DANGLING = "a link that leads nowhere; mend it, or take it away"
+_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (lambda _: True, "a device"),
+)
+_REMEDIES = {
+    errno.EMFILE: "raise the limit with ulimit -n",
+    errno.ENFILE: "close other programs",
+    errno.ENAMETOOLONG: "name a folder further down",
+    errno.ENOENT: "it has gone away meanwhile",
+}
+
+
+def _unread(error: OSError) -> str:
+    return f"cannot be read ({error.strerror}); {_REMEDIES.get(error.errno or 0, 'check its rights')}"
+
+
+def _is_dangling(entry: os.DirEntry[str], error: OSError) -> bool:
+    return entry.is_symlink() and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+
+
+def matches_any(inside: Path, patterns: Sequence[str]) -> bool:
+    return any(matches(inside, pattern) for pattern in patterns)
+
+
+def matches(inside: Path, pattern: str) -> bool:
+    """A pattern without a slash is one of names, at any depth; one with a slash is one of the whole path inside the
+    folder, in which `*` stays between slashes and `**` is any number of folders. Large and small letters differ."""
+    if "/" not in pattern:
+        return fnmatchcase(inside.name, pattern)
+    return _parts_match(inside.parts, tuple(part for part in pattern.split("/") if part not in ("", ".")))
+
+
+def _parts_match(parts: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
+    @cache  # so that time is bounded
+    def rest_matches(part: int, pattern: int) -> bool:
+        if pattern == len(patterns):
+            return part == len(parts)
+        if patterns[pattern] == "**":
+            return rest_matches(part, pattern + 1) or (part < len(parts) and rest_matches(part + 1, pattern))
+        return part < len(parts) and fnmatchcase(parts[part], patterns[pattern]) and rest_matches(part + 1, pattern + 1)
+
+    return rest_matches(0, 0)
+
+
+URL_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+(::[a-z][a-z0-9+.-]+)*://", re.IGNORECASE)  # one letter is a drive
+
+
+def is_url(name: str) -> bool:
+    return URL_SCHEME.match(name) is not None

@@ -1,0 +1,127 @@
+"""Plain samples without compression: their encodings, by the names that ffmpeg has for them.
+
+Values are those that libsndfile reads, to the last bit: float32 in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.errors import UsageError, did_you_mean
+
+Samples = NDArray[np.float32]
+Decode = Callable[[bytes], Samples]
+DEFAULT_RAW_CHANNELS = 1
+_MOST_CHANNELS = 1024  # that libsndfile takes
+
+
+@cache
+def _mulaw() -> Samples:
+    """The 256 values of G.711 mu-law."""
+    code = ~np.arange(256) & 0xFF
+    size = ((((code & 15) << 3) + 0x84) << (code >> 4 & 7)) - 0x84
+    return (np.where(code & 0x80, -size, size) / 32768).astype(np.float32)
+
+
+@cache
+def _alaw() -> Samples:
+    """The 256 values of G.711 A-law."""
+    code = np.arange(256) ^ 0x55
+    exponent, low = code >> 4 & 7, (code & 15) << 4
+    size = np.where(exponent == 0, low + 8, (low + 0x108) << np.maximum(exponent - 1, 0))
+    return (np.where(code & 0x80, size, -size) / 32768).astype(np.float32)
+
+
+def _numbers(kind: str, full_scale: float = 1.0, middle: float = 0.0) -> Decode:
+    def decode(data: bytes) -> Samples:
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = np.frombuffer(data, kind).astype(np.float32)
+        if middle:
+            values -= np.float32(middle)
+        if full_scale != 1.0:
+            values *= np.float32(1 / full_scale)
+        return values
+
+    return decode
+
+
+def _three_bytes(little: bool) -> Decode:
+    """24-bit numbers, as the upper three bytes of 32."""
+
+    def decode(data: bytes) -> Samples:
+        given = np.frombuffer(data, np.uint8).reshape(-1, 3)
+        wide = np.zeros((len(given), 4), np.uint8)
+        wide[:, 1:] = given if little else given[:, ::-1]
+        values = wide.view("<i4")[:, 0].astype(np.float32)
+        values *= np.float32(2.0**-31)
+        return values
+
+    return decode
+
+
+def _table(make: Callable[[], Samples]) -> Decode:
+    return lambda data: make()[np.frombuffer(data, np.uint8)]
+
+
+# ffmpeg's names -> bytes of a sample, and how they become float32 in [-1, 1].
+ENCODINGS: dict[str, tuple[int, Decode]] = {
+    "s8": (1, _numbers("i1", 128)),
+    "u8": (1, _numbers("u1", 128, middle=128)),
+    "s16le": (2, _numbers("<i2", 2.0**15)),
+    "s16be": (2, _numbers(">i2", 2.0**15)),
+    "s24le": (3, _three_bytes(little=True)),
+    "s24be": (3, _three_bytes(little=False)),
+    "s32le": (4, _numbers("<i4", 2.0**31)),
+    "s32be": (4, _numbers(">i4", 2.0**31)),
+    "s64le": (8, _numbers("<i8", 2.0**63)),
+    "s64be": (8, _numbers(">i8", 2.0**63)),
+    "f32le": (4, _numbers("<f4")),
+    "f32be": (4, _numbers(">f4")),
+    "f64le": (8, _numbers("<f8")),
+    "f64be": (8, _numbers(">f8")),
+    "mulaw": (1, _table(_mulaw)),
+    "alaw": (1, _table(_alaw)),
+}
+
+
+# Of encodings that float32 does not hold exactly.
+STORED_TYPES = {"s32le": "<i4", "s32be": ">i4", "f64le": "<f8", "f64be": ">f8"}
+
+
+@dataclass(frozen=True, slots=True)
+class RawFormat:
+    """What samples without a header are. Raises UsageError, naming the option, for what cannot be."""
+
+    encoding: str
+    sample_rate: int
+    channels: int = DEFAULT_RAW_CHANNELS
+
+    def __post_init__(self) -> None:
+        if self.encoding not in ENCODINGS:
+            raise UsageError(f'--raw cannot be "{self.encoding}"; {did_you_mean(self.encoding, ENCODINGS)}')
+        if not 1 <= self.sample_rate < 2**31:
+            raise UsageError(f"--rate {self.sample_rate}: give the samples a second, such as 16000")
+        if not 1 <= self.channels <= _MOST_CHANNELS:
+            raise UsageError(f"--channels {self.channels}: give a number from 1 to {_MOST_CHANNELS}")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Samples as they lie in a stream; data_bytes is None where nobody knows how many will come.
+
+    align: what stands behind them begins at a multiple of so many bytes. is_aiff: in chunks as AIFF has them.
+    """
+
+    format: RawFormat
+    data_bytes: int | None = None
+    align: int = 1
+    is_aiff: bool = False
+
+    @property
+    def frame_bytes(self) -> int:
+        return ENCODINGS[self.format.encoding][0] * self.format.channels

@@ -1,0 +1,1 @@
+"""Sound made different for training: effects, mixtures with backgrounds, masks of spectrograms."""

@@ -1,0 +1,261 @@
+"""Training examples from clips, recordings that are labelled as wholes.
+
+A clip is played at another speed, put at a random place, perhaps mixed with another one (mixup, or between-class
+learning, with a share of each in the labels), and then recorded as mixtures are: noise, room, telephone, microphone,
+gain. `[mix]` says which of these, and how much. Samples are float32 (channels, samples).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.audio.pcm import Samples
+from audiocnn.augment import effects
+from audiocnn.augment.effects import QUIET, Random, power
+from audiocnn.augment.mixture import Example, Targets, record_with_microphone
+from audiocnn.augment.settings import MixSettings
+from audiocnn.data.dataset import Dataset, Entry
+from audiocnn.errors import DatasetError
+from audiocnn.units import to_samples
+
+_LEVEL_SECONDS = 0.1
+_A_POLES = (20.598997, 107.65265, 737.86223, 12194.217)  # in hertz, of IEC 61672-1, annex E
+
+
+def draw_mixup_share(random: Random, alpha: float) -> float:
+    """The share of the first clip, from a beta distribution (Zhang et al. 2018, "mixup", section 2), always at least
+    half, so that the clip which was drawn stays the main one."""
+    share = float(random.beta(alpha, alpha))
+    return max(share, 1.0 - share)
+
+
+def mix_clips(first: Samples, second: Samples, share: float) -> Samples:
+    return (np.float32(share) * first + np.float32(1.0 - share) * second).astype(np.float32)
+
+
+def mix_between_classes(first: Samples, second: Samples, share: float, sample_rate: int) -> Samples:
+    """Two clips mixed so that the first has this share of the loudness, at the power of one: equations 1 and 2 of
+    Tokozume, Ushiku and Harada 2018, "Learning from Between-class Examples for Deep Sound Recognition"."""
+    if not 0.0 < share < 1.0:
+        return first if share >= 0.5 else second
+    over = loudness_db(first, sample_rate) - loudness_db(second, sample_rate)
+    part = 1.0 / (1.0 + 10.0 ** (over / 20.0) * (1.0 - share) / share)
+    blend = part * first + (1.0 - part) * second
+    return np.asarray(blend / np.sqrt(part**2 + (1.0 - part) ** 2), dtype=np.float32)
+
+
+def loudness_db(sound: Samples, sample_rate: int) -> float:
+    """The A-weighted level of the loudest 0.1 s of (channels, samples), in dB (Tokozume et al., section 3.2)."""
+    weighted = apply_a_weighting(sound.mean(axis=0), sample_rate)
+    size = min(len(weighted), to_samples(_LEVEL_SECONDS, sample_rate))
+    if size == 0:
+        return float(10.0 * np.log10(QUIET))
+    count = len(weighted) // size
+    loudest = max(power(piece) for piece in weighted[: count * size].reshape(count, size))
+    return float(10.0 * np.log10(max(loudest, QUIET)))
+
+
+def apply_a_weighting(samples: Samples, sample_rate: int) -> Samples:
+    """(samples,) filtered by the A-weighting."""
+    if not len(samples):
+        return samples
+    weights = a_weights(np.fft.rfftfreq(len(samples), 1.0 / sample_rate))
+    return np.fft.irfft(np.fft.rfft(samples) * weights, len(samples)).astype(np.float32)
+
+
+def a_weights(hertz: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Amplitude ratios of the A-weighting (IEC 61672-1, equation E.6), 1 at 1 kHz."""
+
+    def shape(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        f = values**2
+        one, two, three, four = (pole**2 for pole in _A_POLES)
+        return np.asarray(four * f**2 / ((f + one) * np.sqrt((f + two) * (f + three)) * (f + four)), dtype=np.float64)
+
+    return np.asarray(shape(hertz) / shape(np.array([1000.0])), dtype=np.float64)
+
+
+_DRAWS = 8  # for a clip of another label; where there is hardly any, one of the same is taken
+WHOLE_CLIP_SECONDS = 60.0  # of a clip that stops the training early: its middle
+
+
+class ClipExamples:
+    """Makes examples, as Mixer does, from whole recordings, cut or extended with silence to one length.
+
+    An epoch takes each clip once before it takes one twice, in another order every time; with `evenness` above 0 clips
+    are drawn instead: the chance of a label goes with its count to the power 1 - evenness. others: clips with none of
+    the labels are negatives instead of being left out; where clips may have several, so are those without a label.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        entries: Sequence[Entry],
+        labels: Sequence[str],
+        settings: MixSettings,
+        seed: int,
+        evenness: float = 0.0,
+        others: bool = False,
+    ) -> None:
+        self.dataset, self.settings, self.seed = dataset, settings, seed
+        self.columns = {label: column for column, label in enumerate(labels)}
+        sounding = [entry for entry in entries if (entry.labels or dataset.several) and entry.samples > 0]
+        learned = [entry for entry in sounding if self.columns.keys() & set(entry.labels)]
+        if not learned:
+            names = ", ".join(labels)
+            raise DatasetError(f"{dataset.folder}: no recording is labelled {names}; check labels and split")
+        self.entries = sounding if others else learned
+        self.length = to_samples(settings.seconds, dataset.sample_rate)
+        self.chances = self.cumulative_chances(evenness) if evenness else None
+        self.order: tuple[tuple[int, int], NDArray[np.int64]] | None = None
+
+    def example(self, epoch: int, index: int) -> Example:
+        """Example `index` of an epoch, always the same for the same seed."""
+        random = np.random.default_rng([self.seed, epoch, index])
+        number, s = self.choose(random, epoch, index), self.settings
+        example = self.cut_clip(random, number)
+        if random.random() < s.between_share:
+            other = self.cut_clip(random, self.draw_unlike(random, number))
+            share = float(random.random())
+            sound = mix_between_classes(
+                *match_channels(example.samples, other.samples), share, self.dataset.sample_rate
+            )
+            example = combine_examples(example, other, share, sound)
+        elif s.mixup:
+            other = self.cut_clip(random, self.draw(random))
+            share = draw_mixup_share(random, s.mixup)
+            example = combine_examples(
+                example, other, share, mix_clips(*match_channels(example.samples, other.samples), share)
+            )
+        return Example(self.record(random, example.samples), example.targets, example.span)
+
+    def choose(self, random: Random, epoch: int, index: int) -> int:
+        if self.chances is not None:
+            return self.draw(random)
+        turn, place = divmod(index, len(self.entries))
+        if self.order is None or self.order[0] != (epoch, turn):
+            self.order = (
+                (epoch, turn),
+                np.random.default_rng([self.seed, epoch, turn, 1]).permutation(len(self.entries)),
+            )
+        return int(self.order[1][place])
+
+    def draw(self, random: Random) -> int:
+        if self.chances is None:
+            return int(random.integers(len(self.entries)))
+        return int(np.searchsorted(self.chances, random.random() * self.chances[-1], "right"))
+
+    def draw_unlike(self, random: Random, number: int) -> int:
+        mine = self.entries[number].labels
+        drawn = [self.draw(random) for _ in range(_DRAWS)]
+        return next((other for other in drawn if self.entries[other].labels != mine), drawn[0])
+
+    def cut_clip(self, random: Random, number: int) -> Example:
+        """A cut of a recording, or all of it between silence, at another speed."""
+        entry, speed = self.entries[number], random.uniform(*self.settings.speed)
+        whole, wanted = self.dataset.samples(entry), round(self.length * speed)
+        begin = int(random.integers(max(0, entry.samples - wanted) + 1))
+        clip = whole[:, begin : begin + wanted].astype(np.float32) / 32768.0
+        clip = np.stack([effects.change_speed(channel, speed) for channel in clip])[:, : self.length]
+        start = int(random.integers(self.length - clip.shape[1] + 1))
+        out = np.zeros((len(clip), self.length), dtype=np.float32)
+        out[:, start : start + clip.shape[1]] = clip
+        return Example(out, self.make_target(entry), (start, start + clip.shape[1]))
+
+    def record(self, random: Random, sound: Samples) -> Samples:
+        """With noise, a room, a microphone. Channels share room and microphone; the noise of each is its own."""
+        s, rate = self.settings, self.dataset.sample_rate
+        if random.random() < s.room_share:
+            room = effects.draw_room(random, rate, random.uniform(*s.room_seconds), random.uniform(*s.direct_db))
+            sound = np.stack([effects.convolve(channel, room) for channel in sound])
+        if random.random() < s.background_share:
+            tilt = random.uniform(0.0, 2.0)
+            noise = np.stack([effects.draw_noise(random, self.length, tilt) for _ in sound])
+            wanted = np.sqrt(max(effects.power(sound.reshape(-1)), effects.QUIET)) * effects.db_to_amplitude(
+                -random.uniform(*s.snr_db)
+            )
+            sound = sound + noise * np.float32(wanted)
+        same = int(random.integers(2**32))
+        return np.stack([record_with_microphone(np.random.default_rng(same), channel, rate, s) for channel in sound])
+
+    def whole_clip(self, index: int) -> Example:
+        """Recording `index` unchanged, as `classify` gets it; the middle of a very long one."""
+        entry, length = self.entries[index], self.whole_length(index)
+        begin = (entry.samples - length) // 2
+        samples = self.dataset.samples(entry)[:, begin : begin + length].astype(np.float32) / 32768.0
+        return Example(samples, self.make_target(entry))
+
+    def whole_length(self, index: int) -> int:
+        """The samples of `whole_clip`, without reading it."""
+        return min(self.entries[index].samples, to_samples(WHOLE_CLIP_SECONDS, self.dataset.sample_rate))
+
+    def make_target(self, entry: Entry) -> Targets:
+        """(1, labels): 1 for each label that it has."""
+        row = np.zeros((1, len(self.columns)), dtype=np.float32)
+        row[0, [self.columns[label] for label in entry.labels if label in self.columns]] = 1.0
+        return row
+
+    def cumulative_chances(self, evenness: float) -> NDArray[np.float64]:
+        """(clips,) cumulative weights: of each clip the largest of its labels; a clip with none of the labels weighs as
+        much as those of the most frequent one."""
+        weights = np.maximum(self.counts(), 1).astype(np.float64) ** -evenness
+        least = float(weights.min())
+        of_label = {label: float(weights[column]) for label, column in self.columns.items()}
+        own = [
+            max((of_label[name] for name in entry.labels if name in of_label), default=least) for entry in self.entries
+        ]
+        return np.cumsum(own)
+
+    def targets(self) -> Targets:
+        """(clips, labels) of all."""
+        rows = np.zeros((len(self.entries), len(self.columns)), dtype=np.float32)
+        for row, entry in zip(rows, self.entries, strict=True):
+            row[[self.columns[label] for label in entry.labels if label in self.columns]] = 1.0
+        return rows
+
+    def counts(self) -> NDArray[np.int64]:
+        """(labels,): how many clips have each."""
+        counts = np.zeros(len(self.columns), dtype=np.int64)
+        for entry in self.entries:
+            counts[[self.columns[label] for label in entry.labels if label in self.columns]] += 1
+        return counts
+
+
+class ValidationClips(Sequence[Example]):
+    """The clips of validation, or every n-th of them. Each is read when it is indexed: thousands need no memory."""
+
+    def __init__(self, clips: ClipExamples, every: int = 1) -> None:
+        self.clips, self.numbers = clips, range(0, len(clips.entries), every)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> Example:  # type: ignore[override]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return self.clips.whole_clip(self.numbers[index])
+
+    def lengths(self) -> list[int]:
+        return [self.clips.whole_length(number) for number in self.numbers]
+
+    def targets(self) -> Targets:
+        """(clips, labels)."""
+        return self.clips.targets()[:: self.numbers.step]
+
+
+def match_channels(first: Samples, second: Samples) -> tuple[Samples, Samples]:
+    """Two clips with the same number of channels: mono where they differ."""
+    if len(first) == len(second):
+        return first, second
+    return first.mean(axis=0, keepdims=True), second.mean(axis=0, keepdims=True)
+
+
+def combine_examples(first: Example, second: Example, share: float, samples: Samples) -> Example:
+    """`samples` as an example: labels by their shares, from the first start of the two clips to the last end."""
+    targets = np.float32(share) * first.targets + np.float32(1.0 - share) * second.targets
+    spans = [span for span in (first.span, second.span) if span]
+    span = (min(start for start, _ in spans), max(stop for _, stop in spans))
+    return Example(samples, targets.astype(np.float32), span)

@@ -1,0 +1,1 @@
+"""Datasets: sources, samples on disk, splits, duplicates and a survey."""

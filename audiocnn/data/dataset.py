@@ -1,0 +1,258 @@
+"""A dataset: a folder of memory-mapped int16 samples with an SQLite index.
+
+    samples-00000.npy    (samples, channels) int16, whole recordings one behind the other
+    features-00000.npy   (frames, features) float16, where asked for
+    index.sqlite         meta, recordings, annotations, labels, refused, shards; views splits, groups
+
+What the index names is whole: samples reach the disk first, then one transaction makes them visible. This file
+reads; `writer.py` writes.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.data.shards import ShardReader, Slice, rebuild_hint
+from audiocnn.errors import DatasetError
+from audiocnn.files import parse_json
+from audiocnn.segments.segment import Annotation
+from audiocnn.toml import is_number, repr_value
+
+FORMAT_VERSION = 2  # 1 knew one label a clip, and not the rate and channels of the file; it is still read
+INDEX_NAME = "index.sqlite"
+_TABLES = {"meta", "shards", "recordings", "annotations", "labels", "refused"}
+_PLAIN_TABLE = re.compile(r"CREATE TABLE\b((?!\bAS\b).)*", re.IGNORECASE | re.DOTALL)
+_MOST_VALUE_BYTES = 10_000_000  # of a text in the index
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One recording of a dataset.
+
+    samples: per channel. label: of the whole clip, the only one or the first of `labels`. annotated: its segments are
+    known, and no annotation means none of the labels. group: what must stay in one part (a speaker, a take); else the
+    filename. file_rate (Hz), file_channels: of the file it was read from; 0: not known.
+    """
+
+    id: int
+    filename: str
+    samples: int
+    label: str | None
+    annotated: bool
+    group: str
+    split: str | None
+    tags: dict[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    file_rate: int = 0
+    file_channels: int = 0
+
+    def __post_init__(self) -> None:
+        if self.label is not None and not self.labels:
+            object.__setattr__(self, "labels", (self.label,))
+
+
+class Dataset:
+    """A dataset to read. It can be pickled for a worker process, which opens the files itself."""
+
+    def __init__(self, folder: Path, meta: dict[str, str], rows: dict[str, list[tuple[Any, ...]]]) -> None:
+        self.folder = folder
+        self.sample_rate = whole_number(int(meta["sample_rate"]), least=1)
+        self.channels = whole_number(int(meta["channels"]), least=1)
+        self.feature_name = meta.get("features") or None
+        self.labels: tuple[str, ...] = tuple(_text(row[0]) for row in rows["labels"])
+        self.several = meta.get("labels_per_clip") == "several"  # a clip may have no label, or more than one
+        self.unsure = meta.get("unsure", "")  # the label of stretches of which nothing is known
+        self.sources: tuple[str, ...] = _texts(meta.get("sources", "[]"))  # absolute paths
+        self.refused = [(_text(name), str(reason)) for name, reason in rows["refused"]]
+        self.entries: list[Entry] = []
+        self._slices: dict[int, Slice] = {}
+        self._feature_slices: dict[int, Slice] = {}
+        self._annotations: dict[int, list[Annotation]] = {}
+        self._samples = ShardReader(folder, "samples")
+        self._features = ShardReader(folder, "features")
+        self._add_rows(rows)
+
+    @classmethod
+    def open(cls, folder: str | Path, unfinished: bool = False) -> Dataset:
+        """Open a dataset. DatasetError: none, newer, damaged or (unless `unfinished`) half ingested."""
+        path = Path(folder)
+        if not is_dataset(path):
+            what = "no dataset" if path.exists() else "no such folder"
+            raise DatasetError(f"{path}: {what}; make one with `audiocnn ingest SOURCE -o {path}`")
+        try:
+            meta, rows = _read_index(path)
+            dataset = cls(path, meta, rows)
+        except (sqlite3.Error, KeyError, ValueError, TypeError) as error:
+            raise damaged_index(path, error) from None
+        if meta.get("complete") != "1" and not unfinished:
+            what = f"its ingest was interrupted after {len(dataset.entries)} recordings"
+            raise DatasetError(f"{path}: {what}; run it again to go on")
+        return dataset
+
+    def samples(self, entry: Entry) -> NDArray[np.int16]:
+        """(channels, samples) int16, a read-only view of the file."""
+        return self._samples.view(self._slices[entry.id])
+
+    def features(self, entry: Entry) -> NDArray[np.float16]:
+        """(features, frames) float16 view; DatasetError where the dataset keeps none."""
+        rows = self._feature_slices.get(entry.id)
+        if rows is None:
+            what = f"no features of {entry.filename}"
+            raise DatasetError(f"{self.folder}: {what}; ingest again with --features NAME")
+        return self._features.view(rows)
+
+    def annotations(self, entry: Entry) -> list[Annotation]:
+        """Annotations by onset; a new list."""
+        return list(self._annotations.get(entry.id, ()))
+
+    @property
+    def opened(self) -> object:
+        """The same for all views of a dataset that was opened once."""
+        return self._samples
+
+    def with_entries(self, entries: Iterable[Entry]) -> Dataset:
+        """The same dataset with only these of its entries, perhaps changed."""
+        other = copy.copy(self)
+        other.entries = list(entries)
+        return other
+
+    def duration_seconds(self, entry: Entry) -> float:
+        return entry.samples / self.sample_rate
+
+    def _add_rows(self, rows: dict[str, list[tuple[Any, ...]]]) -> None:
+        tags_seen: dict[str, dict[str, str]] = {}
+        for row in rows["recordings"]:
+            number, name, samples, label, annotated, group, split, tags, labels, rate, channels, *slices = row
+            if tags not in tags_seen:
+                tags_seen[tags] = _tags(tags)
+            known = (_text_or_none(label), bool(annotated), _text(group), _text_or_none(split), tags_seen[tags])
+            more = (_texts(labels) if labels else (), whole_number(rate), whole_number(channels))
+            self.entries.append(Entry(number, _text(name), whole_number(samples), *known, *more))
+            self._slices[number] = Slice(whole_number(slices[0]), whole_number(slices[1]), samples)
+            if slices[2] is not None:
+                self._feature_slices[number] = Slice(*map(whole_number, slices[2:]))
+        for number, onset, offset, label in rows["annotations"]:
+            times = _seconds(onset), _seconds(offset)
+            self._annotations.setdefault(number, []).append(Annotation(*times, _text(label)))
+
+
+# Values of an index that somebody else may have made. ValueError, TypeError where they cannot be.
+
+
+def whole_number(value: object, least: int = 0) -> int:
+    if type(value) is not int or not least <= value < 2**48:
+        raise ValueError(f"{repr_value(value)} where a whole number from {least} on is expected")
+    return value
+
+
+def _seconds(value: object) -> float:
+    if not is_number(value):
+        raise ValueError(f"{repr_value(value)} where seconds are expected")
+    return value  # type: ignore[return-value]
+
+
+def _text(value: str | bytes) -> str:
+    return os.fsdecode(value)
+
+
+def _text_or_none(value: str | None) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _texts(value: str) -> tuple[str, ...]:
+    """A list of texts, as JSON."""
+    found = parse_json(value)
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise ValueError(f"{repr_value(value)} where a list of texts is expected")
+    return tuple(found)
+
+
+def _tags(value: str) -> dict[str, str]:
+    found = parse_json(value)
+    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+        raise ValueError(f"{repr_value(value)} where tags are expected")
+    return found
+
+
+def is_dataset(folder: str | Path) -> bool:
+    return (Path(folder) / INDEX_NAME).is_file()
+
+
+def as_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    """float32 in [-1, 1] -> int16, any shape, clipped. Exact for what was decoded from 16 bit."""
+    scaled = np.rint(samples * np.float32(32768)).clip(-32768, 32767)
+    whole: NDArray[np.int16] = scaled.astype(np.int16)
+    return whole
+
+
+def damaged_index(folder: Path, problem: Exception) -> DatasetError:
+    return DatasetError(f"{folder / INDEX_NAME}: damaged ({str(problem)[:120]}); {rebuild_hint(folder)}")
+
+
+def open_index(folder: Path) -> sqlite3.Connection:
+    """The index, which must exist; for writing, because a killed ingest leaves a journal to roll back."""
+    index = sqlite3.connect(f"{(folder / INDEX_NAME).absolute().as_uri()}?mode=rw", uri=True, timeout=60)
+    index.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_VALUE_BYTES)
+    index.execute("PRAGMA trusted_schema=OFF")
+    return index
+
+
+def read_meta(index: sqlite3.Connection, folder: Path) -> dict[str, str]:
+    """The settings of a dataset, empty for one that was never begun; DatasetError for a newer format, ValueError or
+    TypeError for values that cannot be."""
+    tables = {name: sql or "" for kind, name, sql in index.execute("SELECT type, name, sql FROM sqlite_master")}
+    if not tables:
+        return {}
+    # A view, and a column that is computed, may have no end.
+    for name in _TABLES & tables.keys():
+        if not _PLAIN_TABLE.fullmatch(tables[name]):
+            raise DatasetError(f"{folder / INDEX_NAME}: {name} is no plain table; {rebuild_hint(folder)}")
+    if "meta" not in tables:
+        raise DatasetError(f"{folder / INDEX_NAME}: not the index of a dataset; choose another folder")
+    meta: dict[str, str] = {_text(key): _text(value) for key, value in index.execute("SELECT key, value FROM meta")}
+    _texts(meta.get("sources", "[]"))
+    version = meta.get("format_version", "?")
+    if not version.isdecimal():
+        raise DatasetError(f"{folder / INDEX_NAME}: not the index of a dataset; choose another folder")
+    if int(version) > FORMAT_VERSION:
+        what = f"dataset format {version}, and this audiocnn reads up to {FORMAT_VERSION}"
+        raise DatasetError(f"{folder}: {what}; update audiocnn")
+    return meta
+
+
+def name_to_sql(name: str) -> str | bytes:
+    """A name that is not UTF-8 is stored as its bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name)
+    return name
+
+
+def _read_index(folder: Path) -> tuple[dict[str, str], dict[str, list[tuple[Any, ...]]]]:
+    index = open_index(folder)
+    try:
+        meta = read_meta(index, folder)
+        if not meta:
+            raise DatasetError(f"{folder}: its ingest was interrupted at the start; run it again to go on")
+        newer = "labels, file_rate, file_channels" if meta["format_version"] != "1" else "'', 0, 0"
+        queries = {
+            "recordings": f'SELECT id, filename, samples, label, annotated, "group", split, tags, {newer},'
+            " shard, start, feature_shard, feature_start, frames FROM recordings ORDER BY filename",
+            "annotations": "SELECT recording, onset, offset, label FROM annotations ORDER BY 1, 2, 3",
+            "labels": "SELECT label FROM labels ORDER BY position",
+            "refused": "SELECT filename, reason FROM refused ORDER BY filename, rowid",
+        }
+        return meta, {name: index.execute(query).fetchall() for name, query in queries.items()}
+    finally:
+        index.close()

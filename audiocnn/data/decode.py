@@ -1,0 +1,126 @@
+"""Decode recordings for ingest in threads, in order, a bounded number of files ahead of the writer: decode_ahead."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.audio.recording import Recording, RecordingInfo, open_recording
+from audiocnn.audio.remote import Remote, openable
+from audiocnn.data.dataset import as_int16
+from audiocnn.data.writer import Item, StoredRecording
+from audiocnn.errors import RecordingError, show_name
+
+# The rest of a longer recording is streamed by the writer, so that memory does not grow with its length.
+_AHEAD_SAMPLES = 1 << 21
+_FILES_AHEAD = 4
+
+
+@dataclass(frozen=True)
+class DecodeJob:
+    item: Item
+    stored: StoredRecording | None
+    identity: tuple[int, int]
+
+    @property
+    def fresh(self) -> bool:
+        return self.stored is None or (self.stored.size, self.stored.mtime_ns) != self.identity
+
+
+@dataclass(frozen=True)
+class ReceivedRecording:
+    """The facts about a recording that another process has read."""
+
+    info: RecordingInfo
+    name: str
+    note: str | None
+    remarks: list[str]
+
+    def __enter__(self) -> ReceivedRecording:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The first int16 (channels, n) blocks of a recording; the rest is read from `recording`."""
+
+    head: list[NDArray[np.int16]]
+    rest: Iterator[NDArray[np.int16]]
+    recording: Recording | ReceivedRecording
+
+    def blocks(self) -> Iterator[NDArray[np.int16]]:
+        """All blocks; RecordingError as in Recording.blocks."""
+        return chain(self.head, self.rest)
+
+
+def decode_ahead(
+    work: Iterable[DecodeJob], sample_rate: int, channels: int, threads: int
+) -> Iterator[tuple[DecodeJob, Decoded | str | None]]:
+    """Each job in order with its samples, or the reason why there are none, or None for an unchanged file."""
+    waiting: deque[tuple[DecodeJob, Future[Decoded | str] | None]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+    try:
+        for job in work:
+            waiting.append(
+                (job, pool.submit(decode_recording, job.item.path, sample_rate, channels) if job.fresh else None)
+            )
+            if len(waiting) > _FILES_AHEAD * threads:
+                yield _next(waiting)
+        while waiting:
+            yield _next(waiting)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def default_threads() -> int:
+    """Two at most: beyond that the writer and the disk are the limit."""
+    return min(2, os.cpu_count() or 1)
+
+
+def decode_recording(path: Path | Remote, sample_rate: int, channels: int) -> Decoded | str:
+    """The recording with its first blocks; or the reason why it cannot be read, or does not fit `channels`.
+
+    channels 1 is the mean of all that the recording has; for more, a mono recording is repeated.
+    """
+    try:
+        recording = open_recording(openable(path))
+    except RecordingError as error:
+        return reason_without_name(error, path)
+    try:
+        have = recording.info.channels
+        if have > 1 and channels not in (1, have):
+            raise RecordingError(f"{have} channels, and this dataset keeps {channels}; convert it or leave it out")
+        blocks = recording.blocks(sample_rate, "mix" if channels == 1 else "each")
+        rest = (np.repeat(as_int16(block), channels if have == 1 else 1, axis=0) for block in blocks)
+        head: list[NDArray[np.int16]] = []
+        samples = 0
+        for block in rest:
+            head.append(block)
+            samples += block.shape[1]
+            if samples > _AHEAD_SAMPLES:
+                break
+    except RecordingError as error:
+        recording.close()
+        return reason_without_name(error, path)
+    return Decoded(head, rest, recording)
+
+
+def reason_without_name(error: RecordingError, path: Path | Remote) -> str:
+    """The message without the name of the recording, which is printed beside it."""
+    return str(error).removeprefix(f"{show_name(path)}: ")
+
+
+def _next(waiting: deque[tuple[DecodeJob, Future[Decoded | str] | None]]) -> tuple[DecodeJob, Decoded | str | None]:
+    job, future = waiting.popleft()
+    return job, future.result() if future is not None else None

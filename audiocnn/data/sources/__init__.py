@@ -1,0 +1,191 @@
+"""Read a source of recordings and labels (a folder, a table, a file of labels or a recipe) as items: read_source."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import chain, count
+from pathlib import Path
+
+from audiocnn.audio.find import AUDIO_SUFFIXES
+from audiocnn.audio.remote import Remote
+from audiocnn.data.dataset import Dataset, is_dataset
+from audiocnn.data.sources.corrections import apply_settings, correct_items, describe_changes, regroup_items
+from audiocnn.data.sources.folders import (
+    KALDI_TABLES,
+    holds_labels,
+    is_kaldi,
+    read_folder,
+    read_folder_at,
+    read_label_file,
+    recordings_in,
+)
+from audiocnn.data.sources.settings import (
+    DEFAULT_GROUP,
+    FILENAME_GROUP,
+    TABLE_SUFFIXES,
+    DataSettings,
+    data_settings,
+)
+from audiocnn.data.sources.tables import Refused, read_recordings, with_segments
+from audiocnn.data.writer import Item
+from audiocnn.errors import DatasetError, RecipeError, show_name
+from audiocnn.toml import read_toml
+
+
+@dataclass(frozen=True)
+class SourceItems:
+    """The items of a source in a fixed order, the files that were refused, and the settings of its recipe."""
+
+    path: Path | Remote
+    items: list[Item]
+    refused: Refused
+    labels: tuple[str, ...] | None = None
+    sample_rate: int | None = None
+    several: bool = False  # a clip may have several labels
+    unsure: str = ""  # the label of stretches of which nothing is known
+
+    @property
+    def name(self) -> str:
+        """The last part of the path, without the suffix of a file."""
+        if isinstance(self.path, Remote):
+            return self.path.place.name or "address"
+        path = self.path.resolve()
+        return path.stem if path.is_file() else path.name
+
+
+def read_source(source: Path | Remote | DataSettings, left_out: Counter[str] | None = None) -> SourceItems:
+    """Read a folder (here or at an address), a table, a file of labels, a recipe (.toml) or the [data] settings of one.
+    Files in folders that need ffmpeg, which is missing, are counted by suffix in `left_out`.
+
+    DatasetError, RecordingError, LabelError, RecipeError: it is missing, empty, or has no labels.
+    """
+    if isinstance(source, DataSettings):
+        return _read_settings(source, left_out)
+    if isinstance(source, Remote):
+        return SourceItems(source, *read_folder_at(source, left_out))
+    name = show_name(source)
+    if not source.exists():
+        raise DatasetError(f"{name}: no such file or folder; check the name")
+    if is_dataset(source):
+        raise DatasetError(f"{name}: a dataset already; use it as it is, or name what it was made from")
+    if source.is_dir():
+        if is_kaldi(source):
+            return SourceItems(source, *read_label_file(source / KALDI_TABLES[0]))
+        return SourceItems(source, *read_folder(source, left_out))
+    suffix = source.suffix.lower()
+    if holds_labels(source):
+        return SourceItems(source, *read_label_file(source))
+    if suffix == ".toml":
+        return replace(_read_settings(_recipe_settings(source), left_out), path=source)
+    if suffix in TABLE_SUFFIXES:
+        return replace(_read_settings(DataSettings(source, where=name)), sample_rate=None)
+    what = "a recording alone" if suffix in AUDIO_SUFFIXES else "no source"
+    raise DatasetError(f"{name}: {what}; name a folder, a table (.csv, .tsv), a file of labels or a recipe (.toml)")
+
+
+def corrections_line(settings: DataSettings) -> str:
+    """One line about the changes by the corrections of a source or of an existing dataset; "" without corrections."""
+    if settings.corrections is None:
+        return ""
+    plain = replace(settings, corrections=None)
+    if is_dataset(settings.source):
+        dataset = Dataset.open(settings.source)
+        return describe_changes(dataset.entries, apply_settings(dataset, settings).entries)
+    return describe_changes(read_source(plain).items, read_source(settings).items)
+
+
+def merge_items(sources: list[SourceItems]) -> tuple[list[Item], Refused]:
+    """The items of all sources; if there are several, each name begins with the name of its source."""
+    if len(sources) == 1:
+        return sources[0].items, sources[0].refused
+    return _named_after_sources(sources)
+
+
+def _named_after_sources(sources: list[SourceItems]) -> tuple[list[Item], Refused]:
+    """The items of sources, where each name begins with that of its source."""
+    items: list[Item] = []
+    refused: Refused = []
+    taken: set[str] = set()
+    for source in sources:
+        numbered = (f"{source.name}-{number}" for number in count(2))
+        name = next(name for name in chain([source.name], numbered) if name not in taken)
+        taken.add(name)
+        items += [replace(item, filename=f"{name}/{item.filename}") for item in source.items]
+        refused += [(f"{name}/{filename}", reason) for filename, reason in source.refused]
+    return items, refused
+
+
+def ordered_labels(sources: list[SourceItems]) -> list[str]:
+    """The labels of recipes in their order, then all others that occur, sorted; none that means "unsure"."""
+    given = list(dict.fromkeys(label for source in sources for label in source.labels or ()))
+    items = [item for source in sources for item in source.items]
+    used = {name for item in items for name in (*item.labels, item.whole) if name}
+    used |= {a.label for item in items for a in item.annotations} - {source.unsure for source in sources}
+    return given + sorted(used - set(given))
+
+
+def _recipe_settings(path: Path) -> DataSettings:
+    recipe = read_toml(path, RecipeError)
+    if "data" not in recipe:
+        raise RecipeError(f"{show_name(path)}: no [data] table; it says where the recordings are")
+    return data_settings(recipe["data"], path.parent, f"{show_name(path)}: [data]")
+
+
+def _read_settings(settings: DataSettings, left_out: Counter[str] | None = None) -> SourceItems:
+    items, refused = _read_items(settings, left_out)
+    items, uncorrected = correct_items(items, settings)
+    items, refused = regroup_items(items, settings), refused + uncorrected
+    if settings.more:
+        further, unread = _named_after_sources([_read_settings(one, left_out) for one in settings.more])
+        items, refused = items + further, refused + unread
+    if not items:
+        first = f"; the first is {refused[0][0]}: {refused[0][1]}" if refused else ""
+        raise DatasetError(f"{settings.where}: not one of the recordings it names can be taken{first}")
+    if settings.labels is not None:
+        timed = any(item.annotated for item in items)
+        items = [_keep_labels(item, settings, timed) for item in items]
+    several = settings.labels_per_clip == "several"
+    return SourceItems(settings.source, items, refused, settings.labels, settings.sample_rate, several, settings.unsure)
+
+
+def _read_items(settings: DataSettings, left_out: Counter[str] | None) -> tuple[list[Item], Refused]:
+    if not settings.source.exists():
+        what = f"no such file or folder {show_name(settings.source)}"
+        raise RecipeError(f'{settings.where}: "source": {what}; it is looked for beside the recipe')
+    if settings.recordings is not None or settings.source.is_file():
+        return read_recordings(settings)
+    _check_folder(settings)
+    if settings.segments is None:
+        return read_folder(settings.source, left_out)
+    files, unread = recordings_in(settings.source, left_out)
+    items = [Item(path, path.relative_to(settings.source).as_posix(), annotated=True) for path in files]
+    items, refused = with_segments(items, settings.segments, {item.filename for item in items})
+    return items, unread + refused
+
+
+def _check_folder(settings: DataSettings) -> None:
+    """RecipeError: a key that needs a table."""
+    if settings.keep or settings.drop or settings.split is not None or settings.label is not None or settings.whole:
+        what = "keep, drop, split, label and whole need a table"
+        raise RecipeError(f'{settings.where}: {what}; name it in "recordings"')
+    if settings.group not in (DEFAULT_GROUP, FILENAME_GROUP):
+        what = f'group = "{settings.group}" is a column of a table, and there is none'
+        raise RecipeError(f'{settings.where}: {what}; name it in "recordings", or use group_pattern')
+    if settings.fold is not None:
+        what = f'fold = "{settings.fold}" is a column of a table, and there is none'
+        raise RecipeError(f'{settings.where}: {what}; name it in "recordings", or use folds')
+
+
+def _keep_labels(item: Item, settings: DataSettings, timed: bool) -> Item:
+    """The item with only the labels that count. A clip of another label holds none of them: beside recordings with
+    annotations (`timed`) it has none; among clips it keeps its own, which training counts or leaves out."""
+    labels, several = settings.labels or (), settings.labels_per_clip == "several"
+    kept = tuple(a for a in item.annotations if a.label in labels or a.label == settings.unsure)
+    item = replace(item, whole=item.whole if item.whole in labels else None)
+    left = tuple(label for label in item.labels if label in labels)
+    if several:
+        return replace(item, annotations=kept, label=left[0] if left else None, more=left[1:])
+    if item.label is None or item.label in labels or not timed:
+        return replace(item, annotations=kept)
+    return replace(item, annotations=kept, label=None, annotated=True)

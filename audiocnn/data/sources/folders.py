@@ -1,0 +1,251 @@
+"""Read folders of recordings, with files of labels beside them or a subfolder for each label, and files of labels."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from audiocnn.audio.find import AUDIO_SUFFIXES, EntryError, files_in, find_recordings, is_folder
+from audiocnn.audio.remote import Remote, recordings_at
+from audiocnn.data.sources.tables import Refused
+from audiocnn.data.writer import Item
+from audiocnn.errors import DatasetError, LabelError, show_name
+from audiocnn.labels.formats import FORMATS, READERS, SUBTITLES, label_format, raven, read_labels
+from audiocnn.labels.formats.sniff import sniff_file
+from audiocnn.labels.lookup import Recordings
+from audiocnn.segments.segment import Annotation
+
+_TABLE_FORMATS = ("dcase",)  # read by `tables.py`, with their other columns
+KALDI_TABLES = ("segments", "wav.scp")
+_JSON_SUFFIXES = (".json", ".jsonl", ".ndjson", ".gz")  # may hold anything: their content is looked at
+# If every recording lies in one of these, the label is the folder inside.
+_SPLIT_FOLDERS = frozenset({"train", "dev", "val", "valid", "validation", "test", "eval"})
+_BESIDE_FORMATS = {kind: suffixes for kind, suffixes in READERS.items() if kind not in SUBTITLES}
+_BESIDE_SUFFIXES = tuple(dict.fromkeys(suffix for suffixes in _BESIDE_FORMATS.values() for suffix in suffixes))
+
+
+def holds_labels(path: Path) -> bool:
+    """Whether a file holds labels, by its name and, if that may be anything, by its beginning."""
+    if not any(one.fits(path) for one in FORMATS.values()) or label_format(path) in _TABLE_FORMATS:
+        return False
+    return path.suffix.lower() not in _JSON_SUFFIXES or sniff_file(path) is not None
+
+
+def is_kaldi(folder: Path) -> bool:
+    """Whether a folder is a data directory of Kaldi, with segments."""
+    return all((folder / name).is_file() for name in KALDI_TABLES)
+
+
+def read_label_file(path: Path) -> tuple[list[Item], Refused]:
+    """Items in the order of the file; recordings are searched for below its folder. LabelError: it cannot be read."""
+    recordings = Recordings(path.parent)
+    known: dict[Path, list[Annotation]] = {}
+    refused: Refused = []
+    for name, found_in_it in read_labels(path).items():
+        found = recordings.find(name, path)
+        if found is None:
+            why = "there is no such recording, or several; correct the name"
+            refused.append((show_name(name), f"{show_name(path)} names it, but {why}"))
+            continue
+        known.setdefault(found, []).extend(found_in_it)
+    items = [
+        Item(found, _name(found, path.parent), annotated=True, annotations=tuple(found_in_it))
+        for found, found_in_it in known.items()
+    ]
+    return items, refused
+
+
+def _name(recording: Path, folder: Path) -> str:
+    """The path of a recording relative to the folder; its whole path if it lies elsewhere."""
+    inside = os.path.relpath(recording, folder)
+    return recording.as_posix() if inside.startswith(os.pardir) else Path(inside).as_posix()
+
+
+def read_folder(root: Path, left_out: Counter[str] | None = None) -> tuple[list[Item], Refused]:
+    """Items sorted by name; files that need ffmpeg, which is missing, are counted in `left_out`. RecordingError: no
+    audio; LabelError: no labels."""
+    audio, unread = recordings_in(root, left_out)
+    items, refused = _with_labels(root, audio)
+    return items, unread + refused
+
+
+def recordings_in(root: Path, left_out: Counter[str] | None = None) -> tuple[list[Path], Refused]:
+    """The recordings in a folder, and what looks like one, or like a folder, and cannot be read. RecordingError: no
+    audio."""
+    found = list(find_recordings([root], left_out))
+    audio = [one for one in found if not isinstance(one, EntryError)]
+    unread = [one for one in found if isinstance(one, EntryError)]
+    if not audio:
+        raise unread[0]
+    return audio, [(one.path.relative_to(root).as_posix(), one.reason) for one in unread]
+
+
+def _with_labels(root: Path, audio: list[Path]) -> tuple[list[Item], Refused]:
+    beside = _LabelFiles(root, audio)
+    files = list(_label_files(root, beside))
+    if files:
+        return beside.read(files)
+    parts = [path.relative_to(root).parts for path in audio]
+    inside = [names for names in parts if len(names) > 1]
+    if not inside:
+        raise LabelError(
+            f"{show_name(root)}: no labels; make a subfolder for each label, put a file of labels"
+            f" ({' '.join(_BESIDE_SUFFIXES)}) beside each recording, or name a table"
+        )
+    items, refused = _label_folders(zip(audio, parts, strict=True), _splits_first(inside))
+    return items, refused + _empty_folders(root, inside)
+
+
+def read_folder_at(root: Remote, left_out: Counter[str] | None = None) -> tuple[list[Item], Refused]:
+    """As `read_folder` for an address, where labels can only be names of subfolders; DatasetError: no folder."""
+    found = list(recordings_at(root.url, left_out=left_out))
+    places = [(Remote(place.url), place.inside.parts) for place in found if place.inside is not None]
+    if not places:
+        what = "no folder; name the folder they lie in, or a table of this machine, which may name addresses"
+        raise DatasetError(f"{show_name(root)}: {what}")
+    inside = [names for _, names in places if len(names) > 1]
+    if not inside:
+        what = "no labels; at an address they are the names of subfolders, or name a table of this machine"
+        raise LabelError(f"{show_name(root)}: {what}")
+    return _label_folders(places, _splits_first(inside))
+
+
+def _label_folders(
+    places: Iterable[tuple[Path | Remote, tuple[str, ...]]], split_first: bool
+) -> tuple[list[Item], Refused]:
+    """Items of recordings with the parts of their paths below the root: the label is the first part, or the second
+    behind a split."""
+    items: list[Item] = []
+    refused: Refused = []
+    for path, names in places:
+        if len(names) == 1:
+            refused.append((names[0], "lies beside the folders that say the label; move it into one of them"))
+            continue
+        split, label = names[:2] if split_first else (None, names[0])
+        if not _is_utf8(label):
+            refused.append(("/".join(names), "the folder's name is not UTF-8, and no label; rename it"))
+            continue
+        items.append(Item(path, "/".join(names), label=label, split=split))
+    return items, refused
+
+
+def _splits_first(inside: Iterable[tuple[str, ...]]) -> bool:
+    """Whether the folders are splits, and the folders inside them labels."""
+    return all(names[0] in _SPLIT_FOLDERS and len(names) > 2 for names in inside)
+
+
+def _is_utf8(name: str) -> bool:
+    """Whether a name is UTF-8; other bytes are lone surrogates in it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _empty_folders(root: Path, inside: Sequence[tuple[str, ...]]) -> Refused:
+    depth = 2 if _splits_first(inside) else 1
+    full = {names[:depth] for names in inside}
+    folders = filter(is_folder, root.glob("/".join("*" * depth)))
+    return [
+        ("/".join(folder) + "/", "a folder for a label without a recording; put some into it, or remove it")
+        for folder in sorted(path.relative_to(root).parts for path in folders)
+        if folder not in full and not any(name.startswith(".") for name in folder)
+    ]
+
+
+class _LabelFiles:
+    """The recordings below a folder, which get their annotations from files of labels."""
+
+    def __init__(self, root: Path, audio: list[Path]) -> None:
+        self.root, self.audio = root, audio
+        self.here: dict[tuple[Path, str], list[Path]] = {}
+        self.anywhere: dict[str, list[Path]] = {}
+        for path in audio:
+            self.here.setdefault((path.parent, path.stem), []).append(path)
+            self.anywhere.setdefault(path.stem, []).append(path)
+        # recording -> format of its labels, annotations; the first format that names a recording has it
+        self.found: dict[Path, tuple[str, list[Annotation]]] = {}
+        self.broken: set[Path] = set()
+        self.refused: Refused = []
+
+    def read(self, files: list[tuple[str, Path]]) -> tuple[list[Item], Refused]:
+        for kind, file in files:
+            stem = _stem(kind, file)
+            try:
+                labels = read_labels(file, kind)
+            except LabelError as error:
+                self.refused.append((file.relative_to(self.root).as_posix(), str(error)))
+                self.broken.update(self.here.get((file.parent, stem), ()))
+                continue
+            if (file.parent, stem) in self.here:
+                if not FORMATS[kind].many:  # of the recording beside it, whatever media it names, such as a video
+                    labels = {stem: [one for known in labels.values() for one in known]}
+                labels.setdefault(stem, [])  # an empty file: no annotation
+            for name, known in labels.items():
+                self._give(kind, file, name, known)
+        items: list[Item] = []
+        for path in self.audio:
+            name = path.relative_to(self.root).as_posix()
+            if path in self.broken:
+                self.refused.append((name, "the file of labels beside it cannot be read; correct it"))
+            elif path in self.found:
+                items.append(Item(path, name, annotated=True, annotations=tuple(self.found[path][1])))
+            else:
+                why = "no labels beside it, where others have them; add a file of them, empty if need be"
+                self.refused.append((name, why))
+        return items, self.refused
+
+    def _give(self, kind: str, file: Path, name: str, annotations: list[Annotation]) -> None:
+        """Give annotations to the recording of this name: beside the file, else the only one anywhere."""
+        stem = Path(name).stem if Path(name).suffix.lower() in AUDIO_SUFFIXES else name
+        targets = self.here.get((file.parent, stem), [])
+        if not targets:
+            targets = self.anywhere.get(stem, [])
+            if len(targets) != 1:
+                count = f"{len(targets)} recordings have this name" if targets else "there is no such recording"
+                self.refused.append((name, f"{show_name(file)} names it, but {count}; correct the name"))
+                return
+        for path in targets:
+            known = self.found.setdefault(path, (kind, []))
+            if known[0] == kind:
+                known[1].extend(annotations)
+
+
+def _label_files(root: Path, beside: _LabelFiles) -> Iterator[tuple[str, Path]]:
+    """(format, file), format by format: every RTTM file, which names recordings, and other files beside a recording of
+    the same base name."""
+    wanted = tuple(suffix.lower() for suffix in _BESIDE_SUFFIXES)
+    found: dict[str, list[Path]] = {kind: [] for kind in _BESIDE_FORMATS}
+    for path in files_in(root):
+        if path.name.lower().endswith(wanted):
+            kind = label_format(path)
+            if kind == "rttm" or ((path.parent, _stem(kind, path)) in beside.here and _has_labels(kind, path)):
+                found[kind].append(path)
+    for kind, paths in found.items():
+        yield from ((kind, path) for path in paths)
+
+
+def _stem(kind: str, path: Path) -> str:
+    """The base name of the recording beside a file of labels."""
+    if kind == "raven":
+        return raven.own_stem(path)
+    suffixes = sorted(FORMATS[kind].suffixes, key=len, reverse=True)
+    return next((path.name[: -len(end)] for end in suffixes if path.name.lower().endswith(end.lower())), path.stem)
+
+
+def _has_labels(kind: str, path: Path) -> bool:
+    """Whether a file may hold labels: JSON is looked into, and a .txt without a tab in its first line is a transcript
+    or a note. An empty file counts: it says that there are no labels."""
+    try:
+        if path.suffix.lower() in _JSON_SUFFIXES:
+            return path.stat().st_size == 0 or sniff_file(path) is not None
+        if kind != "audacity":
+            return True
+        with path.open("rb") as file:
+            first = file.readline(4096)
+    except OSError:
+        return True  # whoever reads them says why that cannot be
+    return not first.strip() or b"\t" in first

@@ -1,0 +1,207 @@
+"""The [data] table of a recipe: data_settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from audiocnn.errors import RecipeError, show_name
+from audiocnn.toml import TomlTable, repr_value
+
+DEFAULT_SAMPLE_RATE = 16000
+DEFAULT_GROUP = "group"
+FILENAME_GROUP = "filename"  # every recording stands alone
+_LABELS_PER_CLIP = ("one", "several")
+_MOST_FOLDS = 1000
+LABEL_SEPARATORS = (";", "|")  # between labels in one cell; a comma may be part of a name
+_SHARED_KEYS = ("labels", "labels_per_clip", "separator", "split", "sample_rate", "unsure")
+TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
+
+
+@dataclass(frozen=True)
+class WholeLabel:
+    """A label of all the sound of some recordings. where: column -> values, with * and ? as in file names; every column
+    must match."""
+
+    label: str
+    where: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Which recordings, with which labels.
+
+    source: a folder, or a table. recordings: a table with a row for each recording. segments: a table in
+    DCASE order; with it every recording counts as annotated. keep, drop: column -> values. labels: the ones
+    that count, in this order. label: the column with the label of the whole clip, or "folder". group: the column
+    of what must stay in one part, such as a speaker. whole: labels of whole recordings, of which the first match
+    counts; with any, every recording counts as annotated. where: the beginning of messages.
+
+    labels_per_clip: "one", or "several": a clip may have none of the labels, or more than one. separator: of labels
+    in one cell of a table. group_pattern: a regular expression for file names, whose first group is the group.
+    corrections: a table of file names and their correct labels. fold: the column with the official folds; folds: how
+    many to make if there are none; test_fold: the one to test on. training_share: the share of the training part that
+    is used. unsure: the label of stretches of which nothing is known, neither that they hold a label nor that they hold
+    none; "" for no such stretches. more: further sources, whose labels are those of this one.
+    """
+
+    source: Path
+    recordings: Path | None = None
+    segments: Path | None = None
+    keep: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    drop: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    split: str | None = None
+    labels: tuple[str, ...] | None = None
+    label: str | None = None
+    group: str = DEFAULT_GROUP
+    whole: tuple[WholeLabel, ...] = ()
+    sample_rate: int = DEFAULT_SAMPLE_RATE
+    where: str = "[data]"
+    labels_per_clip: str = "one"
+    separator: str = ""
+    group_pattern: str | None = None
+    corrections: Path | None = None
+    fold: str | None = None
+    folds: int = 0
+    test_fold: str | None = None
+    training_share: float = 1.0
+    unsure: str = ""
+    more: tuple[DataSettings, ...] = ()
+
+
+def data_settings(table: object, base: Path, where: str, is_more: bool = False) -> DataSettings:
+    """Read a [data] table. `source` is relative to `base`, the tables to `source`; one of segments may also lie in
+    `base`. is_more: the table is one of `more` of another. RecipeError."""
+    data = TomlTable(table, where, RecipeError)
+    source = base / data.text("source", ".")
+    root = source.parent if source.suffix.lower() in TABLE_SUFFIXES else source
+    more = () if is_more else _more(data, base)
+    recordings = data.text("recordings", None)
+    segments = data.text("segments", None)
+    corrections = data.text("corrections", None)
+    labels = data.texts("labels", None)
+    if labels is not None and (not labels or "" in labels):
+        raise data.wrong('"labels" must name at least one, as in ["speech"]; leave it out for all')
+    settings = DataSettings(
+        source=source,
+        recordings=root / recordings if recordings is not None else None,
+        segments=_segments(segments, root, base) if segments is not None else None,
+        keep=_choices(data, "keep"),
+        drop=_choices(data, "drop"),
+        split=data.text("split", None),
+        labels=tuple(dict.fromkeys(labels)) if labels is not None else None,
+        label=data.text("label", None),
+        group=data.text("group", DEFAULT_GROUP),
+        whole=_whole(data),
+        sample_rate=data.integer("sample_rate", DEFAULT_SAMPLE_RATE),
+        where=where,
+        labels_per_clip=data.text("labels_per_clip", "one", _LABELS_PER_CLIP),
+        separator=data.text("separator", ""),
+        group_pattern=data.text("group_pattern", None),
+        corrections=base / corrections if corrections is not None else None,
+        fold=data.text("fold", None),
+        folds=data.integer("folds", 0, least=0, most=_MOST_FOLDS),
+        test_fold=data.text("test_fold", None),
+        training_share=data.number("training_share", 1.0, above=True, most=1.0),
+        unsure=data.text("unsure", ""),
+        more=more,
+    )
+    data.close()
+    _check(settings, data)
+    return settings
+
+
+def _segments(name: str, root: Path, base: Path) -> Path:
+    """The table of segments in the source, or, where that has none of this name, the one beside the recipe."""
+    beside = base / name
+    return beside if beside.is_file() and not (root / name).exists() else root / name
+
+
+def _more(data: TomlTable, base: Path) -> tuple[DataSettings, ...]:
+    """`more`: a list of tables like [data]. What says which recordings and labels count is taken over from it."""
+    listed = data.raw("more", [])
+    if not isinstance(listed, list):
+        raise data.wrong(f'"more" must be a list of tables, [[data.more]] one after another, not {repr_value(listed)}')
+    shared = {key: data.values[key] for key in _SHARED_KEYS if key in data.values}
+    found = []
+    for number, values in enumerate(listed, 1):
+        table = TomlTable(values, f"{data.place}: more {number}", RecipeError)
+        if "source" not in table.values:
+            raise table.wrong('"source" is missing; name a folder or a table')
+        found.append(data_settings(shared | table.values, base, table.place, is_more=True))
+    return tuple(found)
+
+
+def _compile_pattern(pattern: str, where: str) -> re.Pattern[str]:
+    """RecipeError: not a regular expression, or one without a group in parentheses."""
+    try:
+        found = re.compile(pattern)
+    except re.error as problem:
+        raise RecipeError(
+            f'{where}: group_pattern "{pattern}" is no regular expression ({problem}); correct it'
+        ) from None
+    if not found.groups:
+        remedy = "put parentheses around what is the group, as in '^([^_]+)_'"
+        raise RecipeError(f'{where}: group_pattern "{pattern}" has no group; {remedy}')
+    return found
+
+
+def groups_by_pattern(names: Sequence[str], pattern: str, where: str) -> list[str]:
+    """The group of each file name: the match of the first group of the pattern, "" if there is none.
+
+    RecipeError: the pattern matches none of the names.
+    """
+    wanted = _compile_pattern(pattern, where)
+    found = [wanted.search(name) for name in names]
+    groups = [(match.group(1) or "") if match else "" for match in found]
+    if names and not any(groups):
+        what = f'group_pattern "{pattern}" fits none of {len(names)} file names, such as {show_name(names[0])}'
+        raise RecipeError(f"{where}: {what}; correct it")
+    return groups
+
+
+def _check(settings: DataSettings, data: TomlTable) -> None:
+    """RecipeError: keys that exclude each other."""
+    if settings.unsure and settings.unsure in (settings.labels or ()):
+        raise data.wrong(f'"unsure" and "labels" both name "{settings.unsure}"; keep one')
+    if settings.separator and settings.labels_per_clip == "one":
+        raise data.wrong('"separator" is for clips with several labels; add labels_per_clip = "several"')
+    if settings.group_pattern is not None:
+        _compile_pattern(settings.group_pattern, data.place)
+        if settings.group != DEFAULT_GROUP:
+            raise data.wrong('"group" and "group_pattern" both say what is kept together; keep one')
+    if settings.fold is not None and settings.folds:
+        raise data.wrong('"fold" names official folds and "folds" makes others; keep one')
+    if settings.folds == 1:
+        raise data.wrong('"folds" must be 2 or more: each is tested on once, and learned from in the others')
+    if settings.test_fold is not None and settings.fold is None and not settings.folds:
+        raise data.wrong('"test_fold" needs "fold", the column with folds, or "folds", how many to make')
+
+
+def _whole(data: TomlTable) -> tuple[WholeLabel, ...]:
+    """`whole`: a list of tables { label, where }."""
+    listed = data.raw("whole", [])
+    if not isinstance(listed, list):
+        raise data.wrong(f'"whole" must be a list of tables {{ label, where }}, not {repr_value(listed)}')
+    found = []
+    for number, values in enumerate(listed, 1):
+        table = TomlTable(values, f"{data.place}: whole {number}", RecipeError)
+        found.append(WholeLabel(table.text("label"), _choices(table, "where")))
+        if not found[-1].label or not found[-1].where:
+            raise table.wrong('"label" and "where" must not be empty, as in { label = "rain", where.kind = "rain" }')
+        table.close()
+    return tuple(found)
+
+
+def _choices(data: TomlTable, key: str) -> dict[str, tuple[str, ...]]:
+    """column -> values; a single value is a list of one."""
+    chosen: dict[str, tuple[str, ...]] = {}
+    for column, values in data.table(key).values.items():
+        listed = values if isinstance(values, list) else [values]
+        if not listed or not all(isinstance(value, str) for value in listed):
+            what = f'"{key}.{column}" must be texts such as ["one", "two"], not {repr_value(values)}'
+            raise data.wrong(what)
+        chosen[column] = tuple(listed)
+    return chosen

@@ -1,0 +1,330 @@
+"""Write a dataset: crash-safe, one writer at a time, one block of samples in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.audio.remote import Remote
+from audiocnn.data.dataset import (
+    FORMAT_VERSION,
+    INDEX_NAME,
+    damaged_index,
+    name_to_sql,
+    open_index,
+    read_meta,
+    whole_number,
+)
+from audiocnn.data.shards import ShardWriter, Slice
+from audiocnn.errors import DatasetError
+from audiocnn.files import lock
+from audiocnn.segments.segment import Annotation
+
+# samples int16 (channels, n) -> float16 (features, frames)
+ComputeFeatures = Callable[[NDArray[np.int16]], NDArray[np.float16]]
+# These begin what `_begin` commits, with what stands in `meta`.
+_SCHEMA = """
+BEGIN;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE shards (kind TEXT, number INTEGER, length INTEGER, PRIMARY KEY (kind, number));
+CREATE TABLE recordings (
+    id INTEGER PRIMARY KEY, filename NOT NULL,
+    path NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    shard INTEGER NOT NULL, start INTEGER NOT NULL, samples INTEGER NOT NULL,
+    feature_shard INTEGER, feature_start INTEGER, frames INTEGER,
+    label TEXT, annotated INTEGER NOT NULL DEFAULT 0, "group" NOT NULL DEFAULT '', split TEXT,
+    tags TEXT NOT NULL DEFAULT '{}', digest TEXT NOT NULL DEFAULT '',
+    labels TEXT NOT NULL DEFAULT '', file_rate INTEGER NOT NULL DEFAULT 0,
+    file_channels INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX recordings_by_filename ON recordings (filename);
+CREATE TABLE annotations (
+    recording INTEGER NOT NULL REFERENCES recordings,
+    onset REAL NOT NULL, offset REAL NOT NULL, label TEXT NOT NULL);
+CREATE INDEX annotations_by_recording ON annotations (recording);
+CREATE TABLE labels (label TEXT PRIMARY KEY, position INTEGER NOT NULL);
+CREATE TABLE refused (filename NOT NULL, reason TEXT NOT NULL);
+CREATE VIEW splits AS
+    SELECT split, count(*) AS recordings, sum(samples) AS samples FROM recordings GROUP BY split;
+CREATE VIEW groups AS
+    SELECT "group", split, count(*) AS recordings FROM recordings GROUP BY "group", split;
+"""
+# Of the disk or of another process, where the index itself is good.
+_DISK_FAULTS = (
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY),
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM),
+)
+_FROM_1_TO_2 = """
+BEGIN;
+ALTER TABLE recordings ADD COLUMN labels TEXT NOT NULL DEFAULT '';
+ALTER TABLE recordings ADD COLUMN file_rate INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE recordings ADD COLUMN file_channels INTEGER NOT NULL DEFAULT 0;
+UPDATE meta SET value='2' WHERE key='format_version';
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One recording as a source describes it; `path` is the audio file or its address, `filename` its name here.
+
+    whole: a label of all its sound, which becomes annotations when the samples are read. more: labels of the whole clip
+    besides `label`.
+    """
+
+    path: Path | Remote
+    filename: str
+    label: str | None = None
+    annotated: bool = False
+    annotations: tuple[Annotation, ...] = ()
+    group: str = ""
+    split: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    whole: str | None = None
+    more: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return () if self.label is None else (self.label, *self.more)
+
+    def identity(self) -> tuple[int, int]:
+        """The size in bytes and the time of change in ns of the file, by which a change is noticed; of an address, a
+        hash in place of the time. OSError, RecordingError."""
+        if isinstance(self.path, Remote):
+            return self.path.identity()
+        status = self.path.stat()
+        return status.st_size, status.st_mtime_ns
+
+    def digest(self) -> str:
+        """A hash of all that is stored about the recording, except its samples."""
+        times = [(a.onset, a.offset, a.label) for a in self.annotations]
+        facts: list[Any] = [self.filename, self.label, self.annotated, times, self.group, self.split, self.tags]
+        facts += [self.whole] if self.whole else []
+        facts += [list(self.more)] if self.more else []
+        return hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
+
+
+class StoredRecording(NamedTuple):
+    id: int
+    filename: str
+    path: str
+    size: int
+    mtime_ns: int
+    samples: int
+    has_features: bool
+    digest: str
+
+
+class DatasetWriter:
+    """Makes or continues a dataset; a context manager. What is added becomes visible with `commit`.
+
+    DatasetError: a folder that holds something else, another rate or channel count, a second writer.
+    """
+
+    def __init__(self, folder: Path, sample_rate: int, channels: int, features: str | None = None) -> None:
+        self.folder = folder
+        self.meta: dict[str, str] = {}
+        self._lock = _lock_folder(folder)
+        index: sqlite3.Connection | None = None
+        try:
+            (folder / INDEX_NAME).touch()
+            self._index = index = open_index(folder)
+            self._begin({"sample_rate": str(sample_rate), "channels": str(channels)}, features)
+            self._samples = ShardWriter(folder, "samples", channels, "<i2", self._lengths("samples"))
+            self._features: ShardWriter | None = None
+            if rows := int(self.meta.get("feature_rows", "0")):
+                self._features = ShardWriter(folder, "features", rows, "<f2", self._lengths("features"))
+        except BaseException as error:
+            if index is not None:
+                index.close()
+            self._lock.close()
+            is_disk = isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode & 0xFF in _DISK_FAULTS
+            if isinstance(error, (sqlite3.DatabaseError, ValueError, TypeError)) and not is_disk:
+                raise damaged_index(folder, error) from None
+            raise
+
+    def __enter__(self) -> DatasetWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # After an error the rows of a recording may be half there: forget what was not committed. A generator
+        # that is closed stands between two recordings.
+        self.close(keep=kind in (None, GeneratorExit))
+
+    def close(self, keep: bool = True) -> None:
+        """Commit, or (`keep` false) roll back, and close."""
+        try:
+            if keep:
+                self.commit()
+            else:
+                self._index.rollback()
+            for _, shards in self._shards():
+                shards.close(keep)
+        finally:
+            self._index.close()
+            self._lock.close()
+
+    def stored(self) -> list[StoredRecording]:
+        rows = self._index.execute(
+            "SELECT id, filename, path, size, mtime_ns, samples, feature_shard, digest FROM recordings"
+        )
+        try:
+            return [
+                StoredRecording(
+                    *(number, os.fsdecode(name), os.fsdecode(path), size, mtime),
+                    *(whole_number(samples), shard is not None, digest),
+                )
+                for number, name, path, size, mtime, samples, shard, digest in rows
+            ]
+        except (sqlite3.Error, TypeError, ValueError) as error:
+            raise damaged_index(self.folder, error) from None
+
+    def add(
+        self,
+        item: Item,
+        identity: tuple[int, int],
+        parts: Iterable[NDArray[np.int16]],
+        file_format: tuple[int, int] = (0, 0),
+    ) -> tuple[int, int]:
+        """Store int16 (channels, n) parts as one recording, to be described next; return its id and samples.
+
+        identity: see `Item.identity`. file_format: rate in Hz and channels of the file. An error in the parts leaves
+        nothing.
+        """
+        rows = self._samples.append(part.T for part in parts)
+        cursor = self._index.execute(
+            "INSERT INTO recordings (filename, path, size, mtime_ns, file_rate, file_channels, shard, start, samples)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (name_to_sql(item.filename), name_to_sql(str(item.path)), *identity, *file_format, *rows),
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid, rows.length
+
+    def describe(self, number: int, item: Item, digest: str) -> None:
+        """Set all facts about a recording but its samples. Annotations must fit the recording.
+
+        digest: of the item as the source gave it, before annotations were fitted.
+        """
+        name, path = name_to_sql(item.filename), name_to_sql(str(item.path))
+        labels = json.dumps(item.labels) if item.more else ""
+        facts = (item.label, labels, item.annotated, item.group or name, item.split, json.dumps(item.tags), digest)
+        self._index.execute(
+            "UPDATE recordings SET filename=?, path=?, label=?, labels=?, annotated=?,"
+            ' "group"=?, split=?, tags=?, digest=? WHERE id=?',
+            (name, path, *facts, number),
+        )
+        self._index.execute("DELETE FROM annotations WHERE recording=?", (number,))
+        rows = [(number, a.onset, a.offset, a.label) for a in item.annotations]
+        self._index.executemany("INSERT INTO annotations VALUES (?, ?, ?, ?)", rows)
+
+    def samples(self, number: int) -> NDArray[np.int16]:
+        """int16 (channels, samples) of a recording that was added."""
+        row = self._index.execute("SELECT shard, start, samples FROM recordings WHERE id=?", (number,)).fetchone()
+        return self._samples.view(Slice(*row))
+
+    def add_features(self, number: int, compute: ComputeFeatures) -> None:
+        """Compute and store the features of a recording that was added. DatasetError: their shape differs."""
+        made = compute(self.samples(number))
+        rows = int(self.meta.get("feature_rows", "0")) or made.shape[0]
+        if made.ndim != 2 or made.shape[0] != rows:
+            raise DatasetError(f"{self.folder}: features of shape {made.shape}, expected {rows} rows")
+        if self._features is None:
+            self._set_meta(feature_rows=str(rows))
+            self._features = ShardWriter(self.folder, "features", rows, "<f2", {})
+        written = self._features.append([made.T])
+        self._index.execute(
+            "UPDATE recordings SET feature_shard=?, feature_start=?, frames=? WHERE id=?", (*written, number)
+        )
+
+    def refuse(self, filename: str, reason: str) -> None:
+        self._index.execute("INSERT INTO refused VALUES (?, ?)", (name_to_sql(filename), reason))
+
+    def remove(self, number: int) -> None:
+        """Remove a recording from the index; its samples stay until their shard holds nothing else."""
+        self._index.execute("DELETE FROM annotations WHERE recording=?", (number,))
+        self._index.execute("DELETE FROM recordings WHERE id=?", (number,))
+
+    def start_again(self, sources: Iterable[str] = ()) -> None:
+        """Mark the dataset as unfinished and made of these, until `finish`; forget what was refused."""
+        self._set_meta(complete="0", sources=json.dumps(list(sources)))
+        self._index.execute("DELETE FROM refused")
+
+    def finish(self, labels: Iterable[str], sources: Iterable[str], several: bool = False, unsure: str = "") -> None:
+        """Mark the dataset as complete and remove empty shards. several: a clip may have several labels. unsure: the
+        label of stretches of which nothing is known."""
+        self._index.execute("DELETE FROM labels")
+        self._index.executemany("INSERT INTO labels VALUES (?, ?)", [(name, i) for i, name in enumerate(labels)])
+        per_clip = "several" if several else "one"
+        self._set_meta(complete="1", sources=json.dumps(list(sources)), labels_per_clip=per_clip, unsure=unsure)
+        self.commit()
+        for kind, shards in self._shards():
+            column = {"samples": "shard", "features": "feature_shard"}[kind]
+            query = f"SELECT DISTINCT {column} FROM recordings WHERE {column} IS NOT NULL"
+            used = {number for (number,) in self._index.execute(query)}
+            empty = [(kind, number) for number in set(shards.lengths) - used]
+            self._index.executemany("DELETE FROM shards WHERE kind=? AND number=?", empty)
+            self._index.commit()
+            shards.drop(used)
+
+    def commit(self) -> None:
+        """Bring samples and features to the disk, then make all of them visible at once."""
+        for kind, shards in self._shards():
+            shards.flush()
+            rows = [(kind, number, length) for number, length in shards.lengths.items()]
+            self._index.executemany("INSERT OR REPLACE INTO shards VALUES (?, ?, ?)", rows)
+        self._index.commit()
+
+    def _begin(self, wanted: dict[str, str], features: str | None) -> None:
+        self.meta = read_meta(self._index, self.folder)
+        if not self.meta:
+            self._index.executescript(_SCHEMA)
+            self._set_meta(format_version=str(FORMAT_VERSION), complete="0", **wanted)
+        elif self.meta.get("format_version") == "1":
+            self._index.executescript(_FROM_1_TO_2)
+            self.meta["format_version"] = "2"
+        for key, value in wanted.items():
+            have = self.meta.get(key, "?")
+            if have != value:
+                what = f"made with {key.replace('_', ' ')} {have}, asked for {value}"
+                raise DatasetError(f"{self.folder}: {what}; choose another folder")
+        if features is not None and features != self.meta.get("features"):
+            self._index.execute("UPDATE recordings SET feature_shard=NULL, feature_start=NULL, frames=NULL")
+            self._index.execute("DELETE FROM shards WHERE kind='features'")
+            self._set_meta(features=features, feature_rows="0")
+        self._index.commit()
+
+    def _shards(self) -> Iterator[tuple[str, ShardWriter]]:
+        yield "samples", self._samples
+        if self._features is not None:
+            yield "features", self._features
+
+    def _set_meta(self, **values: str) -> None:
+        self._index.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
+        self.meta = {**self.meta, **values}
+
+    def _lengths(self, kind: str) -> dict[int, int]:
+        rows: list[Any] = self._index.execute("SELECT number, length FROM shards WHERE kind=?", (kind,)).fetchall()
+        return {whole_number(number): whole_number(length) for number, length in rows}
+
+
+def _lock_folder(folder: Path) -> IO[str]:
+    """The folder, made if need be, for this writer alone until the file is closed or the process ends."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        inside = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+        if inside and INDEX_NAME not in inside:
+            raise DatasetError(f"{folder}: holds something else than a dataset; choose a new or an empty folder")
+        file = (folder / ".lock").open("a")
+    except OSError as error:
+        raise DatasetError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
+    if lock(file.fileno()) is False:
+        file.close()
+        raise DatasetError(f"{folder}: another ingest is writing it; wait for it to end")
+    return file

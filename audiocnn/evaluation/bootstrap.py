@@ -1,0 +1,227 @@
+"""95 % intervals of figures, from drawing groups of recordings with replacement (bootstrap).
+
+Whole groups are drawn, because the frames and segments of one recording resemble each other, as do recordings of one
+voice. So that a thousand draws cost little, the counts of each recording are weighted instead of counted again: for a
+curve histograms of its scores, in 2,048 bins of as many frames each; for segments their sums. Figures keep the value of
+each draw, so that models that were judged on the same draws can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.evaluation.metrics import (
+    CURVE_FIGURES,
+    Frames,
+    SegmentCounts,
+    SegmentSums,
+    calibration_error,
+    calibration_sums,
+    curve_values,
+    read_roc,
+    segment_values,
+)
+from audiocnn.evaluation.results import Figure
+from audiocnn.segments.segment import Bools, Floats
+
+_BINS = 2048
+_CHUNK_RECORDINGS = 256
+CHUNK_DRAWS = 128
+_PERCENTILES = (2.5, 97.5)
+Draws = NDArray[np.uint16]
+
+
+def draw_recordings(recordings: int, resamples: int, seed: int, groups: Sequence[str] = ()) -> Draws:
+    """(resamples, recordings): how often each recording was drawn; none drawn where there is only one group.
+
+    groups: of each recording its group, which is drawn as a whole; one without a group (""), or all if none are given,
+    stand alone.
+    """
+    owners = _number_groups(groups or [""] * recordings)
+    count = int(owners.max(initial=-1)) + 1
+    generator = np.random.default_rng(seed)
+    draws = np.zeros((resamples if count > 1 else 0, recordings), np.uint16)
+    for row in draws:
+        row += np.bincount(generator.integers(0, count, count), minlength=count).astype(np.uint16)[owners]
+    return draws
+
+
+def _number_groups(groups: Sequence[str]) -> NDArray[np.int64]:
+    """(recordings,) the group of each, as a number from 0 on, in the order in which they come."""
+    numbers: dict[str | int, int] = {}
+    found = [numbers.setdefault(group or k, len(numbers)) for k, group in enumerate(groups)]
+    return np.array(found, dtype=np.int64)
+
+
+def why_no_interval(groups: Sequence[str], what: str) -> str | None:
+    """The reason why there are no intervals; None where there are. groups: that of each `what`, at least one."""
+    if len(groups) == 1:
+        return f"intervals need more than one {what}"
+    if not _number_groups(groups).any():
+        return f'each {what} is of group "{groups[0]}", and intervals need more than one group'
+    return None
+
+
+def curve_figures(recordings: Sequence[Frames], draws: Draws) -> dict[str, Figure]:
+    pooled = pool_frames(recordings)
+    values = curve_values(pooled)
+    if values["auroc"] is None:
+        return {name: Figure(None) for name in CURVE_FIGURES}
+    cuts = np.unique(np.quantile(pooled.scores, np.linspace(0, 1, _BINS + 1)[1:-1]))
+    resampled = np.full((len(CURVE_FIGURES), len(draws)), np.nan)
+    for rows, (positives, negatives) in _drawn_histograms(recordings, cuts, draws):
+        found = _binned_curves(positives, negatives)
+        resampled[:, rows] = [found[name] for name in CURVE_FIGURES]
+    return {name: with_interval(value, drawn) for (name, value), drawn in zip(values.items(), resampled, strict=True)}
+
+
+def pool_frames(recordings: Sequence[Frames]) -> Frames:
+    return Frames(
+        np.concatenate([frames.positive for frames in recordings]),
+        np.concatenate([frames.scores for frames in recordings]),
+    )
+
+
+def _drawn_histograms(
+    recordings: Sequence[Frames], cuts: Floats, draws: Draws
+) -> Iterator[tuple[slice, tuple[Floats, Floats]]]:
+    """Yields some draws at a time, and the positive and negative frames in each bin, (draws, bins) each."""
+    if not len(draws):
+        return
+    bins = len(cuts) + 1
+    totals = np.zeros((2, len(draws), bins), np.float32)  # whole numbers below 2 ** 24 are exact
+    for begin in range(0, len(recordings), _CHUNK_RECORDINGS):
+        chunk = recordings[begin : begin + _CHUNK_RECORDINGS]
+        counts = np.zeros((2, len(chunk), bins), np.float32)
+        for k, frames in enumerate(chunk):
+            places = np.searchsorted(cuts, frames.scores, side="right")
+            counts[0, k] = np.bincount(places[frames.positive], minlength=bins)
+            counts[1, k] = np.bincount(places[~frames.positive], minlength=bins)
+        weights = draws[:, begin : begin + len(chunk)].astype(np.float32)
+        totals += weights @ counts
+    for begin in range(0, len(draws), CHUNK_DRAWS):
+        rows = slice(begin, begin + CHUNK_DRAWS)
+        positives, negatives = totals[:, rows].astype(np.float64)
+        yield rows, (positives, negatives)
+
+
+def _binned_curves(positives: Floats, negatives: Floats) -> dict[str, Floats]:
+    """The figures of the ROCs of (draws, bins) counts, the lowest scores first; NaN where one is missing."""
+    known, fpr, tpr, found = _summed_curves(positives, negatives)
+    if len(fpr):
+        read = [read_roc(*curve) for curve in zip(fpr, tpr, strict=True)]
+        found |= {name: np.array([values[name] for values in read]) for name in read[0]}
+    return {name: _spread_values(found.get(name), known) for name in CURVE_FIGURES}
+
+
+def _summed_curves(positives: Floats, negatives: Floats) -> tuple[Bools, Floats, Floats, dict[str, Floats]]:
+    """Counts (draws, bins), the lowest scores first -> (draws,) whether both kinds are there; of those draws false and
+    true positive rates (draws, bins + 1), AUROC and average precision."""
+    hits, alarms = (np.cumsum(counts[:, ::-1], axis=1) for counts in (positives, negatives))
+    known = (hits[:, -1] > 0) & (alarms[:, -1] > 0)
+    hits, alarms = hits[known], alarms[known]
+    tpr, fpr = (np.pad(counts / counts[:, -1:], ((0, 0), (1, 0))) for counts in (hits, alarms))
+    precision = hits / np.maximum(hits + alarms, 1.0)
+    areas = {
+        "auroc": np.sum(np.diff(fpr) * (tpr[:, 1:] + tpr[:, :-1]) / 2, axis=1),
+        "average_precision": np.sum(np.diff(tpr) * precision, axis=1),
+    }
+    return known, fpr, tpr, areas
+
+
+def _spread_values(values: Floats | None, known: Bools) -> Floats:
+    spread = np.full(len(known), np.nan)
+    if values is not None:
+        spread[known] = values
+    return spread
+
+
+def ranked_values(positive: Bools, scores: NDArray[Any], draws: Draws) -> dict[str, Floats]:
+    """One score a recording, (recordings,) each -> AUROC, average precision and EER of each draw, (draws,); NaN where
+    not defined. Equal scores are one step of the curve; beyond 2,048 steps neighbours are taken together."""
+    order = np.argsort(scores, kind="stable")
+    ordered = scores[order]
+    steps = np.flatnonzero(np.append(True, ordered[1:] > ordered[:-1])) if len(ordered) else np.zeros(0, np.int64)
+    if len(steps) > _BINS:
+        steps = steps[np.unique(np.linspace(0, len(steps), _BINS, endpoint=False).astype(np.int64))]
+    found = {name: np.full(len(draws), np.nan) for name in ("auroc", "average_precision", "eer")}
+    for begin in range(0, len(draws), CHUNK_DRAWS):
+        weights = draws[begin : begin + CHUNK_DRAWS, order].astype(np.float64)
+        hits = np.add.reduceat(weights * positive[order], steps, axis=1)
+        alarms = np.add.reduceat(weights * ~positive[order], steps, axis=1)
+        for name, values in _ranked(hits, alarms).items():
+            found[name][begin : begin + CHUNK_DRAWS] = values
+    return found
+
+
+def _ranked(positives: Floats, negatives: Floats) -> dict[str, Floats]:
+    """(draws, steps) of counts, the lowest scores first -> (draws,); NaN where one is missing."""
+    known, fpr, tpr, found = _summed_curves(positives, negatives)
+    more = fpr - (1.0 - tpr)  # false alarms above misses, rising from -1 to 1
+    at = np.argmax(more >= 0, axis=1)[:, None]
+    after, before = (np.take_along_axis(more, place, axis=1)[:, 0] for place in (at, at - 1))
+    high, low = (np.take_along_axis(fpr, place, axis=1)[:, 0] for place in (at, at - 1))
+    found["eer"] = low + (high - low) * -before / (after - before)
+    return {name: _spread_values(values, known) for name, values in found.items()}
+
+
+def calibration_figure(recordings: Sequence[Frames], draws: Draws) -> Figure:
+    table = np.stack([calibration_sums(frames) for frames in recordings])
+    value = calibration_error(table.sum(axis=0))
+    return with_interval(value, calibration_error(draws @ table))
+
+
+def segment_figures(recordings: Sequence[SegmentCounts], draws: Draws) -> dict[str, Figure]:
+    table = np.array([counts.sums for counts in recordings], dtype=np.float64)
+    values = segment_values(SegmentSums(*table.sum(axis=0)))
+    resampled = segment_values(SegmentSums(*(draws @ table).T))
+    figures = {name: with_interval(values[name], resampled[name]) for name in values}
+    onsets = [counts.onset_errors * 1000 for counts in recordings]
+    offsets = [counts.offset_errors * 1000 for counts in recordings]
+    return figures | {
+        "onset_error_ms": _median_figure([np.abs(errors) for errors in onsets], draws),
+        "offset_error_ms": _median_figure([np.abs(errors) for errors in offsets], draws),
+        "onset_bias_ms": _median_figure(onsets, draws),
+        "offset_bias_ms": _median_figure(offsets, draws),
+    }
+
+
+def _median_figure(values: Sequence[Floats], draws: Draws) -> Figure:
+    pooled = np.concatenate(values)
+    if not len(pooled):
+        return Figure(None)
+    order = np.argsort(pooled, kind="stable")
+    owners = np.repeat(np.arange(len(values)), [len(held) for held in values])[order]
+    medians = np.full(len(draws), np.nan)
+    for begin in range(0, len(draws), CHUNK_DRAWS):
+        weights = np.cumsum(draws[begin : begin + CHUNK_DRAWS, owners], axis=1, dtype=np.int32)
+        middles = np.sum(weights < weights[:, -1:] / 2, axis=1)
+        found = np.where(weights[:, -1] > 0, pooled[order[middles]], np.nan)
+        medians[begin : begin + CHUNK_DRAWS] = found
+    return with_interval(float(np.median(pooled)), medians)
+
+
+def mean_figure(values: Floats, draws: Draws) -> Figure:
+    """The mean of one value a recording; those that are NaN are left out."""
+    known = ~np.isnan(values)
+    if not known.any():
+        return Figure(None)
+    weights = draws[:, known].astype(np.float64)
+    drawn = weights.sum(axis=1)
+    means = np.divide(weights @ values[known], drawn, out=np.full(len(draws), np.nan), where=drawn > 0)
+    return with_interval(float(values[known].mean()), means)
+
+
+def with_interval(value: float | Floats | None, resampled: Floats) -> Figure:
+    """The value, not defined where it is NaN, and what holds 95 % of the resampled ones that are defined."""
+    if value is None or np.isnan(value):
+        return Figure(None)
+    defined = resampled[~np.isnan(resampled)]
+    if not len(defined):
+        return Figure(float(value))
+    low, high = np.percentile(defined, _PERCENTILES)
+    return Figure(float(value), float(low), float(high), resampled)

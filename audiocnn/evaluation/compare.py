@@ -1,0 +1,115 @@
+"""Differences between two models, with intervals: paired, draw by draw of the same recordings.
+
+What makes a draw hard for both models cancels out, so that the interval of a difference is often far narrower than
+those of the two figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from audiocnn.errors import UsageError
+from audiocnn.evaluation.bootstrap import with_interval
+from audiocnn.evaluation.results import ClipEvaluation, Evaluation, Figure, LabelEvaluation, figures_to_dict
+
+
+@dataclass(frozen=True)
+class LabelDifference:
+    """Of one label: the figures, and those of smoothed scores by the seconds that they were smoothed over."""
+
+    figures: dict[str, Figure]
+    smoothed: dict[float, dict[str, Figure]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        smoothed = {f"{seconds:g}": figures_to_dict(figures) for seconds, figures in self.smoothed.items()}
+        return {"figures": figures_to_dict(self.figures), "smoothed": smoothed}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Differences of figures, by label, and by tag, value and label, as an `Evaluation` has them; clip: of the figures
+    of whole clips, where both have such."""
+
+    labels: dict[str, LabelDifference]
+    groups: dict[str, dict[str, dict[str, LabelDifference]]]
+    clip: dict[str, Figure] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        groups = {
+            tag: {value: _to_dicts(found) for value, found in values.items()} for tag, values in self.groups.items()
+        }
+        clip = {"figures": figures_to_dict(self.clip)} if self.clip is not None else None
+        return {"labels": _to_dicts(self.labels), "groups": groups, "clip": clip}
+
+
+def _to_dicts(labels: Mapping[str, LabelDifference]) -> dict[str, Any]:
+    return {label: found.to_dict() for label, found in labels.items()}
+
+
+def compare(first: Evaluation, second: Evaluation) -> Comparison:
+    """By how much each figure of `second` is above that of `first`, for the labels that both have.
+
+    Raises UsageError unless both judged the same recordings in the same order, with the same draws.
+    """
+    if first.settings != second.settings:
+        raise UsageError("evaluations of different settings cannot be compared; give both the same")
+    if first.recordings != second.recordings:
+        raise UsageError(f"{_what_differs(first.recordings, second.recordings)}; judge both on the same recordings")
+    if first.drawn != second.drawn:
+        raise UsageError("evaluations of recordings in different groups cannot be compared; give both the same groups")
+    groups = {
+        tag: {value: _labels(labels, second.groups[tag].get(value, {})) for value, labels in parts.items()}
+        for tag, parts in first.groups.items()
+    }
+    return Comparison(_labels(first.labels, second.labels), groups, _clips(first.clip, second.clip))
+
+
+def _clips(first: ClipEvaluation | None, second: ClipEvaluation | None) -> dict[str, Figure] | None:
+    """Of the figures that both have. UsageError unless both judged the same clips with the same draws."""
+    if first is None or second is None:
+        return None
+    names = [tuple(answer.filename for answer in clip.answers) for clip in (first, second)]
+    if names[0] != names[1]:
+        raise UsageError(f"{_what_differs(*names)}; judge both on the same clips")
+    if first.drawn != second.drawn:
+        raise UsageError("evaluations of clips in different groups cannot be compared; give both the same groups")
+    both = [name for name in first.figures if name in second.figures]
+    return {name: _figure(first.figures[name], second.figures[name]) for name in both}
+
+
+def _what_differs(first: tuple[str, ...], second: tuple[str, ...]) -> str:
+    alone = [name for name in (*first, *second) if (name in first) != (name in second)]
+    what = f"{alone[0]} was judged in one evaluation only" if alone else "the recordings are in another order"
+    return f"evaluations of {len(first)} and {len(second)} recordings cannot be compared: {what}"
+
+
+def _labels(first: Mapping[str, LabelEvaluation], second: Mapping[str, LabelEvaluation]) -> dict[str, LabelDifference]:
+    return {label: _difference(found, second[label]) for label, found in first.items() if label in second}
+
+
+def _difference(first: LabelEvaluation, second: LabelEvaluation) -> LabelDifference:
+    smoothed = {
+        seconds: {name: _figure(figure, second.smoothed[seconds][name]) for name, figure in figures.items()}
+        for seconds, figures in first.smoothed.items()
+    }
+    return LabelDifference({name: _figure(f, second.figures[name]) for name, f in first.figures.items()}, smoothed)
+
+
+def _figure(first: Figure, second: Figure) -> Figure:
+    """Draws in which one of the two is not defined are left out."""
+    if first.value is None or second.value is None:
+        return Figure(None)
+    value = second.value - first.value
+    if first.resampled is None or second.resampled is None:
+        return Figure(value)
+    return with_interval(value, np.subtract(second.resampled, first.resampled))
+
+
+def is_sure(difference: Figure) -> bool:
+    """Whether the interval of a difference lies on one side of 0."""
+    low, high = difference.low, difference.high
+    return low is not None and high is not None and (low > 0 or high < 0)

@@ -1,0 +1,130 @@
+"""Clips whose label and score disagree most: where to listen first for labels that are wrong.
+
+A clip is doubted by the log-odds of the best other label against its own, ln(p_other / p_own). This is the ratio behind
+two measures of confident learning (Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating Uncertainty in
+Dataset Labels"), self-confidence p_own and the normalised margin p_own - p_other; `benchmarks.doubtful` compares the
+three. Where labels stand alone, the doubt is that of the label that is farthest on the wrong side of its threshold.
+
+`find_likely_wrong` counts errors as they do: of the labels whose score is at least the mean score of the clips that
+carry the label, take the one with the highest score; the clip is an error if that is not its own label. A clip whose
+label the model answers is none: otherwise a label that is answered seldom would make errors of clips that are right.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from audiocnn.data.sources.corrections import LABEL_SEPARATOR
+from audiocnn.errors import UsageError
+from audiocnn.evaluation.metrics import LEAST_PROBABILITY, log_odds
+from audiocnn.evaluation.results import ClipEvaluation, JudgedClip
+from audiocnn.segments.segment import Bools, Floats
+
+DOUBT_COLUMNS = ("filename", "label", "suggested", "score", "label_score", "doubt", "likely_wrong")
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A clip. labels: that it has; suggested: that the model gives it. score: of what is suggested, label_score: of
+    what it has (of several the least). doubt: log-odds of another answer, above 0 where the model says another."""
+
+    filename: str
+    labels: tuple[str, ...]
+    suggested: tuple[str, ...]
+    score: float
+    label_score: float
+    doubt: float
+    likely_wrong: bool
+
+    def row(self) -> list[str]:
+        return [
+            self.filename,
+            LABEL_SEPARATOR.join(self.labels),
+            LABEL_SEPARATOR.join(self.suggested),
+            f"{self.score:.4f}",
+            f"{self.label_score:.4f}",
+            f"{self.doubt:.3f}",
+            "yes" if self.likely_wrong else "no",
+        ]
+
+
+def find_doubtful(evaluation: ClipEvaluation, count: int) -> list[Doubt]:
+    """The `count` most doubtful clips, the most doubtful first. UsageError where the model knows no label of any."""
+    labels = list(evaluation.labels)
+    answers = evaluation.answers
+    truth = np.array([[label in answer.labels for label in labels] for answer in answers], np.bool_)
+    if not truth.any():
+        seen = ", ".join(sorted({label for answer in answers for label in answer.labels})[:3])
+        raise UsageError(f"--doubtful: the model knows none of the labels ({seen}); name one that was trained on them")
+    scores = np.stack([answer.scores for answer in answers])
+    if evaluation.answer == "several" or len(labels) == 1:
+        thresholds = np.array([evaluation.labels[label].threshold for label in labels], np.float64)
+        doubts = _doubts_alone(scores, truth, thresholds)
+    else:
+        doubts = doubts_between(scores, truth)
+    wrong = find_likely_wrong(scores, truth, evaluation.answer == "several" or len(labels) == 1)
+    order = sorted(range(len(answers)), key=lambda k: (-doubts[k], answers[k].filename))[:count]
+    return [_describe_doubt(answers[k], labels, float(doubts[k]), bool(wrong[k])) for k in order]
+
+
+def _describe_doubt(answer: JudgedClip, labels: Sequence[str], doubt: float, wrong: bool) -> Doubt:
+    """ "not" a label is no label that could be suggested."""
+    suggested = tuple(label for label in answer.answers if label in labels)
+    wrong = wrong and set(suggested) != set(answer.labels).intersection(labels)
+    return Doubt(answer.filename, answer.labels, suggested, answer.score, answer.own_score, doubt, wrong)
+
+
+def doubts_between(scores: Floats, truth: Bools) -> Floats:
+    """(clips, labels) -> (clips,): the best other label against the clip's own. One that the model does not know has
+    the least score."""
+    held = np.maximum(scores, LEAST_PROBABILITY)
+    own = np.where(truth, held, LEAST_PROBABILITY).max(axis=1)
+    other = np.where(truth, LEAST_PROBABILITY, held).max(axis=1)
+    doubts: Floats = np.log(other) - np.log(own)
+    return doubts
+
+
+def _doubts_alone(scores: Floats, truth: Bools, thresholds: Floats) -> Floats:
+    """(clips, labels) and (labels,) -> (clips,): how far the worst label lies on the wrong side of its threshold."""
+    past: Floats = log_odds(scores) - log_odds(thresholds)
+    doubts: Floats = np.where(truth, -past, past).max(axis=1)
+    return doubts
+
+
+def find_likely_wrong(scores: Floats, truth: Bools, alone: bool) -> Bools:
+    """(clips,): those off the diagonal of the confident joint. alone: each label is held against its absence."""
+    if alone:
+        sides = np.stack([1.0 - scores, scores])  # (2, clips, labels)
+        given = np.stack([~truth, truth])
+        usual = _mean_where(sides, given, axis=1)
+        sure = np.where(sides >= usual[:, None, :], sides, -1.0)
+        taken = sure.argmax(axis=0) == 1
+        wrong: Bools = ((taken != truth) & (sure.max(axis=0) >= 0)).any(axis=1)
+        return wrong
+    usual = _mean_where(scores, truth, axis=0)
+    sure = np.where(scores >= usual, scores, -1.0)
+    taken = np.eye(scores.shape[1], dtype=np.bool_)[sure.argmax(axis=1)]
+    found: Bools = ~(taken & truth).any(axis=1) & (sure.max(axis=1) >= 0)
+    return found
+
+
+def _mean_where(values: Floats, chosen: Bools, axis: int) -> Floats:
+    """The mean of the chosen values; infinity where there are none."""
+    counts = chosen.sum(axis=axis)
+    sums = np.where(chosen, values, 0.0).sum(axis=axis)
+    found: Floats = np.divide(sums, counts, out=np.full(sums.shape, np.inf), where=counts > 0)
+    return found
+
+
+def doubts_to_tsv(doubts: Iterable[Doubt]) -> str:
+    """A table in TSV to correct: change `label`, or make it "-" to leave the clip out."""
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow(DOUBT_COLUMNS)
+    writer.writerows(doubt.row() for doubt in doubts)
+    return text.getvalue()

@@ -1,0 +1,410 @@
+"""Operating points: for one label the segment rules that suit `balanced`, `sensitive` and `precise` best.
+
+    balanced    least detection error, or least of another measure
+    sensitive   at most 3 % of the speech missed, and not more than in balanced; of these the least false alarm
+    precise     a segment in at most 0.5 % of the recordings that hold nothing of the label, and in not more than in
+                balanced; of these the least missed. A set without such recordings: 0.5 % of the time that is not speech
+
+Errors and misses are the mean over the sets; what `precise` promises it keeps in each. Where no rule keeps a promise
+the one that comes nearest is taken, and the figures say so.
+
+Of whole clips it is the threshold of their mean score alone: `tune_clip_points`.
+
+Thousands of rules are tried, so segments are not made one by one: scores of all recordings lie behind each other, and
+a rule is arithmetic on the borders of runs of rows. `count_rules` gives what `find_segments` and `metrics` would. What
+is unsure is not judged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.errors import DatasetError
+from audiocnn.evaluation.clips import ScoredClip
+from audiocnn.evaluation.metrics import SegmentSums, log_odds, segment_values
+from audiocnn.evaluation.segments import JudgedRecording, reference_intervals
+from audiocnn.evaluation.thresholds import MEASURES, Measure
+from audiocnn.model.model import POINT_FIGURES, POINT_KEYS, SENSITIVITIES, OperatingPoint
+from audiocnn.segments.finder import SegmentRule
+from audiocnn.segments.segment import EPSILON_SECONDS, Floats, merge
+
+MOST_MISSED = 0.03  # of the speech, in `sensitive`
+MOST_FALSE = 0.005  # of the recordings without speech, in `precise`
+LEAST_THRESHOLD = 1e-6  # of clips: a rare label may have no higher score than some thousandths
+_STEP = 0.5  # of the log-odds of thresholds
+_FINE_STEP = 0.1
+_GAPS = (1, 0, 2, 4)  # steps from the threshold to that which ends a segment
+# Of equally good rules the first is taken: what is nearest to the defaults comes first.
+_SPEECH_SECONDS = (0.25, 0.1, 0.4, 0.0, 0.6)
+_SILENCE_SECONDS = (0.1, 0.2, 0.3, 0.0, 0.5)  # longer ones suit the halves that they were tuned on, and no others
+_PAD_SECONDS = (0.03, 0.0, 0.06, 0.1, 0.15, 0.2)
+_GAP_SECONDS = 1.0  # between recordings that lie behind each other
+_FOLDS = 2
+_COLUMNS = ("hit", "miss", "false_alarm", "rest", "empty", "empty_found")
+_Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TunedPoint:
+    """A rule, its figures as the mean over the sets (of `POINT_FIGURES` what is defined), whether it keeps what its
+    name promises, and the figures of each set."""
+
+    rule: SegmentRule
+    figures: dict[str, float]
+    kept: bool = True
+    by_set: tuple[dict[str, float], ...] = ()
+
+
+def tune_operating_points(
+    sets: Sequence[Sequence[JudgedRecording]],
+    labels: Sequence[str],
+    label: str,
+    measure: Measure = "detection_error",
+    cross_fit: bool = False,
+    known: Sequence[SegmentRule] = (),
+) -> dict[str, TunedPoint]:
+    """The best rules for a label, by `SENSITIVITIES`, tuned on all sets. known: rules to try besides, which all say
+    where a segment ends.
+
+    cross_fit: the figures are of rules that were tuned on one half of each set and measured on the other; halves hold
+    whole groups. DatasetError where nothing is annotated as `label`, or in one of the halves.
+    """
+    runs = ScoreRuns(sets, list(labels).index(label), label)
+    grid, halves = list(_grid()), [slice(k, k + 1) for k in range(_FOLDS)] if cross_fit else []
+    rules = [*grid, *known]
+    sums = runs.count_rules(rules)
+    for folds in (slice(0, _FOLDS), *halves):
+        _check_speech(sums[:, :, folds], label, half=folds in halves)
+    found = _search(runs, rules, sums, slice(0, _FOLDS), measure)
+    whole = pooled = np.stack([counts.sum(axis=1) for _, counts in found])
+    if cross_fit:  # each rule on the half that it was not tuned on; what is known may have been tuned on both
+        first, second = (_search(runs, grid, sums[: len(grid)], half, measure) for half in halves)
+        pooled = np.stack([a[:, 1] + b[:, 0] for (_, a), (_, b) in zip(first, second, strict=True)])
+    return {
+        name: TunedPoint(rule, mean_figures(counts), own, tuple(mean_figures(one[None]) for one in counts))
+        for name, (rule, _), counts, own in zip(SENSITIVITIES, found, pooled, _keep_promises(whole), strict=True)
+    }
+
+
+def _search(
+    runs: ScoreRuns, rules: Sequence[SegmentRule], sums: Floats, folds: slice, measure: Measure
+) -> list[tuple[SegmentRule, Floats]]:
+    """The best of the rules, or of those at thresholds nearby, in these folds, by `SENSITIVITIES`; each with its sums
+    (sets, folds, columns). sums: of the rules, as of `count_rules`."""
+    best = _choose(sums[:, :, folds], measure)
+    near = list(dict.fromkeys(rule for index in best for rule in _neighbours(rules[index])))
+    rules, sums = [*rules, *near], np.concatenate([sums, runs.count_rules(near)])
+    return [(rules[index], sums[index]) for index in _choose(sums[:, :, folds], measure)]
+
+
+def tune_clip_points(
+    clips: Sequence[ScoredClip], labels: Sequence[str], label: str, cross_fit: bool = False
+) -> dict[str, TunedPoint]:
+    """The thresholds of `clip_thresholds` for the mean scores of clips; rates are of clips that have the label, and of
+    the others. cross_fit as in `tune_operating_points`. DatasetError where all clips of a half have it, or none has."""
+    column = list(labels).index(label)
+    scores = np.array([clip.scores[column] for clip in clips], np.float64)
+    has = np.array([label in clip.all_labels for clip in clips], np.bool_)
+    folds = _halves(clips)
+    fold = np.array([folds[clip.group or clip.filename] for clip in clips])
+    chosen = [np.ones(len(clips), np.bool_), *([fold == k for k in range(_FOLDS)] if cross_fit else [])]
+    if any(has[part].all() or not has[part].any() for part in chosen):
+        remedy = "leave --cross-fit out" if cross_fit else "give some that have it and some that have not"
+        where = f" in one half; {remedy}" if cross_fit else f"; {remedy}"
+        raise DatasetError(f'every clip, or none, to tune on has "{label}"{where}')
+    whole, *halves = [clip_thresholds(scores[part], has[part]) for part in chosen]
+    points = {}
+    for name, exact in whole.items():
+        threshold = round(exact, 6)
+        at = np.array([half[name] for half in halves])[1 - fold] if halves else threshold
+        figures, own = clip_figures(scores, has, at), clip_figures(scores, has, threshold)
+        promises = {"sensitive": own["miss_rate"] <= MOST_MISSED, "precise": own["false_alarm_rate"] <= MOST_FALSE}
+        points[name] = TunedPoint(SegmentRule(threshold), figures, promises.get(name, True))
+    return points
+
+
+def clip_figures(scores: Floats, positive: NDArray[np.bool_], threshold: Floats | float) -> dict[str, float]:
+    """(clips,) mean scores, and whether each has the label -> rates of clips that are missed, and found wrongly."""
+    found = scores >= threshold
+    return {"miss_rate": float((~found[positive]).mean()), "false_alarm_rate": float(found[~positive].mean())}
+
+
+def measure_rules(
+    sets: Sequence[Sequence[JudgedRecording]], labels: Sequence[str], label: str, rules: Mapping[str, SegmentRule]
+) -> dict[str, dict[str, float]]:
+    """Of each rule the `POINT_FIGURES` that are defined, as the mean over the sets."""
+    sums = ScoreRuns(sets, list(labels).index(label), label).count_rules(list(rules.values()))
+    return {name: mean_figures(counts.sum(axis=1)) for name, counts in zip(rules, sums, strict=True)}
+
+
+def as_points(found: Mapping[str, TunedPoint], measured_on: str, clips: bool = False) -> dict[str, OperatingPoint]:
+    """What a model keeps of a label: values by names of `SegmentRule`, of clips the threshold alone."""
+    names = ["threshold", *([] if clips else POINT_KEYS.values())]
+    return {
+        name: OperatingPoint(
+            {key: getattr(one.rule, key) for key in names},
+            {key: round(value, 4) for key, value in one.figures.items()},
+            measured_on,
+        )
+        for name, one in found.items()
+    }
+
+
+def mean_figures(sums: Floats) -> dict[str, float]:
+    """(sets, columns) sums -> of `POINT_FIGURES` those that a set defines, as the mean over these sets."""
+    values = _figures(sums)
+    means = {name: values[name][~np.isnan(values[name])] for name in POINT_FIGURES}
+    return {name: float(own.mean()) for name, own in means.items() if len(own)}
+
+
+def _figures(sums: NDArray[Any]) -> dict[str, Floats]:
+    """(..., columns) sums -> figures (...)."""
+    return segment_values(SegmentSums(**{name: sums[..., k] for k, name in enumerate(_COLUMNS)}))
+
+
+def _grid() -> Iterator[SegmentRule]:
+    """All rules to try; those that differ in the pad alone follow each other."""
+    odds = sorted(np.arange(-5.0, 5.0 + _STEP, _STEP).tolist(), key=lambda x: (abs(x), x))
+    for gap, silence, speech, opens, pad in product(_GAPS, _SILENCE_SECONDS, _SPEECH_SECONDS, odds, _PAD_SECONDS):
+        yield SegmentRule(_score(opens), _score(opens - gap * _STEP), speech, silence, pad)
+
+
+def _neighbours(rule: SegmentRule) -> Iterator[SegmentRule]:
+    """The rule at thresholds nearby; the log-odds to the one that ends a segment stay."""
+    opens, closes = log_odds(np.array([rule.threshold, rule.closing_threshold])).tolist()
+    for k in range(-4, 5):
+        shift = k * _FINE_STEP
+        yield replace(rule, threshold=_score(opens + shift), neg_threshold=_score(closes + shift))
+
+
+def _score(odds: float) -> float:
+    """Of log-odds."""
+    return round(1.0 / (1.0 + math.exp(-odds)), 4)
+
+
+def _choose(sums: Floats, measure: Measure) -> list[int]:
+    """(rules, sets, folds, columns) -> the index of the best rule, by `SENSITIVITIES`."""
+    values = _figures(sums.sum(axis=2))
+    sign = -1.0 if measure == "f1" else 1.0
+    loss = _mean(sign * values[MEASURES[measure]])
+    missed, false_share = _mean(values["miss_rate"]), _worst_false(values)
+    false_alarm = _mean(values["detection_error_rate"] - values["miss_rate"])  # of the speech, as the misses are
+    balanced = _least(loss)
+    sensitive = _least(false_alarm, missed, min(MOST_MISSED, float(missed[balanced])))
+    precise = _least(missed, false_share, min(MOST_FALSE, float(false_share[balanced])))
+    return [balanced, sensitive, precise]
+
+
+def _keep_promises(sums: Floats) -> list[bool]:
+    """(sensitivities, sets, columns) -> whether each point keeps what it promises; `balanced` promises nothing."""
+    values = _figures(sums)
+    missed, false_share = _mean(values["miss_rate"]), _worst_false(values)
+    return [True, bool(missed[1] <= MOST_MISSED), bool(false_share[2] <= MOST_FALSE)]
+
+
+def _worst_false(values: Mapping[str, Floats]) -> Floats:
+    """(rules,) the share of recordings without the label that have a segment, in the worst of the sets."""
+    shares = values["false_segment_share"]
+    each = np.where(np.isnan(shares), values["false_alarm_rate"], shares)
+    worst: Floats = np.nan_to_num(each).max(axis=1)
+    return worst
+
+
+def _mean(values: Floats) -> Floats:
+    """(rules, sets) -> (rules,), over the sets where it is defined; 0 where none is."""
+    defined = ~np.isnan(values)
+    means: Floats = np.where(defined, values, 0.0).sum(axis=1) / np.maximum(defined.sum(axis=1), 1)
+    return means
+
+
+def _least(values: Floats, promised: Floats | None = None, most: float = 0.0) -> int:
+    """The first of the least values, of those that keep a promise, or come nearest to it."""
+    if promised is not None:
+        reached = max(most, float(promised.min()))
+        values = np.where(promised <= reached + 1e-12, values, np.inf)
+    return int(np.argmin(np.round(values, 9)))
+
+
+def _check_speech(sums: Floats, label: str, half: bool) -> None:
+    if not sums[0, :, :, :2].sum():
+        where = "in one half of the recordings nothing is" if half else "no recording to tune on is"
+        remedy = "give more, or leave --cross-fit out" if half else "give annotated ones"
+        raise DatasetError(f'{where} annotated as "{label}"; {remedy}')
+
+
+def _halves(recordings: Iterable[JudgedRecording | ScoredClip]) -> dict[str, int]:
+    """The fold of each group (a recording without one stands alone): of each source, of clips of each label, the first
+    half by name, and the rest."""
+    source_of: dict[str, str] = {}
+    for one in recordings:
+        source = ",".join(one.all_labels) if isinstance(one, ScoredClip) else one.tags.get("source", "")
+        source_of.setdefault(one.group or one.filename, source)
+    folds: dict[str, int] = {}
+    for _, members in groupby(sorted(source_of, key=lambda name: (source_of[name], name)), key=source_of.__getitem__):
+        names = list(members)
+        folds |= {name: int(2 * k >= len(names)) for k, name in enumerate(names)}
+    return folds
+
+
+def best_threshold(scores: Floats, positive: NDArray[np.bool_]) -> float:
+    """The threshold of (clips,) scores with the best F1 of clips, in the middle between two scores; of several equally
+    good ones the lowest."""
+    order = np.argsort(-scores, kind="stable")
+    ranked, hits = scores[order], np.cumsum(positive[order])
+    f1 = 2.0 * hits / (np.arange(1, len(hits) + 1) + positive.sum())
+    f1[:-1][ranked[:-1] == ranked[1:]] = -1.0  # equal scores are on one side of every threshold
+    best = len(f1) - 1 - int(np.argmax(f1[::-1]))
+    below = ranked[best + 1] if best + 1 < len(ranked) else 0.0
+    return float(np.clip((ranked[best] + below) / 2.0, LEAST_THRESHOLD, 1.0 - LEAST_THRESHOLD))
+
+
+def clip_thresholds(scores: Floats, positive: NDArray[np.bool_]) -> dict[str, float]:
+    """The thresholds of (clips,) scores by `SENSITIVITIES`, for clips of which some have the label and some have not:
+    the best F1; the highest that misses at most 3 %; the lowest at which at most 0.5 % of the others are found. The
+    second is never above the first, the third never below it."""
+    balanced = best_threshold(scores, positive)
+    held, others = np.sort(scores[positive]), np.sort(scores[~positive])[::-1]
+    lowest = held[int(MOST_MISSED * len(held))]  # of those that must be found
+    highest = others[int(MOST_FALSE * len(others))]  # of those that must not be
+    below = (lowest + scores[scores < lowest].max(initial=0.0)) / 2
+    above = (highest + scores[scores > highest].min(initial=1.0)) / 2
+    below, above = np.clip([below, above], LEAST_THRESHOLD, 1.0 - LEAST_THRESHOLD).tolist()
+    return dict(zip(SENSITIVITIES, (balanced, min(balanced, below), max(balanced, above)), strict=True))
+
+
+class ScoreRuns:
+    """The scores of one label in all recordings, behind each other, and how many seconds of its segments are right.
+
+    Recordings lie in the order of their cells: a cell is a fold of a set. Behind each is a row that is below every
+    threshold, so that no run goes on into the next. Times are from the start of the first, with gaps between.
+    """
+
+    def __init__(self, sets: Sequence[Sequence[JudgedRecording]], column: int, label: str) -> None:
+        placed = []
+        for number, recordings in enumerate(sets):
+            folds = _halves(recordings)
+            placed += [(_FOLDS * number + folds[one.group or one.filename], one) for one in recordings]
+        placed.sort(key=lambda pair: pair[0])
+        self._cells, mine = np.array([cell for cell, _ in placed], np.int64), [one for _, one in placed]
+        self._sets = len(sets)
+        self._hop_seconds = mine[0].hop_seconds if mine else 1.0
+        lengths = np.array([len(one.scores) for one in mine], np.int64)
+        self._first_rows = np.concatenate([[0], np.cumsum(lengths + 1)])[:-1].astype(np.int64)
+        below = np.full(1, -1.0, np.float32)
+        self._scores = np.concatenate([below[:0], *(part for one in mine for part in (one.scores[:, column], below))])
+        self._seconds = np.array([one.duration_seconds for one in mine])
+        self._offsets = np.concatenate([[0.0], np.cumsum(self._seconds + _GAP_SECONDS)])[:-1]
+        true = [merge(reference_intervals(one, label), one.duration_seconds) for one in mine]
+        covered = [
+            merge([*map(tuple, own.tolist()), *one.unsure], one.duration_seconds)
+            for own, one in zip(true, mine, strict=True)
+        ]
+        self._true, self._covered = (_SecondsBefore(of, self._offsets) for of in (true, covered))
+        self._empty = np.array([not len(own) for own in true], np.bool_)
+        self._reference, self._other = self._by_cell(_lengths(true)), self._by_cell(self._seconds - _lengths(covered))
+        self._empties = self._by_cell(self._empty.astype(float))
+
+    def _by_cell(self, of_recordings: Floats) -> Floats:
+        return np.bincount(self._cells, of_recordings, self._sets * _FOLDS).astype(np.float64)
+
+    def count_rules(self, rules: Sequence[SegmentRule]) -> Floats:
+        """(rules, sets, folds, columns of `_COLUMNS`): sums of each rule; quick where rules that differ in nothing but
+        the pad, or the shortest speech, follow each other. Segments are not cut: max_speech does not count."""
+        found = np.zeros((len(rules), self._sets * _FOLDS, len(_COLUMNS)))
+        done = 0
+        for rule, alike in groupby(rules, key=lambda rule: replace(rule, pad_seconds=0.0, end_pad_seconds=None)):
+            pads = np.array([(one.pad_seconds, one.end_pad) for one in alike]).reshape(-1, 2)
+            found[done : done + len(pads)] = self._count(rule, pads)
+            done += len(pads)
+        return found.reshape(len(rules), self._sets, _FOLDS, len(_COLUMNS))
+
+    def _count(self, rule: SegmentRule, pads: Floats) -> Floats:
+        """(pads, cells, columns) of a rule with each of the pads (pads, 2)."""
+        starts, ends, owners = self._segments(rule)
+        shift = self._offsets[owners]
+        starts, ends = starts + shift, ends + shift
+        same = owners[1:] == owners[:-1]
+        # Where pads would overlap they meet in the middle of the gap.
+        middles = np.where(same, (ends[:-1] + starts[1:]) / 2, np.nan)
+        least = np.fmax(np.concatenate([[np.nan], middles]), shift) if len(starts) else starts
+        most = np.fmin(np.concatenate([middles, [np.nan]]), shift + self._seconds[owners]) if len(starts) else ends
+        begins = np.maximum(starts[:, None] - pads[:, 0], least[:, None])
+        stops = np.minimum(ends[:, None] + pads[:, 1], most[:, None])
+        hit = self._sum_cells(self._true(stops) - self._true(begins), owners)
+        false_seconds = stops - begins - (self._covered(stops) - self._covered(begins))
+        false_alarm = self._sum_cells(false_seconds, owners)
+        columns = [
+            hit,
+            self._reference - hit,
+            false_alarm,
+            self._other - false_alarm,
+            np.broadcast_to(self._empties, hit.shape),
+            self._count_empty(false_seconds > EPSILON_SECONDS, owners),
+        ]
+        return np.maximum(np.stack(columns, axis=2), 0.0)  # rounding goes below 0
+
+    def _segments(self, rule: SegmentRule) -> tuple[Floats, Floats, _Rows]:
+        """(segments,) starts and ends in seconds of their recordings, before pads, and the numbers of these."""
+        high = self._scores >= rule.closing_threshold
+        borders = np.flatnonzero(high[1:] != high[:-1]) + 1
+        if high[:1].any():
+            borders = np.concatenate([[0], borders])
+        starts, ends = borders[0::2], borders[1::2]  # the last row is low, so that every run ends
+        owners = np.searchsorted(self._first_rows, starts, side="right") - 1
+        rows = max(1, math.ceil((rule.min_silence_seconds - EPSILON_SECONDS) / self._hop_seconds))
+        apart = (starts[1:] - ends[:-1] >= rows) | (owners[1:] != owners[:-1])
+        first, last = np.concatenate([[True], apart]), np.concatenate([apart, [True]])
+        starts, ends, owners = (starts[first], ends[last], owners[first]) if len(starts) else (starts, ends, owners)
+        # A segment begins at the first row that reaches the threshold; without one there is none.
+        opening = np.flatnonzero(self._scores >= rule.threshold)
+        nearest = np.searchsorted(opening, starts)
+        opens = np.append(opening, len(self._scores))[nearest]
+        there = opens < ends
+        starts, ends, owners = opens[there], ends[there], owners[there]
+        begin = (starts - self._first_rows[owners]) * self._hop_seconds
+        stop = np.minimum((ends - self._first_rows[owners]) * self._hop_seconds, self._seconds[owners])
+        kept = (stop > begin) & (stop - begin >= rule.min_speech_seconds - EPSILON_SECONDS)
+        return begin[kept], stop[kept], owners[kept]
+
+    def _count_empty(self, found: NDArray[np.bool_], owners: _Rows) -> Floats:
+        """(segments, pads) whether a segment counts -> (pads, cells): recordings without the label that have one."""
+        counts = np.zeros((found.shape[1], self._sets * _FOLDS))
+        for pad, own in enumerate(found.T):
+            with_segment = np.zeros(len(self._empty))
+            with_segment[owners[own]] = 1.0
+            counts[pad] = self._by_cell(with_segment * self._empty)
+        return counts
+
+    def _sum_cells(self, values: Floats, owners: _Rows) -> Floats:
+        """(segments, pads) -> (pads, cells)."""
+        sums = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0)])
+        places = np.searchsorted(self._cells[owners], np.arange(self._sets * _FOLDS + 1))
+        return np.diff(sums[places], axis=0).T
+
+
+class _SecondsBefore:
+    """How many seconds of merged intervals, of recordings that lie at these offsets, lie before times (any shape)."""
+
+    def __init__(self, intervals: Sequence[Floats], offsets: Floats) -> None:
+        borders = [own.ravel() + offset for own, offset in zip(intervals, offsets, strict=True)]
+        self._borders = np.concatenate(borders) if borders else np.zeros(0)
+        total = np.concatenate([[0.0], np.cumsum(np.diff(self._borders.reshape(-1, 2), axis=1).ravel())])
+        self._passed = np.stack([total[:-1], total[1:]], axis=1).ravel()
+
+    def __call__(self, times: Floats) -> Floats:
+        if not len(self._borders):
+            return np.zeros_like(times)
+        passed = np.interp(times.ravel(), self._borders, self._passed)
+        return np.asarray(passed, np.float64).reshape(times.shape)
+
+
+def _lengths(intervals: Sequence[Floats]) -> Floats:
+    """(recordings,) seconds."""
+    return np.array([float(np.diff(own, axis=1).sum()) for own in intervals])

@@ -1,0 +1,139 @@
+"""Writes tuned thresholds and times into a model: `model.toml`, and what its card and its ONNX file say of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from audiocnn.errors import ModelError, UsageError
+from audiocnn.evaluation.thresholds import TunedRule
+from audiocnn.files import write_whole
+from audiocnn.model.card import POINTS_TITLE, card_text, operating_points_section, with_section
+from audiocnn.model.model import (
+    CARD,
+    ONNX,
+    POINT_FIGURES,
+    POINT_KEYS,
+    SEGMENT_KEYS,
+    SENSITIVITIES,
+    Model,
+    OperatingPoint,
+    shipped_folder,
+    write_model,
+)
+from audiocnn.model.onnx import check_onnx
+from audiocnn.segments.finder import SegmentRule
+
+_CARD_ROW = re.compile(r"^\| thresholds \|.*$", re.MULTILINE)
+
+
+def check_writable(model: Model) -> None:
+    """UsageError for a released model."""
+    if model.folder.resolve().is_relative_to(shipped_folder().resolve()):
+        remedy = "copy its folder, and name the copy with --model"
+        raise UsageError(f"--save: {model.name} is a released model and stays as it is; {remedy}")
+
+
+def with_tuned_rules(model: Model, found: Sequence[TunedRule], tuned_on: str) -> Model:
+    """The model with the best rules; labels that were not tuned keep their own."""
+    thresholds, segments = dict(model.thresholds), {label: dict(own) for label, own in model.segments.items()}
+    for one in found:
+        thresholds[one.label] = round(one.best.rule.threshold, 6)
+        segments[one.label] = _own_values(model, one)
+    tuned = replace(model, thresholds=thresholds, segments=segments, tuned_on=tuned_on)
+    points = dict(model.points)
+    for one in found:
+        if one.label in points:  # the others stay, and what is saved is its `balanced`
+            figures = {key: round(x, 4) for key, x in one.best.figures.items() if key in POINT_FIGURES}
+            balanced = OperatingPoint(tuned.point_values(one.label), figures, tuned_on)
+            points[one.label] = {**points[one.label], SENSITIVITIES[0]: balanced}
+    return replace(tuned, points=points)
+
+
+def with_operating_points(model: Model, found: Mapping[str, Mapping[str, OperatingPoint]], tuned_on: str) -> Model:
+    """The model with the operating points of these labels; others keep what they have."""
+    thresholds, segments = dict(model.thresholds), dict(model.segments)
+    for label, own in found.items():
+        values = dict(own[SENSITIVITIES[0]].values)
+        thresholds[label] = values.pop("threshold")
+        segments[label] = {**segments.get(label, {}), **values}
+    tuned = replace(model, thresholds=thresholds, segments=segments, tuned_on=tuned_on)
+    points = model.points | {
+        label: {**own, name: replace(own[name], values=tuned.point_values(label))}
+        for label, own in found.items()
+        for name in SENSITIVITIES[:1]
+    }
+    return replace(tuned, points=points)
+
+
+def _own_values(model: Model, found: TunedRule) -> dict[str, float]:
+    """What a model must say of a label besides its threshold: the values that are not the default."""
+    threshold = found.best.rule.threshold
+    plain = replace(model, thresholds={found.label: threshold}, segments={}, points={}).rule(found.label)
+    keys = POINT_KEYS if found.label in model.points else SEGMENT_KEYS
+    values = {name: getattr(found.best.rule, name) for name in keys.values()}
+    return {name: value for name, value in values.items() if value is not None and value != getattr(plain, name)}
+
+
+def save_tuned(model: Model) -> None:
+    """Write what is tuned of a model; its weights stay as they are. `model.toml`, which decides, is written last: if
+    the process ends before that, it is as if nothing was saved."""
+    try:
+        _write_metadata(model)
+        _write_card(model)
+        write_model(model)
+    except OSError as problem:
+        raise ModelError(f"{model.folder}: cannot be written ({problem.strerror}); make room, or copy it") from None
+
+
+def _write_card(model: Model) -> None:
+    path = model.folder / CARD
+    if not path.is_file():
+        return
+    thresholds = ", ".join(f"{label} {value:g}" for label, value in model.thresholds.items())
+    more = "; ".join(f"{label}: {_format_options(own)}" for label, own in model.segments.items() if own)
+    said = f"{thresholds}{'; ' + more if more else ''}, tuned on {model.tuned_on}"
+    row = f"| thresholds | {card_text(said)} |"
+    text = _CARD_ROW.sub(lambda match: row, path.read_text(encoding="utf-8"), count=1)
+    if section := operating_points_section(model):
+        text = with_section(text, POINTS_TITLE, section)
+    write_whole(path, text.encode())
+
+
+def _format_options(own: Mapping[str, float]) -> str:
+    names = {field: key.replace("_", "-") for key, field in POINT_KEYS.items()}
+    return ", ".join(f"{names[name]} {value:g}" for name, value in own.items())
+
+
+def _write_metadata(model: Model) -> None:
+    """Put what `model.toml` will say into the ONNX file; its graph, and the digest of that, stay as they are."""
+    path = model.folder / ONNX
+    if not path.is_file():
+        return
+    import onnx
+    import tomli_w
+
+    content = path.read_bytes()
+    check_onnx(content, path)
+    graph = onnx.load_model_from_string(content)
+    toml = tomli_w.dumps(model.to_table())
+    for entry in graph.metadata_props:
+        if entry.key == "audiocnn":
+            entry.value = toml
+    write_whole(path, graph.SerializeToString())
+
+
+def describe_rule(rule: SegmentRule) -> str:
+    return (
+        f"threshold {rule.threshold:g}, ends below {rule.closing_threshold:g},"
+        f" min-speech {rule.min_speech_seconds:g} s, min-silence {rule.min_silence_seconds:g} s"
+    )
+
+
+def rule_options(rule: SegmentRule) -> str:
+    """The options of `detect` that make this rule."""
+    return (
+        f"--threshold {rule.threshold:g} --neg-threshold {rule.closing_threshold:g}"
+        f" --min-speech {rule.min_speech_seconds:g} --min-silence {rule.min_silence_seconds:g}"
+    )

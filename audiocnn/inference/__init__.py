@@ -1,0 +1,1 @@
+"""Samples become windows, scores, and then segments or answers."""

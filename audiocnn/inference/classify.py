@@ -1,0 +1,334 @@
+"""One answer for a whole clip: the mean of its scores over all positions, read as the model says.
+
+    recording -> scores at every hop -> their mean -> the label with the highest, or all that reach their thresholds
+
+The mean of scores is what a network is trained on where clips have labels as a whole (`Network.pooled`). It is kept as
+a sum, so that memory does not grow with the recording. A long recording can have an answer for each window of so many
+seconds instead.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.audio.arrays import AnyArray
+from audiocnn.audio.recording import Selection
+from audiocnn.errors import RecordingError, UsageError
+from audiocnn.inference.batcher import Scores
+from audiocnn.inference.engine import Engine, load_engine
+from audiocnn.inference.scores import RecordingLike, RecordingResult, ScoreBlock, ScoredRecording, map_many, scoring
+from audiocnn.model.model import DEFAULT_CLASSIFIER, Model, Thresholds, find_model, threshold_of_each
+
+
+class MeanScore:
+    """A mean over rows that come in blocks, in constant memory."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.total: NDArray[np.float64] | float = 0.0
+
+    def add(self, scores: Scores) -> None:
+        """More rows (rows, classes)."""
+        self.total = self.total + scores.sum(axis=0, dtype=np.float64)
+        self.rows += len(scores)
+
+    def join(self, other: MeanScore) -> None:
+        self.total, self.rows = self.total + other.total, self.rows + other.rows
+
+    @property
+    def mean(self) -> Scores:
+        """(classes,)."""
+        return np.asarray(self.total / self.rows, np.float32)
+
+
+def clip_scores(blocks: Iterable[Scores]) -> Scores:
+    """Blocks of rows (rows, classes), at least one row -> the scores of the clip (classes,), their mean."""
+    mean = MeanScore()
+    for block in blocks:
+        mean.add(block)
+    return mean.mean
+
+
+class Window(NamedTuple):
+    """From where to where, in seconds, and the mean score (classes,)."""
+
+    start: float
+    end: float
+    scores: Scores
+
+
+class WindowMeans:
+    """The mean scores of each window of one channel, as soon as they are certain. None for `every_seconds`: of all.
+
+    A row belongs to the window that its middle lies in. What is left at the end is a window of its own where it has
+    half as many rows as the others or more; else it belongs to the one before.
+    """
+
+    def __init__(self, hop_seconds: float, every_seconds: float | None) -> None:
+        self.hop_seconds, self.every_seconds = hop_seconds, every_seconds
+        self.number = 0  # of the window that the next row belongs to
+        self.row = 0
+        self.now = MeanScore()
+        self.full: MeanScore | None = None  # the window before; what is left at the end may still join it
+
+    def push(self, scores: Scores) -> list[Window]:
+        """Takes the next rows (rows, classes); returns what is certain."""
+        certain = []
+        while len(scores):
+            first, end = self._first_row(self.number), self._first_row(self.number + 1)
+            part, scores = scores[: end - self.row], scores[end - self.row :]
+            self.now.add(part)
+            self.row += len(part)
+            if self.full is not None and 2 * self.now.rows >= end - first:
+                certain.append(self._window(self.number - 1, self.number, self.full))
+                self.full = None
+            if self.row == end:
+                self.number, self.full, self.now = self.number + 1, self.now, MeanScore()
+        return certain
+
+    def finish(self, duration_seconds: float) -> list[Window]:
+        """What is left, given where the recording ends; nothing may be pushed after it."""
+        left, number = self.now, self.number
+        if self.full is not None:
+            self.full.join(left)
+            left, number = self.full, self.number - 1
+        return [self._window(number, None, left, duration_seconds)] if left.rows else []
+
+    def _window(self, number: int, end: int | None, mean: MeanScore, duration_seconds: float = 0.0) -> Window:
+        """One that is done; the last one ends with the recording."""
+        every = self.every_seconds or 0.0
+        return Window(number * every, duration_seconds if end is None else end * every, mean.mean)
+
+    def _first_row(self, number: int) -> int:
+        if self.every_seconds is None:
+            return sys.maxsize if number else 0
+        return math.ceil(number * self.every_seconds / self.hop_seconds - 0.5)
+
+
+class LabelScore(NamedTuple):
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class AnswerRule:
+    """How the mean scores of a clip are read: the best label alone, or all that reach a threshold of their own.
+
+    thresholds: one a label. Where one label is the answer, and its score is below its own, there is no answer.
+    """
+
+    labels: tuple[str, ...]
+    thresholds: tuple[float, ...]
+    several: bool
+
+    def reached(self, scores: Scores) -> tuple[LabelScore, ...]:
+        """The labels of a clip, the best first: at most one, or any number. scores: (classes,)."""
+        known = dict(zip(self.labels, self.thresholds, strict=True))
+        found = self.ranked(scores, None if self.several else 1)
+        return tuple(answer for answer in found if answer.score >= known[answer.label])
+
+    def ranked(self, scores: Scores, most: int | None = None) -> tuple[LabelScore, ...]:
+        """So many labels, or all, the highest score first; of equals that which the model names first."""
+        order = np.argsort(-scores, kind="stable")[:most]
+        return tuple(LabelScore(self.labels[column], float(scores[column])) for column in order)
+
+
+@dataclass(frozen=True)
+class ClassifySettings:
+    """What is asked of a clip.
+
+    threshold: in place of the model's own, of all labels or by label as in `DetectSettings`; None leaves those, and
+    where one label is the answer, takes the best in any case. every_seconds: an answer for each window of this length,
+    rather than one for all. channel, sensitivity: as in `DetectSettings`.
+    """
+
+    threshold: Thresholds = None
+    every_seconds: float | None = None
+    channel: str | int = "mix"
+    sensitivity: str | None = None
+
+    def __post_init__(self) -> None:
+        given = self.threshold.values() if isinstance(self.threshold, Mapping) else [self.threshold]
+        wrong = [value for value in given if value is not None and not 0.0 <= value <= 1.0]
+        if wrong:
+            raise UsageError(f"--threshold {wrong[0]:g}: not between 0 and 1; give a probability such as 0.5")
+        if self.every_seconds is not None and not 0.0 < self.every_seconds < math.inf:
+            raise UsageError(f"--every {self.every_seconds:g}: not a length of time; give seconds above 0")
+
+    def rule(self, model: Model) -> AnswerRule:
+        """How the scores of a model are read. UsageError for windows that are shorter than its hop, and for an
+        operating point that it does not have."""
+        hop = model.geometry.hop_seconds
+        if self.every_seconds is not None and self.every_seconds < hop:
+            raise UsageError(f"--every {self.every_seconds:g}: {model.name} has one score each {hop:g} s; give more")
+        several = model.answer == "several"
+        model.check_sensitivity(self.sensitivity)
+        if self.sensitivity is not None and not several:
+            what = f"{model.name} answers with the label that scores highest, at any threshold"
+            raise UsageError(f"--sensitivity {self.sensitivity}: {what}; leave it out")
+        values = [model.point_values(label, self.sensitivity) for label in model.labels]
+        usual = [own["threshold"] if several else 0.0 for own in values]
+        given = zip(threshold_of_each(self.threshold, model.labels), usual, strict=True)
+        chosen = tuple(own if threshold is None else threshold for threshold, own in given)
+        return AnswerRule(model.labels, chosen, several)
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A recording, or a window of one, in seconds, with its mean score of each label (classes,)."""
+
+    rule: AnswerRule
+    channel: int
+    start: float
+    end: float
+    scores: Scores
+
+    @property
+    def labels(self) -> tuple[LabelScore, ...]:
+        """What is in it, the best first; where labels exclude each other at most one."""
+        return self.rule.reached(self.scores)
+
+    @property
+    def label(self) -> str | None:
+        """The answer: the best of its labels; None where no score reaches its threshold."""
+        return next((answer.label for answer in self.labels), None)
+
+    @property
+    def score(self) -> float:
+        """That of the answer; where there is none, the highest there is."""
+        return next((answer.score for answer in self.labels), float(self.scores.max()))
+
+    def top(self, most: int | None = None) -> tuple[LabelScore, ...]:
+        """So many labels, or all, the highest score first, whether or not they reach a threshold."""
+        return self.rule.ranked(self.scores, most)
+
+
+@dataclass(frozen=True)
+class Classification(RecordingResult):
+    """The answers for one recording, channel by channel, in order of time: one, unless more were asked for.
+
+    note: that the recording is damaged or cut short, and how far it could be read. remarks: what else is to be said of
+    it, though all of it was read.
+    """
+
+    rule: AnswerRule
+    clips: tuple[Clip, ...]
+    note: str | None = None
+    remarks: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Clip]:
+        return iter(self.clips)
+
+    @property
+    def label(self) -> str | None:
+        """The answer for the first clip."""
+        return self.clips[0].label
+
+    @property
+    def score(self) -> float:
+        return self.clips[0].score
+
+    @property
+    def labels(self) -> tuple[LabelScore, ...]:
+        return self.clips[0].labels
+
+    def top(self, most: int | None = None) -> tuple[LabelScore, ...]:
+        """The labels of the first clip by their scores, the highest first."""
+        return self.clips[0].top(most)
+
+
+class Classifier:
+    """Scores of one recording in, answers out, each as soon as it is certain.
+
+    It keeps none, so that a stream may be endless. count: how many there were so far.
+    """
+
+    def __init__(self, engine: Engine, settings: ClassifySettings) -> None:
+        self.engine, self.every_seconds = engine, settings.every_seconds
+        self.rule = settings.rule(engine.model)
+        self.means: dict[int, WindowMeans] = {}
+        self.count = 0
+
+    def push(self, block: ScoreBlock) -> list[Clip]:
+        if block.channel not in self.means:
+            self.means[block.channel] = WindowMeans(self.engine.hop_seconds, self.every_seconds)
+        return self._clips(block.channel, self.means[block.channel].push(block.scores), block.start_seconds)
+
+    def finish(self, scored: ScoredRecording) -> list[Clip]:
+        """What is left of each channel at the end of the recording. RecordingError where it held nothing at all."""
+        seconds, start = scored.duration_seconds, scored.start_seconds
+        left = [
+            clip for channel, means in self.means.items() for clip in self._clips(channel, means.finish(seconds), start)
+        ]
+        if not self.count:
+            raise RecordingError(f"{scored.name}: holds no sound, so there is nothing to classify; leave it out")
+        return left
+
+    def _clips(self, channel: int, windows: Sequence[Window], start_seconds: float) -> list[Clip]:
+        self.count += len(windows)
+        return [
+            Clip(self.rule, channel, start_seconds + window.start, start_seconds + window.end, window.scores)
+            for window in windows
+        ]
+
+    def classification(self, scored: ScoredRecording, clips: Iterable[Clip]) -> Classification:
+        found = sorted(clips, key=lambda clip: (clip.channel, clip.start))
+        return Classification(**scored.facts(), rule=self.rule, clips=tuple(found))
+
+
+def classify_scored(
+    scored: ScoredRecording,
+    settings: ClassifySettings,
+    progress: Callable[[ScoredRecording, ScoreBlock], object] | None = None,
+) -> Classification:
+    """The answers for an open recording. Raises RecordingError. `progress` is called after each block of scores."""
+    classifier = Classifier(scored.engine, settings)
+    return classifier.classification(scored, scored.results(classifier, progress))
+
+
+def classify(
+    file: str | Path | BinaryIO | AnyArray,
+    model: str | Path = DEFAULT_CLASSIFIER,
+    settings: ClassifySettings | None = None,
+    device: str = "auto",
+    *,
+    sample_rate: int | None = None,
+    start_seconds: float = 0.0,
+    end_seconds: float | None = None,
+    track: int | None = None,
+) -> Classification:
+    """What one recording is, or an excerpt of it, as the model says; `file` and `sample_rate` as for
+    `detect`. Raises RecordingError.
+
+    >>> found = audiocnn.classify("seven.wav", model="digits")
+    >>> found.label, found.score
+    ('seven', 0.98)
+    """
+    settings, excerpt = settings or ClassifySettings(), Selection(start_seconds, end_seconds, track)
+    engine = load_engine(find_model(model), device)
+    settings.rule(engine.model)  # what cannot be is refused before the file is opened
+    with scoring(file, engine, settings.channel, excerpt=excerpt, sample_rate=sample_rate) as scored:
+        return classify_scored(scored, settings)
+
+
+def classify_many(
+    files: Iterable[RecordingLike],
+    engine: Engine,
+    settings: ClassifySettings | None = None,
+    idle: Callable[[], object] = lambda: None,
+) -> Generator[Classification | RecordingError]:
+    """Each file's answers, or the error that stopped it, in order; a bad file does not stop the others.
+
+    `files` and `idle` as for `score_many`.
+    """
+    settings = settings or ClassifySettings()
+    settings.rule(engine.model)  # what cannot be is refused before a file is opened
+    yield from map_many(lambda scored: classify_scored(scored, settings), files, engine, settings.channel, idle)

@@ -1,0 +1,261 @@
+"""Recordings to segments: one (`detect`), many (`detect_many`), or a live stream (`follow`).
+
+    recording -> samples -> windows -> features -> network -> scores -> segments
+
+Everything streams: memory does not grow with the recording. In a stream an onset is known as soon as its segment cannot
+be dropped any more, with the start that the segment will have; the segment, when nothing that may come can change it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from audiocnn.audio.arrays import AnyArray
+from audiocnn.audio.pcm import RawFormat
+from audiocnn.audio.recording import Selection
+from audiocnn.errors import RecordingError
+from audiocnn.inference.engine import Engine, load_engine
+from audiocnn.inference.scores import RecordingLike, RecordingResult, ScoreBlock, ScoredRecording, map_many, scoring
+from audiocnn.model.model import DEFAULT_MODEL, Model, Thresholds, find_model, threshold_of_each
+from audiocnn.segments.finder import SegmentFinder, SegmentRule
+from audiocnn.segments.segment import Segment
+
+_NO_VALUES = ("channel", "sensitivity", "threshold")  # of `DetectSettings`; the others are values of every rule
+
+
+@dataclass(frozen=True)
+class DetectSettings:
+    """What overrides a model: None leaves its own threshold, or the default of `SegmentRule`.
+
+    sensitivity: an operating point of the model, "balanced", "sensitive" or "precise"; what else is given wins.
+    threshold: of all labels, or by label, as {"dog": 0.6}; of others then the model's, or what has the key None.
+    pad_seconds: before a segment, and where end_pad_seconds is None behind it, too.
+
+    channel: "mix" (their mean), "each", or the number of one. A network of several channels takes them all.
+    """
+
+    threshold: Thresholds = None
+    neg_threshold: float | None = None
+    min_speech_seconds: float | None = None
+    min_silence_seconds: float | None = None
+    pad_seconds: float | None = None
+    max_speech_seconds: float | None = None
+    end_pad_seconds: float | None = None
+    channel: str | int = "mix"
+    sensitivity: str | None = None
+
+    def rules(self, model: Model) -> dict[str, SegmentRule]:
+        """The rule for each label. Raises UsageError for a value that cannot be."""
+        changes = {name: value for name, value in vars(self).items() if name not in _NO_VALUES}
+        thresholds = zip(model.labels, threshold_of_each(self.threshold, model.labels), strict=True)
+        return {
+            label: model.rule(label, self.sensitivity, threshold=threshold, **changes)
+            for label, threshold in thresholds
+        }
+
+
+@dataclass(frozen=True)
+class Detection(RecordingResult):
+    """What was found in one recording. Times in seconds; `tracks` has the segments of each channel that was read.
+
+    note: that the recording is damaged or cut short, and how far it could be read. remarks: what else is to be said of
+    it, though all of it was read.
+    """
+
+    thresholds: dict[str, float]
+    tracks: dict[int, tuple[Segment, ...]] = field(default_factory=dict)
+    note: str | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments of all channels, channel by channel."""
+        return tuple(segment for track in self.tracks.values() for segment in track)
+
+    def __iter__(self) -> Iterator[Segment]:
+        return iter(self.segments)
+
+    def seconds(self) -> dict[str, float]:
+        """How long each label lasts, over all channels."""
+        totals = dict.fromkeys(self.thresholds, 0.0)
+        for segment in self:
+            totals[segment.label] += segment.end - segment.start
+        return totals
+
+
+@dataclass(frozen=True, slots=True)
+class Onset:
+    """A segment has begun, and will come as an `Ending` with the same start and label. Seconds from the beginning."""
+
+    channel: int
+    start: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    channel: int
+    segment: Segment
+
+
+Event = Onset | Ending
+
+
+class Detector:
+    """Scores of one recording in, onsets and segments out, each as soon as it is certain.
+
+    It keeps none of them, so that a stream may be endless: `segments` is how many there were, `seconds` how long each
+    label lasted. finders: for each channel that was heard, one finder a label, in the order of the model's labels.
+    """
+
+    def __init__(self, engine: Engine, settings: DetectSettings) -> None:
+        self.engine = engine
+        self.rules = settings.rules(engine.model)
+        self.finders: dict[int, list[SegmentFinder]] = {}
+        self.segments = 0
+        self.seconds = dict.fromkeys(self.rules, 0.0)
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        return {label: rule.threshold for label, rule in self.rules.items()}
+
+    def push(self, block: ScoreBlock) -> list[Event]:
+        """Takes the next rows of a channel; returns what is now certain, each onset before its segment."""
+        channel = block.channel
+        if channel not in self.finders:
+            hop, localiser = self.engine.hop_seconds, self.engine.model.localiser
+            finder = localiser.finder if localiser else SegmentFinder
+            self.finders[channel] = [finder(label, hop, rule) for label, rule in self.rules.items()]
+        certain = [
+            segment for column, finder in enumerate(self.finders[channel]) for segment in finder.push(block.of(column))
+        ]
+        return self._events(channel, certain, block.heard_seconds, block.start_seconds)
+
+    def finish(self, scored: ScoredRecording) -> list[Event]:
+        events: list[Event] = []
+        for channel, finders in self.finders.items():
+            left = [segment for finder in finders for segment in finder.finish(scored.duration_seconds)]
+            events += self._events(channel, left, scored.duration_seconds, scored.start_seconds)
+        return events
+
+    def _events(self, channel: int, segments: list[Segment], heard_seconds: float, start_seconds: float) -> list[Event]:
+        """New onsets and these segments, in the order of their starts. start_seconds: of what is read of the recording,
+        from where finders count."""
+        timed: list[tuple[float, bool, Event]] = []
+        for label, finder in zip(self.rules, self.finders[channel], strict=True):
+            onsets = [start_seconds + start for start in finder.onsets(heard_seconds)]
+            timed += [(start, False, Onset(channel, start, label)) for start in onsets]
+        for found in segments:
+            segment = found
+            if start_seconds:
+                segment = replace(found, start=start_seconds + found.start, end=start_seconds + found.end)
+            timed.append((segment.start, True, Ending(channel, segment)))
+            self.segments += 1
+            self.seconds[segment.label] += segment.end - segment.start
+        return [event for _, _, event in sorted(timed, key=lambda one: one[:2])]
+
+    def detection(self, scored: ScoredRecording, events: Iterable[Event]) -> Detection:
+        found = defaultdict[int, list[Segment]](list)
+        for event in events:
+            if isinstance(event, Ending):
+                found[event.channel].append(event.segment)
+        tracks = {channel: sorted(found[channel], key=lambda s: (s.start, s.label)) for channel in self.finders}
+        return Detection(
+            **scored.facts(),
+            thresholds=self.thresholds,
+            tracks={channel: tuple(track) for channel, track in tracks.items()},
+        )
+
+
+def detect_scored(
+    scored: ScoredRecording,
+    settings: DetectSettings,
+    progress: Callable[[ScoredRecording, ScoreBlock], object] | None = None,
+) -> Detection:
+    """The segments of every label in an open recording, in constant memory. Raises RecordingError.
+
+    `progress` is called after each block of scores.
+    """
+    detector = Detector(scored.engine, settings)
+    return detector.detection(scored, scored.results(detector, progress))
+
+
+def detect_recording(
+    file: str | Path | BinaryIO | AnyArray,
+    engine: Engine,
+    settings: DetectSettings | None = None,
+    excerpt: Selection | None = None,
+    sample_rate: int | None = None,
+) -> Detection:
+    """`detect` with an engine that is loaded already."""
+    settings = settings or DetectSettings()
+    settings.rules(engine.model)  # what cannot be is refused before the file is opened
+    with scoring(file, engine, settings.channel, excerpt=excerpt, sample_rate=sample_rate) as scored:
+        return detect_scored(scored, settings)
+
+
+def detect(
+    file: str | Path | BinaryIO | AnyArray,
+    model: str | Path = DEFAULT_MODEL,
+    settings: DetectSettings | None = None,
+    device: str = "auto",
+    *,
+    sample_rate: int | None = None,
+    start_seconds: float = 0.0,
+    end_seconds: float | None = None,
+    track: int | None = None,
+) -> Detection:
+    """Find speech, or what the model was trained on, in one recording or an excerpt of it. Raises RecordingError.
+
+    file: a name, an open file, or an array of a `sample_rate`: (samples,) or (channels, samples), floats in [-1, 1] or
+    int16. track: which audio track of a film, from 0; None is the default one.
+
+    >>> for segment in audiocnn.detect("interview.wav"):
+    ...     print(segment.start, segment.end, segment.score)
+    """
+    excerpt = Selection(start_seconds, end_seconds, track)
+    return detect_recording(file, load_engine(find_model(model), device), settings, excerpt, sample_rate)
+
+
+def detect_many(
+    files: Iterable[RecordingLike],
+    engine: Engine,
+    settings: DetectSettings | None = None,
+    idle: Callable[[], object] = lambda: None,
+) -> Generator[Detection | RecordingError]:
+    """Each file's detection, or the error that stopped it, in order; a bad file does not stop the others.
+
+    `files` and `idle` as for `score_many`.
+    """
+    settings = settings or DetectSettings()
+    settings.rules(engine.model)  # what cannot be is refused before a file is opened
+    yield from map_many(lambda scored: detect_scored(scored, settings), files, engine, settings.channel, idle)
+
+
+def follow(
+    stream: str | Path | BinaryIO,
+    model: str | Path = DEFAULT_MODEL,
+    settings: DetectSettings | None = None,
+    device: str = "auto",
+    raw: RawFormat | None = None,
+) -> Iterator[Event]:
+    """Listen to a stream of WAV or AU, or of samples that `raw` describes, until it ends. Raises RecordingError.
+
+    >>> for event in audiocnn.follow(sys.stdin.buffer):
+    ...     if isinstance(event, audiocnn.Onset):
+    ...         print("begins at", event.start)
+    """
+    yield from follow_with(stream, load_engine(find_model(model), device), settings or DetectSettings(), raw)
+
+
+def follow_with(
+    stream: str | Path | BinaryIO, engine: Engine, settings: DetectSettings, raw: RawFormat | None = None
+) -> Iterator[Event]:
+    """`follow` with an engine that is loaded already."""
+    detector = Detector(engine, settings)
+    with scoring(stream, engine, settings.channel, raw, live=True) as scored:
+        yield from scored.results(detector)

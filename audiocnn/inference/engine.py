@@ -1,0 +1,366 @@
+"""Samples to scores: a model on a device, fed with a recording of any length in chunks, in constant memory.
+
+Score k is centred on its window and stands for one hop, the samples [k * hop, (k + 1) * hop); the rows tile the
+recording. Row k needs the samples [k * hop - before, k * hop - before + core), zeros outside the recording. A chunk of
+rows is fed with exactly the samples its rows need, and for a network with padding in time with so many rows more on
+both sides, which are dropped. So the scores are those of the recording read whole.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from audiocnn.audio.arrays import AnyArray, as_floats, channels_of
+from audiocnn.audio.pcm import Samples
+from audiocnn.errors import ModelError, UsageError, check_not_forked
+from audiocnn.inference.batcher import Batcher, Scores
+from audiocnn.model.model import ONNX, Model, join_outputs, split_outputs
+from audiocnn.model.onnx import MOST_ONNX_BYTES, check_onnx, open_session
+from audiocnn.spec.geometry import Geometry
+
+if TYPE_CHECKING:
+    import onnxruntime
+    import torch
+
+    from audiocnn.model.network import Network
+    from audiocnn.model.weights import Ensemble
+
+CHUNK_SECONDS = 30.0
+_DAMAGED = "its weights are damaged: copy the model folder again, or train again"
+_GPU_CHUNKS = 32  # in one batch; fewer where its memory is too small
+
+
+class Backend(Protocol):
+    """Runs the network on the samples given, without extending them."""
+
+    device: str
+
+    def run(self, samples: Samples) -> Scores:
+        """(batch, channels, samples) -> (batch, rows, outputs): scores, and behind them edges where there are any."""
+        ...
+
+
+class OnnxBackend:
+    device = "cpu"
+
+    def __init__(self, model: Model, threads: int | None = None) -> None:
+        self.model, self.threads = model, threads or usable_cores()
+        self.path = model.part(ONNX)
+        self.parts = ["scores", "edges"] if model.localises else ["scores"]
+        self.no_extension = np.zeros(2, dtype=np.int64)
+        self.opened = os.getpid(), self._open()
+
+    def _open(self) -> onnxruntime.InferenceSession:
+        model, path = self.model, self.path
+        content = _read_onnx(path)
+        check_onnx(content, path)
+        try:
+            session = open_session(content, self.threads)
+            names = {value.name for value in session.get_overridable_initializers()}
+            parts = session.get_outputs()
+            fits = "extend" in names and parts[0].shape[-1] == len(model.labels)
+            fits = fits and [part.name for part in parts] == self.parts
+            said = session.get_modelmeta().custom_metadata_map
+        except Exception as problem:  # noqa: BLE001 - onnxruntime raises many kinds; all mean a damaged file
+            why = " ".join(str(problem).split())[:160]
+            raise ModelError(f"{path}: cannot be loaded ({why}); make it again with `audiocnn export`") from None
+        if not fits or not _made_for(model, said):
+            raise ModelError(
+                f"{path}: does not belong to this model; make it again with `audiocnn export {model.folder}`"
+            )
+        return session
+
+    @property
+    def session(self) -> onnxruntime.InferenceSession:
+        """That of this process: after a fork another, since the threads of the old one have stayed with the parent."""
+        pid, session = self.opened
+        if pid != os.getpid():
+            session = self._open()
+            self.opened = os.getpid(), session
+        return session
+
+    def run(self, samples: Samples) -> Scores:
+        feeds = {"samples": samples, "extend": self.no_extension}
+        session = self.session
+        try:
+            found = session.run(self.parts, feeds)
+        except Exception as problem:  # noqa: BLE001 - as above; what cannot be run may be known only now
+            why = " ".join(str(problem).split())[:160]
+            raise ModelError(f"{self.path}: cannot be run ({why}); make it again with `audiocnn export`") from None
+        return join_outputs(*found)
+
+
+def _read_onnx(path: Path) -> bytes:
+    """A file of a size that it may have. ModelError."""
+    try:
+        size = path.stat().st_size
+        if size <= MOST_ONNX_BYTES:
+            return path.read_bytes()
+    except OSError as problem:
+        raise ModelError(f"{path}: cannot be read ({problem.strerror}); check its rights") from None
+    raise ModelError(f"{path}: {size} bytes are more than an ONNX file can have; copy the folder again")
+
+
+def _made_for(model: Model, said: Mapping[str, str]) -> bool:
+    """Whether the metadata of a file tell of the network that `model.toml` describes. Scores would lie elsewhere."""
+    geometry = model.geometry
+    wanted = {name: getattr(geometry, name) for name in ("sample_rate", "hop_samples", "window_samples")}
+    return all(name not in said or said[name] == str(value) for name, value in wanted.items())
+
+
+class TorchBackend:
+    """torch on any device, in half precision if that is wanted: scores then differ by less than 1e-2."""
+
+    def __init__(self, network: Network | Ensemble, device: torch.device, half: bool = False) -> None:
+        self.network, self.device, self.half = network.to(device).eval(), str(device), half
+        self.pid = os.getpid()
+
+    def run(self, samples: Samples) -> Scores:
+        if self.pid != os.getpid() and self.device != "cpu":  # the driver of a GPU refuses a forked process
+            raise UsageError(
+                f"{self.device}: an engine on a GPU does not outlive a fork; start processes by spawn or forkserver,"
+                " and load it in each"
+            )
+        scores = self.run_with(samples, self.half)
+        if self.half and not np.isfinite(scores).all():
+            # Half precision ends at 65,504: powers, and floats of a large scale, may lie above.
+            scores = self.run_with(samples, False)
+        return scores
+
+    def run_with(self, samples: Samples, half: bool) -> Scores:
+        """(batch, channels, samples) -> (batch, rows, outputs); a batch that is too large in two parts."""
+        import torch
+
+        try:
+            with torch.inference_mode():
+                found = self.network(torch.from_numpy(samples).to(self.device), half)
+                scores: Scores = found.float().cpu().numpy()
+        except RuntimeError as problem:
+            if not isinstance(problem, torch.OutOfMemoryError) and "out of memory" not in str(problem):  # MPS says so
+                raise
+            if len(samples) == 1:
+                raise ModelError(f"{self.device}: not enough memory for this model; use --device cpu") from None
+        else:
+            return scores
+        torch.cuda.empty_cache()
+        middle = len(samples) // 2
+        return np.concatenate([self.run_with(samples[:middle], half), self.run_with(samples[middle:], half)])
+
+
+class Engine:
+    """Scores recordings with one model on one device.
+
+    The network runs in `jobs` threads (`Batcher`), some chunks ahead of whoever takes the scores.
+    """
+
+    def __init__(
+        self, model: Model, backend: Backend, chunk_seconds: float = CHUNK_SECONDS, jobs: int = 1, batch_chunks: int = 1
+    ) -> None:
+        self.model, self.backend, self.jobs = model, backend, jobs
+        self.geometry: Geometry = model.geometry
+        self.channels = model.channels
+        wanted = max(chunk_seconds, 4 * self.geometry.window_seconds)
+        self.chunk_rows = max(1, round(wanted / self.geometry.hop_seconds))
+        chunk_samples = self.chunk_rows * self.geometry.hop_samples + self.geometry.window_samples
+        self.chunks_ahead = jobs + 2 * batch_chunks
+        self.batcher = Batcher(backend.run, jobs, batch_chunks * chunk_samples * self.channels)
+        weakref.finalize(self, self.batcher.dismiss).atexit = False  # its threads hold the backend, not the engine
+
+    @property
+    def hop_seconds(self) -> float:
+        return self.geometry.hop_seconds
+
+    @property
+    def device(self) -> str:
+        return self.backend.device
+
+    def close(self) -> None:
+        """End the threads at once. They also end when nobody has the engine any more."""
+        self.batcher.close()
+
+    def score(self, samples: AnyArray) -> Scores:
+        """(channels, samples) of a whole recording at the model's rate, floats in [-1, 1] or int16 -> (rows, classes).
+        UsageError for an array that is none."""
+        rows = channels_of(samples)
+        if len(rows) != self.channels:
+            wanted = f"{self.model.name} wants {self.channels}; choose some, or give array.T where samples come first"
+            raise UsageError(f"samples: {len(rows)} channels, and {wanted}")
+        return split_outputs(self.outputs(as_floats(rows)), len(self.model.labels))[0]
+
+    def outputs(self, samples: Samples) -> Scores:
+        """As `score`, but (rows, outputs): the edges behind the scores, where the model localises."""
+        empty = np.zeros((0, self.model.specs[0].outputs), dtype=np.float32)
+        return np.concatenate([empty, *(tracks[0] for tracks in self.score_tracks([samples]))])
+
+    def score_tracks(self, blocks: Iterable[Samples]) -> Iterator[Scores]:
+        """Blocks (channels, samples) -> (tracks, rows, outputs): for a network of one channel, each channel of the
+        recording is a track of its own; otherwise all channels together are one track."""
+        ahead: deque[ChunkScores] = deque()
+        try:
+            for scores in self.submitted(blocks):
+                ahead.append(scores)
+                while len(ahead) > self.chunks_ahead or (ahead and ahead[0].future.done()):
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for scores in ahead:
+                scores.future.cancel()
+
+    def score_live(self, blocks: Iterable[Samples]) -> Iterator[Scores]:
+        """As `score_tracks`, but every row comes as soon as its samples are there, computed in the calling thread. A
+        level that looks ahead does without."""
+        for samples, drop, rows in self._chunks(blocks, paused=lambda: True, live=True):
+            yield _kept_rows(self.backend.run(self._as_tracks(samples)), drop, rows)
+
+    def submitted(self, blocks: Iterable[Samples], paused: Callable[[], bool] | None = None) -> Iterator[ChunkScores]:
+        """One `ChunkScores` for each chunk, in order. Going on reads blocks and hands them to the workers; it never
+        waits for scores. How far to go ahead is the caller's choice. For a stream, `paused` says after each block
+        whether nothing more is there for now: then all rows that have their samples go as a smaller chunk."""
+        for samples, drop, rows in self._chunks(blocks, paused):
+            tracks = self._as_tracks(samples)
+            if rows < self.chunk_rows and self.geometry.shift_exact:
+                # Short ones of nearly the same length get the same, a multiple of a power of two that is at most a
+                # sixteenth of it: so they fit in one batch. The rows that zeros after the end add are dropped; no
+                # other row sees them.
+                length = tracks.shape[-1]
+                step = 1 << max(0, length.bit_length() - 5)
+                longer = np.zeros((*tracks.shape[:2], length + -length % step), np.float32)
+                longer[..., :length] = tracks
+                tracks = longer
+            yield ChunkScores(self.batcher.submit(tracks), drop, rows)
+
+    def _chunks(
+        self, blocks: Iterable[Samples], paused: Callable[[], bool] | None = None, live: bool = False
+    ) -> Iterator[tuple[Samples, int, int]]:
+        """Blocks (channels, samples) -> (samples of a chunk, rows to drop at its start, rows to keep)."""
+        plan: ChunkPlan | None = None
+        for block in blocks:
+            plan = plan or ChunkPlan(self.geometry, self.chunk_rows, len(block))
+            plan.push(block)
+            partial = paused is not None and paused()
+            while (ready := plan.next_chunk(last=False, partial=partial, live=live)) is not None:
+                yield ready
+        while plan and (ready := plan.next_chunk(last=True)) is not None:
+            yield ready
+
+    def _as_tracks(self, samples: Samples) -> Samples:
+        """(channels of the recording, samples) -> (tracks, channels of the network, samples)."""
+        return samples[:, None] if self.channels == 1 else samples[None]
+
+
+class ChunkPlan:
+    """Which samples of a growing recording the next rows need. Holds no more than a chunk, a window and a block."""
+
+    def __init__(self, geometry: Geometry, chunk_rows: int, channels: int) -> None:
+        self.geometry, self.chunk_rows, self.channels = geometry, chunk_rows, channels
+        self.core = geometry.window_samples - geometry.pad_start - geometry.pad_end
+        self.blocks: deque[Samples] = deque()
+        self.start = 0  # the recording's sample that the first block begins with
+        self.end = 0  # samples seen so far
+        self.row = 0  # rows done
+
+    def push(self, block: Samples) -> None:
+        """More samples (channels, samples), which nobody may change afterwards."""
+        if block.shape[0] != self.channels:
+            raise ValueError(f"{block.shape[0]} channels for a network of {self.channels}")
+        self.blocks.append(block)
+        self.end += block.shape[1]
+
+    def next_chunk(self, last: bool, partial: bool = False, live: bool = False) -> tuple[Samples, int, int] | None:
+        """(samples, rows to drop at the start, rows to keep), or None if there is nothing (yet) to run. `partial` takes
+        less than a chunk: all rows that have their samples. `live` does not wait for what a level would hear ahead."""
+        geometry, hop, (before, after) = self.geometry, self.geometry.hop_samples, self.geometry.margin_rows
+        after = geometry.live_margin_rows if live else after
+        begin = max(0, self.row - before)
+        rows = self.chunk_rows
+        if last:
+            rows = min(geometry.rows(self.end) - self.row, rows)
+        elif partial:
+            ready = (self.end + geometry.extend_start - self.core) // hop + 1 - after
+            rows = min(min(ready, self.end // hop) - self.row, rows)
+        if rows <= 0:
+            return None
+        first = begin * hop - geometry.extend_start
+        stop = (self.row + rows + after - 1) * hop - geometry.extend_start + self.core
+        if last and stop >= self.end + min(0, geometry.extend_end):
+            stop = self.end + geometry.extend_end
+        elif stop > self.end:
+            return None
+        drop = self.row - begin
+        self.row += rows
+        keep = max(0, self.row - before) * hop - geometry.extend_start
+        return self.cut(first, stop, keep), drop, rows
+
+    def cut(self, first: int, stop: int, keep: int) -> Samples:
+        """The samples [first, stop), zeros where there is no recording; forgets the blocks before `keep`."""
+        chunk = np.zeros((self.channels, stop - first), dtype=np.float32)
+        begin = self.start
+        for block in self.blocks:
+            end = begin + block.shape[1]
+            low, high = max(first, begin), min(stop, end)
+            if low < high:
+                chunk[:, low - first : high - first] = block[:, low - begin : high - begin]
+            begin = end
+        while self.blocks and self.start + self.blocks[0].shape[1] <= keep:
+            self.start += self.blocks.popleft().shape[1]
+        return chunk
+
+
+class ChunkScores:
+    """The scores of one chunk, which a thread of the batcher is to compute."""
+
+    def __init__(self, future: Future[Scores], drop: int, rows: int) -> None:
+        self.future, self.drop, self.rows = future, drop, rows
+        self.pid = os.getpid()
+
+    def result(self) -> Scores:
+        """(tracks, rows, outputs), less the rows that only carried context. Waits for it."""
+        check_not_forked(self.pid, "scoring")
+        return _kept_rows(self.future.result(), self.drop, self.rows)
+
+
+def _kept_rows(scores: Scores, drop: int, rows: int) -> Scores:
+    """(tracks, rows, outputs) less what only carried context. ModelError for what no network gives that is whole."""
+    kept = scores[:, drop : drop + rows]
+    if kept.shape[1] != rows:
+        raise ModelError(f"the network gives {kept.shape[1]} scores where {rows} belong; {_DAMAGED}")
+    if not np.isfinite(kept).all():
+        raise ModelError(f"the network gives scores that are no numbers; {_DAMAGED}")
+    return kept
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, by its affinity."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def load_engine(model: Model, device: str = "auto", jobs: int | None = None) -> Engine:
+    """An engine for a model. `auto` and `cpu` run ONNX Runtime, `jobs` chunks at a time, by default one a core; threads
+    for one chunk x jobs = cores. `cuda[:N]` and `mps` run torch."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", device):
+        raise UsageError(f'--device cannot be "{device}"; use auto, cpu, cuda, cuda:N or mps')
+    if device in ("auto", "cpu"):
+        jobs = jobs or usable_cores()
+        return Engine(model, OnnxBackend(model, max(1, usable_cores() // jobs)), jobs=jobs)
+    import torch
+
+    from audiocnn.model.weights import load_networks
+
+    there = torch.backends.mps.is_available() if device == "mps" else torch.cuda.is_available()
+    count = torch.cuda.device_count() if device.startswith("cuda") else 1
+    if not there or int(device.partition(":")[2] or 0) >= count:
+        raise UsageError(f"--device {device}: there is no such device here; use --device cpu")
+    cuda = device.startswith("cuda")
+    backend = TorchBackend(load_networks(model), torch.device(device), half=cuda)
+    # Two threads, so that one batch is copied while another is computed.
+    return Engine(model, backend, jobs=2 if cuda else 1, batch_chunks=_GPU_CHUNKS)

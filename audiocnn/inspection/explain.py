@@ -1,0 +1,234 @@
+"""Explain a score of a recording: the stretches of time and the bands that moved it (`occlusion.py`), the cells by
+their slopes (`views.py`), and the maps of a group (`feature_maps.py`).
+
+A score depends on its window alone, so only the window is run again, however long the recording.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.audio.pcm import Samples
+from audiocnn.audio.recording import Selection
+from audiocnn.errors import UsageError, did_you_mean
+from audiocnn.inference.engine import Engine, TorchBackend
+from audiocnn.inference.scores import scoring
+from audiocnn.inspection.feature_maps import FeatureMaps, check_group_name, feature_maps
+from audiocnn.inspection.occlusion import CellAxes, Occlusion, occlude, patch_grid, probability
+from audiocnn.inspection.views import FILL_LEVELS, Excerpt, ScoreWindow, frames_between, make_view, score_window
+from audiocnn.model.network import Network
+from audiocnn.model.weights import Ensemble, load_networks
+from audiocnn.spec.features import Array
+
+Progress = Callable[[str, float, float | None], None]
+_WHOLE_WINDOWS = 2  # a recording of at most so many is explained as a whole
+_MOST_WHOLE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class ExplainSettings:
+    """Which score to explain, and how.
+
+    label: None for the one with the highest score there. at_seconds: the time of the score; None without `whole` for
+    the highest score, or all scores of a recording of at most two windows. patch_seconds, patch_bands: None for a 16th
+    of the window and an 8th of the bands. fill: what a patch is turned down to, one of FILL_LEVELS. points: how many
+    slopes are taken between the background and the sound; 1: at the sound. top: patches to name. group: keep its
+    strongest `maps` maps.
+    """
+
+    label: str | None = None
+    at_seconds: float | None = None
+    whole: bool = False
+    patch_seconds: float | None = None
+    patch_bands: int | None = None
+    fill: str = "background"
+    points: int = 16
+    top: int = 5
+    group: str | None = None
+    maps: int = 16
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The effects on the score of a label. Times in seconds of the recording; the window may reach past its ends.
+
+    scores (rows,) are those of the whole recording; [start, end) are the rows that are explained, their mean score is
+    `score` and log(score / (1 - score)) `log_odds`; quiet_score is what is left with everything turned down.
+    frame_seconds (frames + 1,) and band_hertz (bands + 1,) are the borders of the cells of `decibels`, of
+    `occlusion.map` and of `gradient`, each (bands, frames). features: those that have these bands.
+    """
+
+    model: str
+    label: str
+    threshold: float
+    duration_seconds: float
+    hop_seconds: float
+    scores: NDArray[np.float32]
+    start: float
+    end: float
+    window: tuple[float, float]
+    score: float
+    log_odds: float
+    quiet_score: float
+    settings: ExplainSettings
+    frame_seconds: Array
+    band_hertz: Array
+    features: str
+    decibels: Samples
+    occlusion: Occlusion
+    gradient: Array
+    maps: FeatureMaps | None = None
+    file: str = ""
+    note: str | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether all rows are explained, and not one."""
+        return self.end - self.start > 1.5 * self.hop_seconds
+
+
+def explain_recording(
+    file: str | Path | BinaryIO,
+    engine: Engine,
+    settings: ExplainSettings | None = None,
+    channel: str | int = "mix",
+    progress: Progress | None = None,
+    track: int | None = None,
+) -> Explanation:
+    """Explain a score of a recording, which is read twice: to find the score, then for its window.
+
+    `progress(what, done, total)` is called as the work goes on. Raises RecordingError, UsageError.
+    """
+    settings, progress = settings or ExplainSettings(), progress or _no_progress
+    network = _torch_network(engine)
+    _check_settings(settings, engine, network)
+    with scoring(file, engine, channel, excerpt=Selection(track=track)) as scored:
+        rows = []
+        for block in scored.blocks():
+            rows.append(block.scores)
+            progress("scores", scored.duration_seconds, scored.recording.info.duration_seconds)
+        total, scores = scored.samples, np.concatenate(rows)
+        window = _choose_window(engine, scores, total, settings)
+        low, high = window.around(engine.geometry, total)
+        parts, begin = [], 0
+        for samples in scored.read():
+            parts.append(samples[:, max(0, low - begin) : max(0, high - begin)])
+            begin += samples.shape[1]
+        sound = Excerpt(np.concatenate(parts, axis=1), low, total)
+        found = _explain_window(engine, network, sound, window, scores, settings, progress)
+        return replace(found, file=scored.name, note=scored.recording.note, remarks=tuple(scored.recording.remarks))
+
+
+def _no_progress(what: str, done: float, total: float | None) -> None:
+    pass
+
+
+def _torch_network(engine: Engine) -> Network | Ensemble:
+    """The network of an engine, which torch must run: slopes cannot be had from the exported file."""
+    backend = engine.backend
+    return backend.network if isinstance(backend, TorchBackend) else load_networks(engine.model).eval()
+
+
+def _check_settings(settings: ExplainSettings, engine: Engine, network: Network | Ensemble) -> None:
+    model = engine.model
+    if settings.label is not None and settings.label not in model.labels:
+        near = did_you_mean(settings.label, model.labels)
+        raise UsageError(f'--label "{settings.label}": {model.name} has no such label; {near}')
+    if settings.fill not in FILL_LEVELS:
+        raise UsageError(f'--fill cannot be "{settings.fill}"; {did_you_mean(settings.fill, FILL_LEVELS)}')
+    if settings.at_seconds is not None and settings.whole:
+        raise UsageError("--at is for one score and --whole for all; give one of them")
+    seconds = settings.patch_seconds
+    if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+        raise UsageError(
+            f"--patch-seconds {seconds:g}: must be more than 0; try {model.geometry.window_seconds / 16:.2g}"
+        )
+    if settings.group is not None:
+        check_group_name(network, model.name, settings.group)
+
+
+def _choose_window(engine: Engine, scores: Samples, total: int, settings: ExplainSettings) -> ScoreWindow:
+    """The label and the rows of the scores (rows, classes) to explain."""
+    geometry, labels = engine.geometry, engine.model.labels
+    duration, at = total / geometry.sample_rate, settings.at_seconds
+    column = None if settings.label is None else labels.index(settings.label)
+    if at is not None:
+        if not 0 <= at <= duration:
+            raise UsageError(f"--at {at:g}: not in the recording, which is {duration:.2f} s long; name a time in it")
+        row = min(int(at * geometry.sample_rate) // geometry.hop_samples, len(scores) - 1)
+        rows, there = 1, scores[row]
+    elif settings.whole or duration <= _WHOLE_WINDOWS * geometry.window_seconds:
+        if duration > _MOST_WHOLE_SECONDS:
+            limit = f"{_MOST_WHOLE_SECONDS:g} s at most are explained as a whole"
+            raise UsageError(f"--whole: the recording is {duration:.1f} s long, and {limit}; give --at, or cut it")
+        row, rows, there = 0, len(scores), scores.mean(axis=0)
+    else:
+        best = scores.max(axis=1) if column is None else scores[:, column]
+        row, rows, there = int(best.argmax()), 1, scores[int(best.argmax())]
+    return score_window(geometry, int(there.argmax()) if column is None else column, row, rows, total)
+
+
+def _explain_window(
+    engine: Engine,
+    network: Network | Ensemble,
+    sound: Excerpt,
+    window: ScoreWindow,
+    scores: Samples,
+    settings: ExplainSettings,
+    progress: Progress,
+) -> Explanation:
+    """Turn patches down and take slopes. scores: (rows, classes) of the whole recording."""
+    model, geometry, rate = engine.model, engine.geometry, engine.geometry.sample_rate
+    view = make_view(network, window)
+    view.look(sound.cut(window.first, window.stop), sound.samples, settings.fill)
+    log_odds, quiet = view.sound_and_quiet()
+    middles = window.first + view.middle + view.hop * np.arange(view.frames)
+    shown = frames_between(middles, window.begin, window.end)
+    heard = frames_between(middles, max(window.begin, 0), min(window.end, sound.total))
+    borders = (window.first + view.middle + view.hop * (np.arange(view.frames + 1) - 0.5)) / rate
+    axes = CellAxes(borders, view.hertz, sound.total / rate)
+    grid = patch_grid(view, heard, geometry.window_samples, settings.patch_seconds, settings.patch_bands)
+    occlusion = occlude(view, grid, axes, log_odds, settings.top, _StepCounter(progress, "occlusion", grid.count))
+    gradient = view.gradient(settings.points, _StepCounter(progress, "gradient", settings.points))
+    maps = None
+    if settings.group is not None and isinstance(network, Network):
+        maps = feature_maps(network, sound, window, settings.group, settings.maps)
+    return Explanation(
+        model=model.name,
+        label=model.labels[window.column],
+        threshold=model.rule(model.labels[window.column]).threshold,
+        duration_seconds=sound.total / rate,
+        hop_seconds=geometry.hop_seconds,
+        scores=scores[:, window.column],
+        start=window.row * geometry.hop_seconds,
+        end=min((window.row + window.rows) * geometry.hop_samples, sound.total) / rate,
+        window=(window.begin / rate, window.end / rate),
+        score=probability(log_odds),
+        log_odds=log_odds,
+        quiet_score=probability(quiet),
+        settings=settings,
+        frame_seconds=borders[shown.start : shown.stop + 1],
+        band_hertz=view.hertz,
+        features=view.shown_features,
+        decibels=view.decibels()[:, shown],
+        occlusion=occlusion.cut(shown),
+        gradient=gradient[:, shown],
+        maps=maps,
+    )
+
+
+class _StepCounter:
+    def __init__(self, progress: Progress, what: str, total: int) -> None:
+        self.progress, self.what, self.total, self.done = progress, what, total, 0
+
+    def __call__(self, more: int) -> None:
+        self.done += more
+        self.progress(self.what, self.done, self.total)

@@ -1,0 +1,111 @@
+"""Formats of labels. To add one, write a file with a `LabelFormat` and give it a line in `FORMATS`; where its suffix is
+that of another format, too, `sniff.py` has to know how its files begin.
+
+Text goes out as UTF-8; bytes of a file name that are not UTF-8 come as surrogates, as `os.fsdecode` has them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audiocnn.errors import LabelError, did_you_mean, show_name
+
+if TYPE_CHECKING:
+    from audiocnn.labels.formats.base import LabelFormat, LabelledRecording, Labels
+
+
+@dataclass(frozen=True)
+class Format:
+    """home: the file and the class that reads and writes it. suffixes: how names of its files end, the first one for
+    files that are made. many: one file may hold several recordings. keeps: which of these come back when it is read:
+    the name of the file with its folder, channel, score, label, point (a segment of no length), empty (a recording
+    without a segment)."""
+
+    name: str
+    home: str
+    suffixes: tuple[str, ...]
+    keeps: frozenset[str]
+    many: bool = True
+
+    def fits(self, path: Path) -> bool:
+        """Whether a name ends as those of its files do; of Kaldi's, `segments` is a whole name."""
+        name = path.name.lower()
+        return name.endswith(tuple(suffix.lower() for suffix in self.suffixes)) or name == self.suffixes[0][1:].lower()
+
+
+def _format(name: str, home: str, suffixes: str, keeps: str, many: bool = True) -> Format:
+    return Format(name, home, tuple(suffixes.split()), frozenset(keeps.split()), many)
+
+
+_ALL = "file channel score label point"
+_LIST = (
+    _format("jsonl", "jsonl:JsonLines", ".jsonl .ndjson .json", f"{_ALL} empty"),
+    _format("csv", "table:Csv", ".csv", _ALL),
+    _format("tsv", "table:Tsv", ".tsv", _ALL),
+    _format("rttm", "rttm:Rttm", ".rttm", "channel score label point"),
+    _format("audacity", "audacity:Audacity", ".txt", "label point empty", many=False),
+    _format("textgrid", "textgrid:TextGrid", ".TextGrid", "channel label empty", many=False),
+    _format("dcase", "dcase:Dcase", ".tsv .csv", "file label point empty"),
+    _format("srt", "subtitles:SubRip", ".srt", "label point empty", many=False),
+    _format("vtt", "subtitles:WebVtt", ".vtt", "label point empty", many=False),
+    _format("kaldi", "kaldi:Kaldi", ".segments", "channel label"),
+    _format("lhotse", "lhotse:Lhotse", ".jsonl .jsonl.gz .json", _ALL),
+    _format("nemo", "nemo:Nemo", ".json .jsonl", _ALL),
+    _format("raven", "raven:Raven", ".selections.txt .txt", _ALL),
+    _format("elan", "elan:Elan", ".eaf", "file channel label empty", many=False),
+)
+FORMATS: dict[str, Format] = {one.name: one for one in _LIST}
+# Looked for in this order beside a recording, and where several formats share a suffix; any other comes last.
+_FIRST = ("rttm", "audacity", "dcase", "textgrid", "elan", "raven", "csv", "tsv", "jsonl", "kaldi", "lhotse", "nemo")
+READERS: dict[str, tuple[str, ...]] = {name: FORMATS[name].suffixes for name in dict.fromkeys([*_FIRST, *FORMATS])}
+LABEL_SUFFIXES = tuple(dict.fromkeys(suffix for suffixes in READERS.values() for suffix in suffixes))
+SUBTITLES = ("srt", "vtt")  # which mostly hold what is said: they are read where they are named, and not found
+
+
+def format_class(name: str) -> type[LabelFormat]:
+    """The class of a format, imported when it is wanted. LabelError for an unknown one."""
+    if name not in FORMATS:
+        raise LabelError(f'unknown label format "{name}"; {did_you_mean(name, FORMATS)}')
+    file, _, inside = FORMATS[name].home.partition(":")
+    found: type[LabelFormat] = getattr(importlib.import_module(f"audiocnn.labels.formats.{file}"), inside)
+    return found
+
+
+def format_writer(name: str) -> LabelFormat:
+    """A new writer of a format. LabelError for an unknown one."""
+    return format_class(name)()
+
+
+def read_labelled_recordings(path: Path, name: str | None = None) -> list[LabelledRecording]:
+    """Read a file of labels with all that it says; its format by `label_format` where it is not given."""
+    return format_class(name or label_format(path)).read(path)
+
+
+def read_labels(path: Path, name: str | None = None) -> Labels:
+    """Read the annotations alone; the format by `label_format` where it is not given."""
+    return format_class(name or label_format(path)).read_annotations(path)
+
+
+def label_format(path: Path) -> str:
+    """The format of a file: by the end of its name, and by its beginning where several formats share that end.
+
+    LabelError: neither tells.
+    """
+    from audiocnn.labels.formats.sniff import sniff_file
+
+    fitting = [name for name in READERS if FORMATS[name].fits(path)]
+    if len(fitting) == 1:
+        return fitting[0]
+    sniffed = sniff_file(path)
+    if sniffed is not None and (sniffed in fitting or not fitting):
+        return sniffed
+    if fitting:
+        return fitting[0]
+    shown, remedy = show_name(path), "`convert` takes --from FORMAT"
+    if path.suffix:
+        known = " ".join(LABEL_SUFFIXES)
+        raise LabelError(f"{shown}: no label format ends in {path.suffix}; known: {known}; {remedy}")
+    raise LabelError(f"{shown}: neither name nor beginning is that of a label format; {remedy}: {' '.join(READERS)}")

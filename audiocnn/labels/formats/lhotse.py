@@ -1,0 +1,85 @@
+"""Lhotse supervisions: one JSON object a line, `id`, `recording_id`, `start`, `duration`, `channel`; times in seconds.
+
+As `SupervisionSegment` of Lhotse has it (lhotse/supervision.py). `recording_id` is the stem of the file, as
+`RecordingSet.from_dir` gives it; where two files share a stem, the later one has its whole name. What Lhotse has no
+field for stands in `custom`: `label`, `score`, and `file` with the name (`file_base64`: its bytes, where they are not
+UTF-8). A recording without a segment has no line. Also read: a list in one JSON file, and both in gzip.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from audiocnn.labels.formats.base import (
+    DEFAULT_LABEL,
+    NO_SCORE,
+    LabelCollector,
+    LabelFormat,
+    LabelledRecording,
+    ShortNames,
+    file_fields,
+    has_score,
+    readable,
+    round_score,
+)
+from audiocnn.labels.formats.jsonl import dumps
+from audiocnn.labels.formats.manifest import END_DIGITS, ManifestRecord, read_manifest
+from audiocnn.segments.segment import Segment
+from audiocnn.units import round_seconds
+
+
+class Lhotse(LabelFormat):
+    """A line for each segment; the segments of a recording are `ID-0000` and on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names = ShortNames(self)
+        self.counts: dict[str, int] = {}  # recording_id -> segments
+
+    def recording(self, recording: LabelledRecording) -> str:
+        own = readable(self.names.of(recording.file))
+        lines: list[str] = []
+        for channel, track in recording.tracks.items():
+            for segment in track:
+                number = self.counts.setdefault(own, 0)
+                self.counts[own] += 1
+                lines.append(_line(f"{own}-{number:04d}", own, recording.file, channel, segment))
+        return "".join(lines)
+
+    @staticmethod
+    def read(path: Path) -> list[LabelledRecording]:
+        """Recordings by the name in `custom`, else by their id; a segment without a label in `custom` is "speech".
+
+        A supervision of several channels is a segment in each of them.
+        """
+        collector = LabelCollector()
+        for record in read_manifest(path):
+            start = record.number("start")
+            end = round(start + record.number("duration"), END_DIGITS)
+            custom = _custom(record)
+            label = custom.text("label") if custom.fields.get("label") else DEFAULT_LABEL
+            segment = Segment(start, end, label, custom.number("score", NO_SCORE))
+            named = "file" in custom.fields or "file_base64" in custom.fields
+            file = custom.file("file") if named else record.file("recording_id")
+            for channel in record.channels():
+                collector.add(file, channel, segment)
+        return collector.recordings()
+
+
+def _line(own: str, recording: str, file: str, channel: int, segment: Segment) -> str:
+    start, end = round_seconds(segment.start), round_seconds(segment.end)
+    custom: dict[str, Any] = {"label": segment.label}
+    if has_score(segment):
+        custom["score"] = round_score(segment.score)
+    fields = {"id": own, "recording_id": recording, "start": start, "duration": round_seconds(end - start)}
+    return dumps({**fields, "channel": channel, "custom": {**custom, **file_fields("file", file)}}) + "\n"
+
+
+def _custom(record: ManifestRecord) -> ManifestRecord:
+    custom = record.fields.get("custom")
+    if custom is None:
+        return ManifestRecord(record.where, {})
+    if not isinstance(custom, dict):
+        raise record.wrong("custom", "an object")
+    return ManifestRecord(f'{record.where}: "custom"', custom)

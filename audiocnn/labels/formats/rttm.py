@@ -1,0 +1,91 @@
+"""RTTM of NIST (Rich Transcription 2009 evaluation plan, appendix A), times in seconds, channels from 1:
+
+    SPEAKER file channel onset duration <NA> <NA> name confidence <NA>
+
+`file` is the base name of the recording, without folder and suffix, as that plan and the toolkits have it; a second
+recording of the same base name stands with its whole name. Words may hold no blanks: see `text.py`. A quote, which
+readers of tables take for the beginning of a text, is escaped too. The score is the confidence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from audiocnn.labels.formats.base import (
+    DEFAULT_LABEL,
+    MOST_CHANNEL,
+    NO_SCORE,
+    LabelCollector,
+    LabelFormat,
+    LabelledRecording,
+    Labels,
+    ShortNames,
+    has_score,
+)
+from audiocnn.labels.formats.text import escape_word, read_lines, read_seconds, unescape, wrong_line
+from audiocnn.segments.segment import Segment
+from audiocnn.units import round_seconds
+
+_EXPECTED = "SPEAKER file channel onset duration <NA> <NA> name"
+_NONE = "<NA>"
+
+
+class Rttm(LabelFormat):
+    def __init__(self) -> None:
+        super().__init__()
+        self.names = ShortNames(self)
+
+    def recording(self, recording: LabelledRecording) -> str:
+        file = _word(self.names.of(recording.file))
+        lines = []
+        for channel, track in recording.tracks.items():
+            for segment in track:
+                start, end = round_seconds(segment.start), round_seconds(segment.end)
+                score = f"{segment.score:.4f}" if has_score(segment) else _NONE
+                place = f"{file} {channel + 1} {start:.4f} {end - start:.4f}"
+                lines.append(f"SPEAKER {place} {_NONE} {_NONE} {_word(segment.label)} {score} {_NONE}\n")
+        return "".join(lines)
+
+    @staticmethod
+    def read(path: Path) -> list[LabelledRecording]:
+        """Every SPEAKER line; other types and comments (`;;`) are left out, overlapping turns stay as they are."""
+        collector = LabelCollector()
+        for number, line in read_lines(path):
+            words = line.split()
+            if words[0].startswith(";;"):
+                continue
+            if not words[0].replace("-", "").isupper() or (words[0] == "SPEAKER" and len(words) < 8):
+                raise wrong_line(path, number, line, _EXPECTED)
+            if words[0] != "SPEAKER":
+                continue
+            onset = read_seconds(words[3], path, number, "onset")
+            duration = read_seconds(words[4], path, number, "duration")
+            label = DEFAULT_LABEL if words[7] == _NONE else unescape(words[7])
+            segment = Segment(onset, onset + duration, label, _score(words))
+            collector.add(unescape(words[1]), _channel(words[2]), segment)
+        return collector.recordings()
+
+    @classmethod
+    def read_annotations(cls, path: Path) -> Labels:
+        """All labelled "speech": who speaks is not what is to be learned."""
+        labels = super().read_annotations(path)
+        return {file: [replace(one, label=DEFAULT_LABEL) for one in known] for file, known in labels.items()}
+
+
+def _word(text: str) -> str:
+    """A word that is not empty, and is none of those that mean nothing."""
+    return escape_word(text).replace('"', "%22") if text != _NONE else text.replace("<", "%3C")
+
+
+def _channel(word: str) -> int:
+    """From 0; many leave the field out or give it a name of their own."""
+    number = int(word) if word.isascii() and word.isdecimal() and len(word) < 6 else 1
+    return min(max(number, 1), MOST_CHANNEL) - 1
+
+
+def _score(words: list[str]) -> float:
+    try:
+        return float(words[8]) if len(words) > 8 else NO_SCORE
+    except ValueError:
+        return NO_SCORE

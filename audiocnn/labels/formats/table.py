@@ -1,0 +1,152 @@
+"""CSV and TSV: segments and scores, one row each under a header. The twin of `jsonl.py`, with the same digits.
+
+    file,channel,start,end,label,score          segments
+    file,channel,start,end,LABEL,...            scores, one row a hop
+
+A name with a separator, a quote or an end of a line stands in quotes (RFC 4180); an empty score is one that is not
+known. Errors and recordings without a segment have no place here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.errors import LabelError, show_name
+from audiocnn.labels.formats.base import (
+    DEFAULT_LABEL,
+    MOST_CHANNEL,
+    NO_SCORE,
+    LabelCollector,
+    LabelFormat,
+    LabelledRecording,
+    ResultT,
+    Writer,
+    has_score,
+    round_score,
+)
+from audiocnn.labels.formats.jsonl import SCORE_DIGITS
+from audiocnn.labels.formats.text import (
+    NamedCells,
+    format_values,
+    join_columns,
+    named_row,
+    read_cells,
+    read_seconds,
+    wrong_line,
+)
+from audiocnn.segments.segment import Segment
+from audiocnn.units import SECONDS_DIGITS, round_seconds
+
+CELL_SEPARATORS = {"csv": ",", "tsv": "\t"}
+PLACE_COLUMNS = ("file", "channel", "start", "end")
+SEGMENT_COLUMNS = (*PLACE_COLUMNS, "label", "score")
+_NAMES = ("file", "label")  # stand as they are, spaces and all
+Cells = Sequence[object]
+
+
+class TableWriter(Writer[ResultT]):
+    """Writes a table: `columns`, then the `rows` of each recording, their cells between `separator`."""
+
+    def __init__(self, columns: Sequence[str], rows: Callable[[ResultT], Iterable[Cells]], separator: str) -> None:
+        super().__init__()
+        self.columns, self.rows, self.separator = columns, rows, separator
+
+    def begin(self) -> str:
+        return table_row(self.columns, self.separator) + "\n"
+
+    def recording(self, recording: ResultT) -> str:
+        return "".join(table_row(cells, self.separator) + "\n" for cells in self.rows(recording))
+
+
+def table_row(cells: Cells, separator: str) -> str:
+    """One row without its end, quoted where it must be."""
+    return separator.join(_cell(str(cell), separator) for cell in cells)
+
+
+def _cell(text: str, separator: str) -> str:
+    # Python's own writer leaves ends of lines without quotes before its version 3.13.
+    return '"' + text.replace('"', '""') + '"' if any(c in text for c in (separator, '"', "\n", "\r")) else text
+
+
+def segment_cells(file: str, channel: int, segment: Segment) -> Cells:
+    """A segment under `SEGMENT_COLUMNS`."""
+    times = round_seconds(segment.start), round_seconds(segment.end)
+    return [file, channel, *times, segment.label, round_score(segment.score) if has_score(segment) else ""]
+
+
+def segment_rows(recording: LabelledRecording) -> Iterator[Cells]:
+    for channel, track in recording.tracks.items():
+        for segment in track:
+            yield segment_cells(recording.file, channel, segment)
+
+
+def score_rows(file: str, channel: int, edges: NDArray[np.float64], scores: NDArray[np.float32], separator: str) -> str:
+    """Rows of scores, each with its end of line; edges and scores as in `jsonl.score_lines`."""
+    times = format_values(edges, SECONDS_DIGITS)
+    columns: list[str | list[str]] = [
+        table_row([file, channel], separator) + separator,
+        times[:-1],
+        separator,
+        times[1:],
+    ]
+    for values in scores.T:
+        columns += [separator, format_values(values, SCORE_DIGITS)]
+    return join_columns(len(scores), [*columns, "\n"])
+
+
+class Csv(TableWriter[LabelledRecording], LabelFormat):
+    def __init__(self) -> None:
+        super().__init__(SEGMENT_COLUMNS, segment_rows, CELL_SEPARATORS["csv"])
+
+    @staticmethod
+    def read(path: Path) -> list[LabelledRecording]:
+        """Rows of segments, cut at tabs or commas as the header is; the columns in any order, others beside them.
+
+        Without `channel` it is 0; without `label`, or where that is empty, it is speech.
+        """
+        cells = read_cells(path)
+        if not cells:
+            raise LabelError(f"{show_name(path)}: empty; expected the header {table_row(SEGMENT_COLUMNS, ' ')}")
+        columns = tuple(cell.strip() for cell in cells[0][1])
+        if not {"file", "start", "end"} <= set(columns) or len(set(columns)) < len(columns):
+            raise wrong_line(path, cells[0][0], " ".join(columns), f"the columns {table_row(SEGMENT_COLUMNS, ' ')}")
+        if "label" not in columns and "channel" in columns:
+            where = f"{show_name(path)}:{cells[0][0]}"
+            raise LabelError(f'{where}: no column "label"; if these are scores, take what `detect` wrote')
+        collector = LabelCollector()
+        for line, found in cells[1:]:
+            named = named_row(path, line, columns, found, _NAMES)
+            collector.add(_name_in(named, path, line), _channel_in(named, path, line), _segment_in(named, path, line))
+        return collector.recordings()
+
+
+class Tsv(Csv):
+    def __init__(self) -> None:
+        super().__init__()
+        self.separator = CELL_SEPARATORS["tsv"]
+
+
+def _name_in(named: NamedCells, path: Path, line: int) -> str:
+    if not named["file"]:
+        raise wrong_line(path, line, "", "the name of a file")
+    return named["file"]
+
+
+def _channel_in(named: NamedCells, path: Path, line: int) -> int:
+    word = named.get("channel", "") or "0"
+    if not (word.isascii() and word.isdecimal() and len(word) < 6 and int(word) < MOST_CHANNEL):
+        raise wrong_line(path, line, word, "a channel, from 0")
+    return int(word)
+
+
+def _segment_in(named: NamedCells, path: Path, line: int) -> Segment:
+    start, end = (read_seconds(named[column], path, line, column) for column in ("start", "end"))
+    score = named.get("score", "")
+    try:
+        return Segment(start, end, named.get("label", "") or DEFAULT_LABEL, float(score) if score else NO_SCORE)
+    except ValueError:
+        raise wrong_line(path, line, score, "a score between 0 and 1") from None

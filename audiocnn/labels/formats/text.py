@@ -1,0 +1,209 @@
+"""What formats of text share: reading lines and tables, errors that say where, escapes, and columns of numbers.
+
+Escapes are for names and labels in formats that cannot hold them: what would break a line into words stands as `%` and
+two hex digits, as in URIs (RFC 3986, section 2.1) byte by byte of UTF-8. A name without blanks, control characters and
+bytes that are no text stays as it is, and in files of others only what looks like such a byte is changed back. A `%` is
+escaped where it would be taken for one of ours.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from audiocnn.errors import LabelError, show_name
+
+MOST_LABEL_BYTES = 1 << 27  # of a file of labels, in memory several times as much
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def read_text(path: Path, *, utf16: bool = False, any_bytes: bool = False) -> str:
+    """The whole file as UTF-8, without a byte order mark. LabelError: missing, unreadable, too large, not text.
+
+    utf16: UTF-16 with a byte order mark is text too. any_bytes: what is not UTF-8 comes as `os.fsdecode` has it, for
+    names of files.
+    """
+    name = show_name(path)
+    try:
+        data = read_bytes(path)
+        if utf16 and data.startswith(_UTF16):
+            text = data.decode("utf-16")
+        else:
+            text = data.decode("utf-8-sig", "surrogateescape" if any_bytes else "strict")
+    except FileNotFoundError:
+        raise LabelError(f"{name}: no such file; check the name") from None
+    except OSError as error:
+        raise LabelError(f"{name}: cannot be read ({error.strerror}); check the name and its rights") from None
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, error.object[: error.start].count(b"\n") + 1) from None
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise LabelError(f"{name}:{line}: a zero byte, expected text; check that this is a file of labels")
+    return text
+
+
+def read_bytes(path: Path) -> bytes:
+    """The whole file. OSError; LabelError: more than MOST_BYTES, whatever the file says of its size."""
+    with path.open("rb") as file:
+        data = file.read(MOST_LABEL_BYTES + 1)
+    if len(data) > MOST_LABEL_BYTES:
+        most = f"more than {MOST_LABEL_BYTES >> 20} MiB"
+        raise LabelError(f"{show_name(path)}: {most}; check that these are labels, or cut the file into several")
+    return data
+
+
+def read_lines(path: Path) -> list[tuple[int, str]]:
+    """(number from 1, text) of the lines that are not blank."""
+    # Not splitlines(): that also cuts at form feeds and at Unicode separators, which a label may hold.
+    lines = read_text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def not_utf8(path: Path, line: int) -> LabelError:
+    return LabelError(f"{show_name(path)}:{line}: not UTF-8 text; save it as UTF-8")
+
+
+def wrong_line(path: Path, line: int, found: str, expected: str) -> LabelError:
+    shown = show_name(found.strip())
+    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    return LabelError(
+        f"{show_name(path)}:{line}: found " + (f'"{shown}"' if shown else "nothing") + f", expected {expected}"
+    )
+
+
+def read_seconds(word: str, path: Path, line: int, what: str) -> float:
+    """A time in seconds. LabelError: no number. NaN and infinity are judged with the recording at hand."""
+    try:
+        return float(word)
+    except ValueError:
+        raise wrong_line(path, line, word, f"the {what} in seconds, such as 1.25") from None
+
+
+_OURS = "(?:[01][0-9A-F]|2[025]|3C|7F|[89A-F][0-9A-F])"  # bytes that are ever escaped: 00-20, quote, "%", "<", 7F-FF
+_ESCAPED = re.compile(f"(?:%{_OURS})+")
+_PERCENT = re.compile(f"%(?={_OURS})")
+_NOT_IN_A_WORD = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_NOT_IN_A_CELL = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|^[\s"]|\s$')
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def escape_word(text: str) -> str:
+    """One word, whatever a reader takes for blanks. The empty text stays empty."""
+    return _NOT_IN_A_WORD.sub(_as_bytes, _PERCENT.sub("%25", text))
+
+
+def escape_cell(text: str) -> str:
+    """A cell of a table without quotes: tabs, ends of lines, and at the edges blanks and a quote would be lost."""
+    return _NOT_IN_A_CELL.sub(_as_bytes, _PERCENT.sub("%25", text))
+
+
+def escape_controls(text: str) -> str:
+    """A text that may have several lines and tabs, but no other control characters."""
+    return _CONTROLS.sub(_as_bytes, _PERCENT.sub("%25", text))
+
+
+def unescape(text: str) -> str:
+    """What `escape_word` or `escape_cell` was given; bytes that are no UTF-8 as `os.fsdecode` has them."""
+    return _ESCAPED.sub(lambda found: _decoded(found[0]), text)
+
+
+def _as_bytes(found: re.Match[str]) -> str:
+    # A half of a surrogate pair, which JSON can smuggle in, becomes three bytes that are no UTF-8.
+    character = found[0]
+    error = "surrogateescape" if "\udc80" <= character <= "\udcff" else "surrogatepass"
+    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", error))
+
+
+def _decoded(escaped: str) -> str:
+    return bytes.fromhex(escaped.replace("%", "")).decode("utf-8", "surrogateescape")
+
+
+NamedCells = dict[str, str]
+_NAMES = ("filename",)  # a file's name may be any bytes, and begin or end with a space; nothing else does on purpose
+
+
+@dataclass(frozen=True)
+class DelimitedTable:
+    """A table with a header; rows are (line number, column -> cell)."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: list[tuple[int, NamedCells]]
+
+
+def read_cells(path: Path) -> list[tuple[int, list[str]]]:
+    """(line number, cells) of the lines that are not blank; cut at tabs if the first has one."""
+    text = read_text(path, any_bytes=True)  # `named_row` lets bytes pass in names of files alone
+    first = text.lstrip("\r\n").split("\n", 1)[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if "\t" in first else ",", strict=True)
+    try:
+        return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        where = f"{show_name(path)}:{reader.line_num}"
+        raise LabelError(f"{where}: not a table that can be read ({show_name(error)}); check the quotes") from None
+
+
+def read_table(path: Path) -> DelimitedTable:
+    """A table with a header. LabelError: empty, a column named twice, a row longer or shorter than that."""
+    cells = read_cells(path)
+    name = show_name(path)
+    if not cells:
+        raise LabelError(f"{name}: empty; expected a header such as filename,label and a row for each recording")
+    columns = tuple(column.strip() for column in cells[0][1])
+    if not _is_text("".join(columns)):
+        raise not_utf8(path, cells[0][0])
+    twice = next((column for column in columns if columns.count(column) > 1), None)
+    if twice is not None:
+        raise LabelError(f'{name}:{cells[0][0]}: two columns are named "{show_name(twice)}"; rename one')
+    return DelimitedTable(path, columns, [(line, named_row(path, line, columns, row)) for line, row in cells[1:]])
+
+
+def named_row(
+    path: Path, line: int, columns: tuple[str, ...], row: list[str], as_they_are: tuple[str, ...] = _NAMES
+) -> NamedCells:
+    """column -> cell; LabelError where there are more cells than columns or fewer, or cells that are no text."""
+    if len(row) != len(columns):
+        names = show_name(" ".join(columns[:6])) + (" ..." if len(columns) > 6 else "")
+        raise LabelError(f"{show_name(path)}:{line}: found {len(row)} cells, expected {len(columns)} ({names})")
+    pairs = list(zip(columns, row, strict=True))
+    if not _is_text("".join(cell for column, cell in pairs if column not in ("filename", "file"))):
+        raise not_utf8(path, line)
+    return {column: cell if column in as_they_are else cell.strip() for column, cell in pairs}
+
+
+def _is_text(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+_NEAR_TIE = 1e-3  # far above what the product below is off, for any time and any score
+
+
+def round_values(values: ArrayLike, digits: int) -> list[float]:
+    """`round(value, digits)` of each of (n,) numbers, for a fraction of the time."""
+    exact = np.asarray(values, dtype=np.float64)
+    scaled = exact * 10.0**digits
+    whole = np.rint(scaled)
+    found: list[float] = (whole / 10.0**digits).tolist()
+    # Python rounds the number itself; its product with a power of ten may lie on the other side of a half.
+    for k in np.flatnonzero(np.abs(scaled - whole) > 0.5 - _NEAR_TIE).tolist():
+        found[k] = round(float(exact[k]), digits)
+    return found
+
+
+def format_values(values: ArrayLike, digits: int) -> list[str]:
+    return list(map(repr, round_values(values, digits)))
+
+
+def join_columns(rows: int, columns: Sequence[str | list[str]]) -> str:
+    """So many rows; a column is a list with a text a row, or one text for all of them."""
+    parts = [""] * (rows * len(columns))
+    for k, column in enumerate(columns):
+        parts[k :: len(columns)] = [column] * rows if isinstance(column, str) else column
+    return "".join(parts)

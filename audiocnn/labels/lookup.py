@@ -1,0 +1,183 @@
+"""Match labels and recordings: `LabelFile` has the labels of a recording, `Recordings` the recording of labels.
+
+Formats of labels often know no more of a recording than the stem of its file.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import BinaryIO
+
+from audiocnn.audio.find import AUDIO_SUFFIXES, files_in
+from audiocnn.errors import AudiocnnError, LabelError, show_name
+from audiocnn.files import open_waiting, temporary_errors, temporary_file
+from audiocnn.labels.formats import FORMATS, label_format, read_labelled_recordings
+from audiocnn.labels.formats.base import LabelledRecording, base_name
+
+_COPY_BYTES = 1 << 20
+_MOST_LABEL_BYTES = 1 << 30  # of a stream: some ten million segments
+_NOT_PLAIN = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, b"\x1f\x8b")  # how labels begin that may hold zero bytes
+
+
+class LabelFile:
+    """A file of labels. `of` finds a recording in it by its name, as much of it as both have."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with rereadable_file(path) as file:
+            kind = label_format(file)
+            self.found: list[LabelledRecording] = read_labelled_recordings(file, kind)
+        self.keeps = FORMATS[kind].keeps
+        self.nameless = not FORMATS[kind].many  # of one recording, whatever that is called
+
+    @property
+    def has_channels(self) -> bool:
+        """Whether it says in which channel something is."""
+        return "channel" in self.keeps
+
+    def of(self, name: str, alone: bool) -> LabelledRecording:
+        """The labels of a recording. `alone`: it is the only one that is asked for, so a file that names none is meant
+        for it. LabelError: it is not in the file, or more than once under names that do not tell."""
+        for fits in (is_same_name, has_same_end, has_same_stem):
+            fitting = [one for one in self.found if fits(name, one.file)]
+            if len(fitting) > 1 and len({one.file for one in fitting}) > 1:
+                names = ", ".join(show_name(one.file) for one in fitting[:3])
+                raise LabelError(f"{show_name(self.path)}: which is {show_name(name)}: {names}? Give it the same name")
+            if fitting:
+                return merge_entries(fitting)
+        if alone and self.nameless and self.found:
+            return merge_entries(self.found)
+        raise LabelError(f"{show_name(self.path)}: says nothing of {show_name(name)}; check the names in it")
+
+
+@contextmanager
+def rereadable_file(path: Path, kind: str | None = None) -> Iterator[Path]:
+    """A file of labels as it is; a pipe with a name as a file, since labels are read more than once. kind: their
+    format, if it is known. LabelError."""
+    if path.is_file() or path.is_dir() or not path.exists():
+        yield path
+        return
+    try:
+        stream = open_waiting(path, show_name(path), LabelError)
+    except OSError as problem:
+        raise LabelError(f"{show_name(path)}: cannot be read ({problem.strerror}); check the rights") from None
+    with stream, save_stream(stream, path, kind) as file:
+        yield file
+
+
+@contextmanager
+def save_stream(stream: BinaryIO, shown: Path, kind: str | None = None) -> Iterator[Path]:
+    """What a stream brings as a file of the same name, which may tell its format; messages name it as it was named.
+    What is no labels by its beginning is not kept to its end, which may never come."""
+    name = show_name(shown)
+    with temporary_errors(name, LabelError):
+        folder = tempfile.TemporaryDirectory(prefix="audiocnn-")
+        copy, content = temporary_file()
+    with folder, copy:
+        path = Path(folder.name) / shown.name
+        path.symlink_to(content)  # so that nothing but a link is left, should this process be killed
+        try:
+            _copy_labels(stream, copy, path, kind)
+            yield path
+        except AudiocnnError as problem:
+            raise type(problem)(str(problem).replace(str(path), name)) from None
+
+
+def _copy_labels(stream: BinaryIO, copy: BinaryIO, path: Path, kind: str | None) -> None:
+    """All of a stream. LabelError where its first part is not that of labels, or where there is too much of it."""
+    size = 0
+    try:
+        while part := stream.read(_COPY_BYTES):
+            with temporary_errors(str(path), LabelError):
+                copy.write(part)
+                copy.flush()
+            if not size:
+                if b"\0" in part and not part.startswith(_NOT_PLAIN):
+                    raise LabelError(f"{path}: holds zero bytes, and no labels; check what writes it")
+                kind = kind or label_format(path)
+            size += len(part)
+            if size > _MOST_LABEL_BYTES:
+                what = f"more than {_MOST_LABEL_BYTES >> 20} MiB of labels"
+                raise LabelError(f"{path}: {what}; check that what writes it comes to an end, or keep it in a file")
+    except OSError as problem:
+        raise LabelError(f"{path}: cannot be read ({problem.strerror}); check what writes it") from None
+
+
+def is_same_name(name: str, listed: str) -> bool:
+    """Whether two names are the same but for `./` and double slashes."""
+    return os.path.normpath(name) == os.path.normpath(listed)
+
+
+def has_same_end(name: str, listed: str) -> bool:
+    """Whether one path ends with the other, folder by folder."""
+    one, other = PurePath(os.path.normpath(name)).parts, PurePath(os.path.normpath(listed)).parts
+    count = min(len(one), len(other))
+    return one[-count:] == other[-count:]
+
+
+def has_same_stem(name: str, listed: str) -> bool:
+    """Whether they are one file without folder and suffix; many formats know no more."""
+    return PurePath(name).stem == PurePath(listed).name or PurePath(name).stem == PurePath(listed).stem
+
+
+def merge_entries(found: Sequence[LabelledRecording]) -> LabelledRecording:
+    if len(found) == 1:
+        return found[0]
+    tracks = {
+        channel: sorted((s for one in found for s in one.tracks.get(channel, ())), key=lambda s: (s.start, s.end))
+        for channel in sorted({channel for one in found for channel in one.tracks})
+    }
+    return LabelledRecording(found[0].file, tracks)
+
+
+@dataclass
+class Recordings:
+    """Finds the recordings that labels are of: by name, else by base name where that fits one alone.
+
+    folder: where to look, at any depth; also looked at is the folder that the labels lie in.
+    """
+
+    folder: Path | None = None
+    known: dict[tuple[Path, bool], dict[str, list[Path]]] = field(default_factory=dict)
+
+    def find(self, file: str, labels: Path) -> Path | None:
+        """The recording of this name; None for none, or several."""
+        places = [labels.parent] if self.folder is None else [self.folder, labels.parent]
+        for path in [Path(file), *(place / file for place in places)]:
+            if _is_file(path):
+                return path
+        for place in places:
+            found = self._by_base_name(place, deep=place == self.folder).get(base_name(file), [])
+            if found:
+                return found[0] if len(found) == 1 else None
+        return None
+
+    def _by_base_name(self, folder: Path, deep: bool) -> dict[str, list[Path]]:
+        if (folder, deep) not in self.known:
+            names: dict[str, list[Path]] = {}
+            for path in _audio_in(folder, deep):
+                names.setdefault(base_name(path.name), []).append(path)
+            self.known[folder, deep] = names
+        return self.known[folder, deep]
+
+
+def _audio_in(folder: Path, deep: bool) -> Iterator[Path]:
+    """Recordings in a folder; below it too, if asked for, and then it must be there."""
+    try:
+        paths = files_in(folder) if deep else sorted(folder.iterdir())
+        yield from (path for path in paths if path.suffix.lower() in AUDIO_SUFFIXES)
+    except OSError:
+        return
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

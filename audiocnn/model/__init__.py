@@ -1,0 +1,1 @@
+"""A network in torch, the folder that holds a model, and its ONNX file."""

@@ -1,0 +1,56 @@
+"""Texts in model cards, which are Markdown: `card_text` for a name or label, `card_body` for what somebody wrote,
+`operating_points_section` for what a model says of its operating points, and `with_section` to put that there."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+from audiocnn.errors import show_controls, show_name
+from audiocnn.model.model import POINT_FIGURES, SENSITIVITIES, Model
+
+POINTS_TITLE = "Operating points"
+_POINT_HEADS = (  # of POINT_FIGURES
+    "detection error",
+    "missed",
+    "false alarm in the rest",
+    "recordings without it that have a segment",
+)
+_TAG = re.compile(r"<(?!(https?|mailto):[^\s<>\"']*>)")
+
+
+def card_text(text: str) -> str:
+    """One line without HTML that ends no cell of a table."""
+    return escape(show_name(text), quote=False).replace("|", "\\|")
+
+
+def card_body(text: str) -> str:
+    """Markdown that somebody else wrote, without HTML and control characters; addresses stay."""
+    return _TAG.sub("&lt;", show_controls(text))
+
+
+def operating_points_section(model: Model) -> str:
+    """A table with a row for each label and operating point, and what they were measured on; "" without any."""
+    if not model.points:
+        return ""
+    heads = ["label", "`--sensitivity`", "threshold", "ends below", "min-speech", "min-silence", "pad", *_POINT_HEADS]
+    lines = [f"## {POINTS_TITLE}", "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for label, own in model.points.items():
+        for name in SENSITIVITIES:
+            rule, figures = model.rule(label, name), own[name].figures
+            times = (rule.min_speech_seconds, rule.min_silence_seconds, rule.pad_seconds)
+            cells = [card_text(label), name, f"{rule.threshold:g}", f"{rule.closing_threshold:g}"]
+            cells += [f"{seconds:g} s" for seconds in times]
+            cells += [f"{100 * figures[key]:.1f} %" if key in figures else "-" for key in POINT_FIGURES]
+            lines.append(f"| {' | '.join(cells)} |")
+    origins = dict.fromkeys(own[name].measured_on for own in model.points.values() for name in SENSITIVITIES)
+    return "\n".join([*lines, "", *[f"Measured on {card_text(origin)}." for origin in origins if origin]]) + "\n"
+
+
+def with_section(card: str, title: str, section: str) -> str:
+    """The card with its section of this title replaced, or with a new one behind the first table."""
+    found = re.search(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", card, re.MULTILINE | re.DOTALL)
+    if found:
+        return card[: found.start()] + section + ("\n" if found.end() < len(card) else "") + card[found.end() :]
+    head, mark, rest = card.partition("\n## ")
+    return head.rstrip() + "\n\n" + section + (mark + rest if mark else "")

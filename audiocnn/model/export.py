@@ -1,0 +1,212 @@
+"""A trained network as one ONNX file: samples (batch, channels, time) -> scores (batch, positions, classes).
+
+A network that localises has a second output, `edges` (batch, positions, classes, 2): onset and offset of each class, in
+seconds before and after the middle of the position.
+
+The file extends a recording at its ends by itself, as `detect` does: ceil(time / hop) scores come out. How much it
+extends is the input `extend`, two numbers [before, after] that may be left away; a reader that feeds chunks with real
+sound around them passes [0, 0]. Of an ensemble, every network is traced by itself, and the graphs are joined.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.errors import ModelError
+from audiocnn.files import write_whole
+from audiocnn.model.model import ONNX, TOML, Model, join_outputs
+from audiocnn.model.onnx import GRAPH_DIGEST, check_onnx, graph_digest, open_session
+from audiocnn.spec.geometry import Geometry
+
+if TYPE_CHECKING:
+    from audiocnn.model.network import Network
+    from audiocnn.model.weights import Ensemble
+
+OPSET = 18
+TOLERANCE = 1e-4
+
+
+def export_onnx(model: Model, network: Network | Ensemble) -> float:
+    """Write `model.onnx` and return the largest difference to torch, at another batch and length than it was traced at.
+
+    Raises ModelError if that is above 1e-4: the file is then not written.
+    """
+    graph = _trace(network)
+    _name_dimensions(graph)
+    _add_extension(graph, network.geometry)
+    toml = (model.folder / TOML).read_text(encoding="utf-8")
+    geometry = network.geometry
+    for key, value in {
+        "audiocnn": toml,
+        "labels": "\n".join(model.labels),
+        "sample_rate": str(geometry.sample_rate),
+        "hop_samples": str(geometry.hop_samples),
+        "window_samples": str(geometry.window_samples),
+    }.items():
+        graph.metadata_props.add(key=key, value=value)
+    # What is damaged on its way is known by this when it is read.
+    graph.metadata_props.add(key=GRAPH_DIGEST, value=graph_digest(graph.SerializeToString()))
+    content = graph.SerializeToString()
+    check_onnx(content, model.folder / ONNX)
+    difference = _largest_difference(content, network)
+    if not difference <= TOLERANCE:
+        raise ModelError(
+            f"{model.folder / ONNX}: differs from torch by {difference:.1e} (at most {TOLERANCE}); not written"
+        )
+    write_whole(model.folder / ONNX, content)
+    return difference
+
+
+def _trace(network: Network | Ensemble) -> Any:
+    """The graph as the torch exporter makes it, in evaluation mode on the CPU."""
+    import torch
+
+    from audiocnn.model.network import TwoOutputs
+    from audiocnn.model.weights import Ensemble
+
+    if isinstance(network, Ensemble):
+        return _join_graphs(network)
+    network = network.eval().cpu()
+    spec, geometry = network.spec, network.geometry
+    # An example batch of 1 was seen to freeze the batch; two windows and a bit keep the time free.
+    time = 2 * geometry.window_samples + 3 * geometry.hop_samples
+    example = torch.zeros(2, spec.input.channels, time)
+    shapes = {"samples": {0: torch.export.Dim("batch"), 2: torch.export.Dim("time", min=time // 2 + 1)}}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    quiet = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            TwoOutputs(network) if spec.localises else network,
+            (example,),
+            input_names=["samples"],
+            output_names=_output_names(network),
+            dynamic_shapes=shapes,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto
+
+
+def _output_names(network: Network | Ensemble) -> list[str]:
+    return ["scores", "edges"] if network.localises else ["scores"]
+
+
+def _join_graphs(ensemble: Ensemble) -> Any:
+    """The graphs of all members as one, on the same samples; the sum of what they give is the scores, and the edges."""
+    from onnx import TensorProto, compose, helper
+
+    members = [compose.add_prefix(_trace(network), f"{n}.") for n, network in enumerate(ensemble.networks)]
+    nodes, constants = [], []
+    for number, member in enumerate(members):
+        more, values = _member_nodes(ensemble, number)
+        nodes += [more[0], *member.graph.node, *more[1:]]
+        constants += [*member.graph.initializer, *values]
+    outputs = []
+    for part in _output_names(ensemble):
+        nodes.append(helper.make_node("Sum", [f"{n}.{part}_part" for n in range(len(members))], [part]))
+        sizes: list[str | int | None] = ["batch", "positions", len(ensemble.orders[0]), *[2] * (part == "edges")]
+        outputs.append(helper.make_tensor_value_info(part, TensorProto.FLOAT, sizes))
+    channels = members[0].graph.input[0].type.tensor_type.shape.dim[1].dim_value
+    samples = helper.make_tensor_value_info("samples", TensorProto.FLOAT, ["batch", channels, "time"])
+    graph = helper.make_graph(nodes, "ensemble", [samples], outputs, constants)
+    return helper.make_model(graph, opset_imports=members[0].opset_import, ir_version=members[0].ir_version)
+
+
+def _member_nodes(ensemble: Ensemble, number: int) -> tuple[list[Any], list[Any]]:
+    """The nodes around a member, and their constants: before it a crop of the samples; after it the labels in the order
+    of the ensemble, and the share."""
+    from onnx import helper, numpy_helper
+
+    start, end = ensemble.geometry.crops[number]
+    last = -end or np.iinfo(np.int64).max  # -0 would leave nothing
+    values: dict[str, NDArray[Any]] = {
+        "start": np.array([start], dtype=np.int64),
+        "end": np.array([last], dtype=np.int64),
+        "axis": np.array([2], dtype=np.int64),
+        "order": np.array(ensemble.orders[number], dtype=np.int64),
+        "share": np.array(ensemble.shares[number], dtype=np.float32),
+    }
+    mine = {name: f"{number}.{name}" for name in (*values, "samples")}
+    nodes = [helper.make_node("Slice", ["samples", mine["start"], mine["end"], mine["axis"]], [mine["samples"]])]
+    for part in (f"{number}.{name}" for name in _output_names(ensemble)):
+        nodes += [
+            helper.make_node("Gather", [part, mine["order"]], [f"{part}_ordered"], axis=2),
+            helper.make_node("Mul", [f"{part}_ordered", mine["share"]], [f"{part}_part"]),
+        ]
+    return nodes, [numpy_helper.from_array(value, mine[name]) for name, value in values.items()]
+
+
+def _name_dimensions(graph: Any) -> None:
+    """Names for the free sizes of the outputs, which the exporter leaves as formulas, and nothing of its notes."""
+    for output in graph.graph.output:
+        for dimension, name in zip(output.type.tensor_type.shape.dim, ("batch", "positions"), strict=False):
+            dimension.Clear()
+            dimension.dim_param = name
+    del graph.graph.value_info[:]
+    # The exporter notes where in whose source tree each node came from; that is nobody's business.
+    del graph.graph.metadata_props[:]
+    for node in graph.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for value in [*graph.graph.input, *graph.graph.output, *graph.graph.initializer]:
+        del value.metadata_props[:]
+
+
+def _add_extension(graph: Any, geometry: Geometry) -> None:
+    """Put a Pad before everything, whose amounts are an input with a default: a recording's own extension."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    for node in graph.graph.node:
+        for index, name in enumerate(node.input):
+            if name == "samples":
+                node.input[index] = "extended"
+    # Pad wants its amounts for every axis, starts first; `extend` has those of the last axis.
+    zeros = numpy_helper.from_array(np.zeros(2, dtype=np.int64), "no_extension")
+    amounts = np.array([geometry.extend_start, geometry.extend_end], dtype=np.int64)
+    graph.graph.initializer.extend([zeros, numpy_helper.from_array(amounts, "extend")])
+    graph.graph.input.append(helper.make_tensor_value_info("extend", TensorProto.INT64, [2]))
+    ends = ["extend_before", "extend_after"]
+    halves = numpy_helper.from_array(np.array([1, 1], dtype=np.int64), "one_each")
+    graph.graph.initializer.append(halves)
+    nodes = [
+        helper.make_node("Split", ["extend", "one_each"], ends, axis=0),
+        helper.make_node("Concat", ["no_extension", ends[0], "no_extension", ends[1]], ["pads"], axis=0),
+        helper.make_node("Pad", ["samples", "pads"], ["extended"], mode="constant"),
+    ]
+    rest = list(graph.graph.node)
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes + rest)
+
+
+def _largest_difference(content: bytes, network: Network | Ensemble) -> float:
+    """The largest absolute difference between what torch and the ONNX graph give, on seeded noise."""
+    import torch
+
+    session = open_session(content)
+    geometry, channels = network.geometry, session.get_inputs()[0].shape[1]
+    random = np.random.default_rng(0)
+    worst = 0.0
+    for batch, samples in (
+        (1, 1),
+        (3, geometry.window_samples + 5 * geometry.hop_samples + 1),
+        (1, 4 * geometry.window_samples),
+    ):
+        sound = random.normal(0, 0.1, (batch, channels, samples)).astype(np.float32)
+        with torch.no_grad():
+            wanted = network(network.extended(torch.from_numpy(sound))).numpy()
+        got = join_outputs(*session.run(_output_names(network), {"samples": sound}))
+        if got.shape != wanted.shape:
+            return float("inf")
+        # numpy's maximum hands NaN on, where Python's would drop it.
+        worst = float(np.maximum(worst, np.max(np.abs(got - wanted), initial=0.0)))
+    return worst

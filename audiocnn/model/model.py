@@ -1,0 +1,464 @@
+"""A model is a folder: `model.toml` (spec, labels, thresholds), `model.safetensors`, `model.onnx`, `README.md`.
+
+Nothing in it is code: TOML, plain tensors and an ONNX graph. Loading imports neither torch nor onnxruntime. An ensemble
+is a model of several networks, its members; its scores are the mean of theirs.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec as find_package
+from pathlib import Path
+from typing import Any
+from zlib import crc32  # quick to import; it tells changes, and nobody is to be kept out
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.errors import ModelError, SpecError, UsageError, did_you_mean
+from audiocnn.files import write_whole
+from audiocnn.segments.finder import SegmentRule
+from audiocnn.segments.onset_offset import Localiser
+from audiocnn.spec.geometry import Geometry, joint_geometry
+from audiocnn.spec.spec import Spec, spec_from_table
+from audiocnn.toml import TomlTable, read_toml
+
+# The newest that is read. A model is written in the oldest that holds it: 1 one network, 2 several, 3 operating points.
+MODEL_FORMAT = 3
+DEFAULT_MODEL = "speech_1d"
+DEFAULT_CLASSIFIER = "speech_music_noise"
+ANSWERS = ("one", "several")
+# What `[segments]` may say of a label, besides its threshold, and what `SegmentRule` calls it.
+SEGMENT_KEYS = {
+    "neg_threshold": "neg_threshold",
+    "min_speech": "min_speech_seconds",
+    "min_silence": "min_silence_seconds",
+}
+POINT_KEYS = {**SEGMENT_KEYS, "pad": "pad_seconds"}  # the same of an operating point
+SENSITIVITIES = ("balanced", "sensitive", "precise")
+# What an operating point says of its errors, by the names of `metrics`.
+POINT_FIGURES = ("detection_error_rate", "miss_rate", "false_alarm_rate", "false_segment_share")
+_Outputs = NDArray[np.float32]
+TOML, WEIGHTS, ONNX, CARD = "model.toml", "model.safetensors", "model.onnx", "README.md"
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """One of the `SENSITIVITIES` of a label. values: of its segment rule, by names of `SegmentRule`. figures: of
+    `POINT_FIGURES` those that are defined, measured on `measured_on`."""
+
+    values: dict[str, float]
+    figures: dict[str, float] = field(default_factory=dict)
+    measured_on: str = ""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of an ensemble: its labels in its own order, and how much it counts beside the others."""
+
+    name: str
+    spec: Spec
+    labels: tuple[str, ...]
+    weight: float = 1.0
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def to_table(self) -> dict[str, Any]:
+        facts = {"name": self.name, "weight": self.weight, "labels": list(self.labels)}
+        return facts | {"training": self.training, "spec": self.spec.table}
+
+
+@dataclass(frozen=True)
+class Model:
+    """What `model.toml` says. The weights stay on the disk until an engine wants them.
+
+    spec is the network's; an ensemble has `members`, and the spec is that of the first. `specs` has them all.
+    segments: of a label, what `tune` chose of its segment rule besides the threshold, by names of `SegmentRule`.
+    points: of a label, its operating points by `SENSITIVITIES`; the values of "balanced" are those of thresholds and
+    segments.
+    answer: how the scores of a whole clip are read. "one": its label is that with the highest score; "several": all
+    that reach their thresholds. "": "one" where the labels exclude each other, as a softmax has it, else "several".
+    """
+
+    name: str
+    folder: Path
+    spec: Spec
+    labels: tuple[str, ...]
+    thresholds: dict[str, float]
+    tuned_on: str = ""
+    training: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    members: tuple[Member, ...] = ()
+    answer: str = ""
+    segments: dict[str, dict[str, float]] = field(default_factory=dict)
+    points: dict[str, dict[str, OperatingPoint]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.answer not in ANSWERS or len(self.labels) == 1:  # one label has none to be chosen before
+            object.__setattr__(self, "answer", self.usual_answer)
+
+    @property
+    def usual_answer(self) -> str:
+        softmax = all(spec.f.output == "softmax" for spec in self.specs)
+        return "one" if softmax and len(self.labels) > 1 else "several"
+
+    @property
+    def specs(self) -> tuple[Spec, ...]:
+        """The specs of all networks: of a plain model one."""
+        return tuple(member.spec for member in self.members) or (self.spec,)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """How much the scores of each network count; they sum to 1."""
+        weights = [member.weight for member in self.members] or [1.0]
+        return tuple(weight / sum(weights) for weight in weights)
+
+    @property
+    def localises(self) -> bool:
+        """Whether scores come with onsets and offsets."""
+        return all(spec.localises for spec in self.specs)
+
+    @property
+    def localiser(self) -> Localiser | None:
+        """How segments are found by onsets and offsets, in a model that gives them. An ensemble gives mean distances,
+        which say nothing beyond what its shortest window hears."""
+        return Localiser(min(spec.furthest_seconds for spec in self.specs)) if self.localises else None
+
+    @property
+    def geometry(self) -> Geometry:
+        return joint_geometry([spec.geometry() for spec in self.specs]) if self.members else self.spec.geometry()
+
+    @property
+    def channels(self) -> int:
+        return self.spec.input.channels
+
+    @property
+    def parameters(self) -> int:
+        """Trainable weights of all networks, by arithmetic."""
+        return sum(spec.parameters() for spec in self.specs)
+
+    @property
+    def summary(self) -> str:
+        if not self.members:
+            return self.spec.summary
+        equal = len({member.weight for member in self.members}) == 1
+        pairs = zip(self.members, self.shares, strict=True)
+        names = [member.name + ("" if equal else f" ({share:.0%})".replace("%", " %")) for member, share in pairs]
+        return f"the mean of {', '.join(names[:-1])} and {names[-1]}"
+
+    def part(self, name: str) -> Path:
+        """A file of the folder. Raises ModelError, with the remedy, if it is not there."""
+        path = self.folder / name
+        if not path.is_file():
+            remedy = {
+                ONNX: f"make it again with `audiocnn export {self.folder}`",
+                WEIGHTS: "copy the folder again, or train again",
+            }.get(name, "copy the folder again")
+            raise ModelError(f"{self.folder}: {name} is missing; {remedy}")
+        return path
+
+    def check_sensitivity(self, sensitivity: str | None) -> None:
+        """UsageError for an operating point that there is not, or that the model does not have."""
+        if sensitivity is not None and sensitivity not in SENSITIVITIES:
+            known = f"{', '.join(SENSITIVITIES[:-1])} or {SENSITIVITIES[-1]}"
+            raise UsageError(f'--sensitivity cannot be "{sensitivity}"; give {known}')
+        if sensitivity is not None and not self.points:
+            import shlex
+
+            if self.points_hindrance:
+                raise UsageError(f"--sensitivity {sensitivity}: {self.points_hindrance}; leave it out")
+            folder = shlex.quote(str(self.folder))
+            released = self.folder.resolve().is_relative_to(shipped_folder().resolve())
+            remedy = f"copy {folder} to COPY, and make them there with" if released else "make them with"
+            command = f"audiocnn tune DATA --model {'COPY' if released else folder} --operating-points --save"
+            what = f"{self.name} has no operating points; {remedy} `{command}`"
+            raise UsageError(f"--sensitivity {sensitivity}: {what}")
+
+    @property
+    def points_hindrance(self) -> str:
+        """Why the model cannot have operating points; "" where it can."""
+        if all(spec.f.output == "sigmoid" for spec in self.specs):
+            return ""
+        what = "gives onsets and offsets itself" if self.localises else "has labels that exclude each other"
+        return f"{self.name} {what}, and operating points are for scores that stand alone"
+
+    def point_values(self, label: str, sensitivity: str | None = None) -> dict[str, float]:
+        """What the model says of the segment rule of a label; one without operating points has one rule in all three.
+        UsageError as in `check_sensitivity`."""
+        self.check_sensitivity(sensitivity)
+        point = self.points.get(label, {}).get(sensitivity or "")
+        if point is not None:
+            return point.values
+        return {"threshold": self.thresholds.get(label, SegmentRule.threshold), **self.segments.get(label, {})}
+
+    def rule(self, label: str, sensitivity: str | None = None, **changes: float | None) -> SegmentRule:
+        """The segment rule for a label: the model's threshold and times, at an operating point if one is named, where
+        `changes` does not name others. With another threshold the one that closes a segment is not the model's either.
+
+        Of labels that exclude each other one at most is above one half: there a segment ends, so that none overlap.
+        """
+        given = {key: value for key, value in changes.items() if value is not None}
+        own = dict(self.point_values(label, sensitivity))
+        if "threshold" in given:
+            own.pop("neg_threshold", None)
+        rule = SegmentRule(**{**own, **given})
+        if math.isfinite(rule.max_speech_seconds):
+            rule.check_hop(self.geometry.hop_seconds)
+        if self.usual_answer == "several" or rule.neg_threshold is not None or rule.threshold < 0.5:
+            return rule
+        return replace(rule, neg_threshold=max(0.5, rule.closing_threshold))
+
+    def to_table(self) -> dict[str, Any]:
+        networks: dict[str, Any] = {"spec": self.spec.table}
+        if self.members:
+            networks = {"members": [member.to_table() for member in self.members]}
+        # Older versions do not know the key: it stands there only where it says something.
+        answer: dict[str, Any] = {} if self.answer == self.usual_answer else {"answer": self.answer}
+        if any(self.segments.values()):
+            answer["segments"] = {label: _keyed(own) for label, own in self.segments.items() if own}
+        if self.points:
+            answer["operating_points"] = {
+                label: {name: _point_table(name, point) for name, point in own.items()}
+                for label, own in self.points.items()
+            }
+        return {
+            "format": 3 if self.points else 2 if self.members else 1,
+            "name": self.name,
+            "summary": self.summary,
+            "labels": list(self.labels),
+            "thresholds": self.thresholds,
+            "tuned_on": self.tuned_on,
+            **answer,
+            "training": self.training,
+            "evaluation": self.evaluation,
+        } | networks
+
+
+def _keyed(values: Mapping[str, float]) -> dict[str, float]:
+    """Values of a rule by the keys of `model.toml`."""
+    names = {name: key for key, name in POINT_KEYS.items()}
+    return {names.get(name, name): value for name, value in values.items()}
+
+
+def _point_table(name: str, point: OperatingPoint) -> dict[str, Any]:
+    values = {} if name == SENSITIVITIES[0] else _keyed(point.values)  # those of balanced stand elsewhere
+    return values | point.figures | {"measured_on": point.measured_on}
+
+
+Thresholds = float | Mapping[str | None, float] | None
+"""One for all labels; or by label, that of all others with the key None; None is the model's own."""
+
+
+def threshold_of_each(given: Thresholds, labels: Sequence[str]) -> list[float | None]:
+    """In the order of the labels; None is the model's own. UsageError for a label that it does not have."""
+    if not isinstance(given, Mapping):
+        return [given] * len(labels)
+    for label, value in given.items():
+        if label is not None and label not in labels:
+            raise UsageError(
+                f'--threshold {label}={value:g}: there is no label "{label}"; {did_you_mean(label, labels)}'
+            )
+    return [given.get(label, given.get(None)) for label in labels]
+
+
+def split_outputs(outputs: _Outputs, classes: int) -> tuple[_Outputs, _Outputs | None]:
+    """(..., outputs) -> scores (..., classes), and edges (..., classes, 2) in seconds where there are any."""
+    if outputs.shape[-1] == classes:
+        return outputs, None
+    return outputs[..., :classes], outputs[..., classes:].reshape(*outputs.shape[:-1], classes, 2)
+
+
+def join_outputs(scores: _Outputs, edges: _Outputs | None = None) -> _Outputs:
+    """(..., classes) scores and (..., classes, 2) edges, if there are any -> (..., outputs)."""
+    if edges is None:
+        return scores
+    return np.concatenate([scores, edges.reshape(*scores.shape[:-1], -1)], axis=-1)
+
+
+def order_outputs(order: Sequence[int]) -> list[int]:
+    """The columns of outputs whose labels come in another order: the scores first, then two edges for each label."""
+    return [*order, *(len(order) + 2 * number + edge for number in order for edge in (0, 1))]
+
+
+def read_model(folder: Path) -> Model:
+    """A model folder (or a run that holds one). Raises ModelError with fact, place and remedy."""
+    if not (folder / TOML).is_file() and (folder / "model" / TOML).is_file():
+        folder = folder / "model"
+    if not (folder / TOML).is_file():
+        raise ModelError(f"{folder}: is not a model: it has no {TOML}; name a model folder or one of `audiocnn models`")
+    place = str(folder / TOML)
+    table = TomlTable(read_toml(folder / TOML, ModelError), place, ModelError)
+    version = table.integer("format")
+    if version > MODEL_FORMAT:
+        newer = f"format {version} is newer than this audiocnn reads ({MODEL_FORMAT})"
+        raise ModelError(f"{place}: {newer}; upgrade with `pip install -U audiocnn`")
+    labels = table.texts("labels")
+    if not labels or len(set(labels)) < len(labels):
+        raise table.wrong('"labels" must name each label once')
+    thresholds = table.table("thresholds")
+    name = table.text("name")
+    members = _read_members(table, labels) if version == 2 or (version > 2 and "members" in table.values) else ()
+    spec = members[0].spec if members else _read_spec(table, name, labels)
+    table.text("summary", "")
+    segments = _read_segments(table.table("segments"), labels, POINT_KEYS if version > 2 else SEGMENT_KEYS)
+    points = _read_points(table.table("operating_points"), labels) if version > 2 else {}
+    model = Model(
+        name=name,
+        folder=folder,
+        spec=spec,
+        labels=labels,
+        thresholds={label: thresholds.number(label, SegmentRule.threshold, most=1.0) for label in labels},
+        tuned_on=table.text("tuned_on", ""),
+        training=table.table("training").values,
+        evaluation=table.table("evaluation").values,
+        members=members,
+        answer=table.text("answer", "", ANSWERS),
+        segments=segments,
+    )
+    thresholds.close()
+    table.close()
+    for label, own in points.items():
+        own[SENSITIVITIES[0]] = replace(own[SENSITIVITIES[0]], values=model.point_values(label))
+    model = replace(model, points=points)
+    _check_rules(model, place)
+    return model
+
+
+def _read_points(table: TomlTable, labels: Sequence[str]) -> dict[str, dict[str, OperatingPoint]]:
+    """`[operating_points]`: of each label that has them all three."""
+    found = {}
+    for label in [label for label in labels if label in table.values]:
+        own = table.table(label)
+        found[label] = {name: _read_point(own.table(name), name != SENSITIVITIES[0]) for name in SENSITIVITIES}
+        own.close()
+    table.known.update(labels)
+    table.close()
+    return found
+
+
+def _read_point(table: TomlTable, has_values: bool) -> OperatingPoint:
+    values = {"threshold": table.number("threshold", most=1.0)} if has_values else {}
+    values |= _read_values(table, POINT_KEYS) if has_values else {}
+    figures = {name: table.number(name, None) for name in POINT_FIGURES}
+    point = OperatingPoint(
+        values, {name: x for name, x in figures.items() if x is not None}, table.text("measured_on", "")
+    )
+    table.close()
+    return point
+
+
+def _read_values(table: TomlTable, keys: Mapping[str, str]) -> dict[str, float]:
+    """What is said of a segment rule, by names of `SegmentRule`."""
+    found = {name: table.number(key, None) for key, name in keys.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _read_segments(table: TomlTable, labels: Sequence[str], keys: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """`[segments]`: of each label what it says of its rule, besides the threshold."""
+    found = {}
+    for label in labels:
+        own = table.table(label)
+        if said := _read_values(own, keys):
+            found[label] = said
+        own.close()
+    table.close()
+    return found
+
+
+def _check_rules(model: Model, place: str) -> None:
+    """ModelError where a label has a rule that cannot be."""
+    rules: list[tuple[str, str, str | None]] = [("segments", label, None) for label in model.segments]
+    rules += [("operating_points", label, name) for label, own in model.points.items() for name in own]
+    for where, label, name in rules:
+        try:
+            model.rule(label, name)
+        except UsageError as problem:
+            which = label if name is None else f"{label}: {name}"
+            raise ModelError(f"{place}: [{where}]: {which}: {problem}") from None
+
+
+def _read_spec(table: TomlTable, name: str, labels: Sequence[str]) -> Spec:
+    try:
+        return spec_from_table(table.raw("spec"), name, len(labels))
+    except SpecError as problem:
+        raise table.wrong(f"the spec inside is damaged: {problem}") from None
+
+
+def _read_members(table: TomlTable, labels: Sequence[str]) -> tuple[Member, ...]:
+    """The `[[members]]` of an ensemble, which must fit each other."""
+    rows = table.raw("members")
+    if not isinstance(rows, list) or len(rows) < 2:
+        raise table.wrong('"members" must be two [[members]] tables or more')
+    members = []
+    for number, row in enumerate(rows, 1):
+        inside = TomlTable(row, f"{table.place}: member {number}", ModelError)
+        own = inside.texts("labels")
+        if sorted(own) != sorted(labels):
+            raise inside.wrong('"labels" must be those of the ensemble, in any order')
+        name = inside.text("name")
+        weight, training = inside.number("weight", 1.0, above=True), inside.table("training").values
+        members.append(Member(name, _read_spec(inside, name, own), own, weight, training))
+        inside.close()
+    rates = {(x.spec.geometry().sample_rate, x.spec.geometry().hop_samples, x.spec.input.channels) for x in members}
+    if len({member.spec.localises for member in members}) > 1:
+        raise table.wrong('"members" must all give onsets and offsets, or none')
+    if len(rates) > 1:
+        raise table.wrong('"members" must have one sample rate, one hop and one number of channels')
+    return tuple(members)
+
+
+def write_model(model: Model) -> None:
+    """Write `model.toml`, whole or not at all."""
+    import tomli_w
+
+    model.folder.mkdir(parents=True, exist_ok=True)
+    write_whole(model.folder / TOML, tomli_w.dumps(model.to_table()).encode())
+
+
+def shipped_folder() -> Path:
+    package = find_package("audiocnn_models")
+    if package is None or not package.submodule_search_locations:
+        raise ModelError("the package audiocnn_models is not installed; install audiocnn again")
+    return Path(next(iter(package.submodule_search_locations)))
+
+
+def shipped_models() -> Iterator[Path]:
+    """The folders of the released models, the default first, then by name."""
+    folders = [path.parent for path in shipped_folder().glob(f"*/{TOML}")]
+    return iter(sorted(folders, key=lambda folder: (folder.name != DEFAULT_MODEL, folder.name)))
+
+
+def spec_folders() -> list[Path]:
+    return [shipped_folder() / "specs"]
+
+
+def find_model(name: str | Path) -> Model:
+    """A model by the name of a released one, or by its folder, wherever it lies."""
+    path = Path(name)
+    try:
+        there, whole = path.exists(), any(file.is_file() for file in (path / TOML, path / "model" / TOML))
+    except OSError:  # a name that is too long for a file
+        there = whole = False
+    if whole:
+        return read_model(path)
+    shipped = {folder.name: folder for folder in shipped_models()}
+    if str(name) in shipped:
+        return read_model(shipped[str(name)])
+    if there:
+        return read_model(path)
+    raise ModelError(f'there is no model "{name}"; {did_you_mean(str(name), shipped)}; or name a model folder')
+
+
+def digest_settings(model: Model, settings: Sequence[Any]) -> str:
+    """A short sum of all that results depend on besides the recording: the files of the model, the settings, which must
+    be values of JSON, and the version of the program."""
+    from audiocnn import __version__
+
+    total = crc32(json.dumps([__version__, *settings], sort_keys=True).encode())
+    network = ONNX if (model.folder / ONNX).is_file() else WEIGHTS
+    for name in (TOML, network):
+        path = model.folder / name
+        total = crc32(path.read_bytes() if path.is_file() else b"", total)
+    return f"{total:08x}"

@@ -1,0 +1,195 @@
+"""A spec as a torch network: samples in, one row of scores for every hop out.
+
+    samples -> front end -> groups -> F -> logits -> scores
+
+F over a window of T positions is a convolution of width T over the groups' output: the score of every window of a
+recording in one pass.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from audiocnn.errors import SpecError
+from audiocnn.model import modules
+from audiocnn.model.frontend import FrontEnd
+from audiocnn.spec.geometry import Geometry, Size
+from audiocnn.spec.layers import Activation, Dense, Dropout, Global, Recurrent
+from audiocnn.spec.spec import Spec
+
+MOST_WEIGHTS = 2**29  # two gigabytes as float32
+
+
+class RecurrentOverWindow(nn.Module):
+    """(batch, channels, positions) -> (batch, units, windows): every window on its own, from its first position to its
+    last. Windows are batched; nothing is carried from one to the next."""
+
+    def __init__(self, layer: Recurrent, channels: int, width: int, hop: int) -> None:
+        super().__init__()
+        self.width, self.hop = width, hop
+        kind: type[nn.GRU] | type[nn.LSTM] = nn.GRU if layer.kind == "gru" else nn.LSTM
+        self.cell = kind(channels, layer.units, batch_first=True, bidirectional=layer.bidirectional)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, positions = x.shape
+        count = (positions - self.width) // self.hop + 1
+        starts = torch.arange(count, device=x.device) * self.hop
+        index = starts[:, None] + torch.arange(self.width, device=x.device)[None, :]
+        windows = x[:, :, index].permute(0, 2, 3, 1).reshape(batch * count, self.width, channels)
+        outputs, _ = self.cell(windows)
+        half = self.cell.hidden_size
+        # The forward way ends at the last position, the backward way at the first.
+        last: Tensor = outputs[:, -1, :half]
+        if self.cell.bidirectional:
+            last = torch.cat([last, outputs[:, 0, half:]], dim=1)
+        return last.reshape(batch, count, -1).transpose(1, 2)
+
+
+class Head(nn.Module):
+    """F. (batch, channels, bands, positions) or (batch, channels, positions) -> (batch, windows, outputs), logits."""
+
+    def __init__(self, spec: Spec, size: Size) -> None:
+        super().__init__()
+        geometry = spec.geometry()
+        width, hop = geometry.positions, geometry.hop_positions
+        steps: list[nn.Module] = []
+        self.pool: nn.Module = nn.Identity()
+        layers = spec.head
+        if layers and isinstance(layers[0], Global):
+            window = (*size.axes[:-1], width)
+            self.pool = modules.Pooling(layers[0].kind, window, (*size.axes[:-1], hop), ((0, 0),) * len(window))
+            size, width, hop, layers = Size(size.channels, (1,)), 1, 1, layers[1:]
+        channels = size.channels * size.bands
+        for layer in layers:
+            if isinstance(layer, Recurrent):
+                steps.append(RecurrentOverWindow(layer, channels, width, hop))
+                channels, width, hop = layer.units * layer.ways, 1, 1
+            elif isinstance(layer, Dense):
+                steps.append(nn.Conv1d(channels, layer.neurons, width, stride=hop))
+                modules.start_for_relu(steps[-1], layer.activation)
+                steps += [modules.activation(layer.activation)] if layer.activation != "none" else []
+                steps += [nn.Dropout(layer.dropout)] if layer.dropout else []
+                channels, width, hop = layer.neurons, 1, 1
+            elif isinstance(layer, (Activation, Dropout)):
+                steps.append(modules.build(layer, size))
+        self.layers = nn.Sequential(*steps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(x).flatten(1, -2)
+        logits: Tensor = self.layers(x)
+        return logits.transpose(1, 2)
+
+
+def extended(samples: Tensor, geometry: Geometry) -> Tensor:
+    """(batch, channels, samples) of whole recordings -> the same with zeros at their ends, as `geometry` wants them."""
+    start, end = geometry.extend_start, geometry.extend_end
+    longer = functional.pad(samples, (max(start, 0), max(end, 0)))
+    # A window shorter than a hop leaves samples out: after the zeros have come, for there may be fewer than that.
+    return longer[..., max(-start, 0) : longer.shape[-1] - max(-end, 0)]
+
+
+class Network(nn.Module):
+    """The whole network of a spec. SpecError, before a weight is made, where they would fill gigabytes."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        if (weights := spec.parameters()) > MOST_WEIGHTS:
+            raise SpecError(f"{spec.name}: {weights:,} weights are too many (at most {MOST_WEIGHTS:,}); use fewer maps")
+        self.spec, self.geometry = spec, spec.geometry()
+        self.front_end = FrontEnd(spec.input)
+        self.groups = nn.ModuleDict()
+        size = spec.window_size()
+        for group in spec.groups:
+            for number in range(group.repeat):
+                layers = [layer for layer in group.layers if not isinstance(layer, Global)]
+                name = group.name + (f"_{number + 1}" if group.repeat > 1 else "")
+                while hasattr(self.groups, name):  # "keys" is a method, "A_1" may be a group
+                    name += "_"
+                self.groups[name] = modules.build_layers(layers, size)
+                for layer in layers:
+                    size = layer.out(size)
+        self.f = Head(spec, size)
+
+    def features(self, samples: Tensor) -> Tensor:
+        """(batch, channels, samples) -> (batch, channels * bands, frames); in 2-D (batch, channels, bands, frames)."""
+        values: Tensor = self.front_end(samples)
+        return values.flatten(1, 2) if self.spec.dims == 1 else values
+
+    @property
+    def localises(self) -> bool:
+        return self.spec.localises
+
+    @staticmethod
+    def laid_out(values: Tensor) -> Tensor:
+        """Features of a 2-D network in the order of memory in which the CPU convolves three times as fast."""
+        return values.contiguous(memory_format=torch.channels_last) if values.dim() == 4 else values
+
+    def logits_of(self, values: Tensor) -> Tensor:
+        """Features -> (batch, positions, outputs), before the output's sigmoid or softmax; a score for each class comes
+        first, then, in a network that localises, onset and offset of each."""
+        settings = self.spec.input
+        if (settings.mean, settings.deviation) != (0.0, 1.0):
+            values = (values - settings.mean) / settings.deviation
+        for group in self.groups.values():
+            values = group(values)
+        logits: Tensor = self.f(values)
+        return logits
+
+    def extended(self, samples: Tensor) -> Tensor:
+        """The samples of whole recordings with zeros at their ends: ceil(samples / hop) scores come out."""
+        return extended(samples, self.geometry)
+
+    def scores_of(self, logits: Tensor) -> Tensor:
+        """Logits (..., outputs) -> probabilities (..., classes)."""
+        logits = logits[..., : self.spec.classes]
+        return logits.softmax(dim=-1) if self.spec.f.output == "softmax" else logits.sigmoid()
+
+    def edges_of(self, logits: Tensor) -> Tensor:
+        """Logits (..., outputs) of a network that localises -> (..., 2 * classes): for each class how many seconds
+        before the middle of the position its event begins, and how many after it that ends."""
+        return logits[..., self.spec.classes :].sigmoid() * self.spec.furthest_seconds
+
+    def found_of(self, logits: Tensor) -> Tensor:
+        """Logits (..., outputs) -> scores, then edges if the network localises, (..., outputs)."""
+        scores = self.scores_of(logits)
+        return torch.cat([scores, self.edges_of(logits)], dim=-1) if self.spec.localises else scores
+
+    def pooled(self, logits: Tensor) -> Tensor:
+        """(batch, positions, outputs) -> (batch, 1, classes): the logits of the mean score over a clip. Not the mean of
+        the logits: a network that is only trained on that may be wrong, and sure of it, at most positions."""
+        logits = logits[..., : self.spec.classes]
+        if self.spec.f.output == "softmax":
+            return logits.log_softmax(dim=-1).logsumexp(dim=1, keepdim=True) - math.log(logits.shape[1])
+        yes, no = functional.logsigmoid(logits), functional.logsigmoid(-logits)
+        return yes.logsumexp(dim=1, keepdim=True) - no.logsumexp(dim=1, keepdim=True)
+
+    def forward(self, samples: Tensor, half: bool = False) -> Tensor:
+        """(batch, channels, samples) -> scores (batch, positions, classes), of these samples and no extension; of a
+        network that localises (batch, positions, outputs), the edges behind the scores.
+
+        `half` runs groups and F in half precision where that is safe (torch's autocast). Features stay in single: the
+        powers of quiet bands are below what half can hold.
+        """
+        values = self.features(samples)
+        if not half:
+            return self.found_of(self.logits_of(values))
+        with torch.autocast(samples.device.type, torch.float16):
+            logits = self.logits_of(values)
+        return self.found_of(logits.float())
+
+
+class TwoOutputs(nn.Module):
+    """A network that localises, for graphs: scores (batch, positions, classes); edges, with a last axis of 2."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        found = self.network(samples)
+        classes = self.network.spec.classes
+        return found[..., :classes], found[..., classes:].unflatten(-1, (classes, 2))

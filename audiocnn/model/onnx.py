@@ -1,0 +1,260 @@
+"""What a `model.onnx` may be, looked at before ONNX Runtime gets it: a graph of plain operators and their constants.
+
+The file is walked by the wire format of Protocol Buffers and the field numbers of onnx.proto3; nothing of it is run,
+and nothing else is opened. Refused are lengths that lie, constants that are larger or smaller than their sizes say,
+data in other files, operators of others than ONNX, functions, and graphs inside operators, by which loops are made.
+
+An exported file carries the SHA-256 of its graph; a file that was damaged on its way is known by it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from audiocnn.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+GRAPH_DIGEST = "graph_sha256"  # a key of the metadata
+MOST_ONNX_BYTES = 2**31  # that a message of Protocol Buffers can have
+_DOMAINS = ("", "ai.onnx")  # of operators: both names stand for those of ONNX itself
+# onnx.proto3: TensorProto.DataType -> bytes of an element, and the field that holds it where there are no raw bytes.
+_ELEMENTS = {1: (4, 4), 6: (4, 5), 7: (8, 7), 9: (1, 5), 11: (8, 10)}  # float, int32, int64, bool, double
+# (number of the input, least, most) where a constant says an axis, a step or a size. ONNX Runtime makes lists as long
+# as such a number when it loads a graph: one of 2^24 kept it for more than a minute.
+_AXES, _SIZES = (-8, 8), (-1, 1 << 20)
+_BOUNDS: dict[str, tuple[tuple[int, int, int], ...]] = {
+    "Slice": ((3, *_AXES), (4, -(1 << 20), 1 << 20)),
+    "Squeeze": ((1, *_AXES),),
+    "Unsqueeze": ((1, *_AXES),),
+    "Reshape": ((1, *_SIZES),),
+    "Expand": ((1, *_SIZES),),
+    "Tile": ((1, *_SIZES),),
+    "ConstantOfShape": ((0, *_SIZES),),
+}
+_FEW = 16  # numbers that say sizes; more are weights or places to look up
+_FIXED = {1: 8, 5: 4}  # wire types of fixed length
+Value = int | memoryview
+_SESSIONS: WeakSet[onnxruntime.InferenceSession] = WeakSet()
+
+
+class _BadError(Exception):
+    """Something in the file is not as it must be."""
+
+
+def fields(data: memoryview) -> Iterator[tuple[int, Value]]:
+    """(number, value) of each field of a message: a whole number, or the bytes of everything else."""
+    at, end = 0, len(data)
+    while at < end:
+        key, at = _varint(data, at)
+        kind, number = key & 7, key >> 3
+        if kind == 0:
+            value: Value
+            value, at = _varint(data, at)
+        else:
+            if kind == 2:
+                size, at = _varint(data, at)
+            elif kind in _FIXED:
+                size = _FIXED[kind]
+            else:
+                raise _BadError(f"a field of a kind that there is not ({kind})")
+            if size > end - at:
+                raise _BadError(f"a field says that it has {size} bytes, of which {end - at} are there")
+            value = data[at : at + size]
+            at += size
+        yield number, value
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    """A whole number of seven bits a byte, and where the next byte is."""
+    value = shift = 0
+    while at < len(data) and shift < 70:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & (2**64 - 1), at
+        shift += 7
+    raise _BadError("it ends in the middle of a number")
+
+
+def check_onnx(content: bytes, path: Path) -> None:
+    """ModelError, one line, for a file that is no graph of plain operators, or not the one that was exported."""
+    try:
+        _check_model(memoryview(content))
+    except _BadError as problem:
+        remedy = f"make it again with `audiocnn export {path.parent}`"
+        raise ModelError(f"{path}: is damaged or was not made here: {problem}; {remedy}") from None
+
+
+def graph_digest(content: bytes) -> str:
+    """SHA-256 of the graph in a file, as hexadecimal digits."""
+    return _digest(next(value for number, value in fields(memoryview(content)) if number == 7))
+
+
+def _digest(graph: Value) -> str:
+    return hashlib.sha256(_bytes(graph)).hexdigest()
+
+
+def _check_model(data: memoryview) -> None:
+    graphs, said = [], ""
+    for number, value in fields(data):
+        if number == 7:
+            graphs.append(_bytes(value))
+        elif number in (20, 25):
+            raise _BadError("it holds functions or what is for training")
+        elif number == 14:
+            entry = dict(fields(_bytes(value)))
+            if _text(entry.get(1, memoryview(b""))) == GRAPH_DIGEST:
+                said = _text(entry.get(2, memoryview(b"")))
+        elif number == 8:
+            _check_domain(dict(fields(_bytes(value))).get(1))
+    if len(graphs) != 1:
+        raise _BadError(f"it holds {len(graphs)} graphs")
+    if said and _digest(graphs[0]) != said:
+        raise _BadError("its graph is not the one that was exported")
+    _check_graph(graphs[0])
+
+
+def _check_graph(graph: memoryview) -> None:
+    nodes: list[tuple[str, list[str]]] = []
+    numbers: dict[str, list[int]] = {}
+    for number, value in fields(graph):
+        if number == 1:
+            nodes.append(_check_node(_bytes(value)))
+        elif number == 5:
+            name, small = _check_tensor(_bytes(value))
+            numbers[name] = small
+        elif number == 15:
+            raise _BadError("it holds sparse constants")
+    for operator, inputs in nodes:
+        for place, least, most in _BOUNDS.get(operator, ()):
+            name = inputs[place] if place < len(inputs) else ""
+            wrong = next((value for value in numbers.get(name, ()) if not least <= value <= most), None)
+            if wrong is not None:
+                raise _BadError(f'its operator {operator} gets "{name[:60]}", which says {wrong}')
+
+
+def _check_node(node: memoryview) -> tuple[str, list[str]]:
+    """The operator of a node, and the names of its inputs."""
+    name, inputs = "", list[str]()
+    for number, value in fields(node):
+        if number == 1:
+            inputs.append(_text(value))
+        elif number == 4:
+            name = _text(value)
+        elif number == 7:
+            _check_domain(value)
+        elif number == 5:
+            for inside, content in fields(_bytes(value)):
+                if inside in (6, 11, 22, 23):
+                    raise _BadError(f"its operator {name or '?'} holds a graph or a sparse constant")
+                if inside in (5, 10):
+                    _check_tensor(_bytes(content))
+    return name, inputs
+
+
+def _check_domain(domain: Value | None) -> None:
+    if domain is not None and _text(domain) not in _DOMAINS:
+        raise _BadError(f'operators of "{_text(domain)[:40]}" are not read')
+
+
+def _check_tensor(tensor: memoryview) -> tuple[str, list[int]]:
+    """The name of a constant, and its whole numbers where they are few."""
+    dims: list[int] = []
+    kind, name = 0, "?"
+    raw: memoryview | None = None
+    few: list[int] = []
+    sizes: dict[int, int] = {}
+    for number, value in fields(tensor):
+        if number == 1:
+            dims += [value] if isinstance(value, int) else _varints(value)
+        elif number == 2 and isinstance(value, int):
+            kind = value
+        elif number == 8:
+            name = _text(value)
+        elif number == 9:
+            raw = _bytes(value)
+        elif number == 13 or (number == 14 and value != 0):
+            raise _BadError(f'the constant "{name[:60]}" lies in another file')
+        elif number in (4, 5, 7, 10):
+            sizes[number] = sizes.get(number, 0) + _count(number, value)
+            if number == 7 and sizes[number] <= _FEW:
+                numbers = [value] if isinstance(value, int) else _varints(value)
+                few += [one - 2**64 if one >= 2**63 else one for one in numbers]  # 64 bits with a sign
+    if kind not in _ELEMENTS:
+        raise _BadError(f'the constant "{name[:60]}" is of a type that is not read ({kind})')
+    size, field = _ELEMENTS[kind]
+    held: float = sizes.get(field, 0) if raw is None else len(raw) / size
+    if any(dim >= 2**31 for dim in dims) or math.prod(dims) != held:
+        shape = " x ".join(map(str, dims[:8])) or "one number"
+        raise _BadError(f'the constant "{name[:60]}" says {shape}, and holds {held:g} numbers')
+    if raw is not None and kind == 7 and held <= _FEW:
+        few = list(struct.unpack(f"<{int(held)}q", raw))
+    return name, few
+
+
+def _count(number: int, value: Value) -> int:
+    """Numbers in a field of a constant: one, or many that are packed."""
+    if isinstance(value, int):
+        return 1
+    return len(value) // {4: 4, 10: 8}[number] if number in (4, 10) else len(_varints(value))
+
+
+def _varints(data: memoryview) -> list[int]:
+    found, at = [], 0
+    while at < len(data):
+        value, at = _varint(data, at)
+        found.append(value)
+    return found
+
+
+def _bytes(value: Value) -> memoryview:
+    if isinstance(value, int):
+        raise _BadError("a number stands where a part of the file is expected")
+    return value
+
+
+def _text(value: Value) -> str:
+    return bytes(_bytes(value)).decode("utf-8", "replace")
+
+
+def open_session(graph: bytes, threads: int | None = None, **options: Any) -> onnxruntime.InferenceSession:
+    """A session for a graph, with so many threads for one run (None: as many as it likes), and what else its
+    `SessionOptions` take by name. It raises errors of many kinds for a graph that is none."""
+    # From 1.31 on, ONNX Runtime reports every session to its makers. By its Privacy.md this variable, set before the
+    # import, keeps it from writing events and a number of this machine to the home folder, and from sending them.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    if threads is not None:
+        settings.intra_op_num_threads, settings.inter_op_num_threads = threads, 1
+    for name, value in options.items():
+        setattr(settings, name, value)
+    # Its fallback, from the CPU to the CPU, is told on standard output, where data goes.
+    session = onnxruntime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"], enable_fallback=0)
+    _SESSIONS.add(session)
+    return session
+
+
+def _keep_sessions() -> None:
+    """After a fork: what ends a session waits for its threads, which have stayed with the parent; so none is ended."""
+    if _SESSIONS:
+        import ctypes
+
+        for session in list(_SESSIONS):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keep_sessions)

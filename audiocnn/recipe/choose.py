@@ -1,0 +1,217 @@
+"""Settings that fit a set of clips: sample rate, window, network, length of the training, with the reasons.
+
+The rules are few, so that a person can check them; each choice is reported and stands in the recipe as a plain number,
+to be changed. docs/own-sounds.md says what they rest on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from audiocnn.augment.settings import CLIP_MIX, MixSettings
+from audiocnn.data.dataset import Dataset
+from audiocnn.data.sources.probe import Originals
+from audiocnn.errors import DatasetError
+from audiocnn.recipe.division import Division
+from audiocnn.recipe.recipe import Recipe
+from audiocnn.recipe.settings import CLIP_TRAIN, LEAST_BATCHES, TrainSettings
+from audiocnn.spec.describe import per_second
+from audiocnn.spec.spec import Spec, spec_at_rate, spec_from_table
+
+KeepSpec = Literal["nothing", "sizes", "all"]
+DEFAULT_CLIP_SPEC = "sound_2d"
+_MOST_RATE, _LEAST_RATE = 16_000, 4_000  # Hz; above 8 kHz there is little that tells most sounds apart
+WINDOW_SECONDS = (0.2, 2.0)  # the shortest and the longest window
+EXAMPLE_SECONDS = 4.0  # the longest example: of longer clips another stretch each time
+PASSES = 40  # how often each clip is heard, where there is time for it
+EXAMPLES = (2_400, 60_000)  # the fewest and the most in a training
+EPOCHS = (10, 60)
+MULTIPLY_ADDS = 3e12  # of all forward passes: some five minutes on two cores
+_FEW, _UNEVEN = 20, 3.0  # clips of a label that are few; most over fewest from where on labels are drawn evenly
+BATCHES = ((100, 8), (1_000, 16), (20_000, 32))  # up to so many clips, so many in a batch; beyond, twice the last
+HELD_OUT = {True: 0.2, False: 0.1}  # where clips are few, a tenth of them would say too little
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """The facts of clips that settings are chosen by.
+
+    clips: of each label. seconds: shortest, median, ninth decile, longest. several: a clip may have several labels.
+    """
+
+    clips: Mapping[str, int]
+    seconds: tuple[float, float, float, float]
+    sample_rate: int
+    several: bool = False
+
+    @property
+    def total(self) -> int:
+        """Clips, those of several labels counted for each."""
+        return sum(self.clips.values())
+
+    @property
+    def unevenness(self) -> float:
+        counts = [count for count in self.clips.values() if count]
+        return max(counts) / min(counts) if counts else 1.0
+
+
+@dataclass(frozen=True)
+class FittedSettings:
+    spec: Spec
+    mix: MixSettings
+    train: TrainSettings
+    warnings: tuple[str, ...]
+
+    def recipe(self, before: Recipe) -> Recipe:
+        return replace(before, spec=self.spec, mix=self.mix, train=self.train)
+
+
+def choose_rate(rates: Mapping[int, int]) -> int:
+    """The rate in Hz for recordings of these rates (Hz -> how many): their median, so that half of them have all that
+    is heard, but at most 16 kHz and at least 4 kHz. Nothing is gained by more samples than were recorded."""
+    if not rates:
+        return _MOST_RATE
+    middle, count = sum(rates.values()) / 2, 0
+    for rate in sorted(rates):
+        count += rates[rate]
+        if count >= middle:
+            return max(_LEAST_RATE, min(_MOST_RATE, rate))
+    raise AssertionError("the counts add up to more than half of them")
+
+
+def choose_settings(facts: ClipFacts, spec: Spec, keep: KeepSpec = "nothing") -> FittedSettings:
+    """spec: the network to fit to the clips, at their rate. keep: "sizes" of a network that a person named; "all" of
+    one to begin from. DatasetError: there is nothing to tell apart."""
+    check_label_count(facts)
+    seconds = choose_example_seconds(facts)
+    fitted = spec if keep == "all" else fit_spec(spec, facts, None if keep == "sizes" else choose_window(facts))
+    train = choose_train_settings(facts, fitted, seconds)
+    mix = replace(MixSettings(), **CLIP_MIX, seconds=seconds)
+    return FittedSettings(fitted, mix, train, tuple(warn_of_few_clips(facts)))
+
+
+def check_label_count(facts: ClipFacts) -> None:
+    """DatasetError for clips that are all of one label, or of none."""
+    if len(facts.clips) > 1 or (facts.several and facts.clips):
+        return
+    found = f'one label, "{next(iter(facts.clips))}"' if facts.clips else "no label"
+    raise DatasetError(f'found {found}: nothing to tell apart; add a folder of other sounds, such as "other"')
+
+
+def choose_window(facts: ClipFacts) -> float:
+    """Seconds of the window of a score: nine in ten clips as a whole, at most 2 s."""
+    least, most = WINDOW_SECONDS
+    return min(most, max(least, math.ceil(20 * facts.seconds[2] - 1e-6) / 20))
+
+
+def choose_example_seconds(facts: ClipFacts) -> float:
+    """Seconds of one training example: nine in ten clips as a whole, at most 4 s of a longer one."""
+    return min(EXAMPLE_SECONDS, max(WINDOW_SECONDS[0], math.ceil(20 * facts.seconds[2] - 1e-6) / 20))
+
+
+def fit_spec(spec: Spec, facts: ClipFacts, window_seconds: float | None) -> Spec:
+    """The spec with the window, None for its own, and the output that the labels ask for."""
+    f = dict(spec.table["f"])
+    if facts.several or window_seconds is not None:
+        f["output"] = "sigmoid" if facts.several else "softmax"
+    if window_seconds is not None:
+        f["window_seconds"] = window_seconds
+    return spec_from_table(spec.table | {"f": f}, spec.name)
+
+
+def choose_train_settings(facts: ClipFacts, spec: Spec, seconds: float) -> TrainSettings:
+    """As many examples as help and as there is time for; an epoch is each clip once, unless they are many."""
+    cost = seconds * per_second(spec.with_classes(max(2, len(facts.clips))), spec.geometry())
+    least, most = EXAMPLES
+    wanted = min(max(least, PASSES * facts.total), most, max(least, int(MULTIPLY_ADDS / cost)))
+    batch = next((size for clips, size in BATCHES if facts.total <= clips), 2 * BATCHES[-1][1])
+    once = max(facts.total, LEAST_BATCHES * batch)
+    epochs = min(max(EPOCHS[0], round(wanted / once)), EPOCHS[1])
+    every = epochs * once <= 1.5 * wanted
+    return replace(
+        TrainSettings(),
+        **CLIP_TRAIN
+        | {
+            "epochs": epochs,
+            "examples_per_epoch": 0 if every else math.ceil(wanted / epochs / batch) * batch,
+            "batch_size": batch,
+            "validation_share": HELD_OUT[min(facts.clips.values()) < _FEW],
+            "balance": "sampling" if facts.unevenness >= _UNEVEN else "none",
+            "balance_power": 1.0 if facts.unevenness >= _UNEVEN else TrainSettings().balance_power,
+            "workers": 0 if facts.total < 200 else 1,
+        },
+    )
+
+
+def explain_choice(facts: ClipFacts, recipe: Recipe) -> list[str]:
+    spec, mix, train = recipe.spec, recipe.mix, recipe.train
+    shown = spec.geometry()
+    whole = facts.seconds[2] <= mix.seconds
+    every = f"of {train.examples_per_epoch:,} examples" if train.examples_per_epoch else "with each clip once"
+    even = f"; rare labels are drawn as often as others, of which there are {facts.unevenness:.0f} times as many"
+    epochs = "1 epoch" if train.epochs == 1 else f"{train.epochs} epochs"
+    fit = "nine in ten clips are no longer" if whole else f"clips are up to {facts.seconds[3]:.4g} s long"
+    return [
+        f"network: {spec.name}, {spec.with_classes(max(2, len(facts.clips))).parameters():,} weights, "
+        + ("sigmoid: a clip may have several labels" if facts.several else f"{spec.f.output}: a clip has one label"),
+        f"window: {spec.f.window_seconds:g} s of {shown.sample_rate} Hz, examples of {mix.seconds:g} s: {fit}",
+        f"training: up to {epochs} {every}" + (even if train.balance != "none" else ""),
+    ]
+
+
+def warn_of_few_clips(facts: ClipFacts) -> list[str]:
+    found = []
+    counts = facts.clips
+    least = min(counts, key=lambda label: counts[label])
+    if counts[least] < _FEW:
+        number = sum(count < _FEW for count in counts.values())
+        who = f'"{least}" has' if number == 1 else f"{number} labels have fewer than {_FEW} clips, the fewest"
+        clips = "1 clip" if counts[least] == 1 else f"{counts[least]} clips"
+        found.append(f"{who} {clips}: enough to try things out, not to rely on; record more of them first")
+    return found
+
+
+def collect_clip_facts(dataset: Dataset, recipe: Recipe) -> ClipFacts:
+    """The facts of a dataset of whole clips. DatasetError where no clip has a label."""
+    wanted = recipe.data.labels if recipe.data else None
+    several = recipe.data is not None and recipe.data.labels_per_clip == "several"
+    clips = [entry for entry in dataset.entries if entry.labels and entry.samples]
+    counts = Counter(label for entry in clips for label in entry.labels if not wanted or label in wanted)
+    if not counts:
+        raise DatasetError(f"{dataset.folder}: no recording has a label; put each into a folder of its label")
+    shortest, median, most, longest = np.quantile(
+        [dataset.duration_seconds(entry) for entry in clips], [0.0, 0.5, 0.9, 1.0]
+    )
+    seconds = (float(shortest), float(median), float(most), float(longest))
+    return ClipFacts(dict(counts), seconds, dataset.sample_rate, several)
+
+
+def choose_recipe_rate(recipe: Recipe, originals: Originals | None, dataset: Dataset | None, given: bool) -> int:
+    """The rate in Hz to learn at: that of a dataset; that of a network that was named; else what recordings have."""
+    if dataset is not None and recipe.transfer is None:
+        return dataset.sample_rate
+    if given or originals is None:
+        return recipe.spec.input.sample_rate
+    return choose_rate(originals.rates)
+
+
+def recipe_at_rate(recipe: Recipe, rate: int) -> Recipe:
+    """The recipe with network and data at a rate in Hz. Groups of another model know no other rate than theirs."""
+    data = None if recipe.data is None else dataclasses.replace(recipe.data, sample_rate=rate)
+    return dataclasses.replace(recipe, data=data, spec=spec_at_rate(recipe.spec, rate))
+
+
+def describe_parts(division: Division, dataset: Dataset) -> list[str]:
+    """The sizes of the parts, and whether clips were kept together by group."""
+    counts = [f"{len(division.train)} to learn from", f"{len(division.validation)} to stop by"]
+    counts += [f"{len(division.test)} to test on ({division.tested_on})"] if division.test else []
+    alone = len({entry.group for entry in dataset.entries}) == len(dataset.entries)
+    kept = "each clip on its own; --group-pattern keeps a speaker or a session in one part" if alone else "by group"
+    return [f"parts: {', '.join(counts)}", f"cut: {kept}"]

@@ -1,0 +1,282 @@
+"""The parts of a dataset, for training, validation and test: no group is in two of them.
+
+They follow from the names of the groups alone, so that all trainings of the same data have the same parts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from audiocnn.data.dataset import Dataset, Entry
+from audiocnn.data.duplicates import DisjointSets, duplicates_within
+from audiocnn.data.splits import GroupOf, assign_folds, hold_out_clips, hold_out_groups, stratum_by, take_share
+from audiocnn.errors import DatasetError, RecipeError, did_you_mean, show_name
+
+if TYPE_CHECKING:
+    from audiocnn.recipe.recipe import Recipe
+
+TEST_SPLITS = ("test", "eval")
+STOP_SPLITS = ("dev", "val", "valid", "validation")
+_LEAST_CLIPS = 40  # with fewer, what could be tested on is too little to say anything, and missed where it is learned
+FEW_GROUPS = 4  # with fewer, a part of whole groups would be half of what there is
+NOTHING_HELD_OUT = (
+    "validation_share = 0: all is learned, the last weights are kept; nothing calibrates, and thresholds are 0.5"
+)
+TEST_GROUPS = 3  # of a label that is tested on: one to test, one to stop by, one to learn from
+
+
+@dataclass(frozen=True)
+class Division:
+    """The parts of a dataset. tested_on: what the test part is, "" where there is none. notes: what else is so."""
+
+    train: list[Entry]
+    validation: list[Entry]
+    test: list[Entry]
+    tested_on: str = ""
+    notes: tuple[str, ...] = ()
+
+    def digest(self) -> str:
+        """Equal where the same recordings with the same labels are in the same parts."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        said = sorted((e.filename, sorted(e.labels), name) for name, entries in parts.items() for e in entries)
+        return hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
+
+
+def divide(dataset: Dataset, recipe: Recipe) -> Division:
+    """The parts that a recipe asks for. DatasetError, RecipeError: there is too little, or no such fold.
+
+    The test part is the fold that the recipe names; else nothing, where it names the split to learn from; else a split
+    named so; else, of clips, a share of the groups, if there are enough. Clips that are the same sound count as one
+    group.
+    """
+    notes: list[str] = []
+    entries, test, tested_on = _tested(dataset, recipe, notes)
+    clips = not any(entry.annotated for entry in (*entries, *test))
+    given = bool(test) and not (recipe.data and recipe.data.folds)
+    if not clips:
+        kind = stratum_by(dataset, _labels(dataset, recipe), recipe.mix.balance)
+        stop = [] if test and tested_on in STOP_SPLITS else [e for e in entries if e.split in STOP_SPLITS]
+        if not recipe.train.validation_share:
+            train, stop = entries, []
+            notes += [] if recipe.evaluate.conditions else [NOTHING_HELD_OUT]
+        elif (recipe.data and recipe.data.split) or not 0 < len(stop) < len(entries):
+            train, stop = hold_out_groups(entries, recipe.train.validation_share, kind, bool(recipe.mix.balance))
+        else:
+            train = [entry for entry in entries if entry.split not in STOP_SPLITS]
+        notes += _groups_between(_given_parts(train, stop, test)) if given else []
+        return Division(_share_of(train, recipe), stop, test, tested_on, tuple(notes))
+    _check_clips(dataset, entries, recipe)
+    group_of = merge_groups(dataset, entries)
+    share = recipe.evaluate.test_share
+    if not tested_on and share and not (recipe.data and recipe.data.split):
+        kept, test = _cut_test(entries, share, group_of, notes)
+        entries, tested_on = (kept, f"{100 * share:.0f} % held out") if test else (entries, "")
+    train, stop = _cut_stop(entries, recipe, group_of, notes)
+    if given:
+        parts = _given_parts(train, stop, test)
+        notes += [*_copies_between(dataset, parts), *_groups_between(parts)]
+    return Division(_share_of(train, recipe), stop, test, tested_on, tuple(notes))
+
+
+def _tested(dataset: Dataset, recipe: Recipe, notes: list[str]) -> tuple[list[Entry], list[Entry], str]:
+    """What may be learned from, and what the data or the recipe sets apart to test on."""
+    data, entries = recipe.data, list(dataset.entries)
+    if data and data.split:
+        entries = [entry for entry in entries if entry.split in (data.split, None)]
+    if data and data.test_fold is not None:
+        fold_of = choose_folds(dataset, entries, recipe)
+        if data.test_fold not in fold_of.values():
+            near = did_you_mean(data.test_fold, sorted(set(fold_of.values())))
+            raise RecipeError(f'{data.where}: no recording is in fold "{data.test_fold}"; {near}')
+        test = [entry for entry in entries if fold_of.get(entry.id) == data.test_fold]
+        rest = [entry for entry in entries if fold_of.get(entry.id) != data.test_fold]
+        return [replace(entry, split=None) for entry in rest], test, f"fold {data.test_fold}"
+    if data and data.split:
+        return entries, [], ""
+    found = {entry.split for entry in entries}
+    name = next((one for one in (*TEST_SPLITS, *STOP_SPLITS) if one in found), None)
+    if name is None or len(found) == 1:  # all of it is called so: there is nothing else to learn from
+        return entries, [], ""
+    test = [entry for entry in entries if entry.split == name]
+    learned = [entry for entry in entries if entry.split not in (name, *TEST_SPLITS)]
+    if not learned:  # all of it is called test or eval
+        return [entry for entry in entries if entry.split != name], test, name
+    notes += [
+        f'the split "{one}" is neither learned from nor tested on' for one in TEST_SPLITS if one in found - {name}
+    ]
+    return learned, test, name
+
+
+def _given_parts(train: list[Entry], stop: list[Entry], test: list[Entry]) -> list[list[Entry]]:
+    """The parts that the data itself sets apart: what stops the training only where it is a split of its own."""
+    if stop and all(entry.split in STOP_SPLITS for entry in stop):
+        return [train, stop, test]
+    return [[*train, *stop], test]
+
+
+def _copies_between(dataset: Dataset, parts: Sequence[Sequence[Entry]]) -> Iterator[str]:
+    place_of = {entry.id: (place, entry.filename) for place, part in enumerate(parts) for entry in part}
+    sets = duplicates_within(dataset, [entry for part in parts for entry in part])
+    across = [twins.ids for twins in sets if len({place_of[one][0] for one in twins.ids}) > 1]
+    if across:
+        one = across[0][0]
+        other = next(each for each in across[0] if place_of[each][0] != place_of[one][0])
+        files = f"{show_name(place_of[one][1])}, {show_name(place_of[other][1])}"
+        what = f"{len(across)} {'sound' if len(across) == 1 else 'sounds'} in several parts ({files})"
+        yield f"leak: {what}: figures will be too good; remove the copies"
+
+
+def _groups_between(parts: Sequence[Sequence[Entry]]) -> Iterator[str]:
+    places: dict[str, set[int]] = {}
+    for place, part in enumerate(parts):
+        for entry in part:
+            places.setdefault(entry.group, set()).add(place)
+    across = sorted(group for group, inside in places.items() if len(inside) > 1)
+    if across:
+        what = f"{len(across)} {'group' if len(across) == 1 else 'groups'}, such as {show_name(across[0])}"
+        yield f"leak: {what}, in several parts: figures will be too good; keep a group in one part"
+
+
+def choose_folds(dataset: Dataset, entries: Sequence[Entry], recipe: Recipe) -> dict[int, str]:
+    """The fold of each recording by its id: of the recipe's column, else made. A recording without a value has none.
+
+    RecipeError: no such column, fewer groups than folds, or no label that is in two of them.
+    """
+    data = recipe.data
+    assert data is not None
+    if data.fold is not None:
+        named = {entry.id: entry.tags[data.fold] for entry in entries if entry.tags.get(data.fold)}
+        if len(set(named.values())) < 2:
+            columns = sorted({column for entry in entries for column in entry.tags})
+            near = did_you_mean(data.fold, columns) if columns and not named else "two at least are needed"
+            raise RecipeError(f'{data.where}: the column "{data.fold}" names {len(set(named.values()))} folds; {near}')
+        if not _returns([entry for entry in entries if entry.id in named], named):
+            raise RecipeError(f'{data.where}: no label is in two folds of the column "{data.fold}"; correct the column')
+        return named
+    group_of = merge_groups(dataset, entries)
+    if data.folds > len(set(group_of.values())):
+        have = len(set(group_of.values()))
+        raise RecipeError(f"{data.where}: {data.folds} folds of {have} groups; ask for {have} at most")
+    if not _returns(entries, group_of):
+        what = f"{data.where}: {data.folds} folds, but no label that could be learned in some and tested in another"
+        raise RecipeError(f"{what}; {_more(entries, group_of)}")
+    return assign_folds(entries, data.folds, group_of)
+
+
+def _cut_test(
+    entries: list[Entry], share: float, group_of: GroupOf, notes: list[str]
+) -> tuple[list[Entry], list[Entry]]:
+    if len(entries) < _LEAST_CLIPS:
+        remedy = "take --folds to test in turns" if _returns(entries, group_of) else _more(entries, group_of)
+        notes.append(f"{len(entries)} clips are too few to set some apart for a test: {remedy}")
+        return entries, []
+    groups = len(set(group_of.values()))
+    if groups < FEW_GROUPS:
+        remedy = f"take --folds {groups}" if _returns(entries, group_of) else _more(entries, group_of)
+        few = "1 group is" if groups == 1 else f"{groups} groups are"
+        notes.append(f"{few} too few to set one apart for a test: {remedy}")
+        return entries, []
+    kept, test = hold_out_clips(entries, share, group_of, TEST_GROUPS)
+    untested = {entry.label for entry in entries} - {entry.label for entry in test}
+    if test and untested:
+        notes.append(f"{_count(untested, 'label')} with fewer than {TEST_GROUPS} groups learned, not tested")
+    return kept, test
+
+
+def _cut_stop(
+    entries: list[Entry], recipe: Recipe, group_of: GroupOf, notes: list[str]
+) -> tuple[list[Entry], list[Entry]]:
+    """Clips to learn from and to stop by: a split named so, else a share; with a share of 0 all are learned."""
+    if not recipe.train.validation_share:
+        notes.append(NOTHING_HELD_OUT)
+        return entries, []
+    named = [entry for entry in entries if entry.split in STOP_SPLITS]
+    if named and len(named) < len(entries) and not (recipe.data and recipe.data.split):
+        return [entry for entry in entries if entry.split not in STOP_SPLITS], named
+    if len(set(group_of.values())) < FEW_GROUPS:
+        group_of = {entry.id: entry.filename for entry in entries}
+    train, stop = hold_out_clips(entries, recipe.train.validation_share, group_of)
+    if not stop:
+        notes.append("no label has two recordings: what is learned from also stops the training")
+        return entries, entries
+    return train, stop
+
+
+def _check_clips(dataset: Dataset, entries: Sequence[Entry], recipe: Recipe) -> None:
+    """DatasetError: nothing that could be told apart; several labels where there may be one."""
+    several = recipe.data is not None and recipe.data.labels_per_clip == "several"
+    many = next((entry for entry in entries if len(entry.labels) > 1), None)
+    if many and not several:
+        remedy = 'write labels_per_clip = "several" in [data] of a recipe'
+        raise DatasetError(f"{dataset.folder}: {many.filename} has {len(many.labels)} labels; {remedy}")
+    kinds = {entry.labels for entry in entries}
+    if len(kinds) == 1 and () not in kinds:
+        label = ", ".join(next(iter(kinds)))
+        what = f'every recording has the label "{label}", so that there is nothing to tell apart'
+        raise DatasetError(f"{dataset.folder}: {what}; add recordings of something else, in a folder of their own")
+    if len(entries) < 2:
+        raise DatasetError("one recording is too few: some are needed to train on, others to stop early on; add more")
+
+
+def _share_of(train: list[Entry], recipe: Recipe) -> list[Entry]:
+    share = recipe.data.training_share if recipe.data else 1.0
+    return train if share >= 1.0 else take_share(train, share)
+
+
+def _labels(dataset: Dataset, recipe: Recipe) -> Sequence[str]:
+    return (recipe.data.labels if recipe.data else None) or dataset.labels
+
+
+def _returns(entries: Sequence[Entry], group_of: GroupOf) -> bool:
+    """Whether some label is in two groups: in one that is learned from, and in another that is tested on."""
+    place: dict[str, str] = {}
+    return any(place.setdefault(label, group_of[e.id]) != group_of[e.id] for e in entries for label in e.labels)
+
+
+def _more(entries: Sequence[Entry], group_of: GroupOf) -> str:
+    parted = len({*group_of.values()}) < len(entries)
+    return "add more recordings of each label" + (", in other groups" if parted else "")
+
+
+def _count(labels: set[str | None], what: str) -> str:
+    return f'1 {what} ("{next(iter(labels))}") is' if len(labels) == 1 else f"{len(labels)} {what}s are"
+
+
+def merge_groups(dataset: Dataset, entries: Sequence[Entry]) -> dict[int, str]:
+    """The group of each recording by its id, where groups that share a sound are one."""
+    numbers: dict[str, int] = {}
+    for entry in entries:
+        numbers.setdefault(entry.group, len(numbers))
+    number_of = {entry.id: numbers[entry.group] for entry in entries}
+    sets, names = DisjointSets(len(numbers)), list(numbers)
+    for twins in duplicates_within(dataset, entries):
+        for other in twins.ids[1:]:
+            sets.join(number_of[twins.ids[0]], number_of[other])
+    return {entry.id: names[sets.top(number_of[entry.id])] for entry in entries}
+
+
+def check_labels(recipe: Recipe, dataset: Dataset, division: Division, labels: Sequence[str]) -> None:
+    """DatasetError for a label that nothing in the training part has, before any time is spent. Not so for folds, where
+    a rare label may be in another one, and for synthetic noise, which needs no recording."""
+    if recipe.data is not None and (recipe.data.test_fold is not None or recipe.data.training_share < 1.0):
+        return
+    learned = labels_of_entries(dataset, division.train)
+    for label in labels:
+        if label in learned or label == recipe.mix.coloured_label:
+            continue
+        where = f'{dataset.folder}: nothing to learn from is labelled "{label}"'
+        if label not in labels_of_entries(dataset, dataset.entries):
+            known = sorted(labels_of_entries(dataset, dataset.entries))
+            raise DatasetError(f"{where}, nor anything else; {did_you_mean(label, known)}")
+        parts = {"stops the training": division.validation, "is tested on": division.test}
+        other = next((name for name, part in parts.items() if label in labels_of_entries(dataset, part)), "is left out")
+        raise DatasetError(f"{where}, only what {other}; add recordings of it, or name the [data] labels without it")
+
+
+def labels_of_entries(dataset: Dataset, entries: Sequence[Entry]) -> set[str]:
+    found = {label for entry in entries for label in entry.labels}
+    return found | {note.label for entry in entries if entry.annotated for note in dataset.annotations(entry)}

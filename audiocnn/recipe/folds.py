@@ -1,0 +1,110 @@
+"""One recipe trained several times: on every fold in turn, or on growing shares of the training part."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from audiocnn.data.dataset import Dataset
+from audiocnn.errors import DatasetError, UsageError
+from audiocnn.evaluation.results import Figure, figures_to_dict
+from audiocnn.recipe.division import choose_folds, divide
+from audiocnn.recipe.recipe import Recipe
+
+FOLD_REPEATS, CURVE_REPEATS = "folds", "learning_curve"
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """name: of its folder. value: the fold, or the share of the training part."""
+
+    name: str
+    value: str | float
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class RepeatResult:
+    """clips: how many were trained on, validated on and tested on. figures: of the test."""
+
+    repeat: Repeat
+    clips: tuple[int, int, int]
+    figures: Mapping[str, Figure]
+
+    def to_dict(self, kind: str) -> dict[str, Any]:
+        """As JSON. `clips` are those that a fold was tested on, and those that a share is of what was learned from."""
+        learned, stopped, tested = self.clips
+        key, clips = ("fold", tested) if kind == FOLD_REPEATS else ("share", learned)
+        said = {key: self.repeat.value, "run": self.repeat.name, "clips": clips}
+        said |= {"train": learned, "validation": stopped, "test": tested}
+        return said | {"figures": figures_to_dict(self.figures)}
+
+    def value(self, name: str) -> float | None:
+        return self.figures[name].value if name in self.figures else None
+
+
+def fold_repeats(recipe: Recipe, dataset: Dataset, count: int) -> list[Repeat]:
+    """A training for each fold, which is tested on it and learns from the others. Official folds must be `count`.
+
+    UsageError: segments, or another number of folds; RecipeError: fewer groups than folds.
+    """
+    _check(recipe, dataset, "--folds")
+    assert recipe.data is not None
+    data = dataclasses.replace(recipe.data, folds=0 if recipe.data.fold else count, test_fold=None)
+    recipe = dataclasses.replace(recipe, data=data)
+    entries = [entry for entry in dataset.entries if data.split is None or entry.split in (data.split, None)]
+    values = sorted(set(choose_folds(dataset, entries, recipe).values()), key=lambda value: (len(value), value))
+    if len(values) != count:
+        raise UsageError(f'--folds {count}: the column "{data.fold}" has {len(values)}; ask for as many')
+    return [
+        Repeat(f"fold-{number}", value, _with(recipe, f"fold-{number}", test_fold=value))
+        for number, value in enumerate(values, 1)
+    ]
+
+
+def curve_repeats(recipe: Recipe, dataset: Dataset, shares: Sequence[float]) -> list[Repeat]:
+    """A training on each share of what can be learned from; all are stopped by and tested on the same clips."""
+    _check(recipe, dataset, "--learning-curve")
+    check_shares(shares)
+    if not divide(dataset, recipe).test:
+        raise DatasetError(
+            f"{dataset.folder}: nothing is kept apart to test on; give it a split named test, or add more"
+        )
+    ordered = sorted(set(shares))
+    return [
+        Repeat(f"share-{share:g}", share, _with(recipe, f"share-{share:g}", training_share=share)) for share in ordered
+    ]
+
+
+def check_shares(shares: Sequence[float]) -> None:
+    """UsageError where one is no share."""
+    if not all(0.0 < share <= 1.0 for share in shares):
+        raise UsageError("--learning-curve: a share lies above 0 and is at most 1, as in 0.1,0.3,1")
+
+
+def summarize_repeats(kind: str, results: Sequence[RepeatResult]) -> dict[str, Any]:
+    """What folds.json and learning_curve.json hold; of folds the mean and the sample standard deviation, too."""
+    rows = [result.to_dict(kind) for result in results]
+    if kind == CURVE_REPEATS:
+        return {"schema": 1, "type": kind, "points": rows}
+    figures: dict[str, dict[str, float]] = {}
+    for name in results[0].figures:
+        values = [value for result in results if (value := result.value(name)) is not None]
+        if len(values) == len(results):
+            spread = statistics.stdev(values) if len(values) > 1 else 0.0
+            figures[name] = {"mean": round(statistics.fmean(values), 6), "spread": round(spread, 6)}
+    return {"schema": 1, "type": kind, "folds": rows, "figures": figures}
+
+
+def _with(recipe: Recipe, name: str, **values: Any) -> Recipe:
+    assert recipe.data is not None
+    data = dataclasses.replace(recipe.data, **values)
+    return dataclasses.replace(recipe, name=f"{recipe.name}-{name}", data=data)
+
+
+def _check(recipe: Recipe, dataset: Dataset, option: str) -> None:
+    if recipe.data is None or any(entry.annotated for entry in dataset.entries):
+        raise UsageError(f"{option} is for whole clips, and these have segments; name another --split to test on")

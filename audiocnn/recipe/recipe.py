@@ -1,0 +1,253 @@
+"""A recipe: how a model is made. One TOML file with `[data]`, `[mix]`, `[train]` and the spec.
+
+Defaults live in the dataclasses; a run keeps the recipe in full, so that nothing it used is left unset.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audiocnn.augment.settings import CLIP_MIX, MixSettings, check_backgrounds, read_mix
+from audiocnn.data.sources.settings import DataSettings, data_settings
+from audiocnn.errors import AudiocnnError, ModelError, RecipeError, SpecError, UsageError
+from audiocnn.evaluation.thresholds import MEASURES, Measure
+from audiocnn.model.model import DEFAULT_MODEL, Model, find_model, spec_folders
+from audiocnn.recipe.search_space import Space, read_space
+from audiocnn.recipe.settings import AUTO_BATCH_SIZE, CLIP_TRAIN, TrainSettings, read_train, resolve_model
+from audiocnn.spec.spec import Spec, find_spec, spec_at_rate, spec_from_table, spec_with_window
+from audiocnn.toml import TomlTable, read_toml
+
+DEFAULT_RECIPE = "audiocnn.toml"
+RECIPE_FILE = "recipe.toml"  # in the folder of a run
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """`from` and `freeze` of `[train]`: the model to begin from, by name or folder, and the groups that stay as they
+    are in it."""
+
+    model: str
+    freeze: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """The `[evaluate]` of a recipe: what the thresholds are tuned for, and on what: the part `part` of a file of
+    conditions; without one, mixtures made as those of the training. `calibrate`: scores become probabilities on it.
+    `also`: folders or tables of annotated recordings, each of which counts as much as that part in both."""
+
+    tune_for: Measure = "detection_error"
+    conditions: Path | None = None
+    part: str = "tune"
+    also: tuple[Path, ...] = ()
+    calibrate: bool = True
+    test_share: float = 0.15  # of the groups of clips without a split: neither learned from nor used to stop
+
+
+@dataclass(frozen=True)
+class Recipe:
+    name: str
+    spec: Spec
+    data: DataSettings | None
+    mix: MixSettings
+    train: TrainSettings
+    evaluate: EvaluateSettings = EvaluateSettings()
+    seed: int = 0
+    card: str = ""  # what a person adds to the model card: data, licences, limits
+    transfer: Transfer | None = None  # without it, the weights begin at chance
+    tune: Space = ()  # what `audiocnn tune` searches, no part of what one training is
+    unset: frozenset[str] = frozenset()  # keys that nobody gave a value, as "mix.speed": clips have other defaults
+
+    def with_defaults(self, clips: bool) -> Recipe:
+        """The recipe with the defaults of whole clips, or of segments, for the keys in `unset`."""
+        changed: dict[str, dict[str, Any]] = {"mix": {}, "train": {}}
+        for part, values in (("mix", CLIP_MIX), ("train", CLIP_TRAIN)) if clips else ():
+            now, plainly = getattr(self, part), MixSettings() if part == "mix" else TrainSettings()
+            for key, value in values.items():
+                if f"{part}.{key}" in self.unset and getattr(now, key) == getattr(plainly, key):
+                    changed[part][key] = value
+        mix, train = (
+            dataclasses.replace(self.mix, **changed["mix"]),
+            dataclasses.replace(self.train, **changed["train"]),
+        )
+        return dataclasses.replace(self, mix=mix, train=train, unset=frozenset())
+
+    def to_table(self) -> dict[str, Any]:
+        """The recipe in full, as TOML has it; paths are absolute."""
+        table: dict[str, Any] = {"name": self.name, "seed": self.seed, "card": self.card}
+        if self.data:
+            table["data"] = without_where(to_toml_values(dataclasses.asdict(self.data)))
+        table["mix"] = to_toml_values(dataclasses.asdict(self.mix))
+        table["train"] = to_toml_values(dataclasses.asdict(self.train))
+        if self.train.batch_size == AUTO_BATCH_SIZE:
+            table["train"]["batch_size"] = "auto"
+        if self.transfer:
+            table["train"] |= {"from": self.transfer.model, "freeze": list(self.transfer.freeze)}
+        table["evaluate"] = to_toml_values(dataclasses.asdict(self.evaluate))
+        table["spec"] = {"name": self.spec.name} | self.spec.table
+        return table
+
+
+def without_where(data: dict[str, Any]) -> dict[str, Any]:
+    """A `[data]` table, and those of `more` in it, without the place that messages begin with."""
+    kept = {key: value for key, value in data.items() if key not in ("where", "more")}
+    return kept | ({"more": [without_where(one) for one in data["more"]]} if data.get("more") else {})
+
+
+def to_toml_values(value: Any) -> Any:
+    """Dataclass values as TOML has them: no None, lists for tuples, texts for paths."""
+    if isinstance(value, Mapping):
+        return {key: to_toml_values(inside) for key, inside in value.items() if inside is not None}
+    if isinstance(value, tuple):
+        return [to_toml_values(inside) for inside in value]
+    return str(value.resolve()) if isinstance(value, Path) else value
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe file. Paths in it are relative to it. Raises RecipeError or SpecError: file, key, remedy."""
+    table = TomlTable(read_toml(path, RecipeError), str(path), RecipeError)
+    if "conditions" in table.values:
+        remedy = "judge on a part of it (`audiocnn evaluate --split NAME`), or name it in a recipe"
+        raise table.wrong(f"is a file of conditions; {remedy}")
+    unset = find_unset_keys(table.values)
+    space = read_space(table.raw("tune", {}), f"{path}: [tune]")
+    train = table.table("train")
+    transfer = read_transfer(train, path.parent)
+    spec = read_recipe_spec(table, path, transfer)
+    data = table.raw("data", None)
+    recipe = Recipe(
+        name=table.file_name("name", spec.name),
+        spec=spec,
+        data=None if data is None else data_settings(data, path.parent, f"{path}: [data]"),
+        mix=read_mix(table.table("mix"), path.parent),
+        train=read_train(train, path.parent),
+        evaluate=read_evaluate(table.table("evaluate"), path.parent),
+        seed=table.integer("seed", 0, least=0, most=2**31),
+        card=table.text("card", ""),
+        transfer=transfer,
+        tune=space,
+        unset=unset,
+    )
+    table.close()
+    if recipe.data and recipe.data.labels:
+        check_backgrounds(recipe.mix, recipe.data.labels, f"{path}: [mix]")
+    return recipe
+
+
+def find_unset_keys(table: Mapping[str, Any]) -> frozenset[str]:
+    """The keys of `[mix]` and `[train]` that a table gives no value."""
+    found = set()
+    for part, kind in (("mix", MixSettings), ("train", TrainSettings)):
+        given = table.get(part)
+        stated = given.keys() if isinstance(given, Mapping) else ()
+        found |= {f"{part}.{field.name}" for field in dataclasses.fields(kind) if field.name not in stated}
+    return frozenset(found)
+
+
+def read_recipe_spec(table: TomlTable, path: Path, transfer: Transfer | None) -> Spec:
+    """`spec`: a name, a file beside the recipe, { base, sample_rate, window_seconds, floor } (another, fitted), or the
+    spec itself as a table, perhaps with its `name` (else that of the recipe); else that of the model in `from`."""
+    value = table.raw("spec", None if transfer else DEFAULT_MODEL)
+    if value is None and transfer:
+        return source_spec(transfer.model)
+    if isinstance(value, dict) and "base" in value:
+        return read_fitted(TomlTable(value, f"{path}: [spec]", RecipeError), path)
+    if isinstance(value, dict):
+        name = value.get("name", table.values.get("name", "spec"))
+        try:
+            return spec_from_table({key: value[key] for key in value if key != "name"}, str(name))
+        except SpecError as problem:
+            raise SpecError(f"{path}: [spec]: {problem}") from None
+    if not isinstance(value, str):
+        raise table.wrong('"spec" must be a name, a file, or a table')
+    return find_spec_beside(path, value)
+
+
+def find_spec_beside(path: Path, name: str) -> Spec:
+    """The spec of this name, or in this file beside the recipe."""
+    beside = path.parent / name
+    return find_spec(str(beside) if beside.is_file() else name, spec_folders())
+
+
+def read_fitted(table: TomlTable, path: Path) -> Spec:
+    """`base`, the name or file of another spec, and what is otherwise: `sample_rate`, `window_seconds`, `floor`."""
+    spec = find_spec_beside(path, table.text("base"))
+    rate, window = table.integer("sample_rate", None), table.number("window_seconds", None, above=True, most=600.0)
+    floor = table.number("floor", None, above=True)
+    table.close()
+    if floor is not None:
+        spec = spec_from_table(spec.table | {"input": spec.table["input"] | {"floor": floor}}, spec.name)
+    spec = spec if rate is None else spec_at_rate(spec, rate)
+    return spec if window is None else spec_with_window(spec, window)
+
+
+def read_transfer(table: TomlTable, folder: Path) -> Transfer | None:
+    """`from` and `freeze` of `[train]`; a folder is looked for beside the recipe."""
+    model, freeze = table.text("from", None), table.texts("freeze", ())
+    if model is None and freeze:
+        raise table.wrong('"freeze" needs "from", the model whose groups stay as they are')
+    return None if model is None else Transfer(resolve_model(folder, model), freeze)
+
+
+def source_model(name: str) -> Model:
+    """A model to begin from, which must have one network. Raises ModelError."""
+    model = find_model(name)
+    if model.members:
+        names = ", ".join(member.name for member in model.members)
+        raise ModelError(f"{model.folder}: is an ensemble; begin from one of its members ({names})")
+    return model
+
+
+def source_spec(name: str) -> Spec:
+    """The spec of a model to begin from, for any number of labels."""
+    spec = source_model(name).spec
+    return spec_from_table(spec.table, spec.name)
+
+
+def read_evaluate(table: TomlTable, folder: Path) -> EvaluateSettings:
+    """`[evaluate]`; the file of conditions, and `also`, are looked for beside the recipe."""
+    base = EvaluateSettings()
+    conditions = table.text("conditions", "")
+    settings = EvaluateSettings(
+        table.text("tune_for", base.tune_for, tuple(MEASURES)),
+        (folder / conditions).resolve() if conditions else None,
+        table.text("part", base.part),
+        tuple((folder / name).resolve() for name in table.texts("also", ())),
+        table.flag("calibrate", base.calibrate),
+        table.number("test_share", base.test_share, most=0.9),
+    )
+    table.close()
+    return settings
+
+
+def check_run(recipe: Recipe, run: Path, resume: bool, parts: Collection[str] | None = None) -> None:
+    """Refuse a folder that is not empty and no run, and one whose run is not the one to go on with. parts: of the
+    recipe, that are compared; None for all."""
+    kept, table = run / RECIPE_FILE, recipe.to_table()
+    if not kept.exists():
+        if run.exists() and any(run.iterdir()):
+            raise UsageError(f"{run}: holds other files; name a new folder with -o")
+        return  # also to be resumed: what was killed before it wrote anything begins
+    if not resume:
+        raise UsageError(
+            f"{run}: there is a run already; go on with --resume, begin anew with --force, or name another -o"
+        )
+    before = read_recipe(kept).to_table()  # with the defaults of today, where a key is newer than the run
+    for part in sorted(table.keys() | before.keys() if parts is None else parts):
+        if json.dumps(table.get(part), sort_keys=True) != json.dumps(before.get(part), sort_keys=True):
+            what = f"[{part}] is not what this recipe says{first_difference(before.get(part), table.get(part))}"
+            raise AudiocnnError(f"{kept}: {what}; go on with the old one, or name another -o")
+
+
+def first_difference(there: Any, here: Any) -> str:
+    """Which key of two tables has other values, and these, in brackets; nothing where they are long."""
+    if not isinstance(there, Mapping) or not isinstance(here, Mapping):
+        return ""
+    key = next((key for key in sorted(there.keys() | here.keys()) if there.get(key) != here.get(key)), "")
+    values = [json.dumps(table.get(key), default=str) for table in (there, here)]
+    return f" ({key}: {values[0]} there, {values[1]} here)" if key and sum(map(len, values)) < 80 else ""

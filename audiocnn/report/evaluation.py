@@ -1,0 +1,180 @@
+"""An evaluation as one page that needs nothing else: figures with their intervals, curves, conditions, side by side.
+
+Made from what report.json holds, so that the two cannot disagree. Nothing on it is loaded from anywhere, and nothing
+runs: it is text, a style sheet, SVG and the sounds of some clips, and opens from a disk, without a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from html import escape
+
+from audiocnn.evaluation.results import figure_title
+from audiocnn.report.charts import (
+    ReportColumn,
+    calibration_plot,
+    condition_plot,
+    histogram_plot,
+    precision_recall_plot,
+    roc_plot,
+)
+from audiocnn.report.clips import Sounds, clip_section
+from audiocnn.report.folds import curve_section
+from audiocnn.report.page import (
+    ReportPart,
+    column_name,
+    figure_table,
+    format_count,
+    html_figure,
+    html_legend,
+    html_table,
+    natural_key,
+    render_page,
+    titled_figures,
+)
+from audiocnn.report.style import style_sheet
+from audiocnn.units import clock
+
+_CONDITION_FIGURES = ("auroc", "false_segment_share")
+_CORNER = 0.25
+_Choose = Callable[[ReportPart], ReportPart | None]
+"""A part of a report, or of its differences to the first, which have the same keys; None where there is none."""
+
+
+def render_evaluation(
+    reports: Sequence[ReportPart], sounds: Sounds | None = None, curve: ReportPart | None = None
+) -> str:
+    """HTML of reports on the same recordings, of one model each. sounds: those of clips, by their file names; curve:
+    the learning curve that a model is a part of."""
+    title = f"{', '.join(str(report['model']) for report in reports)} on {reports[0]['data']}"
+    labels = dict.fromkeys(label for report in reports for label in report["labels"])
+    body = [
+        *_head(reports),
+        *(part for label in labels for part in _label(reports, label)),
+        *clip_section(reports, sounds or {}),
+        *(["<h2>Learning curve</h2>", *curve_section(curve, figure_title)] if curve else []),
+        *_notes(reports),
+    ]
+    return render_page(title, style_sheet(), body)
+
+
+def _head(reports: Sequence[ReportPart]) -> Iterator[str]:
+    first = reports[0]
+    names = ", ".join(column_name(column, report["model"]) for column, report in enumerate(reports))
+    split = f", split {escape(first['split'])}" if first["split"] else ""
+    yield f"<h1>{names}</h1>"
+    yield f'<p class="soft">on {escape(str(first["data"]))}{split}: {clock(first["sound_seconds"])} of sound</p>'
+    rows = [cells for column, report in enumerate(reports) for cells in _segment_rows(column, report)]
+    if rows:
+        heads = ["", "label", "threshold", "tuned on", "shortest segment", "shortest gap", "pad", "speed"]
+        yield html_table(heads, rows)
+    else:  # clips alone have no segments
+        speeds = ", ".join(f"{r['model']} {_speed(r)}" for r in reports if r["times_real_time"])
+        yield f'<p class="soft">{escape(speeds)}</p>'
+    draws = first["resamples"]
+    intervals = f" In brackets: 95 % intervals, from drawing the recordings anew {draws:,} times." if draws else ""
+    starred = (
+        f" Differences are paired, draw by draw, to {escape(first['model'])};"
+        " * marks those whose interval does not hold 0."
+    )
+    frames = f"Curves are of frames of {1000 * first['grid']:g} ms." if rows else ""
+    yield f"<p>{frames}{intervals}{starred if intervals and len(reports) > 1 else ''}</p>"
+
+
+def _segment_rows(column: int, report: ReportPart) -> Iterator[list[str]]:
+    """A row a label: the model, and how its segments were made."""
+    version = f' <span class="soft">{escape(report["version"])}</span>' if report.get("version") else ""
+    name = f"{column_name(column, report['model'])}{version}"
+    for label, found in report["labels"].items():
+        origin = found.get("tuned_on", report["tuned_on"])
+        lengths = [f"{found[key]:g} s" for key in ("min_speech", "min_silence", "pad")]
+        lengths[-1] += f", {found['end_pad']:g} s" if "end_pad" in found else ""
+        yield [name, escape(label), f"{found['threshold']:g}", escape(origin or "not tuned"), *lengths, _speed(report)]
+
+
+def _speed(report: ReportPart) -> str:
+    return f"{report['times_real_time']:,.0f} times real time" if report["times_real_time"] else "-"
+
+
+def _label(reports: Sequence[ReportPart], label: str) -> Iterator[str]:
+    columns = _columns(reports, lambda report: report["labels"].get(label))
+    first = columns[0][2]
+    share = first["reference_seconds"] / first["seconds"] if first["seconds"] else 0.0
+    yield f"<h2>{escape(label)}</h2>"
+    yield f'<p class="soft">{_amount(first)}, {100 * share:.0f} % of it annotated</p>'
+    yield from _best_points(columns)
+    yield _figures(reports, lambda report: report["labels"].get(label))
+    yield from _curves(columns)
+    for tag in reports[0]["groups"]:
+        yield from _conditions(reports, label, tag)
+
+
+def _best_points(columns: Sequence[ReportColumn]) -> Iterator[str]:
+    """Which operating point of each model fits these recordings best."""
+    for _, name, found in columns:
+        if best := found.get("best_operating_point"):
+            figures = found["operating_points"][best]
+            key = next(key for key in ("detection_error_rate", "false_alarm_rate") if key in figures)
+            said = f"of {escape(name)}, --sensitivity {escape(best)} fits best: {figure_title(key)} {figures[key]:.3f}"
+            yield f'<p class="soft">{said}</p>'
+
+
+def _curves(columns: Sequence[ReportColumn]) -> Iterator[str]:
+    yield html_legend([(column, name) for column, name, _ in columns])
+    yield '<div class="plots">'
+    what = "what is found against what is wrongly taken; the dots are the segments"
+    yield html_figure("ROC", what, roc_plot(columns))
+    yield html_figure("The corner of it", "where few are missed and few are wrong", roc_plot(columns, _CORNER))
+    yield html_figure("Precision and recall", "how much of what is taken is right", precision_recall_plot(columns))
+    yield html_figure("Calibration", "on the dotted line scores mean what they say", calibration_plot(columns))
+    for column in columns:
+        what = "in colour: frames with the label; grey: without; dashed: the threshold"
+        yield html_figure(f"Scores of {column[1]}", what, histogram_plot(column))
+    yield "</div>"
+
+
+def _conditions(reports: Sequence[ReportPart], label: str, tag: str) -> Iterator[str]:
+    """A tag: charts of the figures that matter most, then all figures of each of its values."""
+
+    def part_of(value: str) -> _Choose:
+        return lambda report: report["groups"].get(tag, {}).get(value, {}).get(label)
+
+    values = sorted({value for report in reports for value in report["groups"].get(tag, {})}, key=natural_key)
+    rows = [(value, _columns(reports, part_of(value))) for value in values]
+    yield f"<h3>{escape(label)} by {escape(tag)}</h3>"
+    yield '<div class="plots">'
+    for name in _CONDITION_FIGURES:
+        if drawn := condition_plot(name, figure_title(name), rows):
+            yield html_figure(figure_title(name), "with 95 % intervals", drawn)
+    yield "</div>"
+    for value, columns in rows:
+        if columns:
+            amount = _amount(columns[0][2])
+            yield f"<details><summary>{escape(tag)} = {escape(value or '(none)')}: {amount}</summary>"
+            yield _figures(reports, part_of(value))
+            yield "</details>"
+
+
+def _notes(reports: Sequence[ReportPart]) -> Iterator[str]:
+    """What is not defined, and what could not be scored; each once."""
+    notes = [note for r in reports for found in r["labels"].values() for note in found["notes"]]
+    notes += [note for r in reports if r["clip"] for note in r["clip"]["notes"]]
+    notes += [f"{failure['file']}: {failure['error']}" for r in reports for failure in r["failures"]]
+    yield from (f'<p class="note">{escape(note)}</p>' for note in dict.fromkeys(notes))
+
+
+def _columns(reports: Sequence[ReportPart], choose: _Choose) -> list[ReportColumn]:
+    found = ((column, str(report["model"]), choose(report)) for column, report in enumerate(reports))
+    return [(column, name, part) for column, name, part in found if part is not None]
+
+
+def _figures(reports: Sequence[ReportPart], choose: _Choose) -> str:
+    collar_seconds = reports[0]["collar"]
+    parts = [choose(report) for report in reports]
+    differences = [choose(r["difference_to"]) if r.get("difference_to") else None for r in reports]
+    found = [[titled_figures(part, collar_seconds) for part in row] for row in (parts, differences)]
+    return figure_table(reports, *found)
+
+
+def _amount(part: ReportPart) -> str:
+    return f"{format_count(part['recordings'], 'recording')}, {clock(part['seconds'])}"

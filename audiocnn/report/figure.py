@@ -1,0 +1,127 @@
+"""What all pictures share: a figure that needs no screen, and a file that is written whole and never over another."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.errors import UsageError, show_controls
+from audiocnn.files import write_whole
+from audiocnn.spec.librosa_import import import_librosa
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
+    from matplotlib.figure import Figure
+
+PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
+_DOTS_PER_INCH = 120
+_FREQUENCY_AXES = {"stft": "linear", "cqt": "cqt_hz"}  # of librosa, by features; "mel" for all others
+_ROUND_HERTZ = (0, 50, 100, 200, 500, 1000, 2000, 4000, 8000, 16000, 32000, 64000, 128000)
+_LEAST_APART = 0.07  # of the height of the axes, between two frequencies
+MOST_PLAIN_SECONDS = 60.0  # that are not written as minutes and seconds
+_CLOCK_SECONDS = (10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)  # between two times
+
+
+def new_figure(width_inches: float, height_inches: float) -> Figure:
+    # What matplotlib logs as it is imported is about where it keeps its fonts.
+    if (log := logging.getLogger("matplotlib")).level == logging.NOTSET:
+        log.setLevel(logging.ERROR)
+    from matplotlib.figure import Figure
+
+    return Figure((width_inches, height_inches), dpi=_DOTS_PER_INCH, layout="constrained")
+
+
+def show_spectrogram(
+    axes: Axes, values: NDArray[Any], seconds: NDArray[Any], hertz: NDArray[Any], features: str, **how: Any
+) -> QuadMesh:
+    """Draw (bands, columns) over time and frequency. seconds (columns + 1,), hertz (bands + 1,): borders of the cells.
+    `features` chooses the scale of the frequencies, `how` is for matplotlib's `pcolormesh`."""
+    from matplotlib import ticker
+
+    span = float(seconds[-1] - seconds[0])
+    if span > MOST_PLAIN_SECONDS:
+        mesh = show_bands(axes, values, seconds, hertz, features, x_axis="time", **how)
+        step = next((step for step in _CLOCK_SECONDS if span <= 10 * step), 3600 * math.ceil(span / 36_000))
+        axes.xaxis.set_major_locator(ticker.MultipleLocator(step))
+    else:
+        mesh = show_bands(axes, values, seconds, hertz, features, x_axis="s", **how)
+        axes.xaxis.set_major_locator(ticker.AutoLocator())
+        # librosa rounds to three digits, which are too few late in a recording.
+        axes.xaxis.set_major_formatter(ticker.ScalarFormatter(useOffset=False))
+    axes.set_xlabel("")
+    return mesh
+
+
+def show_bands(
+    axes: Axes,
+    values: NDArray[Any],
+    columns: NDArray[Any],
+    hertz: NDArray[Any],
+    features: str,
+    x_axis: str | None = None,
+    **how: Any,
+) -> QuadMesh:
+    """Draw (bands, columns) over frequency and whatever the columns are, an axis of librosa or none."""
+    specshow = import_librosa().display.specshow
+    y_axis = _FREQUENCY_AXES.get(features, "mel")
+    mesh: QuadMesh = specshow(values, x_coords=columns, y_coords=hertz, x_axis=x_axis, y_axis=y_axis, ax=axes, **how)
+    axes.set_ylim(hertz[0], hertz[-1])
+    ticks = _round_hertz(axes, hertz)
+    axes.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.set_yticks([], minor=True)
+    return mesh
+
+
+def _round_hertz(axes: Axes, hertz: NDArray[Any]) -> list[int]:
+    """Round frequencies within the axes that do not stand too close to each other."""
+    scale = axes.yaxis.get_transform()
+    low, high = scale.transform(hertz[[0, -1]])
+    kept: list[int] = []
+    for tick in (tick for tick in _ROUND_HERTZ if hertz[0] <= tick <= hertz[-1]):
+        if not kept or np.diff(scale.transform([kept[-1], tick]))[0] > _LEAST_APART * (high - low):
+            kept.append(tick)
+    return kept
+
+
+def check_picture(path: Path, force: bool, endings: Sequence[str] = PICTURE_SUFFIXES, option: str = "-o") -> None:
+    """Refuse, before any work, a name that no picture can have, and a file that is there already. option: that which
+    names the file."""
+    if path.suffix.lower() not in endings:
+        raise UsageError(f"{path}: a picture ends in {', '.join(endings)}; name it so")
+    if path.exists() and not force:
+        raise UsageError(f"{path}: is there already; overwrite it with --force, or name another {option}")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}; make it first")
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write the picture, whole or not at all; the suffix picks the format."""
+    content = io.BytesIO()
+    kind = path.suffix.lower().removeprefix(".")
+    from matplotlib import rc_context
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):  # a name with two $ in it is no formula
+        text.set_parse_math(False)
+    with warnings.catch_warnings(), rc_context({"text.parse_math": False, "text.usetex": False}):
+        warnings.simplefilter("ignore", UserWarning)  # names may have letters that the font does not have
+        figure.savefig(content, format=kind, metadata={"Software": None} if kind == "png" else None)
+    drawn = content.getvalue()
+    save_bytes(path, show_controls(drawn.decode()).encode() if kind == "svg" else drawn)
+
+
+def save_bytes(path: Path, content: bytes) -> None:
+    """Write what is a picture already, whole or not at all. UsageError where that cannot be."""
+    try:
+        write_whole(path, content)
+    except OSError as problem:
+        raise UsageError(f"{path}: cannot be written ({problem.strerror}); name another -o") from None

@@ -1,0 +1,175 @@
+"""The sound in pages: `clip_sounds` for the clips of an evaluation, `read_page_sound` for the recording of a plot.
+
+Clips are FLAC. Of a plotted recording short stretches are WAV, which loses nothing and can be entered at every sample:
+Chromium was seen to fail when it enters FLAC without a seek table. Longer ones are Ogg Vorbis, which libsndfile writes
+some ten times as fast as Opus; the longest are mixed and their rate is lowered. Beyond that there is no sound.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.audio.pcm import Samples
+from audiocnn.audio.recording import Selection, open_recording
+from audiocnn.data.dataset import Dataset, Entry
+from audiocnn.inspection.plot import PlotData
+from audiocnn.units import clock
+
+MOST_CLIP_SECONDS = 10.0  # of a longer clip the loudest stretch of this length
+_MOST_BYTES = 8 * 2**20  # of all clips of one page, as they stand in it
+_LEAST_RATE, _MOST_RATE = 8000, 48000  # that every browser plays
+LOSSLESS_BYTES = 8 * 2**20  # of 16-bit samples: 4 minutes at 16 kHz
+FULL_SECONDS = 1800.0  # longer ones are mixed and at most at LONG_RATE
+_LONG_RATE = 16000
+MOST_PAGE_SECONDS = 3 * 3600.0  # some 45 MB
+_BLOCK_SECONDS = 0.5  # libsndfile was seen to crash when it writes Vorbis in one large block
+
+
+@dataclass(frozen=True)
+class ClipSound:
+    """A clip as a data URI. start, seconds: the stretch that is heard; duration: of the whole."""
+
+    uri: str
+    start: float
+    seconds: float
+    duration: float
+
+    @property
+    def note(self) -> str:
+        if self.seconds >= self.duration:
+            return ""
+        return f"{self.start:.1f} to {self.start + self.seconds:.1f} s of {self.duration:.1f} s, the loudest"
+
+
+def clip_sounds(dataset: Dataset, filenames: Iterable[str], most_bytes: int = _MOST_BYTES) -> dict[str, ClipSound]:
+    """The sounds of recordings, in their order, as many as fit into so many bytes."""
+    entries = {entry.filename: entry for entry in dataset.entries}
+    found: dict[str, ClipSound] = {}
+    held = 0
+    for name in dict.fromkeys(filenames):
+        if name not in entries:
+            continue
+        sound = _read_clip_sound(dataset, entries[name])
+        if sound is None or held + len(sound.uri) > most_bytes:
+            continue
+        held += len(sound.uri)
+        found[name] = sound
+    return found
+
+
+def _read_clip_sound(dataset: Dataset, entry: Entry) -> ClipSound | None:
+    """FLAC, mono, nothing lost of what the dataset keeps; None for a clip without samples."""
+    import soundfile
+
+    samples, rate = dataset.samples(entry), dataset.sample_rate
+    if not samples.shape[1]:
+        return None
+    start, stop = find_loudest(samples, round(MOST_CLIP_SECONDS * rate))
+    heard, playing = _to_playable(samples[:, start:stop], rate)
+    target = io.BytesIO()
+    soundfile.write(target, heard, playing, format="FLAC", subtype="PCM_16")
+    return ClipSound(
+        data_uri("audio/flac", target.getvalue()), start / rate, (stop - start) / rate, samples.shape[1] / rate
+    )
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """A file that stands in a page; kind: its MIME type."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def find_loudest(samples: NDArray[np.int16], most: int) -> tuple[int, int]:
+    """int16 (channels, samples) -> the stretch of `most` samples with the most energy, in steps of a tenth of it; all
+    where there are no more."""
+    total = samples.shape[1]
+    if total <= most:
+        return 0, total
+    step = max(1, most // 10)
+    edges = np.arange(0, total, step)
+    powers = np.array([np.square(samples[:, k : k + step], dtype=np.float64).sum() for k in edges])
+    sums = np.convolve(powers, np.ones(10), "valid") if len(powers) >= 10 else powers[:1]
+    start = min(int(edges[int(sums.argmax())]), total - most)
+    return start, start + most
+
+
+def _to_playable(samples: NDArray[np.int16], rate: int) -> tuple[NDArray[np.int16], int]:
+    """(channels, samples) -> (samples,) at a rate that browsers play."""
+    mono = samples[0] if len(samples) == 1 else samples.mean(axis=0).astype(np.int16)
+    playing = min(max(rate, _LEAST_RATE), _MOST_RATE)
+    if playing == rate:
+        return np.ascontiguousarray(mono), rate
+    import soxr
+
+    turned: NDArray[np.int16] = soxr.resample(mono, rate, playing)
+    return turned, playing
+
+
+@dataclass(frozen=True)
+class PageSound:
+    """A file of sound in memory. what: a description for people."""
+
+    content: bytes
+    kind: str
+    what: str
+
+
+def read_page_sound(file: str | Path | BinaryIO, plotted: PlotData, channel: str | int) -> PageSound | None:
+    """The stretch of a plot; None where it is too long to be carried. Raises RecordingError.
+
+    Of two channels both, of more the mean; a channel that was asked for alone. What is louder than full scale is turned
+    down as a whole.
+    """
+    start, end = plotted.start, plotted.end
+    if not 0 < end - start <= MOST_PAGE_SECONDS:
+        return None
+    with open_recording(file, name=plotted.detection.file, excerpt=Selection(track=plotted.track)) as recording:
+        info = recording.info
+        long = end - start > FULL_SECONDS
+        taken: str | int = channel
+        if not isinstance(channel, int):
+            taken = "each" if info.channels <= 2 and not long else "mix"
+        rate = min(max(info.sample_rate, _LEAST_RATE), _LONG_RATE if long else _MOST_RATE)
+        rows = info.channels if taken == "each" else 1
+        lossless = (end - start) * rate * rows * 2 <= LOSSLESS_BYTES
+        gain = 1.0 / max(1.0, plotted.peak)
+        content = _encode(recording.blocks(rate, taken, _BLOCK_SECONDS), rate, rows, (start, end), gain, lossless)
+    kind, name = ("audio/wav", "WAV") if lossless else ("audio/ogg", "Ogg Vorbis")
+    turned = "" if gain == 1.0 else f", turned down by {-20 * math.log10(gain):.0f} dB"
+    return PageSound(content, kind, f"{name}, {rate:,} Hz, {'stereo' if rows == 2 else 'mono'}{turned}")
+
+
+def _encode(
+    blocks: Iterable[Samples], rate: int, rows: int, stretch: tuple[float, float], gain: float, lossless: bool
+) -> bytes:
+    """Blocks (rows, samples) of a recording -> a file with the stretch, in seconds."""
+    import soundfile
+
+    target = io.BytesIO()
+    how = {"format": "WAV", "subtype": "PCM_16"} if lossless else {"format": "OGG", "subtype": "VORBIS"}
+    at, first, stop = 0, round(stretch[0] * rate), math.ceil(stretch[1] * rate)
+    with soundfile.SoundFile(target, "w", rate, rows, **how) as out:
+        for block in blocks:
+            inside = block[:, max(0, first - at) : max(0, stop - at)]
+            at += block.shape[1]
+            if inside.shape[1]:
+                out.write(np.clip(inside.T * gain, -1.0, 1.0))
+            if at >= stop:
+                break
+    return target.getvalue()
+
+
+def explain_silence(plotted: PlotData) -> str:
+    long = clock(plotted.end - plotted.start)
+    return (
+        f"no sound on the page: {long} are too long, {clock(MOST_PAGE_SECONDS)} the most; "
+        "choose a stretch with --from --to"
+    )

@@ -1,0 +1,209 @@
+"""The arithmetic of convolutions: sizes, receptive fields, and where the scores of a network sit.
+
+    output = (n + p_start + p_end - d (k - 1) - 1) // s + 1
+
+What a network does along one axis is a `ReceptiveField`: a kernel (dilation included), a stride and the padding at both
+ends. Two in sequence are again one (`then`), exactly, because whole-number division nests; so are parallel branches
+(`align_branches`). No weights are needed to know any size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from audiocnn.errors import SpecError
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """How the outputs of one or many layers depend on their inputs along one axis, in input positions. skew: how much
+    further than ahead an output looks back from where it stands; without, it stands in the middle of its kernel. spare:
+    of the padding at the end what an output can do without, where there is no time to wait: the sound ahead that says
+    how loud a recording is."""
+
+    kernel: int = 1
+    stride: int = 1
+    start: int = 0
+    end: int = 0
+    skew: int = 0
+    spare: int = 0
+
+    def out(self, positions: int) -> int:
+        """Output positions for so many input positions; less than 1 means that nothing is left."""
+        return (positions + self.start + self.end - self.kernel) // self.stride + 1
+
+    def then(self, later: ReceptiveField) -> ReceptiveField:
+        return ReceptiveField(
+            kernel=self.kernel + (later.kernel - 1) * self.stride,
+            stride=self.stride * later.stride,
+            start=self.start + later.start * self.stride,
+            end=self.end + later.end * self.stride,
+            skew=self.skew + later.skew * self.stride,
+            spare=self.spare + later.spare * self.stride,
+        )
+
+    @property
+    def shrink(self) -> int:
+        """Kernel minus padding: the fewest inputs that give one output."""
+        return self.kernel - self.start - self.end
+
+    @property
+    def centre(self) -> float:
+        """Where output 0 stands, in input positions."""
+        return (self.kernel - 1 + self.skew) / 2 - self.start
+
+
+def align_branches(branches: Sequence[ReceptiveField]) -> tuple[ReceptiveField, list[tuple[int, int]]]:
+    """The joint receptive field of branches, and how many inputs each must drop at its two ends to line up.
+
+    The branch that shrinks its input most decides; the others are cropped around the same centre. The joint field
+    covers what any branch looks at. Raises SpecError, without the place, where they cannot line up.
+    """
+    if len({branch.stride for branch in branches}) > 1:
+        strides = ", ".join(str(branch.stride) for branch in branches)
+        raise SpecError(f"the branches have strides {strides}; they must be equal")
+    whole = max(branches, key=lambda branch: (branch.shrink, branch.kernel))
+    crops = []
+    for branch in branches:
+        total = whole.shrink - branch.shrink
+        start = math.floor(whole.centre - branch.centre)
+        if not 0 <= start <= total:
+            raise SpecError("the branches do not line up; give them paddings that keep the same centre")
+        crops.append((start, total - start))
+    # A crop takes back what padding adds; what a branch sees from its first input on lies behind both.
+    before = max(branch.start - start for branch, (start, _) in zip(branches, crops, strict=True))
+    behind = max(branch.kernel - branch.start + start for branch, (start, _) in zip(branches, crops, strict=True))
+    kernel = before + behind
+    skew = round(2 * (whole.centre + before)) - (kernel - 1) if any(branch.skew for branch in branches) else 0
+    spare = min(branch.spare for branch in branches)
+    return ReceptiveField(kernel, whole.stride, before, kernel - before - whole.shrink, skew, spare), crops
+
+
+@dataclass(frozen=True)
+class Size:
+    """What stands between two layers: channels, and positions along each axis, `(time,)` or `(frequency, time)`."""
+
+    channels: int
+    axes: tuple[int, ...]
+
+    @property
+    def bands(self) -> int:
+        return self.axes[0] if len(self.axes) == 2 else 1
+
+    @property
+    def time(self) -> int:
+        return self.axes[-1]
+
+    @property
+    def positions(self) -> int:
+        return math.prod(self.axes)
+
+    def __str__(self) -> str:
+        # Strides multiply: a hundred of them reach over more than can be written in a line.
+        numbers = (self.channels, *self.axes)
+        return "x".join(str(n) if abs(n) < 10**15 else f"10^{abs(n).bit_length() * 30103 // 100_000}" for n in numbers)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where scores sit, in samples. Score k is centred on the samples [k * hop, (k + 1) * hop)."""
+
+    sample_rate: int
+    window_samples: int  # the receptive field of one score
+    hop_samples: int
+    positions: int  # of the last group's output under one window: the width of F
+    hop_positions: int
+    pad_start: int  # what padding inside the network adds at the two ends, in samples
+    pad_end: int
+    skew: int = 0  # how many samples further a score looks back than ahead
+    spare_end: int = 0  # of pad_end what a live detector does not wait for
+
+    @property
+    def hop_seconds(self) -> float:
+        return self.hop_samples / self.sample_rate
+
+    @property
+    def window_seconds(self) -> float:
+        return self.window_samples / self.sample_rate
+
+    @property
+    def shift_exact(self) -> bool:
+        """Whether a score depends on its window alone, however much is read at once: no padding in time."""
+        return self.pad_start == self.pad_end == 0
+
+    @property
+    def extend_start(self) -> int:
+        """Zeros before the true start of a recording: the first score is centred half a hop after it."""
+        return self.back_samples - self.pad_start
+
+    @property
+    def extend_end(self) -> int:
+        """Zeros after the true end, so that ceil(samples / hop) scores come out."""
+        return self.window_samples - 1 - self.back_samples - self.pad_end
+
+    @property
+    def back_samples(self) -> int:
+        """How far a window begins before the row of its score."""
+        return (self.window_samples - self.hop_samples + self.skew) // 2
+
+    @property
+    def margin_rows(self) -> tuple[int, int]:
+        """Scores at the first and at the last edge of a chunk that padding inside the network has touched, where these
+        are not those of the recording."""
+        return -(-self.pad_start // self.hop_samples), -(-self.pad_end // self.hop_samples)
+
+    @property
+    def live_margin_rows(self) -> int:
+        """Those at the last edge for which a live detector waits."""
+        return -(-(self.pad_end - self.spare_end) // self.hop_samples)
+
+    def rows(self, samples: int) -> int:
+        """Scores for a recording of so many samples; they tile it, the last may be cut."""
+        return -(-samples // self.hop_samples)
+
+
+@dataclass(frozen=True)
+class JointGeometry(Geometry):
+    """Where the scores of several networks sit that read the same samples. Row k of each is centred at one place, so a
+    network of a smaller window leaves out what the largest extends by more than it does."""
+
+    members: tuple[Geometry, ...] = ()
+
+    @property
+    def margin_rows(self) -> tuple[int, int]:
+        befores, afters = zip(*(member.margin_rows for member in self.members), strict=True)
+        return max(befores), max(afters)
+
+    @property
+    def live_margin_rows(self) -> int:
+        return max(member.live_margin_rows for member in self.members)
+
+    @property
+    def shift_exact(self) -> bool:
+        return all(member.shift_exact for member in self.members)
+
+    @property
+    def crops(self) -> list[tuple[int, int]]:
+        """For each network, how many samples at the two ends of what they all get it leaves out."""
+        return [
+            (self.extend_start - member.extend_start, self.extend_end - member.extend_end) for member in self.members
+        ]
+
+
+def joint_geometry(members: Sequence[Geometry]) -> JointGeometry:
+    """The geometry of networks side by side, of one rate and one hop: the largest window, the largest extensions."""
+    widest = max(members, key=lambda member: member.window_samples)
+    window, hop = widest.window_samples, widest.hop_samples
+    before, after = (window - hop) // 2, window - 1 - (window - hop) // 2
+    return JointGeometry(
+        sample_rate=widest.sample_rate,
+        window_samples=window,
+        hop_samples=hop,
+        positions=widest.positions,
+        hop_positions=widest.hop_positions,
+        pad_start=before - max(member.extend_start for member in members),
+        pad_end=after - max(member.extend_end for member in members),
+        members=tuple(members),
+    )

@@ -1,0 +1,350 @@
+"""The training set of a recipe, and its batches, made by worker processes while the network computes.
+
+`make_training_set` divides a dataset and sets up the examples; `make_loader` gives batches of them. Which examples a
+step has follows from the epoch and the step alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import signal
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audiocnn.audio.channels import mix_rows
+from audiocnn.augment.clips import ClipExamples, ValidationClips
+from audiocnn.augment.mixture import Example, Mixer, Targets
+from audiocnn.data.dataset import Dataset, Entry
+from audiocnn.data.ingest import IngestSettings, cached_dataset
+from audiocnn.errors import DatasetError, RecipeError, show_name
+from audiocnn.evaluation.conditions import read_conditions
+from audiocnn.evaluation.testset import make_set, part_entries
+from audiocnn.prefetch import PrefetchingIterator
+from audiocnn.recipe.division import check_labels, divide
+from audiocnn.recipe.recipe import Recipe
+from audiocnn.recipe.settings import LEAST_BATCHES, TrainSettings
+from audiocnn.segments.segment import Annotation
+from audiocnn.training.distributed import SINGLE_PROCESS, ProcessGroup, share_or_one
+
+ExampleKey = tuple[int, int]
+_BATCHES_AHEAD = 2
+
+
+class ExampleSource(Protocol):
+    def example(self, epoch: int, index: int) -> Example: ...
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    labels: tuple[str, ...]
+    source: ExampleSource
+    validation: Sequence[Example]
+    clips: bool  # labels of whole recordings, rather than segments
+    groups: dict[str, int]  # how many groups went to training and to validation
+    seconds: float  # of recordings that are trained on
+    several: bool = False  # a clip may have more than one label, or none
+    balanced: bool = False  # rare labels count as much as frequent ones
+    counts: tuple[int, ...] = ()  # of clips: how many of each label are trained on
+    also: Mapping[str, Sequence[Example]] = field(default_factory=dict)  # more to tune and calibrate on, by name
+
+
+def make_training_set(recipe: Recipe, dataset: Dataset, validates: bool = True) -> TrainingSet:
+    """Divide a dataset by group, and set up the examples. DatasetError where it does not fit the recipe. validates:
+    False in a process that leaves validation to another one."""
+    wanted = recipe.spec.input.sample_rate
+    if dataset.sample_rate != wanted:
+        fact = f"{dataset.folder}: has {dataset.sample_rate} Hz and the spec wants {wanted}"
+        raise DatasetError(f"{fact}; ingest with --sample-rate {wanted}")
+    entries = select_entries(recipe, dataset)
+    labels = tuple((recipe.data.labels if recipe.data else None) or dataset.labels)
+    if not labels or not entries:
+        raise DatasetError(f"{dataset.folder}: nothing to train on: {len(entries)} recordings, {len(labels)} labels")
+    clips = are_clips(entries)
+    recipe = recipe.with_defaults(clips)
+
+    division = divide(dataset, recipe)
+    train, held_out = division.train, division.validation
+    if recipe.evaluate.conditions is None:
+        check_labels(recipe, dataset, division, labels)
+    groups = {"train": len({entry.group for entry in train}), "validation": len({entry.group for entry in held_out})}
+    seconds = sum(dataset.duration_seconds(entry) for entry in train)
+    validation: Sequence[Example] = []
+    if clips:
+        several = dataset.several or (recipe.data is not None and recipe.data.labels_per_clip == "several")
+        check_clip_recipe(recipe, several)
+        balance, others = recipe.train.balance, recipe.spec.f.output == "sigmoid"
+        evenness = recipe.train.balance_power if balance == "sampling" else 0.0
+        clip_source = ClipExamples(dataset, train, labels, recipe.mix, recipe.seed, evenness, others)
+        if held_out:
+            validation = ValidationClips(
+                ClipExamples(dataset, held_out, labels, recipe.mix, recipe.seed, others=others)
+            )
+        counts = tuple(clip_source.counts().tolist())
+        return TrainingSet(labels, clip_source, validation, True, groups, seconds, several, balance != "none", counts)
+    count_examples(recipe.train, 0)
+    hop = recipe.spec.geometry().hop_samples
+    source = Mixer(dataset, train, labels, recipe.mix, hop, recipe.seed)
+    if validates and recipe.evaluate.conditions is not None:
+        validation = read_tuning_examples(recipe, dataset, train)
+    elif validates and held_out:
+        mixer = Mixer(dataset, held_out, labels, recipe.mix, hop, recipe.seed + 1)
+        validation = [mixer.example(0, index) for index in range(recipe.train.validation_examples)]
+    also = read_further_examples(recipe, labels) if validates else {}
+    return TrainingSet(labels, source, validation, False, groups, seconds, also=also)
+
+
+def select_entries(recipe: Recipe, dataset: Dataset) -> list[Entry]:
+    split = recipe.data.split if recipe.data else None
+    return [entry for entry in dataset.entries if split is None or entry.split in (split, None)]
+
+
+def are_clips(entries: Sequence[Entry]) -> bool:
+    """Whether these are labelled as wholes: none has segments."""
+    return not any(entry.annotated for entry in entries)
+
+
+def check_clip_recipe(recipe: Recipe, several: bool) -> None:
+    """RecipeError for what whole clips exclude. several: a clip may have several labels."""
+    if recipe.evaluate.conditions is not None:
+        raise RecipeError(
+            f"{recipe.name}: [evaluate] conditions are for segments, and these are whole clips; leave it out"
+        )
+    if recipe.evaluate.also:
+        raise RecipeError(f'{recipe.name}: [evaluate] "also" is for segments, and these are whole clips; leave it out')
+    if recipe.spec.localises:
+        fact = f'{recipe.name}: output = "{recipe.spec.f.output}" needs onsets and offsets, and these are whole clips'
+        raise RecipeError(f'{fact}; mark where in them the labels are, or take output = "sigmoid" or "softmax" in [f]')
+    if several and recipe.spec.f.output != "sigmoid":
+        fact = f'{recipe.name}: labels_per_clip = "several" and output = "{recipe.spec.f.output}" exclude each other'
+        raise RecipeError(f'{fact}, since the scores of one clip then add up to 1; take output = "sigmoid" in [f]')
+
+
+def read_tuning_examples(recipe: Recipe, dataset: Dataset, learned: Sequence[Entry]) -> list[Example]:
+    """The examples that a training is validated, its thresholds tuned and its scores calibrated on where the recipe
+    names conditions: every recording of their part, whole, with targets for each hop.
+
+    RecipeError where it holds a group that is `learned` from, or lacks a label that thresholds are wanted for.
+    """
+    settings = recipe.evaluate
+    assert settings.conditions is not None
+    conditions = read_conditions(settings.conditions)
+    tuned_on = part_entries(conditions, dataset, settings.part)  # a recording without a group stands alone
+    groups, own = ({entry.group or entry.filename for entry in entries} for entries in (tuned_on, learned))
+    if shared := sorted(own & groups):
+        raise RecipeError(
+            f'{settings.conditions}: part "{settings.part}" has {len(shared)} group(s) that the training learns from,'
+            f' such as {show_name(shared[0])}; "held_out", "balance" and [data] must be those of the recipe'
+        )
+    labels = (recipe.data.labels if recipe.data else None) or dataset.labels
+    hop_samples = recipe.spec.geometry().hop_samples
+    with tempfile.TemporaryDirectory(prefix="audiocnn-") as folder:
+        made = make_set(conditions, dataset, settings.part, Path(folder) / "set")
+        examples = [read_example(made, entry, labels, hop_samples) for entry in made.entries]
+    for column, label in enumerate(labels):
+        if not any((example.targets[:, column] > 0).any() for example in examples):
+            raise RecipeError(f'{settings.conditions}: nothing in part "{settings.part}" is labelled "{label}"; add it')
+    return examples
+
+
+def read_further_examples(recipe: Recipe, labels: tuple[str, ...]) -> dict[str, list[Example]]:
+    """The recordings of `[evaluate] also`, whole, by the name of each source. RecipeError where one lacks a label."""
+    geometry = recipe.spec.geometry()
+    settings, found = IngestSettings(sample_rate=geometry.sample_rate), dict[str, list[Example]]()
+    for path in recipe.evaluate.also:
+        with tempfile.TemporaryDirectory(prefix="audiocnn-") as folder:
+            dataset = cached_dataset(path, Path(folder) / "also", settings)
+            entries = [entry for entry in dataset.entries if entry.annotated and entry.samples]
+            examples = [read_example(dataset, entry, labels, geometry.hop_samples) for entry in entries]
+        for column, label in enumerate(labels):
+            if not any((example.targets[:, column] > 0).any() for example in examples):
+                raise RecipeError(f'{path}: nothing is labelled "{label}"; annotate it, or leave [evaluate] "also" out')
+        if path.name in found:
+            raise RecipeError(f'{path}: [evaluate] "also" has another one of this name; rename it')
+        found[path.name] = examples
+    return found
+
+
+def read_example(dataset: Dataset, entry: Entry, labels: tuple[str, ...], hop_samples: int) -> Example:
+    """A whole recording, mono; targets are NaN where nobody is sure of them."""
+    rate = dataset.sample_rate
+    samples = mix_rows(dataset.samples(entry).astype(np.float32), rate) / np.float32(32768.0)
+    notes = dataset.annotations(entry)
+    targets = make_targets(notes, labels, samples.shape[1], hop_samples, rate)
+    if dataset.unsure:
+        unsure = make_targets(notes, (dataset.unsure,), samples.shape[1], hop_samples, rate)
+        targets[(unsure > 0) & (targets == 0)] = np.nan
+    return Example(samples, targets)
+
+
+def make_targets(
+    annotations: list[Annotation], labels: tuple[str, ...], samples: int, hop_samples: int, sample_rate: int
+) -> Targets:
+    """(rows, labels): 1 where the middle of the hop lies in an annotation of the label."""
+    middles = (np.arange(-(-samples // hop_samples)) + 0.5) * hop_samples / sample_rate
+    targets = np.zeros((len(middles), len(labels)), dtype=np.float32)
+    for note in annotations:
+        if note.label in labels:
+            inside = (note.onset <= middles) & (middles < note.offset)
+            targets[inside, labels.index(note.label)] = 1.0
+    return targets
+
+
+BatchTensors = tuple[Tensor, Tensor, Tensor]
+
+
+class ExampleDataset(torch.utils.data.Dataset[BatchTensors]):
+    """Examples by (epoch, index): samples (channels, samples), targets (rows, labels), and (2,) `clip_positions`."""
+
+    def __init__(self, source: ExampleSource, channels: int, hop_samples: int) -> None:
+        self.source, self.channels, self.hop_samples = source, channels, hop_samples
+
+    def __getitem__(self, key: ExampleKey) -> BatchTensors:
+        example = self.source.example(*key)
+        return *example_tensors(example, self.channels), clip_positions(example, self.hop_samples)
+
+
+def first_examples(recipe: Recipe, training_set: TrainingSet, count: int) -> BatchTensors:
+    hop = recipe.spec.geometry().hop_samples
+    examples = ExampleDataset(training_set.source, recipe.spec.input.channels, hop)
+    samples, targets, spans = zip(*(examples[0, index] for index in range(count)), strict=True)
+    return torch.stack(samples), torch.stack(targets), torch.stack(spans)
+
+
+class BatchSampler(torch.utils.data.Sampler[list[ExampleKey]]):
+    """The keys of the batches of `epoch` from `first_step` on; of several processes, this one's share of each."""
+
+    def __init__(self, examples: int, batch_size: int, group: ProcessGroup = SINGLE_PROCESS) -> None:
+        self.examples, self.batch_size, self.group = examples, batch_size, group
+        self.epoch, self.first_step = 0, 0
+
+    def __len__(self) -> int:
+        return math.ceil(self.examples / self.batch_size)
+
+    def __iter__(self) -> Iterator[list[ExampleKey]]:
+        for step in range(self.first_step, len(self)):
+            yield list(share_or_one(self.batch(step), self.group))
+
+    def batch(self, step: int) -> list[ExampleKey]:
+        """The keys of a step, of all processes together."""
+        first = step * self.batch_size
+        return [(self.epoch, i) for i in range(first, min(first + self.batch_size, self.examples))]
+
+
+def example_tensors(example: Example, channels: int) -> tuple[Tensor, Tensor]:
+    """(channels, samples) and (rows, labels). Mono is repeated; any other count of channels becomes mono first."""
+    samples = example.samples
+    if len(samples) != channels:
+        samples = np.repeat(samples.mean(axis=0, keepdims=True), channels, axis=0)
+    return torch.from_numpy(np.ascontiguousarray(samples)), torch.from_numpy(example.targets)
+
+
+def clip_positions(example: Example, hop_samples: int) -> Tensor:
+    """(2,) [first, stop) of the positions that hold some of the clip, at least one; all of a mixture."""
+    count = max(1, -(-example.samples.shape[1] // hop_samples))
+    if example.span is None:
+        return torch.tensor([0, count])
+    first = min(example.span[0] // hop_samples, count - 1)
+    return torch.tensor([first, max(first + 1, -(-example.span[1] // hop_samples))])
+
+
+def count_examples(settings: TrainSettings, clips: int) -> int:
+    """Examples of an epoch; where the recipe leaves it open, each of the clips once, and at least a few batches."""
+    if settings.examples_per_epoch:
+        return settings.examples_per_epoch
+    if not clips:
+        raise RecipeError("[train] examples_per_epoch = 0 is for whole clips, each once; say how many mixtures")
+    return max(clips, LEAST_BATCHES * settings.batch_size)
+
+
+def make_loader(
+    recipe: Recipe, source: ExampleSource, group: ProcessGroup = SINGLE_PROCESS
+) -> tuple[BatchSampler, torch.utils.data.DataLoader[BatchTensors]]:
+    """The loader of training batches, and its sampler, which is told the next epoch."""
+    settings = recipe.train
+    clips = len(source.entries) if isinstance(source, ClipExamples) else 0
+    sampler = BatchSampler(count_examples(settings, clips), settings.batch_size, group)
+    loader = torch.utils.data.DataLoader(
+        ExampleDataset(source, recipe.spec.input.channels, recipe.spec.geometry().hop_samples),
+        batch_sampler=sampler,
+        # Without a generator of its own a loader draws from the random state that dropout uses, and a run that was
+        # resumed inside an epoch would not be the run that went straight through.
+        generator=torch.Generator(),
+        num_workers=settings.workers,
+        prefetch_factor=BATCHES_A_WORKER if settings.workers else None,
+        worker_init_fn=exit_on_sigterm,
+    )
+    return sampler, loader
+
+
+BATCHES_A_WORKER = 4  # that are made ahead
+
+
+@contextmanager
+def prefetch_batches(loader: Iterable[BatchTensors]) -> Iterator[Iterator[BatchTensors]]:
+    """The batches of a loader. Without worker processes a thread makes them while the network learns."""
+    if getattr(loader, "num_workers", 1):
+        yield iter(loader)
+        return
+    batches = PrefetchingIterator(iter(loader), _BATCHES_AHEAD)
+    try:
+        yield batches
+    finally:
+        batches.close()
+
+
+def is_worker_loss(problem: Exception) -> bool:
+    """Whether an error says that a process of a loader has died, or cannot hand on what it made."""
+    return any(words in str(problem) for words in ("DataLoader worker", "shared memory", "</torch_", "ancdata"))
+
+
+def exit_on_sigterm(worker: int) -> None:
+    """Let a worker process end quietly on SIGTERM. Where a whole process group gets the signal, torch would else raise
+    in the main process that a worker died, while that process handles the signal itself."""
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
+
+
+_MOST_NAMES = 5
+
+
+class _WatchedDataset:
+    """A dataset that remembers which recordings were read."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset, self.read = dataset, dict[str, None]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.dataset, name)
+
+    def samples(self, entry: Entry) -> Any:
+        self.read[entry.filename] = None
+        return self.dataset.samples(entry)
+
+
+def recordings_of_examples(source: Any, keys: Iterable[tuple[int, int]]) -> list[str]:
+    """The names of the recordings that examples (epoch, index) are made of, found by making them once more; none where
+    a source has no dataset."""
+    if not isinstance(getattr(source, "dataset", None), Dataset):
+        return []
+    watched, again = _WatchedDataset(source.dataset), copy.copy(source)
+    again.dataset = watched
+    if hasattr(again, "backgrounds"):
+        again.backgrounds = copy.copy(again.backgrounds)
+        again.backgrounds.dataset = watched
+    for key in keys:
+        again.example(*key)
+    return list(watched.read)
+
+
+def list_names(names: Sequence[str]) -> str:
+    shown = ", ".join(show_name(name) for name in names[:_MOST_NAMES])
+    return shown + (f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else "")

@@ -1,0 +1,159 @@
+"""Checkpoints: all that a training needs to be resumed, in one safetensors file that is whole at every moment."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from audiocnn.errors import AudiocnnError, ModelError
+from audiocnn.files import parse_json, write_whole
+
+_FORMAT = 1
+LAST_CHECKPOINT = Path("checkpoints/last.safetensors")  # in the folder of a run
+BEST_CHECKPOINT = Path("checkpoints/best.safetensors")
+_TEMPORARY = re.compile(
+    r"\.(recipe\.toml|run\.json|metrics\.(csv|jsonl)|curves\.png|(last|best)\.safetensors)\.[a-z0-9_]{8}"
+)
+
+
+@dataclass
+class TrainingState:
+    """What changes during training besides weights and optimizer; saved with each checkpoint as JSON.
+
+    The position is (epoch, step): every draw follows from the seed and these two, so that no random state has to be
+    kept. threads, processes: what sums were made with; with others they differ in the last bit.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    best: float = -math.inf
+    best_loss: float = math.inf  # of equal figures the lower loss is better
+    best_epoch: int = 0
+    seconds: float = 0.0
+    division: str = ""  # a digest of what is learned from, stops the training, and is tested on
+    origin: dict[str, Any] = field(default_factory=dict)
+    log: list[dict[str, Any]] = field(default_factory=list)
+    drops: int = 0  # of the learning rate, with the schedule "plateau"
+    dropped_at: int = 0  # the epoch of the last one
+    scaler: dict[str, Any] = field(default_factory=dict)  # of gradients in half precision
+    threads: int = 0
+    processes: int = 1
+
+    def check(self) -> None:
+        """TypeError, ValueError or KeyError for values that no training writes."""
+        whole = (self.epoch, self.step, self.best_epoch, self.drops, self.dropped_at, self.threads, self.processes)
+        if not all(type(number) is int and 0 <= number < 2**31 for number in whole):
+            raise ValueError(whole)
+        for number in (self.loss_sum, self.best, self.best_loss, self.seconds):
+            if not isinstance(number, int | float):
+                raise TypeError(number)
+        if not isinstance(self.origin, dict) or not isinstance(self.scaler, dict):
+            raise TypeError(self.origin)
+        if not all(isinstance(row["figure_name"], str) and type(row["epoch"]) is int for row in self.log):
+            raise ValueError(self.log)
+
+
+class Checkpoint(NamedTuple):
+    tensors: dict[str, Tensor]
+    progress: dict[str, Any]
+
+
+def save_checkpoint(
+    path: Path, parts: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, progress: Mapping[str, Any]
+) -> None:
+    """Write the weights of the parts, the optimizer, torch's random state and `progress` (JSON values)."""
+    tensors: dict[str, Tensor] = {"random": torch.get_rng_state()}
+    for name, module in parts.items():
+        tensors |= {f"{name}.{key}": value for key, value in module.state_dict().items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        there = {key: value for key, value in state.items() if value is not None}
+        tensors |= {f"optimizer.{number}.{key}": torch.as_tensor(value) for key, value in there.items()}
+    # Two names may share one tensor; safetensors wants each its own.
+    content = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    header = {"format": str(_FORMAT), "progress": json.dumps(progress)}
+    with explain_write_errors(path):
+        write_whole(path, save(content, metadata=header))
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """All of a checkpoint. ModelError where the file is damaged."""
+    with _explain_read_errors(path), safe_open(path, framework="pt") as file:
+        header = file.metadata() or {}
+        if int(header.get("format", 0)) != _FORMAT:
+            raise ModelError(f"{path}: is not a checkpoint of this version; start again with --force")
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return Checkpoint(tensors, parse_json(header["progress"]))
+
+
+def restore_checkpoint(
+    checkpoint: Checkpoint, parts: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer | None, path: Path
+) -> None:
+    """Put the state of networks and optimizer back. ModelError where they are of another network."""
+    with _explain_read_errors(path):
+        for name, module in parts.items():
+            module.load_state_dict(_with_prefix(checkpoint.tensors, f"{name}."))
+        if optimizer is not None:
+            _restore_optimizer(optimizer, _with_prefix(checkpoint.tensors, "optimizer."))
+            torch.set_rng_state(checkpoint.tensors["random"])
+
+
+@contextmanager
+def _explain_read_errors(path: Path) -> Iterator[None]:
+    """Errors of reading as one line with the remedy."""
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as problem:
+        said = " ".join(str(problem).split())[:120]
+        raise ModelError(f"{path}: cannot be resumed ({said}); start again with --force") from None
+
+
+@contextmanager
+def explain_write_errors(path: Path) -> Iterator[None]:
+    """A full disk or a read-only folder as one line with the remedy; what was there is as it was."""
+    try:
+        yield
+    except OSError as problem:
+        said = problem.strerror or str(problem)
+        remedy = "make room there, then go on with --resume: what was saved before is whole"
+        raise AudiocnnError(f"{path}: cannot be written ({said}); {remedy}") from None
+
+
+def clear_temporaries(folder: Path) -> None:
+    """Remove what a process that was killed while writing left: `.NAME.` and eight letters, beside NAME."""
+    for path in folder.glob(".*"):
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink()
+
+
+def read_progress(path: Path) -> dict[str, Any]:
+    """The progress in a checkpoint, without the weights; empty where it cannot be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            progress = parse_json((file.metadata() or {}).get("progress", "{}"))
+    except (OSError, SafetensorError, ValueError):
+        return {}
+    return progress if isinstance(progress, dict) else {}
+
+
+def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

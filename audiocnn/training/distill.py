@@ -1,0 +1,82 @@
+"""Distillation: a network learns the scores of a larger one, or of several, besides the marks.
+
+The targets of a step are `(1 - share) * marks + share * teacher`, where the teacher's scores are probabilities (Hinton
+et al. 2015, "Distilling the Knowledge in a Neural Network", section 2, at temperature 1). The teacher hears the mixture
+as it is; equalisers and masks are the student's alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audiocnn.errors import ModelError, RecipeError
+from audiocnn.model.model import find_model
+from audiocnn.model.network import Network
+from audiocnn.model.weights import Ensemble, load_networks
+from audiocnn.recipe.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained model that scores each mixture. order: the columns of the recipe's labels among its own."""
+
+    name: str
+    network: Network | Ensemble
+    order: list[int]
+    share: float
+    bfloat16: bool
+
+    def mix_targets(self, samples: Tensor, targets: Tensor) -> Tensor:
+        """(batch, channels, samples), marks (batch, rows, labels) -> targets of the same shape; where a clip has one
+        row, of the mean score over it."""
+        with torch.no_grad():
+            scores = self.scores(self.network.extended(samples))[..., self.order]
+        if targets.shape[1] == 1:
+            scores = scores.mean(dim=1, keepdim=True)
+        return (1.0 - self.share) * targets + self.share * scores
+
+    def scores(self, samples: Tensor) -> Tensor:
+        """(batch, channels, samples) -> (batch, rows, classes), by the network in bfloat16 if wanted; an ensemble and
+        features stay in single precision."""
+        network = self.network
+        if isinstance(network, Ensemble):
+            return network(samples)  # type: ignore[no-any-return]
+        values = network.laid_out(network.features(samples))
+        with torch.autocast(samples.device.type, torch.bfloat16, enabled=self.bfloat16):
+            logits = network.logits_of(values)
+        return network.scores_of(logits.float())
+
+
+def find_teacher(
+    recipe: Recipe, labels: tuple[str, ...], device: torch.device, bfloat16: bool = False
+) -> Teacher | None:
+    """The teacher of a recipe, if it names one; bfloat16: what its network computes in. RecipeError: there is no such
+    model, or it has other labels, another rate, hop or number of channels."""
+    settings = recipe.train
+    if not settings.teacher:
+        return None
+    try:
+        model = find_model(settings.teacher)
+    except ModelError as problem:
+        raise RecipeError(f"[train] teacher, looked for beside the recipe: {problem}") from None
+    mine = recipe.spec.geometry()
+    if missing := [label for label in labels if label not in model.labels]:
+        has = ", ".join(model.labels)
+        raise RecipeError(f'[train] teacher: {model.name} has no label "{missing[0]}" but {has}; name another model')
+    theirs = model.geometry
+    if (theirs.sample_rate, theirs.hop_samples, model.channels) != (
+        mine.sample_rate,
+        mine.hop_samples,
+        recipe.spec.input.channels,
+    ):
+        raise RecipeError(
+            f"[train] teacher: {model.name} gives a score each {theirs.hop_seconds:g} s of {theirs.sample_rate} Hz in"
+            f" {model.channels} channel(s), {recipe.spec.name} each {mine.hop_seconds:g} s of {mine.sample_rate} Hz in"
+            f" {recipe.spec.input.channels}; name a model that is like it in these"
+        )
+    network = load_networks(model).to(device)
+    order = [model.labels.index(label) for label in labels]
+    return Teacher(model.name, network.requires_grad_(False), order, settings.teacher_share, bfloat16)

@@ -1,0 +1,66 @@
+"""The reports that a training yields while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from audiocnn.model.model import Model
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """One epoch. Losses are means over examples; `waiting` is the share of time the loop waited for data. Where nothing
+    is held out, `validation_loss` and `figure` are None and `figure_name` is empty."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    validation_loss: float | None
+    figure_name: str
+    figure: float | None
+    best: bool
+    learning_rate: float
+    audio_seconds_per_second: float
+    waiting: float
+    seconds: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One step of an epoch, for a progress bar. loss: the mean over the epoch so far."""
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class Note:
+    """A message to a person: where a run is resumed, with how many threads, what is not available."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class StopReport:
+    """A signal stopped the training here; everything is saved, and it can be resumed."""
+
+    epoch: int
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """The end: the model and how it was made. `figure` is None where nothing was held out: the last weights stay."""
+
+    model: Model
+    epochs: int
+    best_epoch: int
+    figure_name: str
+    figure: float | None
+    seconds: float
+    export_difference: float
+    stopped_early: bool

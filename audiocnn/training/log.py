@@ -1,0 +1,234 @@
+"""The log of a run: `metrics.jsonl` and `metrics.csv`, a row an epoch, `run.json`, and TensorBoard's event files.
+
+Both tables hold the same rows, whole at every moment; the columns are those of `EpochReport`. `run.json` says when,
+where and from which git revision a run was begun and resumed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from audiocnn.errors import AudiocnnError, UsageError
+from audiocnn.files import parse_json, read_json, read_regular, write_whole
+from audiocnn.toml import is_number
+
+if TYPE_CHECKING:
+    from audiocnn.recipe.recipe import Recipe
+    from audiocnn.training.batches import TrainingSet
+    from audiocnn.training.events import EpochReport
+
+JSONL, CSV, RUN_FILE = "metrics.jsonl", "metrics.csv", "run.json"
+OLD_JSONL = "log.jsonl"  # what runs of version 0.1 have instead of metrics.jsonl
+_MOST_GIT_BYTES = 10_000_000
+_GIT_HASH = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
+LogRow = dict[str, Any]
+
+
+def write_log(run: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    rows = [{name: finite_or_none(value) for name, value in row.items()} for row in rows]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_whole(run / JSONL, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    write_whole(run / CSV, text.getvalue().encode())
+
+
+def finite_or_none(value: Any) -> Any:
+    """None for NaN and infinity, which JSON does not have."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def log_path(run: Path) -> Path | None:
+    """Where the rows of a run are; None where no epoch has ended."""
+    return next((run / name for name in (JSONL, OLD_JSONL) if (run / name).is_file()), None)
+
+
+def read_log(run: Path) -> list[LogRow]:
+    """The rows of a run, none where no epoch has ended. AudiocnnError, with the line, where they are damaged."""
+    path = log_path(run)
+    if path is None:
+        return []
+    rows = []
+    try:
+        lines = read_regular(path).decode().splitlines()
+    except (OSError, ValueError) as problem:
+        raise AudiocnnError(f"{path}: cannot be read ({problem}); train again, or remove the run") from None
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(check_row(parse_json(line)))
+        except (ValueError, TypeError, KeyError):
+            fact = f"{path}:{number}: is no row of a training"
+            raise AudiocnnError(f"{fact}; train again, or remove the run") from None
+    return rows
+
+
+def check_row(row: Any) -> LogRow:
+    """A row with what everything here reads of one. ValueError, TypeError or KeyError where it lacks that."""
+    numbers = [row["loss"], row["seconds"]]
+    numbers += [row[name] for name in ("validation_loss", "figure") if row[name] is not None]
+    numbers += [row[name] for name in _TAGS if row.get(name) is not None]
+    whole = [row["epoch"], row["epochs"]]
+    if not isinstance(row["figure_name"], str) or not all(map(is_number, numbers)):
+        raise ValueError(row)
+    if not all(type(number) is int and 0 <= number < 2**31 for number in whole):
+        raise ValueError(row)
+    return dict(row)
+
+
+def best_row(rows: Sequence[LogRow]) -> LogRow | None:
+    """The row of the best epoch, as the training has marked it; None before the first."""
+    return next((row for row in reversed(rows) if row.get("best")), None)
+
+
+def describe_run(recipe: Recipe, training_set: TrainingSet, device: str, processes: int) -> dict[str, Any]:
+    """What `run.json` says of a training besides when it began."""
+    import torch
+
+    from audiocnn import __version__
+
+    return {
+        "name": recipe.name,
+        "spec": recipe.spec.name,
+        "data": str(recipe.data.source.resolve()) if recipe.data else None,
+        "labels": list(training_set.labels),
+        "groups": training_set.groups,
+        "hours": round(training_set.seconds / 3600, 3),
+        "parameters": recipe.spec.with_classes(len(training_set.labels)).parameters(),
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "processes": processes,
+        "audiocnn": __version__,
+        "torch": torch.__version__,
+    }
+
+
+def write_facts(run: Path, facts: Mapping[str, Any]) -> None:
+    """Say what a run is when it begins; where it goes on, only when and from which revision is added."""
+    now = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "git": git_revision(Path.cwd())}
+    before = read_facts(run)
+    if before:
+        earlier = before.get("resumed")
+        table = before | {"resumed": [*(earlier if isinstance(earlier, list) else []), now]}
+        table.pop("pruned", None)
+    else:
+        table = {"schema": 1, "type": "run", "started": now["at"], "git": now["git"], **facts}
+    _write_run_file(run, table)
+
+
+def _write_run_file(run: Path, table: Mapping[str, Any]) -> None:
+    write_whole(run / RUN_FILE, (json.dumps(table, ensure_ascii=False, indent=2) + "\n").encode())
+
+
+def mark_pruned(run: Path) -> None:
+    """Say that a run was ended since others were better; one that is learned on is not."""
+    _write_run_file(run, read_facts(run) | {"pruned": True})
+
+
+def read_facts(run: Path) -> dict[str, Any]:
+    """What `run.json` says; empty where there is none, as in older runs, or none that can be read."""
+    try:
+        table = read_json(run / RUN_FILE)
+    except (OSError, ValueError):
+        return {}
+    return table if isinstance(table, dict) else {}
+
+
+def git_revision(folder: Path) -> dict[str, Any] | None:
+    """The commit of the git repository that a folder lies in; None outside of one.
+
+    Read from its files: git itself would run what the settings of the repository name, which may be a stranger's. So
+    whether files were changed since that commit is not known.
+    """
+    place = folder.absolute()
+    git = next((path / ".git" for path in (place, *place.parents) if (path / ".git").exists()), None)
+    if git is None:
+        return None
+    try:
+        git = _resolve_git_folder(git)
+        revision = _read_git_text(git / "HEAD")
+        if revision.startswith("ref: "):
+            revision = _resolve_git_ref(git, revision.removeprefix("ref: "))
+    except (OSError, ValueError):
+        return None
+    return {"revision": revision} if _GIT_HASH.fullmatch(revision) else None
+
+
+def _read_git_text(path: Path) -> str:
+    return read_regular(path, _MOST_GIT_BYTES).decode(errors="replace").strip()
+
+
+def _resolve_git_folder(git: Path) -> Path:
+    """`.git`, or where it leads to as a file, as in worktrees and submodules."""
+    return git if git.is_dir() else git.parent / _read_git_text(git).removeprefix("gitdir: ")
+
+
+def _resolve_git_ref(git: Path, name: str) -> str:
+    """The commit of a branch, from a file of its own or from the list of all; those of worktrees lie in another
+    folder. OSError, ValueError."""
+    if not name.startswith("refs/") or ".." in name:
+        raise ValueError(name)
+    shared = git / _read_git_text(git / "commondir") if (git / "commondir").is_file() else git
+    for place in (git, shared):
+        if (place / name).is_file():
+            return _read_git_text(place / name)
+    lines = (line.partition(" ") for line in _read_git_text(shared / "packed-refs").splitlines())
+    return next((revision for revision, _, ref in lines if ref == name), "")
+
+
+TENSORBOARD_FOLDER = "tensorboard"
+_TAGS = {
+    "loss": "loss/training",
+    "validation_loss": "loss/held_out",
+    "learning_rate": "learning_rate",
+    "audio_seconds_per_second": "speed/audio_seconds_per_second",
+    "waiting": "speed/waiting",
+    "seconds": "speed/seconds_per_epoch",
+}
+
+
+def check_tensorboard() -> None:
+    """UsageError, with the remedy, where TensorBoard is not installed."""
+    if find_spec("tensorboard") is None:
+        raise UsageError(
+            "--tensorboard: TensorBoard is not installed; install it with `pip install 'audiocnn[tensorboard]'`"
+        )
+
+
+class TensorBoardWriter:
+    """Writes event files as epochs end. A run that goes on continues its curves: what older files have of epochs that
+    are learned again is left out by TensorBoard."""
+
+    def __init__(self, run: Path, epoch: int = 1) -> None:
+        """epoch: the one that comes next."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        # As TensorBoard has it, what was written earlier of steps from purge_step on does not count.
+        self.writer: Any = SummaryWriter(str(run / TENSORBOARD_FOLDER), purge_step=epoch if epoch > 1 else None)
+
+    def recipe(self, text: str) -> None:
+        self.writer.add_text("recipe", "\n".join(f"    {line}" for line in text.splitlines()))
+
+    def epoch(self, report: EpochReport) -> None:
+        self.row(asdict(report))
+        self.writer.flush()
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        figure = {"figure": f"figure/{row['figure_name']}"} if row["figure_name"] else {}
+        for name, tag in (_TAGS | figure).items():
+            if row.get(name) is not None:
+                self.writer.add_scalar(tag, row[name], row["epoch"])
+
+    def close(self) -> None:
+        self.writer.close()

@@ -1,0 +1,225 @@
+"""A trained network as a model folder: scores calibrated, thresholds tuned, ONNX exported, model card written."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+import torch
+from numpy.typing import NDArray
+
+from audiocnn.augment.clips import ValidationClips
+from audiocnn.augment.mixture import Example
+from audiocnn.errors import show_controls
+from audiocnn.evaluation.clips import ScoredClip
+from audiocnn.evaluation.operating_points import as_points, tune_clip_points, tune_operating_points
+from audiocnn.evaluation.save_thresholds import with_operating_points
+from audiocnn.evaluation.thresholds import tune_threshold
+from audiocnn.files import write_whole
+from audiocnn.model.card import card_text, operating_points_section
+from audiocnn.model.export import export_onnx
+from audiocnn.model.model import CARD, SENSITIVITIES, WEIGHTS, Model, OperatingPoint, write_model
+from audiocnn.model.network import Network
+from audiocnn.model.weights import save_weights
+from audiocnn.recipe.recipe import RECIPE_FILE, Recipe
+from audiocnn.segments.finder import SegmentRule
+from audiocnn.training.batches import TrainingSet
+from audiocnn.training.calibrate import (
+    MOST_CLIP_POSITIONS,
+    fit_calibration,
+    fit_clip_calibration,
+    fold_calibration,
+)
+from audiocnn.training.validate import clip_logits, clip_targets, example_logits, scored_recordings, thinned_logits
+
+MOST_VALUES = 2**26  # clips x positions x labels that a calibration takes; of more clips every second, third ...
+_LEAST_CLIPS = 20  # held out, from where on they say more about scores than the network does
+
+
+def release(
+    recipe: Recipe, training_set: TrainingSet, network: Network, folder: Path, training: dict[str, Any]
+) -> tuple[Model, float]:
+    """Write the folder; returns the model and the largest difference of its ONNX file to torch."""
+    network = network.eval().cpu()
+    if training_set.clips:
+        thresholds, points, tuned_on = tune_clip_thresholds(recipe, training_set, network)
+    else:
+        thresholds, points, tuned_on = tune_segment_rules(recipe, training_set, network)
+    spec = recipe.spec.with_classes(len(training_set.labels))
+    answer = "" if not training_set.clips else "several" if training_set.several else "one"
+    training = {
+        "seed": recipe.seed,
+        "groups": training_set.groups,
+        "hours": round(training_set.seconds / 3600, 2),
+    } | training
+    model = Model(recipe.name, folder, spec, training_set.labels, thresholds, tuned_on, training, answer=answer)
+    if points:
+        model = with_operating_points(model, points, tuned_on)
+    write_model(model)
+    write_whole(folder / RECIPE_FILE, tomli_w.dumps(strip_folders(recipe.to_table())).encode())
+    save_weights(network, folder / WEIGHTS)
+    difference = export_onnx(model, network)
+    write_whole(folder / CARD, make_card(model, recipe, difference).encode())
+    return model, difference
+
+
+def tune_segment_rules(
+    recipe: Recipe, training_set: TrainingSet, network: Network
+) -> tuple[dict[str, float], dict[str, dict[str, OperatingPoint]], str]:
+    """A threshold for each label, where its scores stand alone its operating points, and what they were tuned on; none
+    where nothing was held out."""
+    labels, measure = training_set.labels, recipe.evaluate.tune_for
+    examples = [own for own in (training_set.validation, *training_set.also.values()) if len(own)]
+    if not examples:
+        return {}, {}, ""
+    logits = [example_logits(network, own, recipe.train.batch_size) for own in examples]
+    if recipe.evaluate.calibrate:
+        logits = calibrate_network(network, examples, logits)
+    sets = [scored_recordings(network, labels, *pair) for pair in zip(examples, logits, strict=True)]
+    conditions, count = recipe.evaluate.conditions, len(training_set.validation)
+    names = [f"{count} mixtures of the part held out from training"] if count else []
+    if conditions is not None:
+        names = [f'part "{recipe.evaluate.part}" of {conditions.name} ({count} recordings)']
+    tuned_on = ", ".join(names + [f"{name} ({len(own)} recordings)" for name, own in training_set.also.items()])
+    cross_fit = bool(training_set.also)  # what people annotated is little: no figure is of what it was tuned on
+    how = "tuned on one half of each, measured on the other" if cross_fit else "tuned and measured on the same"
+    thresholds: dict[str, float] = {}
+    points: dict[str, dict[str, OperatingPoint]] = {}
+    for label in labels:
+        if network.spec.f.output == "sigmoid":
+            tuned = tune_operating_points(sets, labels, label, measure, cross_fit)
+            points[label] = as_points(tuned, f"{tuned_on}; {how}")
+            thresholds[label] = tuned[SENSITIVITIES[0]].rule.threshold
+        else:
+            rule = SegmentRule(pad_seconds=0.0)
+            together = [one for own in sets for one in own]
+            thresholds[label] = round(tune_threshold(together, labels, label, rule, measure)[0], 3)
+    return thresholds, points, f"{tuned_on}, {measure.replace('_', ' ')}"
+
+
+def tune_clip_thresholds(
+    recipe: Recipe, training_set: TrainingSet, network: Network
+) -> tuple[dict[str, float], dict[str, dict[str, OperatingPoint]], str]:
+    """For clips of several labels a threshold for each that some held-out clips have and some have not, the one with
+    the best F1 of clips, and operating points; for clips of one label none, since the highest score is the answer."""
+    count = len(training_set.validation)
+    if count < _LEAST_CLIPS or not (recipe.evaluate.calibrate or training_set.several):
+        return {}, {}, ""
+    clips, targets, batch_size = training_set.validation, clip_targets(training_set), recipe.train.batch_size
+    if recipe.evaluate.calibrate:
+        every = -(-targets.size * MOST_CLIP_POSITIONS // MOST_VALUES)
+        some = ValidationClips(clips.clips, every) if isinstance(clips, ValidationClips) else clips[::every]
+        logits = thinned_logits(network, some, batch_size)
+        fold_calibration(network, fit_clip_calibration(logits, targets[::every], network.spec.f.output == "softmax"))
+    if not training_set.several:
+        return {}, {}, ""
+    scores = 1.0 / (1.0 + np.exp(-clip_logits(network, clips, batch_size).astype(np.float64)))
+    scored = [
+        ScoredClip(str(number), own, "", labels=tuple(np.array(training_set.labels)[has > 0.5].tolist()))
+        for number, (own, has) in enumerate(zip(scores, targets, strict=True))
+    ]
+    tuned_on, points = f"{count} clips held out from training", {}
+    for column, label in enumerate(training_set.labels):
+        if 0.0 < targets[:, column].mean() < 1.0:
+            found = tune_clip_points(scored, training_set.labels, label)
+            points[label] = as_points(found, f"{tuned_on}; tuned and measured on the same", clips=True)
+    tuned = {label: own[SENSITIVITIES[0]].values["threshold"] for label, own in points.items()}
+    return tuned, points if network.spec.f.output == "sigmoid" else {}, f"{tuned_on}, f1" if tuned else ""
+
+
+def strip_folders(table: dict[str, Any]) -> dict[str, Any]:
+    """A recipe in full whose paths are names: of a folder or file, wherever it lies on another machine."""
+    shorter = {part: dict(values) if isinstance(values, dict) else values for part, values in table.items()}
+    if "data" in shorter:
+        shorter["data"] = strip_data_folders(shorter["data"])
+    if shorter.get("evaluate", {}).get("also"):
+        shorter["evaluate"]["also"] = [Path(name).name for name in shorter["evaluate"]["also"]]
+    for part, key in (
+        ("mix", "hard_negatives"),
+        ("evaluate", "conditions"),
+        ("train", "teacher"),
+        ("train", "from"),
+    ):
+        if shorter.get(part, {}).get(key):
+            shorter[part][key] = Path(shorter[part][key]).name
+    return shorter
+
+
+def strip_data_folders(data: dict[str, Any]) -> dict[str, Any]:
+    """`[data]` whose paths are names, and the same of `more` in it."""
+    shorter = dict(data)
+    for key in ("recordings", "segments"):
+        if key in data:
+            inside = Path(data[key]).is_relative_to(data["source"])
+            shorter[key] = Path(data[key]).relative_to(data["source"]).as_posix() if inside else Path(data[key]).name
+    for key in ("source", "corrections"):
+        if data.get(key):
+            shorter[key] = Path(data[key]).name
+    if data.get("more"):
+        shorter["more"] = [strip_data_folders(one) for one in data["more"]]
+    return shorter
+
+
+def calibrate_network(
+    network: Network, sets: Sequence[Sequence[Example]], logits: list[list[NDArray[np.float32]]]
+) -> list[list[NDArray[np.float32]]]:
+    """Make the network's scores probabilities on sets of examples, which count the same; returns their new logits."""
+    targets = [[example.targets for example in own] for own in sets]
+    fitted = fit_calibration(logits, targets, network.spec.f.output == "softmax")
+    if not fold_calibration(network, fitted):
+        return logits
+    gain, shift = np.array(fitted.gain, np.float32), np.array(fitted.shift, np.float32)
+    return [[rows * gain + shift for rows in own] for own in logits]
+
+
+def describe_machine(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {os.cpu_count()} cores, {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def make_card(model: Model, recipe: Recipe, difference: float) -> str:
+    geometry, training, origin = model.geometry, model.training, model.training.get("from")
+    thresholds = ", ".join(f"{label} {value:g}" for label, value in model.thresholds.items()) or "0.5 (not tuned)"
+    if model.answer == "one":
+        thresholds = "none: the answer is the label with the highest mean score"
+    data = recipe.data.source.name if recipe.data else "a dataset"
+    groups = training["groups"]
+    held_out = f"{groups['validation']} groups held out to stop early"
+    rows = [
+        ("labels", ", ".join(model.labels)),
+        ("input", f"{geometry.sample_rate} Hz, {model.channels} channel(s)"),
+        ("one score each", f"{geometry.hop_seconds:g} s, from a window of {geometry.window_seconds:.3f} s"),
+        ("thresholds", thresholds + (f", tuned on {model.tuned_on}" if model.tuned_on else "")),
+        (
+            "trained on",
+            f"{training['hours']} h of `{data}`, {groups['train']} groups; "
+            + (held_out if training["validation"] else "nothing was held out"),
+        ),
+    ]
+    if origin:
+        parts = f"groups {', '.join(origin['groups'])}"
+        parts += f" ({', '.join(origin['frozen'])} unchanged)" if origin["frozen"] else ""
+        said = f"`{origin['model']}`: {parts}, F {origin['f']}; its card says what it was trained on"
+        rows.append(("began from", said))
+    if "teacher" in training:
+        rows.append(("taught by", f"`{training['teacher']}`, {recipe.train.teacher_share:.0%} of each target"))
+    rows.append(
+        (
+            "training",
+            f"{training['epochs']} epochs, best {training['best_epoch']}, seed {training['seed']}, "
+            f"{training['seconds'] / 60:.0f} min on {training['threads']} thread(s) ({training['machine']})",
+        )
+    )
+    rows += [(f"held out: {name}", f"{figure:.4f}") for name, figure in [*training["validation"].items()][:1]]
+    rows.append(("ONNX against torch", f"at most {difference:.0e} apart"))
+    table = "".join(f"| {name} | {card_text(text)} |\n" for name, text in rows)
+    more = recipe.card and f"\n{show_controls(recipe.card.strip())}\n"
+    if points := operating_points_section(model):
+        more += f"\n{points}"
+    return f"# {card_text(model.name)}\n\n{card_text(model.spec.summary)}\n\n| | |\n|---|---|\n{table}{more}"

@@ -1,0 +1,125 @@
+"""A run: a recipe and a dataset in, a model out. `train` checks, begins or resumes it, and trains with `Trainer`.
+
+A run is a folder: `recipe.toml` in full, `run.json` (when, where, which revision), `metrics.jsonl` and `metrics.csv`
+(a row an epoch), `checkpoints/last.safetensors` and `best.safetensors`, and at the end `model/`. Killed at any moment,
+it goes on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import tomli_w
+import torch
+
+from audiocnn.data.dataset import Dataset
+from audiocnn.errors import AudiocnnError
+from audiocnn.files import locked, settled, write_whole
+from audiocnn.model.model import Model
+from audiocnn.recipe.division import divide
+from audiocnn.recipe.recipe import RECIPE_FILE, Recipe, check_run, read_recipe
+from audiocnn.recipe.settings import AUTO_BATCH_SIZE, LEAST_BATCHES
+from audiocnn.training.batches import are_clips, is_worker_loss, make_training_set, select_entries
+from audiocnn.training.checkpoint import LAST_CHECKPOINT, clear_temporaries, explain_write_errors, read_progress
+from audiocnn.training.distributed import SINGLE_PROCESS, ProcessGroup
+from audiocnn.training.events import EpochReport, Note, StepReport, StopReport, TrainReport
+from audiocnn.training.interrupt import StopSignals
+from audiocnn.training.log import RUN_FILE, describe_run, write_facts
+from audiocnn.training.memory import batch_too_large, check_batch_fits, check_shared_memory, largest_batch
+from audiocnn.training.trainer import Trainer
+from audiocnn.training.transfer import Origin, check_transfer
+
+
+def train(
+    recipe: Recipe,
+    dataset: Dataset,
+    run: Path,
+    device: str = "cpu",
+    resume: bool = False,
+    stop_signals: StopSignals | None = None,
+    group: ProcessGroup = SINGLE_PROCESS,
+) -> Iterator[Origin | Note | StepReport | EpochReport | StopReport | TrainReport]:
+    """Train a recipe on a dataset into the folder `run`; the last report holds the model, or says where it stopped.
+
+    Raises AudiocnnError before any time is spent: a run that exists (without `resume`) or that another process is at,
+    data that does not fit, a model to begin from that does not. stop_signals: watched while steps are made. group: of
+    several processes only the leader writes, and only it ends with a model.
+    """
+    run = settled(run)
+    recipe = recipe.with_defaults(are_clips(select_entries(recipe, dataset)))
+    with locked(run, group.is_leader):
+        recipe, resumed = group.from_leader(lambda: open_run(recipe, run, resume))
+        source = check_transfer(recipe) if recipe.transfer is not None and not resumed else None
+        training_set = make_training_set(recipe, dataset, group.is_leader)
+        division = divide(dataset, recipe).digest()
+        group.from_leader(lambda: check_division(division, run, resumed))
+        if recipe.train.batch_size == AUTO_BATCH_SIZE:
+            size = group.from_leader(lambda: largest_batch(recipe, training_set, device)) * group.world_size
+            recipe = replace(recipe, train=replace(recipe.train, batch_size=size))
+            yield Note(
+                f"batch size: {size}: what memory holds, a power of two, and {LEAST_BATCHES} steps an epoch at least"
+            )
+        else:
+            group.from_leader(lambda: check_batch_fits(recipe, training_set, device, group.world_size))
+        group.from_leader(lambda: check_shared_memory(recipe, training_set))
+        torch.manual_seed(recipe.seed)
+        trainer = Trainer(recipe, training_set, run, device, stop_signals, group)
+        trainer.state.division = division
+        if group.is_leader and not (run / RECIPE_FILE).exists():
+            with explain_write_errors(run / RECIPE_FILE):
+                write_whole(run / RECIPE_FILE, tomli_w.dumps(recipe.to_table()).encode())
+        if group.is_leader:
+            with explain_write_errors(run / RUN_FILE):
+                write_facts(run, describe_run(recipe, training_set, device, group.world_size))
+        if resumed:
+            yield from trainer.resume()
+        elif resume:
+            yield Note("nothing was learned here yet: the run begins")
+        if source is not None:
+            yield trainer.begin_from(source)
+        try:
+            yield from trainer.epochs()
+        except torch.OutOfMemoryError:
+            trainer.optimizer.zero_grad()
+            raise batch_too_large(recipe, training_set, device, group.world_size) from None
+        except (RuntimeError, OSError) as problem:
+            if not is_worker_loss(problem):
+                raise
+            said = " ".join(str(problem).split())[:120]
+            what = f"a process that makes examples was lost ({said})"
+            remedy = "mostly memory is short: take fewer [train] workers or a smaller batch, then go on with --resume"
+            raise AudiocnnError(f"{run}: {what}; {remedy}") from None
+        if group.is_leader and not trainer.stopped:
+            yield trainer.finish()
+
+
+def open_run(recipe: Recipe, run: Path, resume: bool) -> tuple[Recipe, bool]:
+    """The recipe, with the batch size that the run has already if it was left open, and whether there is a checkpoint
+    to resume. AudiocnnError: the run is not the one to resume."""
+    if recipe.train.batch_size == AUTO_BATCH_SIZE and resume and (run / RECIPE_FILE).exists():
+        size = read_recipe(run / RECIPE_FILE).train.batch_size
+        recipe = replace(recipe, train=replace(recipe.train, batch_size=size))
+    clear_temporaries(run)
+    clear_temporaries(run / LAST_CHECKPOINT.parent)
+    check_run(recipe, run, resume)
+    return recipe, has_checkpoint(run, resume)
+
+
+def has_checkpoint(run: Path, resume: bool) -> bool:
+    return resume and (run / LAST_CHECKPOINT).exists()
+
+
+def check_division(division: str, run: Path, resumed: bool) -> None:
+    """AudiocnnError where a run that has learned something would go on with other recordings, labels or parts: it would
+    be tested on what it learned from. A run of a version that kept no digest goes on."""
+    before = read_progress(run / LAST_CHECKPOINT).get("division") if resumed else None
+    if before and before != division:
+        what = "the recordings, their labels or their parts are not those of this run"
+        raise AudiocnnError(f"{run}: {what}; begin anew with --force instead of --resume, or name another -o")
+
+
+def check_source(recipe: Recipe, run: Path, resume: bool) -> Model | None:
+    """The model to begin from, if there is one that fits; none for a run that has weights of its own to go on with."""
+    return None if recipe.transfer is None or has_checkpoint(run, resume) else check_transfer(recipe)

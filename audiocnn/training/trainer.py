@@ -1,0 +1,402 @@
+"""The training loop: `Trainer.epochs` is the loop, `Trainer.train_step` is one step of it.
+
+    for each epoch:
+        for each batch: features -> augmented -> logits -> loss -> gradients -> weights -> their moving average
+        validate
+        log and save
+
+Every random draw of a step is keyed by the seed, the epoch and the step, and the learning rate follows from epoch and
+step alone, so that a resumed run does what it would have done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from audiocnn.augment.spectral import BatchShare, augment_features
+from audiocnn.errors import AudiocnnError, RecipeError
+from audiocnn.model.model import Model
+from audiocnn.model.network import Network
+from audiocnn.recipe.recipe import Recipe
+from audiocnn.training.batches import TrainingSet, list_names, make_loader, prefetch_batches, recordings_of_examples
+from audiocnn.training.checkpoint import (
+    BEST_CHECKPOINT,
+    LAST_CHECKPOINT,
+    TrainingState,
+    explain_write_errors,
+    read_checkpoint,
+    restore_checkpoint,
+    save_checkpoint,
+)
+from audiocnn.training.distill import find_teacher
+from audiocnn.training.distributed import SINGLE_PROCESS, ProcessGroup, share_or_one
+from audiocnn.training.events import EpochReport, Note, StepReport, StopReport, TrainReport
+from audiocnn.training.interrupt import StopRequestedError, StopSignals
+from audiocnn.training.log import JSONL, write_log
+from audiocnn.training.losses import count_terms, make_clip_loss, soften_targets, training_loss
+from audiocnn.training.optimizer import learning_rate_at, make_optimizer, update_ema
+from audiocnn.training.release import describe_machine, release
+from audiocnn.training.transfer import Origin, begin_from, freeze_groups
+from audiocnn.training.validate import ValidationResult, validate
+
+CHECKPOINT_SECONDS = 60.0
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Trainer:
+    """A network, its optimizer, and the state of their training.
+
+    `network` changes with each step; `ema`, the exponential moving average of its weights, is what is validated and
+    released. run: the folder of the log and the checkpoints; who makes single steps only needs none. stop_signals:
+    watched while steps are made. group: of several processes only the leader writes.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        training_set: TrainingSet,
+        run: Path = Path(),
+        device: str = "cpu",
+        stop_signals: StopSignals | None = None,
+        group: ProcessGroup = SINGLE_PROCESS,
+    ) -> None:
+        self.recipe, self.settings, self.training_set, self.run = recipe, recipe.train, training_set, run
+        self.device, self.group, self.stop_signals = torch.device(device), group, stop_signals or StopSignals(())
+        self.precision = choose_precision(self.settings.precision, self.device)
+        spec, labels = recipe.spec.with_classes(len(training_set.labels)), training_set.labels
+        self.network = Network(spec).to(self.device)
+        if spec.dims == 2:  # three times as fast on the CPU
+            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.ema = copy.deepcopy(self.network)
+        self.teacher = find_teacher(recipe, labels, self.device, self.precision == "bfloat16")
+        self.frozen = freeze_groups(self.network, recipe.transfer.freeze if recipe.transfer else ())
+        self.optimizer = make_optimizer(self.network, self.settings)
+        half = self.precision == "float16"  # small gradients would be 0
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
+        counts = np.array(training_set.counts or (1,) * len(labels))
+        self.clip_loss = make_clip_loss(self.settings, counts, spec.f.output == "softmax")
+        self.notes: list[str] = []
+        if self.precision != self.settings.precision:
+            asked = self.settings.precision
+            self.notes.append(f"{asked} is slower than {self.precision} here: trains in {self.precision}")
+        self.logits = group.data_parallel(self.compile(_Logits(self.network)), self.device)
+        self.sampler, self.loader = make_loader(recipe, training_set.source, group)
+        self.steps = len(self.sampler)  # of an epoch
+        self.state = TrainingState(threads=torch.get_num_threads(), processes=group.world_size)
+        self.stopped = False
+        self.saved_at = time.monotonic()
+
+    def epochs(self) -> Iterator[Note | StepReport | EpochReport | StopReport]:
+        """Train until the last epoch, until `patience` epochs have brought nothing better, or until a signal."""
+        state = self.state
+        yield from map(Note, self.notes)
+        with self.stop_signals.watched():
+            while state.epoch < self.settings.epochs and not self.out_of_patience:
+                started, waited, first_step = time.monotonic(), 0.0, state.step
+                self.sampler.epoch, self.sampler.first_step = state.epoch, state.step
+                with prefetch_batches(self.loader) as batches:
+                    while state.step < self.steps:
+                        asked = time.monotonic()
+                        samples, targets, spans = next(batches)
+                        waited += time.monotonic() - asked
+                        state.loss_sum += self.train_step(samples, targets, spans)
+                        state.step += 1
+                        if self.stop_requested():
+                            break
+                        if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
+                            self.save(LAST_CHECKPOINT)
+                        yield StepReport(state.epoch + 1, state.step, self.steps, state.loss_sum / state.step)
+                if self.stopped:
+                    break
+                seconds = max(1e-9, time.monotonic() - started)
+                audio_seconds = (self.steps - first_step) * self.settings.batch_size * self.recipe.mix.seconds
+
+                try:
+                    result = self.group.from_leader(self.validate)
+                except StopRequestedError:
+                    self.stopped = True
+                    break
+                whole_seconds = time.monotonic() - started
+                report = self.end_epoch(result, audio_seconds / seconds, waited / seconds, whole_seconds)
+
+                state.log.append(asdict(report))
+                if report.best:
+                    self.save(BEST_CHECKPOINT)
+                self.save(LAST_CHECKPOINT)
+                self.write_log()
+                yield report
+        if self.stopped:
+            self.save(LAST_CHECKPOINT)
+            yield StopReport(state.epoch + 1, state.step, self.steps)
+
+    def train_step(self, samples: Tensor, targets: Tensor, spans: Tensor | None = None) -> float:
+        """One step at the epoch and step of `state`; returns the mean loss over the batch of all processes.
+
+        samples: (batch, channels, samples). targets: (batch, rows, labels). spans: (batch, 2), the positions
+        [first, stop) of each clip. All are this process's share of the batch. RecipeError, with the recordings, where
+        the loss or its gradients are not finite; the weights are then as they were.
+        """
+        seed, epoch, step, group = self.recipe.seed, self.state.epoch, self.state.step, self.group
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = self.learning_rate
+        self.network.train()
+        self.frozen.set_evaluation_mode()
+        torch.manual_seed(
+            int(np.random.SeedSequence([seed, epoch, step, 2, group.rank]).generate_state(1, np.uint64)[0] >> 1)
+        )
+        # A process without a share gets one example, as all must take part, which counts for nothing.
+        total = len(self.sampler.batch(step)) if group.world_size > 1 else len(samples)
+        mine = group.share(total)
+        counts = 1.0 if mine else 0.0
+        share = BatchShare(mine or range(1), total, lambda values: group.mean(values if mine else values[:0]))
+
+        with torch.no_grad():
+            random = np.random.default_rng([seed, epoch, step, 1])
+            features = self.features(samples)
+            features = augment_features(features, self.recipe.mix, self.recipe.spec.input, random, share)
+            features = self.network.laid_out(features)
+            targets = self.soft_targets(samples, targets)
+
+        # With `accumulate`, gradients are summed over parts of the batch; processes share them after the last one.
+        self.optimizer.zero_grad()
+        size = self.part_size(features)
+        terms = group.sum(counts * count_terms(self.network, targets))[0] or 1.0
+        loss = 0.0
+        for first in range(0, len(features), size):
+            part = slice(first, first + size)
+            last = first + size >= len(features)
+            with contextlib.nullcontext() if last or group.world_size == 1 else self.logits.no_sync():  # type: ignore[operator]
+                mean = self.loss(features[part], targets[part], None if spans is None else spans[part])
+                partial = mean * (counts * count_terms(self.network, targets[part]) / terms)
+                self.scaler.scale(partial * group.world_size).backward()  # type: ignore[no-untyped-call]
+            loss += float(partial.detach())
+        loss = group.sum(loss)[0]
+
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
+        if not math.isfinite(loss) or not (self.scaler.is_enabled() or torch.isfinite(norm)):
+            raise self.not_finite_error("gradients are" if math.isfinite(loss) else "loss is", features)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+        steps = epoch * self.steps + step + 1
+        decay = min(self.settings.averaging, steps / (steps + 10))  # at first, when all is new, it follows faster
+        update_ema(self.ema, self.network, decay, self.frozen.names)
+        return loss
+
+    def features(self, samples: Tensor) -> Tensor:
+        """(batch, channels, samples) -> (batch, [channels,] bands, frames), in as many parts as the step."""
+        parts = [
+            self.network.features(self.network.extended(part.to(self.device)))
+            for part in torch.split(samples, self.part_size(samples))
+        ]
+        return self.network.laid_out(parts[0] if len(parts) == 1 else torch.cat(parts))
+
+    def soft_targets(self, samples: Tensor, targets: Tensor) -> Tensor:
+        """Targets with softened edges, mixed with the scores of the teacher."""
+        targets = soften_targets(
+            targets.to(self.device), self.settings.edge_seconds / self.network.geometry.hop_seconds
+        )
+        return targets if self.teacher is None else self.teacher.mix_targets(samples.to(self.device), targets)
+
+    def loss(self, features: Tensor, targets: Tensor, spans: Tensor | None) -> Tensor:
+        with self.autocast():
+            logits = self.logits(features)
+        return training_loss(self.network, logits.float(), targets, spans, self.clip_loss)
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, _DTYPES[self.precision], enabled=self.precision != "float32")
+
+    def part_size(self, batch: Tensor) -> int:
+        return math.ceil(len(batch) / self.settings.accumulate)
+
+    @property
+    def learning_rate(self) -> float:
+        return learning_rate_at(self.settings, self.state.epoch, self.state.step, self.steps, self.state.drops)
+
+    @property
+    def out_of_patience(self) -> bool:
+        return self.state.epoch - self.state.best_epoch >= self.settings.patience
+
+    def stop_requested(self) -> bool:
+        """Whether a signal came to any of the processes."""
+        self.stopped = self.group.sum(float(self.stop_signals.requested))[0] > 0.0
+        return self.stopped
+
+    def validate(self) -> ValidationResult | None:
+        """None where nothing is held out."""
+        if not len(self.training_set.validation):
+            return None
+        check = self.stop_signals.raise_if_requested
+        return validate(self.ema, self.training_set, self.settings.batch_size, check)
+
+    def end_epoch(self, result: ValidationResult | None, speed: float, waiting: float, seconds: float) -> EpochReport:
+        """Go on to the next epoch, remember the best one, and lower the rate of a plateau. speed: seconds of sound a
+        second; waiting: share of the time that went by without a batch."""
+        state, epochs = self.state, self.settings.epochs
+        rate, loss = self.learning_rate, state.loss_sum / self.steps
+        state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
+        state.seconds += seconds
+        first = state.best_epoch == 0 or math.isnan(state.best)  # a figure that is no number is better than none
+        best = result is None or first or (result.figure, -result.loss) > (state.best, -state.best_loss)
+        if best:
+            state.best_epoch = state.epoch
+        if best and result is not None:
+            state.best, state.best_loss = result.figure, result.loss
+        if state.epoch - max(state.best_epoch, state.dropped_at) >= self.settings.schedule_epochs:
+            state.drops, state.dropped_at = state.drops + 1, state.epoch
+        left = (epochs - state.epoch) * state.seconds / state.epoch
+        validation_loss, name, figure = (result.loss, result.name, result.figure) if result else (None, "", None)
+        return EpochReport(
+            state.epoch, epochs, loss, validation_loss, name, figure, best, rate, speed, waiting, seconds, left
+        )
+
+    def not_finite_error(self, what: str, features: Tensor) -> RecipeError:
+        keys = share_or_one(self.sampler.batch(self.state.step), self.group)
+        bad = [keys[row] for row in self.find_not_finite(features) if row < len(keys)]
+        names = recordings_of_examples(self.training_set.source, bad)
+        where = f"at epoch {self.state.epoch + 1}, step {self.state.step + 1}"
+        where += f" ({list_names(names)})" if names else ""
+        return RecipeError(f"the {what} not finite {where}; lower [train] learning_rate")
+
+    @torch.no_grad()
+    def find_not_finite(self, features: Tensor) -> list[int]:
+        """The examples whose scores are not finite; all of them where none is."""
+        self.network.eval()
+        parts = torch.split(features, self.part_size(features))
+        finite = torch.cat([self.network.logits_of(part).isfinite().flatten(1).all(dim=1) for part in parts])
+        bad: list[int] = (~finite).nonzero().flatten().tolist()
+        return bad or list(range(len(features)))
+
+    def save(self, name: Path) -> None:
+        if self.group.is_leader:
+            self.state.scaler = self.scaler.state_dict()
+            parts = {"network": self.network, "averaged": self.ema}
+            save_checkpoint(self.run / name, parts, self.optimizer, asdict(self.state))
+        self.saved_at = time.monotonic()
+
+    def write_log(self) -> None:
+        if self.group.is_leader:
+            with explain_write_errors(self.run / JSONL):
+                write_log(self.run, self.state.log)
+
+    def resume(self) -> list[Note]:
+        """Go on from the last checkpoint, with as many threads as it was made with: sums of floating-point numbers
+        depend on their order."""
+        path = self.run / LAST_CHECKPOINT
+        checkpoint = self.group.from_leader(lambda: read_checkpoint(path))
+        restore_checkpoint(checkpoint, {"network": self.network, "averaged": self.ema}, self.optimizer, path)
+        try:
+            self.state = state = TrainingState(**checkpoint.progress)
+            state.check()
+        except (TypeError, ValueError, KeyError):
+            what = "is of a newer audiocnn, or damaged"
+            raise AudiocnnError(f"{path}: {what}; install that, or begin anew with --force") from None
+        if state.scaler:
+            self.scaler.load_state_dict(state.scaler)
+        self.write_log()
+        where = f"epoch {state.epoch + 1}, step {min(state.step + 1, self.steps)} of {self.steps}"
+        notes = [f"going on at {where}"] if state.epoch < self.settings.epochs else []
+        threads = torch.get_num_threads()
+        if self.device.type == "cpu" and state.threads and state.threads != threads:
+            torch.set_num_threads(state.threads)
+            what = f"with {state.threads} thread(s), as before, instead of {threads}"
+            notes.append(f"{what}: the weights come out the same")
+        if state.processes != self.group.world_size:
+            what = f"with {self.group.world_size} process(es), before {state.processes}"
+            notes.append(f"{what}: the same training but for rounding, and for the batches of batch norms")
+        state.threads, state.processes = torch.get_num_threads(), self.group.world_size
+        return [Note(text) for text in notes]
+
+    def begin_from(self, source: Model) -> Origin:
+        freeze = self.recipe.transfer.freeze if self.recipe.transfer else ()
+        origin = begin_from(source, self.training_set.labels, freeze, self.network)
+        self.ema.load_state_dict(self.network.state_dict())
+        self.state.origin = origin.to_table()
+        return origin
+
+    def finish(self) -> TrainReport:
+        """Release the best weights as a model folder; the last ones where nothing was held out."""
+        state, path = self.state, self.run / BEST_CHECKPOINT
+        restore_checkpoint(read_checkpoint(path), {"averaged": self.ema}, None, path)
+        name = state.log[-1]["figure_name"]
+        training: dict[str, Any] = {
+            "epochs": state.epoch, "best_epoch": state.best_epoch, "seconds": round(state.seconds, 1),
+            "validation": {name: round(state.best, 5)} if name else {}, "device": str(self.device),
+            "torch": torch.__version__, "threads": torch.get_num_threads(), "machine": describe_machine(self.device),
+        } | ({"from": state.origin} if state.origin else {})  # fmt: skip
+        training |= {"processes": state.processes} if state.processes > 1 else {}
+        if self.teacher is not None:
+            training["teacher"] = self.teacher.name
+        with explain_write_errors(self.run / "model"):
+            model, difference = release(self.recipe, self.training_set, self.ema, self.run / "model", training)
+        stopped, figure = state.epoch < self.settings.epochs, state.best if name else None
+        return TrainReport(model, state.epoch, state.best_epoch, name, figure, state.seconds, difference, stopped)
+
+    def compile(self, module: nn.Module) -> nn.Module:
+        """The module, compiled where the recipe wants it and a compiler is there. A step on silence shows that it can
+        be, gradients too; nothing is left of it. Each size of a batch is compiled for itself: of sizes left open, the
+        compiler of torch 2.13 fails on some nets."""
+        if not self.settings.compile:
+            return module
+        size = math.ceil(self.settings.batch_size / self.group.world_size / self.settings.accumulate)
+        spec = self.recipe.spec
+        silence = torch.zeros(size, spec.input.channels, round(self.recipe.mix.seconds * spec.input.sample_rate))
+        weights, random = copy.deepcopy(self.network.state_dict()), torch.get_rng_state()
+        try:
+            compiled: Any = torch.compile(module, dynamic=False)
+            self.network.train()
+            with torch.no_grad():
+                features = self.features(silence)
+            with self.autocast():
+                compiled(features).sum().backward()
+        except Exception as problem:  # noqa: BLE001 - whatever a compiler says: training works without
+            said = " ".join(str(problem).split())[:100]
+            self.notes.append(f"[train] compile: cannot be had here ({said}); training goes on without")
+            return module
+        finally:
+            self.network.load_state_dict(weights)
+            self.network.zero_grad()
+            torch.set_rng_state(random)
+        return compiled  # type: ignore[no-any-return]
+
+
+class _Logits(nn.Module):
+    """Features -> logits, as a module: what is compiled, and what several processes share."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(batch, [channels,] bands, frames) -> (batch, positions, outputs)."""
+        return self.network.logits_of(features)
+
+
+def choose_precision(precision: str, device: torch.device) -> str:
+    """The precision to train in: float32 where a processor has no instructions for bfloat16, which would take twice as
+    long. RecipeError where a device cannot have it."""
+    if precision == "float16" and device.type != "cuda":
+        raise RecipeError(f'[train] precision = "float16" is for GPUs, and this is {device.type}; take "bfloat16"')
+    if precision == "bfloat16" and device.type == "cpu" and not has_bfloat16():
+        return "float32"
+    return precision
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies in bfloat16."""
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

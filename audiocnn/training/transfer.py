@@ -1,0 +1,204 @@
+"""Transfer learning: begin from the groups of a trained model instead of from chance.
+
+    a model, a recipe -> do the groups fit? -> weights of the groups, of F where the labels are the same -> training
+
+A group that is frozen does not change at all: no gradient, no batch statistics, no dropout, no averaging. Frozen groups
+at the start cost a forward pass and no more: where neither samples nor weights want a gradient, torch records nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from audiocnn.errors import RecipeError, SpecError, did_you_mean
+from audiocnn.model.model import Model
+from audiocnn.model.network import Network
+from audiocnn.model.weights import load_network
+from audiocnn.recipe.recipe import Recipe, source_model
+from audiocnn.spec.spec import Group, Spec
+
+Shapes = dict[str, tuple[int, ...]]  # of the weights of one layer, by name
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a training began from: the groups whose weights were taken, those of them that stay as they are, the groups
+    that are new, and whether F is `kept` or `new`."""
+
+    model: str
+    groups: tuple[str, ...]
+    frozen: tuple[str, ...]
+    new: tuple[str, ...]
+    f: str
+
+    def to_table(self) -> dict[str, Any]:
+        """As `model.toml` has it."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What does not learn: modules, and the names of their weights and statistics in the state of the network."""
+
+    modules: tuple[nn.Module, ...] = ()
+    names: frozenset[str] = frozenset()
+
+    def set_evaluation_mode(self) -> None:
+        """To be called after the network was put into training mode."""
+        for module in self.modules:
+            module.eval()
+
+
+def check_transfer(recipe: Recipe) -> Model:
+    """The model that a recipe begins from. Raises, before any time is spent, where its groups do not fit the spec (with
+    group and layer) or where there is nothing to freeze, or nothing but frozen groups."""
+    assert recipe.transfer is not None
+    model, spec = source_model(recipe.transfer.model), recipe.spec
+    check_same_input(spec, model)
+    theirs = {group.name: group for group in model.spec.groups}
+    shared = [group.name for group in spec.groups if group.name in theirs]
+    if not shared:
+        names = ", ".join(theirs) or "none"
+        raise RecipeError(f"{spec.name}: has no group of {model.name} ({names}); name groups as there, or drop --spec")
+    spec = spec.with_classes(len(model.labels))
+    mine, others = shapes_of(spec), shapes_of(model.spec)
+    for group in spec.groups:
+        if group.name in theirs:
+            place = f'{spec.name}: group "{group.name}"'
+            if problem := find_misfit(group, theirs[group.name], mine[group.name], others[group.name], model.name):
+                raise RecipeError(f"{place}: {problem}; take the same layers, or another name for the group")
+    check_frozen(spec, shared, recipe.transfer.freeze, model)
+    return model
+
+
+def find_misfit(group: Group, other: Group, mine: Sequence[Shapes], theirs: Sequence[Shapes], model: str) -> str | None:
+    """Why the weights of a group cannot be taken for another; None where they can."""
+    if group.repeat != other.repeat:
+        return f"repeat is {group.repeat}, in {model} {other.repeat}"
+    for number, (one, two) in enumerate(pairs_of(mine, theirs)):
+        if one != two:
+            layer = number % len(group.layers)
+            here = f"{describe_layer(group, layer)} has weights {_first_other_shape(one, two)}"
+            there = f"{describe_layer(other, layer)} {_first_other_shape(two, one)}"
+            return f"layer {layer + 1}: {here}, in {model} {there}"
+    return None
+
+
+def describe_layer(group: Group, layer: int) -> str:
+    return f"({group.layers[layer].text().rstrip(':')})" if layer < len(group.layers) else "(nothing)"
+
+
+def check_same_input(spec: Spec, model: Model) -> None:
+    """Refuse other features: the groups would hear something else than they learned on."""
+    mine, theirs = spec.input.to_table(), model.spec.input.to_table()
+    for key in sorted(mine.keys() | theirs.keys()):
+        if mine.get(key) != theirs.get(key):
+            fact = f"[input]: {key} is {mine.get(key, 'not there')}, in {model.name} {theirs.get(key, 'not there')}"
+            raise RecipeError(f"{spec.name}: {fact}; its groups know its own features only: take the same [input]")
+
+
+def check_frozen(spec: Spec, shared: Sequence[str], freeze: Sequence[str], model: Model) -> None:
+    """Refuse to freeze a group that is not there, that is new, or that has a map for each label."""
+    for name in freeze:
+        if name not in {group.name for group in spec.groups}:
+            hint = did_you_mean(name, (group.name for group in spec.groups))
+            raise RecipeError(f'freeze: {spec.name} has no group "{name}"; {hint}')
+        if name not in shared:
+            raise RecipeError(f'freeze: group "{name}" is new, {model.name} has none; freeze {", ".join(shared)} only')
+    for name, number in sorted(label_layers(spec)):
+        if name in freeze:
+            raise RecipeError(
+                f'freeze: group "{name}": layer {number + 1} has a map for each label and must learn; leave {name} away'
+            )
+    with torch.device("meta"):
+        network = Network(spec)
+    freeze_groups(network, freeze)
+    if not any(weight.requires_grad for weight in network.parameters()):
+        raise RecipeError(f"freeze: nothing is left of {spec.name} that could learn; freeze fewer groups")
+
+
+def begin_from(model: Model, labels: Sequence[str], freeze: Sequence[str], network: Network) -> Origin:
+    """Put the weights of a model's groups into a network, and those of F where labels, layers and output are the same.
+
+    `check_transfer` has seen that they fit.
+    """
+    source, same = load_network(model), tuple(labels) == model.labels
+    mine, theirs = modules_of(network), modules_of(source)
+    of_labels = label_layers(network.spec)
+    shared = [name for name in mine if name in theirs]
+    for name in shared:
+        layers = zip(layers_of(mine[name]), layers_of(theirs[name]), strict=False)
+        for number, (layer, donor) in enumerate(layers):
+            if same or (name, number) not in of_labels:
+                layer.load_state_dict(donor.state_dict())
+    outputs = network.spec.f.output == source.spec.f.output
+    kept = same and outputs and shapes_in(network.f) == shapes_in(source.f)
+    if kept:
+        network.f.load_state_dict(source.f.state_dict())
+    return Origin(
+        model=model.name,
+        groups=tuple(shared),
+        frozen=tuple(name for name in shared if name in freeze),
+        new=tuple(name for name in mine if name not in theirs),
+        f="kept" if kept else "new",
+    )
+
+
+def freeze_groups(network: Network, freeze: Sequence[str]) -> Frozen:
+    """Take the weights of these groups, all repeats of them, out of learning."""
+    modules = tuple(module for name, found in modules_of(network).items() if name in freeze for module in found)
+    for module in modules:
+        module.requires_grad_(False)
+    mine = {id(module) for module in modules}
+    prefixes = tuple(f"groups.{name}." for name, module in network.groups.items() if id(module) in mine)
+    return Frozen(modules, frozenset(name for name in network.state_dict() if prefixes and name.startswith(prefixes)))
+
+
+def modules_of(network: Network) -> dict[str, list[nn.Module]]:
+    """Group -> its modules, one for each repeat."""
+    modules = iter(network.groups.values())
+    return {group.name: [next(modules) for _ in range(group.repeat)] for group in network.spec.groups}
+
+
+def layers_of(modules: Sequence[nn.Module]) -> list[nn.Module]:
+    return [layer for module in modules for layer in module.children()]
+
+
+def shapes_in(module: nn.Module) -> Shapes:
+    return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+
+
+def shapes_of(spec: Spec) -> dict[str, list[Shapes]]:
+    """Group -> the shapes in each of its layers, repeats written out. No weight is made."""
+    with torch.device("meta"):
+        network = Network(spec)
+    return {name: [shapes_in(layer) for layer in layers_of(found)] for name, found in modules_of(network).items()}
+
+
+def label_layers(spec: Spec) -> set[tuple[str, int]]:
+    """(group, layer from 0) of the layers whose size follows the number of labels: they belong to F."""
+    one = shapes_of(spec)
+    try:
+        more = shapes_of(spec.with_classes(spec.classes + 1))
+    except SpecError:  # a network that can only have so many labels
+        return set()
+    return {(name, n) for name in one for n, pair in enumerate(pairs_of(one[name], more[name])) if pair[0] != pair[1]}
+
+
+def pairs_of(one: Sequence[Shapes], two: Sequence[Shapes]) -> list[tuple[Shapes, Shapes]]:
+    """Layers side by side; what is missing on one side has no weights."""
+    count = max(len(one), len(two))
+    return [(one[n] if n < len(one) else {}, two[n] if n < len(two) else {}) for n in range(count)]
+
+
+def _first_other_shape(shapes: Shapes, other: Shapes) -> str:
+    """The first shape that the other does not have, such as `16x1x3x3`."""
+    for name, shape in shapes.items():
+        if other.get(name) != shape:
+            return "x".join(map(str, shape)) or "of one number"
+    return "none" if not shapes else "fewer"

@@ -1,0 +1,105 @@
+"""Marks of voices by two judges, Silero VAD and FireRedVAD: the tables in data/marks.
+
+    python -m benchmarks.marks ../shared/data -o data/marks/data.tsv
+    python -m benchmarks.marks ../shared/more -o data/marks/more.tsv
+
+The folder has a `recordings.tsv`; those of the kinds `speech` and `commands` are marked. Each is first brought to one
+level. A frame of 10 ms is `speech` where both judges score 0.5 or more, `unsure` where one of them does, or where they
+agree nowhere in the recording. Nothing is bridged. The table is in DCASE order: filename, onset, offset, event_label.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.audio.recording import read_samples
+from audiocnn.errors import AudiocnnError
+from audiocnn.evaluation.metrics import grid_rows, scores_on_grid
+from audiocnn.evaluation.peers import Peer, load_peer
+from audiocnn.files import write_whole
+from audiocnn.labels.formats.base import NO_SCORE, LabelledRecording
+from audiocnn.labels.formats.dcase import Dcase
+from audiocnn.labels.formats.text import read_table
+from audiocnn.segments.segment import Segment
+
+SAMPLE_RATE = 16000
+KINDS = ("speech", "commands")
+JUDGES = ("silero", "firered")
+THRESHOLD = 0.5
+GRID_SECONDS = 0.01
+SPEECH, UNSURE = "speech", "unsure"
+LEVEL_RMS = 0.1  # -20 dB of full scale, of what is no more than 30 dB below the loudest 20 ms
+LEVEL_RANGE_DB = 30.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("folder", type=Path, help="with recordings.tsv in it")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the table")
+    given = parser.parse_args(arguments)
+    try:
+        judges = [load_peer(name) for name in JUDGES]
+        rows = read_table(given.folder / "recordings.tsv").rows
+        names = [row["filename"] for _, row in rows if row["kind"] in KINDS]
+        lines = [Dcase().begin()]
+        for number, name in enumerate(names, 1):
+            samples, _ = read_samples(given.folder / name, SAMPLE_RATE)
+            lines.append(Dcase().recording(LabelledRecording(name, {0: mark_voices(samples, judges)})))
+            if number % 200 == 0 or number == len(names):
+                print(f"{number} of {len(names)}", file=sys.stderr)
+        given.output.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(given.output, "".join(lines).encode())
+    except AudiocnnError as problem:
+        print(f"marks: {problem}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def mark_voices(samples: NDArray[np.float32], judges: Sequence[Peer]) -> list[Segment]:
+    """(channels, samples) at 16 kHz -> segments `speech` and `unsure`, in the order of time."""
+    seconds = samples.shape[1] / SAMPLE_RATE
+    samples = to_one_level(samples.mean(axis=0, keepdims=True))
+    rows = grid_rows(seconds, GRID_SECONDS)
+    votes = [
+        scores_on_grid(judge.score(samples)[:, 0], judge.hop_seconds, rows, GRID_SECONDS) >= THRESHOLD
+        for judge in judges
+    ]
+    return agreement(np.stack(votes), seconds)
+
+
+def agreement(votes: NDArray[np.bool_], seconds: float) -> list[Segment]:
+    """(judges, rows of 10 ms) -> segments; without a row on which all agree that it is speech, all is unsure."""
+    both, any_ = votes.all(axis=0), votes.any(axis=0)
+    if not both.any():
+        return [Segment(0.0, seconds, UNSURE, NO_SCORE)]
+    kinds = both.astype(np.int8) + any_.astype(np.int8)  # 2: all, 1: some, 0: none
+    edges = np.flatnonzero(np.diff(kinds, prepend=0, append=0))
+    return [
+        Segment(
+            start * GRID_SECONDS, min(stop * GRID_SECONDS, seconds), SPEECH if kinds[start] == 2 else UNSURE, NO_SCORE
+        )
+        for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+        if kinds[start]
+    ]
+
+
+def to_one_level(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(1, samples) whose louder stretches have one root mean square; the peak stays within full scale."""
+    frame = SAMPLE_RATE // 50
+    count = max(1, samples.shape[1] // frame)
+    powers = np.square(samples[:, : count * frame]).reshape(count, -1).mean(axis=1)
+    loud = powers[powers >= powers.max() * 10 ** (-LEVEL_RANGE_DB / 10)].mean()
+    peak = float(np.abs(samples).max())
+    if not loud or not peak:
+        return samples
+    return samples * np.float32(min(LEVEL_RMS / np.sqrt(loud), 1.0 / peak))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

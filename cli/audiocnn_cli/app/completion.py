@@ -1,0 +1,133 @@
+"""Completion in bash, zsh and fish: the scripts, and what may follow the words that are there.
+
+The scripts call `audiocnn` with `_AUDIOCNN_COMPLETE` set and the words so far; what may come is printed, one a line.
+Where nothing is printed, the shell completes names of files. No start-up file of a shell is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from audiocnn.errors import UsageError, did_you_mean
+
+COMPLETION_VARIABLE = "_AUDIOCNN_COMPLETE"
+MADE = "# Completion of audiocnn, made by `audiocnn --install-completion`"
+BASH = f"""{MADE}
+_audiocnn() {{
+    local IFS=$'\\n'
+    COMPREPLY=($({COMPLETION_VARIABLE}=1 audiocnn "${{COMP_WORDS[@]:1:COMP_CWORD}}" 2>/dev/null))
+}}
+complete -o bashdefault -o default -F _audiocnn audiocnn
+"""
+ZSH = f"""#compdef audiocnn
+{MADE}
+_audiocnn() {{
+    local -a found
+    found=("${{(@f)$({COMPLETION_VARIABLE}=1 audiocnn "${{(@)words[2,$CURRENT]}}" 2>/dev/null)}}")
+    if [[ -n "${{found[1]}}" ]]; then compadd -- $found; else _files; fi
+}}
+if [[ "${{funcstack[1]}}" == _audiocnn ]]; then _audiocnn "$@"; else compdef _audiocnn audiocnn; fi
+"""
+FISH = f"""{MADE}
+function __audiocnn_complete
+    set -l words (commandline -opc) (commandline -ct)
+    {COMPLETION_VARIABLE}=1 audiocnn $words[2..-1] 2>/dev/null
+end
+complete -c audiocnn -a '(__audiocnn_complete)'
+"""
+TOP_OPTIONS = ("--help", "--version", "--show-completion", "--install-completion")
+SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
+# Options and arguments whose values are names of models, of specs, or of both.
+_MODELS, _SPECS = ("model", "names"), ("spec", "names")
+
+
+def script_for(shell: str) -> str:
+    """UsageError for a shell that is not known."""
+    if shell not in SCRIPTS:
+        raise UsageError(f'there is no completion for "{shell}"; {did_you_mean(shell, SCRIPTS)}')
+    return SCRIPTS[shell]
+
+
+def _completion_path(shell: str, environ: Mapping[str, str]) -> Path:
+    home = Path(environ.get("HOME") or Path.home())
+    if shell == "bash":
+        data = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
+        return data / "bash-completion" / "completions" / "audiocnn"
+    if shell == "fish":
+        return Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "fish" / "completions" / "audiocnn.fish"
+    return home / ".zfunc" / "_audiocnn"
+
+
+def install(shell: str, environ: Mapping[str, str]) -> str:
+    """Write the script where the shell looks for it; returns what to tell. UsageError, also where another file is."""
+    from audiocnn.files import write_whole
+
+    script, path = script_for(shell), _completion_path(shell, environ)
+    try:
+        if path.exists() and MADE not in path.read_text(encoding="utf-8", errors="replace"):
+            raise UsageError(f"{path}: is there already and was not made here; move it away")
+        write_whole(path, script.encode())
+    except OSError as problem:
+        raise UsageError(f"{path}: cannot be written ({problem.strerror}); see --show-completion {shell}") from None
+    how = {
+        "bash": "new shells have it where the package bash-completion is; else add `source` and this name to ~/.bashrc",
+        "zsh": "put `fpath+=~/.zfunc; autoload -Uz compinit; compinit` into ~/.zshrc, if it is not there",
+        "fish": "new shells have it",
+    }
+    return f"{path}: written; {how[shell]}"
+
+
+def complete(words: Sequence[str], commands: Iterable[str], command_of: Callable[[str], Any]) -> list[str]:
+    """What may stand in place of the last word, sorted as it is useful; nothing where that is the name of a file."""
+    known = list(commands)
+    before, last = list(words[:-1]), words[-1] if words else ""
+    name = next((word for word in before if word in known), None)
+    if name is None:
+        if before and before[-1] in ("--show-completion", "--install-completion"):
+            return _matching(SCRIPTS, last)
+        return _matching(TOP_OPTIONS if last.startswith("-") else known, last)
+    params = command_of(name).params
+    taking = next((p for p in params if before[-1] in p.opts and not getattr(p, "is_flag", False)), None)
+    if taking is not None:
+        return _matching(_values_of(taking), last)
+    if last.startswith("-"):
+        return _matching([option for p in params for option in p.opts if option.startswith("-")] + ["--help"], last)
+    arguments = [p for p in params if p.param_type_name == "argument"]
+    return _matching(_values_of(arguments[0]), last) if arguments else []
+
+
+def _matching(choices: Iterable[str], start: str) -> list[str]:
+    return [choice for choice in choices if choice.startswith(start)]
+
+
+def _values_of(param: Any) -> list[str]:
+    kind = getattr(getattr(param, "type_descriptor", None), "annotation", None)
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return [str(choice) for choice in kind]
+    if choices := getattr(getattr(param, "type", None), "choices", None):
+        return [str(getattr(choice, "value", choice)) for choice in choices]
+    if param.name == "device":
+        return ["auto", "cpu", "cuda", "mps"]
+    if param.name == "channel":
+        return ["mix", "each", "0", "1"]
+    if param.name == "raw":
+        from audiocnn.audio.pcm import ENCODINGS
+
+        return list(ENCODINGS)
+    found = [*(_model_names() if param.name in _MODELS else []), *(_spec_names() if param.name in _SPECS else [])]
+    return list(dict.fromkeys(found))
+
+
+def _model_names() -> list[str]:
+    from audiocnn.model.model import shipped_models
+
+    return [folder.name for folder in shipped_models()]
+
+
+def _spec_names() -> list[str]:
+    from audiocnn.model.model import spec_folders
+
+    return sorted(path.stem for folder in spec_folders() for path in folder.glob("*.toml"))

@@ -1,0 +1,365 @@
+"""Options that several commands share, each declared once: name, help and default.
+
+A command takes groups of them as frozen dataclasses; `commands.py` spreads the fields over the command line.
+Defaults that belong to the library are None here and shown by `{...}` in the help, which the library fills in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from audiocnn.errors import UsageError
+from audiocnn.labels.formats import FORMATS
+
+if TYPE_CHECKING:
+    from audiocnn.inference.detect import DetectSettings
+    from audiocnn.model.model import Thresholds
+
+SEGMENTS, OUTPUT, INPUT, RUNNING = "Segments", "Output", "Input", "Running"
+
+
+def option(
+    name: str, metavar: str, text: str, panel: str | None = None, short: str | None = None, least: int | None = None
+) -> object:
+    """An option that is None where it is not given. A default that something else has is told in the text."""
+    names = (name,) if short is None else (name, short)
+    return typer.Option(*names, metavar=metavar, help=text, min=least, show_default=False, rich_help_panel=panel)
+
+
+def flag(name: str, text: str, panel: str | None = None, short: str | None = None) -> object:
+    return typer.Option(*((name,) if short is None else (name, short)), help=text, rich_help_panel=panel)
+
+
+def format_option(text: str) -> object:
+    return typer.Option("--format", "-f", metavar="FORMAT", help=text, rich_help_panel=OUTPUT)
+
+
+def seconds_option(name: str, text: str) -> object:
+    """An option of the segment rule, whose default the model or `SegmentRule` has."""
+    return option(name, "SECONDS", text, SEGMENTS)
+
+
+_JUDGED_PAD = "Widen segments on both sides, or by 0.1,0.3 at start and end."
+JudgedPad = Annotated[str | None, seconds_option("--pad", f"{_JUDGED_PAD} [default: that of operating points, else 0]")]
+
+
+def score_option(name: str, text: str) -> object:
+    return option(name, "SCORE", text, SEGMENTS)
+
+
+class DetectFormat(StrEnum):
+    """What `detect` can write: a table for people, and every format of labels."""
+
+    auto = "auto"
+    table = "table"
+    vars().update({name: name for name in FORMATS})
+
+
+class ClassifyFormat(StrEnum):
+    auto = "auto"
+    table = "table"
+    jsonl = "jsonl"
+    csv = "csv"
+    tsv = "tsv"
+
+
+class ScoreFormat(StrEnum):
+    auto = "auto"
+    csv = "csv"
+    tsv = "tsv"
+    jsonl = "jsonl"
+    npz = "npz"
+
+
+class ReportFormat(StrEnum):
+    auto = "auto"
+    table = "table"
+    json = "json"
+
+
+Files = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="FILE",
+        help="Recordings, folders (everything inside that is audio), or - for audio on standard input.",
+        show_default=False,
+    ),
+]
+OneRecording = Annotated[
+    str, typer.Argument(metavar="FILE", help="A recording, or - for audio on standard input.", show_default=False)
+]
+ModelName = Annotated[
+    str | None,
+    option("--model", "MODEL", "A name from `audiocnn models`, or a model folder. [default: {model}]", short="-m"),
+]
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A name from `audiocnn models`, or a model folder.")
+]
+Device = Annotated[
+    str,
+    typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=RUNNING),
+]
+Jobs = Annotated[
+    int | None,
+    option(
+        "--jobs",
+        "N",
+        "Stretches of sound scored at the same time; they share the cores. [default: one a core]",
+        RUNNING,
+        short="-j",
+        least=1,
+    ),
+]
+Ray = Annotated[
+    str | None,
+    option(
+        "--ray",
+        "ADDRESS",
+        "Work on a Ray cluster: local starts one, auto joins that of this machine, or HOST:PORT; -o is a folder.",
+        RUNNING,
+    ),
+]
+AudioTrack = Annotated[
+    int | None, option("--track", "N", "Which audio track of a film, from 0. [default: the film's own default]", INPUT)
+]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite the output.", rich_help_panel=OUTPUT)]
+TableFormat = Annotated[ReportFormat, format_option("table or json; auto: a table on a terminal, else JSON.")]
+
+
+@dataclass(frozen=True)
+class SegmentRuleOptions:
+    """How scores become segments. None leaves it to the model, or to `SegmentRule`."""
+
+    threshold: Annotated[
+        str | None,
+        option(
+            "--threshold",
+            "SCORE",
+            "A segment begins at this score; or one a label: dog=0.6,cat=0.4. [default: the model's, else {threshold}]",
+            SEGMENTS,
+        ),
+    ] = None
+    neg_threshold: Annotated[
+        float | None,
+        score_option(
+            "--neg-threshold",
+            "It ends below this score. [default: threshold - 0.15, at least 0.01; of a softmax at least 0.5]",
+        ),
+    ] = None
+    min_speech: Annotated[
+        float | None, seconds_option("--min-speech", "Drop shorter segments. [default: {min_speech_seconds}]")
+    ] = None
+    min_silence: Annotated[
+        float | None, seconds_option("--min-silence", "Bridge shorter gaps. [default: {min_silence_seconds}]")
+    ] = None
+    pad: Annotated[
+        str | None,
+        seconds_option(
+            "--pad", "Widen segments on both sides, or by 0.1,0.3 at start and end. [default: {pad_seconds}]"
+        ),
+    ] = None
+    max_speech: Annotated[
+        float | None, seconds_option("--max-speech", "Cut longer segments. [default: {max_speech_seconds}]")
+    ] = None
+
+
+def sensitivity_option(panel: str = SEGMENTS) -> object:
+    """An operating point of a model that has them."""
+    text = "An operating point of the model: balanced, sensitive (misses less) or precise (fewer false alarms)."
+    return option("--sensitivity", "NAME", text + " Single options win. [default: balanced]", panel)
+
+
+@dataclass(frozen=True)
+class _SensitivityOption:
+    sensitivity: Annotated[str | None, sensitivity_option()] = None
+
+
+@dataclass(frozen=True)
+class SegmentOptions(SegmentRuleOptions, _SensitivityOption):
+    """The same from an operating point of the model on. The order of the bases is that of the help, reversed."""
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    files_from: Annotated[
+        str | None, option("--files-from", "FILE|-", "Read names of recordings from a file, one a line.", INPUT)
+    ] = None
+    null: Annotated[bool, flag("--null", "Names in --files-from end with a zero byte.", INPUT, short="-0")] = False
+    glob: Annotated[
+        list[str] | None,
+        option(
+            "--glob",
+            "PATTERN",
+            "Files of a folder that fit it, not those that end as audio does: '*.flac'. May be repeated.",
+            INPUT,
+        ),
+    ] = None
+    shard: Annotated[
+        str | None,
+        option("--shard", "I/N", "Only the I-th of N parts of the list; all parts together are the whole list.", INPUT),
+    ] = None
+    channel: Annotated[
+        str,
+        typer.Option(
+            "--channel",
+            metavar="mix|each|N",
+            help="mix: the mean of all, which does not cancel; each: one by one; or a number, from 0.",
+            rich_help_panel=INPUT,
+        ),
+    ] = "mix"
+    start: Annotated[float | None, option("--start", "SECONDS", "Begin here in each recording.", INPUT)] = None
+    end: Annotated[float | None, option("--end", "SECONDS", "End here in each recording.", INPUT)] = None
+    track: AudioTrack = None
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad file.", rich_help_panel=INPUT)] = False
+
+
+@dataclass(frozen=True)
+class RawOptions:
+    """What samples without a header are; they can be on standard input or in files."""
+
+    raw: Annotated[
+        str | None,
+        option(
+            "--raw",
+            "FORMAT",
+            "Samples have no header: s8, u8, s16le, s24le, s32le, f32le, f64le, these with be, mulaw or alaw.",
+            INPUT,
+        ),
+    ] = None
+    rate: Annotated[int | None, option("--rate", "HERTZ", "Raw samples a second.", INPUT)] = None
+    channels: Annotated[
+        int | None, option("--channels", "N", "Channels of raw samples. [default: {raw_channels}]", INPUT)
+    ] = None
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    output: Annotated[
+        str | None,
+        option(
+            "--output",
+            "FILE",
+            "Write to a file, which has its name when all is done. Its suffix picks the format.",
+            OUTPUT,
+            short="-o",
+        ),
+    ] = None
+    force: Force = False
+
+
+@dataclass(frozen=True)
+class ManyOutputs(OutputOptions):
+    """Where the data goes: into one output, or into one for each recording."""
+
+    output_dir: Annotated[
+        str | None,
+        option(
+            "--output-dir",
+            "FOLDER",
+            "Write a file for each recording into this folder, with the same subfolders.",
+            OUTPUT,
+        ),
+    ] = None
+    skip_existing: Annotated[
+        bool, flag("--skip-existing", "Leave out recordings whose output is there already.", OUTPUT)
+    ] = False
+
+
+@dataclass(frozen=True)
+class Talk:
+    """How much is said on stderr. Every command has these; `commands.py` applies them to the terminal."""
+
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr.", rich_help_panel=RUNNING)] = (
+        False
+    )
+    verbose: Annotated[bool, flag("--verbose", "More on stderr; tracebacks of bugs.", RUNNING, short="-v")] = False
+    no_progress: Annotated[bool, flag("--no-progress", "No progress bar on a terminal.", RUNNING)] = False
+
+
+def read_thresholds(text: str | None) -> Thresholds:
+    """`0.5`, `dog=0.6,cat=0.4`, or `0.5,dog=0.6`, where the bare number is that of all other labels."""
+    if text is None:
+        return None
+    found: dict[str | None, float] = {}
+    part = ""
+    for piece in text.split(","):
+        part = f"{part},{piece}" if part else piece
+        label, equals, score = part.rpartition("=")
+        key, value = label if equals else None, _number(score)
+        if value is None:
+            continue  # a label may hold commas
+        if key == "" or key in found:
+            break
+        found[key], part = value, ""
+    if part or not found:
+        raise UsageError(f'--threshold cannot be "{text}"; give 0.5, or one a label, as dog=0.6,cat=0.4')
+    return found[None] if found.keys() == {None} else found
+
+
+def read_pads(text: str | None) -> dict[str, float]:
+    """`0.1`, or `0.1,0.3` for start and end, by the names of `SegmentRule`; nothing where nothing is said."""
+    if text is None:
+        return {}
+    pads = [_number(part) for part in text.split(",")]
+    if len(pads) > 2 or None in pads:
+        raise UsageError(f'--pad cannot be "{text}"; give seconds, as 0.1, or 0.1,0.3 for start and end')
+    return {name: pad for name, pad in zip(("pad_seconds", "end_pad_seconds"), pads, strict=False) if pad is not None}
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def detect_settings(rule: SegmentRuleOptions, channel: str | int = "mix") -> DetectSettings:
+    from audiocnn.inference.detect import DetectSettings
+
+    pads = read_pads(rule.pad)
+    return DetectSettings(
+        threshold=read_thresholds(rule.threshold),
+        neg_threshold=rule.neg_threshold,
+        min_speech_seconds=rule.min_speech,
+        min_silence_seconds=rule.min_silence,
+        **pads,
+        max_speech_seconds=rule.max_speech,
+        channel=channel,
+        sensitivity=rule.sensitivity if isinstance(rule, SegmentOptions) else None,
+    )
+
+
+def choose_device(name: str, local: int = 0) -> str:
+    """A device that is there: `auto` takes a GPU if there is one. local: of several processes on a machine each takes
+    the GPU of its number."""
+    import torch
+
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind, there in found.items() if there)
+    if name == "cuda" and local:
+        name = f"cuda:{local}"
+    kind, _, number = name.partition(":")
+    if kind not in found or (number and not (kind == "cuda" and number.isdecimal())):
+        raise UsageError(f'--device cannot be "{name}"; use auto, cpu, cuda, cuda:N or mps')
+    if not found[kind] or (number and int(number) >= torch.cuda.device_count()):
+        raise UsageError(f"--device {name}: there is no such device here; use --device cpu")
+    return name
+
+
+def flag_of(name: str) -> str:
+    """The flag of a field of options: min_speech -> --min-speech."""
+    return {"source": "--from", "goal": "--for"}.get(name, "--" + name.replace("_", "-"))
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """What --ray, --jobs and --device say together. workers None: as many as the cluster has room for."""
+
+    address: str
+    workers: int | None
+    device: str

@@ -1,0 +1,106 @@
+"""Progress on stderr: a bar with what matters, for a person who waits; nothing in a pipe, nothing for short work."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from audiocnn.units import clock
+from audiocnn_cli.app.terminal import Terminal
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+_PATIENCE_SECONDS = 0.5  # shorter work shows no bar: a flicker tells nothing
+_WIDE = 70  # narrower terminals show no bar, only how much and how long
+_MOST_NAME = 30
+
+
+class Bar:
+    """A progress bar that appears when the work turns out to be long. `update` may be called as often as you like."""
+
+    def __init__(self, terminal: Terminal, what: str, unit: str = "") -> None:
+        self.terminal, self.what, self.unit = terminal, what, unit
+        self.began = time.monotonic()
+        self.progress: Progress | None = None
+        self.shown = False
+
+    def __enter__(self) -> Bar:
+        if self.terminal.shows_progress:
+            self.terminal.live = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hide()
+        self.terminal.live = None
+
+    def update(self, done: float, total: float | None, note: str = "") -> None:
+        """`done` of `total` (None where nobody knows), with a few words behind the bar."""
+        if self.terminal.live is not self:
+            return
+        elapsed = time.monotonic() - self.began
+        if self.progress is None:
+            if elapsed < _PATIENCE_SECONDS:
+                return
+            self.progress = self.make()
+            self.progress.add_task(_shorten_name(self.name, self.room("")), total=total, note="", left="")
+            self.show()
+        known = total is not None and 0 < done <= total
+        left = f"{clock(elapsed / done * (total - done))} left" if known and total is not None else ""
+        task = self.progress.task_ids[0]
+        what = _shorten_name(self.name, self.room(left))
+        self.progress.update(task, description=what, completed=done, total=total, note=note, left=left)
+
+    def restart(self) -> None:
+        """The same bar for the next piece of work."""
+        self.hide()
+        self.progress, self.began = None, time.monotonic() - _PATIENCE_SECONDS
+
+    @property
+    def name(self) -> str:
+        """What is worked on, in letters that the terminal has: escaped ones are longer."""
+        encoding = getattr(self.terminal.stderr, "encoding", None) or "utf-8"
+        return self.what.encode(encoding, "audiocnn").decode(encoding)
+
+    def room(self, left: str) -> int:
+        """Letters of the name that leave room for what matters more."""
+        width = self.terminal.err.width
+        return _MOST_NAME if width >= _WIDE else width - len(" 100% ") - len(left)
+
+    def make(self) -> Progress:
+        from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn
+
+        console = self.terminal.err
+        wide = console.width >= _WIDE
+        columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False)]
+        columns += [BarColumn(bar_width=None)] if wide else []
+        columns += [TaskProgressColumn()]
+        columns += [TextColumn("{task.fields[note]}", style="cyan", markup=False)] if wide else []
+        columns += [TextColumn("{task.fields[left]}", style="dim", markup=False)]
+        return Progress(*columns, console=console, transient=True, expand=wide)
+
+    def hide(self) -> None:
+        if self.progress is not None and self.shown:
+            self.progress.stop()
+            self.shown = False
+
+    def show(self) -> None:
+        """Show it again, below what was written meanwhile."""
+        if self.progress is not None and not self.shown:
+            self.progress.start()
+            self.shown = True
+
+
+def _shorten_name(name: str, room: int) -> str:
+    """The end of a name, which tells more than its beginning."""
+    if len(name) <= room:
+        return name
+    return "…" + name[len(name) - room + 1 :] if room > 1 else ""
+
+
+def format_speed(audio_seconds: float, seconds: float) -> str:
+    """How much faster than the recording plays: `310x real time`."""
+    if seconds <= 0:
+        return ""
+    times = audio_seconds / seconds
+    return f"{times:.0f}x real time" if times >= 10 else f"{times:.1f}x real time"

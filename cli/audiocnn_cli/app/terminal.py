@@ -1,0 +1,306 @@
+"""Where a command reads and writes. It is passed in, so that tests can hand in streams of their own and look at them.
+
+Data goes to `stdout`; messages, progress and tables that are no data to `stderr`. Rich is imported when something is
+drawn, and never in a pipe.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, TextIO, cast
+
+from audiocnn.errors import printable, show_controls
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+STALL_SECONDS = 0.3  # a write that takes longer after a signal waits for a reader that does not read
+_NARROWEST = 20
+_MOST_DIGITS = 4  # of a width: rich draws each column
+_PIPE_WIDTH = 100
+_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")  # what Python makes of LC_CTYPE where the locale is C
+
+
+@dataclass
+class Terminal:
+    """The streams of a command, what they can show, and how much the user wants to hear."""
+
+    stdin: BinaryIO
+    stdout: TextIO
+    stderr: TextIO
+    environ: Mapping[str, str]
+    verbosity: int = 0  # -1 with -q, 1 with -v
+    animate: bool = True  # False with --no-progress
+    live: Any = field(default=None, repr=False)  # what is being animated, to be paused while others write
+
+    @classmethod
+    def of_process(cls) -> Terminal:
+        """The streams of this process. Data is UTF-8, whatever the locale; names that are not keep their bytes.
+        Messages that nobody takes are dropped; data that has nowhere to go is an error."""
+        _fill_gaps()
+        sys.stdout = sys.stdout or cast(TextIO, _Closed())
+        sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                if is_terminal(stream):
+                    encoding = "ascii" if _says_ascii(os.environ) else stream.encoding
+                    stream.reconfigure(encoding=encoding, errors="audiocnn")
+                else:
+                    stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+        try:
+            raw = io.FileIO(0, closefd=False)
+        except OSError:  # a process that was started without: nothing comes
+            return cls(io.BytesIO(), sys.stdout, cast(TextIO, _Messages(sys.stderr)), os.environ)
+        raw.name = "-"
+        return cls(io.BufferedReader(raw), sys.stdout, cast(TextIO, _Messages(sys.stderr)), os.environ)
+
+    @property
+    def shows_tables(self) -> bool:
+        return is_terminal(self.stdout)
+
+    def wants_table(self, format: str) -> bool:
+        """Whether `table`, `json` or `auto` means a table here."""
+        return self.shows_tables if format == "auto" else format == "table"
+
+    @property
+    def quiet(self) -> bool:
+        return self.verbosity < 0
+
+    @property
+    def verbose(self) -> bool:
+        return self.verbosity > 0
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether something may move on stderr: never off a terminal, on a dumb one, or where it is not wanted."""
+        return is_terminal(self.stderr) and self.animate and not self.quiet and not self.dumb
+
+    @property
+    def watched(self) -> bool:
+        return is_terminal(self.stderr)
+
+    @property
+    def dumb(self) -> bool:
+        return self.environ.get("TERM", "").lower() in ("dumb", "unknown")
+
+    @property
+    def unicode(self) -> bool:
+        encoding = (getattr(self.stdout, "encoding", None) or "utf-8").lower()
+        return encoding.startswith("utf") and not self.dumb and not _says_ascii(self.environ)
+
+    @cached_property
+    def out(self) -> Console:
+        return self.console(self.stdout)
+
+    @cached_property
+    def err(self) -> Console:
+        return self.console(self.stderr)
+
+    def console(self, stream: TextIO) -> Console:
+        """Rich on a stream. Colour only on a terminal, and not with NO_COLOR or TERM=dumb."""
+        from rich.console import Console
+        from rich.segment import Segment
+
+        class SafeConsole(Console):
+            """What is drawn has no control characters but those that Rich makes."""
+
+            def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+                for segment in super().render(renderable, options):
+                    shown = segment.text if segment.control else show_controls(segment.text)
+                    yield segment if shown == segment.text else Segment(shown, segment.style)
+
+        terminal = is_terminal(stream)
+        plain = not terminal or self.dumb or bool(self.environ.get("NO_COLOR"))
+        return SafeConsole(
+            file=stream,
+            force_terminal=terminal and not self.dumb,
+            no_color=plain,
+            color_system=None if plain else "auto",
+            width=self.width(stream),
+            markup=False,
+            emoji=False,
+            highlight=False,
+            legacy_windows=False,
+            _environ={name: value for name, value in self.environ.items() if name not in ("COLUMNS", "LINES")},
+        )
+
+    def new_table(self, **style: Any) -> Table:
+        """An empty table in the look that all tables share."""
+        from rich import box
+        from rich.table import Table
+
+        return Table(box=box.SIMPLE_HEAD if self.unicode else box.ASCII, pad_edge=False, show_edge=False, **style)
+
+    def width(self, stream: TextIO) -> int:
+        """Columns of a stream: those of the terminal, else of COLUMNS, else a fixed number."""
+        given = self.environ.get("COLUMNS", "")
+        if given.isdecimal() and len(given) <= _MOST_DIGITS:
+            return max(_NARROWEST, int(given))
+        try:
+            return max(_NARROWEST, os.get_terminal_size(stream.fileno()).columns)
+        except (OSError, ValueError, AttributeError):
+            return _PIPE_WIDTH
+
+    def write(self, text: str, drawn: bool = False) -> None:
+        """Data to stdout, above what moves on stderr. drawn: for a terminal, with sequences that it obeys; anything
+        else must not bring any, in a name or label."""
+        with self.paused():
+            self.stdout.write(text if drawn else self.safe(text))
+
+    def safe(self, text: str) -> str:
+        """Data as it can go to stdout: as it is, but to a terminal without control characters."""
+        return show_controls(text) if self.shows_tables else text
+
+    def say(self, text: str) -> None:
+        """A line for a person, on stderr; not with -q."""
+        if not self.quiet:
+            self.line(text)
+
+    def note(self, text: str) -> None:
+        """What is to be known though nothing is wrong, as one line on stderr; not with -q."""
+        if not self.quiet:
+            self.error(text, kind="note")
+
+    def detail(self, text: str) -> None:
+        if self.verbose:
+            self.line(text)
+
+    def error(self, text: str, kind: str = "error") -> None:
+        """What went wrong, as one line on stderr."""
+        self.line(f"audiocnn: {kind}: {' '.join(str(text).split())}")
+
+    def line(self, text: str) -> None:
+        """A line on stderr, above what moves there."""
+        with self.paused():
+            self.stderr.write(printable(text) + "\n")
+            self.stderr.flush()
+
+    def silence(self, stream: IO[Any] | None = None) -> None:
+        """Whoever read stdout, or another output, has left. Python flushes at its end: let that go nowhere."""
+        _silence(stream or self.stdout)
+
+    @contextmanager
+    def drop_if_stalled(self) -> Iterator[None]:
+        """Write to stdout after a signal: what nobody takes in a moment goes nowhere, so that the command ends."""
+        if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+            yield
+            return
+        # The write that waits is made again when the handler has returned.
+        before = signal.signal(signal.SIGALRM, lambda *_: self.silence())
+        signal.setitimer(signal.ITIMER_REAL, STALL_SECONDS)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before or signal.SIG_DFL)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the progress bar away while something is written."""
+        if self.live is None:
+            yield
+            return
+        self.live.hide()
+        try:
+            yield
+        finally:
+            self.stdout.flush()
+            self.live.show()
+
+
+class _Messages:
+    """Stderr as it is; what cannot be written is dropped, so that the work goes on when whoever read it has left."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self.stream.write(text)
+        except (OSError, ValueError):
+            _silence(self.stream)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self.stream.flush()
+        except (OSError, ValueError):
+            _silence(self.stream)
+
+
+class ClosedError(OSError):
+    """There is no standard output."""
+
+
+class _Closed(io.TextIOBase):
+    """The stdout of a process that was started without one."""
+
+    def write(self, text: str) -> int:
+        if text:
+            raise ClosedError("standard output is closed; leave it open, or write to a file with -o")
+        return 0
+
+
+def _fill_gaps() -> None:
+    """Streams that the process was started without lead nowhere: else the first files that it opens get their numbers,
+    and what libraries print ends up in them."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+
+
+def _silence(stream: IO[Any]) -> None:
+    """Send whatever is still to be written to a stream nowhere."""
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+    except OSError:
+        return
+    try:
+        os.dup2(null, stream.fileno())
+    except (OSError, ValueError, AttributeError):
+        return
+    finally:
+        os.close(null)
+
+
+def _says_ascii(environ: Mapping[str, str]) -> bool:
+    """Whether the locale was set to that of ASCII, which Python takes for UTF-8 (PEP 538 and 540)."""
+    first = next(filter(None, map(environ.get, ("LC_ALL", "LC_CTYPE", "LANG"))), "")
+    if first in _COERCED and not environ.get("LC_ALL"):  # Python may have put it there
+        first = environ.get("LANG", "")
+    return first in ("C", "POSIX") and not environ.get("PYTHONIOENCODING")
+
+
+def _in_ascii(problem: UnicodeError) -> tuple[str, int]:
+    """What a terminal shows for letters that its encoding does not have: a name can still be told from others."""
+    assert isinstance(problem, UnicodeEncodeError)
+    letters = problem.object[problem.start : problem.end]
+    return "".join("~" if letter == "…" else ascii(letter)[1:-1] for letter in letters), problem.end
+
+
+codecs.register_error("audiocnn", _in_ascii)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except (AttributeError, ValueError):
+        return False

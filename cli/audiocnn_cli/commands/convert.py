@@ -1,0 +1,207 @@
+"""`audiocnn convert`: labels from one format to another."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from audiocnn.errors import AudiocnnError, RecordingError, UsageError
+from audiocnn.labels.formats import FORMATS
+from audiocnn_cli.app.exits import ExitStatus
+from audiocnn_cli.app.options import INPUT, OUTPUT, DetectFormat, ManyOutputs, option
+from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.io.batch import batch_status
+
+if TYPE_CHECKING:
+    from audiocnn.labels.formats.base import LabelledRecording
+    from audiocnn.labels.lookup import Recordings
+    from audiocnn_cli.io.inputs import Input
+    from audiocnn_cli.io.results import Destination
+
+_LabelFiles = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="LABELS", help="Files of labels, folders of them, or - for standard input.", show_default=False
+    ),
+]
+_To = Annotated[
+    DetectFormat,
+    typer.Option(
+        "--to",
+        "--format",
+        "-f",
+        metavar="FORMAT",
+        help=f"What to write: {', '.join(FORMATS)}; auto: by the suffix of -o, else JSON Lines.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+_From = Annotated[
+    DetectFormat,
+    typer.Option(
+        "--from",
+        metavar="FORMAT",
+        help="What LABELS are; auto: by their names, and by how they begin.",
+        rich_help_panel=INPUT,
+    ),
+]
+_Recordings = Annotated[
+    str | None,
+    option(
+        "--recordings",
+        "FOLDER",
+        "Where the recordings are, for their names and durations. [default: beside the labels]",
+        INPUT,
+    ),
+]
+
+
+def convert(
+    terminal: Terminal,
+    labels: _LabelFiles,
+    to: _To = DetectFormat.auto,
+    source: _From = DetectFormat.auto,
+    recordings: _Recordings = None,
+    output: ManyOutputs = ManyOutputs(),  # noqa: B008 - frozen
+) -> ExitStatus:
+    """What a format cannot hold, such as scores, is said on standard error. A bad file does not stop the others.
+
+    \b
+    audiocnn convert found.jsonl -o found.rttm
+    audiocnn convert found.jsonl --to textgrid --output-dir tiers
+    audiocnn convert meeting.rttm --to audacity -o meeting.txt
+    audiocnn detect interview.wav | audiocnn convert - --to srt -o interview.srt
+    """
+    from audiocnn.labels.convert import find_losses, merge_recordings
+    from audiocnn.labels.lookup import Recordings
+    from audiocnn_cli.io.output import format_of_output
+    from audiocnn_cli.io.results import OUTPUT_SUFFIXES, find_destination
+
+    destination = find_destination(output)
+    for flag, chosen in (("--to", to), ("--from", source)):
+        if chosen is DetectFormat.table:
+            raise UsageError(f"{flag} table: a table is for people to read; name one of {', '.join(FORMATS)}")
+    kind = format_of_output(destination.path, to.value, OUTPUT_SUFFIXES, "jsonl")
+    if recordings is not None and not Path(recordings).is_dir():
+        raise UsageError(f"--recordings {recordings}: no such folder; check the name")
+    if destination.done:
+        return ExitStatus.OK
+    reading = LabelReader(terminal, kind, Recordings(None if recordings is None else Path(recordings)))
+    found = merge_recordings(reading.all(labels, None if source is DetectFormat.auto else source.value))
+    if not reading.done:
+        return batch_status(0, reading.failed)
+    for line in find_losses(found, kind):
+        terminal.say(f"audiocnn: {line}")
+    done, failed = write_recordings(found, kind, destination, terminal)
+    if terminal.watched:
+        from audiocnn.units import plural
+
+        segments = sum(len(one.segments) for one in found)
+        terminal.say(f"{plural(segments, 'segment')} in {plural(len(found), 'recording')}")
+    return batch_status(done, reading.failed + failed)
+
+
+class LabelReader:
+    """Reads files of labels; a bad one is reported and counted."""
+
+    def __init__(self, terminal: Terminal, kind: str, recordings: Recordings) -> None:
+        self.terminal, self.kind, self.recordings = terminal, kind, recordings
+        self.done = self.failed = 0
+
+    def all(self, names: list[str], source: str | None) -> Iterator[LabelledRecording]:
+        """What all of them say; a file that names no recording counts as one without a segment, named by its stem."""
+        from audiocnn.audio.find import EntryError
+        from audiocnn.labels.convert import find_label_files
+        from audiocnn.labels.lookup import rereadable_file, save_stream
+        from audiocnn_cli.io.inputs import STDIN, STDIN_NAMES
+
+        if sum(name in STDIN_NAMES for name in names) > 1:
+            raise UsageError("standard input is named twice; it can be read once")
+        for name in names:
+            with self.attempt():
+                if name == STDIN:
+                    if self.terminal.stdin.isatty():
+                        raise UsageError("standard input is the keyboard; pipe something into it, or name a file")
+                    with save_stream(self.terminal.stdin, Path(STDIN), source) as path:
+                        yield from self.one(path, Path(STDIN), source)
+                    continue
+                for entry in find_label_files(Path(name), source):
+                    with self.attempt():
+                        if isinstance(entry, EntryError):
+                            raise entry
+                        with rereadable_file(entry, source) as file:
+                            yield from self.one(file, entry, source)
+
+    def one(self, path: Path, shown: Path, source: str | None) -> list[LabelledRecording]:
+        """LabelError: the file cannot be read."""
+        from audiocnn.labels.convert import complete_recording, read_checked
+
+        found = read_checked(path, source)
+        if not found and not FORMATS[self.kind].many:
+            raise UsageError(f"{shown}: names no recording, and {self.kind} needs one; leave it out")
+        self.done += 1
+        return [complete_recording(one, shown, self.kind, self.recordings) for one in found]
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        try:
+            yield
+        except AudiocnnError as problem:
+            self.failed += 1
+            self.terminal.error(str(problem))
+
+
+def write_recordings(
+    found: list[LabelledRecording], kind: str, destination: Destination, terminal: Terminal
+) -> tuple[int, int]:
+    """Write all into one output, or each into its own; how many are done, and how many could not be."""
+    from audiocnn.labels.formats import format_writer
+    from audiocnn_cli.io.output import PassedError
+    from audiocnn_cli.io.results import open_results
+
+    if destination.folder is None and not FORMATS[kind].many and len(found) > 1:
+        what = f"a file of it holds one recording, and there are {len(found)}"
+        raise UsageError(f"--to {kind}: {what}; write each to a file of its own with --output-dir")
+    named = {one.file: one for one in _sort_for(kind, found)}
+    inputs = _inputs_of(named) if destination.check is None else destination.check(_inputs_of(named))
+    failed = 0
+    suffix, said = FORMATS[kind].suffixes[0], set[str]()
+    with open_results(destination, suffix, lambda _: format_writer(kind), terminal, said=said) as results:
+        for one in results.wanted(inputs):
+            try:
+                one.opened  # noqa: B018 - an error, where its output is there already
+                with results.writing(one) as writer:
+                    writer.recording(named[one.name])
+            except PassedError:
+                continue
+            except RecordingError as problem:
+                failed += 1
+                terminal.error(str(problem))
+    return max(len(named), 1) - failed, failed  # no recording at all is a result
+
+
+def _sort_for(kind: str, found: list[LabelledRecording]) -> list[LabelledRecording]:
+    """In the order that a format asks for: Kaldi wants that of the ids, byte by byte."""
+    from audiocnn.labels.formats.base import base_name
+
+    if kind != "kaldi":
+        return found
+    return sorted(found, key=lambda one: base_name(one.file).encode("utf-8", "surrogatepass"))
+
+
+def _inputs_of(found: dict[str, LabelledRecording]) -> Iterator[Input]:
+    """The recordings as --output-dir takes them: those that differ in their endings alone, and those that have no
+    ending of audio, keep their whole names."""
+    from audiocnn.labels.formats.base import base_name
+    from audiocnn_cli.io.inputs import Input
+
+    places = {file: (PurePath(file).parent, base_name(file)) for file in found}
+    count = Counter(places.values())
+    for file, place in places.items():
+        alone = count[place] == 1 and place[1] != PurePath(file).name
+        yield Input(file, Path(file) if alone else io.BytesIO())

@@ -1,0 +1,172 @@
+"""`audiocnn detect`: recordings in, segments out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from audiocnn.labels.formats import FORMATS
+from audiocnn_cli.app.exits import ExitStatus
+from audiocnn_cli.app.options import (
+    INPUT,
+    RUNNING,
+    ClusterOptions,
+    DetectFormat,
+    Device,
+    Files,
+    InputOptions,
+    Jobs,
+    ManyOutputs,
+    ModelName,
+    RawOptions,
+    Ray,
+    SegmentOptions,
+    detect_settings,
+    flag,
+    format_option,
+)
+from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.io.job import BatchJob, BlockProgress, run_job
+from audiocnn_cli.io.results import Resume, choose_format, find_destination
+
+if TYPE_CHECKING:
+    from audiocnn.audio.pcm import RawFormat
+    from audiocnn.audio.recording import Selection
+    from audiocnn.inference.detect import DetectSettings
+    from audiocnn.inference.engine import Engine
+    from audiocnn.inference.scores import ScoredRecording
+    from audiocnn.labels.formats.base import Writer
+    from audiocnn.model.model import Model
+    from audiocnn_cli.commands.detect.writers import DetectResult
+    from audiocnn_cli.io.output import Output
+    from audiocnn_cli.io.resume import Provenance
+
+_Format = Annotated[
+    DetectFormat,
+    format_option(f"{', '.join(FORMATS)} or table; auto: by the suffix of -o, a table on a terminal, else JSON Lines."),
+]
+_ExitFlag = Annotated[bool, flag("--exit-status", "End with 1 if there is no segment anywhere.", RUNNING)]
+_Follow = Annotated[
+    bool,
+    flag(
+        "--follow", "Listen to a live stream on standard input: each onset and segment as soon as it is certain.", INPUT
+    ),
+]
+
+
+def detect(
+    terminal: Terminal,
+    files: Files = None,
+    model: ModelName = None,
+    rule: SegmentOptions = SegmentOptions(),  # noqa: B008 - frozen
+    given: InputOptions = InputOptions(),  # noqa: B008
+    samples: RawOptions = RawOptions(),  # noqa: B008
+    follow: _Follow = False,
+    format: _Format = DetectFormat.auto,
+    output: ManyOutputs = ManyOutputs(),  # noqa: B008
+    resume: Resume = False,
+    device: Device = "auto",
+    jobs: Jobs = None,
+    ray: Ray = None,
+    exit_status: _ExitFlag = False,
+) -> ExitStatus:
+    """Off a terminal every segment is a line of JSON, and so is every file; on a terminal you get a table and a
+    timeline. A bad file does not stop the others.
+
+    \b
+    audiocnn detect interview.wav
+    audiocnn detect recordings/ -o segments.csv
+    audiocnn detect archive/ -o found.jsonl --resume
+    audiocnn detect archive/ --output-dir labels/ -f textgrid --skip-existing
+    sox in.wav -t wav - | audiocnn detect - | jq .
+    arecord -q -f S16_LE -r 16000 | audiocnn detect --follow -
+    """
+    from audiocnn.inference.engine import load_engine
+    from audiocnn.model.model import DEFAULT_MODEL, find_model
+    from audiocnn_cli.commands.detect.follow import check_follow, follow_stream
+    from audiocnn_cli.commands.detect.writers import check_number
+    from audiocnn_cli.io.inputs import find_inputs, read_channel, read_excerpt, read_raw
+    from audiocnn_cli.io.results import check_single_stream, suffix_of
+
+    cluster = None if ray is None else ClusterOptions(ray, jobs, device)
+    if cluster is None:
+        destination = find_destination(output, resume)
+    else:
+        from audiocnn_cli.cluster.run import cluster_destination, run_on_cluster
+
+        destination = cluster_destination(cluster, output, resume, format)
+    kind = choose_format(destination, format, terminal)
+    settings = detect_settings(rule, read_channel(given.channel))
+    raw, excerpt = read_raw(samples), read_excerpt(given)
+    if follow:
+        check_follow(files, given, kind)
+        check_single_stream(destination, "--follow")
+    inputs = find_inputs(files, given, terminal, raw, destination.check)
+    if destination.folder is None:
+        inputs = check_number(inputs, kind)
+    if destination.done:
+        return destination.say_done(terminal)
+    chosen = find_model(model or DEFAULT_MODEL)
+    settings.rules(chosen)
+    provenance = detect_provenance(chosen, settings, raw, excerpt) if kind == "jsonl" else None
+    task = DetectTask(settings, kind, provenance.settings if provenance else "")
+    job = BatchJob(task, inputs, given, destination, suffix_of(kind), provenance, unit="segment")
+    if cluster is not None:
+        return run_on_cluster(job, chosen, cluster, terminal).status(exit_status)
+    engine = load_engine(chosen, device, jobs)
+    terminal.detail(f"model {chosen.folder} on {engine.device}, one score each {engine.hop_seconds:g} s")
+    if follow:
+        batch = follow_stream(terminal, engine, settings, raw, excerpt, kind, destination)
+    else:
+        batch = run_job(job, engine, terminal)
+    return batch.status(exit_status)
+
+
+@dataclass(frozen=True)
+class DetectTask:
+    """Finds segments. digest: of the settings, for `file` records."""
+
+    settings: DetectSettings
+    kind: str
+    digest: str
+
+    @property
+    def channel(self) -> str | int:
+        return self.settings.channel
+
+    def writer(self, out: Output, engine: Engine, terminal: Terminal) -> Writer[DetectResult]:
+        from audiocnn_cli.commands.detect.writers import detect_writer
+
+        return detect_writer(self.kind, out, terminal, self.digest)
+
+    def results(self, scored: ScoredRecording, progress: BlockProgress, live: bool) -> Iterator[DetectResult]:
+        from audiocnn.inference.detect import detect_scored
+        from audiocnn_cli.commands.detect.follow import detect_live
+        from audiocnn_cli.commands.detect.writers import LIVE_FORMATS
+
+        if live and self.kind in LIVE_FORMATS:
+            yield from detect_live(scored, self.settings, progress)
+        else:
+            yield detect_scored(scored, self.settings, progress)
+
+    def count(self, result: DetectResult) -> int:
+        from audiocnn.inference.detect import Detection, Ending
+
+        return len(result.segments) if isinstance(result, Detection) else isinstance(result, Ending)
+
+
+def detect_provenance(
+    model: Model, settings: DetectSettings, raw: RawFormat | None, excerpt: Selection | None = None
+) -> Provenance:
+    from audiocnn.model.model import digest_settings
+    from audiocnn_cli.io.resume import Provenance
+
+    rules = {label: dataclasses.asdict(rule) for label, rule in settings.rules(model).items()}
+    for rule in rules.values():
+        if rule["end_pad_seconds"] is None:  # as it was before there was one
+            del rule["end_pad_seconds"]
+    facts = [rules, settings.channel, raw and dataclasses.asdict(raw)]
+    facts += [] if excerpt is None else [dataclasses.asdict(excerpt)]
+    return Provenance(model.name, digest_settings(model, facts))

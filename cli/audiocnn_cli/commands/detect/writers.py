@@ -1,0 +1,220 @@
+"""What `detect` writes for each recording: any format of labels, or a table with a timeline for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from io import StringIO
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from audiocnn.errors import UsageError, printable
+from audiocnn.inference.detect import Detection, Ending, Event, Onset
+from audiocnn.labels.formats import FORMATS, format_writer
+from audiocnn.labels.formats.base import LabelledRecording, Writer
+from audiocnn.labels.formats.jsonl import (
+    FileSummary,
+    JsonLinesWriter,
+    Record,
+    file_record,
+    label_records,
+    onset_record,
+    segment_record,
+)
+from audiocnn.labels.formats.table import (
+    CELL_SEPARATORS,
+    SEGMENT_COLUMNS,
+    Cells,
+    TableWriter,
+    segment_cells,
+    segment_rows,
+)
+from audiocnn.units import clock, plural
+from audiocnn_cli.app.draw import draw_ruler, draw_track, format_moment, format_share, print_headline
+from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.io.inputs import STDIN
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+    from audiocnn_cli.io.inputs import Input
+    from audiocnn_cli.io.output import Output
+
+LIVE_FORMATS = ("jsonl", "csv", "tsv")  # which take what is found in a stream one by one
+COLOURS = ("green", "cyan", "magenta", "yellow", "blue", "red")
+# What is found in a recording; of a stream on standard input each event, and the summary at its end.
+DetectResult = Detection | Event | FileSummary
+
+
+def detect_writer(kind: str, out: Output, terminal: Terminal, settings: str = "") -> Writer[DetectResult]:
+    """settings: the digest in `file` records."""
+    if kind == "table":
+        return DetectionTables(terminal if out.path is None else replace(terminal, stdout=StringIO()))
+    return live_writer(kind, settings) if kind in LIVE_FORMATS else DetectionLabels(kind)
+
+
+def live_writer(kind: str, settings: str = "") -> Writer[DetectResult]:
+    """For one of `LIVE_FORMATS`."""
+    if kind == "jsonl":
+        return JsonLinesWriter(partial(detect_records, settings=settings))
+    return TableWriter(SEGMENT_COLUMNS, detect_rows, CELL_SEPARATORS[kind])
+
+
+def detect_records(result: DetectResult, settings: str = "") -> Iterator[Record]:
+    """`segment` records, then the `file` record; of a live stream those of one event."""
+    if isinstance(result, Detection):
+        yield from label_records(labelled_recording(result), settings)
+    elif isinstance(result, Ending):
+        yield segment_record(STDIN, result.channel, result.segment)
+    elif isinstance(result, Onset):
+        yield onset_record(STDIN, result.channel, result.start, result.label)
+    else:
+        yield file_record(STDIN, result, settings)
+
+
+def detect_rows(result: DetectResult) -> Iterator[Cells]:
+    if isinstance(result, Detection):
+        yield from segment_rows(labelled_recording(result))
+    elif isinstance(result, Ending):
+        yield segment_cells(STDIN, result.channel, result.segment)
+
+
+def labelled_recording(detection: Detection) -> LabelledRecording:
+    return LabelledRecording(
+        file=detection.file,
+        tracks=detection.tracks,
+        duration_seconds=detection.duration_seconds,
+        sample_rate=detection.sample_rate,
+        channels=detection.channels,
+        model=detection.model,
+        thresholds=detection.thresholds,
+        note=printable(detection.note) if detection.note else None,
+        remarks=[printable(remark) for remark in detection.remarks],
+        start_seconds=detection.start_seconds,
+    )
+
+
+class DetectionLabels(Writer[DetectResult]):
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.format = kind, format_writer(kind)
+        self.notes = self.format.notes
+
+    def begin(self) -> str:
+        return self.format.begin()
+
+    def recording(self, recording: DetectResult) -> str:
+        assert isinstance(recording, Detection)
+        if len(recording.tracks) > 1 and "channel" not in FORMATS[self.kind].keeps:
+            self.note(f"{self.kind} has no place for channels; the segments of all of them stand together")
+        return self.format.recording(labelled_recording(recording))
+
+    def end(self) -> str | bytes:
+        return self.format.end()
+
+
+class DetectionTables(Writer[DetectResult]):
+    """A headline, a timeline and a table for each recording, as wide as the terminal."""
+
+    drawn = True
+
+    def __init__(self, terminal: Terminal) -> None:
+        super().__init__()
+        self.terminal, self.console = terminal, terminal.out
+        self.colours: dict[str, str] = {}
+        self.first = True
+
+    def recording(self, recording: DetectResult) -> str:
+        assert isinstance(recording, Detection)
+        for label in recording.thresholds:
+            self.colours.setdefault(label, COLOURS[len(self.colours) % len(COLOURS)])
+        with self.console.capture() as drawn:
+            if not self.first:
+                self.console.print()
+            print_headline(recording, self.console)
+            self.timeline(recording)
+            if recording.segments:
+                self.console.print(self.table(recording))
+            self.console.print(self.summary(recording), soft_wrap=True)
+        self.first = False
+        return drawn.get()
+
+    def timeline(self, detection: Detection) -> None:
+        """One line for each label of each channel, and the ruler."""
+        from rich.text import Text
+
+        several = len(detection.tracks) > 1
+        names = {
+            (channel, label): f"{channel} {label}" if several else label
+            for channel in detection.tracks
+            for label in detection.thresholds
+        }
+        room = max(8, self.console.width // 4)
+        width = min(room, max((len(printable(name)) for name in names.values()), default=0))
+        cells = self.console.width - width - 4
+        edge = "│" if self.terminal.unicode else "|"
+        for (channel, label), name in names.items():
+            mine = [segment for segment in detection.tracks[channel] if segment.label == label]
+            line = Text(f"{printable(name)[:width]:>{width}} {edge}")
+            line.append(
+                draw_track(
+                    mine,
+                    detection.duration_seconds,
+                    cells,
+                    self.terminal.unicode,
+                    start_seconds=detection.start_seconds,
+                ),
+                style=self.colours[label],
+            )
+            self.console.print(line.append(edge), no_wrap=True, overflow="crop")
+        ruler = draw_ruler(detection.duration_seconds, cells, detection.start_seconds)
+        self.console.print(Text(" " * (width + 2) + ruler, style="dim"), no_wrap=True, overflow="crop")
+
+    def table(self, detection: Detection) -> Table:
+        from rich.text import Text
+
+        several, narrow = len(detection.tracks) > 1, self.console.width < 50
+        narrowest = self.console.width < 40
+        table = self.terminal.new_table()
+        if narrowest:
+            table.box, table.padding = None, (0, 1, 0, 0)
+        names = ["" if narrowest else "channel"] * several + ["start", "end"] + ["length"] * (not narrow)
+        names += ["label"] + ["score"] * (not narrowest)
+        for name in names:
+            table.add_column(name, justify="left" if name == "label" else "right", no_wrap=True)
+        longest = detection.duration_seconds
+        for channel, track in detection.tracks.items():
+            for segment in track:
+                cells: list[str | Text] = [str(channel)] if several else []
+                cells += [format_moment(segment.start, longest), format_moment(segment.end, longest)]
+                cells += [] if narrow else [f"{segment.end - segment.start:.2f}"]
+                label = Text(printable(segment.label), style=self.colours[segment.label], overflow="ellipsis")
+                table.add_row(*cells, label, *([] if narrowest else [f"{segment.score:.2f}"]))
+        return table
+
+    def summary(self, detection: Detection) -> Text:
+        from rich.text import Text
+
+        if not detection.segments:
+            wanted = " or ".join(f'"{label}" >= {value:g}' for label, value in detection.thresholds.items())
+            return Text(f"no segment ({wanted})", style="yellow")
+        of = (detection.duration_seconds - detection.start_seconds) * max(1, len(detection.tracks))
+        parts = []
+        for label, seconds in detection.seconds().items():
+            mine = [segment for segment in detection.segments if segment.label == label]
+            parts.append(f"{plural(len(mine), 'segment')} of {label}, {clock(seconds)} ({format_share(seconds, of)})")
+        return Text("; ".join(parts))
+
+
+def check_number(inputs: Iterator[Input], kind: str) -> Iterator[Input]:
+    """The inputs again. UsageError: more than one, for a format whose files hold one recording."""
+    if kind not in FORMATS or FORMATS[kind].many:
+        return inputs
+    first = list(islice(inputs, 2))
+    if len(first) > 1:
+        raise UsageError(
+            f"-f {kind}: a file holds one recording, and there are several; write each to its own with --output-dir"
+        )
+    return iter(first)

@@ -1,0 +1,173 @@
+"""`audiocnn evaluate`: a model and recordings whose segments are known in, figures out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from audiocnn.audio.remote import refuse_urls
+from audiocnn_cli.app.exits import ExitStatus
+from audiocnn_cli.app.options import Device, Jobs, OutputOptions, ReportFormat, TableFormat, option
+from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.commands.evaluate.outputs import (
+    ClipOutputs,
+    Html,
+    check_clip_outputs,
+    check_folder_writable,
+    check_page,
+    write_clip_files,
+    write_page,
+)
+from audiocnn_cli.io.judge import (
+    JudgedSegments,
+    check_channels,
+    check_columns,
+    judge_dataset,
+    make_scorer,
+    model_candidate,
+    open_judged_dataset,
+    peer_candidates,
+    resolve_split,
+)
+
+if TYPE_CHECKING:
+    from audiocnn.evaluation.results import EvaluationSettings
+    from audiocnn_cli.commands.evaluate.tables import EvaluationReport
+
+_Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A dataset, a source as for `ingest`, a recipe with [data], or one with [[conditions]].",
+        show_default=False,
+    ),
+]
+_Models = Annotated[
+    list[str] | None, option("--model", "MODEL", "Give it again to compare. [default: {model}]", short="-m")
+]
+_Against = Annotated[
+    str | None,
+    option(
+        "--against", "NAME[,NAME]", "Judge other detectors, too: silero, webrtc, firered. They keep their thresholds."
+    ),
+]
+_Split = Annotated[
+    str | None, option("--split", "NAME", "One split of the data. [default: the recipe's, else all; of conditions dev]")
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class _JudgeOptions:
+    resamples: Annotated[
+        int | None, option("--resamples", "N", "Draws for the intervals. [default: {resamples}]", least=0)
+    ] = None
+    collar: Annotated[
+        float | None,
+        option(
+            "--collar",
+            "SECONDS",
+            "Of the error rate that leaves out edges; no other figure does. [default: {collar_seconds}]",
+        ),
+    ] = None
+    smooth: Annotated[
+        list[float] | None,
+        option(
+            "--smooth",
+            "SECONDS",
+            "Curves of scores smoothed over so long, too. May be repeated. [default: {smoothing_seconds}]",
+        ),
+    ] = None
+    by: Annotated[
+        list[str] | None, option("--by", "COLUMN", "Figures for each value of a column, too. May be repeated.")
+    ] = None
+    seed: Annotated[int | None, typer.Option("--seed", min=0, metavar="N", help="[default: {seed}]")] = None
+
+
+def evaluate(
+    terminal: Terminal,
+    data: _Data,
+    models: _Models = None,
+    against: _Against = None,
+    split: _Split = None,
+    judge: _JudgeOptions = _JudgeOptions(),
+    rule: JudgedSegments = JudgedSegments(),  # noqa: B008
+    format: TableFormat = ReportFormat.auto,
+    output: OutputOptions = OutputOptions(),  # noqa: B008
+    html: Html = None,
+    clips: ClipOutputs = ClipOutputs(),  # noqa: B008
+    device: Device = "auto",
+    jobs: Jobs = None,
+) -> ExitStatus:
+    """Figures are of 10 ms frames and of segments, with 95 % intervals from drawing groups of recordings anew; of
+    several models the differences to the first, too, draw by draw. A source that is not a dataset is ingested
+    first, beside the output, or into a temporary folder.
+
+    \b
+    audiocnn evaluate meetings/ -m speech_1d -m speech_2d
+    audiocnn evaluate meetings/ --against silero,webrtc --html report.html
+    audiocnn evaluate speech.toml --split test -o report.json
+    audiocnn evaluate birds/ -m runs/birds --html report.html --doubtful 50
+    """
+    from audiocnn.inference.engine import load_engine
+    from audiocnn.model.model import DEFAULT_MODEL, find_model
+    from audiocnn_cli.commands.evaluate.tables import EvaluationReport, with_differences
+    from audiocnn_cli.io.output import check_output, is_replaceable
+
+    refuse_urls(data)
+    path = check_output(output.output, output.force)
+    if path is not None and is_replaceable(path):
+        check_folder_writable("-o", path)
+    page = check_page(html, path, output.force)
+    files = check_clip_outputs(clips, (path, page), len(models or [DEFAULT_MODEL]), output.force)
+    settings, split = _judge_settings(judge), resolve_split(data, split)
+    engines = [load_engine(find_model(name), device, jobs) for name in models or [DEFAULT_MODEL]]
+    candidates = [model_candidate(engine.model, make_scorer(engine, rule), rule.sensitivity) for engine in engines]
+    candidates += peer_candidates(against, rule)
+    counts = Counter[str]()
+    with open_judged_dataset(data, split, path, engines, candidates, terminal, counts) as (dataset, part):
+        check_columns(dataset, settings.group_by, data)
+        for engine in engines:
+            check_channels(dataset, engine)
+        reports = []
+        for one in candidates:
+            about = (one.name, one.folder, one.tuned_on, one.thresholds, data, split)
+            found = judge_dataset(dataset, one.scorer, settings, part, one.name, terminal)
+            reports.append(EvaluationReport(*about, *found, version=one.version))
+        reports = with_differences(reports, terminal)
+        _write_reports(reports, path, format, terminal)
+        if page is not None:
+            write_page(reports, page, dataset)
+        write_clip_files(reports[0], dataset, files, terminal)
+    failed = counts["refused"] or any(report.evaluation.failures for report in reports)
+    return ExitStatus.SOME_FAILED if failed else ExitStatus.OK
+
+
+def _write_reports(
+    reports: Sequence[EvaluationReport], path: Path | None, format: ReportFormat, terminal: Terminal
+) -> None:
+    """A file if one is named, and a table where it is wanted; JSON Lines without either."""
+    from audiocnn_cli.commands.evaluate.tables import write_json, write_table
+    from audiocnn_cli.io.output import open_output
+
+    if path is not None:
+        with open_output(path, terminal) as out:
+            write_json(reports, out.write, pretty=True)
+    if terminal.wants_table(format):
+        write_table(reports, terminal)
+    elif path is None:
+        write_json(reports, terminal.write, pretty=False)
+
+
+def _judge_settings(judge: _JudgeOptions) -> EvaluationSettings:
+    from audiocnn.evaluation.results import EvaluationSettings
+
+    given = {"resamples": judge.resamples, "collar_seconds": judge.collar, "seed": judge.seed}
+    values: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if judge.smooth:
+        values["smoothing_seconds"] = tuple(dict.fromkeys(judge.smooth))
+    return EvaluationSettings(**values, group_by=tuple(judge.by or ()))

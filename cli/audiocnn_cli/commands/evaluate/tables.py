@@ -1,0 +1,323 @@
+"""What `evaluate` writes: report.json, or tables of figures with their intervals, models side by side.
+
+Of whole clips there are also tables of labels, and of the answers that each label got.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from audiocnn.errors import UsageError, printable
+from audiocnn.evaluation.compare import Comparison, LabelDifference, compare
+from audiocnn.evaluation.results import (
+    ClipEvaluation,
+    ClipGroup,
+    ClipLabel,
+    Confusion,
+    Evaluation,
+    LabelEvaluation,
+    figure_title,
+)
+from audiocnn.segments.finder import SegmentRule
+from audiocnn.units import clock, plural
+from audiocnn_cli.app.draw import FigureRow, format_figure, format_share, print_table
+from audiocnn_cli.app.progress import format_speed
+from audiocnn_cli.app.terminal import Terminal
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+_SMOOTHED_ROWS = ("auroc", "fpr_at_5pct_miss")
+_DEFAULT_THRESHOLD = SegmentRule.threshold
+_LABEL_COLUMNS = {
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "average_precision": "av. prec.",
+    "auroc": "AUROC",
+}
+_NARROW_COLUMNS = ("recall", "f1")
+_WIDE = 64  # columns of a terminal for the whole table of labels
+_MOST_LABELS = 40  # beyond, the worst of them
+_WORST_LABELS = 20
+_MOST_PAIRS = 5
+_LEAST_NAME, _MOST_NAME = 4, 20
+_Part = LabelEvaluation | LabelDifference | ClipEvaluation | ClipGroup
+_NONE = LabelDifference({})
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """One model or peer on one set of recordings. `sound_seconds` were scored in `seconds`.
+
+    folder: where the model lies; a peer has none, and a version. tuned_on: what its thresholds were chosen on; where a
+    rule has another threshold than these, it was given. difference: to the first report, `difference_to`.
+    """
+
+    name: str
+    folder: str | None
+    tuned_on: str
+    thresholds: Mapping[str, float]
+    data: str
+    split: str | None
+    evaluation: Evaluation
+    sound_seconds: float
+    seconds: float
+    version: str | None = None
+    difference_to: str | None = None
+    difference: Comparison | None = None
+
+    def origin(self, label: str) -> str:
+        own = self.evaluation.labels[label].rule.threshold == self.thresholds.get(label, _DEFAULT_THRESHOLD)
+        return self.tuned_on or "not tuned" if own else "given"
+
+    def to_dict(self) -> dict[str, Any]:
+        about = {
+            "model": self.name,
+            **({"version": self.version} if self.version else {}),
+            "folder": self.folder,
+            "tuned_on": self.tuned_on,
+            "data": self.data,
+            "split": self.split,
+            "sound_seconds": round(self.sound_seconds, 4),
+            "times_real_time": round(self.sound_seconds / self.seconds, 1) if self.seconds > 0 else None,
+        }
+        contents = self.evaluation.to_dict()
+        for label, found in contents["labels"].items():
+            found["tuned_on"] = self.origin(label)
+        if self.difference is not None:
+            contents["difference_to"] = {"model": self.difference_to, **self.difference.to_dict()}
+        return {"schema": contents.pop("schema"), "type": contents.pop("type"), **about, **contents}
+
+
+def write_json(reports: Sequence[EvaluationReport], write: Callable[[str], object], pretty: bool) -> None:
+    """One report as an object; several as a list in a file, as lines on stdout."""
+    contents = [report.to_dict() for report in reports]
+    if pretty:
+        write(json.dumps(contents[0] if len(contents) == 1 else contents, indent=2, ensure_ascii=False) + "\n")
+    else:
+        write("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in contents))
+
+
+def with_differences(reports: Sequence[EvaluationReport], terminal: Terminal) -> list[EvaluationReport]:
+    """The reports, each after the first with its difference to that; a warning says where they cannot be compared."""
+    first, *others = reports
+    found = [first]
+    for report in others:
+        try:
+            difference = compare(first.evaluation, report.evaluation)
+        except UsageError as problem:
+            terminal.error(f"{report.name}: no difference to {first.name}: {problem}", "warning")
+            found.append(report)
+        else:
+            found.append(replace(report, difference_to=first.name, difference=difference))
+    return found
+
+
+def write_table(reports: Sequence[EvaluationReport], terminal: Terminal) -> None:
+    """The figures of every label, a column a model, and one of its difference to the first; the same of clips."""
+    with terminal.paused():
+        first = reports[0]
+        split = f", split {first.split}" if first.split else ""
+        speed = ", ".join(f"{report.name} {format_speed(report.sound_seconds, report.seconds)}" for report in reports)
+        facts = f"{clock(first.sound_seconds)} scored; {speed}"
+        terminal.out.print(f"{printable(first.data)}{split}: {facts}", style="bold", soft_wrap=True)
+        for label in dict.fromkeys(label for report in reports for label in report.evaluation.labels):
+            parts = [report.evaluation.labels.get(label) for report in reports]
+            less = [r.difference.labels.get(label, _NONE) if r.difference else None for r in reports]
+            rows, heads = _figure_rows(reports, parts, less)
+            print_table(f"{label}: {_describe_amount(parts)}", rows + _rule_rows(reports, label), heads, terminal)
+        for tag in first.evaluation.groups:
+            groups = [report.evaluation.groups[tag] for report in reports]
+            keys = dict.fromkeys((value, label) for group in groups for value, held in group.items() for label in held)
+            for value, label in keys:
+                parts = [group.get(value, {}).get(label) for group in groups]
+                compared = [r.difference.groups[tag].get(value, {}) if r.difference else None for r in reports]
+                less = [None if found is None else found.get(label, _NONE) for found in compared]
+                title = f"{tag} = {value or '(none)'}: {label}, {_describe_amount(parts)}"
+                print_table(title, *_figure_rows(reports, parts, less), terminal)
+        _write_clips(reports, terminal)
+        notes = [note for r in reports for found in r.evaluation.labels.values() for note in found.notes]
+        notes += [note for r in reports if r.evaluation.clip for note in r.evaluation.clip.notes]
+        for note in dict.fromkeys(notes):
+            terminal.out.print(f"note: {note}", style="yellow", soft_wrap=True)
+
+
+def _figure_rows(
+    reports: Sequence[EvaluationReport], parts: Sequence[_Part | None], differences: Sequence[LabelDifference | None]
+) -> tuple[list[FigureRow], list[str]]:
+    """A row for each figure that any part has, and the heads of its columns: each model, and behind those that were
+    compared their difference."""
+    collar_seconds = reports[0].evaluation.settings.collar_seconds
+    heads, columns = [], []
+    for report, part, difference in zip(reports, parts, differences, strict=True):
+        heads.append(report.name)
+        columns.append(_cells(part or _NONE, collar_seconds))
+        if difference is not None:
+            heads.append("difference")
+            columns.append(_cells(difference, collar_seconds, signed=True))
+    titles = dict.fromkeys(title for column in columns for title in column)
+    return [(title, [column.get(title, "-") for column in columns]) for title in titles], heads
+
+
+def _cells(part: _Part, collar_seconds: float, signed: bool = False) -> dict[str, str]:
+    """The figures by their titles, those of smoothed scores behind those that they belong to."""
+    smoothed = part.smoothed if isinstance(part, LabelEvaluation | LabelDifference) else {}
+    cells = {}
+    for name, figure in part.figures.items():
+        title = figure_title(name, collar_seconds)
+        cells[title] = format_figure(figure, name, signed)
+        for seconds, figures in smoothed.items() if name in _SMOOTHED_ROWS else ():
+            cells[f"{title}, smoothed {seconds:g} s"] = format_figure(figures[name], name, signed)
+    return cells
+
+
+def _rule_rows(reports: Sequence[EvaluationReport], label: str) -> list[FigureRow]:
+    """The thresholds, where they come from, by how much segments were widened, and which operating point fits best."""
+    rows: dict[str, list[str]] = {"threshold": [], "tuned on": [], "pad": [], "best --sensitivity": []}
+    for report in reports:
+        part = report.evaluation.labels.get(label)
+        cells = ("-",) * len(rows)
+        if part:
+            pads = dict.fromkeys((part.rule.pad_seconds, part.rule.end_pad))
+            cells = (
+                f"{part.rule.threshold:g}",
+                report.origin(label),
+                ", ".join(f"{pad:g} s" for pad in pads),
+                _best_point(part),
+            )
+        for row, cell in zip(rows.values(), cells, strict=True):
+            row += [cell, ""] if report.difference else [cell]
+    return [(title, cells) for title, cells in rows.items() if title != "best --sensitivity" or {*cells} - {"-", ""}]
+
+
+def _best_point(part: LabelEvaluation) -> str:
+    """The operating point that fits these recordings best, and how good it is."""
+    best = part.best_point
+    if best is None:
+        return "-"
+    name = next(key for key in ("detection_error_rate", "false_alarm_rate") if key in part.points[best])
+    return f"{best}: {figure_title(name)} {part.points[best][name]:.4f}"
+
+
+def _describe_amount(parts: Sequence[LabelEvaluation | None]) -> str:
+    """How much was judged, as the first says that has the label; all judged the same."""
+    found = next(part for part in parts if part is not None)
+    part = format_share(found.reference_seconds, found.seconds)
+    return f"{plural(found.recordings, 'recording')}, {clock(found.seconds)}, {part} of it annotated"
+
+
+def _write_clips(reports: Sequence[EvaluationReport], terminal: Terminal) -> None:
+    clips = [report.evaluation.clip for report in reports]
+    first = next((clip for clip in clips if clip), None)
+    if first is None:
+        return
+    less = [LabelDifference(r.difference.clip) if r.difference and r.difference.clip else None for r in reports]
+    print_table(f"clips: {first.clips}", *_figure_rows(reports, clips, less), terminal)
+    for tag in first.groups:
+        for value in sorted({value for clip in clips if clip for value in clip.groups.get(tag, {})}):
+            parts = [clip.groups.get(tag, {}).get(value) if clip else None for clip in clips]
+            count = next(part.clips for part in parts if part)
+            title = f"{tag} = {value or '(none)'}: {plural(count, 'clip')}"
+            print_table(title, *_figure_rows(reports, parts, [None] * len(reports)), terminal)
+    for report, clip in zip(reports, clips, strict=True):
+        if clip:
+            name = f"{report.name}: " if len(reports) > 1 else ""
+            _write_labels(clip, name, terminal)
+            if clip.confusion:
+                _write_confusion(clip.confusion, name, terminal)
+                _write_pairs(clip.confusion, name, terminal)
+
+
+def _write_labels(clip: ClipEvaluation, name: str, terminal: Terminal) -> None:
+    """A row a label, values alone: intervals are in report.json and on the page."""
+    labels = list(clip.labels)
+    what = f"{name}{plural(len(labels), 'label')}"
+    if len(labels) > _MOST_LABELS:
+        labels = sorted(labels, key=lambda label: _f1(clip.labels[label]))[:_WORST_LABELS]
+        what = f"{name}the {len(labels)} worst of {len(clip.labels)} labels"
+    wide = terminal.width(terminal.stdout) >= _WIDE
+    shown_figures = [figure for figure in _LABEL_COLUMNS if wide or figure in _NARROW_COLUMNS]
+    thresholds = any(part.threshold is not None for part in clip.labels.values())
+    rows: list[FigureRow] = []
+    for label in labels:
+        part = clip.labels[label]
+        cells = [f"{part.clips:,}"]
+        if thresholds:
+            cells.append("-" if part.threshold is None else f"{part.threshold:g}")
+        values = [part.figures[figure].value if figure in part.figures else None for figure in shown_figures]
+        rows.append((printable(label), cells + ["-" if value is None else f"{value:.3f}" for value in values]))
+    heads = ["clips", *(["threshold"] if thresholds else []), *(_LABEL_COLUMNS[figure] for figure in shown_figures)]
+    print_table(what, rows, heads, terminal)
+
+
+def _f1(part: ClipLabel) -> float:
+    """A sort key; labels without clips and answers come last."""
+    value = part.figures["f1"].value
+    return math.inf if value is None else value
+
+
+def _write_confusion(confusion: Confusion, name: str, terminal: Terminal) -> None:
+    """A row a label, a column an answer, where that fits the terminal; pairs alone where it does not."""
+    lines = confusion_lines(confusion, terminal.width(terminal.stdout))
+    if not lines:
+        return
+    terminal.out.print()
+    terminal.out.print(f"{printable(name)}answers (columns) to the clips of each label (rows)", style="italic")
+    for line in lines:
+        terminal.out.print(line, soft_wrap=True)
+
+
+def confusion_lines(confusion: Confusion, width: int) -> list[Text]:
+    """Columns have the names of labels where these fit, else their numbers; none where numbers do not fit."""
+    from rich.text import Text
+
+    if not confusion.labels or 2 * len(confusion.labels) > width:  # two letters a column at least; else all in vain
+        return []
+    counts, labels = confusion.counts(), [printable(label) for label in confusion.labels]
+    longest = max(len(label) for label in labels)
+    digits = max(len(str(int(counts.max()))), 1)
+    by_name = 1 + max(digits, longest)
+    if min(longest, _MOST_NAME) + len(labels) * by_name <= width:
+        names, cell, heads = [_clip_text(label, _MOST_NAME) for label in labels], by_name, labels
+    else:
+        cell = 1 + max(digits, len(str(len(labels))))
+        room = width - len(labels) * cell - len(str(len(labels))) - 1
+        if room < _LEAST_NAME:
+            return []
+        wide = min(room, longest, _MOST_NAME)
+        numbers = [str(k + 1) for k in range(len(labels))]
+        names = [f"{k:>{len(numbers[-1])}} {_clip_text(label, wide)}" for k, label in zip(numbers, labels, strict=True)]
+        heads = numbers
+    wide = max(len(each) for each in names)
+    lines = [Text(" " * wide + "".join(f"{head:>{cell}}" for head in heads), style="dim")]
+    for row, each in enumerate(names):
+        line = Text(f"{each:<{wide}}")
+        for column, count in enumerate(counts[row].tolist()):
+            style = "dim" if not count else "green" if row == column else "bold red"
+            line.append(f"{count or '.':>{cell}}", style=style)
+        lines.append(line)
+    return lines
+
+
+def _clip_text(label: str, width: int) -> str:
+    return label if len(label) <= width else label[: width - 1] + "~"
+
+
+def _write_pairs(confusion: Confusion, name: str, terminal: Terminal) -> None:
+    """The labels that are taken for each other most, with clips to listen to."""
+    if not confusion.pairs:
+        return
+    arrow = "→" if terminal.unicode else "->"
+    terminal.out.print()
+    terminal.out.print(f"{printable(name)}taken for each other most, with clips to listen to", style="italic")
+    for pair in confusion.pairs[:_MOST_PAIRS]:
+        names = f"{printable(pair.label)} {arrow} {printable(pair.answer)}: {plural(pair.clips, 'clip')}"
+        part = f" ({100 * pair.share:.0f} % of {printable(pair.label)})"
+        terminal.out.print(f"{names}{part}", soft_wrap=True)
+        for file in pair.files:
+            terminal.out.print(f"  {printable(file)}", style="dim", soft_wrap=True)

@@ -1,0 +1,139 @@
+"""`audiocnn info`: versions, devices and folders, for bug reports."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from audiocnn.errors import printable
+from audiocnn_cli.app.exits import ExitStatus
+from audiocnn_cli.app.options import ReportFormat, TableFormat
+from audiocnn_cli.app.terminal import Terminal
+
+_PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "soundfile",
+    "soxr",
+    "librosa",
+    "torch",
+    "onnx",
+    "typer",
+    "rich",
+    "safetensors",
+    "scikit-learn",
+)
+
+
+def info(terminal: Terminal, format: TableFormat = ReportFormat.auto) -> ExitStatus:
+    """Nothing is sent anywhere.
+
+    \b
+    audiocnn info
+    audiocnn info --format json | jq -r .libsndfile
+    """
+    facts = collect_facts()
+    if terminal.wants_table(format):
+        rows = [(key, value if isinstance(value, list) else [value]) for key, value in _flatten(facts) if value != []]
+        width = max(len(key) for key, _ in rows)
+        for key, values in rows:
+            for number, value in enumerate(values):
+                terminal.write(f"{key if not number else '':<{width}}  {printable(str(value))}\n")
+    else:
+        terminal.write(json.dumps({"schema": 1, "type": "info", **facts}, ensure_ascii=False) + "\n")
+    return ExitStatus.OK
+
+
+def collect_facts() -> dict[str, Any]:
+    """Versions, devices and folders. torch is not imported: its version is read from its package."""
+    import audiocnn
+    from audiocnn.audio.ffmpeg import FFMPEG_SUFFIXES, find_program
+    from audiocnn.audio.find import AUDIO_SUFFIXES
+    from audiocnn.inference.engine import usable_cores
+    from audiocnn.model.model import DEFAULT_MODEL, shipped_folder, shipped_models
+
+    return {
+        "audiocnn": audiocnn.__version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "packages": {name: _package_version(name) for name in _PACKAGES},
+        "libsndfile": _sndfile_version(),
+        "ffmpeg": _ffmpeg_version(),
+        "devices": ["cpu", *_cuda_devices()],
+        "threads": usable_cores(),
+        "installed in": str(Path(audiocnn.__file__).parent),
+        "models in": str(shipped_folder()),
+        "models": [folder.name for folder in shipped_models()],
+        "default model": DEFAULT_MODEL,
+        "specs": len(list((shipped_folder() / "specs").glob("*.toml"))),
+        "audio": sorted(AUDIO_SUFFIXES - FFMPEG_SUFFIXES),
+        "audio by ffmpeg": sorted(FFMPEG_SUFFIXES) if find_program() else [],
+    }
+
+
+def _flatten(facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The lines of the table: nested facts one a line, a list of suffixes on one line."""
+    rows: list[tuple[str, Any]] = []
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            rows += [(name, text or "not installed") for name, text in value.items()]
+        elif key == "ffmpeg":
+            rows.append((key, value or "not on the PATH: m4a, aac, wma and videos are not read"))
+        else:
+            rows.append((key, " ".join(value) if key.startswith("audio") else value))
+    return rows
+
+
+def _package_version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _sndfile_version() -> str | None:
+    try:
+        import soundfile
+    except (ImportError, OSError):
+        return None
+    return str(soundfile.__libsndfile_version__)
+
+
+def _ffmpeg_version() -> str | None:
+    """Version and path; None if it is not on the PATH."""
+    import subprocess
+
+    from audiocnn.audio.ffmpeg import find_program
+
+    program = find_program()
+    if program is None:
+        return None
+    try:
+        done = subprocess.run([program, "-version"], capture_output=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return f"{program} (does not start)"
+    words = done.stdout.decode("utf-8", "replace").split()
+    return f"{words[2] if words[:2] == ['ffmpeg', 'version'] and len(words) > 2 else 'unknown'} ({program})"
+
+
+def _cuda_devices() -> list[str]:
+    """The names of NVIDIA GPUs, asked of the driver."""
+    library = ctypes.util.find_library("cuda")
+    try:
+        cuda = ctypes.CDLL(library or "libcuda.so.1")
+    except OSError:
+        return []
+    count = ctypes.c_int()
+    if cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)):
+        return []
+    names = []
+    for number in range(count.value):
+        device, name = ctypes.c_int(), ctypes.create_string_buffer(100)
+        if not cuda.cuDeviceGet(ctypes.byref(device), number) and not cuda.cuDeviceGetName(name, 100, device):
+            names.append(f"cuda:{number} {name.value.decode(errors='replace')}")
+    return names

@@ -1,0 +1,227 @@
+"""`audiocnn ingest`: make or continue a dataset from folders, tables and recipes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from audiocnn.audio.find import is_url
+from audiocnn.audio.remote import Remote
+from audiocnn.errors import UsageError, did_you_mean, printable
+from audiocnn.spec.features import FEATURES, default_input
+from audiocnn.units import clock, plural
+from audiocnn_cli.app.exits import ExitStatus
+from audiocnn_cli.app.options import ReportFormat, TableFormat, flag, option
+from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.io.ingest import IngestFollower
+
+if TYPE_CHECKING:
+    from audiocnn.data.dataset import Dataset
+    from audiocnn.data.ingest import IngestSettings
+
+_FRAMES_A_PIECE = 4096  # memory does not grow with the recording
+_OUTCOMES = ("added", "updated", "kept", "removed", "refused")
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE",
+        help="A folder, here or at an address; a table (.csv, .tsv), a file of labels or a recipe (.toml).",
+        show_default=False,
+    ),
+]
+DatasetFolder = Annotated[
+    str, typer.Option("--output", "-o", metavar="DATASET", help="The folder to make, or to go on with.")
+]
+Features = Annotated[str | None, option("--features", "NAME", "Keep log_mel, mel, stft, mfcc or cqt too, as float16.")]
+SampleRate = Annotated[
+    int | None,
+    option(
+        "--sample-rate",
+        "HERTZ",
+        "Rate of the samples that are kept. [default: the recipe's, else {sample_rate}]",
+        least=1,
+    ),
+]
+Channels = Annotated[
+    int | None,
+    option(
+        "--channels",
+        "N",
+        "Channels that are kept; 1 is the mean of all; for more, mono is repeated. [default: {channels}]",
+        least=1,
+    ),
+]
+DecodeThreads = Annotated[int | None, option("--jobs", "N", "Threads that decode. [default: 2]", short="-j", least=1)]
+DecodeCluster = Annotated[
+    str | None,
+    option(
+        "--ray",
+        "ADDRESS",
+        "Decode on a Ray cluster: local starts one here, auto joins that of this machine, or HOST:PORT.",
+    ),
+]
+DropOthers = Annotated[bool, typer.Option("--force", help="Drop recordings of sources that are not named any more.")]
+WithSurvey = Annotated[
+    bool, flag("--survey", "Say what is in it and what is wrong: copies, leaks, silence, uneven labels.")
+]
+
+
+def ingest(
+    terminal: Terminal,
+    sources: Sources,
+    output: DatasetFolder,
+    features: Features = None,
+    sample_rate: SampleRate = None,
+    channels: Channels = None,
+    jobs: DecodeThreads = None,
+    ray: DecodeCluster = None,
+    force: DropOthers = False,
+    survey: WithSurvey = False,
+    format: TableFormat = ReportFormat.auto,
+) -> ExitStatus:
+    """A source is a folder with a subfolder for each label; a folder with files of labels (RTTM, TextGrid, Audacity,
+    ELAN and more) beside the recordings; such a file alone, which names them; a table with the columns filename and
+    label, and perhaps onset, offset, split and group; or a recipe with a [data] table. Run it again and it takes what
+    has changed; killed, it goes on where it was.
+
+    \b
+    audiocnn ingest sounds/ -o sounds.dataset
+    audiocnn ingest labels.csv -o birds.dataset --features log_mel
+    audiocnn ingest sounds/ -o sounds.dataset --survey
+    """
+    from audiocnn.audio.ffmpeg import left_out_line
+    from audiocnn.data.dataset import Dataset
+    from audiocnn.data.ingest import IngestSettings
+    from audiocnn.data.ingest import ingest as ingested
+
+    _check_features(features)
+    settings = IngestSettings(
+        sample_rate=sample_rate,
+        channels=channels or IngestSettings.channels,
+        features=features,
+        frontend_for=make_frontend if features else None,
+        jobs=jobs or 0,
+        replace=force,
+    )
+    if ray is not None:
+        settings = _with_cluster(settings, ray, jobs, terminal)
+    left_out = Counter[str]()
+    with IngestFollower(terminal, "ingest") as follower:
+        try:
+            for step in ingested(
+                [Remote(source) if is_url(source) else Path(source) for source in sources],
+                Path(output),
+                settings,
+                left_out,
+            ):
+                follower(step)
+        except KeyboardInterrupt:
+            terminal.say(f"audiocnn: interrupted after {sum(follower.counts.values())} files; run it again to go on")
+            raise
+    if left_out:
+        terminal.error(left_out_line(left_out), kind="warning")
+    dataset = Dataset.open(output)
+    write_summary(dataset, follower, terminal, format)
+    if survey:
+        write_survey(dataset, terminal, format)
+    return ExitStatus.SOME_FAILED if dataset.refused else ExitStatus.OK
+
+
+def _with_cluster(settings: IngestSettings, address: str, workers: int | None, terminal: Terminal) -> IngestSettings:
+    """The settings with decoding on a Ray cluster. UsageError: a wrong address."""
+    from audiocnn_cli.cluster.ingest import decoder_on
+    from audiocnn_cli.cluster.ray import check_address
+
+    check_address(address)
+    return replace(settings, decode=decoder_on(address, workers, terminal))
+
+
+def write_summary(dataset: Dataset, follower: IngestFollower, terminal: Terminal, format: ReportFormat) -> None:
+    summary = dataset_summary(dataset, follower)
+    if not terminal.wants_table(format):
+        terminal.write(json.dumps(summary, ensure_ascii=False) + "\n")
+        return
+    facts = f"{dataset.sample_rate} Hz, {plural(dataset.channels, 'channel')}"
+    lines = [
+        f"{printable(str(dataset.folder))}: {plural(len(dataset.entries), 'recording')},"
+        f" {clock(summary['seconds'])}, {facts}" + (f", {dataset.feature_name}" if dataset.feature_name else "")
+    ]
+    for name in ("labels", "splits"):
+        if summary[name]:
+            parts = (f"{printable(key)} {count}" for key, count in summary[name].items())
+            lines.append(f"  {name}: " + ", ".join(parts))
+    done = ", ".join(f"{follower.counts[kind]} {kind}" for kind in _OUTCOMES if follower.counts[kind])
+    terminal.write("\n".join([*lines, f"  this time: {done or 'nothing to do'}"]) + "\n")
+
+
+def write_survey(dataset: Dataset, terminal: Terminal, format: ReportFormat) -> None:
+    from audiocnn.data.survey import describe_survey
+    from audiocnn_cli.io.ingest import run_survey
+
+    found = run_survey(dataset, terminal)
+    if terminal.wants_table(format):
+        terminal.write("".join(f"  {printable(line)}\n" for line in describe_survey(found)))
+    else:
+        terminal.write(json.dumps(found.to_dict(), ensure_ascii=False) + "\n")
+
+
+def dataset_summary(dataset: Dataset, follower: IngestFollower) -> dict[str, Any]:
+    """The contents of the dataset and the outcomes of this run. `labels` counts clips and annotations."""
+    labels = Counter(entry.label for entry in dataset.entries if entry.label)
+    for entry in dataset.entries:
+        labels.update(annotation.label for annotation in dataset.annotations(entry))
+    return {
+        "schema": 1,
+        "type": "dataset",
+        "dataset": str(dataset.folder),
+        "recordings": len(dataset.entries),
+        "seconds": round(sum(dataset.duration_seconds(entry) for entry in dataset.entries), 4),
+        "sample_rate": dataset.sample_rate,
+        "channels": dataset.channels,
+        "features": dataset.feature_name,
+        "labels": {label: labels[label] for label in dataset.labels},
+        "splits": dict(Counter(entry.split for entry in dataset.entries if entry.split)),
+        "refused": len(dataset.refused),
+        "done": {kind: follower.counts[kind] for kind in _OUTCOMES},
+    }
+
+
+def _check_features(name: str | None) -> None:
+    choices = [known for known in FEATURES if known != "waveform"]
+    if name is not None and name not in choices:
+        raise UsageError(f'--features cannot be "{name}"; {did_you_mean(name, choices)}')
+
+
+def make_frontend(name: str, sample_rate: int) -> Callable[[NDArray[np.int16]], NDArray[np.float16]]:
+    """int16 (channels, samples) -> float16 (channels * bands, frames), at least one frame."""
+    _check_features(name)
+    import torch
+
+    from audiocnn.model.frontend import FrontEnd
+
+    spec = default_input(name, sample_rate)
+    front_end, frame, hop = FrontEnd(spec).eval(), spec.frame_samples, spec.hop_samples
+    largest = np.finfo(np.float16).max
+
+    def compute(samples: NDArray[np.int16]) -> NDArray[np.float16]:
+        if samples.shape[1] < frame:
+            samples = np.pad(samples, ((0, 0), (0, frame - samples.shape[1])))
+        frames = (samples.shape[1] - frame) // hop + 1
+        found = np.empty((samples.shape[0] * spec.bands, frames), dtype=np.float16)
+        with torch.inference_mode():
+            for first in range(0, frames, _FRAMES_A_PIECE):
+                last = min(first + _FRAMES_A_PIECE, frames)
+                piece = samples[:, first * hop : (last - 1) * hop + frame].astype(np.float32) / 32768.0
+                values = front_end(torch.from_numpy(piece)[None])[0].reshape(-1, last - first).numpy()
+                found[:, first:last] = np.clip(values, -largest, largest)
+        return found
+
+    return compute

@@ -1,0 +1,151 @@
+"""`audiocnn split`: recordings in, the stretches that are their segments out, as files of sound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from audiocnn_cli.app.exits import ExitStatus
+from audiocnn_cli.app.options import (
+    Device,
+    Files,
+    InputOptions,
+    Jobs,
+    ModelName,
+    OutputOptions,
+    RawOptions,
+    SegmentOptions,
+    flag,
+    format_option,
+    option,
+)
+from audiocnn_cli.app.terminal import Terminal
+
+_SUFFIXES = {"jsonl": (".jsonl", ".ndjson", ".json"), "csv": (".csv",), "tsv": (".tsv",), "table": (".txt",)}
+_CUTS = "Cuts"
+
+
+class SoundKind(StrEnum):
+    wav = "wav"
+    flac = "flac"
+    opus = "opus"
+
+
+class ManifestFormat(StrEnum):
+    auto = "auto"
+    table = "table"
+    jsonl = "jsonl"
+    csv = "csv"
+    tsv = "tsv"
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    output_dir: Annotated[
+        str | None,
+        option(
+            "--output-dir",
+            "DIR",
+            "The folder for the pieces; subfolders are as those of the recordings. Must be named.",
+            _CUTS,
+        ),
+    ] = None
+    to: Annotated[
+        SoundKind,
+        typer.Option("--to", metavar="KIND", help="wav, flac or opus.", rich_help_panel=_CUTS),
+    ] = SoundKind.wav
+    labels: Annotated[
+        str | None,
+        option(
+            "--labels", "FILE", "Cut at these labels, in any format that `convert` reads; no model is asked.", _CUTS
+        ),
+    ] = None
+    only: Annotated[
+        list[str] | None, option("--only", "LABEL", "Segments of this label; may be given again.", _CUTS)
+    ] = None
+    join: Annotated[bool, flag("--join", "One file of all stretches of a label, one after the other.", _CUTS)] = False
+    invert: Annotated[bool, flag("--invert", "Keep what belongs to no segment.", _CUTS)] = False
+
+
+_Format = Annotated[
+    ManifestFormat,
+    format_option(
+        "Of the list of pieces: jsonl, csv, tsv or table; auto: by the suffix of -o, a table on a terminal, "
+        "else JSON Lines."
+    ),
+]
+
+
+def split(
+    terminal: Terminal,
+    files: Files = None,
+    cuts: SplitOptions = SplitOptions(),
+    model: ModelName = None,
+    rule: SegmentOptions = SegmentOptions(),  # noqa: B008
+    given: InputOptions = InputOptions(),  # noqa: B008
+    samples: RawOptions = RawOptions(),  # noqa: B008
+    format: _Format = ManifestFormat.auto,
+    output: OutputOptions = OutputOptions(),  # noqa: B008
+    device: Device = "auto",
+    jobs: Jobs = None,
+) -> ExitStatus:
+    """Cuts are exact to the sample, at the recording's own rate, channels and depth. What was written is listed on
+    standard output, or with -o in a file. With --channel each or N a piece holds that channel alone. No file is
+    overwritten without --force.
+
+    \b
+    audiocnn split interview.wav --output-dir cuts
+    audiocnn split recordings/ --output-dir speech --join --to flac -o speech.csv
+    audiocnn split interview.wav --output-dir silence --invert
+    audiocnn split interview.wav --output-dir cuts --labels interview.TextGrid
+    """
+    from audiocnn.labels.split import SplitSettings
+    from audiocnn.units import plural
+    from audiocnn_cli.commands.split.manifest import split_writer
+    from audiocnn_cli.commands.split.splitter import Splitter, check_pieces_folder, leave_out_pieces, segments_from
+    from audiocnn_cli.io.batch import BatchRun
+    from audiocnn_cli.io.inputs import find_inputs, read_channel, read_raw
+    from audiocnn_cli.io.mirror import check_places
+    from audiocnn_cli.io.output import check_output, format_of_output, open_output
+    from audiocnn_cli.io.results import ResultWriter
+
+    path = check_output(output.output, output.force)
+    fallback = "table" if path is None and terminal.shows_tables else "jsonl"
+    kind = format_of_output(path, format.value, _SUFFIXES, fallback)
+    settings = SplitSettings(cuts.to.value, cuts.join, cuts.invert, tuple(cuts.only or ()))
+    check_only(settings.only, cuts.labels, model)
+    channel = read_channel(given.channel)
+    folder = check_pieces_folder(cuts.output_dir, files, given.shard)
+    inputs = leave_out_pieces(find_inputs(files, given, terminal, read_raw(samples), check_places), folder, files)
+    ask = segments_from(cuts.labels, model, rule, channel, device, jobs)
+    splitter = Splitter(terminal, folder, settings, channel, output.force)
+    with open_output(path, terminal, replace=output.force) as out:
+        manifest = ResultWriter(split_writer(kind), out, terminal)
+        manifest.begin()
+        batch = BatchRun(terminal, given.strict, manifest.failed)
+        with batch, closing(ask(splitter.kept(inputs), batch, given.files_from is not None)) as recordings:
+            for one, found in recordings:
+                with batch.attempt(one.name):
+                    splitter.split(one, found, manifest, batch)
+                if batch.stopped:
+                    break
+        out.drop = batch.failed > 0 and not batch.done and not splitter.pieces
+    batch.report(f"{plural(splitter.pieces, 'piece')} of ", ask.device)
+    return batch.status()
+
+
+def check_only(only: Sequence[str], labels: str | None, model: str | None) -> None:
+    """UsageError for a label that the model does not have; what a file of labels holds is seen when it is read."""
+    if not only or labels is not None:
+        return
+    from audiocnn.errors import UsageError, did_you_mean
+    from audiocnn.model.model import DEFAULT_MODEL, find_model
+
+    known = find_model(model or DEFAULT_MODEL).labels
+    if wrong := [label for label in only if label not in known]:
+        raise UsageError(f'--only: there is no label "{wrong[0]}"; {did_you_mean(wrong[0], known)}')

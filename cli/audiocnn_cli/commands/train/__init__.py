@@ -1,0 +1,262 @@
+"""`audiocnn train`: sounds in, a model out."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audiocnn.errors import UsageError
+from audiocnn.files import check_run_writable, settled
+from audiocnn.units import clock, plural
+from audiocnn_cli.app.exits import ExitStatus, Terminated
+from audiocnn_cli.app.options import Device, choose_device
+from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.commands.train.options import CheckOptions, LearningOptions, PartOptions, RunOptions, TrainData
+from audiocnn_cli.commands.train.run import (
+    Training,
+    check_run_folder,
+    clear_run,
+    find_process_group,
+    joined_group,
+    resume_command,
+    run_in_group,
+    run_training,
+)
+
+if TYPE_CHECKING:
+    from audiocnn.data.dataset import Dataset
+    from audiocnn.recipe.recipe import Recipe
+    from audiocnn.training.distributed import ProcessGroup
+    from audiocnn.training.dry_run import DryRun
+
+
+def train(
+    terminal: Terminal,
+    data: TrainData = None,
+    run: RunOptions = RunOptions(),  # noqa: B008
+    learning: LearningOptions = LearningOptions(),  # noqa: B008
+    parts: PartOptions = PartOptions(),  # noqa: B008
+    checks: CheckOptions = CheckOptions(),  # noqa: B008
+    device: Device = "auto",
+) -> ExitStatus:
+    """Of a folder with a subfolder for each label it says what is in it, chooses network and settings that fit, trains,
+    and judges the model by clips that were kept apart. Without DATA it does what ./audiocnn.toml says. The run is a
+    folder: the model, a report, a log of the epochs, checkpoints and the recipe in full; interrupted, it goes on with
+    --resume.
+
+    \b
+    audiocnn train sounds/
+    audiocnn train --recipe recipes/speech.toml -o runs/speech
+    audiocnn train -o runs/speech --resume
+    audiocnn train words/ --from speech_1d --freeze A
+    """
+    repeated = bool(parts.folds or parts.learning_curve)
+    run = replace(run, output=str(settled(Path(run.output))) if run.output else None)
+    options = TrainOptions(data, run, learning, parts, checks, device)
+    group = find_process_group(terminal)
+    check_trial_options(checks, group is None, repeated)
+    if group is not None:
+        if repeated:
+            raise UsageError("--folds and --learning-curve are for one process; train each alone, without torchrun")
+        with joined_group(group, terminal):
+            return train_in_group(options, terminal, group)
+    from audiocnn_cli.commands.train.recipe import say_notes
+    from audiocnn_cli.commands.train.summary import finish_run
+
+    if checks.asked:
+        with tempfile.TemporaryDirectory(prefix="audiocnn-") as scratch:
+            plan = plan_training(options, terminal, Path(scratch))
+            return try_training(plan.recipe, plan.dataset, plan.device, checks, terminal)
+    plan = plan_training(options, terminal)
+
+    def command() -> str:
+        return resume_command(plan.folder, data, [run, learning, parts], repeated, device)
+
+    with hint_resume(command, terminal):
+        if repeated:
+            from audiocnn_cli.commands.train.folds import train_repeats
+
+            status = train_repeats(plan.recipe, plan.dataset, plan.folder, plan.device, run, parts, terminal)
+        else:
+            training = Training(plan.recipe, plan.dataset, plan.folder, plan.device, run.resume, run.tensorboard)
+            say_notes(plan.recipe, plan.dataset, terminal)
+            status = finish_run(plan.recipe, plan.dataset, run_training(training, terminal), plan.folder, terminal)
+    return ExitStatus.SOME_FAILED if plan.refused else status
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    data: str | None
+    run: RunOptions
+    learning: LearningOptions
+    parts: PartOptions
+    checks: CheckOptions
+    device: str
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """refused: how many files of the data could not be read."""
+
+    recipe: Recipe
+    dataset: Dataset
+    folder: Path
+    device: str
+    refused: int
+
+
+def plan_training(given: TrainOptions, terminal: Terminal, scratch: Path | None = None) -> TrainingPlan:
+    """Check, read and remove everything before a training. scratch: a folder for the samples of recordings that are no
+    dataset yet, where nothing else may be written; the run is then not looked at."""
+    from audiocnn_cli.commands.train.recipe import (
+        choose_recipe,
+        fit_recipe,
+        say_corrections,
+        with_learning_options,
+        with_part_options,
+    )
+    from audiocnn_cli.io.ingest import dataset_for
+
+    run = given.run
+    recipe, plain = choose_recipe(given.data, run)
+    recipe = with_part_options(with_learning_options(recipe, given.learning), given.parts)
+    folder = Path(run.output or f"runs/{recipe.name}")
+    if scratch is not None:
+        folder = scratch / folder.name
+    repeated = bool(given.parts.folds or given.parts.learning_curve)
+    if scratch is None:
+        check_run_writable(folder)
+    check_unlocked(folder)
+    check_run_folder(recipe, folder, run.resume and scratch is None, run.force, repeated)
+    check_source_model(recipe, folder, run)
+    if run.tensorboard:
+        from audiocnn.training.log import check_tensorboard
+
+        check_tensorboard()
+    where = choose_device(given.device)
+    if run.force:
+        clear_run(folder)
+    counts = Counter[str]()
+    if plain:
+        recipe, dataset = fit_recipe(recipe, folder, run, given.learning, terminal, counts, scratch is None)
+    else:
+        dataset = dataset_for(recipe, folder, terminal, counts, scratch is None)
+    say_corrections(recipe, terminal)
+    return TrainingPlan(recipe, dataset, folder, where, counts["refused"])
+
+
+def train_in_group(given: TrainOptions, terminal: Terminal, group: ProcessGroup) -> ExitStatus:
+    """As one of several processes: the first one plans, and tests what came out."""
+    from audiocnn_cli.commands.train.recipe import say_notes
+    from audiocnn_cli.commands.train.summary import finish_run
+
+    plan = group.from_leader(lambda: plan_training(given, terminal))
+    where, run = choose_device(given.device, group.local_rank), given.run
+    training = Training(plan.recipe, plan.dataset, plan.folder, where, run.resume, run.tensorboard)
+    command = f"torchrun --nproc-per-node {group.world_size} -m audiocnn_cli train"
+    command += f" -o {shlex.quote(str(plan.folder))} --resume"
+    with hint_resume(lambda: command, terminal):
+        if group.is_leader:
+            say_notes(plan.recipe, plan.dataset, terminal)
+        report = run_in_group(training, terminal, group)
+        if report is not None:
+            finish_run(plan.recipe, plan.dataset, report, plan.folder, terminal)
+    return ExitStatus.SOME_FAILED if plan.refused else ExitStatus.OK
+
+
+def check_unlocked(folder: Path) -> None:
+    """Refuse a folder that another process is training in, before recordings are read and anything is removed. What a
+    killed one left half written goes."""
+    from audiocnn.files import is_locked
+    from audiocnn.training.checkpoint import clear_temporaries
+
+    if is_locked(folder):
+        raise UsageError(f"{folder}: another process is training here; wait for it, or name another -o")
+    for place in (folder, *folder.glob("fold-*"), *folder.glob("share-*")):
+        clear_temporaries(place)
+
+
+@contextmanager
+def hint_resume(command: Callable[[], str], terminal: Terminal) -> Iterator[None]:
+    try:
+        yield
+    except (KeyboardInterrupt, Terminated):
+        terminal.say(f"audiocnn: interrupted; `{command()}` goes on")
+        raise
+
+
+def check_source_model(recipe: Recipe, folder: Path, run: RunOptions) -> None:
+    """Refuse a model to begin from that does not fit, before recordings are read and before anything is removed; and a
+    model to learn from that would be removed."""
+    source = recipe.transfer.model if recipe.transfer else ""
+    for model, what in ((source, "--from"), (recipe.train.teacher, "teacher")):
+        if run.force and model and Path(model).resolve().is_relative_to(folder.resolve()):
+            raise UsageError(f"{folder}: the model of {what} lies in it; name another -o")
+    if recipe.transfer is None:
+        return
+    from audiocnn.training.train import check_source
+
+    check_source(recipe, folder, run.resume)
+
+
+def check_trial_options(checks: CheckOptions, alone: bool, repeated: bool) -> None:
+    """UsageError for what cannot be tried."""
+    if checks.dry_run and checks.overfit is not None:
+        raise UsageError("--dry-run makes one step and --overfit many; name one")
+    if checks.asked and (repeated or not alone):
+        with_what = "--folds and --learning-curve" if repeated else "torchrun"
+        raise UsageError(f"--dry-run and --overfit try one training in one process; leave {with_what} away")
+
+
+def try_training(recipe: Recipe, dataset: Dataset, device: str, checks: CheckOptions, terminal: Terminal) -> ExitStatus:
+    """`--dry-run` and `--overfit`: what is tried before a training, with its result on stdout."""
+    from audiocnn.training.dry_run import Overfit, dry_run, overfit
+    from audiocnn_cli.app.progress import Bar
+
+    if checks.overfit is None:
+        terminal.write("\n".join(dry_run_lines(dry_run(recipe, dataset, device), device)) + "\n")
+        return ExitStatus.OK
+    found = None
+    with Bar(terminal, "overfit") as bar:
+        for report in overfit(recipe, dataset, checks.overfit, device):
+            if isinstance(report, Overfit):
+                found = report
+            else:
+                bar.update(report.step, report.steps, f"loss {report.loss:.4f}")
+    assert found is not None
+    fell = f"loss {found.first_loss:.4f} -> {found.last_loss:.4f} in {plural(found.steps, 'step')}"
+    if found.learned:
+        terminal.write(f"{plural(found.examples, 'example')} learned by heart: {fell}\n")
+        return ExitStatus.OK
+    terminal.write(f"{plural(found.examples, 'example')} not learned by heart: {fell}\n")
+    terminal.error("the loss did not go to nothing; look at labels, spec and [train] learning_rate", "warning")
+    return ExitStatus.SOME_FAILED
+
+
+def dry_run_lines(found: DryRun, device: str) -> list[str]:
+    shown = {
+        "labels": ", ".join(found.labels[:10])
+        + (f" and {len(found.labels) - 10} more" if len(found.labels) > 10 else ""),
+        "parts": f"{plural(found.groups['train'], 'group')} learned from, {found.groups['validation']} stop it",
+        "network": f"{found.weights:,} weights, {found.learned_weights:,} of them learn",
+        "batch": f"{plural(found.batch_size, 'example')}; {plural(found.steps, 'step')} an epoch",
+        "samples": _format_shape(found.samples),
+        "features": _format_shape(found.features),
+        "logits": _format_shape(found.logits),
+        "targets": _format_shape(found.targets),
+        "loss": f"{found.loss:.4f}, gradients are finite",
+        "memory": f"{found.memory_bytes / 1e9:.2f} GB on {device}",
+        "step": f"{found.step_seconds:.3f} s, and {found.example_seconds:.4f} s to make each example",
+        "epoch": f"some {clock(found.epoch_seconds)}",
+    }
+    return [f"{name:9} {text}" for name, text in shown.items()] + ["nothing was written"]
+
+
+def _format_shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))

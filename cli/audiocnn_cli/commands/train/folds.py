@@ -1,0 +1,105 @@
+"""`train --folds` and `--learning-curve`: one recipe trained several times, each tested, and a table of the results.
+
+A file of its own, since it is about many trainings where the rest of the command is about one.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from audiocnn_cli.app.exits import ExitStatus
+from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.commands.train.options import PartOptions, RunOptions
+
+if TYPE_CHECKING:
+    from audiocnn.data.dataset import Dataset
+    from audiocnn.recipe.folds import Repeat, RepeatResult
+    from audiocnn.recipe.recipe import Recipe
+
+_SUMMARY_ROWS = ("mean", "spread")
+
+
+def train_repeats(
+    recipe: Recipe,
+    dataset: Dataset,
+    folder: Path,
+    device: str,
+    run: RunOptions,
+    parts: PartOptions,
+    terminal: Terminal,
+) -> ExitStatus:
+    """Train and test each; the table is on stdout, and folds.json or learning_curve.json in the folder."""
+    from audiocnn.files import write_whole
+    from audiocnn.recipe.folds import CURVE_REPEATS, FOLD_REPEATS, curve_repeats, fold_repeats, summarize_repeats
+    from audiocnn.report.folds import render_folds
+    from audiocnn_cli.commands.train.recipe import parse_shares
+
+    kind = FOLD_REPEATS if parts.folds else CURVE_REPEATS
+    if parts.folds:
+        repeats = fold_repeats(recipe, dataset, parts.folds)
+    else:
+        repeats = curve_repeats(recipe, dataset, parse_shares(parts.learning_curve or ""))
+    results = [train_repeat(each, dataset, folder / each.name, device, run, terminal) for each in repeats]
+    table = summarize_repeats(kind, results)
+    write_whole(folder / f"{kind}.json", (json.dumps(table, indent=2) + "\n").encode())
+    write_whole(folder / f"{kind}.html", render_folds(table).encode())
+    terminal.write("\n".join(repeat_table(kind, results, table)) + "\n")
+    terminal.say(f"all figures: {folder / kind}.json and .html")
+    return ExitStatus.OK
+
+
+def train_repeat(
+    each: Repeat, dataset: Dataset, folder: Path, device: str, run: RunOptions, terminal: Terminal
+) -> RepeatResult:
+    """Train one, and test it. A run that is there is gone on with, or begun anew, as the options say."""
+    from audiocnn.evaluation.results import EvaluationSettings
+    from audiocnn.inference.engine import load_engine
+    from audiocnn.recipe.division import divide
+    from audiocnn.recipe.folds import RepeatResult
+    from audiocnn.report.folds import FOLD_FIGURES
+    from audiocnn_cli.commands.train.recipe import say_notes
+    from audiocnn_cli.commands.train.run import Training, clear_run, run_training
+    from audiocnn_cli.commands.train.summary import draw_curves
+    from audiocnn_cli.io.judge import JudgedSegments, judge_dataset, make_scorer
+
+    if run.force:
+        clear_run(folder)
+    resume = run.resume and (folder / "recipe.toml").exists()
+    division = divide(dataset, each.recipe)
+    say_notes(each.recipe, dataset, terminal)
+    report = run_training(Training(each.recipe, dataset, folder, device, resume, run.tensorboard), terminal)
+    draw_curves(folder, each.recipe.name, terminal)
+    scorer = make_scorer(load_engine(report.model, "cpu", None), JudgedSegments())
+    part = dataset.with_entries(division.test)
+    evaluation, *_ = judge_dataset(part, scorer, EvaluationSettings(), None, each.name, terminal)
+    assert evaluation.clip is not None
+    figures = {name: figure for name, figure in evaluation.clip.figures.items() if name in FOLD_FIGURES}
+    return RepeatResult(each, (len(division.train), len(division.validation), len(division.test)), figures)
+
+
+def repeat_table(kind: str, results: list[RepeatResult], table: dict[str, Any]) -> list[str]:
+    """A row for each training; of folds the mean, and the spread over them."""
+    from audiocnn.report.folds import FOLD_FIGURES
+
+    names = [name for name in FOLD_FIGURES if any(name in result.figures for result in results)]
+    titles = [FOLD_FIGURES[name] for name in names]
+    rows = [["fold" if kind == "folds" else "share", "learned", "tested", *titles]]
+    for result in results:
+        learned, _, tested = result.clips
+        value = result.repeat.value
+        figures = [_format_value(result.value(name)) for name in names]
+        rows.append([value if isinstance(value, str) else f"{value:g}", str(learned), str(tested), *figures])
+    summed = table.get("figures", {})
+    if summed:
+        wholes = [
+            [what, "", "", *(_format_value(summed.get(name, {}).get(what)) for name in names)] for what in _SUMMARY_ROWS
+        ]
+        rows += wholes
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _format_value(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,90 @@
+"""The options of `audiocnn train`: what to make, from what, what overrides the recipe, and what is only tried."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+from audiocnn_cli.app.options import flag, option
+
+TrainData = Annotated[
+    str | None,
+    typer.Argument(metavar="DATA", help="A dataset, a source as for `ingest`, or a recipe.", show_default=False),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", metavar="FILE", help="How the model is made. [default: ./audiocnn.toml]")
+    ] = None
+    spec: Annotated[
+        str | None, option("--spec", "SPEC", "A name from `audiocnn models`, or a TOML file. [default: what fits]")
+    ] = None
+    source: Annotated[
+        str | None, option("--from", "MODEL", "Begin with the groups of this model; F is new for new labels.")
+    ] = None
+    freeze: Annotated[
+        str | None, typer.Option("--freeze", metavar="A,B", help="Groups of that model that stay as they are.")
+    ] = None
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="RUN", help="The folder to make. [default: runs/NAME]")
+    ] = None
+    tensorboard: Annotated[
+        bool, flag("--tensorboard", "Curves for TensorBoard, too, in the folder `tensorboard` of the run.")
+    ] = False
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False
+    force: Annotated[bool, typer.Option("--force", help="Remove what an earlier run made there, and begin anew.")] = (
+        False
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class LearningOptions:
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, metavar="N", help="[default: the recipe's, else what fits]")
+    ] = None
+    batch_size: Annotated[
+        str | None,
+        option("--batch-size", "N|auto", "Or what memory holds. [default: the recipe's, else what fits]", short="-b"),
+    ] = None
+    sample_rate: Annotated[
+        int | None,
+        option("--sample-rate", "HERTZ", "Rate to learn at. [default: the recipe's, else what fits]", least=1000),
+    ] = None
+    seed: Annotated[int | None, typer.Option("--seed", min=0, metavar="N", help="[default: the recipe's, else 0]")] = (
+        None
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class PartOptions:
+    group: Annotated[
+        str | None, option("--group", "COLUMN", "What is not parted, such as speaker. [default: the recipe's]")
+    ] = None
+    group_pattern: Annotated[
+        str | None, option("--group-pattern", "REGEX", "The same from file names: its first group, '^([^_]+)_'.")
+    ] = None
+    corrections: Annotated[
+        str | None, option("--corrections", "FILE", "A table: filename, label. Labels here win; - leaves out.")
+    ] = None
+    folds: Annotated[int | None, option("--folds", "K", "Train K times, each tested on another part.", least=2)] = None
+    learning_curve: Annotated[
+        str | None, option("--learning-curve", "SHARES", "Train on these shares of the clips: 0.1,0.3,1.")
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckOptions:
+    dry_run: Annotated[
+        bool, flag("--dry-run", "Check everything, make one step, say what an epoch takes; write nothing.")
+    ] = False
+    overfit: Annotated[
+        int | None, option("--overfit", "N", "Try to learn N examples by heart; write nothing.", least=1)
+    ] = None
+
+    @property
+    def asked(self) -> bool:
+        return self.dry_run or self.overfit is not None

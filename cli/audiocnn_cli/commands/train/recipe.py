@@ -1,0 +1,266 @@
+"""The recipe that `audiocnn train` follows, and its data.
+
+A recipe is named, or that of a run to resume, or ./audiocnn.toml (`choose_recipe`); options override it; without one,
+the data is ingested if need be, and what fits it is chosen (`fit_recipe`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from audiocnn.audio.remote import refuse_urls
+from audiocnn.errors import AudiocnnError, UsageError, printable
+from audiocnn_cli.app.progress import Bar
+from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.commands.train.options import LearningOptions, PartOptions, RunOptions
+from audiocnn_cli.io.ingest import dataset_for
+
+if TYPE_CHECKING:
+    from audiocnn.data.dataset import Dataset
+    from audiocnn.recipe.choose import KeepSpec
+    from audiocnn.recipe.recipe import Recipe, Transfer
+    from audiocnn.spec.spec import Spec
+
+
+def choose_recipe(data: str | None, run: RunOptions) -> tuple[Recipe, bool]:
+    """The recipe that was named; that of the run to resume; ./audiocnn.toml; or the defaults, for the data that was
+    named, and then True: what fits the data is still to be chosen."""
+    from audiocnn.recipe.recipe import DEFAULT_RECIPE, read_recipe
+
+    if data is not None:
+        refuse_urls(data)
+    if data is not None and data.endswith(".toml"):
+        if run.recipe is not None:
+            raise UsageError(f"{data} and --recipe {run.recipe} are both recipes; name one")
+        data, run = None, dataclasses.replace(run, recipe=data)
+    kept = find_run_recipe(data, run)
+    if run.recipe is not None:
+        recipe = read_recipe(Path(run.recipe))
+    elif run.resume and kept is not None and kept.exists():
+        recipe = read_recipe(kept)
+    elif data is None and run.resume and run.output:
+        raise UsageError(f"{run.output}: there is no run to resume; name the data to begin one, without --resume")
+    elif data is None and Path(DEFAULT_RECIPE).exists():
+        recipe = read_recipe(Path(DEFAULT_RECIPE))
+    elif data is None:
+        raise UsageError(
+            f"nothing to train on: no DATA was named, and there is no {DEFAULT_RECIPE} here. Begin with"
+            " `audiocnn train FOLDER`, where FOLDER has one subfolder of recordings for each label"
+        )
+    else:
+        return make_default_recipe(Path(data), run), True
+    transfer = choose_transfer(run, recipe.transfer)
+    recipe = dataclasses.replace(recipe, transfer=transfer, spec=choose_spec(run, transfer) or recipe.spec)
+    return (recipe if data is None else with_data(recipe, Path(data))), False
+
+
+def find_run_recipe(data: str | None, run: RunOptions) -> Path | None:
+    """Where the run that is made of this data keeps its recipe; None where neither says which run."""
+    if run.output is None and data is None:
+        return None
+    return Path(run.output or f"runs/{name_after_data(Path(data or ''))}") / "recipe.toml"
+
+
+def name_after_data(data: Path) -> str:
+    """What a model of this data is called: as the folder, or the table."""
+    whole = data.resolve()
+    return whole.stem if whole.is_file() else whole.name.removesuffix(".dataset")
+
+
+def make_default_recipe(data: Path, run: RunOptions) -> Recipe:
+    from audiocnn.augment.settings import MixSettings
+    from audiocnn.model.model import DEFAULT_MODEL
+    from audiocnn.recipe.recipe import Recipe, find_unset_keys
+    from audiocnn.recipe.settings import TrainSettings
+
+    transfer = choose_transfer(run, None)
+    network = choose_spec(run, transfer) or find_named_spec(DEFAULT_MODEL)
+    name = (Path(run.output).resolve().name if run.output else name_after_data(data)) or network.name
+    unset = find_unset_keys({})
+    return with_data(Recipe(name, network, None, MixSettings(), TrainSettings(), transfer=transfer, unset=unset), data)
+
+
+def choose_transfer(run: RunOptions, before: Transfer | None) -> Transfer | None:
+    """--from and --freeze, over what the recipe says."""
+    from audiocnn.recipe.recipe import Transfer
+    from audiocnn.recipe.settings import resolve_model
+
+    model = resolve_model(Path(), run.source) if run.source is not None else before.model if before else None
+    if model is None and run.freeze is not None:
+        raise UsageError(f"--freeze {run.freeze}: needs --from MODEL, whose groups stay as they are")
+    freeze = before.freeze if before else ()
+    if run.freeze is not None:
+        freeze = tuple(dict.fromkeys(name.strip() for name in run.freeze.split(",")))
+    return None if model is None else Transfer(model, freeze)
+
+
+def choose_spec(run: RunOptions, transfer: Transfer | None) -> Spec | None:
+    """The spec of --spec; without it that of --from; None where the options name none."""
+    from audiocnn.recipe.recipe import source_spec
+
+    if run.spec is not None:
+        return find_named_spec(run.spec)
+    return source_spec(transfer.model) if transfer and run.source is not None else None
+
+
+def find_named_spec(name: str) -> Spec:
+    from audiocnn.model.model import spec_folders
+    from audiocnn.spec.spec import find_spec
+
+    return find_spec(name, spec_folders())
+
+
+def with_data(recipe: Recipe, data: Path) -> Recipe:
+    """The recipe with other data; which labels count stays, and which split, where a dataset has one of that name: what
+    a recipe keeps for reports is not learned from."""
+    from audiocnn.data.dataset import Dataset, is_dataset
+    from audiocnn.data.sources.settings import DataSettings
+
+    if not data.exists():
+        raise UsageError(f"{data}: no such file or folder; check the name")
+    if recipe.data and recipe.data.source.resolve() == data.resolve():
+        return recipe
+    labels = recipe.data.labels if recipe.data else None
+    split = recipe.data.split if recipe.data else None
+    if split and not (is_dataset(data) and any(entry.split == split for entry in Dataset.open(data).entries)):
+        split = None
+    rate = recipe.spec.input.sample_rate
+    settings = DataSettings(data, split=split, labels=labels, sample_rate=rate, where=str(data))
+    return dataclasses.replace(recipe, data=settings)
+
+
+def parse_batch_size(text: str) -> int:
+    """A number, or "auto". UsageError for anything else."""
+    from audiocnn.recipe.settings import AUTO_BATCH_SIZE
+
+    if text == "auto":
+        return AUTO_BATCH_SIZE
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f'--batch-size cannot be "{text}"; give a number from 1 on, or auto')
+    return int(text)
+
+
+def with_learning_options(recipe: Recipe, learning: LearningOptions) -> Recipe:
+    from audiocnn.recipe.choose import recipe_at_rate
+
+    settings = dataclasses.replace(
+        recipe.train,
+        epochs=learning.epochs or recipe.train.epochs,
+        batch_size=recipe.train.batch_size if learning.batch_size is None else parse_batch_size(learning.batch_size),
+    )
+    seed = recipe.seed if learning.seed is None else learning.seed
+    recipe = dataclasses.replace(recipe, train=settings, seed=seed)
+    return recipe_at_rate(recipe, learning.sample_rate) if learning.sample_rate else recipe
+
+
+def with_part_options(recipe: Recipe, parts: PartOptions) -> Recipe:
+    if parts.folds and parts.learning_curve:
+        raise UsageError("--folds and --learning-curve both train several times; name one")
+    if parts.learning_curve is not None:
+        parse_shares(parts.learning_curve)
+    if parts.group and parts.group_pattern:
+        raise UsageError("--group and --group-pattern both say what is kept together; name one")
+    values: dict[str, Any] = {}
+    if parts.group:
+        values |= {"group": parts.group, "group_pattern": None}
+    if parts.group_pattern:
+        values |= {"group_pattern": parts.group_pattern, "group": "group"}
+    if parts.corrections:
+        if not Path(parts.corrections).is_file():
+            raise UsageError(f"--corrections {parts.corrections}: no such file; check the name")
+        values["corrections"] = Path(parts.corrections)
+    if not values or recipe.data is None:
+        return recipe
+    return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, **values))
+
+
+def parse_shares(text: str) -> list[float]:
+    """0.1,0.3,1 as numbers. UsageError for what is none, or no share."""
+    from audiocnn.recipe.folds import check_shares
+
+    try:
+        shares = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--learning-curve {text}: expected shares such as 0.1,0.3,1") from None
+    check_shares(shares)
+    return shares
+
+
+def fit_recipe(
+    recipe: Recipe,
+    folder: Path,
+    run: RunOptions,
+    learning: LearningOptions,
+    terminal: Terminal,
+    counts: Counter[str] | None = None,
+    kept: bool = True,
+) -> tuple[Recipe, Dataset]:
+    """A recipe that nobody wrote, with what fits its data. Segments in recordings are for a detector, whose recipe has
+    its defaults; a network that was named keeps its sizes. counts, kept: as in `dataset_for`."""
+    from audiocnn.data.dataset import Dataset, is_dataset
+    from audiocnn.data.sources.corrections import apply_settings
+    from audiocnn.data.sources.probe import originals_of, with_several
+    from audiocnn.data.survey import describe_survey, survey
+    from audiocnn.recipe.choose import (
+        DEFAULT_CLIP_SPEC,
+        choose_recipe_rate,
+        choose_settings,
+        collect_clip_facts,
+        describe_parts,
+        explain_choice,
+        recipe_at_rate,
+    )
+    from audiocnn.recipe.division import divide
+
+    assert recipe.data is not None
+    source = recipe.data.source
+    known = apply_settings(Dataset.open(source), recipe.data) if is_dataset(source) else None
+    several = known.several if known else None
+    data = dataclasses.replace(recipe.data, labels_per_clip="several") if several else with_several(recipe.data)
+    recipe = dataclasses.replace(recipe, data=data)
+    originals = None if known else originals_of(data)
+    if originals.timed if originals else known is not None and any(entry.annotated for entry in known.entries):
+        return recipe, dataset_for(recipe, folder, terminal, counts, kept)
+    keep: KeepSpec = "all" if recipe.transfer else "sizes" if run.spec else "nothing"
+    given = keep != "nothing"
+    recipe = recipe if given else dataclasses.replace(recipe, spec=find_named_spec(DEFAULT_CLIP_SPEC))
+    recipe = recipe_at_rate(recipe, learning.sample_rate or choose_recipe_rate(recipe, originals, known, given))
+    dataset = known or dataset_for(recipe, folder, terminal, counts, kept)
+    facts = collect_clip_facts(dataset, recipe)
+    with Bar(terminal, "look") as bar:
+        found = survey(dataset, lambda done, total: bar.update(done, total, f"{done} of {total}"))
+    _say_block("found", describe_survey(found), terminal)
+    choice = choose_settings(facts, recipe.spec, keep)
+    recipe = with_learning_options(choice.recipe(recipe), learning)
+    _say_block("chosen", [*explain_choice(facts, recipe), *describe_parts(divide(dataset, recipe), dataset)], terminal)
+    for line in choice.warnings:
+        terminal.error(line, "warning")
+    return recipe, dataset
+
+
+def say_corrections(recipe: Recipe, terminal: Terminal) -> None:
+    from audiocnn.data.sources import corrections_line
+
+    if recipe.data and (line := corrections_line(recipe.data)):
+        terminal.say(printable(line))
+
+
+def say_notes(recipe: Recipe, dataset: Dataset, terminal: Terminal) -> None:
+    """What is so about the parts, before a training: leaks, and why there is no test."""
+    from audiocnn.recipe.division import divide
+
+    with suppress(AudiocnnError):  # the training says what is wrong
+        if notes := divide(dataset, recipe).notes:
+            _say_block("parts", notes, terminal)
+
+
+def _say_block(title: str, lines: Sequence[str], terminal: Terminal) -> None:
+    """A title and lines below each other, on stderr."""
+    indent = " " * (len(title) + 2)
+    for number, line in enumerate(lines):
+        terminal.say((f"{title}: " if number == 0 else indent) + printable(line))

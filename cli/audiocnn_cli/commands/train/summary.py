@@ -1,0 +1,158 @@
+"""The end of a training: curves, the test on recordings that were kept apart, and the commands to go on with."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audiocnn.errors import AudiocnnError, printable
+from audiocnn.evaluation.results import figure_title
+from audiocnn.units import clock, plural
+from audiocnn_cli.app.draw import format_figure
+from audiocnn_cli.app.exits import ExitStatus
+from audiocnn_cli.app.terminal import Terminal
+
+if TYPE_CHECKING:
+    from audiocnn.data.dataset import Dataset
+    from audiocnn.evaluation.results import Evaluation
+    from audiocnn.model.model import Model
+    from audiocnn.recipe.division import Division
+    from audiocnn.recipe.recipe import Recipe
+    from audiocnn.training.events import TrainReport
+
+
+def draw_curves(run: Path, name: str, terminal: Terminal) -> list[str]:
+    """Draw the curves of a run that has ended, and say where; that it cannot be drawn ends no training."""
+    from audiocnn.report.train_picture import CURVES_FILE, draw_training_curves
+    from audiocnn.training.log import read_log
+
+    try:
+        draw_training_curves(read_log(run), run / CURVES_FILE, name)
+    except AudiocnnError as problem:
+        terminal.error(str(problem), "warning")
+        return []
+    return [f"curves: {run / CURVES_FILE}"]
+
+
+_REPORT, _PAGE = "report.json", "report.html"  # in the folder of a run
+_MOST_PAIRS = 3
+_NOTHING_HELD_OUT = "the last, since nothing was held out"
+_CLIP_FIGURES = {
+    "one": ("accuracy", "balanced_accuracy", "macro_f1"),
+    "several": ("mean_average_precision", "macro_f1", "subset_accuracy"),
+}
+
+
+def finish_run(recipe: Recipe, dataset: Dataset, report: TrainReport, run: Path, terminal: Terminal) -> ExitStatus:
+    """Test the model, and say what came out and what to do with it."""
+    from audiocnn.recipe.division import divide
+
+    division = divide(dataset, recipe)
+    clips = not any(entry.annotated for entry in dataset.entries)
+    evaluation = test_model(dataset, division, recipe, report.model, run, terminal) if division.test else None
+    lines = [*training_lines(report), *draw_curves(run, recipe.name, terminal)]
+    if evaluation is not None:
+        lines += ["", *test_lines(evaluation, division, run)]
+    elif clips:
+        lines += ["", f"not tested: {why_untested(recipe, division)}"]
+    _show_panel("trained", [*lines, "", *next_commands(run, clips)], terminal)
+    return ExitStatus.SOME_FAILED if evaluation is not None and evaluation.failures else ExitStatus.OK
+
+
+def test_model(
+    dataset: Dataset, division: Division, recipe: Recipe, model: Model, run: Path, terminal: Terminal
+) -> Evaluation:
+    """Judge the model by the test part; report.json and report.html in the run have all of it."""
+    from audiocnn.evaluation.results import EvaluationSettings
+    from audiocnn.inference.engine import load_engine
+    from audiocnn_cli.commands.evaluate.outputs import write_page
+    from audiocnn_cli.commands.evaluate.tables import EvaluationReport, write_json
+    from audiocnn_cli.io.judge import JudgedSegments, judge_dataset, make_scorer
+    from audiocnn_cli.io.output import open_output
+
+    scorer = make_scorer(load_engine(model, "cpu", None), JudgedSegments())
+    part = dataset.with_entries(division.test)
+    found = judge_dataset(part, scorer, EvaluationSettings(), None, "test", terminal)
+    data = str(recipe.data.source if recipe.data else dataset.folder)
+    about = (model.name, str(model.folder), model.tuned_on, model.thresholds, data, division.tested_on)
+    reports = [EvaluationReport(*about, *found)]
+    with open_output(run / _REPORT, terminal) as out:
+        write_json(reports, out.write, pretty=True)
+    write_page(reports, run / _PAGE, part)
+    return found[0]
+
+
+def test_lines(evaluation: Evaluation, division: Division, run: Path) -> list[str]:
+    """The figures that say most, and which labels are taken for each other."""
+    lines = [
+        f"tested on {plural(len(division.test), 'recording')} ({division.tested_on}) that nothing was learned from:"
+    ]
+    clip = evaluation.clip
+    if clip is None:
+        figures = {f"{label}: F1": found.figures["f1"] for label, found in evaluation.labels.items()}
+    else:
+        names = [name for name in _CLIP_FIGURES[clip.answer] if name in clip.figures]
+        figures = {figure_title(name): clip.figures[name] for name in names}
+    width = max(map(len, figures), default=0)
+    lines += [f"  {title:{width}}  {format_figure(figure, title)}" for title, figure in figures.items()]
+    pairs = clip.confusion.pairs[:_MOST_PAIRS] if clip and clip.confusion else ()
+    lines += [
+        f"  {pair.label} taken for {pair.answer}: {pair.clips} of {round(pair.clips / pair.share)}" for pair in pairs
+    ]
+    return [*lines, f"  all figures, and clips to listen to: {run / _PAGE}"]
+
+
+def why_untested(recipe: Recipe, division: Division) -> str:
+    if division.notes:
+        return "; ".join(division.notes)
+    return (
+        "the recipe names the split to learn from" if recipe.data and recipe.data.split else "no clips were kept apart"
+    )
+
+
+def training_lines(report: TrainReport) -> list[str]:
+    thresholds = ", ".join(f"{label} {value:g}" for label, value in report.model.thresholds.items())
+    early = ", stopped early" if report.stopped_early else ""
+    count = report.model.training["groups"]["validation"]
+    held_out = plural(count, "group")
+    best = (
+        f"{report.figure_name} {report.figure:.4f} on {held_out} held out"
+        if report.figure is not None
+        else _NOTHING_HELD_OUT
+    )
+    said = f"thresholds: {thresholds} (tuned on {report.model.tuned_on})" if thresholds else ""
+    return [
+        f"best epoch {report.best_epoch} of {report.epochs}{early}: {best}, in {clock(report.seconds)}",
+        *([said] if said else []),
+        f"model: {report.model.folder} (ONNX and torch at most {report.export_difference:.0e} apart)",
+    ]
+
+
+def next_commands(run: Path, clips: bool) -> list[str]:
+    name = shlex.quote(f"./{run}" if str(run).startswith("-") else str(run))
+    if not clips:
+        return [f"try it:  audiocnn detect --model {name} FILE"]
+    return [
+        f"name sounds:  audiocnn classify --model {name} FILE...",
+        f"find them:    audiocnn detect --model {name} FILE",
+        f"judge it:     audiocnn evaluate NEW_SOUNDS --model {name}",
+        f"hand it on:   audiocnn export {name}",
+    ]
+
+
+def _show_panel(title: str, lines: list[str], terminal: Terminal) -> None:
+    """Lines on stderr, in a frame where a person looks."""
+    if not terminal.watched:
+        for line in lines:
+            if line:
+                terminal.say(line)
+        return
+    if terminal.quiet:
+        return
+    from rich import box
+    from rich.panel import Panel
+
+    edges = box.ROUNDED if terminal.unicode else box.ASCII
+    with terminal.paused():
+        terminal.err.print(Panel("\n".join(map(printable, lines)), title=title, box=edges, expand=False))

@@ -1,0 +1,107 @@
+"""The options of `audiocnn tune`: what is tuned for, what stays, and how a search goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from audiocnn_cli.app.options import OUTPUT, JudgedPad, SegmentRuleOptions, flag, option, score_option, seconds_option
+
+_SEARCH = "Search"
+
+
+class Goal(StrEnum):
+    f1 = "f1"
+    segment_f1 = "segment_f1"
+    detection_error = "detection_error"
+    detection_cost = "detection_cost"
+
+
+class Pruner(StrEnum):
+    """When a training is ended early."""
+
+    median = "median"
+    hyperband = "hyperband"
+    none = "none"
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    goal: Annotated[
+        Goal | None,
+        option(
+            "--for",
+            "FIGURE",
+            "f1 (of time), segment_f1, detection_error or detection_cost. "
+            "[default: f1; of operating points detection_error]",
+        ),
+    ] = None
+    operating_points: Annotated[
+        bool, flag("--operating-points", "The rules of --sensitivity balanced, sensitive and precise, on all of DATA.")
+    ] = False
+    cross_fit: Annotated[
+        bool, flag("--cross-fit", "Their figures: tuned on one half of the recordings, measured on the other.")
+    ] = False
+    label: Annotated[
+        list[str] | None, typer.Option("--label", metavar="LABEL", help="Only this one. May be repeated.")
+    ] = None
+    split: Annotated[
+        str | None,
+        option(
+            "--split", "NAME", "One split of the data. [default: of a recipe validation, of conditions tune, else all]"
+        ),
+    ] = None
+    scores: Annotated[
+        str | None, option("--scores", "FILE", "Keep the scores in this .npz: the next time takes seconds.")
+    ] = None
+    plot: Annotated[str | None, option("--plot", "FILE", "Draw what was tried: .png, .svg or .pdf.", OUTPUT)] = None
+    save: Annotated[bool, flag("--save", "Write what is best into the model folder.", OUTPUT)] = False
+
+
+@dataclass(frozen=True)
+class RuleOptions(SegmentRuleOptions):
+    """What is given is not tuned; pads and cuts are not, but for the pads of operating points."""
+
+    threshold: Annotated[str | None, score_option("--threshold", "Leave it at this. [default: tuned]")] = None
+    neg_threshold: Annotated[float | None, score_option("--neg-threshold", "Leave it at this. [default: tuned]")] = None
+    min_speech: Annotated[float | None, seconds_option("--min-speech", "Leave it at this. [default: tuned]")] = None
+    min_silence: Annotated[float | None, seconds_option("--min-silence", "Leave it at this. [default: tuned]")] = None
+    pad: JudgedPad = None
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    recipe: Annotated[str | None, option("--recipe", "FILE", "Train what its [tune] names.", _SEARCH)] = None
+    trials: Annotated[
+        int,
+        typer.Option("--trials", min=1, metavar="N", help="Trainings, of all processes.", rich_help_panel=_SEARCH),
+    ] = 20
+    epochs: Annotated[int | None, option("--epochs", "N", "Of each. [default: the recipe's]", _SEARCH, least=1)] = None
+    pruner: Annotated[
+        Pruner,
+        typer.Option(
+            "--pruner",
+            metavar="NAME",
+            help="What ends a training that falls behind: median, hyperband or none.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = Pruner.median
+    output: Annotated[
+        str | None,
+        option(
+            "--output",
+            "FOLDER",
+            "The folder to make: a run a trial, best.toml, trials.png. [default: runs/NAME.tune]",
+            _SEARCH,
+            short="-o",
+        ),
+    ] = None
+    study: Annotated[
+        str | None, option("--study", "FILE", "The SQLite file. [default: study.sqlite in it]", _SEARCH)
+    ] = None
+    resume: Annotated[
+        bool, flag("--resume", "Go on with the study, join it, or begin it if there is none.", _SEARCH)
+    ] = False

@@ -1,0 +1,191 @@
+"""`audiocnn tune DATA ... --operating-points`: the three rules that `--sensitivity` chooses from."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from audiocnn.errors import AudiocnnError, UsageError, printable
+from audiocnn_cli.app.draw import figure_rows, point_rows, print_table
+from audiocnn_cli.app.exits import ExitStatus
+from audiocnn_cli.app.options import ReportFormat
+from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.commands.tune.options import Goal, RuleOptions, SweepOptions
+from audiocnn_cli.commands.tune.thresholds import (
+    check_tune_files,
+    choose_labels,
+    choose_split,
+    describe_scored,
+    score_data,
+)
+from audiocnn_cli.io.batch import batch_status
+
+if TYPE_CHECKING:
+    from audiocnn.evaluation.clips import ScoredClip
+    from audiocnn.evaluation.operating_points import TunedPoint
+    from audiocnn.evaluation.segments import JudgedRecording
+    from audiocnn.evaluation.thresholds import Measure
+    from audiocnn.inference.engine import Engine
+    from audiocnn.model.model import Model, OperatingPoint
+
+_NOW = "now"
+_Set = tuple[list["JudgedRecording"], list["ScoredClip"]]
+"""Recordings whose segments are known; or where there are none, clips."""
+
+
+def run_points(
+    data: list[str],
+    name: str | None,
+    sweep: SweepOptions,
+    format: ReportFormat,
+    device: str,
+    jobs: int | None,
+    terminal: Terminal,
+) -> ExitStatus:
+    from audiocnn.evaluation.operating_points import as_points
+    from audiocnn.evaluation.save_thresholds import check_writable, save_tuned, with_operating_points
+    from audiocnn.evaluation.thresholds import MEASURES
+    from audiocnn.inference.engine import load_engine
+    from audiocnn.model.model import DEFAULT_MODEL, find_model
+
+    goal = (sweep.goal or Goal.detection_error).value
+    measure = next((one for one in MEASURES if one == goal), None)
+    if measure is None:
+        raise UsageError(f"--for {goal}: operating points are tuned for {', '.join(MEASURES)}; take one of them")
+    if sweep.plot:
+        raise UsageError("--plot draws what is tried for one rule, and operating points are three; leave it out")
+    check_tune_files(sweep, force=False)
+    model = find_model(name or DEFAULT_MODEL)
+    if model.points_hindrance:
+        raise UsageError(f"--operating-points: {model.points_hindrance}; leave it out")
+    if sweep.save:
+        check_writable(model)
+    sets, origins, failed = _score_all(data, load_engine(model, device, jobs), sweep, terminal)
+    found: dict[str, dict[str, OperatingPoint]] = {}
+    results = []
+    how = "tuned on one half of each, measured on the other" if sweep.cross_fit else "tuned and measured on the same"
+    for label in dict.fromkeys(label for one in sets for label in one):
+        mine = [one[label] for one in sets if label in one]
+        try:
+            tuned, now = _tune_label(model, label, mine, measure, sweep.cross_fit)
+        except AudiocnnError as problem:
+            failed += 1
+            terminal.error(f"{label}: {problem}")
+            continue
+        names = [text for one, text in zip(sets, origins, strict=True) if label in one]
+        measured_on = f"{'; '.join(names)}; {how}"
+        found[label] = as_points(tuned, measured_on, clips=bool(mine[0][1]))
+        results.append((label, tuned, now, names))
+    if not found:
+        return ExitStatus.USAGE
+    if sweep.save:
+        save_tuned(with_operating_points(model, found, f"{'; '.join(origins)}, {goal.replace('_', ' ')}"))
+        terminal.say(f"saved: {model.folder / 'model.toml'}")
+    for label, tuned, now, names in results:  # last: what reads it may end early
+        _write(model, label, tuned, now, found[label], names, format, terminal)
+    if not sweep.save and terminal.wants_table(format):
+        terminal.write("\nkeep them:  the same command with --save\n")
+    return batch_status(len(found), failed)
+
+
+def _tune_label(
+    model: Model, label: str, sets: Sequence[_Set], measure: Measure, cross_fit: bool
+) -> tuple[dict[str, TunedPoint], dict[str, float]]:
+    """The operating points of a label, and the figures of the rule that it has now."""
+    from dataclasses import replace
+
+    from audiocnn.evaluation.operating_points import measure_rules, tune_clip_points, tune_operating_points
+
+    if clips := [clip for _, own in sets for clip in own]:
+        return tune_clip_points(clips, model.labels, label, cross_fit), {}
+    recordings = [own for own, _ in sets]
+    rules = [model.rule(label, name) for name in model.points.get(label, {})] or [model.rule(label)]
+    known = [replace(rule, neg_threshold=rule.closing_threshold) for rule in rules]
+    now = measure_rules(recordings, model.labels, label, {_NOW: model.rule(label)})[_NOW]
+    return tune_operating_points(recordings, model.labels, label, measure, cross_fit, known), now
+
+
+def _check_kinds(model: Model, data: list[str], scored: list[_Set]) -> None:
+    """UsageError where there are whole clips and no threshold that they could have, or segments besides."""
+    for one, (recordings, _) in zip(data, scored, strict=True):
+        if not recordings and any(own for own, _ in scored):
+            raise UsageError(f"{one}: has whole clips alone, and others have segments; tune on one kind at a time")
+        if not recordings and model.answer == "one" and len(model.labels) > 1:
+            what = f"the answer of {model.name} to clips is the label with the highest score"
+            raise UsageError(f"{one}: has whole clips alone, and {what}; annotate recordings")
+
+
+def _score_all(
+    data: list[str], engine: Engine, sweep: SweepOptions, terminal: Terminal
+) -> tuple[list[dict[str, _Set]], list[str], int]:
+    """Of each DATA what is scored, by the labels that it knows, and what it is; how many could not be scored."""
+    from audiocnn_cli.io.judge import check_channels, make_scorer, model_candidate, open_judged_dataset
+
+    model, scorer = engine.model, make_scorer(engine, RuleOptions())
+    sets: list[dict[str, _Set]] = []
+    scored_sets: list[_Set] = []
+    origins, failed = [], 0
+    for number, one in enumerate(data):
+        counts, split = Counter[str](), choose_split(one, sweep.split)
+        kept = Path(sweep.scores) if sweep.scores else None
+        if kept and number:
+            kept = kept.with_stem(f"{kept.stem}-{number + 1}")
+        side = model_candidate(model, scorer)
+        with open_judged_dataset(one, split, kept, [engine], [side], terminal, counts) as (dataset, part):
+            check_channels(dataset, engine)
+            labels = choose_labels(model, dataset, sweep.label)
+            scored = score_data(dataset, part, model, scorer, kept, terminal)
+        recordings, clips, wrong = scored
+        if recordings and clips:
+            terminal.error(f"{one}: {len(clips)} clips without segments are left out", "warning")
+        scored_sets.append((recordings, [] if recordings else clips))
+        sets.append(dict.fromkeys(labels, scored_sets[-1]))
+        origins.append(describe_scored(scored, one, split))
+        failed += wrong + counts["refused"]
+    _check_kinds(model, data, scored_sets)
+    return sets, origins, failed
+
+
+def _write(
+    model: Model,
+    label: str,
+    tuned: dict[str, TunedPoint],
+    now: dict[str, float],
+    points: dict[str, OperatingPoint],
+    names: list[str],
+    format: ReportFormat,
+    terminal: Terminal,
+) -> None:
+    """A table a label, or a record for each of its operating points."""
+    from audiocnn.evaluation.thresholds import rule_to_dict
+
+    if not terminal.wants_table(format):
+        for name, one in tuned.items():
+            record: dict[str, Any] = {"schema": 1, "type": "operating_point", "label": label, "sensitivity": name}
+            record |= rule_to_dict(one.rule) | {"pad": one.rule.pad_seconds, "figures": points[name].figures}
+            record |= {"kept": one.kept, "measured_on": points[name].measured_on}
+            if len(names) > 1 and one.by_set:
+                own = [{key: round(x, 4) for key, x in figures.items()} for figures in one.by_set]
+                record["by_data"] = [{"data": data, "figures": x} for data, x in zip(names, own, strict=True)]
+            record |= {"model": model.name, "folder": str(model.folder)}
+            terminal.write(json.dumps(record, ensure_ascii=False) + "\n")
+        return
+    rules = {_NOW: model.rule(label)} | {name: one.rule for name, one in tuned.items()}
+    figures = {_NOW: now} | {name: one.figures for name, one in tuned.items()}
+    print_table(label, point_rows(rules, figures), list(rules), terminal)
+    for number, data in enumerate(names if len(names) > 1 else []):
+        alone = {name: one.by_set[number] for name, one in tuned.items() if one.by_set}
+        print_table(f"{label}: {data}", figure_rows(alone), list(alone), terminal)
+    lines = [f"measured on {points[name].measured_on}" for name in list(points)[:1]]
+    lines += [
+        f"note: {name}: no rule keeps what it promises on these recordings; this one comes nearest"
+        for name, one in tuned.items()
+        if not one.kept
+    ]
+    if len(model.labels) == 1:
+        lines.append(f"then:  audiocnn detect --model {shlex.quote(str(model.folder))} --sensitivity sensitive FILE")
+    terminal.write("".join(printable(line) + "\n" for line in lines))

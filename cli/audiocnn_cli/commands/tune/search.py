@@ -1,0 +1,223 @@
+"""`audiocnn tune --recipe FILE`: trials one after the other, a line each, and at the end the best ones.
+
+A file of its own beside `thresholds`, since the two share nothing but their command.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audiocnn.errors import UsageError, printable
+from audiocnn.files import check_run_writable, settled
+from audiocnn.units import clock, plural
+from audiocnn_cli.app.exits import ExitStatus
+from audiocnn_cli.app.options import ReportFormat
+from audiocnn_cli.app.progress import Bar
+from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.commands.tune.options import SearchOptions
+from audiocnn_cli.io.batch import batch_status
+
+if TYPE_CHECKING:
+    from audiocnn.recipe.recipe import Recipe
+    from audiocnn.training.search import Search, Trial
+    from audiocnn.training.study import Study
+
+STUDY_FILE = "study.sqlite"
+_MOST_ROWS = 10
+_PLAIN_PARTS = ("train", "mix", "spec", "groups", "layers")  # parts of keys that tell a reader little
+_STATE_TITLES = {"pruned": "ended early", "cut off": "cut off"}
+
+
+def run_search(
+    data: str | None, options: SearchOptions, format: ReportFormat, force: bool, device: str, terminal: Terminal
+) -> ExitStatus:
+    from audiocnn.training.study import STUDY_LOCK, Study, check_optuna, exclusive, open_study
+
+    if force:
+        raise UsageError("--force: a search is never overwritten; name another -o, or go on with --resume")
+    check_optuna()
+    recipe = read_search_recipe(data, options)
+    folder = settled(Path(options.output or f"runs/{recipe.name}.tune"))
+    check_run_writable(folder)
+    path = Path(options.study) if options.study else folder / STUDY_FILE
+    check_search_folder(folder, path, options.resume)
+
+    from audiocnn.training.search import make_search
+    from audiocnn_cli.app.options import choose_device
+    from audiocnn_cli.io.ingest import dataset_for
+
+    where = choose_device(device)
+    dataset = dataset_for(recipe, folder, terminal)
+    wanted = make_search(recipe, recipe.tune, dataset, folder, where)
+    (folder / STUDY_LOCK).mkdir(parents=True, exist_ok=True)  # and it stays, for those that come later
+    with exclusive(folder / STUDY_LOCK):  # of several that begin together one makes the study
+        opened = open_study(path, options.pruner.value, recipe.train.epochs, wanted.facts, options.resume)
+    study = Study(opened, folder, wanted.space, recipe.seed)
+    terminal.say(
+        f"searching {', '.join(parameter.key for parameter in wanted.space)} on {where} into {printable(str(folder))}"
+    )
+    went_on = search_command(data, options, folder)
+    failed = show_search(wanted, study, options.trials, went_on, terminal)
+    return finish_search(wanted, study, failed, format, terminal)
+
+
+def read_search_recipe(data: str | None, options: SearchOptions) -> Recipe:
+    """The recipe, on the data that were named, if any."""
+    from audiocnn.recipe.recipe import read_recipe
+    from audiocnn_cli.commands.train.recipe import with_data
+
+    assert options.recipe is not None
+    recipe = read_recipe(Path(options.recipe))
+    if options.epochs:
+        recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, epochs=options.epochs))
+    return recipe if data is None else with_data(recipe, Path(data))
+
+
+def check_search_folder(folder: Path, study: Path, resume: bool) -> None:
+    """Refuse, before recordings are read, a folder that holds other things, and a study that is not to be gone on with.
+    Where there is none, --resume begins one: several processes that share it are started by the same line."""
+    from audiocnn.training.study import LOCKS
+
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is no folder; name another one with -o")
+    held = [path.name for path in folder.iterdir()] if folder.is_dir() else []  # before the study: another may make it
+    if study.exists() and not resume:
+        raise UsageError(f"{study}: there is a study already; go on with --resume, or name another -o or --study")
+    others = [name for name in held if name != LOCKS and not name.startswith(study.name)]
+    if others and not study.exists():
+        raise UsageError(f"{folder}: holds other files; name a new folder with -o")
+
+
+def search_command(data: str | None, options: SearchOptions, folder: Path) -> str:
+    """The command that goes on with an interrupted search."""
+    words = ["audiocnn", "tune", *([data] if data else []), "--recipe", str(options.recipe), "-o", str(folder)]
+    words += ["--trials", str(options.trials)]
+    words += ["--epochs", str(options.epochs)] if options.epochs else []
+    words += ["--study", options.study] if options.study else []
+    words += ["--pruner", options.pruner.value] if options.pruner != SearchOptions.pruner else []
+    return shlex.join([*words, "--resume"])
+
+
+def show_search(wanted: Search, study: Study, trials: int, went_on: str, terminal: Terminal) -> int:
+    """Show the trials as they come; returns how many failed here. Interrupted, the trial in hand is saved."""
+    from audiocnn.training.events import EpochReport, StepReport, StopReport
+    from audiocnn.training.interrupt import StopSignals
+    from audiocnn.training.search import Trial, TrialBegun, search
+    from audiocnn_cli.app.exits import Terminated
+
+    stop_signals, failed = StopSignals(), 0
+    try:
+        with Bar(terminal, "trial") as bar:
+            for report in search(wanted, study, trials, stop_signals):
+                if isinstance(report, TrialBegun):
+                    bar.what = f"trial {report.number}"
+                    bar.restart()
+                    terminal.detail(
+                        f"trial {report.number}: {format_params(report.params)}{' (goes on)' * report.again}"
+                    )
+                elif isinstance(report, StepReport):
+                    bar.update(report.step, report.steps, f"epoch {report.epoch}")
+                elif isinstance(report, EpochReport):
+                    figure = "unknown" if report.figure is None else f"{report.figure:.4f}"
+                    said = f"{report.figure_name} {figure}, loss {report.loss:.4f}"
+                    terminal.detail(f"  epoch {report.epoch}/{report.epochs}: {said}")
+                elif isinstance(report, StopReport):
+                    terminal.say(f"stopped at epoch {report.epoch}, step {report.step} of {report.steps}: saved")
+                    stop_signals.raise_first()
+                elif isinstance(report, Trial):
+                    failed += report.state == "failed"
+                    say_trial(report, wanted, study, terminal)
+    except (KeyboardInterrupt, Terminated):
+        terminal.say(f"audiocnn: interrupted; `{went_on}` goes on")
+        raise
+    return failed
+
+
+def say_trial(trial: Trial, wanted: Search, study: Study, terminal: Terminal) -> None:
+    from audiocnn.training.search import best_trial
+
+    if trial.state == "failed":
+        terminal.error(f"trial {trial.number}: {trial.facts.get('error', 'failed')} ({format_params(trial.params)})")
+        return
+    best = best_trial(wanted, study)
+    mark = " *" if best is not None and best.number == trial.number else ""
+    early = ", ended early" if trial.state == "pruned" else ""
+    figure = f"{str(trial.facts['figure']).replace('_', ' ')} {trial.value:.4f}"
+    spent = f"{plural(trial.facts['epochs'], 'epoch')} in {clock(trial.facts['seconds'])}{early}"
+    terminal.say(f"trial {trial.number}: {figure}, {spent}: {format_params(trial.params)}{mark}")
+
+
+def format_params(params: dict[str, object]) -> str:
+    """Values in a few words, by the last parts of their keys."""
+    return ", ".join(f"{short_key(key)} {_format_param(value)}" for key, value in params.items())
+
+
+def short_key(key: str) -> str:
+    """train.learning_rate -> learning_rate; spec.groups.A.layers.0.conv -> A.0.conv."""
+    return ".".join(part for part in key.split(".") if part not in _PLAIN_PARTS) or key
+
+
+def _format_param(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def finish_search(wanted: Search, study: Study, failed: int, format: ReportFormat, terminal: Terminal) -> ExitStatus:
+    from audiocnn.report.train_picture import TRIALS_FILE, draw_trials
+    from audiocnn.training.search import best_trial, list_trials, write_best
+
+    trials = list_trials(wanted, study)
+    best, recipe = best_trial(wanted, study), write_best(wanted, study)
+    importances = study.importances()
+    draw_trials(trials, importances, wanted.folder / TRIALS_FILE)
+    ranked = sorted(trials, key=lambda one: (one.state != "complete", -(one.value or 0.0), one.number))
+    if not terminal.wants_table(format):
+        records = [one.to_dict() for one in ranked]
+        records += [{"schema": 1, "type": "importance", "shares": importances}]
+        terminal.write("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+    else:
+        draw_trial_table(ranked, terminal)
+    complete = [one for one in trials if one.state in ("complete", "pruned")]
+    if best is None or recipe is None:
+        terminal.error(f"{wanted.folder}: no trial went to its end; look at what they say, and at [tune] of the recipe")
+        return ExitStatus.USAGE
+    for key, share in importances.items():
+        terminal.detail(f"{key}: {share:.2f} of what trials differ by")
+    lines = [
+        f"best: trial {best.number}, {best.facts['figure'].replace('_', ' ')} {best.value:.4f}; pictured in"
+        f" {wanted.folder / TRIALS_FILE}",
+        f"its model:    audiocnn evaluate NEW_SOUNDS --model {shlex.quote(str(best.folder))}",
+        f"train by it:  audiocnn train --recipe {shlex.quote(str(recipe))} -o RUN",
+    ]
+    for line in lines:
+        terminal.say(printable(line))
+    return batch_status(len(complete), failed)
+
+
+def draw_trial_table(ranked: list[Trial], terminal: Terminal) -> None:
+    from rich.text import Text
+
+    shown = ranked[:_MOST_ROWS]
+    keys = list(dict.fromkeys(key for one in shown for key in one.params))
+    table = terminal.new_table()
+    titles = ["trial", "figure", "epochs", "time", "weights", *map(short_key, keys), ""]
+    for title in titles:
+        table.add_column(Text(printable(title)), justify="left" if not title else "right", overflow="fold")
+    for one in shown:
+        weights = one.facts.get("parameters")
+        cells = [
+            str(one.number),
+            "-" if one.value is None else f"{one.value:.4f}",
+            str(one.facts.get("epochs", "")),
+            clock(one.facts["seconds"]) if "seconds" in one.facts else "",
+            f"{weights:,}" if weights else "",
+            *(_format_param(one.params.get(key, "")) for key in keys),
+            "" if one.state == "complete" else _STATE_TITLES.get(one.state, one.state),
+        ]
+        table.add_row(*(Text(printable(cell)) for cell in cells), style="" if one.state == "complete" else "dim")
+    terminal.out.print(table)
+    if len(ranked) > len(shown):
+        terminal.out.print(Text(f"and {len(ranked) - len(shown)} more", style="dim"))

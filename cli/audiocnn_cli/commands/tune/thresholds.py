@@ -1,0 +1,278 @@
+"""`audiocnn tune DATA -m MODEL`: score once, try many rules, show the best one, and with --save keep it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audiocnn.errors import AudiocnnError, UsageError, did_you_mean, printable, show_name
+from audiocnn.units import plural
+from audiocnn_cli.app.exits import ExitStatus
+from audiocnn_cli.app.options import ReportFormat, flag_of, read_pads, read_thresholds
+from audiocnn_cli.app.progress import Bar, format_speed
+from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.commands.tune.options import Goal, RuleOptions, SweepOptions
+from audiocnn_cli.io.batch import batch_status
+
+if TYPE_CHECKING:
+    from audiocnn.data.dataset import Dataset
+    from audiocnn.evaluation.annotated import Scorer
+    from audiocnn.evaluation.clips import ScoredClip
+    from audiocnn.evaluation.segments import JudgedRecording
+    from audiocnn.evaluation.thresholds import TunedRule
+    from audiocnn.model.model import Model
+
+_Scored = tuple[list["JudgedRecording"], list["ScoredClip"], int]
+_CURVE_STEPS = 10  # of the table those thresholds that are tenths
+
+
+def run_sweep(
+    data: str,
+    name: str | None,
+    sweep: SweepOptions,
+    rule: RuleOptions,
+    format: ReportFormat,
+    force: bool,
+    device: str,
+    jobs: int | None,
+    terminal: Terminal,
+) -> ExitStatus:
+    from audiocnn.evaluation.save_thresholds import check_writable
+    from audiocnn.inference.engine import load_engine
+    from audiocnn.model.model import DEFAULT_MODEL, find_model
+    from audiocnn_cli.io.judge import check_channels, make_scorer, model_candidate, open_judged_dataset
+
+    check_tune_files(sweep, force)
+    model = find_model(name or DEFAULT_MODEL)
+    if sweep.save:
+        check_writable(model)
+    engine = load_engine(model, device, jobs)
+    scorer = make_scorer(engine, rule)
+    counts, split = Counter[str](), choose_split(data, sweep.split)
+    kept = Path(sweep.scores) if sweep.scores else None
+    side = model_candidate(model, scorer)
+    with open_judged_dataset(data, split, kept, [engine], [side], terminal, counts) as (dataset, part):
+        check_channels(dataset, engine)
+        labels = choose_labels(model, dataset, sweep.label)
+        scored = score_data(dataset, part, model, scorer, kept, terminal)
+    goal = (sweep.goal or Goal.f1).value
+    found, failed = tune_each(model, scored, labels, goal, rule, terminal)
+    if not found:
+        return ExitStatus.USAGE
+    tuned_on = f"{describe_scored(scored, data, split)}, {goal.replace('_', ' ')}"
+    if sweep.plot:
+        from audiocnn.report.train_picture import draw_sweep
+
+        draw_sweep(found, Path(sweep.plot))
+        terminal.say(f"drawn: {sweep.plot}")
+    if sweep.save:
+        save_thresholds(model, found, tuned_on, terminal)
+    write_tuned(found, model, sweep, format, terminal)  # last: what reads it may end early
+    return batch_status(len(found), failed + scored[2] + counts["refused"])
+
+
+def describe_scored(scored: _Scored, data: str, split: str | None) -> str:
+    """How many recordings, and of what."""
+    name = show_name(Path(data).resolve().name)  # also where it is the current folder
+    count = plural(len(scored[0]) or len(scored[1]), "recording" if scored[0] else "clip")
+    return f"{count} of {name}" + (f', part "{split}"' if split else "")
+
+
+def check_tune_files(sweep: SweepOptions, force: bool) -> None:
+    """Refuse, before any work, what cannot be written."""
+    if sweep.plot:
+        from audiocnn.report.figure import check_picture
+
+        check_picture(Path(sweep.plot), force, option="--plot")
+    if sweep.scores and (Path(sweep.scores).suffix != ".npz" or Path(sweep.scores).is_dir()):
+        raise UsageError(f"--scores {sweep.scores}: scores are kept in a file that ends in .npz; name it so")
+    if sweep.scores:
+        from audiocnn.evaluation.thresholds import load_scores
+
+        load_scores(Path(sweep.scores))
+
+
+def choose_split(data: str, split: str | None) -> str | None:
+    """What of the data: of conditions the part to tune on, of a recipe that which stops its training."""
+    from audiocnn.evaluation.conditions import is_conditions
+
+    if split is not None or not data.endswith(".toml") or not Path(data).is_file():
+        return split
+    return "tune" if is_conditions(data) else "validation"
+
+
+def choose_labels(model: Model, dataset: Dataset, wanted: list[str] | None) -> list[str]:
+    """The labels to tune: those of the model that the data knows, or that were asked for."""
+    for label in wanted or []:
+        if label not in model.labels:
+            raise UsageError(f'--label: {model.name} has no label "{label}"; {did_you_mean(label, model.labels)}')
+    known = [label for label in dict.fromkeys(wanted or model.labels) if label in dataset.labels]
+    if not known:
+        there = ", ".join(dataset.labels[:5]) or "none"
+        raise UsageError(f"{dataset.folder}: has no label of {model.name} ({', '.join(model.labels)}), but {there}")
+    return known
+
+
+def score_data(
+    dataset: Dataset, part: str | None, model: Model, scorer: Scorer, path: Path | None, terminal: Terminal
+) -> _Scored:
+    """Recordings and clips with their scores, and how many could not be scored; kept in a file where one is named."""
+    from audiocnn.evaluation.annotated import score_entries
+    from audiocnn.evaluation.clips import ScoredClip
+    from audiocnn.evaluation.segments import JudgedRecording
+    from audiocnn.evaluation.thresholds import load_scores, save_scores, score_digest
+
+    entries = [entry for entry in dataset.entries if part is None or entry.split == part]
+    digest = score_digest(model, dataset, entries) if path else ""
+    kept = load_scores(path, digest) if path else {}
+    before = len(kept)
+    found: list[JudgedRecording | ScoredClip] = []
+    failed, began, sound = 0, time.monotonic(), 0.0
+    with Bar(terminal, "score") as bar:
+        for step, one in score_entries(dataset, scorer, part, kept if path else None):
+            sound += step.seconds
+            bar.update(
+                step.done, step.total, f"{step.done} of {step.total}, {format_speed(sound, time.monotonic() - began)}"
+            )
+            if one is not None:
+                found.append(one)
+            else:
+                failed += 1
+                terminal.error(f"{step.filename}: {step.error}")
+    if path and len(kept) > before:
+        save_scores(path, digest, kept)
+    recordings = [one for one in found if isinstance(one, JudgedRecording)]
+    return recordings, [one for one in found if isinstance(one, ScoredClip)], failed
+
+
+def tune_each(
+    model: Model, scored: _Scored, labels: list[str], goal: str, rule: RuleOptions, terminal: Terminal
+) -> tuple[list[TunedRule], int]:
+    """The best rule of each label; what cannot be tuned is told."""
+    from audiocnn.evaluation.thresholds import sweep_clips
+
+    recordings, clips, _ = scored
+    if not recordings and model.answer == "one" and len(model.labels) > 1:
+        raise UsageError(
+            f"{model.name}: its answer is the label with the highest score, so there is no threshold to tune for clips"
+        )
+    if not recordings and goal == "segment_f1":
+        raise UsageError("--for segment_f1: these are whole clips, without segments; take f1")
+    for name in () if recordings else ("threshold", "neg_threshold", "min_speech", "min_silence"):
+        if getattr(rule, name) is not None:
+            what = "these are whole clips, of which the threshold alone is tuned; leave it out"
+            raise UsageError(f"{flag_of(name)}: {what}")
+    found, failed = [], 0
+    for label in labels:
+        try:
+            if recordings:
+                found.append(sweep_label(model, recordings, label, goal, rule, terminal))
+            else:
+                found.append(sweep_clips(clips, model.labels, label, model.rule(label), goal))
+        except AudiocnnError as problem:
+            failed += 1
+            terminal.error(f"{label}: {problem}")
+    return found, failed
+
+
+def sweep_label(
+    model: Model, recordings: list[JudgedRecording], label: str, goal: str, rule: RuleOptions, terminal: Terminal
+) -> TunedRule:
+    from functools import partial
+
+    from audiocnn.evaluation.thresholds import TunedRule, sweep_segments
+    from audiocnn.model.model import threshold_of_each
+    from audiocnn_cli.io.judge import judged_pad
+
+    given = {
+        "threshold": threshold_of_each(read_thresholds(rule.threshold), model.labels)[model.labels.index(label)],
+        "neg_threshold": rule.neg_threshold,
+        "min_speech_seconds": rule.min_speech,
+        "min_silence_seconds": rule.min_silence,
+        **read_pads(judged_pad(model, rule.pad)),
+        "max_speech_seconds": rule.max_speech,
+    }
+    fixed = {name: value for name, value in given.items() if value is not None}
+    with Bar(terminal, label) as bar:
+        for step in sweep_segments(recordings, model.labels, label, partial(model.rule, label), goal, fixed):
+            if isinstance(step, TunedRule):
+                return step
+            bar.update(0, None, f"{step} rules")
+    raise AssertionError("a sweep ends with what was found")
+
+
+def write_tuned(
+    found: list[TunedRule], model: Model, sweep: SweepOptions, format: ReportFormat, terminal: Terminal
+) -> None:
+    if not terminal.wants_table(format):
+        about = {"model": model.name, "folder": str(model.folder)}
+        records = [{**one.to_dict(), **about} for one in found]
+        terminal.write("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+        return
+    for one in found:
+        write_tuned_label(one, terminal)
+    terminal.write("".join(printable(line) + "\n" for line in ["", *next_steps(found, model, sweep)]))
+
+
+def write_tuned_label(one: TunedRule, terminal: Terminal) -> None:
+    """What is now and what is best, and how misses and false alarms go with the threshold."""
+    from audiocnn.evaluation.results import figure_title
+    from audiocnn.evaluation.thresholds import GOALS, SWEEP_FIGURES, rule_to_dict
+    from audiocnn_cli.app.draw import FigureRow, format_figure, print_table
+
+    name = GOALS[one.goal]
+    figures = [
+        format_figure(one.before_figure, name),
+        format_figure(one.best_figure, name),
+        format_figure(one.gain, name, signed=True),
+    ]
+    rows: list[FigureRow] = [(figure_title(name), figures)]
+    tried = (one.before, one.best)
+    others = [other for other in SWEEP_FIGURES if other != name]
+    rows += [(figure_title(other), [*(f"{each.figures[other]:.4f}" for each in tried), ""]) for other in others]
+    before, best = rule_to_dict(one.before.rule), rule_to_dict(one.best.rule)
+    for key in ["threshold"] if one.clips else list(before):
+        mark = "" if before[key] == best[key] else "*"
+        unit = "" if "threshold" in key else " s"
+        rows.append((key.replace("_", "-"), [f"{before[key]:g}{unit}", f"{best[key]:g}{unit}", mark]))
+    print_table(f"{one.label}: {plural(one.tried, 'rule')} tried", rows, ["now", "best", "better by"], terminal)
+    curve: list[FigureRow] = []
+    for point in one.over_threshold:
+        if round(100 * point.rule.threshold) % _CURVE_STEPS:
+            continue
+        values = (point.value, point.figures["miss_rate"], point.figures["false_alarm_rate"])
+        curve.append((f"{point.rule.threshold:.1f}", [f"{value:.4f}" for value in values]))
+    print_table(f"{one.label}: by threshold", curve, [figure_title(name), "miss rate", "false alarm rate"], terminal)
+
+
+def next_steps(found: list[TunedRule], model: Model, sweep: SweepOptions) -> list[str]:
+    from audiocnn.evaluation.save_thresholds import rule_options
+
+    if not any(one.changed for one in found):
+        return ["nothing that was tried is better than what the model has"]
+    lines = ["judge it on other recordings: on these it is a little better than elsewhere"]
+    if any(one.gain.value is not None and one.gain.value < 0 for one in found):
+        lines = ["with what was given the best is worse than the model as it is"]
+    name = shlex.quote(str(model.folder))
+    if len(model.labels) == 1 and not found[0].clips:
+        lines.append(f"try it:   audiocnn detect --model {name} {rule_options(found[0].best.rule)} FILE")
+    return lines if sweep.save else [*lines, "keep it:  the same command with --save"]
+
+
+def save_thresholds(model: Model, found: list[TunedRule], tuned_on: str, terminal: Terminal) -> None:
+    """Write it into the model, and say what was and what is."""
+    from audiocnn.evaluation.save_thresholds import describe_rule, save_tuned, with_tuned_rules
+
+    better = [one for one in found if one.changed]
+    if not better:
+        terminal.say("nothing to save")
+        return
+    save_tuned(with_tuned_rules(model, better, tuned_on))
+    for one in better:
+        terminal.say(f"{one.label}: {describe_rule(one.before.rule)}")
+        terminal.say(f"{' ' * (len(one.label) - 1)}-> {describe_rule(one.best.rule)}")
+    terminal.say(f"saved: {model.folder / 'model.toml'}")

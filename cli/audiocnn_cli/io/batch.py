@@ -1,0 +1,196 @@
+"""Many recordings: a bad one is told of and does not stop the others; progress for who waits."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from audiocnn.errors import AudiocnnError, show_name
+from audiocnn.units import clock
+from audiocnn_cli.app.exits import ExitStatus
+from audiocnn_cli.app.progress import Bar, format_speed
+from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.io.inputs import Input
+from audiocnn_cli.io.output import OutputError, PassedError
+
+if TYPE_CHECKING:
+    from audiocnn.audio.recording import Recording
+    from audiocnn.inference.scores import RecordingSource, ScoreBlock, ScoredRecording
+
+
+def batch_status(done: int, failed: int) -> ExitStatus:
+    """The status of a batch: one bad file is not the end of the others, but it does not pass in silence."""
+    if not failed:
+        return ExitStatus.OK
+    return ExitStatus.SOME_FAILED if done else ExitStatus.USAGE
+
+
+_MOST_LISTED = 20
+
+
+class ReadNotes(Protocol):
+    """What could not be read of a recording, and what else is to be said of it."""
+
+    @property
+    def note(self) -> str | None: ...
+
+    @property
+    def remarks(self) -> Sequence[str]: ...
+
+
+Wanted = Callable[[Iterator[Input]], Iterator[Input]]
+
+
+class BatchRun:
+    """Goes over recordings and counts what became of them. `now` is the one whose turn it is.
+
+    with Batch(...) as batch:
+        for reading in batch.over(score_many(batch.sources(inputs, endless), engine, channel, batch.idle)):
+            with batch.attempt(reading.name):
+                batch.finish(seconds, reading.recording)
+    """
+
+    def __init__(self, terminal: Terminal, strict: bool, failed: Callable[[str, str], None]) -> None:
+        self.terminal, self.strict, self.tell = terminal, strict, failed
+        self.done = self.failed = self.damaged = self.segments = 0
+        self.partly = False  # whether results went out of a recording whose end was not known
+        self.segments_before = 0  # in what was done before, by another run
+        self.audio_seconds = 0.0  # of what is finished
+        self.began = time.monotonic()
+        self.bar = Bar(terminal, "")
+        self.total: int | None = None
+        self.stopped = False
+        self.asked: deque[Input] = deque()  # those that are read ahead
+        self.now = Input("")
+        self.seen = self.given = 0  # in the list; of them to be done now
+        self.elsewhere = 0  # of these, what another process did
+        self.short = 0  # that ended before --end
+
+    def __enter__(self) -> BatchRun:
+        self.bar.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.__exit__(kind, value, trace)
+
+    def over(self, readings: Iterable[ScoredRecording]) -> Iterator[ScoredRecording]:
+        """The readings, until one is bad and that is to stop the run."""
+        for reading in readings:
+            self.now = self.asked.popleft()
+            yield reading
+            if self.stopped:
+                return
+            self.show(0.0, 0.0)
+
+    def sources(self, inputs: Iterator[Input], endless: bool, wanted: Wanted = iter) -> Iterator[RecordingSource]:
+        """What to open of the inputs: all, or those that are `wanted`. Looks ahead for how many there are, if somebody
+        watches and the list has an end."""
+        known: Iterable[Input] = inputs
+        if self.terminal.shows_progress and not endless:
+            known = list(inputs)
+            self.total = len(known)
+        return self.opened(wanted(self.counted(known)))
+
+    def opened(self, inputs: Iterator[Input]) -> Iterator[RecordingSource]:
+        """Sources that open the inputs when a reader has time for it."""
+        from audiocnn.inference.scores import RecordingSource
+
+        for one in inputs:
+            self.given += 1
+            self.asked.append(one)
+            yield RecordingSource(one.name, partial(open_input, one))
+
+    def counted(self, inputs: Iterable[Input]) -> Iterator[Input]:
+        for one in inputs:
+            self.seen += 1
+            yield one
+
+    @property
+    def passed(self) -> int:
+        """How many of the list another run, or another process, has done."""
+        return self.seen - self.given + self.elsewhere
+
+    def idle(self) -> None:
+        """Flush stdout before waiting for scores: whoever reads the pipe gets what is there."""
+        self.terminal.stdout.flush()
+
+    @contextmanager
+    def attempt(self, name: str) -> Iterator[None]:
+        """The work on one recording: what goes wrong is reported and counted."""
+        self.bar.what = show_name(name)
+        try:
+            yield
+        except OutputError:
+            raise  # there is nowhere to write to
+        except PassedError:
+            self.elsewhere += 1
+        except AudiocnnError as problem:
+            self.failed += 1
+            self.stopped = self.stopped or self.strict
+            self.terminal.error(str(problem))
+            self.tell(name, str(problem))
+
+    def finish(self, audio_seconds: float, read: ReadNotes, is_short: bool = False) -> None:
+        """Count one that is done, and tell what is to be said of how it was read; is_short: --end is behind its end."""
+        self.done += 1
+        self.short += is_short
+        self.audio_seconds += audio_seconds
+        for remark in read.remarks:
+            self.terminal.note(remark)
+        if read.note:
+            self.damaged += 1
+            self.stopped = self.strict
+            self.terminal.error(f"{read.note}; copy it again", kind="warning")
+
+    def left_out(self, lost: Sequence[str], cut: Sequence[str] = ()) -> None:
+        """Tell what of a recording could not be taken, and what only in part; a loss counts as damage."""
+        self.damaged += bool(lost)
+        self.stopped = self.stopped or (self.strict and bool(lost))
+        for number, line in enumerate([*lost, *cut]):
+            if number < _MOST_LISTED or self.terminal.verbose:
+                self.terminal.error(line, kind="warning")
+            elif number == _MOST_LISTED:
+                self.terminal.say(f"audiocnn: ... and {len(lost) + len(cut) - number} more; -v lists all")
+
+    def step(self, scored: ScoredRecording, block: ScoreBlock) -> None:
+        whole = scored.recording.seconds_to_read
+        seconds = (block.first_row + len(block.scores)) * scored.engine.hop_seconds
+        self.show(min(1.0, seconds / whole) if whole else 0.0, seconds)
+
+    def show(self, share: float, audio_seconds: float) -> None:
+        files = self.done + self.failed + self.passed
+        speed = format_speed(self.audio_seconds + audio_seconds, time.monotonic() - self.began)
+        note = f"{files} of {self.total}, {speed}" if self.total and self.total > 1 else speed
+        self.bar.update(files + share, self.total, note)
+
+    def status(self, exit_status: bool = False) -> ExitStatus:
+        """How the batch ends; with --exit-status it matters whether anything was found."""
+        status = batch_status(self.done + self.passed + self.partly, self.failed + self.damaged)
+        if exit_status and status is ExitStatus.OK and not self.segments + self.segments_before:
+            return ExitStatus.NOTHING_FOUND
+        return status
+
+    def report(self, what: str, device: str) -> None:
+        """A last line for who watches: how much, how fast, where."""
+        if not (self.terminal.watched or self.terminal.verbose) or not (self.done or self.passed):
+            return
+        files = "1 recording" if self.done == 1 else f"{self.done} recordings"
+        speed = format_speed(self.audio_seconds, time.monotonic() - self.began)
+        bad = f", {self.failed} failed" if self.failed else ""
+        before = f"; {self.passed} done before" if self.passed else ""
+        before += f"; {self.short} ended before --end" if self.short else ""
+        self.terminal.say(f"{what}{files}, {clock(self.audio_seconds)} of sound, {speed} on {device}{bad}{before}")
+
+
+def open_input(one: Input) -> Recording:
+    """Raises RecordingError."""
+    from audiocnn.audio.recording import open_recording
+
+    return open_recording(one.opened, one.raw, name=show_name(one.name), excerpt=one.excerpt)

@@ -1,0 +1,106 @@
+"""What the batch commands share: a `BatchJob` says what was asked for, and `run_job` goes over the recordings.
+
+A new batch command is a `BatchTask`: a function from a scored recording to results, and a writer of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Generic, Protocol
+
+from audiocnn.labels.formats.base import ResultT, Writer
+from audiocnn.units import plural
+from audiocnn_cli.app.options import InputOptions
+from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.io.batch import BatchRun
+from audiocnn_cli.io.inputs import Input, is_stream
+from audiocnn_cli.io.output import Output
+from audiocnn_cli.io.results import Destination, Results, open_results
+
+if TYPE_CHECKING:
+    from audiocnn.inference.engine import Engine
+    from audiocnn.inference.scores import ScoreBlock, ScoredRecording
+    from audiocnn_cli.io.resume import Provenance
+
+BlockProgress = Callable[["ScoredRecording", "ScoreBlock"], object]
+
+
+class BatchTask(Protocol[ResultT]):
+    """What a command does with each recording, here or in a worker of a cluster."""
+
+    @property
+    def channel(self) -> str | int:
+        """As for `score_many`."""
+        ...
+
+    def writer(self, out: Output, engine: Engine, terminal: Terminal) -> Writer[ResultT]: ...
+
+    def results(self, scored: ScoredRecording, progress: BlockProgress, live: bool) -> Iterator[ResultT]:
+        """What is found in a recording, whole or part by part. Raises RecordingError.
+
+        live: it is a stream, and somebody waits for what is certain. progress: to be called after each block.
+        """
+        ...
+
+    def count(self, result: ResultT) -> int:
+        """How many segments or answers are in it."""
+        ...
+
+
+@dataclass(frozen=True)
+class BatchJob(Generic[ResultT]):
+    """What a batch command was asked for.
+
+    suffix: of files in a folder. provenance: what the results are made with, where a later run may go on with them.
+    unit: what is counted, in the last line. needs_recording: an output of no recording at all is not worth keeping.
+    """
+
+    task: BatchTask[ResultT]
+    inputs: Iterator[Input]
+    given: InputOptions
+    destination: Destination
+    suffix: str
+    provenance: Provenance | None = None
+    unit: str = ""
+    needs_recording: bool = False
+
+
+def run_job(job: BatchJob[ResultT], engine: Engine, terminal: Terminal) -> BatchRun:
+    """Go over the recordings; a bad one does not stop the others, unless that is asked for."""
+    from audiocnn.inference.scores import score_many
+
+    task, given = job.task, job.given
+    make = partial(task.writer, engine=engine, terminal=terminal)
+    with open_results(job.destination, job.suffix, make, terminal, job.provenance) as results:
+        batch = BatchRun(terminal, given.strict, results.failed)
+        sources = batch.sources(job.inputs, given.files_from is not None, results.wanted)
+        with batch, closing(score_many(sources, engine, task.channel, batch.idle)) as readings:
+            write_results(task, batch.over(readings), results, batch)
+        results.close(batch, job.needs_recording)
+    batch.report(f"{plural(batch.segments, job.unit)} in " if job.unit else "", engine.device)
+    return batch
+
+
+def write_results(
+    task: BatchTask[ResultT], readings: Iterable[ScoredRecording], results: Results[ResultT], batch: BatchRun
+) -> None:
+    """Write what is found in each recording. A file gets whole recordings; on stdout the results of a stream come as
+    they become certain."""
+    for scored in readings:
+        results.turn()
+        with batch.attempt(scored.name):
+            live = results.to_stdout and is_stream(scored.name, batch.terminal)
+            found = task.results(scored, batch.step, live)
+            first = list(islice(found, 1))  # what cannot be read gets no output
+            count = 0
+            with results.writing(batch.now) as writer:
+                for result in chain(first, found):
+                    writer.recording(result)
+                    batch.partly |= live
+                    count += task.count(result)
+            batch.segments += count
+            batch.finish(scored.duration_seconds, scored.recording, scored.recording.is_short)

@@ -1,0 +1,142 @@
+"""--output-dir: where in a folder the output of each recording belongs. The tree of the recordings is kept.
+
+A recording of a folder that was named has its place inside that folder. One that was named itself, or in a list, keeps
+its folders where it lies below the working directory: `a/b.wav` gives `FOLDER/a/b.jsonl`; any other has its own name
+alone, so that nothing is written outside. Where two recordings differ in their endings alone, as `b.wav` and `b.flac`,
+these are kept: `b.wav.jsonl` and `b.flac.jsonl`. So a place depends on the name, and on what lies beside the
+recording, but not on the rest of the list: shards and later runs have the same. Two with one place are an error before
+any work.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path, PurePath
+
+from audiocnn.audio.find import AUDIO_SUFFIXES
+from audiocnn.errors import RecordingError, UsageError, show_name
+from audiocnn.files import fit_name
+from audiocnn_cli.io.inputs import STDIN_NAMES, Input
+from audiocnn_cli.io.output import is_replaceable
+
+_STDIN_STEM = "stdin"
+_FOLDERS_KNOWN = 256
+
+
+class Mirror:
+    """Gives each recording its target in a folder, whose name for outputs ends in `suffix`."""
+
+    def __init__(self, folder: Path, suffix: str, skip_existing: bool, force: bool) -> None:
+        self.folder, self.suffix = folder, suffix
+        self.skip_existing, self.force = skip_existing, force
+        self.older: list[Path] = []  # outputs that were left, and whose recordings have changed since
+        self.taken: set[int] = set()  # hashes of targets: a long list of names would fill the memory
+        self.stems_in = lru_cache(_FOLDERS_KNOWN)(_count_stems)
+
+    def wanted(self, inputs: Iterator[Input]) -> Iterator[Input]:
+        """The recordings with their targets, without those that are to be skipped."""
+        for one in inputs:
+            if one.source is None:
+                yield one
+                continue
+            target = self.target(one)
+            key = hash(str(target))
+            if os.path.isdir(target):  # noqa: PTH112 - which raises for a name that is too long
+                yield refuse_input(one, _in_the_way(target))
+            elif key in self.taken:
+                yield refuse_input(one, f"its output {show_name(target)} is that of another recording of this list")
+            elif not os.path.lexists(target) or self.force:
+                yield replace(one, target=target)
+            elif not self.skip_existing:
+                yield refuse_input(
+                    one, f"its output {show_name(target)} is there already; leave it with --skip-existing, or --force"
+                )
+            elif _is_older(target, one.source):
+                self.older.append(target)
+            self.taken.add(key)
+
+    def target(self, one: Input) -> Path:
+        place = place_in_tree(one)
+        return self.folder / place.with_name(fit_name(self.name(one, place), self.suffix))
+
+    def name(self, one: Input, place: PurePath) -> str:
+        """The name of an output without its suffix: that of the recording, with its ending where it needs it."""
+        if not isinstance(one.source, Path):
+            return place.name
+        twins = self.stems_in(one.source.parent)[place.stem] - (place.suffix.lower() in AUDIO_SUFFIXES)
+        return place.name if twins > 0 else place.stem
+
+
+def place_in_tree(one: Input) -> PurePath:
+    """Where a recording lies in the tree that is kept; always below its root."""
+    if one.inside is not None:
+        return one.inside
+    if one.name in STDIN_NAMES:
+        return PurePath(_STDIN_STEM)
+    try:
+        here = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - strings are enough
+    except FileNotFoundError:  # it is gone
+        here = os.path.join(os.devnull, "")  # noqa: PTH118
+    path = os.path.normpath(os.path.join(here, one.name))  # noqa: PTH118
+    folder, name = os.path.split(path)
+    if not path.startswith(here):
+        path = os.path.join(os.path.realpath(folder), name)  # noqa: PTH118
+    return PurePath((path.removeprefix(here) if path.startswith(here) else name) or _STDIN_STEM)
+
+
+def check_places(inputs: Iterable[Input]) -> Iterator[Input]:
+    """The inputs of a list that has an end. UsageError, before any is done, where two have the same place."""
+    mirror, known, taken = Mirror(Path(), "", skip_existing=False, force=False), list(inputs), dict[Path, str]()
+    for one in known:
+        if one.source is None:
+            continue
+        place = mirror.target(one)
+        if place in taken:
+            names = f"{show_name(taken[place])} and {show_name(one.name)} have one output, {show_name(place)}"
+            raise UsageError(f"--output-dir: {names}; name a folder that holds both, or do them apart")
+        taken[place] = one.name
+    return iter(known)
+
+
+def _count_stems(folder: Path) -> Counter[str]:
+    """How many recordings of each stem a folder holds."""
+    try:
+        names = map(PurePath, os.listdir(folder))  # noqa: PTH208 - names are enough
+        return Counter(name.stem for name in names if name.suffix.lower() in AUDIO_SUFFIXES)
+    except OSError:
+        return Counter()
+
+
+def check_inside(folder: Path, target: Path) -> None:
+    """RecordingError where a link in the folder leads out of it."""
+    if not target.parent.resolve().is_relative_to(folder.resolve()):
+        raise RecordingError(
+            f"{show_name(target)}: a link leads out of {show_name(folder)}; take the link away, or name another folder"
+        )
+
+
+def check_plain(target: Path) -> None:
+    """RecordingError where a folder, a device or a pipe has the name of an output."""
+    if not is_replaceable(target):
+        raise RecordingError(_in_the_way(target))
+
+
+def _is_older(target: Path, source: object) -> bool:
+    """Whether a recording has changed since its output was written; what cannot be told has not."""
+    try:
+        return isinstance(source, Path) and target.stat().st_mtime_ns < source.stat().st_mtime_ns
+    except OSError:
+        return False
+
+
+def _in_the_way(target: Path) -> str:
+    return f"its output {show_name(target)} is there already and is no plain file; take that away"
+
+
+def refuse_input(one: Input, why: str) -> Input:
+    """The input with a problem in place of its source."""
+    return replace(one, source=None, problem=f"{show_name(one.name)}: {why}")

@@ -1,0 +1,341 @@
+"""Where the results of many recordings go: all into one output, or with --output-dir each into its own."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Generic
+
+from audiocnn.errors import RecordingError, UsageError, show_name
+from audiocnn.labels.formats import FORMATS
+from audiocnn.labels.formats.base import ResultT, Writer
+from audiocnn_cli.app.exits import ExitStatus, Terminated
+from audiocnn_cli.app.options import OUTPUT, ManyOutputs, flag
+from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.io.output import (
+    AppearedError,
+    Output,
+    OutputError,
+    PassedError,
+    check_output,
+    is_replaceable,
+    open_output,
+)
+
+if TYPE_CHECKING:
+    from audiocnn_cli.io.batch import BatchRun
+    from audiocnn_cli.io.inputs import Input
+    from audiocnn_cli.io.mirror import Mirror
+    from audiocnn_cli.io.resume import Journal, Provenance
+
+# The first that fits a name has it; formats that share an ending with one above are asked for with -f.
+OUTPUT_SUFFIXES = {name: tuple(suffix.lower() for suffix in one.suffixes) for name, one in FORMATS.items()}
+_TABLE_SUFFIXES = {"table": (".txt",)}  # of a table for people
+# Errors that are those of a name, and not of the whole destination.
+_NAME_FAULTS = frozenset(
+    {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EINVAL, errno.EILSEQ, errno.EACCES}
+)
+Resume = Annotated[bool, flag("--resume", "Go on with what a run that was cut off has finished of -o.", OUTPUT)]
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where the results go: into a file, into files in a folder, or, with neither, to stdout. done: it is there, and is
+    to be left. The rest is as in `ManyOutputs`."""
+
+    path: Path | None = None
+    folder: Path | None = None
+    done: bool = False
+    resume: bool = False
+    force: bool = False
+    skip_existing: bool = False
+
+    @property
+    def check(self) -> Callable[[Iterable[Input]], Iterator[Input]] | None:
+        """What is to be checked of a list of recordings before any is done."""
+        if self.folder is None:
+            return None
+        from audiocnn_cli.io.mirror import check_places
+
+        return check_places
+
+    def say_done(self, terminal: Terminal) -> ExitStatus:
+        assert self.path is not None
+        terminal.say(f"audiocnn: {show_name(self.path)} is there already")
+        return ExitStatus.OK
+
+
+def find_destination(options: ManyOutputs, resume: bool = False) -> Destination:
+    """UsageError for options that do not go together, and where something is there already."""
+    if options.output is not None and options.output_dir is not None:
+        raise UsageError("-o is one file and --output-dir a file for each recording; name one of them")
+    if options.skip_existing and options.force:
+        raise UsageError("--skip-existing leaves what is there and --force overwrites it; name one of them")
+    if options.output_dir is not None:
+        if resume:
+            raise UsageError("--resume goes on with one file; with --output-dir say --skip-existing")
+        if not options.output_dir:
+            raise UsageError('--output-dir "": an empty name; name a folder, or . for this one')
+        folder = Path(options.output_dir)
+        if os.path.exists(folder) and not os.path.isdir(folder):  # noqa: PTH110, PTH112
+            raise UsageError(f"--output-dir {options.output_dir}: is a file; name a folder")
+        return Destination(folder=folder, force=options.force, skip_existing=options.skip_existing)
+    path = check_output(options.output, options.force or resume or options.skip_existing)
+    if path is None and (resume or options.skip_existing):
+        raise UsageError(f"{'--resume' if resume else '--skip-existing'} needs -o FILE, which says what is done")
+    if path is not None and resume:
+        if options.force or options.skip_existing:
+            raise UsageError("--resume goes on with what is there; leave out --force and --skip-existing")
+        if not is_replaceable(path):
+            raise UsageError(f"-o {options.output}: is no plain file; --resume cannot read from it what is done")
+    done = options.skip_existing and path is not None and os.path.exists(path)  # noqa: PTH110
+    return Destination(path, None, done, resume, options.force, options.skip_existing)
+
+
+def check_single_stream(destination: Destination, what: str) -> None:
+    """UsageError where a single stream is to go on with something, or into a folder."""
+    if destination.folder is not None or destination.resume:
+        raise UsageError(f"{what} is one stream, with nothing to go on from; write it to stdout or to -o FILE")
+
+
+def suffix_of(kind: str) -> str:
+    return FORMATS[kind].suffixes[0] if kind in FORMATS else _TABLE_SUFFIXES[kind][0]
+
+
+def choose_format(
+    destination: Destination,
+    given: str,
+    terminal: Terminal,
+    suffixes: dict[str, tuple[str, ...]] = _TABLE_SUFFIXES | OUTPUT_SUFFIXES,
+) -> str:
+    """The format to write. UsageError for one that cannot be gone on with, where that is wanted."""
+    from audiocnn_cli.io.output import format_of_output
+
+    path, to_stdout = destination.path, destination.path is None and destination.folder is None
+    kind = format_of_output(path, given, suffixes, "table" if to_stdout and terminal.shows_tables else "jsonl")
+    if destination.resume and kind != "jsonl":
+        raise UsageError(f"--resume: {kind} does not say which recordings are done; write jsonl, and convert that")
+    return kind
+
+
+class ResultWriter(Generic[ResultT]):
+    """A writer and the output that its text goes to; on a terminal past the progress bar. What the format cannot hold
+    is said on stderr, unless it is in `said` already."""
+
+    def __init__(self, writer: Writer[ResultT], out: Output, terminal: Terminal, said: set[str] | None = None) -> None:
+        self.writer, self.out, self.terminal = writer, out, terminal
+        self.said = set() if said is None else said
+
+    def begin(self) -> None:
+        self._write(self.writer.begin())
+
+    def recording(self, recording: ResultT) -> None:
+        self._write(self.writer.recording(recording))
+        for note in self.writer.notes:
+            if note not in self.said:
+                self.said.add(note)
+                self.terminal.say(f"audiocnn: {note}")
+
+    def failed(self, file: str, problem: str) -> None:
+        """A recording that could not be read; stderr has it already."""
+        self._write(self.writer.failed(file, problem))
+
+    def end(self) -> None:
+        self._write(self.writer.end())
+
+    def _write(self, text: str | bytes) -> None:
+        if text and self.out.path is None and isinstance(text, str):
+            self.terminal.write(text, self.writer.drawn)
+        elif text:
+            self.out.write(text)
+
+
+class OneOutput(Generic[ResultT]):
+    """All into one: stdout, or a file, which may go on with what an earlier run finished."""
+
+    def __init__(self, out: Output, writer: ResultWriter[ResultT], journal: Journal | None = None) -> None:
+        self.out, self.writer, self.journal = out, writer, journal
+        self.to_stdout = out.path is None
+        out.ending = self.end
+        writer.begin()
+        out.whole = out.length
+
+    def wanted(self, inputs: Iterator[Input]) -> Iterator[Input]:
+        return self.journal.wanted(inputs) if self.journal else inputs
+
+    def turn(self) -> None:
+        if self.journal:
+            self.journal.turn()
+
+    @contextmanager
+    def writing(self, one: Input) -> Iterator[ResultWriter[ResultT]]:
+        """Write what was found in a recording; without an error it is then whole."""
+        start = self.out.whole
+        yield self.writer
+        self.commit(start)
+        if self.journal:
+            self.journal.supersede(one.name)
+
+    def failed(self, file: str, problem: str) -> None:
+        self.out.rollback()
+        start, kept = self.out.whole, self.out.keep
+        self.writer.failed(file, problem)
+        self.commit(start)
+        self.out.keep = kept  # errors alone are not worth it
+
+    def commit(self, start: int) -> None:
+        """What was written since is whole."""
+        self.out.commit()
+        if self.journal:
+            self.journal.place(start, self.out.whole)
+
+    def close(self, batch: BatchRun, needed: bool = False) -> None:
+        """There is no more to come. Errors alone are not worth an output: they are on stderr. needed: nor is an output
+        of no recording at all."""
+        nothing = not (batch.done or batch.passed or (self.journal and self.journal.unnamed))
+        self.out.drop = (batch.failed > 0 or needed) and nothing
+        if self.journal:
+            batch.segments_before = self.journal.segments
+            if self.journal.unnamed and not batch.stopped:
+                was = "recording was" if self.journal.unnamed == 1 else "recordings were"
+                batch.terminal.say(
+                    f"audiocnn: {self.journal.unnamed} {was} done before and not named this time: kept at the end"
+                )
+
+    def end(self) -> None:
+        if self.journal:
+            self.journal.finish()
+        self.writer.end()
+
+
+class ManyFiles(Generic[ResultT]):
+    """Each recording into a file of its own, in a tree as that of the recordings."""
+
+    to_stdout = False
+
+    def __init__(self, mirror: Mirror, make: Callable[[Output], ResultWriter[ResultT]], terminal: Terminal) -> None:
+        self.mirror, self.make, self.terminal = mirror, make, terminal
+        self.written = 0
+
+    def wanted(self, inputs: Iterator[Input]) -> Iterator[Input]:
+        return self.mirror.wanted(inputs)
+
+    def turn(self) -> None:
+        pass
+
+    @contextmanager
+    def writing(self, one: Input) -> Iterator[ResultWriter[ResultT]]:
+        """Write what was found in a recording. RecordingError: it has a name that cannot be written here; PassedError:
+        another process does it."""
+        from audiocnn_cli.io.mirror import check_inside, check_plain
+
+        assert one.target is not None
+        with _output_faults(one.target, self.mirror.skip_existing):
+            check_inside(self.mirror.folder, one.target)
+            check_plain(one.target)
+            with open_output(one.target, self.terminal, replace=self.mirror.force, spare=False) as out:
+                writer = self.make(out)
+                out.ending = writer.end
+                writer.begin()
+                yield writer
+                out.commit()
+        self.written += 1
+
+    def failed(self, file: str, problem: str) -> None:
+        """A recording that could not be read has no output, so that a later run tries it again."""
+
+    def close(self, batch: BatchRun, needed: bool = False) -> None:
+        pass
+
+
+@contextmanager
+def _output_faults(target: Path, skip_existing: bool) -> Iterator[None]:
+    """An output whose name is at fault fails alone; where nothing can be written any more, the command ends.
+
+    skip_existing: it is no fault that another process writes it, or has."""
+    from audiocnn_cli.io.atomic import BusyError
+
+    try:
+        yield
+    except (AppearedError, BusyError) as problem:
+        if skip_existing:
+            raise PassedError(f"{show_name(target)}: another process writes it") from None
+        if isinstance(problem, BusyError):
+            raise RecordingError(str(problem)) from None
+        raise RecordingError(f"{show_name(target)}: has appeared meanwhile; another process writes here, too") from None
+    except OutputError:
+        raise
+    except UsageError as problem:
+        cause = problem.__context__
+        if isinstance(cause, OSError) and cause.errno not in _NAME_FAULTS:
+            raise OutputError(str(problem)) from None
+        raise RecordingError(str(problem).removeprefix("-o ")) from None
+
+
+Results = OneOutput[ResultT] | ManyFiles[ResultT]
+
+
+@contextmanager
+def open_results(
+    destination: Destination,
+    suffix: str,
+    make: Callable[[Output], Writer[ResultT]],
+    terminal: Terminal,
+    provenance: Provenance | None = None,
+    said: set[str] | None = None,
+) -> Iterator[Results[ResultT]]:
+    """Open the destination.
+
+    suffix: of the names of files in a folder. make: a new writer for an output. provenance: carried by the results, so
+    that a later run can go on. said: as for `ResultWriter`.
+    """
+
+    def make_writer(out: Output) -> ResultWriter[ResultT]:
+        return ResultWriter(make(out), out, terminal, said)
+
+    if destination.folder is not None:
+        with _open_folder(destination.folder, suffix, destination, make_writer, terminal) as files:
+            yield files
+        return
+    path, force = destination.path, destination.force
+    resumable = provenance is not None and path is not None and is_replaceable(path)
+    with open_output(path, terminal, replace=force, resumable=resumable) as out:
+        journal = None
+        if provenance is not None and path is not None and resumable:
+            from audiocnn_cli.io.resume import open_journal
+
+            journal = open_journal(out, path, provenance, destination.resume, force)
+        yield OneOutput(out, make_writer(out), journal)
+
+
+@contextmanager
+def _open_folder(
+    folder: Path,
+    suffix: str,
+    destination: Destination,
+    make: Callable[[Output], ResultWriter[ResultT]],
+    terminal: Terminal,
+) -> Iterator[ManyFiles[ResultT]]:
+    from audiocnn_cli.io.mirror import Mirror
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise UsageError(
+            f"--output-dir {show_name(folder)}: cannot be made ({problem.strerror}); name another folder"
+        ) from None
+    files = ManyFiles(Mirror(folder, suffix, destination.skip_existing, destination.force), make, terminal)
+    try:
+        yield files
+        if older := files.mirror.older:
+            is_older = "is" if len(older) == 1 else f"and {len(older) - 1} more are"
+            remedy = "left as it was; take it away, or use --force"
+            terminal.error(f"{show_name(older[0])} {is_older} older than the recording and {remedy}", kind="warning")
+    except (KeyboardInterrupt, Terminated):
+        if files.written:
+            terminal.say(f"audiocnn: interrupted; {show_name(folder)} holds what was finished")
+        raise

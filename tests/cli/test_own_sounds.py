@@ -1,0 +1,372 @@
+"""`audiocnn train FOLDER`, from nothing to a tested model: what is found, chosen, said and kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import re
+import tomllib
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from fixtures_cli import Stream, audiocnn
+from fixtures_models import write_dataset
+from sounds import noise, sine, write
+
+from audiocnn.data.dataset import Dataset
+from audiocnn.data.sources import read_source
+from audiocnn.data.sources.probe import originals_of, take_evenly, with_several
+from audiocnn.data.sources.settings import DataSettings
+from audiocnn.recipe.choose import collect_clip_facts, describe_parts
+from audiocnn_cli.app.exits import ExitStatus
+from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.commands.train.options import LearningOptions, RunOptions
+from audiocnn_cli.commands.train.recipe import choose_recipe, find_run_recipe, fit_recipe, name_after_data
+from audiocnn_cli.io.judge import find_source, open_judged_dataset
+from audiocnn_cli.main import command_of
+
+RATE = 8000
+SMALL = """
+[input]
+features = "log_mel"
+mels = 16
+[[groups]]
+name = "A"
+layers = [{ conv = 4, kernel = 3 }, { global = "average" }]
+[f]
+window_seconds = 1.0
+"""
+HERTZ = {"low": 300, "middle": 900, "high": 2700}
+
+
+def sound(label, number, seconds=0.3, rate=RATE):
+    """A tone of the label, each at a pitch of its own, in a little noise."""
+    hiss = noise(seconds, rate, 100 * number + HERTZ[label]).astype(np.float32) / 32768.0
+    return sine(HERTZ[label] * (1 + 0.01 * number), seconds, rate, 0.4) + 0.02 * hiss
+
+
+def folder_of(root, clips, labels=tuple(HERTZ), rate=RATE):
+    for label in labels:
+        for number in range(clips):
+            write(root / label / f"{number}.wav", sound(label, number, 0.25 + 0.01 * (number % 6), rate), rate)
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of one epoch on a folder of 16 clips a label, its home, and what was said."""
+    home = tmp_path_factory.mktemp("own")
+    folder_of(home / "sounds", 16)
+    (home / "small.toml").write_text(SMALL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setattr(
+            "audiocnn.recipe.choose.DEFAULT_CLIP_SPEC", str(home / "small.toml")
+        )  # the real one takes ten times as long
+        done = audiocnn("train", "sounds", "--epochs", "1", "--device", "cpu")
+    assert done.status is ExitStatus.OK, done.err
+    return home, done
+
+
+def terminal_of():
+    """A terminal whose stderr can be looked at."""
+    return Terminal(io.BytesIO(), Stream(False), Stream(False), {"COLUMNS": "100"})
+
+
+def looked_at(data, tmp_path, run=RunOptions(), learning=LearningOptions()):  # noqa: B008
+    """What `train` would train, without the training: recipe, dataset, what was said."""
+    terminal = terminal_of()
+    recipe, plain = choose_recipe(str(data), dataclasses.replace(run, output=run.output or str(tmp_path / "run")))
+    assert plain
+    recipe, dataset = fit_recipe(recipe, tmp_path / "run", run, learning, terminal)
+    return recipe, dataset, terminal.stderr.getvalue()
+
+
+def test_it_says_what_it_found_chose_and_how_good_it_is(trained):
+    _, done = trained
+    said = done.err
+    assert done.out == ""
+    assert "found: 48 recordings, 13.1 s, 3 labels" in said
+    assert "recordings of each: high 16, low 16, middle 16" in said
+    assert "softmax: a clip has one label" in said
+    assert "window: 0.3 s of 8000 Hz" in said
+    assert "training: up to 1 epoch with each clip once" in said
+    assert "to test on (15 % held out)" in said
+    assert "accuracy  " in said
+    assert "balanced accuracy" in said
+    assert "macro F1" in said
+    for verb in ("classify", "detect", "evaluate", "export"):
+        assert f"audiocnn {verb} " in said
+
+
+def test_the_run_has_model_report_and_the_recipe_in_full(trained):
+    home, _ = trained
+    run = home / "runs" / "sounds"
+    assert {path.name for path in run.iterdir()} == {
+        "recipe.toml", "run.json", "metrics.csv", "metrics.jsonl", "curves.png",
+        "checkpoints", "model", "report.json", "report.html",
+    }  # fmt: skip
+    report = json.loads((run / "report.json").read_text())
+    assert (report["model"], report["split"]) == ("sounds", "15 % held out")
+    assert report["clip"]["clips"] == 6
+    recipe = tomllib.loads((run / "recipe.toml").read_text())
+    assert recipe["name"] == "sounds"
+    assert recipe["spec"]["input"]["sample_rate"] == RATE
+    assert (recipe["spec"]["f"]["window_seconds"], recipe["mix"]["seconds"]) == (0.3, 0.3)
+    assert recipe["evaluate"]["test_share"] == 0.15
+
+
+def test_the_kept_recipe_does_the_same_again(trained, tmp_path, monkeypatch):
+    home, _ = trained
+    monkeypatch.chdir(tmp_path)
+    again = audiocnn("train", home / "runs" / "sounds" / "recipe.toml", "-o", "again", "--device", "cpu")
+    assert again.status is ExitStatus.OK, again.err
+    figures = [
+        json.loads((run / "report.json").read_text())["clip"] for run in (home / "runs" / "sounds", Path("again"))
+    ]
+    assert figures[0] == figures[1]
+    logs = [json.loads((run / "metrics.jsonl").read_text()) for run in (home / "runs" / "sounds", Path("again"))]
+    assert logs[0]["loss"] == logs[1]["loss"]
+
+
+def test_a_run_that_has_ended_is_tested_again_by_resume_and_else_left_alone(trained, monkeypatch):
+    home, _ = trained
+    monkeypatch.chdir(home)
+    refused = audiocnn("train", "sounds", "--device", "cpu")
+    assert refused.status is ExitStatus.USAGE
+    assert "there is a run already; go on with --resume" in refused.err
+    done = audiocnn("train", "sounds", "--resume", "--device", "cpu")
+    assert done.status is ExitStatus.OK, done.err
+    assert "accuracy" in done.err
+
+
+@pytest.mark.parametrize(("rate", "chosen"), [(8000, 8000), (11025, 11025), (16000, 16000), (44100, 16000)])
+def test_the_rate_is_that_of_the_recordings(tmp_path, rate, chosen):
+    recipe, dataset, said = looked_at(folder_of(tmp_path / "sounds", 3, rate=rate), tmp_path)
+    assert recipe.spec.input.sample_rate == dataset.sample_rate == recipe.data.sample_rate == chosen
+    assert f"of {chosen} Hz" in said
+
+
+def test_flags_override_what_would_be_chosen(tmp_path):
+    learning = LearningOptions(epochs=2, batch_size="4", sample_rate=6000, seed=5)
+    recipe, dataset, _ = looked_at(folder_of(tmp_path / "sounds", 3), tmp_path, learning=learning)
+    assert (recipe.train.epochs, recipe.train.batch_size, recipe.seed) == (2, 4, 5)
+    assert recipe.spec.input.sample_rate == dataset.sample_rate == 6000
+    named = RunOptions(spec="conv_ab_2d", output=str(tmp_path / "named"))
+    recipe, _, _ = looked_at(tmp_path / "sounds", tmp_path, run=named)
+    assert (recipe.spec.name, recipe.spec.f.window_seconds, recipe.spec.input.sample_rate) == ("conv_ab_2d", 0.5, 16000)
+
+
+def test_samples_kept_at_another_rate_are_kept_and_others_made_beside_them(tmp_path):
+    folder_of(tmp_path / "sounds", 3)
+    _, first, _ = looked_at(tmp_path / "sounds", tmp_path)
+    _, second, _ = looked_at(tmp_path / "sounds", tmp_path, learning=LearningOptions(sample_rate=4000))
+    assert (first.sample_rate, second.sample_rate) == (8000, 4000)
+    assert first.folder != second.folder
+    assert Dataset.open(first.folder).sample_rate == 8000
+
+
+def test_a_dataset_gives_its_own_rate(tmp_path):
+    folder_of(tmp_path / "sounds", 3)
+    assert audiocnn("ingest", tmp_path / "sounds", "-o", tmp_path / "kept", "--sample-rate", "5000").status == 0
+    recipe, dataset, _ = looked_at(tmp_path / "kept", tmp_path)
+    assert (recipe.spec.input.sample_rate, dataset.folder) == (5000, tmp_path / "kept")
+
+
+def test_segments_are_for_a_detector(tmp_path):
+    write(tmp_path / "a.wav", sound("low", 1, 2.0), RATE)
+    (tmp_path / "marks.tsv").write_text("filename\tonset\toffset\tevent_label\na.wav\t0.5\t1.0\tlow\n")
+    recipe, _, said = looked_at(tmp_path / "marks.tsv", tmp_path)
+    assert recipe.spec.name == "speech_1d"
+    assert "chosen" not in said
+
+
+@pytest.mark.parametrize(
+    ("rows", "output", "separator"),
+    [
+        (["0.wav\tlow", "1.wav\thigh"], "softmax", ""),
+        (["0.wav\tlow", "0.wav\thigh", "1.wav\thigh"], "sigmoid", ""),
+        (["0.wav\tlow;high", "1.wav\thigh"], "sigmoid", ";"),
+    ],
+)
+def test_clips_of_several_labels_are_seen_to_have_them(tmp_path, rows, output, separator):
+    for number in range(2):
+        write(tmp_path / f"{number}.wav", sound("low", number), RATE)
+    (tmp_path / "labels.tsv").write_text("\n".join(["filename\tlabel", *rows]) + "\n")
+    recipe, _, _ = looked_at(tmp_path / "labels.tsv", tmp_path)
+    assert (recipe.spec.f.output, recipe.data.separator) == (output, separator)
+    assert recipe.data.labels_per_clip == ("several" if output == "sigmoid" else "one")
+
+
+@pytest.mark.parametrize(
+    ("cells", "per_clip", "separator"),
+    [
+        (("dog|cat", "", "dog"), "several", "|"),
+        (("dog", "", "cat"), "several", ""),
+        (("dog;cat", *["dog"] * 99), "several", ";"),
+        (("", "", ""), "one", ""),  # which says why it cannot be read
+    ],
+)
+def test_a_model_of_several_labels_is_judged_on_tables_that_may_have_several(tmp_path, cells, per_clip, separator):
+    for number in range(len(cells)):
+        (tmp_path / f"{number}.wav").touch()
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(["filename,label", *(f"{k}.wav,{cell}" for k, cell in enumerate(cells))]) + "\n")
+    source, part, recipe = find_source(str(table), "test", True)
+    assert (source.labels_per_clip, source.separator, part, recipe) == (per_clip, separator, "test", None)
+
+
+def test_a_table_with_segments_has_no_labels_of_clips(tmp_path):
+    (tmp_path / "0.wav").touch()
+    table = tmp_path / "labels.csv"
+    table.write_text("filename,onset,offset,label\n0.wav,0.1,0.2,dog\n")
+    assert find_source(str(table), None, True)[0].labels_per_clip == "one"
+
+
+def test_a_recipe_whose_source_is_a_dataset_is_judged(tmp_path):
+    dataset = write_dataset(
+        tmp_path / "d",
+        [(f"{k}.wav", sound("low", k), {"label": "low" if k % 2 else "high"}) for k in range(60)],
+        RATE,
+    )
+    recipe, fixed = tmp_path / "r.toml", tmp_path / "fixed.csv"
+    fixed.write_text("filename,label\n0.wav,-\n")
+    recipe.write_text('spec = "sound_2d"\n[data]\nsource = "d"\ncorrections = "fixed.csv"\n')
+    engines = [SimpleNamespace(channels=1, model=SimpleNamespace(answer="one"))]
+    with open_judged_dataset(str(recipe), None, None, engines, [], None) as (found, part):
+        assert (len(found.entries), found.folder, part) == (59, dataset.folder, None)
+    with open_judged_dataset(str(recipe), "test", None, engines, [], None) as (found, part):
+        assert (0 < len(found.entries) < 20, part) == (True, None)
+    recipe.write_text('spec = "sound_2d"\n[data]\nsource = "d"\nsplit = "dev"\n')
+    with open_judged_dataset(str(recipe), None, None, engines, [], None) as (found, part):
+        assert (len(found.entries), part) == (60, "dev")
+
+
+def test_two_labels_of_one_clip_in_a_hundred_are_a_slip_of_the_pen(tmp_path):
+    rows = [f"{number}.wav\t{'low' if number % 2 else 'high'}" for number in range(100)] + ["0.wav\tlow"]
+    for number in range(100):
+        (tmp_path / f"{number}.wav").touch()
+    (tmp_path / "labels.tsv").write_text("\n".join(["filename\tlabel", *rows]) + "\n")
+    assert with_several(DataSettings(tmp_path / "labels.tsv")).labels_per_clip == "one"
+
+
+@pytest.mark.parametrize(
+    ("rows", "taken"),
+    [
+        (["0.wav\ta;b", "0.wav\tc", "1.wav\ta", "1.wav\tb", "2.wav\tc"], ";"),  # both ways
+        (["0.wav\ta|b", "1.wav\ta", "2.wav\tb"], "|"),
+        (["0.wav\ta", "0.wav\tb", "1.wav\ta", "2.wav\tb"], ""),
+        (["0.wav\ta;", "0.wav\tb", "1.wav\ta", "2.wav\tb"], ";"),
+        (["0.wav\ta", "1.wav\tb;", "2.wav\tb"], None),
+    ],
+)
+def test_a_separator_of_labels_is_found_beside_several_rows(tmp_path, rows, taken):
+    for number in range(3):
+        (tmp_path / f"{number}.wav").touch()
+    (tmp_path / "labels.tsv").write_text("\n".join(["filename\tlabel", *rows]) + "\n")
+    found = with_several(DataSettings(tmp_path / "labels.tsv"))
+    assert (found.labels_per_clip, found.separator) == (("one", "") if taken is None else ("several", taken))
+    assert "a;b" not in {label for item in read_source(found).items for label in item.labels}
+
+
+def test_a_few_clips_make_a_model_that_nobody_is_told_to_trust(tmp_path):
+    recipe, dataset, said = looked_at(folder_of(tmp_path / "sounds", 4), tmp_path)
+    assert "warning: 3 labels have fewer than 20 clips, the fewest 4 clips: enough to try things out" in said
+    assert "to test on" not in said
+    assert collect_clip_facts(dataset, recipe).clips == {"low": 4, "middle": 4, "high": 4}
+
+
+def test_one_label_is_refused_in_one_line(tmp_path, monkeypatch):
+    folder_of(tmp_path / "sounds", 2, ["low"])
+    monkeypatch.chdir(tmp_path)
+    done = audiocnn("train", "sounds", "--device", "cpu")
+    assert done.status is ExitStatus.USAGE
+    assert 'error: found one label, "low": nothing to tell apart' in done.err
+    assert not Path("runs/sounds").exists()
+
+
+def test_what_only_ffmpeg_reads_is_said_to_be_left_out(tmp_path, monkeypatch):
+    folder_of(tmp_path / "sounds", 3)
+    (tmp_path / "sounds" / "low" / "video.m4a").write_bytes(b"0" * 100)
+    monkeypatch.setattr("audiocnn.audio.find.find_program", lambda: None)
+    _, dataset, said = looked_at(tmp_path / "sounds", tmp_path)
+    assert "warning: 1 file is left out (1 .m4a): only ffmpeg reads them" in said
+    assert len(dataset.entries) == 9
+
+
+def test_headers_say_the_rates_and_broken_files_none(tmp_path):
+    folder_of(tmp_path / "sounds", 2)
+    write(tmp_path / "sounds" / "low" / "stereo.wav", np.zeros((100, 2), np.float32), 44100)
+    (tmp_path / "sounds" / "low" / "broken.wav").write_text("no audio")
+    found = originals_of(DataSettings(tmp_path / "sounds"))
+    assert found.rates == Counter({8000: 6, 44100: 1})
+    assert found.channels == Counter({1: 6, 2: 1})
+    assert not found.timed
+
+
+@pytest.mark.parametrize(("count", "most", "taken"), [(0, 5, 0), (3, 5, 3), (10, 5, 5), (1001, 400, 400)])
+def test_headers_are_read_evenly_spread(count, most, taken):
+    paths = [Path(str(number)) for number in range(count)]
+    found = take_evenly(paths, most)
+    assert len(found) == len(set(found)) == taken
+    if taken > 1:
+        assert int(found[-1].name) >= count - 1 - count / taken
+
+
+def test_groups_that_are_kept_together_are_said(tmp_path):
+    from fixtures_models import recipe_of, write_dataset
+
+    from audiocnn.recipe.division import divide
+
+    def clips(grouped):
+        for label in ("low", "high"):
+            for number in range(30):
+                more = {"group": f"g{number // 3}"} if grouped else {}
+                yield f"{label}{number}.wav", sound(label, number, 0.2, 2000), {"label": label, **more}
+
+    for grouped, said in ((True, "by group"), (False, "--group-pattern keeps a speaker")):
+        dataset = write_dataset(tmp_path / str(grouped), clips(grouped))
+        assert said in describe_parts(divide(dataset, dataclasses.replace(recipe_of(), data=None)), dataset)[1]
+
+
+def test_what_is_found_is_said(tmp_path):
+    root = folder_of(tmp_path / "sounds", 6)
+    for number in range(6, 24):
+        write(root / "low" / f"{number}.wav", sound("low", number, 1.0, 16000), 16000)
+    (root / "high" / "copy.wav").write_bytes((root / "low" / "8.wav").read_bytes())
+    (root / "high" / "broken.wav").write_text("no audio")
+    recipe, _, said = looked_at(root, tmp_path)
+    assert "found: 37 recordings" in said
+    assert "19 16000 Hz, 18 8000 Hz" in said or "16000 Hz" in said
+    assert "left out: 1 file, such as high/broken.wav" in said
+    assert "uneven: 4 times as many" in said
+    assert "rare labels are drawn as often as others" in said
+    assert recipe.train.balance == "sampling"
+
+
+@pytest.mark.parametrize(
+    ("data", "name"), [("sounds", "sounds"), ("kept.dataset", "kept"), ("labels.tsv", "labels"), ("v1.2", "v1.2")]
+)
+def test_a_model_is_called_as_its_data(tmp_path, data, name):
+    path = tmp_path / data
+    path.touch() if path.suffix == ".tsv" else path.mkdir()
+    assert name_after_data(path) == name
+    assert find_run_recipe(str(path), RunOptions()) == Path("runs") / name / "recipe.toml"
+    assert find_run_recipe(None, RunOptions(output="run")) == Path("run/recipe.toml")
+    assert find_run_recipe(None, RunOptions()) is None
+
+
+def test_the_guide_names_commands_and_options_that_are_there():
+    page = (Path(__file__).parents[2] / "docs" / "own-sounds.md").read_text(encoding="utf-8")
+    lines = re.findall(r"(?m)^ {4,}audiocnn (\w+)(.*?)(?: {2,}#.*)?$", page)
+    assert {verb for verb, _ in lines} >= {"train", "classify", "detect", "evaluate", "export"}
+    for verb, rest in lines:
+        options = {option for param in command_of(verb).params for option in param.opts}
+        assert set(re.findall(r"--[a-z-]+", rest)) <= options, f"audiocnn {verb}{rest}"
+    of_train = {option for param in command_of("train").params for option in param.opts}
+    for option in set(re.findall(r"`(--[a-z-]+)", page)):
+        assert option in of_train, option
