@@ -19,6 +19,7 @@ from audiocnn.spec.features import Array
 
 _PATCHES_A_WINDOW, _PATCHES_A_STRETCH, _PATCHES_OVER_BANDS = 16, 24, 8  # side by side, at most
 _LEAST_EFFECT = 0.01  # of log-odds: less is not worth a line
+_ROUNDING = 1e-5  # relative, of log-odds
 _KINDS = ((False, False), (True, False), (False, True))  # patches; tall: stretches; long: bands
 
 
@@ -91,7 +92,7 @@ def occlude(
     found = []
     for tall, long in _KINDS:
         boxes = grid.boxes(tall, long)
-        effects = log_odds - view.without(boxes, step)
+        effects = without_rounding(log_odds - view.without(boxes, step), log_odds)
         shape = (len(view.bins) - 1, view.frames)
         best = _strongest_apart(boxes, effects, top)
         patches = [_make_patch(boxes[n], effects[n], log_odds, axes, tall, long) for n in best]
@@ -108,6 +109,11 @@ def occlude(
         patch_seconds=grid.frames * hop,
         patch_bands=grid.bands,
     )
+
+
+def without_rounding(effects: Array, log_odds: float) -> Array:
+    """Effects that are smaller than what batches of another size change in single precision are none."""
+    return np.where(np.abs(effects) > _ROUNDING * max(1.0, abs(log_odds)), effects, 0.0)
 
 
 def patch_grid(view: View, heard: slice, window_samples: int, seconds: float | None, bands: int | None) -> PatchGrid:

@@ -8,6 +8,7 @@ at the start cost a forward pass and no more: where neither samples nor weights 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -80,23 +81,31 @@ def find_misfit(group: Group, other: Group, mine: Sequence[Shapes], theirs: Sequ
     """Why the weights of a group cannot be taken for another; None where they can."""
     if group.repeat != other.repeat:
         return f"repeat is {group.repeat}, in {model} {other.repeat}"
-    for number, (one, two) in enumerate(pairs_of(mine, theirs)):
+    for (layer, one), (layer_there, two) in itertools.zip_longest(
+        with_weights(group, mine), with_weights(other, theirs), fillvalue=(-1, {})
+    ):
         if one != two:
-            layer = number % len(group.layers)
             here = f"{describe_layer(group, layer)} has weights {_first_other_shape(one, two)}"
-            there = f"{describe_layer(other, layer)} {_first_other_shape(two, one)}"
-            return f"layer {layer + 1}: {here}, in {model} {there}"
+            there = f"{describe_layer(other, layer_there)} {_first_other_shape(two, one)}"
+            return f"layer {max(layer, layer_there) + 1}: {here}, in {model} {there}"
     return None
 
 
+def with_weights(group: Group, layers: Sequence[Shapes]) -> list[tuple[int, Shapes]]:
+    """The layers that hold weights, each with its place in the group, from 0. Pools and norms of the level hold none:
+    a group may have others than its origin."""
+    return [(number % len(group.layers), shapes) for number, shapes in enumerate(layers) if shapes]
+
+
 def describe_layer(group: Group, layer: int) -> str:
-    return f"({group.layers[layer].text().rstrip(':')})" if layer < len(group.layers) else "(nothing)"
+    return f"({group.layers[layer].text().rstrip(':')})" if layer >= 0 else "(nothing)"
 
 
 def check_same_input(spec: Spec, model: Model) -> None:
-    """Refuse other features: the groups would hear something else than they learned on."""
+    """Refuse other features: the groups would hear something else than they learned on. The floor may be another one:
+    it only says where silence ends."""
     mine, theirs = spec.input.to_table(), model.spec.input.to_table()
-    for key in sorted(mine.keys() | theirs.keys()):
+    for key in sorted((mine.keys() | theirs.keys()) - {"floor"}):
         if mine.get(key) != theirs.get(key):
             fact = f"[input]: {key} is {mine.get(key, 'not there')}, in {model.name} {theirs.get(key, 'not there')}"
             raise RecipeError(f"{spec.name}: {fact}; its groups know its own features only: take the same [input]")
@@ -132,8 +141,9 @@ def begin_from(model: Model, labels: Sequence[str], freeze: Sequence[str], netwo
     of_labels = label_layers(network.spec)
     shared = [name for name in mine if name in theirs]
     for name in shared:
-        layers = zip(layers_of(mine[name]), layers_of(theirs[name]), strict=False)
-        for number, (layer, donor) in enumerate(layers):
+        layers = [(number, layer) for number, layer in enumerate(layers_of(mine[name])) if layer.state_dict()]
+        donors = [layer for layer in layers_of(theirs[name]) if layer.state_dict()]
+        for (number, layer), donor in zip(layers, donors, strict=True):
             if same or (name, number) not in of_labels:
                 layer.load_state_dict(donor.state_dict())
     outputs = network.spec.f.output == source.spec.f.output

@@ -32,7 +32,7 @@ from audiocnn.errors import ModelError, UsageError
 from audiocnn.inference.engine import Engine, TorchBackend
 from audiocnn.inspection.explain import ExplainSettings, explain_recording
 from audiocnn.inspection.feature_maps import feature_maps
-from audiocnn.inspection.occlusion import probability, spans
+from audiocnn.inspection.occlusion import probability, spans, without_rounding
 from audiocnn.inspection.views import (
     BACKGROUND_QUANTILE,
     FILL_LEVELS,
@@ -129,6 +129,11 @@ def test_only_the_bin_that_is_heard_moves_the_score():
     for effects in (found.occlusion.map, found.gradient, found.occlusion.over_bands):
         assert np.abs(effects[deaf]).max() == 0.0
         assert np.abs(effects).max() > 0.1
+
+
+def test_what_batches_of_another_size_change_is_no_effect():
+    effects = without_rounding(np.array([9.5e-7, -4e-5, 6e-5, 0.3, -0.3]), -5.0)
+    assert effects.tolist() == [0.0, 0.0, 6e-5, 0.3, -0.3]
 
 
 def test_silence_has_no_effect():
