@@ -114,14 +114,16 @@ class Mixer:
         s, voices = self.settings, self.no_voices()
         if s.silence_share and random.random() < s.silence_share:
             return Example(effects.draw_silence(random, self.length)[None, :], self.make_targets(voices.active))
+        talk = bool(s.conversation_share) and random.random() < s.conversation_share
         noisy, snr_db = random.random() < s.background_share, random.uniform(*s.snr_db)
         below_db = float(np.clip(snr_db + _CREST_DB, *s.audible_db)) if noisy else s.audible_db[1]
         if self.background is None or random.random() < s.foreground_share:
             bridged = bool(s.bridged_share) and random.random() < s.bridged_share
             self.place_foreground(random, voices, below_db, bridged)
-            if random.random() < s.overlap_share:  # another voice, speaking at the same time
+            if random.random() < s.overlap_share or talk:  # another voice, speaking at the same time
                 self.place_foreground(random, voices, below_db, bridged)
         floor_db = random.uniform(*s.floor_db) if s.floor_share and random.random() < s.floor_share else None
+        floor_db = random.uniform(*s.conversation_floor_db) if talk else floor_db
         sound, active, unsure = voices.sound, voices.active, voices.unsure
         spoken = active.any(axis=0)
         if self.background is not None and random.random() < s.event_share:
@@ -148,8 +150,23 @@ class Mixer:
         if floor_db is not None:
             floor = self.backgrounds.draw_noise(random)
             sound = sound + floor.samples * np.float32((loud or 0.1) * effects.db_to_amplitude(-floor_db) / floor.level)
+        if talk:
+            active = self.mark_as_people(active)
+            unsure = unsure & ~active[self.in_front].any(axis=0)
         sound = record_with_microphone(random, sound, self.rate, s)
         return Example(sound[None, :], self.make_targets(active, unsure))
+
+    def mark_as_people(self, active: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(labels, samples): marks of what stands in front grow together over pauses, and a little at both ends."""
+        s, marked = self.settings, active.copy()
+        pad = to_samples(s.conversation_pad_seconds, self.rate)
+        longest = max(0, to_samples(s.conversation_bridged_seconds, self.rate))
+        for column in np.flatnonzero(self.in_front):
+            edges = np.flatnonzero(np.diff(active[column].astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
+            spans = [(0, int(onset), int(offset)) for onset, offset in edges]
+            for _, onset, offset in bridge_marks(spans, longest):
+                marked[column, max(0, onset - pad) : offset + pad] = True
+        return marked
 
     def no_voices(self) -> _Voices:
         nowhere = np.zeros((len(self.labels) + 1, self.length), dtype=bool)

@@ -25,6 +25,10 @@ class MixSettings:
     speed: tuple[float, float] = (0.9, 1.1)
     bridged_share: float = 0.0
     bridged_seconds: float = 0.3
+    conversation_share: float = 0.0
+    conversation_bridged_seconds: float = 0.5
+    conversation_pad_seconds: float = 0.1
+    conversation_floor_db: tuple[float, float] = (12.0, 35.0)
     overlap_share: float = 0.15
     background_share: float = 0.9
     coloured_share: float = 0.15
@@ -102,6 +106,7 @@ def read_mix(table: TomlTable, folder: Path) -> MixSettings:
     hard_negatives = table.text("hard_negatives", base.hard_negatives)
     shares = [field.name for field in dataclasses.fields(base) if field.name.endswith("_share")]
     wide = ("level_db", "snr_db", "floor_db", "gain_db", "direct_db", "murmur_db", "audible_db")
+    wide += ("conversation_floor_db",)
     values: dict[str, Any] = {key: table.number(key, getattr(base, key), most=1.0) for key in shares}
     values |= {key: table.pair(key, getattr(base, key), least=-200.0, most=200.0) for key in wide}
     settings = dataclasses.replace(
@@ -127,6 +132,10 @@ def read_mix(table: TomlTable, folder: Path) -> MixSettings:
         heard_db=table.number("heard_db", base.heard_db, least=-200.0, most=200.0),
         murmur_heard_db=table.number("murmur_heard_db", base.murmur_heard_db, least=-200.0, most=200.0),
         bridged_seconds=table.number("bridged_seconds", base.bridged_seconds, most=10.0),
+        conversation_bridged_seconds=table.number(
+            "conversation_bridged_seconds", base.conversation_bridged_seconds, most=10.0
+        ),
+        conversation_pad_seconds=table.number("conversation_pad_seconds", base.conversation_pad_seconds, most=10.0),
         **values,
     )
     table.close()

@@ -319,6 +319,54 @@ def test_marks_are_bridged_label_by_label(marks, expected):
     assert bridge_marks(marks, 3) == expected
 
 
+def spans_of(column):
+    """(onset, offset) in rows of what is marked in one column of targets."""
+    return np.flatnonzero(np.diff(column > 0.5, prepend=False, append=False)).reshape(-1, 2)
+
+
+def test_conversations_are_marked_as_people_mark(bare):
+    settings = {"seconds": 8.0, "gap_seconds": (0.0, 1.5), "conversation_floor_db": (60.0, 60.0)}
+    alone = {"conversation_bridged_seconds": 0.0, "conversation_pad_seconds": 0.0}
+    pad, longest = 0.1, 0.5
+    changed = 0
+    for index in range(20):
+        tight = again(bare, **settings, **alone, conversation_share=1.0).example(0, index)
+        wide = again(bare, **settings, conversation_share=1.0).example(0, index)
+        assert np.array_equal(wide.samples, tight.samples)
+        before, after = spans_of(tight.targets[:, 0]), spans_of(wide.targets[:, 0])
+        gaps = (after[1:, 0] - after[:-1, 1]) * HOP / RATE
+        assert (gaps > longest - 2 * pad - 0.05).all()
+        for onset, offset in before * HOP / RATE:
+            inside = (after[:, 0] * HOP / RATE <= max(0.0, onset - pad) + 0.03) & (
+                after[:, 1] * HOP / RATE >= min(8.0, offset + pad) - 0.03
+            )
+            assert inside.any()
+        changed += len(after) < len(before)
+    assert changed >= 3
+
+
+def test_conversations_have_voices_over_each_other_and_a_floor(bare):
+    settings = {"seconds": 8.0, "gap_seconds": (1.0, 1.5), "overlap_share": 0.0, "conversation_floor_db": (20.0, 20.0)}
+    often = [again(bare, **settings, conversation_share=1.0).example(0, index) for index in range(10)]
+    never = [again(bare, **settings).example(0, index) for index in range(10)]
+    for one, other in zip(often, never, strict=True):
+        assert np.abs(one.samples[one.samples != 0]).min() < np.abs(other.samples).max() / 100
+        assert (one.samples == 0).mean() < 0.2
+    assert sum(one.targets.sum() for one in often) > 1.3 * sum(other.targets.sum() for other in never)
+
+
+def test_only_what_stands_in_front_is_marked_wider(bare):
+    mixer = Mixer(bare.dataset, bare.dataset.entries, ("tone", "hum"), dataclasses.replace(bare.settings), HOP, 1)
+    mixer.in_front = np.array([True, False])
+    active = np.zeros((2, 3 * RATE), dtype=bool)
+    for onset, offset in ((0.5, 1.0), (1.4, 1.5), (2.2, 2.9)):
+        active[:, round(onset * RATE) : round(offset * RATE)] = True
+    wide = mixer.mark_as_people(active)
+    assert np.array_equal(wide[1], active[1])
+    edges = np.flatnonzero(np.diff(wide[0], prepend=False, append=False)) / RATE
+    assert edges.tolist() == pytest.approx([0.4, 1.6, 2.1, 3.0])
+
+
 def test_silence_of_16_bits_carries_nothing(bare):
     kinds = set()
     for index in range(30):
