@@ -105,10 +105,10 @@ def read_mix(table: TomlTable, folder: Path) -> MixSettings:
     base = MixSettings()
     hard_negatives = table.text("hard_negatives", base.hard_negatives)
     shares = [field.name for field in dataclasses.fields(base) if field.name.endswith("_share")]
-    wide = ("level_db", "snr_db", "floor_db", "gain_db", "direct_db", "murmur_db", "audible_db")
-    wide += ("conversation_floor_db",)
+    wide = ("level", "snr", "floor", "conversation_floor", "gain", "direct", "murmur", "audible")
     values: dict[str, Any] = {key: table.number(key, getattr(base, key), most=1.0) for key in shares}
-    values |= {key: table.pair(key, getattr(base, key), least=-200.0, most=200.0) for key in wide}
+    for key in (f"{name}_db" for name in wide):
+        values[key] = table.pair(key, getattr(base, key), least=-200.0, most=200.0)
     settings = dataclasses.replace(
         base,
         seconds=table.number("seconds", base.seconds, above=True, most=600.0),

@@ -174,12 +174,16 @@ class LevelNorm(nn.Module):
     """Logarithms of power less that of their mean power, or less their own mean, over all channels and bands and so
     many positions back and ahead: what an automatic gain control does, for every position anew. (batch, channels,
     [bands,] time). padded: time stays as long as it is, and at its ends the mean is over what is there; else it grows
-    shorter. range_db: where values end below the level, a floor that moves with it; 0 for none."""
+    shorter. range_db: where values end below the level, a floor that moves with it; 0 for none. to_db: what the level
+    becomes."""
 
-    def __init__(self, back: int, ahead: int, of_power: bool, range_db: float = 0.0, padded: bool = False) -> None:
+    def __init__(
+        self, back: int, ahead: int, of_power: bool, range_db: float = 0.0, padded: bool = False, to_db: float = 0.0
+    ) -> None:
         super().__init__()
         self.back, self.ahead, self.of_power, self.padded = back, ahead, of_power, padded
         self.lowest = -range_db / 10.0 * math.log(10.0) if range_db else None
+        self.becomes = to_db / 10.0 * math.log(10.0)
         # A sum over many positions is one over every n-th sum of n: both are short.
         positions = back + 1 + ahead
         self.step = max(n for n in range(1, math.isqrt(positions) + 1) if positions % n == 0)
@@ -194,7 +198,8 @@ class LevelNorm(nn.Module):
             level, kept = self.sums(values) / (self.back + 1 + self.ahead), crop(x, [(self.back, self.ahead)])
         level = level.log() if self.of_power else level
         relative = kept - (level if x.dim() == 3 else level[:, None])
-        return relative if self.lowest is None else relative.clamp_min(self.lowest)
+        relative = relative if self.lowest is None else relative.clamp_min(self.lowest)
+        return relative + self.becomes if self.becomes else relative
 
     def sums(self, values: Tensor) -> Tensor:
         """(batch, 1, time) -> the sums over all positions of a level, at every place."""
@@ -206,7 +211,7 @@ class LevelNorm(nn.Module):
 @build.register
 def build_norm(layer: Norm, size: Size) -> nn.Module:
     if layer.kind == "level":
-        return LevelNorm(layer.back, layer.ahead, layer.mean == "power", layer.range_db, layer.padded)
+        return LevelNorm(layer.back, layer.ahead, layer.mean == "power", layer.range_db, layer.padded, layer.to_db)
     if layer.kind == "local_response":
         return LocalResponseNorm(layer.neighbours, layer.alpha, layer.beta, layer.k)
     if layer.kind == "sub_spectral" and len(size.axes) == 2:

@@ -28,11 +28,12 @@ RECIPE_FILE = "recipe.toml"  # in the folder of a run
 
 @dataclass(frozen=True)
 class Transfer:
-    """`from` and `freeze` of `[train]`: the model to begin from, by name or folder, and the groups that stay as they
-    are in it."""
+    """`from`, `freeze` and `freeze_norms` of `[train]`: the model to begin from, by name or folder, the groups that
+    stay as they are in it, and whether the statistics of all norms do."""
 
     model: str
     freeze: tuple[str, ...] = ()
+    freeze_norms: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Recipe:
             table["train"]["batch_size"] = "auto"
         if self.transfer:
             table["train"] |= {"from": self.transfer.model, "freeze": list(self.transfer.freeze)}
+            table["train"] |= {"freeze_norms": True} if self.transfer.freeze_norms else {}
         table["evaluate"] = to_toml_values(dataclasses.asdict(self.evaluate))
         table["spec"] = {"name": self.spec.name} | self.spec.table
         return table
@@ -189,9 +191,11 @@ def read_fitted(table: TomlTable, path: Path) -> Spec:
 def read_transfer(table: TomlTable, folder: Path) -> Transfer | None:
     """`from` and `freeze` of `[train]`; a folder is looked for beside the recipe."""
     model, freeze = table.text("from", None), table.texts("freeze", ())
-    if model is None and freeze:
-        raise table.wrong('"freeze" needs "from", the model whose groups stay as they are')
-    return None if model is None else Transfer(resolve_model(folder, model), freeze)
+    freeze_norms = table.flag("freeze_norms", False)
+    if model is None and (freeze or freeze_norms):
+        key, kept = ("freeze", "groups") if freeze else ("freeze_norms", "norms")
+        raise table.wrong(f'"{key}" needs "from", the model whose {kept} stay as they are')
+    return None if model is None else Transfer(resolve_model(folder, model), freeze, freeze_norms)
 
 
 def source_model(name: str) -> Model:

@@ -48,7 +48,7 @@ from audiocnn.training.log import JSONL, write_log
 from audiocnn.training.losses import count_terms, make_clip_loss, soften_targets, training_loss
 from audiocnn.training.optimizer import learning_rate_at, make_optimizer, update_ema
 from audiocnn.training.release import describe_machine, release
-from audiocnn.training.transfer import Origin, begin_from, freeze_groups
+from audiocnn.training.transfer import Origin, begin_from, freeze_groups, freeze_norms
 from audiocnn.training.validate import ValidationResult, validate
 
 CHECKPOINT_SECONDS = 60.0
@@ -82,6 +82,8 @@ class Trainer:
         self.ema = copy.deepcopy(self.network)
         self.teacher = find_teacher(recipe, labels, self.device, self.precision == "bfloat16")
         self.frozen = freeze_groups(self.network, recipe.transfer.freeze if recipe.transfer else ())
+        if recipe.transfer and recipe.transfer.freeze_norms:
+            self.frozen += freeze_norms(self.network)
         self.optimizer = make_optimizer(self.network, self.settings)
         half = self.precision == "float16"  # small gradients would be 0
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)

@@ -23,6 +23,7 @@ from audiocnn.model.weights import load_network
 from audiocnn.recipe.recipe import Recipe, source_model
 from audiocnn.spec.spec import Group, Spec
 
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 Shapes = dict[str, tuple[int, ...]]  # of the weights of one layer, by name
 
 
@@ -48,6 +49,9 @@ class Frozen:
 
     modules: tuple[nn.Module, ...] = ()
     names: frozenset[str] = frozenset()
+
+    def __add__(self, other: Frozen) -> Frozen:
+        return Frozen(self.modules + other.modules, self.names | other.names)
 
     def set_evaluation_mode(self) -> None:
         """To be called after the network was put into training mode."""
@@ -167,6 +171,13 @@ def freeze_groups(network: Network, freeze: Sequence[str]) -> Frozen:
     mine = {id(module) for module in modules}
     prefixes = tuple(f"groups.{name}." for name, module in network.groups.items() if id(module) in mine)
     return Frozen(modules, frozenset(name for name in network.state_dict() if prefixes and name.startswith(prefixes)))
+
+
+def freeze_norms(network: Network) -> Frozen:
+    """Batch norms whose statistics stay as they are; their gains and shifts learn on."""
+    norms = {name: module for name, module in network.named_modules() if isinstance(module, _BATCH_NORMS)}
+    statistics = frozenset(f"{name}.{key}" for name, module in norms.items() for key, _ in module.named_buffers())
+    return Frozen(tuple(norms.values()), statistics)
 
 
 def modules_of(network: Network) -> dict[str, list[nn.Module]]:

@@ -63,6 +63,7 @@ CASES = {
     "norm_level_seconds_2d": (2, {"norm": "level", "seconds": 3.0}),
     "norm_level_power": (2, {"norm": "level", "seconds": 3.0, "mean": "power"}),
     "norm_level_range": (2, {"norm": "level", "seconds": 3.0, "range_db": 2.0}),
+    "norm_level_to": (2, {"norm": "level", "seconds": 3.0, "to_db": -28.0}),
     "norm_level_ahead": (2, {"norm": "level", "seconds": 7.0, "ahead_seconds": 1.0}),
     "norm_level_padded": (1, {"norm": "level", "seconds": 6.0, "ahead_seconds": 0.0, "padding": "same"}),
     "norm_level_log": (1, {"norm": "level", "positions": 3, "mean": "log"}),
@@ -287,6 +288,14 @@ def test_a_level_norm_ends_so_many_decibels_below_the_level(dims):
     lowest = -2.0 * np.log(10.0)
     assert (plain < lowest).any()
     torch.testing.assert_close(ended, plain.clamp_min(lowest))
+
+
+@pytest.mark.parametrize("dims", [1, 2])
+def test_a_level_becomes_so_many_decibels(dims):
+    size = Size(2, (20,) if dims == 1 else (3, 20))
+    x, row = noise(size, 1), {"norm": "level", "seconds": 5.0, "range_db": 20.0}
+    plain, moved = built(read(dims, row), size)(x), built(read(dims, {**row, "to_db": -30.0}), size)(x)
+    torch.testing.assert_close(moved, plain - 3.0 * np.log(10.0))
 
 
 @pytest.mark.parametrize("mean", ["log", "power"])

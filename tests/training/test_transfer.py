@@ -194,6 +194,37 @@ def test_groups_may_be_left_away_and_new_ones_may_come(source):
     assert all(torch.equal(before[name], tensor) for name, tensor in network.groups["C"].state_dict().items())
 
 
+def test_layers_without_weights_and_the_floor_may_differ(source):
+    """A norm of the level in front, a dropout elsewhere: the weights are those of the layers that have some."""
+    run, _ = source
+    model, level = read_model(run), {"norm": "level", "seconds": 0.1, "ahead_seconds": 0, "padding": "same"}
+    table = changed(TABLE, ["groups", 0, "layers"], [level, *TABLE["groups"][0]["layers"]])
+    table = changed(table, ["groups", 1, "layers"], [{"dropout": 0.1}, {"conv": 8, "kernel": 3}])
+    table = changed(table, ["input", "floor"], 1e-11)
+    network = network_of(spec_from_table(table, "tiny", 4), seed=9)
+    assert check_transfer(recipe_from(run, (), table)) == model
+    assert begin_from(model, tuple("abcd"), (), network).f == "kept"
+    got = [tensor for name, tensor in network.state_dict().items() if name.startswith("groups.")]
+    wanted = [tensor for name, tensor in load_file(run / "model" / WEIGHTS).items() if name.startswith("groups.")]
+    found = sorted(tensor.numpy().tobytes() for tensor in got)
+    assert found == sorted(tensor.numpy().tobytes() for tensor in wanted)
+
+
+def test_frozen_norms_keep_their_statistics_and_learn_their_gains(source, two_tones, tmp_path):
+    run, _ = source
+    before = load_file(run / "model" / WEIGHTS)
+    recipe = dataclasses.replace(recipe_from(run), transfer=Transfer(str(run), freeze_norms=True))
+    until_epochs(recipe, two_tones, tmp_path / "run")
+    after = load_file(tmp_path / "run" / "checkpoints" / "last.safetensors")
+    norms = [name.removesuffix(".running_mean") for name in before if name.endswith(".running_mean")]
+    assert len(norms) == 4
+    for part in ("network.", "averaged."):
+        for norm in norms:
+            for statistic in ("running_mean", "running_var", "num_batches_tracked"):
+                assert same_bits(after[f"{part}{norm}.{statistic}"], before[f"{norm}.{statistic}"])
+            assert not torch.equal(after[f"{part}{norm}.weight"], before[f"{norm}.weight"])
+
+
 def test_a_convolution_with_a_map_for_each_label_belongs_to_f(tmp_path):
     spec = spec_from_table(LABELLED, "nin", 3)
     assert label_layers(spec) == {("A", 1)}
@@ -292,8 +323,12 @@ REFUSED = [
         r'group "A": layer 2: \(conv 8 3, relu, .*, in tiny \(conv 8 3, batch',
     ),
     (
-        changed(TABLE, ["groups", 1, "layers"], [{"dropout": 0.1}, {"conv": 8, "kernel": 3}]), (),
-        r'group "B": layer 1: \(dropout 0\.1\) has weights none, in tiny \(conv 8 3, batch, relu\) 8x8x3;',
+        changed(TABLE, ["groups", 1, "layers"], [{"dropout": 0.1}, {"conv": 8, "kernel": 2}]), (),
+        r'group "B": layer 2: \(conv 8 2, batch, relu\) has weights 8x8x2, in tiny \(conv 8 3, batch, relu\) 8x8x3;',
+    ),
+    (
+        changed(TABLE, ["groups", 0, "layers"], [{"norm": "batch"}]), (),
+        r'group "A": layer 2: \(nothing\) has weights none, in tiny \(conv 8 3, batch, relu',
     ),
     (REPEATED, (), r'tiny: group "B": repeat is 3, in tiny 2; take the same'),
     (
@@ -355,6 +390,9 @@ def test_a_recipe_names_the_model_and_takes_its_spec(source, two_tones, tmp_path
     path = recipe_file(tmp_path, two_tones, {"from": "runs/tone", "freeze": ["A"]}, spec=None)
     recipe = read_recipe(path)
     assert recipe.transfer == Transfer(str(tmp_path / "runs" / "tone"), ("A",))
+    path = recipe_file(tmp_path, two_tones, {"from": "runs/tone", "freeze_norms": True}, spec=None)
+    assert read_recipe(path).transfer == Transfer(str(tmp_path / "runs" / "tone"), freeze_norms=True)
+    assert read_recipe(path).to_table()["train"]["freeze_norms"] is True
     assert recipe.spec.table == read_model(source[0]).spec.table
     table = recipe.to_table()
     assert (table["train"]["from"], table["train"]["freeze"]) == (str(tmp_path / "runs" / "tone"), ["A"])
@@ -370,6 +408,7 @@ def test_a_recipe_names_the_model_and_takes_its_spec(source, two_tones, tmp_path
     ("keys", "said"),
     [
         ({"freeze": ["A"]}, r'\[train\]: "freeze" needs "from", the model whose groups stay as they are'),
+        ({"freeze_norms": True}, r'\[train\]: "freeze_norms" needs "from", the model whose norms stay as they are'),
         ({"from": 3}, r'\[train\]: "from" must be a text'),
         ({"from": "speech_1d", "freeze": "A"}, r'\[train\]: "freeze" must be a list of texts'),
         ({"form": "speech_1d"}, r'\[train\]: unknown key "form"; did you mean "from"\?'),
@@ -449,3 +488,4 @@ def test_the_manual_has_the_keys():
     page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
     assert "| `from` |" in page
     assert "| `freeze` |" in page
+    assert "| `freeze_norms` |" in page

@@ -1,0 +1,119 @@
+"""What a model of speech, music and noise answers for whole recordings of `dev`, by what the recipe says they are.
+
+    python -m benchmarks.three_labels -m speech_music_noise -m runs/speech_music_noise
+
+Each recording is classified as `audiocnn classify` does without options; those that hold marked speech are voices.
+Prints a Markdown table, of each sort and source how many there are and what share of them has the right label, and the
+names of those that have not (--wrong).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from audiocnn.data.sources import read_source
+from audiocnn.data.sources.settings import DataSettings
+from audiocnn.data.writer import Item
+from audiocnn.errors import AudiocnnError
+from audiocnn.inference.classify import Classification, classify_many
+from audiocnn.inference.engine import load_engine
+from audiocnn.model.model import find_model
+from audiocnn.recipe.recipe import read_recipe
+from benchmarks.measuring import ROOT
+
+RECIPE = ROOT / "data/recipes/speech_music_noise.toml"
+VOICE, PART = "speech", "dev"
+
+
+class Sorted(NamedTuple):
+    """A recording, the label that it should get, and the folder and source that it is of."""
+
+    path: Path
+    label: str
+    folder: str
+    source: str
+
+
+class Answer(NamedTuple):
+    """Of a recording: what was said, and the scores by label."""
+
+    asked: Sorted
+    said: str
+    scores: dict[str, float]
+
+    @property
+    def right(self) -> bool:
+        return self.said == self.asked.label
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("-m", "--model", action="append", default=[], help="a model or a run; may be repeated")
+    parser.add_argument("--wrong", action="store_true", help="name the recordings that get another label")
+    given = parser.parse_args(arguments)
+    try:
+        recordings = list(sorted_recordings())
+        print("| model | label | source | recordings | right |")
+        print("|---|---|---|---:|---:|")
+        for name in given.model or ["speech_music_noise"]:
+            answers = list(answers_of(name, recordings))
+            for row in rows_of(answers):
+                print(f"| {name} | {' | '.join(row)} |", flush=True)
+            for answer in answers if given.wrong else ():
+                if not answer.right:
+                    scores = ", ".join(f"{label} {score:.2f}" for label, score in answer.scores.items())
+                    print(f"{answer.asked.label} called {answer.said} ({scores}): {answer.asked.path}")
+    except AudiocnnError as problem:
+        print(f"three labels: {problem}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def sorted_recordings(recipe: Path = RECIPE) -> Iterator[Sorted]:
+    """The recordings of `dev` in each source of the recipe, as it labels them."""
+    data = read_recipe(recipe).data
+    assert data is not None
+    for own in (data, *data.more):
+        for item in read_source(of_part(own)).items:
+            if label := label_of(item):
+                yield Sorted(Path(str(item.path)), label, own.source.name, item.tags["source"])
+
+
+def of_part(settings: DataSettings) -> DataSettings:
+    return dataclasses.replace(settings, split=PART, more=())
+
+
+def label_of(item: Item) -> str | None:
+    """What the whole recording is marked as; else a voice, where it holds marked speech."""
+    return item.whole or (VOICE if any(note.label == VOICE for note in item.annotations) else None)
+
+
+def answers_of(name: str, recordings: Sequence[Sorted]) -> Iterator[Answer]:
+    with contextlib.closing(load_engine(find_model(name), "cpu")) as engine:
+        answers = classify_many([one.path for one in recordings], engine)
+        for one, answer in zip(recordings, answers, strict=True):
+            if not isinstance(answer, Classification):
+                raise answer
+            scores = dict(zip(engine.model.labels, map(float, answer.clips[0].scores), strict=True))
+            yield Answer(one, max(scores, key=lambda label: scores[label]), scores)
+
+
+def rows_of(answers: Sequence[Answer]) -> Iterator[list[str]]:
+    """Label, source, recordings, right: of each label in each folder, then of each source of it."""
+    for part in ("folder", "source"):
+        keys = [(one.asked.label, getattr(one.asked, part)) for one in answers]
+        right = Counter(key for key, one in zip(keys, answers, strict=True) if one.right)
+        for key, count in sorted(Counter(keys).items()):
+            share = f"{right[key]} = {100 * right[key] / count:.1f} %"
+            yield [key[0], f"all of `{key[1]}`" if part == "folder" else key[1], str(count), share]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
