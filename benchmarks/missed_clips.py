@@ -1,9 +1,12 @@
-"""Clips that hold a voice for sure, and get no segment: words, digits, and the voices of ../shared/more, of `dev`.
+"""Clips of `dev` that hold a voice for sure and get no segment: words, digits, and the voices of ../shared/more; and
+clips without a voice that get one.
 
     python -m benchmarks.missed_clips -m speech_1d -m runs/speech_1d --against silero,firered
 
-Every detector answers as it does without options; of a model with operating points all three are counted. Prints a
-Markdown table: of each kind how many clips there are, and how many of them have no segment, in %.
+Every detector answers as it does without options; of a model with operating points all three are counted. Prints two
+Markdown tables: of each kind how many clips there are, and of those with a voice how many have no segment, in %, of
+those without how many have one. In some of the latter, nearly silent, either judge of data/marks hears a voice once the
+level is raised (`python -m benchmarks.marks --hidden-alone`): they are counted among all, and apart.
 """
 
 from __future__ import annotations
@@ -22,12 +25,13 @@ from audiocnn.evaluation.annotated import Scorer
 from audiocnn.evaluation.peers import load_peer
 from audiocnn.evaluation.segments import JudgedRecording, detect_intervals
 from audiocnn.inference.engine import load_engine
+from audiocnn.labels.formats.dcase import Dcase
 from audiocnn.model.model import SENSITIVITIES, find_model
 from audiocnn.segments.finder import SegmentRule
 from benchmarks.levels import LABEL, scorer_of
 from benchmarks.measuring import ROOT
 
-SHARED = ROOT.parent / "shared"
+SHARED, HIDDEN = ROOT.parent / "shared", ROOT / "data/marks/hidden_dev.tsv"
 SAMPLE_RATE = 16000
 
 
@@ -37,20 +41,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--against", default="", help="other detectors: silero,firered")
     given = parser.parse_args(arguments)
     try:
-        clips = dict(clips_of())
-        rows: list[list[str]] = []
-        for name in given.model or ([] if given.against else ["speech_1d"]):
-            rows += model_rows(name, clips)
+        voices, others = dict(clips_of()), dict(clips_without())
+        rules = [row for name in given.model or ([] if given.against else ["speech_1d"]) for row in rules_of(name)]
         for name in given.against.split(",") if given.against else ():
             scorer = load_peer(name).scorer()
-            rows.append([name, *cells_of(scorer, scorer.rules[LABEL], clips)])
+            rules.append((name, scorer, scorer.rules[LABEL]))
+        for head, clips, cells in (("without a segment, %", voices, missed_cells), ("with one", others, false_cells)):
+            print(f"| {head} | {' | '.join(f'{kind} ({len(paths)})' for kind, paths in clips.items())} |")
+            print(f"|---|{'---:|' * len(clips)}")
+            for name, scorer, rule in rules:
+                print(f"| {name} | {' | '.join(cells(scorer, rule, clips))} |", flush=True)
+            print()
     except AudiocnnError as problem:
         print(f"missed clips: {problem}", file=sys.stderr)
         return 2
-    print(f"| without a segment, % | {' | '.join(f'{kind} ({len(paths)})' for kind, paths in clips.items())} |")
-    print(f"|---|{'---:|' * len(clips)}")
-    for row in rows:
-        print(f"| {' | '.join(row)} |")
     return 0
 
 
@@ -64,24 +68,45 @@ def clips_of() -> Iterator[tuple[str, list[Path]]]:
         yield source, [Path(str(item.path)) for item in voices if item.tags["source"] == source]
 
 
+def clips_without() -> Iterator[tuple[str, list[Path]]]:
+    """The files of each kind that hold no voice."""
+    data, more = _items(SHARED / "data", "nonspeech"), _items(SHARED / "more", "nonspeech")
+    hidden = Dcase.read_annotations(HIDDEN).keys()
+    yield "nonspeech", [Path(str(item.path)) for item in data]
+    yield "of these silent for sure", [Path(str(item.path)) for item in data if item.filename not in hidden]
+    yield "more", [Path(str(item.path)) for item in more]
+
+
 def _items(folder: Path, kind: str) -> Sequence[Item]:
     table = folder / "recordings.tsv"
     return read_source(DataSettings(folder, table, keep={"kind": (kind,)}, split="dev", label="kind")).items
 
 
-def model_rows(name: str, clips: Mapping[str, Sequence[Path]]) -> Iterator[list[str]]:
-    """A row for the rule that the model uses by itself, and for each of its other operating points."""
+def rules_of(name: str) -> Iterator[tuple[str, Scorer, SegmentRule]]:
+    """The rule that a model uses by itself, and that of each of its other operating points."""
     model, scorer = load_engine(find_model(name), "cpu", None).model, scorer_of(name)
-    yield [name, *cells_of(scorer, scorer.rules[LABEL], clips)]
+    yield name, scorer, scorer.rules[LABEL]
     for sensitivity in SENSITIVITIES[1:] if model.points.get(LABEL) else ():
-        yield [f"{name}, {sensitivity}", *cells_of(scorer, model.rule(LABEL, sensitivity), clips)]
+        yield f"{name}, {sensitivity}", scorer, model.rule(LABEL, sensitivity)
 
 
-def cells_of(scorer: Scorer, rule: SegmentRule, clips: Mapping[str, Sequence[Path]]) -> list[str]:
+def missed_cells(scorer: Scorer, rule: SegmentRule, clips: Mapping[str, Sequence[Path]]) -> list[str]:
     """Of each kind the share of clips without a segment, in %."""
-    paths = {path for of_kind in clips.values() for path in of_kind}
-    missed = {path for path in paths if not is_heard(scorer, rule, path)}
-    return [f"{100 * sum(path in missed for path in of_kind) / max(1, len(of_kind)):.1f}" for of_kind in clips.values()]
+    heard = heard_among(scorer, rule, clips)
+    return [f"{100 * sum(path not in heard for path in own) / max(1, len(own)):.1f}" for own in clips.values()]
+
+
+def false_cells(scorer: Scorer, rule: SegmentRule, clips: Mapping[str, Sequence[Path]]) -> list[str]:
+    """Of each kind how many clips have a segment, and their share."""
+    heard = heard_among(scorer, rule, clips)
+    counts = [sum(path in heard for path in own) for own in clips.values()]
+    shares = [100 * count / max(1, len(own)) for count, own in zip(counts, clips.values(), strict=True)]
+    return [f"{count} = {share:.1f} %" for count, share in zip(counts, shares, strict=True)]
+
+
+def heard_among(scorer: Scorer, rule: SegmentRule, clips: Mapping[str, Sequence[Path]]) -> set[Path]:
+    """The clips of all kinds in which a detector finds a segment."""
+    return {path for path in {path for own in clips.values() for path in own} if is_heard(scorer, rule, path)}
 
 
 def is_heard(scorer: Scorer, rule: SegmentRule, path: Path) -> bool:
