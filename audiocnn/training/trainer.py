@@ -193,8 +193,9 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
 
-        steps = epoch * self.steps + step + 1
-        decay = min(self.settings.averaging, steps / (steps + 10))  # at first, when all is new, it follows faster
+        steps, decay = epoch * self.steps + step + 1, self.settings.averaging
+        if not self.goes_on:  # at first, when weights come from chance, the mean follows faster
+            decay = min(decay, steps / (steps + 10))
         update_ema(self.ema, self.network, decay, self.frozen.names)
         return loss
 
@@ -321,6 +322,11 @@ class Trainer:
             notes.append(f"{what}: the same training but for rounding, and for the batches of batch norms")
         state.threads, state.processes = torch.get_num_threads(), self.group.world_size
         return [Note(text) for text in notes]
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether all weights are those of another model, so that they belong into the mean."""
+        return bool(self.state.origin) and not self.state.origin["new"] and self.state.origin["f"] == "kept"
 
     def begin_from(self, source: Model) -> Origin:
         freeze = self.recipe.transfer.freeze if self.recipe.transfer else ()

@@ -225,6 +225,20 @@ def test_frozen_norms_keep_their_statistics_and_learn_their_gains(source, two_to
             assert not torch.equal(after[f"{part}{norm}.weight"], before[f"{norm}.weight"])
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_weights_that_a_training_began_with_belong_to_the_mean_where_all_were_kept(source, two_tones, tmp_path, kept):
+    run, same = source
+    until_epochs(recipe_from(run, averaging=0.9999), same if kept else two_tones, tmp_path / "run")
+    before = parts_of(run / "model" / WEIGHTS)
+    folder = tmp_path / "run" / "checkpoints" / "last.safetensors"
+    mean, last = parts_of(folder, "averaged."), parts_of(folder, "network.")
+    name = next(name for name in before["A"] if name.endswith("weight"))
+    far = {
+        own: float((part["A"][name] - before["A"][name]).abs().max()) for own, part in (("mean", mean), ("last", last))
+    }
+    assert (far["mean"] < 0.01 * far["last"]) == kept
+
+
 def test_a_convolution_with_a_map_for_each_label_belongs_to_f(tmp_path):
     spec = spec_from_table(LABELLED, "nin", 3)
     assert label_layers(spec) == {("A", 1)}
