@@ -20,7 +20,8 @@ there; a segment that is detected only there is no false one.
     f1                                2 hit / (2 hit + false alarm + miss), in seconds
     segment_f1                        the same of whole segments, paired one to one: right is what lies within
                                       0.2 s at the onset, and 0.2 s or a fifth of the length at the offset
-    false_segment_share               of the recordings that hold nothing of the label, those with a detected segment
+    false_segment_share               of the recordings that hold nothing of the label for sure, those with a
+                                      detected segment
     edges_within_50ms, .._100ms       share of the reference's onsets and offsets that are paired, one to one,
                                       with a detected one so near
     onset_error_ms, offset_error_ms   median distance to the nearest detected one, where it is within 0.5 s
@@ -70,7 +71,7 @@ class SegmentSums(NamedTuple):
     """What can be added up over recordings: seconds, then numbers of segments, then of pairs of edges.
 
     collar_reference, collar_errors: seconds of reference, and of false alarm and miss, outside collars. empty,
-    empty_found: 1 for a recording that holds nothing of the label, and for one in which something was found.
+    empty_found: 1 for a recording that holds nothing of the label for sure, and for one in which something was found.
     """
 
     hit: Any
@@ -163,6 +164,7 @@ def count_segments(
     Only what has the collar in its name is counted with it.
     """
     true, found = merge(reference, duration_seconds), merge(detected, duration_seconds)
+    empty = not len(true) and not len(merge(unsure, duration_seconds))
     hit, miss, false_alarm, _ = detection_seconds(true, found, duration_seconds, collar_seconds, unsure)
     seconds = detection_seconds(true, found, duration_seconds, unsure=unsure)
     sums = SegmentSums(
@@ -174,8 +176,8 @@ def count_segments(
         edges_100ms=sum(_pairs(true[:, side], found[:, side], 0.1) for side in (0, 1)),
         collar_reference=hit + miss,
         collar_errors=false_alarm + miss,
-        empty=int(not len(true)),
-        empty_found=int(not len(true) and seconds[2] > 0),
+        empty=int(empty),
+        empty_found=int(empty and seconds[2] > 0),
     )
     onsets, offsets = (_edge_errors(true[:, side], found[:, side]) for side in (0, 1))
     return SegmentCounts(sums, onsets, offsets)

@@ -307,7 +307,7 @@ class ScoreRuns:
             for own, one in zip(true, mine, strict=True)
         ]
         self._true, self._covered = (_SecondsBefore(of, self._offsets) for of in (true, covered))
-        self._empty = np.array([not len(own) for own in true], np.bool_)
+        self._empty = np.array([not len(own) for own in covered], np.bool_)  # nor is anything unsure
         self._reference, self._other = self._by_cell(_lengths(true)), self._by_cell(self._seconds - _lengths(covered))
         self._empties = self._by_cell(self._empty.astype(float))
 

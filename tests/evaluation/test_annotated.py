@@ -15,6 +15,7 @@ from audiocnn.errors import DatasetError, RecordingError, UsageError
 from audiocnn.evaluation.annotated import Scorer, evaluate
 from audiocnn.evaluation.clips import ScoredClip, evaluate_clips
 from audiocnn.evaluation.metrics import CURVE_FIGURES
+from audiocnn.evaluation.operating_points import ScoreRuns
 from audiocnn.evaluation.results import EvaluationSettings
 from audiocnn.evaluation.segments import JudgedRecording, evaluate_scores
 from audiocnn.evaluation.thresholds import tune_threshold
@@ -431,13 +432,17 @@ def test_what_nobody_is_sure_of_is_not_judged():
     assert figures[1]["auroc"].value > figures[0]["auroc"].value
 
 
-def test_a_segment_that_is_found_only_where_nobody_is_sure_is_no_false_one():
+def test_a_recording_of_which_nobody_is_sure_is_none_without_the_label():
     empty = recording_of([], noise=0.0)
     rows = (np.arange(len(empty.scores)) + 0.5) * HOP
     empty.scores[(rows > 2) & (rows < 4)] = 0.9
-    for unsure, share in (([], 1.0), ([(1.9, 4.1)], 0.0), ([(3.0, 4.1)], 1.0)):
-        found = evaluate_scores([replace(empty, unsure=unsure)], ["speech"], {"speech": RULE}, FEW)
+    silent = replace(empty, filename="b", scores=np.zeros_like(empty.scores))
+    for unsure, share in (([], 0.5), ([(1.9, 4.1)], 0.0), ([(7.0, 7.5)], 0.0)):
+        recordings = [replace(empty, unsure=unsure), silent]
+        found = evaluate_scores(recordings, ["speech"], {"speech": RULE}, FEW)
         assert speech(found).figures["false_segment_share"].value == share
+        sums = ScoreRuns([recordings], 0, "speech").count_rules([RULE]).sum(axis=(0, 1, 2))
+        assert tuple(sums[-2:]) == (2.0 - bool(unsure), float(not unsure))
 
 
 def test_stretches_of_a_dataset_that_are_unsure_are_not_judged():
