@@ -3,7 +3,8 @@
     balanced    least detection error, or least of another measure
     sensitive   at most 3 % of the speech missed, and not more than in balanced; of these the least false alarm
     precise     a segment in at most 0.5 % of the recordings that hold nothing of the label, and in not more than in
-                balanced; of these the least missed. A set without such recordings: 0.5 % of the time that is not speech
+                balanced; of these the least missed, where each second that a segment must last counts as 4 % missed:
+                whole words are lost by it. A set without such recordings: 0.5 % of the time that is not speech
 
 Errors and misses are the mean over the sets; what `precise` promises it keeps in each. Where no rule keeps a promise
 the one that comes nearest is taken, and the figures say so.
@@ -37,6 +38,7 @@ from audiocnn.segments.segment import EPSILON_SECONDS, Floats, merge
 
 MOST_MISSED = 0.03  # of the speech, in `sensitive`
 MOST_FALSE = 0.005  # of the recordings without speech, in `precise`
+_LOST_WORDS = 0.04  # in `precise`: so much of the speech for each second that a segment must last
 LEAST_THRESHOLD = 1e-6  # of clips: a rare label may have no higher score than some thousandths
 _STEP = 0.5  # of the log-odds of thresholds
 _FINE_STEP = 0.1
@@ -98,10 +100,10 @@ def _search(
 ) -> list[tuple[SegmentRule, Floats]]:
     """The best of the rules, or of those at thresholds nearby, in these folds, by `SENSITIVITIES`; each with its sums
     (sets, folds, columns). sums: of the rules, as of `count_rules`."""
-    best = _choose(sums[:, :, folds], measure)
+    best = _choose(rules, sums[:, :, folds], measure)
     near = list(dict.fromkeys(rule for index in best for rule in _neighbours(rules[index])))
     rules, sums = [*rules, *near], np.concatenate([sums, runs.count_rules(near)])
-    return [(rules[index], sums[index]) for index in _choose(sums[:, :, folds], measure)]
+    return [(rules[index], sums[index]) for index in _choose(rules, sums[:, :, folds], measure)]
 
 
 def tune_clip_points(
@@ -189,8 +191,8 @@ def _score(odds: float) -> float:
     return round(1.0 / (1.0 + math.exp(-odds)), 4)
 
 
-def _choose(sums: Floats, measure: Measure) -> list[int]:
-    """(rules, sets, folds, columns) -> the index of the best rule, by `SENSITIVITIES`."""
+def _choose(rules: Sequence[SegmentRule], sums: Floats, measure: Measure) -> list[int]:
+    """Rules and their sums (rules, sets, folds, columns) -> the index of the best rule, by `SENSITIVITIES`."""
     values = _figures(sums.sum(axis=2))
     sign = -1.0 if measure == "f1" else 1.0
     loss = _mean(sign * values[MEASURES[measure]])
@@ -198,7 +200,9 @@ def _choose(sums: Floats, measure: Measure) -> list[int]:
     false_alarm = _mean(values["detection_error_rate"] - values["miss_rate"])  # of the speech, as the misses are
     balanced = _least(loss)
     sensitive = _least(false_alarm, missed, min(MOST_MISSED, float(missed[balanced])))
-    precise = _least(missed, false_share, min(MOST_FALSE, float(false_share[balanced])))
+    # Whole words are lost where a segment must be long, though they are little of the speech.
+    words = missed + _LOST_WORDS * np.array([rule.min_speech_seconds for rule in rules])
+    precise = _least(words, false_share, min(MOST_FALSE, float(false_share[balanced])))
     return [balanced, sensitive, precise]
 
 

@@ -73,6 +73,20 @@ def test_arithmetic_counts_what_segments_would_give():
             assert counts.sum(axis=0) == pytest.approx(wanted, abs=1e-6), rule
 
 
+@pytest.mark.parametrize(("more_missed", "chosen"), [(0.01, 0.1), (0.015, 0.1), (0.03, 0.6)])
+def test_precise_keeps_short_words_where_they_cost_little(more_missed, chosen):
+    long, short, all_found = SegmentRule(min_speech_seconds=0.6), SegmentRule(min_speech_seconds=0.1), SegmentRule()
+    columns = {  # hit, miss, false alarm, rest, recordings without, those with a segment
+        long: (70.0, 30.0, 0.0, 100.0, 400.0, 1.0),
+        short: (70.0 - 100 * more_missed, 30.0 + 100 * more_missed, 0.0, 100.0, 400.0, 2.0),
+        all_found: (100.0, 0.0, 1.0, 99.0, 400.0, 40.0),
+    }
+    rules, sums = list(columns), np.array(list(columns.values()))[:, None, None]
+    best = operating_points._choose(rules, sums, "detection_error")
+    assert rules[best[0]] is all_found
+    assert rules[best[2]].min_speech_seconds == chosen
+
+
 def test_no_recordings_and_no_segments_are_counted_as_nothing():
     for recordings in ([], [recording_of("x", [(1, 2)], [])]):
         found = ScoreRuns([recordings], 0, "a").count_rules([SegmentRule()])
