@@ -1,7 +1,8 @@
 """Operating points: for one label the segment rules that suit `balanced`, `sensitive` and `precise` best.
 
     balanced    least detection error, or least of another measure
-    sensitive   at most 3 % of the speech missed, and not more than in balanced; of these the least false alarm
+    sensitive   at most 3 % of the speech missed, and not more than in balanced, nor shorter segments; of these the
+                least false alarm
     precise     a segment in at most 0.5 % of the recordings that hold nothing of the label, and in not more than in
                 balanced; of these the least missed, where each second that a segment must last counts as 4 % missed:
                 whole words are lost by it. A set without such recordings: 0.5 % of the time that is not speech
@@ -199,9 +200,11 @@ def _choose(rules: Sequence[SegmentRule], sums: Floats, measure: Measure) -> lis
     missed, false_share = _mean(values["miss_rate"]), _worst_false(values)
     false_alarm = _mean(values["detection_error_rate"] - values["miss_rate"])  # of the speech, as the misses are
     balanced = _least(loss)
-    sensitive = _least(false_alarm, missed, min(MOST_MISSED, float(missed[balanced])))
     # Whole words are lost where a segment must be long, though they are little of the speech.
-    words = missed + _LOST_WORDS * np.array([rule.min_speech_seconds for rule in rules])
+    shortest = np.array([rule.min_speech_seconds for rule in rules])
+    missed_words = np.where(shortest <= shortest[balanced], missed, np.inf)
+    sensitive = _least(false_alarm, missed_words, min(MOST_MISSED, float(missed[balanced])))
+    words = missed + _LOST_WORDS * shortest
     precise = _least(words, false_share, min(MOST_FALSE, float(false_share[balanced])))
     return [balanced, sensitive, precise]
 

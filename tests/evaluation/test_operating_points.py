@@ -87,6 +87,16 @@ def test_precise_keeps_short_words_where_they_cost_little(more_missed, chosen):
     assert rules[best[2]].min_speech_seconds == chosen
 
 
+def test_sensitive_finds_segments_as_short_as_balanced_does():
+    columns = {  # hit, miss, false alarm, rest, recordings without, those with a segment
+        SegmentRule(min_speech_seconds=0.1): (95.0, 5.0, 1.0, 99.0, 400.0, 9.0),
+        SegmentRule(min_speech_seconds=0.25): (98.0, 2.0, 20.0, 80.0, 400.0, 99.0),
+        SegmentRule(min_speech_seconds=0.0): (99.0, 1.0, 30.0, 70.0, 400.0, 200.0),
+    }
+    rules, sums = list(columns), np.array(list(columns.values()))[:, None, None]
+    assert operating_points._choose(rules, sums, "detection_error")[:2] == [0, 2]
+
+
 def test_no_recordings_and_no_segments_are_counted_as_nothing():
     for recordings in ([], [recording_of("x", [(1, 2)], [])]):
         found = ScoreRuns([recordings], 0, "a").count_rules([SegmentRule()])
