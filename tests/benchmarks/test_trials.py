@@ -29,11 +29,11 @@ def test_every_trial_is_a_recipe(name, number):
 
 
 @pytest.mark.parametrize("name", ["speech_1d", "speech_2d"])
-def test_the_specs_behind_a_level_norm_are_the_released_ones_else(name):
-    """The same layers and weights; the level of 30 s more."""
-    plain, level = load_spec(SPECS / f"{name}.toml"), load_spec(ROOT / f"benchmarks/specs/{name}_level.toml")
+def test_what_the_detectors_began_with_is_the_same_without_a_level_norm(name):
+    """The same layers and weights; the level of 30 s less."""
+    plain, level = load_spec(ROOT / f"benchmarks/specs/{name}_plain.toml"), load_spec(SPECS / f"{name}.toml")
     (first, *others) = level.layers
-    assert first.text() == "level norm over 3000 (30 s), 1500 ahead, padded, 25 dB"
+    assert first.text() == "level norm over 3000 (30 s), 1500 ahead, padded, 30 dB, to -28 dB"
     assert others == list(plain.layers)
     assert level.parameters() == plain.parameters()
     longer = level.geometry().window_seconds - plain.geometry().window_seconds
