@@ -283,7 +283,7 @@ BAD = {
         (
             "describe speech_2d --input 1x8x8",
             2,
-            r'speech_2d: group "A": layer 1: bands = 64 does not divide the 8 positions',
+            r'speech_2d: group "A": layer 2: bands = 64 does not divide the 8 positions',
         ),
         ("describe resnet152 --input 3x99999x99999", 2, r"resnet152: .*3x99999x99999"),
         ("describe lenet5 --classes 9999999", 2, r"'--classes'"),
