@@ -26,6 +26,7 @@ from audiocnn.inspection.views import FILL_LEVELS, Excerpt, ScoreWindow, frames_
 from audiocnn.model.network import Network
 from audiocnn.model.weights import Ensemble, load_networks
 from audiocnn.spec.features import Array
+from audiocnn.units import to_samples
 
 Progress = Callable[[str, float, float | None], None]
 _WHOLE_WINDOWS = 2  # a recording of at most so many is explained as a whole
@@ -149,7 +150,7 @@ def _check_settings(settings: ExplainSettings, engine: Engine, network: Network 
     seconds = settings.patch_seconds
     if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
         raise UsageError(
-            f"--patch-seconds {seconds:g}: must be more than 0; try {model.geometry.window_seconds / 16:.2g}"
+            f"--patch-seconds {seconds:g}: must be more than 0; try {model.geometry.near_seconds / 16:.2g}"
         )
     if settings.group is not None:
         check_group_name(network, model.name, settings.group)
@@ -165,7 +166,7 @@ def _choose_window(engine: Engine, scores: Samples, total: int, settings: Explai
             raise UsageError(f"--at {at:g}: not in the recording, which is {duration:.2f} s long; name a time in it")
         row = min(int(at * geometry.sample_rate) // geometry.hop_samples, len(scores) - 1)
         rows, there = 1, scores[row]
-    elif settings.whole or duration <= _WHOLE_WINDOWS * geometry.window_seconds:
+    elif settings.whole or duration <= _WHOLE_WINDOWS * geometry.near_seconds:
         if duration > _MOST_WHOLE_SECONDS:
             limit = f"{_MOST_WHOLE_SECONDS:g} s at most are explained as a whole"
             raise UsageError(f"--whole: the recording is {duration:.1f} s long, and {limit}; give --at, or cut it")
@@ -195,7 +196,9 @@ def _explain_window(
     heard = frames_between(middles, max(window.begin, 0), min(window.end, sound.total))
     borders = (window.first + view.middle + view.hop * (np.arange(view.frames + 1) - 0.5)) / rate
     axes = CellAxes(borders, view.hertz, sound.total / rate)
-    grid = patch_grid(view, heard, geometry.window_samples, settings.patch_seconds, settings.patch_bands)
+    grid = patch_grid(
+        view, heard, to_samples(geometry.near_seconds, rate), settings.patch_seconds, settings.patch_bands
+    )
     occlusion = occlude(view, grid, axes, log_odds, settings.top, _StepCounter(progress, "occlusion", grid.count))
     gradient = view.gradient(settings.points, _StepCounter(progress, "gradient", settings.points))
     maps = None

@@ -44,7 +44,8 @@ _AROUND_SECONDS = 15.0  # on both sides of the window: tells how loud the backgr
 @dataclass(frozen=True)
 class ScoreWindow:
     """The scores that are explained, rows [row, row + rows) of the label `column`, and their place in the recording, in
-    samples: they depend on [begin, end). The network is run on [first, stop), which gives `drop` rows before them."""
+    samples: they depend on [begin, end), and where a level is padded on how loud it is around. The network is run on
+    [first, stop), which gives `drop` rows before them."""
 
     column: int
     row: int
@@ -84,8 +85,9 @@ def score_window(geometry: Geometry, column: int, row: int, rows: int, total: in
     stop = (row + rows + after - 1) * hop - geometry.extend_start + core
     if stop >= total + min(0, geometry.extend_end):
         stop = total + geometry.extend_end
-    begin = row * hop - geometry.back_samples
-    end = begin + (rows - 1) * hop + geometry.window_samples
+    start = row * hop - geometry.back_samples
+    level_start, level_end = geometry.level_samples
+    begin, end = start + level_start, start + (rows - 1) * hop + geometry.window_samples - level_end
     return ScoreWindow(column, row, rows, row - from_row, from_row * hop - geometry.extend_start, stop, begin, end)
 
 

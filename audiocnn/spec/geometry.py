@@ -149,6 +149,17 @@ class Geometry:
         return (self.window_samples - self.hop_samples + self.skew) // 2
 
     @property
+    def level_samples(self) -> tuple[int, int]:
+        """How much of a window, at its start and at its end, does no more than tell a padded level how loud the
+        recording is."""
+        return (self.skew + self.spare_end, self.spare_end) if self.spare_end else (0, 0)
+
+    @property
+    def near_seconds(self) -> float:
+        """The window without that."""
+        return (self.window_samples - sum(self.level_samples)) / self.sample_rate
+
+    @property
     def margin_rows(self) -> tuple[int, int]:
         """Scores at the first and at the last edge of a chunk that padding inside the network has touched, where these
         are not those of the recording."""

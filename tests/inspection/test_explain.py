@@ -542,3 +542,23 @@ def test_a_model_without_weights_is_refused(tone_model, tmp_path):  # noqa: F811
     engine = Engine(find_model(folder), SimpleNamespace(run=None, device="nowhere"))
     with pytest.raises(ModelError, match=r"model\.safetensors is missing; copy the folder again"):
         explain(engine, tone()[None])
+
+
+def test_what_only_tells_how_loud_a_recording_is_lies_outside_of_what_is_shown():
+    """Behind a level norm of a second the window is as long as without; the level is of the whole, all the same."""
+    layers = [{"conv": 4, "kernel": [3, 3]}]
+    level = {"norm": "level", "seconds": 1.0, "ahead_seconds": 0.5, "padding": "same", "mean": "power"}
+    head = {"window_seconds": 0.2}
+    random = np.random.default_rng(0)
+    sound = random.normal(0, 0.1, (1, 3 * RATE)).astype(np.float32)
+    louder = sound.copy()
+    louder[:, 2 * RATE :] *= 30
+    spans, log_odds = [], []
+    for extra, samples in ((layers, sound), ([level, *layers], sound), ([level, *layers], louder)):
+        engine = torch_engine(network_of(spec_from_table(table_of(LOG_MEL, extra, head), "x", 1), seed=1))
+        found = explain(engine, samples, ExplainSettings(at_seconds=1.7))
+        spans.append((found.window[0], found.window[1]))
+        log_odds.append(found.log_odds)
+    assert spans[1] == pytest.approx(spans[0], abs=0.02)
+    assert spans[2] == spans[1]
+    assert log_odds[2] != pytest.approx(log_odds[1], abs=1e-3)
