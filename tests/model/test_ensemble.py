@@ -161,7 +161,8 @@ def test_the_released_detectors_together(tmp_path):
     models = [find_model("speech_1d"), find_model("speech_2d")]
     model, difference = make_ensemble(models, tmp_path / "both")
     assert difference <= TOLERANCE
-    assert model.thresholds == {"speech": pytest.approx(sum(one.thresholds["speech"] for one in models) / 2, abs=1e-12)}
+    mean = sum(one.thresholds["speech"] for one in models) / 2
+    assert model.thresholds == {"speech": pytest.approx(mean, abs=5e-4)}  # three digits
     assert model.geometry.window_seconds == max(one.geometry.window_seconds for one in models)
     sound = noise(model.spec, 1, 70_000)[0]
     wanted = np.mean([load_engine(one, "cpu", 1).score(sound) for one in models], axis=0)
