@@ -254,7 +254,8 @@ def test_a_place_has_the_score_of_the_whole_recording(name):
         assert found.score == pytest.approx(scores[row, 1], abs=1e-5)
         assert found.start <= at <= found.end + 1e-9
         middle = found.start + found.hop_seconds / 2  # also of the last row, of which the recording has a part
-        earlier = network.geometry.skew / 2 / RATE
+        start, end = network.geometry.level_samples
+        earlier = (network.geometry.skew - start + end) / 2 / RATE
         assert (found.window[0] + found.window[1]) / 2 == pytest.approx(middle - earlier, abs=1 / RATE)
         shape = (len(found.band_hertz) - 1, len(found.frame_seconds) - 1)
         assert found.decibels.shape == found.gradient.shape == found.occlusion.map.shape == shape
@@ -268,7 +269,8 @@ def test_a_place_has_the_score_of_the_whole_recording(name):
 def test_a_short_clip_is_explained_by_its_mean_score(name):
     network = network_of(spec_named(name))
     engine = torch_engine(network)
-    for total in (1, network.geometry.window_samples // 2 + 1, 2 * network.geometry.window_samples):
+    near = round(network.geometry.near_seconds * RATE)
+    for total in (1, near // 2 + 1, 2 * near):
         sound = noise(network.spec, 1, total)[0]
         scores = engine.score(sound).mean(axis=0)
         found = explain(engine, sound, ExplainSettings(points=1, patch_seconds=1.0))
