@@ -24,7 +24,6 @@ from audiocnn.errors import AudiocnnError
 from audiocnn.evaluation.annotated import Scorer
 from audiocnn.evaluation.peers import load_peer
 from audiocnn.evaluation.segments import JudgedRecording, detect_intervals
-from audiocnn.inference.engine import load_engine
 from audiocnn.labels.formats.dcase import Dcase
 from audiocnn.model.model import SENSITIVITIES, find_model
 from audiocnn.segments.finder import SegmentRule
@@ -84,7 +83,7 @@ def _items(folder: Path, kind: str) -> Sequence[Item]:
 
 def rules_of(name: str) -> Iterator[tuple[str, Scorer, SegmentRule]]:
     """The rule that a model uses by itself, and that of each of its other operating points."""
-    model, scorer = load_engine(find_model(name), "cpu", None).model, scorer_of(name)
+    model, scorer = find_model(name), scorer_of(name)
     yield name, scorer, scorer.rules[LABEL]
     for sensitivity in SENSITIVITIES[1:] if model.points.get(LABEL) else ():
         yield f"{name}, {sensitivity}", scorer, model.rule(LABEL, sensitivity)

@@ -114,16 +114,16 @@ class Mixer:
         s, voices = self.settings, self.no_voices()
         if s.silence_share and random.random() < s.silence_share:
             return Example(effects.draw_silence(random, self.length)[None, :], self.make_targets(voices.active))
-        talk = bool(s.conversation_share) and random.random() < s.conversation_share
+        conversation = bool(s.conversation_share) and random.random() < s.conversation_share
         noisy, snr_db = random.random() < s.background_share, random.uniform(*s.snr_db)
         below_db = float(np.clip(snr_db + _CREST_DB, *s.audible_db)) if noisy else s.audible_db[1]
         if self.background is None or random.random() < s.foreground_share:
             bridged = bool(s.bridged_share) and random.random() < s.bridged_share
             self.place_foreground(random, voices, below_db, bridged)
-            if random.random() < s.overlap_share or talk:  # another voice, speaking at the same time
+            if random.random() < s.overlap_share or conversation:  # another voice, speaking at the same time
                 self.place_foreground(random, voices, below_db, bridged)
         floor_db = random.uniform(*s.floor_db) if s.floor_share and random.random() < s.floor_share else None
-        floor_db = random.uniform(*s.conversation_floor_db) if talk else floor_db
+        floor_db = random.uniform(*s.conversation_floor_db) if conversation else floor_db
         sound, active, unsure = voices.sound, voices.active, voices.unsure
         spoken = active.any(axis=0)
         if self.background is not None and random.random() < s.event_share:
@@ -150,7 +150,7 @@ class Mixer:
         if floor_db is not None:
             floor = self.backgrounds.draw_noise(random)
             sound = sound + floor.samples * np.float32((loud or 0.1) * effects.db_to_amplitude(-floor_db) / floor.level)
-        if talk:
+        if conversation:
             active = self.mark_as_people(active)
             unsure = unsure & ~active[self.in_front].any(axis=0)
         sound = record_with_microphone(random, sound, self.rate, s)

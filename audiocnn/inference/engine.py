@@ -168,7 +168,7 @@ class Engine:
         self.model, self.backend, self.jobs = model, backend, jobs
         self.geometry: Geometry = model.geometry
         self.channels = model.channels
-        # What only tells a level how loud it is around costs features, and no more: half as much of it as of the rest.
+        # Chunks overlap by what tells a level how loud it is around; longer ones take memory, and no less time.
         wanted = max(chunk_seconds, 4 * self.geometry.near_seconds, 2 * self.geometry.window_seconds)
         self.chunk_rows = max(1, round(wanted / self.geometry.hop_seconds))
         chunk_samples = self.chunk_rows * self.geometry.hop_samples + self.geometry.window_samples
