@@ -100,12 +100,12 @@ def sounds_of(source: SourceItems, every: int = 1) -> list[Sound]:
     return found
 
 
-def mixtures_in(folder: Path) -> list[Sound]:
-    """The mixtures, made into `folder` unless they are there."""
+def mixtures_in(folder: Path, name: str = MIXTURES) -> list[Sound]:
+    """The mixtures of a condition, made into `folder` unless they are there."""
     conditions = read_conditions(CONDITIONS)
     source = dataclasses.replace(conditions.data, split=conditions.part(PART).split)
     dataset = cached_dataset(source, folder / "recordings", IngestSettings(sample_rate=SAMPLE_RATE))
-    chosen = tuple(one for one in conditions.conditions if one.name == MIXTURES)
+    chosen = tuple(one for one in conditions.conditions if one.name == name)
     made = make_set(dataclasses.replace(conditions, conditions=chosen), dataset, PART, folder / "set")
     found = []
     for entry in made.entries:

@@ -1,0 +1,118 @@
+"""What weights that learned without a norm of the level make of it behind one, and how far trained ones go.
+
+    python -m benchmarks.level_weights speech_1d -m runs/speech_1d_plain
+    python -m benchmarks.level_weights speech_1d -m runs/speech_1d_plain --run runs/speech_1d --share 0.6 --share 1
+
+The spec has a norm of the level in its first group; the model has the same layers without. Weights are those of the
+model, and with --run, at each --share, so much of those that a training ended at (its last, not their mean).
+Prints a Markdown table by rows of 20 ms or whatever the hop is: AUROC and least error of the meetings, AUROC of the
+`dev` mixtures at 5 and -5 dB and of every twelfth voice, and the errors of meetings and mixtures at that one threshold
+for which twice the first and the others are least. Errors are misses and false alarms, over the speech.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from sklearn.metrics import roc_auc_score
+
+from audiocnn.data.sources import read_source
+from audiocnn.errors import AudiocnnError
+from audiocnn.evaluation.metrics import frames_inside
+from audiocnn.model.model import find_model, spec_folders
+from audiocnn.model.network import Network
+from audiocnn.spec.spec import find_spec, spec_from_table
+from audiocnn.training.transfer import begin_from
+from benchmarks.levels import DATA, VOICES, Sound, mixtures_in, sounds_of
+
+CONDITIONS = ("noise_5db", "noise_-5db")
+THRESHOLDS = 1.0 / (1.0 + np.exp(-np.linspace(-6.0, 6.0, 49)))
+Frames = tuple[NDArray[np.bool_], NDArray[np.float32]]  # is it speech, and its score
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("spec", help="of a network whose first layer is a norm of the level")
+    parser.add_argument("-m", "--model", required=True, help="the weights: a model without that norm")
+    parser.add_argument("--run", type=Path, help="a training that began with them")
+    parser.add_argument("--share", type=float, action="append", help="of the trained weights; may be repeated")
+    parser.add_argument("--to-db", type=float, action="append", help="in place of the spec's; may be repeated")
+    parser.add_argument("--range-db", type=float, action="append", help="in place of the spec's; may be repeated")
+    given = parser.parse_args(arguments)
+    try:
+        with tempfile.TemporaryDirectory(prefix="audiocnn-") as folder:
+            mixtures = [mixtures_in(Path(folder) / name, name) for name in CONDITIONS]
+        sets = [sounds_of(read_source(DATA / "meetings")), *mixtures, sounds_of(read_source(VOICES), 12)]
+        print("| to dB | range dB | share | meetings | least error | 5 dB | -5 dB | voices | errors at one threshold |")
+        print("|---:|---:|---:|---:|---:|---:|---:|---:|---|")
+        for to_db in given.to_db or [None]:
+            for range_db in given.range_db or [None]:
+                for share in given.share or [0.0]:
+                    network, level = network_of(given.spec, given.model, given.run, share, to_db, range_db)
+                    names = [f"{level[key]:g}" for key in ("to_db", "range_db")]
+                    print(f"| {' | '.join([*names, f'{share:g}', *cells_of(network, sets)])} |", flush=True)
+    except AudiocnnError as problem:
+        print(f"level weights: {problem}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def network_of(
+    name: str, model: str, run: Path | None, share: float, to_db: float | None, range_db: float | None
+) -> tuple[Network, dict[str, float]]:
+    """The network of a spec with another level, and weights between those of a model and of a run; and its level."""
+    source, table = find_model(model), find_spec(name, spec_folders()).table
+    first, *layers = table["groups"][0]["layers"]
+    level = first | {key: value for key, value in (("to_db", to_db), ("range_db", range_db)) if value is not None}
+    groups = [table["groups"][0] | {"layers": [level, *layers]}, *table["groups"][1:]]
+    network = Network(spec_from_table(table | {"groups": groups}, name, len(source.labels)))
+    begin_from(source, source.labels, (), network)
+    if run is not None:
+        trained, before = load_file(run / "checkpoints" / "last.safetensors"), network.state_dict()
+        network.load_state_dict({key: between(before[key], trained[f"network.{key}"], share) for key in before})
+    return network.eval(), {"to_db": 0.0, "range_db": 0.0} | level
+
+
+def between(one: torch.Tensor, other: torch.Tensor, share: float) -> torch.Tensor:
+    return (1.0 - share) * one + share * other if one.is_floating_point() else one
+
+
+def cells_of(network: Network, sets: Sequence[Sequence[Sound]]) -> list[str]:
+    """Of meetings, mixtures and voices."""
+    found = [frames_of(network, sounds) for sounds in sets]
+    areas = [f"{roc_auc_score(*frames):.4f}" for frames in found]
+    errors = np.array([[error_at(frames, threshold) for threshold in THRESHOLDS] for frames in found[:3]])
+    best = int((2.0 * errors[0] + errors[1:].sum(axis=0)).argmin())
+    at_one = ", ".join(f"{error:.3f}" for error in errors[:, best])
+    return [areas[0], f"{errors[0].min():.3f}", *areas[1:], f"{at_one} at {THRESHOLDS[best]:.3f}"]
+
+
+@torch.inference_mode()
+def frames_of(network: Network, sounds: Sequence[Sound]) -> Frames:
+    """Of all sounds what is judged: (rows,) whether they are speech, and their scores."""
+    hop_seconds = network.geometry.hop_seconds
+    speech, scores = [], []
+    for sound in sounds:
+        found = network(network.extended(torch.from_numpy(sound.samples[None])))[0, :, 0].numpy()
+        is_speech = frames_inside([(note.onset, note.offset) for note in sound.notes], len(found), hop_seconds)
+        judged = is_speech | ~frames_inside(sound.unsure, len(found), hop_seconds)
+        speech.append(is_speech[judged])
+        scores.append(found[judged])
+    return np.concatenate(speech), np.concatenate(scores)
+
+
+def error_at(frames: Frames, threshold: float) -> float:
+    speech, scores = frames
+    return float(((scores >= threshold) != speech).sum() / speech.sum())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
