@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from audiocnn.inference.detect import Detection, DetectSettings, Ending, Onset, detect, detect_many, follow
     from audiocnn.inference.engine import Engine, load_engine
     from audiocnn.inference.scores import RecordingScores, score
+    from audiocnn.inference.stream import LiveModel, Stream, Streams
     from audiocnn.model.model import Model, find_model
     from audiocnn.segments.finder import SegmentRule, find_segments
     from audiocnn.segments.segment import Segment
 
 __all__ = [
     "AudiocnnError", "Classification", "ClassifySettings", "Clip", "DetectSettings", "Detection", "Ending", "Engine",
-    "Model", "Onset", "RawFormat", "RecordingScores", "Segment", "SegmentRule", "__version__", "classify",
-    "classify_many", "detect", "detect_many", "find_model", "find_segments", "follow", "load_engine", "score",
+    "LiveModel", "Model", "Onset", "RawFormat", "RecordingScores", "Segment", "SegmentRule", "Stream", "Streams",
+    "__version__", "classify", "classify_many", "detect", "detect_many", "find_model", "find_segments", "follow",
+    "load_engine", "score",
 ]  # fmt: skip
 
 __version__ = "0.1.0"
@@ -28,6 +30,7 @@ _HOMES = {
     "audiocnn.inference.detect": ("Detection", "DetectSettings", "Ending", "Onset", "detect", "detect_many", "follow"),
     "audiocnn.inference.engine": ("Engine", "load_engine"),
     "audiocnn.inference.scores": ("RecordingScores", "score"),
+    "audiocnn.inference.stream": ("LiveModel", "Stream", "Streams"),
     "audiocnn.errors": ("AudiocnnError",),
     "audiocnn.model.model": ("Model", "find_model"),
     "audiocnn.audio.pcm": ("RawFormat",),

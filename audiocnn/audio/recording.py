@@ -22,6 +22,7 @@ from audiocnn.audio.channels import mean_of_channels, select_channels
 from audiocnn.audio.decoders import open_decoder
 from audiocnn.audio.pcm import RawFormat, Samples
 from audiocnn.audio.pcm_stream import PcmStream
+from audiocnn.audio.resampling import LiveResampler
 from audiocnn.audio.sndfile import CONVERT, describe_error
 from audiocnn.audio.streams import Decoder
 from audiocnn.errors import RecordingError, UsageError, show_name
@@ -186,18 +187,21 @@ class Recording:
         block_samples = max(1, round(block_seconds * rate))
         return cut_blocks(self._resampled(rate, channel, block_seconds), block_samples)
 
-    def pieces(self, sample_rate: int | None = None, channel: str | int = "mix") -> Iterator[Samples]:
-        """As `blocks`, but of a stream whatever is there, at once: pieces of any length, also without a sample."""
+    def pieces(
+        self, sample_rate: int | None = None, channel: str | int = "mix", live: bool = False
+    ) -> Iterator[Samples]:
+        """As `blocks`, but of a stream whatever is there, at once: pieces of any length, also without a sample. live:
+        where it is resampled as little as can be is held back."""
         self._check_channel(channel)
         rate = self.info.sample_rate if sample_rate is None else sample_rate
-        return (np.ascontiguousarray(piece.T) for piece in self._resampled(rate, channel, _BLOCK_SECONDS))
+        return (np.ascontiguousarray(piece.T) for piece in self._resampled(rate, channel, _BLOCK_SECONDS, live))
 
     def _check_channel(self, channel: str | int) -> None:
         if channel not in ("mix", "each") and not (isinstance(channel, int) and 0 <= channel < self.info.channels):
             have = f"it has {self.info.channels}, numbered from 0"
             raise RecordingError(f'{self.name}: no channel {channel}; {have} ("mix" and "each" work too)')
 
-    def _resampled(self, rate: int, channel: str | int, block_seconds: float) -> Iterator[Samples]:
+    def _resampled(self, rate: int, channel: str | int, block_seconds: float, live: bool = False) -> Iterator[Samples]:
         """(frames, rows) pieces at the wanted rate."""
         own = self.info.sample_rate
         # At 1 Hz, 4096 frames would become 65 million samples.
@@ -208,16 +212,16 @@ class Recording:
             self._leave_ahead()
             pieces = self._ahead = PrefetchingIterator(concatenate_blocks(pieces, _AHEAD_FRAMES), _PARTS_AHEAD)
         with closing(pieces):
-            yield from self._at_rate(pieces, rate, channel)
+            yield from self._at_rate(pieces, rate, channel, live)
 
-    def _at_rate(self, pieces: Iterable[Samples], rate: int, channel: str | int) -> Iterator[Samples]:
+    def _at_rate(self, pieces: Iterable[Samples], rate: int, channel: str | int, live: bool) -> Iterator[Samples]:
         """(frames, rows) pieces from the recording's own rate to another."""
         own = self.info.sample_rate
         if rate == own:
             yield from pieces
             return
         rows = self.info.channels if channel == "each" else 1
-        stream = _resampler(own, rate, rows, self.name)
+        stream = _resampler(own, rate, rows, self.name, live)
         made = 0
         for piece in pieces:
             out = stream.resample_chunk(piece)
@@ -398,10 +402,12 @@ def read_samples(
         return np.concatenate(blocks, axis=1), sample_rate or recording.info.sample_rate
 
 
-def _resampler(rate_in: int, rate_out: int, channels: int, name: str) -> Any:
+def _resampler(rate_in: int, rate_out: int, channels: int, name: str, live: bool = False) -> Any:
     import soxr
 
     try:
+        if live:
+            return LiveResampler(rate_in, rate_out, channels)
         return soxr.ResampleStream(rate_in, rate_out, channels, dtype="float32", quality="HQ")
     except (ValueError, RuntimeError) as error:
         what = f"{rate_in} Hz, {channels} channels to {rate_out} Hz"

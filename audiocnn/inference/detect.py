@@ -20,7 +20,7 @@ from audiocnn.audio.recording import Selection
 from audiocnn.errors import RecordingError
 from audiocnn.inference.engine import Engine, load_engine
 from audiocnn.inference.scores import RecordingLike, RecordingResult, ScoreBlock, ScoredRecording, map_many, scoring
-from audiocnn.model.model import DEFAULT_MODEL, Model, Thresholds, find_model, threshold_of_each
+from audiocnn.model.model import DEFAULT_LIVE_MODEL, DEFAULT_MODEL, Model, Thresholds, find_model, threshold_of_each
 from audiocnn.segments.finder import SegmentFinder, SegmentRule
 from audiocnn.segments.segment import Segment
 
@@ -89,17 +89,30 @@ class Detection(RecordingResult):
 
 @dataclass(frozen=True, slots=True)
 class Onset:
-    """A segment has begun, and will come as an `Ending` with the same start and label. Seconds from the beginning."""
+    """A segment has begun, and will come as an `Ending` with the same start and label. Seconds from the beginning.
+
+    Of a `Stream` besides: known, how much had been heard when it was certain; start_sample, its start at the rate of
+    the stream; samples, with `pre_roll`, what was heard from there on, as it was given, (samples,) or (channels,
+    samples).
+    """
 
     channel: int
     start: float
     label: str
+    known: float | None = field(default=None, compare=False)
+    start_sample: int | None = field(default=None, compare=False)
+    samples: AnyArray | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
+    """A segment as it will stay. Of a `Stream` besides: known, as of an `Onset`, and its samples [start, end)."""
+
     channel: int
     segment: Segment
+    known: float | None = field(default=None, compare=False)
+    start_sample: int | None = field(default=None, compare=False)
+    end_sample: int | None = field(default=None, compare=False)
 
 
 Event = Onset | Ending
@@ -112,9 +125,9 @@ class Detector:
     label lasted. finders: for each channel that was heard, one finder a label, in the order of the model's labels.
     """
 
-    def __init__(self, engine: Engine, settings: DetectSettings) -> None:
-        self.engine = engine
-        self.rules = settings.rules(engine.model)
+    def __init__(self, model: Model, settings: DetectSettings) -> None:
+        self.model, self.hop_seconds = model, model.geometry.hop_seconds
+        self.rules = settings.rules(model)
         self.finders: dict[int, list[SegmentFinder]] = {}
         self.segments = 0
         self.seconds = dict.fromkeys(self.rules, 0.0)
@@ -127,20 +140,28 @@ class Detector:
         """Takes the next rows of a channel; returns what is now certain, each onset before its segment."""
         channel = block.channel
         if channel not in self.finders:
-            hop, localiser = self.engine.hop_seconds, self.engine.model.localiser
+            localiser = self.model.localiser
             finder = localiser.finder if localiser else SegmentFinder
-            self.finders[channel] = [finder(label, hop, rule) for label, rule in self.rules.items()]
+            self.finders[channel] = [finder(label, self.hop_seconds, rule) for label, rule in self.rules.items()]
         certain = [
             segment for column, finder in enumerate(self.finders[channel]) for segment in finder.push(block.of(column))
         ]
         return self._events(channel, certain, block.heard_seconds, block.start_seconds)
 
     def finish(self, scored: ScoredRecording) -> list[Event]:
+        return self.finish_at(scored.duration_seconds, scored.start_seconds)
+
+    def finish_at(self, duration_seconds: float, start_seconds: float = 0.0) -> list[Event]:
+        """What is left where the recording ends."""
         events: list[Event] = []
         for channel, finders in self.finders.items():
-            left = [segment for finder in finders for segment in finder.finish(scored.duration_seconds)]
-            events += self._events(channel, left, scored.duration_seconds, scored.start_seconds)
+            left = [segment for finder in finders for segment in finder.finish(duration_seconds)]
+            events += self._events(channel, left, duration_seconds, start_seconds)
         return events
+
+    def earliest_onset(self) -> float:
+        """No onset that is still to be told starts before this, in seconds of what was read."""
+        return min((one.earliest_onset() for own in self.finders.values() for one in own), default=0.0)
 
     def _events(self, channel: int, segments: list[Segment], heard_seconds: float, start_seconds: float) -> list[Event]:
         """New onsets and these segments, in the order of their starts. start_seconds: of what is read of the recording,
@@ -180,7 +201,7 @@ def detect_scored(
 
     `progress` is called after each block of scores.
     """
-    detector = Detector(scored.engine, settings)
+    detector = Detector(scored.engine.model, settings)
     return detector.detection(scored, scored.results(detector, progress))
 
 
@@ -238,7 +259,7 @@ def detect_many(
 
 def follow(
     stream: str | Path | BinaryIO,
-    model: str | Path = DEFAULT_MODEL,
+    model: str | Path = DEFAULT_LIVE_MODEL,
     settings: DetectSettings | None = None,
     device: str = "auto",
     raw: RawFormat | None = None,
@@ -256,6 +277,6 @@ def follow_with(
     stream: str | Path | BinaryIO, engine: Engine, settings: DetectSettings, raw: RawFormat | None = None
 ) -> Iterator[Event]:
     """`follow` with an engine that is loaded already."""
-    detector = Detector(engine, settings)
+    detector = Detector(engine.model, settings)
     with scoring(stream, engine, settings.channel, raw, live=True) as scored:
         yield from scored.results(detector)

@@ -14,7 +14,6 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -23,8 +22,10 @@ from audiocnn.audio.arrays import AnyArray, as_floats, channels_of
 from audiocnn.audio.pcm import Samples
 from audiocnn.errors import ModelError, UsageError, check_not_forked
 from audiocnn.inference.batcher import Batcher, Scores
-from audiocnn.model.model import ONNX, Model, join_outputs, split_outputs
-from audiocnn.model.onnx import MOST_ONNX_BYTES, check_onnx, open_session
+from audiocnn.inference.chunks import ChunkPlan, kept_rows
+from audiocnn.inference.steps import ChunkStepper, Stepper, StepSession, TailStepper
+from audiocnn.model.model import ONNX, STREAM_ONNX, Model, join_outputs, split_outputs
+from audiocnn.model.onnx import check_onnx, open_session, read_onnx
 from audiocnn.spec.geometry import Geometry
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from audiocnn.model.weights import Ensemble
 
 CHUNK_SECONDS = 30.0
-_DAMAGED = "its weights are damaged: copy the model folder again, or train again"
 _GPU_CHUNKS = 32  # in one batch; fewer where its memory is too small
 
 
@@ -61,7 +61,7 @@ class OnnxBackend:
 
     def _open(self) -> onnxruntime.InferenceSession:
         model, path = self.model, self.path
-        content = _read_onnx(path)
+        content = read_onnx(path)
         check_onnx(content, path)
         try:
             session = open_session(content, self.threads)
@@ -97,17 +97,6 @@ class OnnxBackend:
             why = " ".join(str(problem).split())[:160]
             raise ModelError(f"{self.path}: cannot be run ({why}); make it again with `audiocnn export`") from None
         return join_outputs(*found)
-
-
-def _read_onnx(path: Path) -> bytes:
-    """A file of a size that it may have. ModelError."""
-    try:
-        size = path.stat().st_size
-        if size <= MOST_ONNX_BYTES:
-            return path.read_bytes()
-    except OSError as problem:
-        raise ModelError(f"{path}: cannot be read ({problem.strerror}); check its rights") from None
-    raise ModelError(f"{path}: {size} bytes are more than an ONNX file can have; copy the folder again")
 
 
 def _made_for(model: Model, said: Mapping[str, str]) -> bool:
@@ -168,6 +157,7 @@ class Engine:
         self.model, self.backend, self.jobs = model, backend, jobs
         self.geometry: Geometry = model.geometry
         self.channels = model.channels
+        self.steps: StepSession | None = None  # of live sound, opened when first needed
         # Chunks overlap by what tells a level how loud it is around; longer ones take memory, and no less time.
         wanted = max(chunk_seconds, 4 * self.geometry.near_seconds, 2 * self.geometry.window_seconds)
         self.chunk_rows = max(1, round(wanted / self.geometry.hop_seconds))
@@ -220,8 +210,21 @@ class Engine:
     def score_live(self, blocks: Iterable[Samples]) -> Iterator[Scores]:
         """As `score_tracks`, but every row comes as soon as its samples are there, computed in the calling thread. A
         level that looks ahead does without."""
-        for samples, drop, rows in self._chunks(blocks, paused=lambda: True, live=True):
-            yield _kept_rows(self.backend.run(self._as_tracks(samples)), drop, rows)
+        stepper: Stepper | None = None
+        for block in blocks:
+            tracks = self._as_tracks(block)
+            stepper = stepper or self.stepper(len(tracks))
+            if (scores := stepper.push(tracks)).shape[1]:
+                yield scores
+        if stepper is not None and (scores := stepper.finish()).shape[1]:
+            yield scores
+
+    def stepper(self, tracks: int = 1) -> Stepper:
+        """What scores live sound, of so many tracks side by side."""
+        if self.device != "cpu" or not (self.model.folder / STREAM_ONNX).is_file():
+            return ChunkStepper(self.model, self.backend, tracks)
+        self.steps = self.steps or StepSession(self.model)
+        return TailStepper(self.steps, tracks)
 
     def submitted(self, blocks: Iterable[Samples], paused: Callable[[], bool] | None = None) -> Iterator[ChunkScores]:
         """One `ChunkScores` for each chunk, in order. Going on reads blocks and hands them to the workers; it never
@@ -241,7 +244,7 @@ class Engine:
             yield ChunkScores(self.batcher.submit(tracks), drop, rows)
 
     def _chunks(
-        self, blocks: Iterable[Samples], paused: Callable[[], bool] | None = None, live: bool = False
+        self, blocks: Iterable[Samples], paused: Callable[[], bool] | None = None
     ) -> Iterator[tuple[Samples, int, int]]:
         """Blocks (channels, samples) -> (samples of a chunk, rows to drop at its start, rows to keep)."""
         plan: ChunkPlan | None = None
@@ -249,7 +252,7 @@ class Engine:
             plan = plan or ChunkPlan(self.geometry, self.chunk_rows, len(block))
             plan.push(block)
             partial = paused is not None and paused()
-            while (ready := plan.next_chunk(last=False, partial=partial, live=live)) is not None:
+            while (ready := plan.next_chunk(last=False, partial=partial)) is not None:
                 yield ready
         while plan and (ready := plan.next_chunk(last=True)) is not None:
             yield ready
@@ -257,64 +260,6 @@ class Engine:
     def _as_tracks(self, samples: Samples) -> Samples:
         """(channels of the recording, samples) -> (tracks, channels of the network, samples)."""
         return samples[:, None] if self.channels == 1 else samples[None]
-
-
-class ChunkPlan:
-    """Which samples of a growing recording the next rows need. Holds no more than a chunk, a window and a block."""
-
-    def __init__(self, geometry: Geometry, chunk_rows: int, channels: int) -> None:
-        self.geometry, self.chunk_rows, self.channels = geometry, chunk_rows, channels
-        self.core = geometry.window_samples - geometry.pad_start - geometry.pad_end
-        self.blocks: deque[Samples] = deque()
-        self.start = 0  # the recording's sample that the first block begins with
-        self.end = 0  # samples seen so far
-        self.row = 0  # rows done
-
-    def push(self, block: Samples) -> None:
-        """More samples (channels, samples), which nobody may change afterwards."""
-        if block.shape[0] != self.channels:
-            raise ValueError(f"{block.shape[0]} channels for a network of {self.channels}")
-        self.blocks.append(block)
-        self.end += block.shape[1]
-
-    def next_chunk(self, last: bool, partial: bool = False, live: bool = False) -> tuple[Samples, int, int] | None:
-        """(samples, rows to drop at the start, rows to keep), or None if there is nothing (yet) to run. `partial` takes
-        less than a chunk: all rows that have their samples. `live` does not wait for what a level would hear ahead."""
-        geometry, hop, (before, after) = self.geometry, self.geometry.hop_samples, self.geometry.margin_rows
-        after = geometry.live_margin_rows if live else after
-        begin = max(0, self.row - before)
-        rows = self.chunk_rows
-        if last:
-            rows = min(geometry.rows(self.end) - self.row, rows)
-        elif partial:
-            ready = (self.end + geometry.extend_start - self.core) // hop + 1 - after
-            rows = min(min(ready, self.end // hop) - self.row, rows)
-        if rows <= 0:
-            return None
-        first = begin * hop - geometry.extend_start
-        stop = (self.row + rows + after - 1) * hop - geometry.extend_start + self.core
-        if last and stop >= self.end + min(0, geometry.extend_end):
-            stop = self.end + geometry.extend_end
-        elif stop > self.end:
-            return None
-        drop = self.row - begin
-        self.row += rows
-        keep = max(0, self.row - before) * hop - geometry.extend_start
-        return self.cut(first, stop, keep), drop, rows
-
-    def cut(self, first: int, stop: int, keep: int) -> Samples:
-        """The samples [first, stop), zeros where there is no recording; forgets the blocks before `keep`."""
-        chunk = np.zeros((self.channels, stop - first), dtype=np.float32)
-        begin = self.start
-        for block in self.blocks:
-            end = begin + block.shape[1]
-            low, high = max(first, begin), min(stop, end)
-            if low < high:
-                chunk[:, low - first : high - first] = block[:, low - begin : high - begin]
-            begin = end
-        while self.blocks and self.start + self.blocks[0].shape[1] <= keep:
-            self.start += self.blocks.popleft().shape[1]
-        return chunk
 
 
 class ChunkScores:
@@ -327,17 +272,7 @@ class ChunkScores:
     def result(self) -> Scores:
         """(tracks, rows, outputs), less the rows that only carried context. Waits for it."""
         check_not_forked(self.pid, "scoring")
-        return _kept_rows(self.future.result(), self.drop, self.rows)
-
-
-def _kept_rows(scores: Scores, drop: int, rows: int) -> Scores:
-    """(tracks, rows, outputs) less what only carried context. ModelError for what no network gives that is whole."""
-    kept = scores[:, drop : drop + rows]
-    if kept.shape[1] != rows:
-        raise ModelError(f"the network gives {kept.shape[1]} scores where {rows} belong; {_DAMAGED}")
-    if not np.isfinite(kept).all():
-        raise ModelError(f"the network gives scores that are no numbers; {_DAMAGED}")
-    return kept
+        return kept_rows(self.future.result(), self.drop, self.rows)
 
 
 def usable_cores() -> int:

@@ -137,8 +137,12 @@ class ScoredRecording:
 
     def read(self) -> Iterator[Samples]:
         wanted = self.engine.channels
-        take = self.recording.pieces if self.recording.is_stream else self.recording.blocks
-        for block in take(self.engine.geometry.sample_rate, self.channel):
+        rate = self.engine.geometry.sample_rate
+        if self.recording.is_stream:
+            pieces = self.recording.pieces(rate, self.channel, self.live)
+        else:
+            pieces = self.recording.blocks(rate, self.channel)
+        for block in pieces:
             self.samples += block.shape[1]
             if wanted > 1 and len(block) not in (1, wanted):
                 raise RecordingError(

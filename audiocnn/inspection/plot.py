@@ -177,7 +177,7 @@ def plot_recording(
     """
     settings, time_range = settings or DetectSettings(), time_range or TimeRange()
     time_range.check()
-    detector = Detector(engine, settings)
+    detector = Detector(engine.model, settings)
     builder = _PlotBuilder(engine, time_range)
     name = recording_name(file) if name is None else name
     with open_recording(file, name=name, excerpt=Selection(track=track)) as recording:

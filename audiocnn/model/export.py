@@ -6,6 +6,10 @@ seconds before and after the middle of the position.
 The file extends a recording at its ends by itself, as `detect` does: ceil(time / hop) scores come out. How much it
 extends is the input `extend`, two numbers [before, after] that may be left away; a reader that feeds chunks with real
 sound around them passes [0, 0]. Of an ensemble, every network is traced by itself, and the graphs are joined.
+
+`stream.onnx` is one step of a network over live sound (`streaming`): samples (batch, channels, rows * hop) and the
+tails `tail.0`, `tail.1`, ... -> `scores` (batch, rows, outputs), and the tails `next.0`, ... for the next step. What
+tails begin with are its outputs `first.0`, ..., of one stream. How rows lie in a recording stands in its metadata.
 """
 
 from __future__ import annotations
@@ -14,23 +18,30 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocnn.errors import ModelError
+from audiocnn.errors import ModelError, SpecError
 from audiocnn.files import write_whole
-from audiocnn.model.model import ONNX, TOML, Model, join_outputs
+from audiocnn.model.model import ONNX, STREAM_ONNX, TOML, Model, join_outputs
 from audiocnn.model.onnx import GRAPH_DIGEST, check_onnx, graph_digest, open_session
 from audiocnn.spec.geometry import Geometry
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
     from audiocnn.model.network import Network
+    from audiocnn.model.streaming import StreamNetwork
     from audiocnn.model.weights import Ensemble
 
 OPSET = 18
 TOLERANCE = 1e-4
+_MOST_COMPARED_ROWS = 4096
 
 
 def export_onnx(model: Model, network: Network | Ensemble) -> float:
@@ -42,25 +53,49 @@ def export_onnx(model: Model, network: Network | Ensemble) -> float:
     _name_dimensions(graph)
     _add_extension(graph, network.geometry)
     toml = (model.folder / TOML).read_text(encoding="utf-8")
-    geometry = network.geometry
+    content = _content(graph, model, network.geometry, {"audiocnn": toml})
+    return _write_equal(model.folder / ONNX, content, _largest_difference(content, network))
+
+
+def export_stream(model: Model, network: Network | Ensemble) -> float:
+    """Write `stream.onnx` and return the largest difference to torch's dense pass, over pieces of several sizes.
+
+    Raises ModelError if that is above 1e-4, and SpecError for a network that cannot go on from the sound before.
+    """
+    from audiocnn.model.streaming import StreamNetwork
+    from audiocnn.model.weights import Ensemble
+
+    if isinstance(network, Ensemble):
+        raise SpecError(f"{model.name}: is an ensemble; its members can be exported for streams, one by one")
+    stream = StreamNetwork(network.cpu())
+    timing = {"lead_samples": str(stream.timing.lead_samples), "lead_rows": str(stream.timing.lead_rows)}
+    content = _content(_trace_stream(stream), model, network.geometry, timing)
+    return _write_equal(model.folder / STREAM_ONNX, content, _stream_difference(content, stream))
+
+
+def _content(graph: Any, model: Model, geometry: Geometry, more: dict[str, str]) -> bytes:
+    """A graph as a file, with what is to be known of it."""
     for key, value in {
-        "audiocnn": toml,
+        **more,
         "labels": "\n".join(model.labels),
         "sample_rate": str(geometry.sample_rate),
         "hop_samples": str(geometry.hop_samples),
         "window_samples": str(geometry.window_samples),
+        "look_ahead_seconds": f"{geometry.look_ahead_seconds:g}",
     }.items():
         graph.metadata_props.add(key=key, value=value)
     # What is damaged on its way is known by this when it is read.
     graph.metadata_props.add(key=GRAPH_DIGEST, value=graph_digest(graph.SerializeToString()))
-    content = graph.SerializeToString()
-    check_onnx(content, model.folder / ONNX)
-    difference = _largest_difference(content, network)
+    content: bytes = graph.SerializeToString()
+    return content
+
+
+def _write_equal(path: Path, content: bytes, difference: float) -> float:
+    """Write a file that gives what torch does. ModelError where it does not."""
+    check_onnx(content, path)
     if not difference <= TOLERANCE:
-        raise ModelError(
-            f"{model.folder / ONNX}: differs from torch by {difference:.1e} (at most {TOLERANCE}); not written"
-        )
-    write_whole(model.folder / ONNX, content)
+        raise ModelError(f"{path}: differs from torch by {difference:.1e} (at most {TOLERANCE}); not written")
+    write_whole(path, content)
     return difference
 
 
@@ -79,15 +114,22 @@ def _trace(network: Network | Ensemble) -> Any:
     time = 2 * geometry.window_samples + 3 * geometry.hop_samples
     example = torch.zeros(2, spec.input.channels, time)
     shapes = {"samples": {0: torch.export.Dim("batch"), 2: torch.export.Dim("time", min=time // 2 + 1)}}
+    traced = TwoOutputs(network) if spec.localises else network
+    return _traced(traced, (example,), ["samples"], _output_names(network), shapes)
+
+
+def _traced(module: nn.Module, example: tuple[Tensor, ...], inputs: list[str], outputs: list[str], shapes: Any) -> Any:
+    import torch
+
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     quiet = io.StringIO()
     with warnings.catch_warnings(), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            TwoOutputs(network) if spec.localises else network,
-            (example,),
-            input_names=["samples"],
-            output_names=_output_names(network),
+            module,
+            example,
+            input_names=inputs,
+            output_names=outputs,
             dynamic_shapes=shapes,
             opset_version=OPSET,
             dynamo=True,
@@ -95,6 +137,28 @@ def _trace(network: Network | Ensemble) -> Any:
         )
     assert program is not None
     return program.model_proto
+
+
+def _trace_stream(stream: StreamNetwork) -> Any:
+    """The graph of a step, with what tails begin with as outputs of their own."""
+    import torch
+    from onnx import helper, numpy_helper
+
+    numbers = range(len(stream.shapes))
+    batch, rows = torch.export.Dim("batch"), torch.export.Dim("rows", min=1, max=1 << 16)
+    time = {0: batch, 2: stream.geometry.hop_samples * rows}
+    example = (stream.silence(3).repeat(2, 1, 1), *(torch.zeros(2, *shape) for shape in stream.shapes))
+    names = ["samples", *(f"tail.{n}" for n in numbers)], ["scores", *(f"next.{n}" for n in numbers)]
+    shapes = {"samples": time, "tails": tuple({0: batch} for _ in numbers)}
+    graph = _traced(stream, example, *names, shapes)
+    graph.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "time"
+    _name_dimensions(graph)
+    for number, tail in enumerate(stream.first_tails()):
+        value = numpy_helper.from_array(tail.numpy(), f"beginning.{number}")
+        graph.graph.initializer.append(value)
+        graph.graph.node.append(helper.make_node("Identity", [value.name], [f"first.{number}"]))
+        graph.graph.output.append(helper.make_tensor_value_info(f"first.{number}", value.data_type, tail.shape))
+    return graph
 
 
 def _output_names(network: Network | Ensemble) -> list[str]:
@@ -149,7 +213,8 @@ def _member_nodes(ensemble: Ensemble, number: int) -> tuple[list[Any], list[Any]
 def _name_dimensions(graph: Any) -> None:
     """Names for the free sizes of the outputs, which the exporter leaves as formulas, and nothing of its notes."""
     for output in graph.graph.output:
-        for dimension, name in zip(output.type.tensor_type.shape.dim, ("batch", "positions"), strict=False):
+        free = ("batch",) if output.name.startswith("next.") else ("batch", "positions")
+        for dimension, name in zip(output.type.tensor_type.shape.dim, free, strict=False):
             dimension.Clear()
             dimension.dim_param = name
     del graph.graph.value_info[:]
@@ -210,3 +275,33 @@ def _largest_difference(content: bytes, network: Network | Ensemble) -> float:
         # numpy's maximum hands NaN on, where Python's would drop it.
         worst = float(np.maximum(worst, np.max(np.abs(got - wanted), initial=0.0)))
     return worst
+
+
+def _stream_difference(content: bytes, stream: StreamNetwork) -> float:
+    """The largest absolute difference between what the steps give, in pieces, and torch's dense pass, on seeded noise:
+    two streams at a time, of which one becomes quiet."""
+    import torch
+
+    session, network, hop = open_session(content), stream.network, stream.geometry.hop_samples
+    numbers, lead = range(len(stream.shapes)), stream.timing
+    window_rows = -(-stream.geometry.window_samples // hop)
+    rows = min(window_rows, _MOST_COMPARED_ROWS) + 40
+    sound = np.random.default_rng(0).normal(0, 0.1, (2, network.spec.input.channels, rows * hop)).astype(np.float32)
+    sound[1, :, sound.shape[2] // 2 :] *= 1e-3
+    with torch.no_grad():
+        wanted = network(network.extended(torch.from_numpy(sound))).numpy()
+    heard = np.pad(sound, ((0, 0), (0, 0), (lead.lead_samples, 0)))
+    beginning = session.run([f"first.{n}" for n in numbers], _feeds(heard[:1, :, :hop], stream.first_tails()))
+    tails = [np.repeat(tail, 2, axis=0) for tail in beginning]
+    names, got, row, random = ["scores", *(f"next.{n}" for n in numbers)], [], 0, np.random.default_rng(1)
+    while (count := min(int(random.integers(1, 12)), heard.shape[2] // hop - row)) > 0:
+        piece = np.ascontiguousarray(heard[:, :, row * hop : (row + count) * hop])
+        scores, *tails = session.run(names, _feeds(piece, tails))
+        got.append(scores)
+        row += count
+    found = np.concatenate(got, axis=1)[:, lead.lead_rows :]
+    return float(np.max(np.abs(found - wanted[:, : found.shape[1]])))
+
+
+def _feeds(samples: NDArray[np.float32], tails: Sequence[Any]) -> dict[str, NDArray[np.float32]]:
+    return {"samples": samples, **{f"tail.{n}": np.asarray(tail) for n, tail in enumerate(tails)}}

@@ -29,6 +29,7 @@ from audiocnn.toml import TomlTable, read_toml
 # The newest that is read. A model is written in the oldest that holds it: 1 one network, 2 several, 3 operating points.
 MODEL_FORMAT = 3
 DEFAULT_MODEL = "speech_1d"
+DEFAULT_LIVE_MODEL = "speech_live"  # of what follows a stream
 DEFAULT_CLASSIFIER = "speech_music_noise"
 ANSWERS = ("one", "several")
 # What `[segments]` may say of a label, besides its threshold, and what `SegmentRule` calls it.
@@ -43,6 +44,7 @@ SENSITIVITIES = ("balanced", "sensitive", "precise")
 POINT_FIGURES = ("detection_error_rate", "miss_rate", "false_alarm_rate", "false_segment_share")
 _Outputs = NDArray[np.float32]
 TOML, WEIGHTS, ONNX, CARD = "model.toml", "model.safetensors", "model.onnx", "README.md"
+STREAM_ONNX = "stream.onnx"
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ class Model:
         if not path.is_file():
             remedy = {
                 ONNX: f"make it again with `audiocnn export {self.folder}`",
+                STREAM_ONNX: f"make it with `audiocnn export {self.folder} --stream`",
                 WEIGHTS: "copy the folder again, or train again",
             }.get(name, "copy the folder again")
             raise ModelError(f"{self.folder}: {name} is missing; {remedy}")

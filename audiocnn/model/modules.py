@@ -189,15 +189,21 @@ class LevelNorm(nn.Module):
         self.step = max(n for n in range(1, math.isqrt(positions) + 1) if positions % n == 0)
 
     def forward(self, x: Tensor) -> Tensor:
-        values = (x.float().exp() if self.of_power else x.float()).flatten(1, -2).mean(dim=1, keepdim=True)
+        values = self.values(x)
         if self.padded:
             edges = (self.back, self.ahead)
             there = self.sums(functional.pad(torch.ones_like(values[:1]), edges))
-            level, kept = self.sums(functional.pad(values, edges)) / there, x
-        else:
-            level, kept = self.sums(values) / (self.back + 1 + self.ahead), crop(x, [(self.back, self.ahead)])
+            return self.relative(x, self.sums(functional.pad(values, edges)) / there)
+        return self.relative(crop(x, [(self.back, self.ahead)]), self.sums(values) / (self.back + 1 + self.ahead))
+
+    def values(self, x: Tensor) -> Tensor:
+        """(batch, channels, [bands,] time) -> (batch, 1, time): what the level is the mean of."""
+        return (x.float().exp() if self.of_power else x.float()).flatten(1, -2).mean(dim=1, keepdim=True)
+
+    def relative(self, x: Tensor, level: Tensor) -> Tensor:
+        """Values less their level (batch, 1, time), the mean of what `values` gives."""
         level = level.log() if self.of_power else level
-        relative = kept - (level if x.dim() == 3 else level[:, None])
+        relative = x - (level if x.dim() == 3 else level[:, None])
         relative = relative if self.lowest is None else relative.clamp_min(self.lowest)
         return relative + self.becomes if self.becomes else relative
 

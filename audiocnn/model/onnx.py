@@ -227,6 +227,17 @@ def _text(value: Value) -> str:
     return bytes(_bytes(value)).decode("utf-8", "replace")
 
 
+def read_onnx(path: Path) -> bytes:
+    """A file of a size that it may have. ModelError."""
+    try:
+        size = path.stat().st_size
+        if size <= MOST_ONNX_BYTES:
+            return path.read_bytes()
+    except OSError as problem:
+        raise ModelError(f"{path}: cannot be read ({problem.strerror}); check its rights") from None
+    raise ModelError(f"{path}: {size} bytes are more than an ONNX file can have; copy the folder again")
+
+
 def open_session(graph: bytes, threads: int | None = None, **options: Any) -> onnxruntime.InferenceSession:
     """A session for a graph, with so many threads for one run (None: as many as it likes), and what else its
     `SessionOptions` take by name. It raises errors of many kinds for a graph that is none."""

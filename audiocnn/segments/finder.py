@@ -3,9 +3,11 @@
 Score row k covers [k * hop, (k + 1) * hop) seconds; the rows tile the recording from 0 to its end, and the
 end of the recording may cut the last row. The rule, in this order:
 
-1. A segment opens at the first row with score >= threshold. It closes when the score has stayed below
-   neg_threshold for at least min_silence or until the recording ends; its end is where the score first fell
-   below. Shorter gaps are bridged.
+1. A segment opens at the first row with score >= threshold, and starts where the score rose to neg_threshold before
+   it: the rows from there on stay at neg_threshold or above, and are 0.3 s at most (`RISE_SECONDS`). It closes when the
+   score has stayed below neg_threshold for at least min_silence or until the recording ends; its end is where the score
+   first fell below. Shorter gaps are bridged. (Hysteresis at both ends, as of edges in Canny 1986; the rise is bounded
+   so that little is held back of a stream.)
 2. A segment shorter than min_speech is dropped.
 3. A segment longer than max_speech, the pad before it included, is cut, from its start on, with the first of
    these that exists: at the longest bridged gap that reaches into the second half of what may be kept (the gap
@@ -34,6 +36,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from audiocnn.errors import UsageError
 from audiocnn.segments.segment import EPSILON_SECONDS, Segment
+
+RISE_SECONDS = 0.3  # from neg_threshold to threshold; longer rises of the score gain nothing (docs/quality.md)
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,9 @@ class RowFinder:
         self.silence_rows = max(1, math.ceil((rule.min_silence_seconds - EPSILON_SECONDS) / hop_seconds))
         spare = rule.max_speech_seconds - rule.min_speech_seconds - hop_seconds
         self.most_pad = min(rule.pad_seconds, max(spare, 0.0))  # what is kept is not cut shorter than min_speech
+        self.rise_rows = self._most_rise_rows()
+        self._rise = 0  # the row at which the score rose to the closing threshold, where it is not below
+        self._last_totals = np.zeros(1)  # before the last rows, those of a rise, and behind them
         self._max_rows = self._half_rows = sys.maxsize  # of the open segment, or of its current part
         self._previous_end = -math.inf  # in seconds, of the last segment that was kept
         self.start: _Point | None = None  # of the open segment, or of its current part
@@ -163,18 +170,36 @@ class RowFinder:
             level = int(levels[begin])
             if level == 0:
                 found += self._low_run(begin, end, totals)
+                self._rise = self.seen + end
             elif level == 2 or self.start is not None:
                 found += self._high_run(begin, end, totals, block if level == 1 else None)
         self.seen += len(block)
         self._total = float(totals[-1])
+        self._last_totals = np.concatenate([self._last_totals[:-1], totals])[-1 - self.rise_rows :]
         return found
 
     def finish(self) -> list[RowSegment]:
         """The segment that is still open, up to where its score fell or the rows end."""
         return self._close(self._gap or _Point(self.seen, self._total)) if self.start else []
 
+    def earliest_start(self) -> int:
+        """No segment that is open, or opens with the rows to come, starts before this row."""
+        # The last row seen may be the one that the end of the recording cuts.
+        row = self.seen - 1
+        if self.start is not None:
+            return min(row, self.start.row)
+        return min(row, max(self._rise, self.seen - self.rise_rows))
+
+    def _most_rise_rows(self) -> int:
+        """How many rows a segment may have before the one that opens it: half of what fits before it would be cut."""
+        room = self._rule.max_speech_seconds - self.most_pad - self._spare_seconds
+        seconds = min(RISE_SECONDS, max(room, 0.0) / 2)
+        return math.floor((seconds + EPSILON_SECONDS) / self._hop_seconds)
+
     def _point(self, index: int, totals: NDArray[np.float64]) -> _Point:
-        return _Point(self.seen + index, float(totals[index]))
+        """Where a row begins; `index` is of the block, and below 0 for the rows before it."""
+        total = totals[index] if index >= 0 else self._last_totals[index - 1]
+        return _Point(self.seen + index, float(total))
 
     def _low_run(self, begin: int, end: int, totals: NDArray[np.float64]) -> list[RowSegment]:
         """Rows [begin, end) of the block are below the closing threshold."""
@@ -189,7 +214,8 @@ class RowFinder:
     ) -> list[RowSegment]:
         """Rows [begin, end) belong to a segment; `block` is given where they are below the threshold."""
         if self.start is None:
-            self._open(self._point(begin, totals))
+            opens = self.seen + begin
+            self._open(self._point(max(self._rise, opens - self.rise_rows) - self.seen, totals))
         if self._gap is not None:
             self._last_gap = (self._gap, self._point(begin, totals))
             self._gap = None
@@ -332,6 +358,14 @@ class SegmentFinder:
         start = self._rows.certain_start(heard_seconds)
         return onsets if start is None else [*onsets, start]
 
+    def earliest_onset(self) -> float:
+        """No onset that `onsets` has still to tell starts before this, in seconds."""
+        rows = self._rows
+        if rows.start is not None and rows.padded_start is not None and not rows.reported:
+            return rows.padded_start
+        row = rows.seen if rows.start is not None else rows.earliest_start()
+        return max(0.0, row * self._hop_seconds - self._rule.pad_seconds)
+
     def push(self, scores: ArrayLike) -> list[Segment]:
         """Takes the next scores (rows,), of any number; returns the segments that are now certain."""
         block = np.asarray(scores)
@@ -376,11 +410,7 @@ class SegmentFinder:
 
     def _next_seconds(self) -> float:
         """No segment that is still to be held begins before this."""
-        # The last row seen may be the one that the end of the recording cuts.
-        row = self._rows.seen - 1
-        if self._rows.start is not None:
-            row = min(row, self._rows.start.row)
-        return row * self._hop_seconds
+        return self._rows.earliest_start() * self._hop_seconds
 
     def _release(self, next_start: float, duration_seconds: float) -> list[Segment]:
         if self._held is None:

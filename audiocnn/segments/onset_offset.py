@@ -99,10 +99,16 @@ class VotingFinder(SegmentFinder):
         start = self._rows.start
         if start is not None and self._rows.padded_start is not None and self._rows.seen >= start.row + self._voters:
             self._begin(start.row, self._rows.padded_start)
-        most = 2 * self._voters + self._rows.silence_rows
+        most = 2 * self._voters + self._rows.silence_rows + self._rows.rise_rows
         self._first += max(0, len(self._kept) - most)
         self._kept = self._kept[-most:]
         return found
+
+    def earliest_onset(self) -> float:
+        """As there; votes may still move it back."""
+        unreported = self._begun is not None and self._reported_row != self._begun.row
+        earliest = self._begun.padded if self._begun is not None and unreported else super().earliest_onset()
+        return max(0.0, earliest - self._most_move)
 
     def onsets(self, heard_seconds: float = 0.0) -> list[float]:
         """As there; besides, its votes must be in."""

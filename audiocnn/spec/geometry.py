@@ -19,9 +19,9 @@ from audiocnn.errors import SpecError
 @dataclass(frozen=True)
 class ReceptiveField:
     """How the outputs of one or many layers depend on their inputs along one axis, in input positions. skew: how much
-    further than ahead an output looks back from where it stands; without, it stands in the middle of its kernel. spare:
-    of the padding at the end what an output can do without, where there is no time to wait: the sound ahead that says
-    how loud a recording is."""
+    further than ahead an output looks back from where it stands; without, it stands in the middle of its kernel.
+    spare_start, spare: of the padding at the two ends what does no more than say how loud a recording is; the sound
+    ahead an output can do without, where there is no time to wait."""
 
     kernel: int = 1
     stride: int = 1
@@ -29,6 +29,7 @@ class ReceptiveField:
     end: int = 0
     skew: int = 0
     spare: int = 0
+    spare_start: int = 0
 
     def out(self, positions: int) -> int:
         """Output positions for so many input positions; less than 1 means that nothing is left."""
@@ -42,6 +43,7 @@ class ReceptiveField:
             end=self.end + later.end * self.stride,
             skew=self.skew + later.skew * self.stride,
             spare=self.spare + later.spare * self.stride,
+            spare_start=self.spare_start + later.spare_start * self.stride,
         )
 
     @property
@@ -77,8 +79,8 @@ def align_branches(branches: Sequence[ReceptiveField]) -> tuple[ReceptiveField, 
     behind = max(branch.kernel - branch.start + start for branch, (start, _) in zip(branches, crops, strict=True))
     kernel = before + behind
     skew = round(2 * (whole.centre + before)) - (kernel - 1) if any(branch.skew for branch in branches) else 0
-    spare = min(branch.spare for branch in branches)
-    return ReceptiveField(kernel, whole.stride, before, kernel - before - whole.shrink, skew, spare), crops
+    spares = [min(getattr(branch, name) for branch in branches) for name in ("spare", "spare_start")]
+    return ReceptiveField(kernel, whole.stride, before, kernel - before - whole.shrink, skew, *spares), crops
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ class Geometry:
     pad_start: int  # what padding inside the network adds at the two ends, in samples
     pad_end: int
     skew: int = 0  # how many samples further a score looks back than ahead
-    spare_end: int = 0  # of pad_end what a live detector does not wait for
+    spare_end: int = 0  # of pad_end what a live detector does not wait for: it only says how loud a recording is
+    spare_start: int = 0  # of pad_start what only says how loud a recording is
 
     @property
     def hop_seconds(self) -> float:
@@ -152,7 +155,13 @@ class Geometry:
     def level_samples(self) -> tuple[int, int]:
         """How much of a window, at its start and at its end, does no more than tell a padded level how loud the
         recording is."""
-        return (self.skew + self.spare_end, self.spare_end) if self.spare_end else (0, 0)
+        return self.spare_start, self.spare_end
+
+    @property
+    def look_ahead_seconds(self) -> float:
+        """How much of the window, without that, lies after the middle of the row of its score."""
+        behind = self.window_samples - self.hop_samples - self.back_samples - self.spare_end
+        return (behind + self.hop_samples / 2) / self.sample_rate
 
     @property
     def near_seconds(self) -> float:

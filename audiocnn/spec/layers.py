@@ -404,7 +404,7 @@ class Norm(Layer):
         if self.kind != "level" or axis != self.dims - 1:
             return ReceptiveField()
         start, end = (self.back, self.ahead) if self.padded else (0, 0)
-        return ReceptiveField(self.positions, 1, start, end, self.back - self.ahead, spare=end)
+        return ReceptiveField(self.positions, 1, start, end, self.back - self.ahead, spare=end, spare_start=start)
 
     @property
     def hears_all_bands(self) -> bool:

@@ -40,6 +40,7 @@ _LOCALISING = "onset_offset"  # beside its score, a position says where its even
 _OUTPUTS = ("sigmoid", "softmax", _LOCALISING)
 _MOST_POSITIONS = 2**26  # of the features of one window; a window of more is refused, not tried
 MOST_LAYERS = 10_000
+EPSILON = 1e-9  # seconds that rounding may add
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class HeadSpec:
     layers: tuple[Layer, ...]
     output: str
     output_dense: bool
+    look_ahead_seconds: float | None = None  # how much of the window lies after the middle of its row; None: half
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,12 @@ class Spec:
         hop = to_samples(self.f.hop_seconds, rate) if self.f.hop_seconds else body.stride
         hop_positions = max(1, round(hop / body.stride))
         whole = body.then(ReceptiveField(positions, hop_positions))
-        ends = (whole.start, whole.end, whole.skew, whole.spare)
+        skew = whole.skew
+        if self.f.look_ahead_seconds is not None:
+            near = whole.kernel - whole.spare_start - whole.spare
+            behind = to_samples(self.f.look_ahead_seconds - whole.stride / rate / 2, rate)  # the row
+            skew = whole.spare_start - whole.spare + near - whole.stride - 2 * behind
+        ends = (whole.start, whole.end, skew, whole.spare, whole.spare_start)
         return Geometry(rate, whole.kernel, whole.stride, positions, hop_positions, *ends)
 
     def window_size(self) -> Size:
@@ -232,7 +239,7 @@ def _read_groups(rows: object, top: TomlTable, context: Context) -> tuple[Group,
 
 
 def _read_head(table: TomlTable, output: str, context: Context) -> HeadSpec:
-    """`[f]`: window_seconds, hop_seconds, layers, output, output_dense.
+    """`[f]`: window_seconds, look_ahead_seconds, hop_seconds, layers, output, output_dense.
 
     Softmax over one label and nothing, whose logit is 0, is the sigmoid: a spec with softmax also serves one label.
     """
@@ -243,6 +250,7 @@ def _read_head(table: TomlTable, output: str, context: Context) -> HeadSpec:
         layers=read_layers(table.raw("layers", []), table.place, plain, empty=True),
         output="sigmoid" if context.classes == 1 else output,
         output_dense=table.flag("output_dense", True),
+        look_ahead_seconds=table.number("look_ahead_seconds", None, most=3600),
     )
     table.close()
     return head
@@ -262,6 +270,7 @@ def _check_spec(spec: Spec, place: str) -> None:
     samples = Size(spec.input.channels, (spec.geometry().window_samples,))
     if samples.channels * samples.time > MOST_NUMBERS:
         raise SpecError(f"{place}: one window of {samples} samples is too large; use smaller kernels or window_seconds")
+    _check_look_ahead(spec, place)
     size = _size_after_groups(spec, size, place)
     for layer in spec.head:
         size = layer.out(size)
@@ -270,6 +279,15 @@ def _check_spec(spec: Spec, place: str) -> None:
         raise SpecError(
             f"{place}: [f] gives {size.channels} scores for {spec.classes} labels{each}; drop output_dense = false"
         )
+
+
+def _check_look_ahead(spec: Spec, place: str) -> None:
+    """Refuse a row that its own window does not hear."""
+    given, geometry = spec.f.look_ahead_seconds, spec.geometry()
+    least, most = geometry.hop_seconds / 2, geometry.near_seconds - geometry.hop_seconds / 2
+    if given is not None and not least - EPSILON <= given <= most + EPSILON:
+        what = f'"look_ahead_seconds" {given:g}: a window must hold the row of its score'
+        raise SpecError(f"{place}: [f]: {what}; give {least:g} to {max(least, most):g}")
 
 
 def _check_group(spec: Spec, group: Group, place: str) -> None:

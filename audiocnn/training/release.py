@@ -22,7 +22,7 @@ from audiocnn.evaluation.save_thresholds import with_operating_points
 from audiocnn.evaluation.thresholds import tune_threshold
 from audiocnn.files import write_whole
 from audiocnn.model.card import card_text, operating_points_section
-from audiocnn.model.export import export_onnx
+from audiocnn.model.export import export_onnx, export_stream
 from audiocnn.model.model import CARD, SENSITIVITIES, WEIGHTS, Model, OperatingPoint, write_model
 from audiocnn.model.network import Network
 from audiocnn.model.weights import save_weights
@@ -64,6 +64,8 @@ def release(
     write_whole(folder / RECIPE_FILE, tomli_w.dumps(strip_folders(recipe.to_table())).encode())
     save_weights(network, folder / WEIGHTS)
     difference = export_onnx(model, network)
+    if spec.f.look_ahead_seconds is not None:  # made for live sound
+        difference = max(difference, export_stream(model, network))
     write_whole(folder / CARD, make_card(model, recipe, difference).encode())
     return model, difference
 

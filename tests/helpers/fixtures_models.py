@@ -129,6 +129,23 @@ SPECS = {
         ],
         {},
     ),
+    "look_ahead": table_of(
+        LOG_MEL,
+        [{"conv": 4, "kernel": [3, 5]}, {"pool": "max", "size": [2, 2]}, {"conv": 6, "kernel": [2, 3]}],
+        {"look_ahead_seconds": 0.03, "hop_seconds": 0.02, "layers": [{"dense": 5}]},
+        defaults=BATCH,
+    ),
+    "look_ahead_live": table_of(
+        LOG_MEL,
+        [
+            {"norm": "level", "seconds": 0.3, "ahead_seconds": 0, "padding": "same", "mean": "power", "range_db": 30},
+            {"conv": 4, "kernel": [3, 3], "stride": 2},
+            {"residual": [{"conv": 4, "kernel": [1, 3], "separable": True, "dilation": [1, 2]}]},
+        ],
+        {"look_ahead_seconds": 0.02},
+        defaults=BATCH,
+    ),
+    "look_ahead_most": table_of(LOG_MEL, [{"conv": 4, "kernel": 3}], {"look_ahead_seconds": 0.095}),
     "branches_uneven": table_of(
         LOG_MEL,
         [

@@ -32,7 +32,7 @@ from audiocnn.model.ensemble import make_ensemble
 from audiocnn.model.model import ONNX, Model, join_outputs, order_outputs, read_model, split_outputs
 from audiocnn.model.network import Network
 from audiocnn.recipe.recipe import read_recipe
-from audiocnn.segments.finder import SegmentRule, find_segments
+from audiocnn.segments.finder import RISE_SECONDS, SegmentRule, find_segments
 from audiocnn.segments.onset_offset import VOTE_SECONDS, Localiser, weighted_median
 from audiocnn.spec.spec import spec_from_table
 from audiocnn.training.batches import make_training_set
@@ -291,7 +291,7 @@ def test_memory_does_not_grow_with_a_segment():
     rows = rows_of(60.0, (0.0, 60.0))
     for _ in range(20):
         finder.push(rows)
-        assert len(finder._kept) <= 2 * round(VOTE_SECONDS / HOP) + 12
+        assert len(finder._kept) <= 2 * round(VOTE_SECONDS / HOP) + round(RISE_SECONDS / HOP) + 12
     (found,) = finder.finish(1200.0)
     assert (found.start, found.end) == (0.0, 1200.0)
 
@@ -338,7 +338,7 @@ def test_a_training_gives_a_model_whose_segments_lie_at_the_edges(localised, tmp
     assert sizes == {"scores": ["batch", "positions", 1], "edges": ["batch", "positions", 1, 2]}
     engine = load_engine(model, "cpu", jobs=1)
     samples = tone_of(2.0, 0.7, 1.33, 450)[None].astype(np.float32)
-    detector = Detector(engine, DetectSettings(pad_seconds=0.0))
+    detector = Detector(engine.model, DetectSettings(pad_seconds=0.0))
     rows = engine.outputs(samples)
     events = detector.push(ScoreBlock(0, 0, *split_outputs(rows, 1)))
     segments = [event.segment for event in events if isinstance(event, Ending)]

@@ -73,10 +73,31 @@ def test_all_ones_is_one_segment_that_ends_with_the_recording():
 
 def test_hysteresis():
     scores = scores_of((0.4, 10), (0.5, 1), (0.4, 10), (0.34, 1), (0.4, 10))
-    assert edges(scores, **BARE) == close([(0.2, 0.42)])
+    assert edges(scores, **BARE) == close([(0.0, 0.42)])
     assert edges(scores, **BARE, neg_threshold=0.45) == close([(0.2, 0.22)])
-    assert edges(scores, **BARE, neg_threshold=0.3) == close([(0.2, 0.64)])
+    assert edges(scores, **BARE, neg_threshold=0.3) == close([(0.0, 0.64)])
     assert edges(scores, **BARE, threshold=0.51) == []
+
+
+def test_a_segment_starts_where_its_score_rose():
+    scores = scores_of((0.4, 5), (0.2, 1), (0.4, 10), (0.9, 5), (0.4, 5), (0.2, 5))
+    assert edges(scores, **BARE) == close([(0.12, 0.52)])  # not before it was low
+    assert edges(scores[:16], **BARE) == []  # a rise alone is nothing
+    slow = scores_of((0.4, 100), (0.9, 5), (0.0, 5))
+    assert edges(slow, **BARE) == close([(2.0 - 0.3, 2.1)])  # and not more than 0.3 s before
+    # The rise counts: 13 rows of 0.02 s are 0.26 s.
+    assert edges(scores_of((0, 5), (0.4, 10), (0.9, 3), (0, 5)), min_speech_seconds=0.26, pad_seconds=0) != []
+    assert edges(scores_of((0, 5), (0.4, 9), (0.9, 3), (0, 5)), min_speech_seconds=0.26, pad_seconds=0) == []
+
+
+@pytest.mark.parametrize("rows", [1, 3, 15, 16, 40])
+def test_a_rise_may_lie_in_earlier_blocks(rows):
+    scores = scores_of((0, 30), (0.4, 25), (0.9, 20), (0, 30))
+    finder = SegmentFinder("speech", HOP, SegmentRule(pad_seconds=0.0))
+    found = [s for at in range(0, len(scores), rows) for s in finder.push(scores[at : at + rows])]
+    found += finder.finish(2.1)
+    assert [(s.start, s.end) for s in found] == close([(0.8, 1.5)])
+    assert found[0].score == pytest.approx((15 * 0.4 + 20 * 0.9) / 35, abs=1e-6)
 
 
 def test_float32_scores_at_the_thresholds():
@@ -203,12 +224,17 @@ def test_bounded_memory_and_early_results():
 def reference_segments(scores, hop, duration, rule):
     """The rule of the module, written row by row for a whole recording: (start, end, score)."""
     low, rows = rule.closing_threshold, len(scores)
+    pad = min(rule.pad_seconds, max(0.0, rule.max_speech_seconds - rule.min_speech_seconds - hop))
+    rise_seconds = min(0.3, max(0.0, rule.max_speech_seconds - pad) / 2)
+    most_rise = math.floor((rise_seconds + 1e-9) / hop)
     wholes, k = [], 0
     while k < rows:
         if scores[k] < rule.threshold:
             k += 1
             continue
         start, end = k, rows
+        while start > 0 and scores[start - 1] >= low and k - start < most_rise:
+            start -= 1
         while k < rows:
             if scores[k] >= low:
                 k += 1

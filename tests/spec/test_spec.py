@@ -454,3 +454,24 @@ def test_groups_may_have_any_name_that_is_a_word():
     groups.append({"name": "A", "repeat": 2, "layers": layers})
     spec = spec_from_table(table_of(LOG_MEL, [], {}, groups=groups), "x")
     assert len(network_of(spec).groups) == 7
+
+
+# Look-ahead
+
+
+@pytest.mark.parametrize("look_ahead", [0.005, 0.02, 0.05, 0.095])
+def test_what_lies_behind_the_middle_of_a_row_is_the_look_ahead(look_ahead):
+    f = {"window_seconds": 0.1, "hop_seconds": 0.01, "look_ahead_seconds": look_ahead}
+    geometry = spec_from_table(table_of(WAVEFORM, [], f), "x").geometry()
+    assert geometry.look_ahead_seconds == pytest.approx(look_ahead, abs=1 / RATE)
+    assert geometry.back_samples + geometry.hop_samples + geometry.extend_end >= geometry.window_samples - 1
+    # Where it is not said, half of the window does.
+    del f["look_ahead_seconds"]
+    assert spec_from_table(table_of(WAVEFORM, [], f), "x").geometry().look_ahead_seconds == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("look_ahead", [0.0, 0.004, 0.097, 3.0])
+def test_a_window_that_does_not_hear_its_row_is_refused(look_ahead):
+    f = {"window_seconds": 0.1, "hop_seconds": 0.01, "look_ahead_seconds": look_ahead}
+    with pytest.raises(SpecError, match=r'\[f\]: "look_ahead_seconds" .* give 0\.005 to 0\.095$'):
+        spec_from_table(table_of(WAVEFORM, [], f), "x")

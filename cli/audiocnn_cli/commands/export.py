@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
 
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.options import ModelArgument, ReportFormat, TableFormat
+from audiocnn_cli.app.options import ModelArgument, ReportFormat, TableFormat, flag
 from audiocnn_cli.app.terminal import Terminal
 
+_StreamFlag = Annotated[bool, flag("--stream", "stream.onnx: a step over live sound, which computes each sample once.")]
 
-def export(terminal: Terminal, model: ModelArgument, format: TableFormat = ReportFormat.auto) -> ExitStatus:
-    """The file takes samples (batch, channels, time) and gives scores (batch, positions, classes); it extends a
-    recording at its ends by itself. It is only written if its scores are within 1e-4 of torch.
+
+def export(
+    terminal: Terminal, model: ModelArgument, stream: _StreamFlag = False, format: TableFormat = ReportFormat.auto
+) -> ExitStatus:
+    """model.onnx takes samples (batch, channels, time) and gives scores (batch, positions, classes); it extends a
+    recording at its ends by itself. stream.onnx goes on from what was heard before. Either is only written if its
+    scores are within 1e-4 of torch.
 
     \b
     audiocnn export runs/speech
+    audiocnn export runs/words --stream
     """
-    from audiocnn.model.model import ONNX, find_model
+    from audiocnn.model.model import ONNX, STREAM_ONNX, find_model
 
     chosen = find_model(model)
-    from audiocnn.model.export import export_onnx
+    from audiocnn.model.export import export_onnx, export_stream
     from audiocnn.model.weights import load_networks
 
-    difference = export_onnx(chosen, load_networks(chosen))
-    path = chosen.folder / ONNX
+    difference = (export_stream if stream else export_onnx)(chosen, load_networks(chosen))
+    path = chosen.folder / (STREAM_ONNX if stream else ONNX)
     if terminal.wants_table(format):
         size = path.stat().st_size
         terminal.write(f"{path}: {size / 1e6:.2f} MB; largest difference to torch {difference:.1e}\n")

@@ -84,7 +84,7 @@ def detect(
     arecord -q -f S16_LE -r 16000 | audiocnn detect --follow -
     """
     from audiocnn.inference.engine import load_engine
-    from audiocnn.model.model import DEFAULT_MODEL, find_model
+    from audiocnn.model.model import DEFAULT_LIVE_MODEL, DEFAULT_MODEL, find_model
     from audiocnn_cli.commands.detect.follow import check_follow, follow_stream
     from audiocnn_cli.commands.detect.writers import check_number
     from audiocnn_cli.io.inputs import find_inputs, read_channel, read_excerpt, read_raw
@@ -108,7 +108,7 @@ def detect(
         inputs = check_number(inputs, kind)
     if destination.done:
         return destination.say_done(terminal)
-    chosen = find_model(model or DEFAULT_MODEL)
+    chosen = find_model(model or (DEFAULT_LIVE_MODEL if follow else DEFAULT_MODEL))
     settings.rules(chosen)
     provenance = detect_provenance(chosen, settings, raw, excerpt) if kind == "jsonl" else None
     task = DetectTask(settings, kind, provenance.settings if provenance else "")

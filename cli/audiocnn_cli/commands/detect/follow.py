@@ -78,7 +78,7 @@ def follow_stream(
         ):
             terminal.detail(f"{recording.info.sample_rate} Hz, channels: {recording.info.channels}")
             scored = ScoredRecording(recording, STDIN, engine, settings.channel, live=True)
-            detector = Detector(engine, settings)
+            detector = Detector(engine.model, settings)
             for event in scored.results(detector):
                 with signals.writing():
                     writer.recording(event)
@@ -102,7 +102,7 @@ def detect_live(
     scored: ScoredRecording, settings: DetectSettings, progress: BlockProgress
 ) -> Iterator[Ending | FileSummary]:
     """Each segment of a stream as soon as it is certain, and the summary of all."""
-    detector = Detector(scored.engine, settings)
+    detector = Detector(scored.engine.model, settings)
     yield from (event for event in scored.results(detector, progress) if isinstance(event, Ending))
     yield _summary(scored, detector)
 

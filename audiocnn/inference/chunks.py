@@ -1,0 +1,82 @@
+"""Which samples the rows of a growing recording need, chunk by chunk."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from audiocnn.audio.pcm import Samples
+from audiocnn.errors import ModelError
+from audiocnn.inference.batcher import Scores
+from audiocnn.spec.geometry import Geometry
+
+_DAMAGED = "its weights are damaged: copy the model folder again, or train again"
+
+
+class ChunkPlan:
+    """Which samples of a growing recording the next rows need. Holds no more than a chunk, a window and a block."""
+
+    def __init__(self, geometry: Geometry, chunk_rows: int, channels: int) -> None:
+        self.geometry, self.chunk_rows, self.channels = geometry, chunk_rows, channels
+        self.core = geometry.window_samples - geometry.pad_start - geometry.pad_end
+        self.blocks: deque[Samples] = deque()
+        self.start = 0  # the recording's sample that the first block begins with
+        self.end = 0  # samples seen so far
+        self.row = 0  # rows done
+
+    def push(self, block: Samples) -> None:
+        """More samples (channels, samples), which nobody may change afterwards."""
+        if block.shape[0] != self.channels:
+            raise ValueError(f"{block.shape[0]} channels for a network of {self.channels}")
+        self.blocks.append(block)
+        self.end += block.shape[1]
+
+    def next_chunk(self, last: bool, partial: bool = False, live: bool = False) -> tuple[Samples, int, int] | None:
+        """(samples, rows to drop at the start, rows to keep), or None if there is nothing (yet) to run. `partial` takes
+        less than a chunk: all rows that have their samples. `live` does not wait for what a level would hear ahead."""
+        geometry, hop, (before, after) = self.geometry, self.geometry.hop_samples, self.geometry.margin_rows
+        after = geometry.live_margin_rows if live else after
+        begin = max(0, self.row - before)
+        rows = self.chunk_rows
+        if last:
+            rows = min(geometry.rows(self.end) - self.row, rows)
+        elif partial:
+            ready = (self.end + geometry.extend_start - self.core) // hop + 1 - after
+            rows = min(min(ready, self.end // hop) - self.row, rows)
+        if rows <= 0:
+            return None
+        first = begin * hop - geometry.extend_start
+        stop = (self.row + rows + after - 1) * hop - geometry.extend_start + self.core
+        if last and stop >= self.end + min(0, geometry.extend_end):
+            stop = self.end + geometry.extend_end
+        elif stop > self.end:
+            return None
+        drop = self.row - begin
+        self.row += rows
+        keep = max(0, self.row - before) * hop - geometry.extend_start
+        return self.cut(first, stop, keep), drop, rows
+
+    def cut(self, first: int, stop: int, keep: int) -> Samples:
+        """The samples [first, stop), zeros where there is no recording; forgets the blocks before `keep`."""
+        chunk = np.zeros((self.channels, stop - first), dtype=np.float32)
+        begin = self.start
+        for block in self.blocks:
+            end = begin + block.shape[1]
+            low, high = max(first, begin), min(stop, end)
+            if low < high:
+                chunk[:, low - first : high - first] = block[:, low - begin : high - begin]
+            begin = end
+        while self.blocks and self.start + self.blocks[0].shape[1] <= keep:
+            self.start += self.blocks.popleft().shape[1]
+        return chunk
+
+
+def kept_rows(scores: Scores, drop: int, rows: int) -> Scores:
+    """(tracks, rows, outputs) less what only carried context. ModelError for what no network gives that is whole."""
+    kept = scores[:, drop : drop + rows]
+    if kept.shape[1] != rows:
+        raise ModelError(f"the network gives {kept.shape[1]} scores where {rows} belong; {_DAMAGED}")
+    if not np.isfinite(kept).all():
+        raise ModelError(f"the network gives scores that are no numbers; {_DAMAGED}")
+    return kept

@@ -1,0 +1,190 @@
+"""Live sound to scores, with what was heard before as state: `Stepper`s, and the session that a network's steps run in.
+
+`TailStepper` runs `stream.onnx`, in which every sample is computed once; `ChunkStepper` runs any other model, and
+computes the window of each new row again. Scores are those of the recording in one piece; of a level that looks ahead
+those without what is ahead.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from audiocnn.audio.pcm import Samples
+from audiocnn.errors import ModelError
+from audiocnn.inference.batcher import Scores
+from audiocnn.inference.chunks import ChunkPlan, kept_rows
+from audiocnn.model.model import STREAM_ONNX, Model
+from audiocnn.model.onnx import check_onnx, open_session, read_onnx
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from audiocnn.inference.engine import Backend
+
+MOST_STEP_SECONDS = 2.0  # of sound in one step: more gains nothing, and takes memory
+Tails = list[Any]
+
+
+class StepSession:
+    """`stream.onnx` of a model, for any number of streams and threads. ModelError where it cannot be read."""
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.path = model, model.part(STREAM_ONNX)
+        self.opened = os.getpid(), self._open()
+        said = self.session.get_modelmeta().custom_metadata_map
+        try:
+            self.lead_samples, self.lead_rows = int(said["lead_samples"]), int(said["lead_rows"])
+        except (KeyError, ValueError):
+            raise ModelError(f"{self.path}: {self._remedy('does not say how its rows lie')}") from None
+        self.geometry = geometry = model.geometry
+        wanted = {name: str(getattr(geometry, name)) for name in ("sample_rate", "hop_samples", "window_samples")}
+        if any(said.get(name) != value for name, value in wanted.items()):
+            raise ModelError(f"{self.path}: {self._remedy('does not belong to this model')}")
+        self.hop_samples, self.channels, self.width = geometry.hop_samples, model.channels, model.specs[0].outputs
+        self.most_rows = max(1, round(MOST_STEP_SECONDS / geometry.hop_seconds))
+        self.tails = [one.name for one in self.session.get_inputs()[1:]]
+        self.outputs = ["scores", *(f"next.{n}" for n in range(len(self.tails)))]
+        self.first = self._first_tails()
+
+    def _remedy(self, what: str) -> str:
+        return f"{what}; make it again with `audiocnn export {self.model.folder} --stream`"
+
+    def _open(self) -> onnxruntime.InferenceSession:
+        content = read_onnx(self.path)
+        check_onnx(content, self.path)
+        try:
+            # One step is a fraction of a millisecond: more threads would only wait for each other.
+            return open_session(content, 1)
+        except Exception as problem:  # noqa: BLE001 - onnxruntime raises many kinds; all mean a damaged file
+            why = " ".join(str(problem).split())[:160]
+            raise ModelError(f"{self.path}: {self._remedy(f'cannot be loaded ({why})')}") from None
+
+    @property
+    def session(self) -> onnxruntime.InferenceSession:
+        """That of this process: one that is forked off opens its own."""
+        pid, session = self.opened
+        if pid != os.getpid():
+            session = self._open()
+            self.opened = os.getpid(), session
+        return session
+
+    def _first_tails(self) -> Tails:
+        silence = np.zeros((1, self.channels, self.hop_samples), np.float32)
+        shapes = [one.shape[1:] for one in self.session.get_inputs()[1:]]
+        feeds = dict(zip(self.tails, (np.zeros((1, *shape), np.float32) for shape in shapes), strict=True))
+        names = [f"first.{n}" for n in range(len(self.tails))]
+        return list(self.session.run(names, {"samples": silence, **feeds}))
+
+    def run(self, samples: Samples, tails: Tails) -> tuple[Scores, Tails]:
+        """(streams, channels, rows * hop) and their tails -> scores (streams, rows, outputs), and the tails behind."""
+        feeds = dict(zip(self.tails, tails, strict=True))
+        try:
+            scores, *behind = self.session.run(self.outputs, {"samples": samples, **feeds})
+        except Exception as problem:  # noqa: BLE001 - as above; what cannot be run may be known only now
+            why = " ".join(str(problem).split())[:160]
+            raise ModelError(f"{self.path}: {self._remedy(f'cannot be run ({why})')}") from None
+        if not np.isfinite(scores).all():
+            raise ModelError(f"{self.path}: {self._remedy('gives scores that are no numbers')}")
+        return scores, behind
+
+
+class Stepper(Protocol):
+    """Scores of so many tracks side by side. Samples are at the model's rate; what is given is not kept."""
+
+    def push(self, samples: Samples) -> Scores:
+        """(tracks, channels, n), n of any size -> the rows that are known now (tracks, rows, outputs)."""
+        ...
+
+    def finish(self) -> Scores:
+        """The rows that are left where the sound ends: ceil(samples / hop) in all."""
+        ...
+
+
+class TailStepper:
+    """Goes on from the tails of each layer."""
+
+    def __init__(self, session: StepSession, tracks: int = 1) -> None:
+        self.session, self.tracks = session, tracks
+        self.tails = [np.repeat(tail, tracks, axis=0) for tail in session.first]
+        self.batch: tuple[Tails, int] | None = None  # the tails of a whole batch, of which `tails` are those of one
+        # Steps end where the windows of rows do: so many zeros come first, and so many rows are of no hop.
+        self.waiting = np.zeros((tracks, session.channels, session.lead_samples), np.float32)
+        self.drop = session.lead_rows
+        self.heard = 0
+
+    @property
+    def ready_rows(self) -> int:
+        """How many rows a step could have now."""
+        return self.waiting.shape[2] // self.session.hop_samples
+
+    def take(self, samples: Samples) -> None:
+        self.heard += samples.shape[2]
+        self.waiting = np.concatenate([self.waiting, samples], axis=2)
+
+    def next_samples(self, rows: int) -> Samples:
+        """What a step of so many rows needs, which is then no longer waiting."""
+        samples, self.waiting = np.split(self.waiting, [rows * self.session.hop_samples], axis=2)
+        return np.ascontiguousarray(samples)
+
+    def kept(self, scores: Scores) -> Scores:
+        """(tracks, rows, outputs) of a step less the rows before the beginning."""
+        drop = min(self.drop, scores.shape[1])
+        self.drop -= drop
+        return scores[:, drop:]
+
+    def push(self, samples: Samples) -> Scores:
+        session = self.session
+        found: list[Scores] = []
+        self.take(samples)
+        while rows := min(self.ready_rows, session.most_rows):
+            scores, self.tails = session.run(self.next_samples(rows), self.tails)
+            self.batch = None
+            found.append(self.kept(scores))
+        return _joined(found, self.tracks, session.width)
+
+    def finish(self) -> Scores:
+        geometry = self.session.geometry
+        known = geometry.window_samples - geometry.pad_start - geometry.pad_end - geometry.extend_start
+        rows = geometry.rows(self.heard)
+        missing = known + (rows - 1) * geometry.hop_samples - self.heard
+        if not self.heard or missing <= 0:
+            return _joined([], self.tracks, self.session.width)
+        heard = self.heard
+        found = self.push(np.zeros((self.tracks, self.session.channels, missing), np.float32))
+        self.heard = heard
+        return found
+
+
+class ChunkStepper:
+    """Computes the windows of new rows anew, each time."""
+
+    def __init__(self, model: Model, backend: Backend, tracks: int = 1) -> None:
+        geometry = model.geometry
+        self.model, self.backend, self.tracks = model, backend, tracks
+        rows = max(1, round(MOST_STEP_SECONDS / geometry.hop_seconds))
+        self.plan = ChunkPlan(geometry, rows, tracks * model.channels)
+
+    def push(self, samples: Samples) -> Scores:
+        self.plan.push(samples.reshape(-1, samples.shape[2]).copy())
+        return self._run(last=False)
+
+    def finish(self) -> Scores:
+        return self._run(last=True)
+
+    def _run(self, last: bool) -> Scores:
+        found: list[Scores] = []
+        while (ready := self.plan.next_chunk(last=last, partial=not last, live=not last)) is not None:
+            samples, drop, rows = ready
+            tracks = samples.reshape(self.tracks, self.model.channels, -1)
+            found.append(kept_rows(self.backend.run(tracks), drop, rows))
+        return _joined(found, self.tracks, self.model.specs[0].outputs)
+
+
+def _joined(found: Sequence[Scores], tracks: int, width: int) -> Scores:
+    if len(found) == 1:
+        return found[0]
+    return np.concatenate([np.zeros((tracks, 0, width), np.float32), *found], axis=1)

@@ -1,0 +1,332 @@
+"""Live sound that a program pushes: `Stream`, and `Streams` for many of them in one batch.
+
+    samples, as they come -> resampled -> steps of the network -> scores -> onsets and endings
+
+All state is in the object; the network is shared. There are no threads, no files, no log: what nobody holds any more is
+gone. Streams may be pushed from as many threads as there are, each from one at a time; a step of 20 ms of sound takes a
+fraction of a millisecond, so that it may be called in an event loop.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from audiocnn.audio.arrays import AnyArray, as_floats, channels_of, check_rate
+from audiocnn.audio.pcm import Samples
+from audiocnn.audio.resampling import LiveResampler
+from audiocnn.audio.sndfile import describe_error
+from audiocnn.errors import UsageError
+from audiocnn.inference.batcher import Scores
+from audiocnn.inference.detect import Detector, DetectSettings, Event, Onset
+from audiocnn.inference.engine import Engine, load_engine
+from audiocnn.inference.scores import ScoreBlock
+from audiocnn.inference.steps import MOST_STEP_SECONDS, Stepper, StepSession, Tails, TailStepper
+from audiocnn.model.model import DEFAULT_LIVE_MODEL, STREAM_ONNX, Model, find_model, split_outputs
+from audiocnn.units import to_samples
+
+_BATCH_STREAMS = 32  # that are stepped at once: more do not fit into the caches of a core
+_MOST_LEVEL = 1e12
+_SESSIONS: WeakValueDictionary[tuple[Path, int, int], StepSession] = WeakValueDictionary()
+_SESSIONS_LOCK = threading.Lock()
+
+
+class LiveModel:
+    """A model that any number of streams share, on any number of threads.
+
+    A model with a `stream.onnx` computes every sample once; any other computes the window of each row again.
+    """
+
+    def __init__(self, model: str | Path | Model = DEFAULT_LIVE_MODEL) -> None:
+        self.model = model if isinstance(model, Model) else find_model(model)
+        self.session = _session_of(self.model)
+        self._engine: Engine | None = load_engine(self.model, "cpu", 1) if self.session is None else None
+
+    def stepper(self) -> Stepper:
+        if self.session is not None:
+            return TailStepper(self.session)
+        assert self._engine is not None
+        return self._engine.stepper()
+
+
+def _session_of(model: Model) -> StepSession | None:
+    """The session of a model, the same for all streams; None where it has no `stream.onnx`."""
+    path = model.folder / STREAM_ONNX
+    if not path.is_file():
+        return None
+    stat = path.stat()
+    key = (path.resolve(), stat.st_mtime_ns, stat.st_size)
+    with _SESSIONS_LOCK:
+        session = _SESSIONS.get(key)
+        if session is None:
+            session = _SESSIONS[key] = StepSession(model)
+    return session
+
+
+class Stream:
+    """Live sound of one source: `push` samples as they come, of any size, and get what is now certain.
+
+    model: a name, a folder, or a `LiveModel`. sample_rate: of the samples, in Hz; None is the model's own. settings: as
+    of `detect`; `min_silence_seconds` is how long a pause ends a turn. pre_roll: an `Onset` carries what was heard from
+    its start on. Raises AudiocnnError: no such model, a rate that cannot be.
+
+    >>> stream = audiocnn.Stream(sample_rate=8000)
+    >>> for event in stream.push(samples):
+    ...     print(event)
+    """
+
+    def __init__(
+        self,
+        model: str | Path | LiveModel = DEFAULT_LIVE_MODEL,
+        sample_rate: int | None = None,
+        settings: DetectSettings | None = None,
+        pre_roll: bool = False,
+    ) -> None:
+        self._live = model if isinstance(model, LiveModel) else LiveModel(model)
+        self._geometry = self._live.model.geometry
+        self.sample_rate = self._geometry.sample_rate if sample_rate is None else check_rate(sample_rate)
+        self.settings, self._pre_roll = settings or DetectSettings(), pre_roll
+        self._lock = threading.Lock()
+        self.reset()
+
+    @property
+    def model(self) -> Model:
+        return self._live.model
+
+    @property
+    def scores(self) -> Scores:
+        """(rows, labels): those of the last `push`, or of `close`; row k of all covers [k * hop, (k + 1) * hop)."""
+        return self._scores
+
+    @property
+    def seconds(self) -> float:
+        """How much was heard."""
+        return self.samples / self.sample_rate
+
+    def reset(self) -> None:
+        """Begin anew, as if nothing had been heard: times count from 0. A stream that was closed is open again."""
+        live, rate = self._live, self._geometry.sample_rate
+        self._detector = Detector(live.model, self.settings)
+        self._stepper = live.stepper()
+        self._resampler = _resampler(self.sample_rate, rate, live.model.channels) if self.sample_rate != rate else None
+        self._scores = np.zeros((0, len(live.model.labels)), np.float32)
+        self._rows = self.samples = 0  # scores so far; samples so far, at the rate of the stream
+        self._kept: deque[AnyArray] = deque()  # of what was pushed, from `_kept_from` on, for the pre-roll
+        self._kept_from = 0
+        self._closed = False
+
+    def push(self, samples: AnyArray, sample_rate: int | None = None) -> list[Event]:
+        """Take the next samples, (samples,) or (channels, samples), floats in [-1, 1] or int16, of any number; give
+        onsets and endings that are now certain. UsageError, and nothing is taken, for what is no sound."""
+        with self._alone():
+            rows = self._checked(samples, sample_rate)
+            events: list[Event] = []
+            found = []
+            most = max(1, to_samples(MOST_STEP_SECONDS, self.sample_rate))
+            for begin in range(0, rows.shape[1], most):
+                piece = rows[:, begin : begin + most]
+                outputs = self._stepper.push(self._heard(piece)[None])[0]
+                found.append(outputs)
+                events += self._events(outputs)
+            self._note(found)
+            return events
+
+    def close(self) -> list[Event]:
+        """The end of the sound: what is left, as of a file that ends here. A stream that is closed stays so."""
+        with self._alone():
+            if self._closed:
+                return []
+            last = self._resampled(np.zeros((self.model.channels, 0), np.float32), last=True)
+            found = [self._stepper.push(last[None])[0], self._stepper.finish()[0]]
+            events = [event for outputs in found for event in self._events(outputs)]
+            self._note(found)
+            self._closed = True
+            return events + self._told(self._detector.finish_at(self.seconds))
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Stream holds the state of its sound and cannot be copied or pickled; make one where it runs")
+
+    def _alone(self) -> _Alone:
+        return _Alone(self._lock)
+
+    def _checked(self, samples: AnyArray, sample_rate: int | None) -> Samples:
+        """float32 (channels, samples). UsageError for what cannot be the next samples of this stream."""
+        if self._closed:
+            raise UsageError("the stream is closed; make another, or reset() it")
+        if sample_rate is not None and check_rate(sample_rate) != self.sample_rate:
+            raise UsageError(
+                f"sample_rate {sample_rate}: the stream is of {self.sample_rate} Hz; make another for this rate"
+            )
+        rows, wanted = channels_of(samples), self.model.channels
+        if len(rows) != wanted:
+            each = "give their mean, or make a Stream for each" if wanted == 1 else f"{self.model.name} wants {wanted}"
+            raise UsageError(f"samples: {len(rows)} channels at once; {each}")
+        floats = as_floats(rows)
+        if floats.size and not (floats.max() <= _MOST_LEVEL and floats.min() >= -_MOST_LEVEL):  # NaN is neither
+            place = int(np.argmax(~(np.abs(floats) <= _MOST_LEVEL).all(axis=0)))
+            raise UsageError(
+                f"samples: no level of sound at {(self.samples + place) / self.sample_rate:.3f} s (NaN, or infinite);"
+                " the piece was not taken"
+            )
+        if self._pre_roll and floats.shape[1]:
+            self._kept.append(samples.copy())
+        return floats
+
+    def _heard(self, piece: Samples) -> Samples:
+        """The next samples, counted, at the rate of the model."""
+        self.samples += piece.shape[1]
+        return self._resampled(piece)
+
+    def _resampled(self, piece: Samples, last: bool = False) -> Samples:
+        if self._resampler is None:
+            return piece
+        return np.ascontiguousarray(self._resampler.resample_chunk(piece.T, last).T)
+
+    def _events(self, outputs: Scores) -> list[Event]:
+        """What is certain by the next rows (rows, outputs)."""
+        if not len(outputs):
+            return []
+        scores, edges = split_outputs(outputs, len(self.model.labels))
+        block = ScoreBlock(0, self._rows, scores, edges, heard_seconds=self.seconds)
+        self._rows += len(outputs)
+        events = self._told(self._detector.push(block))
+        self._forget()
+        return events
+
+    def _note(self, found: Sequence[Scores]) -> None:
+        labels = len(self.model.labels)
+        empty = np.zeros((0, labels), np.float32)
+        self._scores = np.concatenate([empty, *(outputs[:, :labels] for outputs in found)])
+
+    def _told(self, events: Sequence[Event]) -> list[Event]:
+        """Events with what a stream knows of them besides."""
+        told: list[Event] = []
+        for event in events:
+            if isinstance(event, Onset):
+                start = to_samples(event.start, self.sample_rate)
+                samples = self._since(start) if self._pre_roll else None
+                told.append(replace(event, known=self.seconds, start_sample=start, samples=samples))
+            else:
+                start, end = (to_samples(x, self.sample_rate) for x in (event.segment.start, event.segment.end))
+                end = min(end, self.samples)
+                told.append(replace(event, known=self.seconds, start_sample=start, end_sample=end))
+        return told
+
+    def _since(self, start: int) -> AnyArray:
+        """What was heard from a sample on."""
+        together = np.concatenate(list(self._kept), axis=-1)
+        return together[..., max(0, start - self._kept_from) : self.samples - self._kept_from]
+
+    def _forget(self) -> None:
+        """Lets go of what no onset that may come can begin with."""
+        first = to_samples(self._detector.earliest_onset(), self.sample_rate)
+        while self._kept and self._kept_from + self._kept[0].shape[-1] <= first:
+            self._kept_from += self._kept.popleft().shape[-1]
+
+
+class _Alone:
+    """The lock of a stream, which nobody waits for: two threads in one stream are a mistake of the program."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self.lock = lock
+
+    def __enter__(self) -> None:
+        if not self.lock.acquire(blocking=False):
+            raise UsageError("the stream is pushed by another thread just now; push it from one at a time")
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+
+def _resampler(rate_in: int, rate_out: int, channels: int) -> LiveResampler:
+    try:
+        return LiveResampler(rate_in, rate_out, channels)
+    except (ValueError, RuntimeError) as error:
+        what = f"sample_rate {rate_in}: cannot be resampled to {rate_out} Hz ({describe_error(error)})"
+        raise UsageError(f"{what}; give the samples at another rate") from None
+
+
+class Streams:
+    """Many streams of one model, which are stepped together: a batch takes less time than its streams alone.
+
+    >>> calls = audiocnn.Streams()
+    >>> ada, bob = calls.open(sample_rate=8000), calls.open()
+    >>> found = calls.push({ada: samples, bob: others})  # {ada: [Onset(...)], bob: []}
+    """
+
+    def __init__(self, model: str | Path | LiveModel = DEFAULT_LIVE_MODEL) -> None:
+        self._live = model if isinstance(model, LiveModel) else LiveModel(model)
+
+    @property
+    def model(self) -> Model:
+        return self._live.model
+
+    def open(
+        self, sample_rate: int | None = None, settings: DetectSettings | None = None, pre_roll: bool = False
+    ) -> Stream:
+        """A stream that may be pushed here together with others, or by itself."""
+        return Stream(self._live, sample_rate, settings, pre_roll)
+
+    def push(self, pieces: Mapping[Stream, AnyArray]) -> dict[Stream, list[Event]]:
+        """The next samples of some streams, as of `Stream.push`; what is certain in each. UsageError, before anything
+        is taken, for samples that are no sound or a stream of another model."""
+        streams = list(pieces)
+        if any(stream._live is not self._live for stream in streams):
+            raise UsageError("a stream of another model cannot be in the batch; open it with the same Streams")
+        if self._live.session is None:
+            return {stream: stream.push(samples) for stream, samples in pieces.items()}
+        checked = [stream._checked(samples, None) for stream, samples in pieces.items()]
+        rows: dict[Stream, list[Scores]] = {stream: [] for stream in streams}
+        events: dict[Stream, list[Event]] = {stream: [] for stream in streams}
+        for stream, piece in zip(streams, checked, strict=True):
+            _stepper_of(stream).take(stream._heard(piece)[None])
+        most = self._live.session.most_rows
+        for begin in range(0, len(streams), _BATCH_STREAMS):
+            shelf = streams[begin : begin + _BATCH_STREAMS]
+            while ready := [stream for stream in shelf if _stepper_of(stream).ready_rows]:
+                count = min(most, *(_stepper_of(stream).ready_rows for stream in ready))
+                for stream, outputs in zip(ready, self._step(ready, count), strict=True):
+                    rows[stream].append(outputs)
+                    events[stream] += stream._events(outputs)
+        for stream in streams:
+            stream._note(rows[stream])
+        return events
+
+    def _step(self, streams: Sequence[Stream], rows: int) -> list[Scores]:
+        """The next rows of each."""
+        assert self._live.session is not None
+        steppers = [_stepper_of(stream) for stream in streams]
+        samples = np.concatenate([stepper.next_samples(rows) for stepper in steppers])
+        scores, behind = self._live.session.run(samples, _tails_of(steppers))
+        for place, stepper in enumerate(steppers):
+            stepper.tails = [tail[place : place + 1] for tail in behind]
+            stepper.batch = behind, place
+        return [stepper.kept(scores[place : place + 1])[0] for place, stepper in enumerate(steppers)]
+
+
+def _tails_of(steppers: Sequence[TailStepper]) -> Tails:
+    """The tails of some streams, one behind the other; not copied where they are what the last step left."""
+    whole = steppers[0].batch[0] if steppers[0].batch else []
+    as_left = all(one.batch and one.batch[0] is whole and one.batch[1] == n for n, one in enumerate(steppers))
+    if whole and as_left and len(whole[0]) == len(steppers):
+        return whole
+    return [np.concatenate(own) for own in zip(*(stepper.tails for stepper in steppers), strict=True)]
+
+
+def _stepper_of(stream: Stream) -> TailStepper:
+    stepper: Any = stream._stepper
+    assert isinstance(stepper, TailStepper)
+    return stepper
