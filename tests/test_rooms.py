@@ -54,6 +54,7 @@ TORCH_FILES = {
     "audiocnn.model.frontend",
     "audiocnn.model.modules",
     "audiocnn.model.network",
+    "audiocnn.model.streaming",
     "audiocnn.model.weights",
 }
 # A command's function has the name of its command, which the library may have, too.

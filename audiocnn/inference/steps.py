@@ -169,7 +169,7 @@ class ChunkStepper:
         self.plan = ChunkPlan(geometry, rows, tracks * model.channels)
 
     def push(self, samples: Samples) -> Scores:
-        self.plan.push(samples.reshape(-1, samples.shape[2]).copy())
+        self.plan.push(samples.reshape(self.plan.channels, samples.shape[2]).copy())
         return self._run(last=False)
 
     def finish(self) -> Scores:

