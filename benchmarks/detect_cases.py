@@ -29,7 +29,7 @@ SLIDING_SECONDS = 60.0
 WARM_PASSES = 3
 LIVE_VOICES = 6
 SLID = "commands"  # the released model whose windows are cut out, one by one
-ALLOWED, LONGEST = "half a window, one hop and `--min-speech`", "after the onset that is told, longest"
+ALLOWED, LONGEST = "what is ahead, two hops and `--min-speech`", "after the onset that is told, longest"
 
 
 @dataclass(frozen=True)
@@ -213,12 +213,12 @@ def sliding(place: Place) -> Round:
 
 def live(place: Place) -> Round:
     """A live stream: how long after a voice begins its onset is printed."""
-    from audiocnn.model.model import find_model
-    from audiocnn.segments.finder import SegmentRule
+    from audiocnn.model.model import DEFAULT_LIVE_MODEL, find_model
+    from audiocnn.spec.describe import onset_latency
 
-    geometry = find_model("speech_1d").geometry
-    allowed = geometry.window_seconds / 2 + geometry.hop_seconds + SegmentRule().min_speech_seconds
-    figure = measure(module("detect_live", "speech_1d", place.data, LIVE_VOICES))
+    model = find_model(DEFAULT_LIVE_MODEL)
+    allowed = onset_latency(model.geometry, model.rule("speech").min_speech_seconds) + model.geometry.hop_seconds
+    figure = measure(module("detect_live", model.name, place.data, LIVE_VOICES))
     told, voiced = figure["told"], figure["voiced"]
     delays = {
         ALLOWED: allowed,

@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Protocol
 from weakref import WeakSet
 
 import numpy as np
@@ -23,6 +24,16 @@ from audiocnn.audio.pcm import Samples
 Scores = NDArray[np.float32]
 _Job = tuple[Samples, "Future[Scores]"]
 _RUNNING: WeakSet[Batcher] = WeakSet()
+
+
+class Backend(Protocol):
+    """Runs the network on the samples given, without extending them."""
+
+    device: str
+
+    def run(self, samples: Samples) -> Scores:
+        """(batch, channels, samples) -> (batch, rows, outputs): scores, and behind them edges where there are any."""
+        ...
 
 
 class Batcher:

@@ -14,14 +14,14 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from audiocnn.audio.arrays import AnyArray, as_floats, channels_of
 from audiocnn.audio.pcm import Samples
 from audiocnn.errors import ModelError, UsageError, check_not_forked
-from audiocnn.inference.batcher import Batcher, Scores
+from audiocnn.inference.batcher import Backend, Batcher, Scores
 from audiocnn.inference.chunks import ChunkPlan, kept_rows
 from audiocnn.inference.steps import ChunkStepper, Stepper, StepSession, TailStepper
 from audiocnn.model.model import ONNX, STREAM_ONNX, Model, join_outputs, split_outputs
@@ -37,16 +37,6 @@ if TYPE_CHECKING:
 
 CHUNK_SECONDS = 30.0
 _GPU_CHUNKS = 32  # in one batch; fewer where its memory is too small
-
-
-class Backend(Protocol):
-    """Runs the network on the samples given, without extending them."""
-
-    device: str
-
-    def run(self, samples: Samples) -> Scores:
-        """(batch, channels, samples) -> (batch, rows, outputs): scores, and behind them edges where there are any."""
-        ...
 
 
 class OnnxBackend:

@@ -15,7 +15,7 @@ import numpy as np
 
 from audiocnn.audio.pcm import Samples
 from audiocnn.errors import ModelError
-from audiocnn.inference.batcher import Scores
+from audiocnn.inference.batcher import Backend, Scores
 from audiocnn.inference.chunks import ChunkPlan, kept_rows
 from audiocnn.model.model import STREAM_ONNX, Model
 from audiocnn.model.onnx import check_onnx, open_session, read_onnx
@@ -23,10 +23,9 @@ from audiocnn.model.onnx import check_onnx, open_session, read_onnx
 if TYPE_CHECKING:
     import onnxruntime
 
-    from audiocnn.inference.engine import Backend
-
 MOST_STEP_SECONDS = 2.0  # of sound in one step: more gains nothing, and takes memory
-Tails = list[Any]
+TailArrays = list[Any]
+_TIMING = ("lead_samples", "lead_rows", "most_rows")  # in the metadata
 
 
 class StepSession:
@@ -37,7 +36,7 @@ class StepSession:
         self.opened = os.getpid(), self._open()
         said = self.session.get_modelmeta().custom_metadata_map
         try:
-            self.lead_samples, self.lead_rows = int(said["lead_samples"]), int(said["lead_rows"])
+            self.lead_samples, self.lead_rows, most = (int(said[key]) for key in _TIMING)
         except (KeyError, ValueError):
             raise ModelError(f"{self.path}: {self._remedy('does not say how its rows lie')}") from None
         self.geometry = geometry = model.geometry
@@ -45,7 +44,7 @@ class StepSession:
         if any(said.get(name) != value for name, value in wanted.items()):
             raise ModelError(f"{self.path}: {self._remedy('does not belong to this model')}")
         self.hop_samples, self.channels, self.width = geometry.hop_samples, model.channels, model.specs[0].outputs
-        self.most_rows = max(1, round(MOST_STEP_SECONDS / geometry.hop_seconds))
+        self.most_rows = max(1, min(most, round(MOST_STEP_SECONDS / geometry.hop_seconds)))
         self.tails = [one.name for one in self.session.get_inputs()[1:]]
         self.outputs = ["scores", *(f"next.{n}" for n in range(len(self.tails)))]
         self.first = self._first_tails()
@@ -72,14 +71,14 @@ class StepSession:
             self.opened = os.getpid(), session
         return session
 
-    def _first_tails(self) -> Tails:
+    def _first_tails(self) -> TailArrays:
         silence = np.zeros((1, self.channels, self.hop_samples), np.float32)
         shapes = [one.shape[1:] for one in self.session.get_inputs()[1:]]
         feeds = dict(zip(self.tails, (np.zeros((1, *shape), np.float32) for shape in shapes), strict=True))
         names = [f"first.{n}" for n in range(len(self.tails))]
         return list(self.session.run(names, {"samples": silence, **feeds}))
 
-    def run(self, samples: Samples, tails: Tails) -> tuple[Scores, Tails]:
+    def run(self, samples: Samples, tails: TailArrays) -> tuple[Scores, TailArrays]:
         """(streams, channels, rows * hop) and their tails -> scores (streams, rows, outputs), and the tails behind."""
         feeds = dict(zip(self.tails, tails, strict=True))
         try:
@@ -110,7 +109,7 @@ class TailStepper:
     def __init__(self, session: StepSession, tracks: int = 1) -> None:
         self.session, self.tracks = session, tracks
         self.tails = [np.repeat(tail, tracks, axis=0) for tail in session.first]
-        self.batch: tuple[Tails, int] | None = None  # the tails of a whole batch, of which `tails` are those of one
+        self.batch: tuple[TailArrays, int] | None = None  # tails of a whole batch, and which are its own
         # Steps end where the windows of rows do: so many zeros come first, and so many rows are of no hop.
         self.waiting = np.zeros((tracks, session.channels, session.lead_samples), np.float32)
         self.drop = session.lead_rows

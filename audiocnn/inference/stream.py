@@ -28,7 +28,7 @@ from audiocnn.inference.batcher import Scores
 from audiocnn.inference.detect import Detector, DetectSettings, Event, Onset
 from audiocnn.inference.engine import Engine, load_engine
 from audiocnn.inference.scores import ScoreBlock
-from audiocnn.inference.steps import MOST_STEP_SECONDS, Stepper, StepSession, Tails, TailStepper
+from audiocnn.inference.steps import MOST_STEP_SECONDS, Stepper, StepSession, TailArrays, TailStepper
 from audiocnn.model.model import DEFAULT_LIVE_MODEL, STREAM_ONNX, Model, find_model, split_outputs
 from audiocnn.units import to_samples
 
@@ -317,7 +317,7 @@ class Streams:
         return [stepper.kept(scores[place : place + 1])[0] for place, stepper in enumerate(steppers)]
 
 
-def _tails_of(steppers: Sequence[TailStepper]) -> Tails:
+def _tails_of(steppers: Sequence[TailStepper]) -> TailArrays:
     """The tails of some streams, one behind the other; not copied where they are what the last step left."""
     whole = steppers[0].batch[0] if steppers[0].batch else []
     as_left = all(one.batch and one.batch[0] is whole and one.batch[1] == n for n, one in enumerate(steppers))

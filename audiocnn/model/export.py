@@ -68,7 +68,11 @@ def export_stream(model: Model, network: Network | Ensemble) -> float:
     if isinstance(network, Ensemble):
         raise SpecError(f"{model.name}: is an ensemble; its members can be exported for streams, one by one")
     stream = StreamNetwork(network.cpu())
-    timing = {"lead_samples": str(stream.timing.lead_samples), "lead_rows": str(stream.timing.lead_rows)}
+    timing = {
+        "lead_samples": str(stream.timing.lead_samples),
+        "lead_rows": str(stream.timing.lead_rows),
+        "most_rows": str(stream.most_rows),
+    }
     content = _content(_trace_stream(stream), model, network.geometry, timing)
     return _write_equal(model.folder / STREAM_ONNX, content, _stream_difference(content, stream))
 
@@ -282,7 +286,7 @@ def _stream_difference(content: bytes, stream: StreamNetwork) -> float:
     two streams at a time, of which one becomes quiet."""
     import torch
 
-    session, network, hop = open_session(content), stream.network, stream.geometry.hop_samples
+    session, network, hop = open_session(content), stream.dense, stream.geometry.hop_samples
     numbers, lead = range(len(stream.shapes)), stream.timing
     window_rows = -(-stream.geometry.window_samples // hop)
     rows = min(window_rows, _MOST_COMPARED_ROWS) + 40

@@ -10,27 +10,34 @@ Rows are late: the step gives row k when the last sample of its window is there.
 are not zeros: they are what silence before it leaves (`first_tails`).
 
 A network streams where no layer pads in time, but for a level that looks back alone and hears the features first.
+
+Steps are short: one or two positions, with all their bands and channels. So time does not come last, where convolutions
+would run along it, but second to last: (batch, channels, time, bands), and (batch, time, channels) in 1-D and where one
+band is left. There a convolution is a matrix product, and a depthwise one takes the few positions that it hears.
 """
 
 from __future__ import annotations
 
+import copy
 import functools
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from audiocnn.errors import SpecError
 from audiocnn.model import modules
-from audiocnn.model.frontend import FrontEnd
+from audiocnn.model.frontend import Fold, FrontEnd, Indices, PowerSpectrum
 from audiocnn.model.network import Head, Network, RecurrentOverWindow
 from audiocnn.spec.geometry import Geometry
 
-_POINTWISE: tuple[type[nn.Module], ...] = (
-    *(nn.Identity, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Dropout),
-    *(nn.BatchNorm1d, nn.BatchNorm2d, modules.SubSpectralNorm, modules.LocalResponseNorm),
-)
+_ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Identity, nn.Dropout)
+_TIME = -2  # the axis
+_SHORT_LEVEL = 512  # positions: a longer one is not summed anew at each
 
 
 @dataclass(frozen=True)
@@ -56,46 +63,62 @@ class Tails:
         self.left: list[Tensor] = []
 
     def take(self, x: Tensor, count: int) -> Tensor:
-        """x (..., time) behind the last `count` positions before it."""
+        """x (..., time, last) behind the last `count` positions before it; without its first ones for a count below 0,
+        which a stride leaves out."""
         if count <= 0:
-            return x[..., -count:] if count else x
-        longer = torch.cat([next(self.given), x], dim=-1)
-        self.left.append(longer[..., -count:])
+            return x[..., -count:, :] if count else x
+        longer = torch.cat([next(self.given), x], dim=_TIME)
+        self.left.append(longer[..., -count:, :])
         return longer
 
     def delay(self, x: Tensor, count: int) -> Tensor:
-        """x (..., time), so many positions late."""
-        return self.take(x, count)[..., : x.shape[-1]] if count else x
+        """x, so many positions late."""
+        return self.take(x, count)[..., : x.shape[_TIME], :] if count else x
 
-    def swap(self, new: Tensor) -> None:
-        """Leaves another value in place of the one that `peek` gave."""
-        self.left.append(new)
-
-    def peek(self) -> Tensor:
+    def take_count(self) -> Tensor:
+        """How many positions a level has heard, (batch, 1, 1); `leave_count` puts another in its place."""
         return next(self.given)
+
+    def leave_count(self, count: Tensor) -> None:
+        self.left.append(count)
 
 
 class _Measuring(Tails):
-    """Tails that are not there yet: zeros; their sizes are what is wanted."""
+    """Tails that are not there yet: zeros; their sizes are what is wanted. counts: the places of counts among them."""
 
     def __init__(self) -> None:
         super().__init__([])
+        self.counts: list[int] = []
 
     def take(self, x: Tensor, count: int) -> Tensor:
         if count > 0:
-            self.given = iter([x.new_zeros(*x.shape[:-1], count)])
+            self.given = iter([x.new_zeros(*x.shape[:_TIME], count, x.shape[-1])])
         return super().take(x, count)
 
-    def peek(self) -> Tensor:
+    def take_count(self) -> Tensor:
         return torch.zeros(1, 1, 1)
+
+    def leave_count(self, count: Tensor) -> None:
+        self.counts.append(len(self.left))
+        super().leave_count(count)
 
 
 @functools.singledispatch
 def step(module: nn.Module, x: Tensor, tails: Tails) -> Tensor:
     """What a module makes of the next positions. SpecError for one that cannot go on from where it was."""
-    if isinstance(module, _POINTWISE):
+    if isinstance(module, _ELEMENTWISE):
         return _called(module, x)
     raise SpecError(f"{type(module).__name__} has no way to go on from the sound before")
+
+
+def _called(module: nn.Module, x: Tensor) -> Tensor:
+    found: Tensor = module(x)
+    return found
+
+
+def _one_band(x: Tensor) -> Tensor:
+    """(batch, channels, time, 1) as (batch, time, channels); all else as it is."""
+    return x.squeeze(-1).transpose(1, 2) if x.dim() == 4 and x.shape[-1] == 1 else x
 
 
 @step.register
@@ -105,63 +128,169 @@ def step_sequence(module: nn.Sequential, x: Tensor, tails: Tails) -> Tensor:
     return x
 
 
+@step.register(nn.BatchNorm1d)
+@step.register(nn.BatchNorm2d)
+def step_batch_norm(module: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor, tails: Tails) -> Tensor:
+    scale, shift = _affine(module)
+    return x * scale[:, None, None] + shift[:, None, None] if x.dim() == 4 else x * scale + shift
+
+
+def _affine(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """What a batch norm multiplies with, and adds, in evaluation."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    return scale, norm.bias - norm.running_mean * scale
+
+
+@step.register
+def step_sub_spectral(module: modules.SubSpectralNorm, x: Tensor, tails: Tails) -> Tensor:
+    if x.dim() == 3:
+        return step_batch_norm(module.norm, x, tails)
+    each = x.shape[-1] // module.bands
+    scale, shift = (values.reshape(-1, 1, module.bands).repeat_interleave(each, -1) for values in _affine(module.norm))
+    return x * scale + shift
+
+
+@step.register
+def step_local_response(module: modules.LocalResponseNorm, x: Tensor, tails: Tails) -> Tensor:
+    return _called(module, x) if x.dim() == 4 else _called(module, x.transpose(1, 2)).transpose(1, 2)
+
+
 @step.register(nn.Conv1d)
 @step.register(nn.Conv2d)
 def step_convolution(module: nn.Conv1d | nn.Conv2d, x: Tensor, tails: Tails) -> Tensor:
     if module.padding[-1] != 0:
         raise SpecError("a convolution pads in time")
-    reach = (module.kernel_size[-1] - 1) * module.dilation[-1] + 1
-    return _called(module, tails.take(x, reach - module.stride[-1]))
+    stride, dilation, taps = module.stride[-1], module.dilation[-1], module.kernel_size[-1]
+    x = tails.take(x, (taps - 1) * dilation + 1 - stride)
+    if x.dim() == 4:
+        moves = {
+            name: tuple(reversed(getattr(module, name))) for name in ("stride", "padding", "dilation")
+        }  # the spec has frequency first
+        weight = module.weight.transpose(2, 3)
+        return _one_band(functional.conv2d(x, weight, module.bias, groups=module.groups, **moves))
+    weight = module.weight.reshape(module.out_channels, -1, taps)  # one band: of two axes the first is 1
+    if taps == stride == module.groups == 1:
+        return _with_bias(x @ weight[..., 0].T, module.bias)
+    depthwise = module.groups == module.in_channels == module.out_channels
+    if not depthwise and module.groups > 1:
+        found = functional.conv1d(x.transpose(1, 2), weight, module.bias, stride, 0, dilation, module.groups)
+        return found.transpose(1, 2)
+    rows = (x.shape[1] - (taps - 1) * dilation - 1) // stride + 1
+    places = torch.arange(rows, device=x.device)[:, None] * stride + torch.arange(taps, device=x.device) * dilation
+    heard = x.index_select(1, places.flatten()).reshape(x.shape[0], rows, taps, -1)  # (batch, rows, taps, channels)
+    if depthwise:
+        return _with_bias((heard * weight[:, 0].T).sum(dim=2), module.bias)
+    return _with_bias(heard.flatten(2) @ weight.permute(2, 1, 0).flatten(0, 1), module.bias)
+
+
+def _with_bias(x: Tensor, bias: Tensor | None) -> Tensor:
+    return x if bias is None else x + bias
 
 
 @step.register
 def step_zero_pad(module: modules.ZeroPad, x: Tensor, tails: Tails) -> Tensor:
     if any(module.pads[:2]):
         raise SpecError("a convolution pads in time")
-    return _called(module, x)
+    return functional.pad(x, module.pads[2:])
 
 
 @step.register
 def step_pooling(module: modules.Pooling, x: Tensor, tails: Tails) -> Tensor:
     if any(module.pads[:2]):
         raise SpecError("a pool pads in time")
-    return _called(module, tails.take(x, module.size[-1] - module.stride[-1]))
+    x = tails.take(x, module.size[-1] - module.stride[-1])
+    flat = x.dim() == 3
+    x = x.transpose(1, 2)[..., None] if flat else x
+    if any(module.pads):
+        x = functional.pad(x, module.pads[2:], value=-torch.inf if module.kind == "max" else 0.0)
+    turned = modules.Pooling(module.kind, (module.size[1], module.size[0]), (module.stride[1], module.stride[0]), ())
+    turned.taps = module.taps
+    x = turned.pooled(x)
+    return x.squeeze(-1).transpose(1, 2) if flat else _one_band(x)
 
 
 @step.register
 def step_level(module: modules.LevelNorm, x: Tensor, tails: Tails) -> Tensor:
     """A padded level keeps the powers of so many positions, and how many there were."""
-    if not module.padded:
-        return _called(module, tails.take(x, module.back + module.ahead))
-    if module.ahead:
+    if module.padded and module.ahead:
         raise SpecError("a level looks ahead over what a live detector does not wait for")
-    heard = tails.peek()  # (batch, 1, 1); below 0 before the beginning
-    there = heard + torch.arange(1, x.shape[-1] + 1, device=x.device, dtype=heard.dtype)
-    tails.swap((heard + x.shape[-1]).clamp(max=float(module.back + 1)))
-    values = tails.take(module.values(x) * (there > 0), module.back).double()
-    new, old = values[..., module.back :], values[..., : x.shape[-1]]
-    # The sum over a window is that of the tail, and what came in since, less what went out.
-    sums = values[..., : module.back].sum(dim=-1, keepdim=True) + new.cumsum(dim=-1) - (old.cumsum(dim=-1) - old)
-    level = sums.float() / there.clamp(min=1.0, max=float(module.back + 1))
-    return module.relative(x, level.clamp_min(torch.finfo(torch.float32).tiny) if module.of_power else level)
+    time = x.shape[_TIME]
+    if module.padded:
+        heard = tails.take_count()  # below 0 before the beginning
+        there = heard + torch.arange(1, time + 1, device=x.device, dtype=heard.dtype)[:, None]
+        tails.leave_count((heard + time).clamp(max=float(module.back + 1)))
+        values = tails.take(_level_values(module, x) * (there > 0), module.back)
+        positions = there.clamp(min=1.0, max=float(module.back + 1))
+    else:
+        values = tails.take(_level_values(module, x), module.back + module.ahead)
+        x = tails.delay(x, module.ahead)
+        positions = torch.full((1, 1, 1), float(module.back + 1 + module.ahead), device=x.device)
+    level = _window_sums(module, values.squeeze(-1), time)[..., None] / positions
+    level = level.clamp_min(torch.finfo(torch.float32).tiny).log() if module.of_power else level
+    relative = x - (level if x.dim() == 3 else level[:, None])
+    relative = relative if module.lowest is None else relative.clamp_min(module.lowest)
+    return relative + module.becomes if module.becomes else relative
+
+
+def _window_sums(module: modules.LevelNorm, values: Tensor, time: int) -> Tensor:
+    """(batch, kept + time) -> the sums over all positions of a level, (batch, time)."""
+    positions = module.back + 1 + module.ahead
+    if positions <= _SHORT_LEVEL:
+        return module.sums(values[:, None])[:, 0]
+    # All windows share their middle: to it comes what is still in a window of the oldest, and what is in of the newest.
+    # Nothing is taken away again, so that a loud sound leaves no rounding behind. No more than a level at a time.
+    middle = values[:, time:positions].sum(dim=1, keepdim=True)
+    oldest = values[:, :time].flip(1).cumsum(dim=1).flip(1)
+    newest = functional.pad(values[:, positions:].cumsum(dim=1), (1, 0))
+    return oldest + middle + newest
+
+
+def _level_values(module: modules.LevelNorm, x: Tensor) -> Tensor:
+    """(batch, time, 1): what the level is the mean of."""
+    values = x.exp() if module.of_power else x
+    return values.mean(dim=-1, keepdim=True) if x.dim() == 3 else values.mean(dim=(1, 3))[..., None]
+
+
+def _crop(x: Tensor, crops: Sequence[tuple[int, int]]) -> Tensor:
+    """Drops (start, end) bands; crops in time, the last ones, are delays."""
+    if x.dim() == 3 or len(crops) == 1:
+        return x
+    start, end = crops[0]
+    return x[..., start : x.shape[-1] - end] if start or end else x
 
 
 @step.register
 def step_branches(module: modules.JoinedBranches, x: Tensor, tails: Tails) -> Tensor:
     parts = []
     for branch, crops in zip(module.branches, module.crops, strict=True):
-        late = tails.delay(modules.crop(x, [*crops[:-1], (0, 0)]), crops[-1][1])
-        parts.append(step(branch, late, tails))
-    return torch.cat(parts, dim=1)
+        late = tails.delay(_crop(x, crops), crops[-1][1])
+        parts.append(step(branch, _one_band(late), tails))
+    return torch.cat(parts, dim=1 if parts[0].dim() == 4 else 2)
 
 
 @step.register
 def step_residual(module: modules.ResidualSum, x: Tensor, tails: Tails) -> Tensor:
-    shrink = sum(module.crops[-1])
+    start, end = module.crops[-1]
     if _reaching(module.inside) == 1:  # its tail is that of what goes around it, too
-        return _called(module, tails.take(x, shrink))
-    around = tails.delay(modules.crop(x, [*module.crops[:-1], (0, 0)]), module.crops[-1][1])
-    return _called(module.activation, step(module.inside, x, tails) + step(module.around, around, tails))
+        x = tails.take(x, start + end)
+        time = x.shape[_TIME] - start - end
+        around, inside = x[..., start : start + time, :], step(module.inside, x, _Whole())
+    else:
+        around, inside = tails.delay(x, end), step(module.inside, x, tails)
+    around = step(module.around, _one_band(_crop(around, module.crops)), tails)
+    return _called(module.activation, inside + around)
+
+
+class _Whole(Tails):
+    """For layers whose tail is there already."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+
+    def take(self, x: Tensor, count: int) -> Tensor:
+        return x
 
 
 def _reaching(module: nn.Module) -> int:
@@ -179,31 +308,101 @@ def _reaching(module: nn.Module) -> int:
 
 @step.register
 def step_broadcast(module: modules.BroadcastSum, x: Tensor, tails: Tails) -> Tensor:
-    over_bands = step(module.inside, x.mean(dim=-2, keepdim=True), tails)
-    return tails.delay(x, module.crop[1]) + over_bands
+    over_bands = step(module.inside, _one_band(x.mean(dim=-1, keepdim=True)) if x.dim() == 4 else x, tails)
+    late = tails.delay(x, module.crop[1])
+    return late + (over_bands.transpose(1, 2)[..., None] if late.dim() == 4 else over_bands)
 
 
-@step.register
-def step_front_end(module: FrontEnd, x: Tensor, tails: Tails) -> Tensor:
-    if module.spec.features == "waveform":
-        return _called(module, x)
-    return _called(module, tails.take(x, module.spec.receptive_field.kernel - module.spec.hop_samples))
+def step_features(module: FrontEnd, samples: Tensor, tails: Tails) -> Tensor:
+    """(batch, channels, samples) -> (batch, channels, frames, bands)."""
+    spec = module.spec
+    if spec.features == "waveform":
+        return samples[..., None]
+    reach, hop = spec.receptive_field.kernel, spec.hop_samples
+    samples = tails.take(samples[..., None], reach - hop).squeeze(-1)
+    batch, channels, time = samples.shape
+    powers = step_powers(module.powers, samples.reshape(batch * channels, time))
+    if spec.features in ("mel", "log_mel", "mfcc"):
+        powers = powers @ module.mel[..., 0].T
+    if spec.logarithmic or spec.features == "mfcc":
+        powers = torch.log(torch.clamp(powers, min=spec.floor))
+    elif spec.features in ("stft", "cqt") and spec.scale == "magnitude":
+        powers = torch.sqrt(powers + 1e-12)
+    if spec.features == "mfcc":
+        powers = powers @ module.dct[..., 0].T
+    return powers.reshape(batch, channels, powers.shape[1], powers.shape[2])
+
+
+def step_powers(module: PowerSpectrum, samples: Tensor) -> Tensor:
+    """(batch, samples) -> (batch, frames, bins)."""
+    rows = -(-module.frame // module.hop)  # hops that a frame spans
+    count = (samples.shape[1] - module.frame) // module.hop + 1
+    samples = samples[:, : (count - 1) * module.hop + module.frame]
+    samples = functional.pad(samples, (0, rows * module.hop - module.frame))
+    hops = samples.reshape(samples.shape[0], count + rows - 1, module.hop)
+    frames = torch.cat([hops[:, row : row + count, : module.frame - row * module.hop] for row in range(rows)], dim=2)
+    if module.plan.window is not None:
+        frames = frames * module.window[:, 0]
+    even, odd = _folded(module.plan.first, frames)
+    if module.plan.second is None:
+        return _power(module, 0, even, odd)
+    even_sum, even_difference = _folded(module.plan.second, even)
+    odd_sum, odd_difference = _folded(module.plan.second, odd)
+    parts = [_power(module, 0, even_sum, odd_difference), _power(module, 1, even_difference, odd_sum)]
+    joined = torch.cat(parts, dim=2)
+    return joined if module.in_order else joined.index_select(2, module.order)
+
+
+def _folded(fold: Fold, frames: Tensor) -> tuple[Tensor, Tensor]:
+    here, there = _picked(frames, fold.here), _picked(frames, fold.there)
+    return here + there, here - there
+
+
+def _picked(frames: Tensor, places: Indices) -> Tensor:
+    """Those places of the last axis, which lie in runs, forwards or backwards."""
+    parts: list[Tensor] = []
+    wanted = places.tolist()
+    begin = 0
+    while begin < len(wanted):
+        end, turn = begin + 1, 1
+        if end < len(wanted) and abs(wanted[end] - wanted[begin]) == 1:
+            turn = wanted[end] - wanted[begin]
+            while end < len(wanted) and wanted[end] - wanted[end - 1] == turn:
+                end += 1
+        low = min(wanted[begin], wanted[end - 1])
+        run = frames[..., low : low + end - begin]
+        parts.append(run if turn == 1 else run.flip(-1))
+        begin = end
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+
+
+def _power(module: PowerSpectrum, number: int, for_cosines: Tensor, for_sines: Tensor) -> Tensor:
+    real = for_cosines @ getattr(module, f"cosines_{number}").T
+    imaginary = for_sines @ getattr(module, f"sines_{number}").T
+    power: Tensor = real * real + imaginary * imaginary
+    return power
 
 
 @step.register
 def step_recurrent(module: RecurrentOverWindow, x: Tensor, tails: Tails) -> Tensor:
-    return _called(module, tails.take(x, module.width - module.hop))
+    return _called(module, tails.take(x, module.width - module.hop).transpose(1, 2)).transpose(1, 2)
 
 
 @step.register
 def step_head(module: Head, x: Tensor, tails: Tails) -> Tensor:
-    flat = step(module.pool, x, tails).flatten(1, -2)
-    return step(module.layers, flat, tails).transpose(1, 2)
+    x = step(module.pool, x, tails)
+    return step(module.layers, x.transpose(1, 2).flatten(2) if x.dim() == 4 else x, tails)
 
 
-def _called(module: nn.Module, x: Tensor) -> Tensor:
-    found: Tensor = module(x)
-    return found
+def _fused(network: Network) -> Network:
+    """A copy in which batch norms behind convolutions are part of these."""
+    network = copy.deepcopy(network)
+    for inside in list(network.modules()):
+        if isinstance(inside, nn.Sequential):
+            for place, (conv, norm) in enumerate(itertools.pairwise(list(inside))):
+                if isinstance(conv, (nn.Conv1d, nn.Conv2d)) and isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                    inside[place], inside[place + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+    return network
 
 
 class StreamNetwork(nn.Module):
@@ -211,8 +410,11 @@ class StreamNetwork(nn.Module):
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        self.network, self.geometry = network.eval(), network.geometry
+        self.spec, self.geometry = network.spec, network.geometry
         self.timing = StreamTiming.of(self.geometry)
+        self.dense: Network = network.eval()
+        with torch.no_grad():
+            self.fused = _fused(network)
         self._check_level()
         measuring = _Measuring()
         try:
@@ -221,41 +423,41 @@ class StreamNetwork(nn.Module):
         except SpecError as problem:
             raise SpecError(f"{network.spec.name}: {problem}: it cannot go on from the sound before") from None
         self.shapes = [tuple(tail.shape[1:]) for tail in measuring.left]
+        self.counts = measuring.counts
 
     def _check_level(self) -> None:
-        first = next(iter(self.network.groups.values()), None)
+        first = next(iter(self.dense.groups.values()), None)
         steps = list(first) if isinstance(first, nn.Sequential) else []
-        for module in self.network.modules():
+        for module in self.dense.modules():
             if isinstance(module, modules.LevelNorm) and module.padded and (not steps or module is not steps[0]):
                 what = "a padded level is not the first layer: it cannot go on from the sound before"
-                raise SpecError(f"{self.network.spec.name}: {what}")
+                raise SpecError(f"{self.spec.name}: {what}")
+
+    @property
+    def most_rows(self) -> int:
+        """How many a step may have: a long level sums no more than its own length at a time."""
+        levels = [module for module in self.dense.modules() if isinstance(module, modules.LevelNorm)]
+        positions = [one.back + 1 + one.ahead for one in levels if one.back + 1 + one.ahead > _SHORT_LEVEL]
+        return min(positions) * self.spec.input.hop_samples // self.geometry.hop_samples if positions else 1 << 16
 
     def silence(self, rows: int) -> Tensor:
-        return torch.zeros(1, self.network.spec.input.channels, rows * self.geometry.hop_samples)
+        return torch.zeros(1, self.spec.input.channels, rows * self.geometry.hop_samples)
 
     def first_tails(self) -> list[Tensor]:
-        """The tails where a recording begins, (1, ..., positions): what the zeros before it leave."""
-        geometry, spec = self.geometry, self.network.spec
+        """The tails where a recording begins, (1, ..., time, last): what the zeros before it leave."""
+        geometry, field = self.geometry, self.spec.input.receptive_field
         core = geometry.window_samples - geometry.pad_start - geometry.pad_end
         rows = -(-core // geometry.hop_samples)
         # Steps end where windows end, so the first begins before the zeros do: those frames a level does not count.
         early = rows * geometry.hop_samples - core
-        field = spec.input.receptive_field
         uncounted = (early + field.kernel - field.stride) // field.stride
         tails = [torch.zeros(1, *shape) for shape in self.shapes]
         with torch.no_grad():
-            for place in self._counts():
+            for place in self.counts:
                 tails[place] -= uncounted
             for _ in range(rows - self.timing.lead_rows - 1):
                 _, *tails = self(self.silence(1), *tails)
         return tails
-
-    def _counts(self) -> list[int]:
-        """Which of the tails say how many positions a level has heard."""
-        found = _Counting(self.shapes)
-        with torch.no_grad():
-            self._run(self.silence(1), found)
-        return found.places
 
     def forward(self, samples: Tensor, *tails: Tensor) -> tuple[Tensor, ...]:
         """(batch, channels, rows * hop) and the tails before -> scores (batch, rows, outputs), and the tails behind."""
@@ -264,24 +466,11 @@ class StreamNetwork(nn.Module):
         return scores, *state.left
 
     def _run(self, samples: Tensor, tails: Tails) -> Tensor:
-        network = self.network
-        values = step(network.front_end, samples, tails)
-        values = values.flatten(1, 2) if network.spec.dims == 1 else values
-        settings = network.spec.input
+        network, settings = self.fused, self.spec.input
+        values = step_features(network.front_end, samples, tails)
+        values = values.transpose(1, 2).flatten(2) if self.spec.dims == 1 else _one_band(values)
         if (settings.mean, settings.deviation) != (0.0, 1.0):
             values = (values - settings.mean) / settings.deviation
         for group in network.groups.values():
             values = step(group, values, tails)
-        return network.found_of(step(network.f, values, tails))
-
-
-class _Counting(Tails):
-    """Notes which tails are swapped."""
-
-    def __init__(self, shapes: Sequence[tuple[int, ...]]) -> None:
-        super().__init__([torch.zeros(1, *shape) for shape in shapes])
-        self.places: list[int] = []
-
-    def swap(self, new: Tensor) -> None:
-        self.places.append(len(self.left))
-        super().swap(new)
+        return self.dense.found_of(step(network.f, values, tails))

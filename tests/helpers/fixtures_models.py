@@ -145,6 +145,14 @@ SPECS = {
         {"look_ahead_seconds": 0.02},
         defaults=BATCH,
     ),
+    "look_ahead_long": table_of(
+        LOG_MEL,
+        [
+            {"norm": "level", "seconds": 6, "ahead_seconds": 0, "padding": "same", "mean": "power"},
+            {"conv": 4, "kernel": [3, 3]},
+        ],
+        {"look_ahead_seconds": 0.02},
+    ),
     "look_ahead_most": table_of(LOG_MEL, [{"conv": 4, "kernel": 3}], {"look_ahead_seconds": 0.095}),
     "branches_uneven": table_of(
         LOG_MEL,
