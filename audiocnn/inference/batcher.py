@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from audiocnn.audio.pcm import Samples
 
 Scores = NDArray[np.float32]
-_Job = tuple[Samples, "Future[Scores]"]
+_Crop = tuple[int, int]
+_Job = tuple[Samples, "Future[Scores]", _Crop]
 _RUNNING: WeakSet[Batcher] = WeakSet()
 
 
@@ -31,18 +32,20 @@ class Backend(Protocol):
 
     device: str
 
-    def run(self, samples: Samples) -> Scores:
-        """(batch, channels, samples) -> (batch, rows, outputs): scores, and behind them edges where there are any."""
+    def run(self, samples: Samples, crop: tuple[int, int] = (0, 0)) -> Scores:
+        """(batch, channels, samples) -> (batch, rows, outputs): scores, and behind them edges where there are any.
+        crop: as of `Geometry.crop`."""
         ...
 
 
 class Batcher:
-    """Runs `run`, (batch, channels, samples) -> (batch, rows, classes), in `count` threads, started when first needed.
+    """Runs `run`, (batch, channels, samples), crop -> (batch, rows, classes), in `count` threads, started when first
+    needed.
 
     A batch holds at most `batch_samples`, all channels counted, but always one job.
     """
 
-    def __init__(self, run: Callable[[Samples], Scores], count: int, batch_samples: int) -> None:
+    def __init__(self, run: Callable[..., Scores], count: int, batch_samples: int) -> None:
         self.run, self.count, self.batch_samples = run, count, batch_samples
         self.closed = False
         self.renew()
@@ -55,13 +58,13 @@ class Batcher:
         self.threads: list[threading.Thread] = []
         self.idle = 0
 
-    def submit(self, samples: Samples) -> Future[Scores]:
+    def submit(self, samples: Samples, crop: _Crop = (0, 0)) -> Future[Scores]:
         """(tracks, channels, samples) -> the scores of all tracks, (tracks, rows, classes), later."""
         future: Future[Scores] = Future()
         with self.changed:
             if self.closed:
                 raise RuntimeError("the threads have ended")
-            self.waiting.append((samples, future))
+            self.waiting.append((samples, future, crop))
             if len(self.waiting) > self.idle and len(self.threads) < self.count:
                 self.start()
             self.changed.notify()
@@ -83,7 +86,7 @@ class Batcher:
         """Tell the threads to end: what runs is finished, what waits is cancelled."""
         with self.changed:
             self.closed = True
-            for _, future in self.waiting:
+            for _, future, _ in self.waiting:
                 future.cancel()
             self.changed.notify_all()
 
@@ -94,15 +97,16 @@ class Batcher:
 
     def work(self) -> None:
         while jobs := self.take():
-            batch = jobs[0][0] if len(jobs) == 1 else np.concatenate([samples for samples, _ in jobs])
+            batch = jobs[0][0] if len(jobs) == 1 else np.concatenate([samples for samples, _, _ in jobs])
             try:
-                scores = self.run(batch)
+                crop = jobs[0][2]
+                scores = self.run(batch, crop) if any(crop) else self.run(batch)
             except BaseException as problem:  # noqa: BLE001 - whoever waits for the scores gets to know
-                for _, future in jobs:
+                for _, future, _ in jobs:
                     future.set_exception(problem)
                 continue
             first = 0
-            for samples, future in jobs:
+            for samples, future, _ in jobs:
                 future.set_result(scores[first : first + len(samples)])
                 first += len(samples)
             del jobs, batch, scores, samples, future  # while this thread waits, nothing of them is held
@@ -128,7 +132,8 @@ class Batcher:
         if share > 1 and room >= first[0].size:
             others: deque[_Job] = deque()
             for job in self.waiting:
-                if len(chosen) < share and job[0].shape == first[0].shape and job[0].size <= room:
+                alike = job[0].shape == first[0].shape and job[2] == first[2]
+                if len(chosen) < share and alike and job[0].size <= room:
                     chosen.append(job)
                     room -= job[0].size
                 else:

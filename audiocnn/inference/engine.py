@@ -56,6 +56,7 @@ class OnnxBackend:
         try:
             session = open_session(content, self.threads)
             names = {value.name for value in session.get_overridable_initializers()}
+            self.crops = "crop" in names
             parts = session.get_outputs()
             fits = "extend" in names and parts[0].shape[-1] == len(model.labels)
             fits = fits and [part.name for part in parts] == self.parts
@@ -78,15 +79,21 @@ class OnnxBackend:
             self.opened = os.getpid(), session
         return session
 
-    def run(self, samples: Samples) -> Scores:
+    def run(self, samples: Samples, crop: tuple[int, int] = (0, 0)) -> Scores:
         feeds = {"samples": samples, "extend": self.no_extension}
         session = self.session
+        if any(crop) and self.crops:
+            feeds["crop"] = np.array(crop, dtype=np.int64)
         try:
             found = session.run(self.parts, feeds)
         except Exception as problem:  # noqa: BLE001 - as above; what cannot be run may be known only now
             why = " ".join(str(problem).split())[:160]
             raise ModelError(f"{self.path}: cannot be run ({why}); make it again with `audiocnn export`") from None
-        return join_outputs(*found)
+        scores = join_outputs(*found)
+        if any(crop) and not self.crops:  # a file that was exported before there was a crop
+            hop = self.model.geometry.level_hop
+            scores = scores[:, crop[0] // hop : scores.shape[1] - crop[1] // hop]
+        return scores
 
 
 def _made_for(model: Model, said: Mapping[str, str]) -> bool:
@@ -103,25 +110,26 @@ class TorchBackend:
         self.network, self.device, self.half = network.to(device).eval(), str(device), half
         self.pid = os.getpid()
 
-    def run(self, samples: Samples) -> Scores:
+    def run(self, samples: Samples, crop: tuple[int, int] = (0, 0)) -> Scores:
         if self.pid != os.getpid() and self.device != "cpu":  # the driver of a GPU refuses a forked process
             raise UsageError(
                 f"{self.device}: an engine on a GPU does not outlive a fork; start processes by spawn or forkserver,"
                 " and load it in each"
             )
-        scores = self.run_with(samples, self.half)
+        scores = self.run_with(samples, self.half, crop)
         if self.half and not np.isfinite(scores).all():
             # Half precision ends at 65,504: powers, and floats of a large scale, may lie above.
-            scores = self.run_with(samples, False)
+            scores = self.run_with(samples, False, crop)
         return scores
 
-    def run_with(self, samples: Samples, half: bool) -> Scores:
+    def run_with(self, samples: Samples, half: bool, crop: tuple[int, int]) -> Scores:
         """(batch, channels, samples) -> (batch, rows, outputs); a batch that is too large in two parts."""
         import torch
 
         try:
             with torch.inference_mode():
-                found = self.network(torch.from_numpy(samples).to(self.device), half)
+                cropped = {"crop": crop} if any(crop) else {}
+                found = self.network(torch.from_numpy(samples).to(self.device), half, **cropped)
                 scores: Scores = found.float().cpu().numpy()
         except RuntimeError as problem:
             if not isinstance(problem, torch.OutOfMemoryError) and "out of memory" not in str(problem):  # MPS says so
@@ -132,7 +140,8 @@ class TorchBackend:
             return scores
         torch.cuda.empty_cache()
         middle = len(samples) // 2
-        return np.concatenate([self.run_with(samples[:middle], half), self.run_with(samples[middle:], half)])
+        parts = samples[:middle], samples[middle:]
+        return np.concatenate([self.run_with(part, half, crop) for part in parts])
 
 
 class Engine:
@@ -231,7 +240,8 @@ class Engine:
                 longer = np.zeros((*tracks.shape[:2], length + -length % step), np.float32)
                 longer[..., :length] = tracks
                 tracks = longer
-            yield ChunkScores(self.batcher.submit(tracks), drop, rows)
+            crop = self.geometry.crop(tracks.shape[2], drop, rows)
+            yield ChunkScores(self.batcher.submit(tracks, crop), 0 if any(crop) else drop, rows)
 
     def _chunks(
         self, blocks: Iterable[Samples], paused: Callable[[], bool] | None = None

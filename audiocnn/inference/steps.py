@@ -179,7 +179,8 @@ class ChunkStepper:
         while (ready := self.plan.next_chunk(last=last, partial=not last, live=not last)) is not None:
             samples, drop, rows = ready
             tracks = samples.reshape(self.tracks, self.model.channels, -1)
-            found.append(kept_rows(self.backend.run(tracks), drop, rows))
+            crop = self.model.geometry.crop(tracks.shape[2], drop, rows)
+            found.append(kept_rows(self.backend.run(tracks, crop), 0 if any(crop) else drop, rows))
         return _joined(found, self.tracks, self.model.specs[0].outputs)
 
 

@@ -118,8 +118,48 @@ def _trace(network: Network | Ensemble) -> Any:
     time = 2 * geometry.window_samples + 3 * geometry.hop_samples
     example = torch.zeros(2, spec.input.channels, time)
     shapes = {"samples": {0: torch.export.Dim("batch"), 2: torch.export.Dim("time", min=time // 2 + 1)}}
+    if geometry.level_hop:
+        return _trace_parts(network, example, shapes)
     traced = TwoOutputs(network) if spec.localises else network
     return _traced(traced, (example,), ["samples"], _output_names(network), shapes)
+
+
+def _trace_parts(network: Network, example: Tensor, shapes: Any) -> Any:
+    """A network behind a level, as two graphs with a crop between them: an input with a default, in frames at the two
+    ends. What is needed to tell how loud it is around goes no further."""
+    import torch
+    from onnx import TensorProto, compose, helper, numpy_helper
+
+    from audiocnn.model.network import BehindLevel, UpToLevel
+
+    front = _traced(UpToLevel(network), (example,), ["samples"], ["leveled"], shapes)
+    with torch.no_grad():
+        values = UpToLevel(network)(example)
+    frames = {0: torch.export.Dim("batch"), values.dim() - 1: torch.export.Dim("frames", min=values.shape[-1] // 2 + 1)}
+    rest = _traced(BehindLevel(network), (values,), ["cropped"], _output_names(network), {"values": frames})
+    front, rest = compose.add_prefix(front, "front."), compose.add_prefix(rest, "rest.")
+    zeros = np.zeros(values.dim() - 1, dtype=np.int64)
+    constants = {"no_crop": zeros, "crop": np.zeros(2, np.int64), "one_of_each": np.array([1, 1], np.int64)}
+    nodes = [
+        helper.make_node("Neg", ["crop"], ["less"]),
+        helper.make_node("Split", ["less", "one_of_each"], ["less_before", "less_after"], axis=0),
+        helper.make_node("Concat", ["no_crop", "less_before", "no_crop", "less_after"], ["crops"], axis=0),
+        helper.make_node("Pad", ["front.leveled", "crops"], ["rest.cropped"], mode="constant"),
+    ]
+    names = _output_names(network)
+    nodes += [*(helper.make_node("Identity", [f"rest.{name}"], [name]) for name in names)]
+    outputs = list(rest.graph.output)
+    for output, name in zip(outputs, names, strict=True):
+        output.name = name
+    samples = front.graph.input[0]
+    front_nodes = [helper.make_node("Identity", ["samples"], [samples.name]), *front.graph.node]
+    samples.name = "samples"
+    crop = helper.make_tensor_value_info("crop", TensorProto.INT64, [2])
+    weights = [*front.graph.initializer, *rest.graph.initializer]
+    weights += [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    every = [*front_nodes, *nodes[:4], *rest.graph.node, *nodes[4:]]
+    graph = helper.make_graph(every, "network", [samples, crop], outputs, weights)
+    return helper.make_model(graph, opset_imports=front.opset_import, ir_version=front.ir_version)
 
 
 def _traced(module: nn.Module, example: tuple[Tensor, ...], inputs: list[str], outputs: list[str], shapes: Any) -> Any:
@@ -278,6 +318,10 @@ def _largest_difference(content: bytes, network: Network | Ensemble) -> float:
             return float("inf")
         # numpy's maximum hands NaN on, where Python's would drop it.
         worst = float(np.maximum(worst, np.max(np.abs(got - wanted), initial=0.0)))
+    if geometry.level_hop:
+        crop = np.array([3, 2], dtype=np.int64) * geometry.level_hop
+        got = join_outputs(*session.run(_output_names(network), {"samples": sound, "crop": crop}))
+        worst = float(np.maximum(worst, np.max(np.abs(got - wanted[:, 3:-2]))))
     return worst
 
 

@@ -9,6 +9,7 @@ recording in one pass.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -128,14 +129,34 @@ class Network(nn.Module):
         """Features of a 2-D network in the order of memory in which the CPU convolves three times as fast."""
         return values.contiguous(memory_format=torch.channels_last) if values.dim() == 4 else values
 
-    def logits_of(self, values: Tensor) -> Tensor:
+    def logits_of(self, values: Tensor, crop: tuple[int, int] = (0, 0)) -> Tensor:
         """Features -> (batch, positions, outputs), before the output's sigmoid or softmax; a score for each class comes
-        first, then, in a network that localises, onset and offset of each."""
+        first, then, in a network that localises, onset and offset of each. crop: as of `forward`."""
+        if not self.geometry.level_hop:
+            return self.logits_behind(self.normalised(values), 0)
+        values = self.leveled(values)
+        return self.logits_behind(values[..., crop[0] : values.shape[-1] - crop[1]], 1)
+
+    def normalised(self, values: Tensor) -> Tensor:
+        """Features by the mean and deviation of the spec."""
         settings = self.spec.input
-        if (settings.mean, settings.deviation) != (0.0, 1.0):
-            values = (values - settings.mean) / settings.deviation
+        if (settings.mean, settings.deviation) == (0.0, 1.0):
+            return values
+        return (values - settings.mean) / settings.deviation
+
+    def leveled(self, values: Tensor) -> Tensor:
+        """Features behind the level that is the first layer."""
+        group = next(iter(self.groups.values()))
+        assert isinstance(group, nn.Sequential)
+        first: Tensor = group[0](self.normalised(values))
+        return first
+
+    def logits_behind(self, values: Tensor, layers: int) -> Tensor:
+        """What follows the first `layers` layers."""
         for group in self.groups.values():
-            values = group(values)
+            assert isinstance(group, nn.Sequential)
+            values = (group[layers:] if layers else group)(values)
+            layers = 0
         logits: Tensor = self.f(values)
         return logits
 
@@ -167,18 +188,19 @@ class Network(nn.Module):
         yes, no = functional.logsigmoid(logits), functional.logsigmoid(-logits)
         return yes.logsumexp(dim=1, keepdim=True) - no.logsumexp(dim=1, keepdim=True)
 
-    def forward(self, samples: Tensor, half: bool = False) -> Tensor:
+    def forward(self, samples: Tensor, half: bool = False, crop: tuple[int, int] = (0, 0)) -> Tensor:
         """(batch, channels, samples) -> scores (batch, positions, classes), of these samples and no extension; of a
-        network that localises (batch, positions, outputs), the edges behind the scores.
+        network that localises (batch, positions, outputs), the edges behind the scores. crop: frames behind a level
+        (`Geometry.crop`) that only said how loud it is, at both ends; the scores that need them are left out.
 
         `half` runs groups and F in half precision where that is safe (torch's autocast). Features stay in single: the
         powers of quiet bands are below what half can hold.
         """
         values = self.features(samples)
         if not half:
-            return self.found_of(self.logits_of(values))
+            return self.found_of(self.logits_of(values, crop))
         with torch.autocast(samples.device.type, torch.float16):
-            logits = self.logits_of(values)
+            logits = self.logits_of(values, crop)
         return self.found_of(logits.float())
 
 
@@ -190,6 +212,32 @@ class TwoOutputs(nn.Module):
         self.network = network
 
     def forward(self, samples: Tensor) -> tuple[Tensor, Tensor]:
-        found = self.network(samples)
-        classes = self.network.spec.classes
-        return found[..., :classes], found[..., classes:].unflatten(-1, (classes, 2))
+        return two_outputs(self.network(samples), self.network.spec.classes)
+
+
+def two_outputs(found: Any, classes: int) -> tuple[Tensor, Tensor]:
+    """(..., 3 * classes) -> scores (..., classes) and edges (..., classes, 2)."""
+    return found[..., :classes], found[..., classes:].unflatten(-1, (classes, 2))
+
+
+class UpToLevel(nn.Module):
+    """The part of a network up to the level that is its first layer, for graphs: samples -> features less it."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return self.network.leveled(self.network.features(samples))
+
+
+class BehindLevel(nn.Module):
+    """The part behind that level, for graphs: scores, and of a network that localises edges as of `TwoOutputs`."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, values: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        found: Any = self.network.found_of(self.network.logits_behind(values, 1))
+        return two_outputs(found, self.network.spec.classes) if self.network.localises else found

@@ -466,11 +466,9 @@ class StreamNetwork(nn.Module):
         return scores, *state.left
 
     def _run(self, samples: Tensor, tails: Tails) -> Tensor:
-        network, settings = self.fused, self.spec.input
+        network = self.fused
         values = step_features(network.front_end, samples, tails)
-        values = values.transpose(1, 2).flatten(2) if self.spec.dims == 1 else _one_band(values)
-        if (settings.mean, settings.deviation) != (0.0, 1.0):
-            values = (values - settings.mean) / settings.deviation
+        values = network.normalised(values.transpose(1, 2).flatten(2) if self.spec.dims == 1 else _one_band(values))
         for group in network.groups.values():
             values = step(group, values, tails)
         return self.dense.found_of(step(network.f, values, tails))

@@ -122,6 +122,7 @@ class Geometry:
     skew: int = 0  # how many samples further a score looks back than ahead
     spare_end: int = 0  # of pad_end what a live detector does not wait for: it only says how loud a recording is
     spare_start: int = 0  # of pad_start what only says how loud a recording is
+    level_hop: int = 0  # frames in a hop, where all padding is that of a level which hears the features first
 
     @property
     def hop_seconds(self) -> float:
@@ -182,6 +183,13 @@ class Geometry:
     def rows(self, samples: int) -> int:
         """Scores for a recording of so many samples; they tile it, the last may be cut."""
         return -(-samples // self.hop_samples)
+
+    def crop(self, samples: int, drop: int, rows: int) -> tuple[int, int]:
+        """Of so many samples, which give `drop` rows, `rows` that are wanted, and more: how many frames behind a level
+        the rest of the network can do without, at the start and at the end; none where it needs them all."""
+        core = self.window_samples - self.pad_start - self.pad_end
+        behind = (samples - core) // self.hop_samples + 1 - drop - rows
+        return (drop * self.level_hop, behind * self.level_hop) if self.level_hop and behind >= 0 else (0, 0)
 
 
 @dataclass(frozen=True)

@@ -142,8 +142,12 @@ class Spec:
             near = whole.kernel - whole.spare_start - whole.spare
             behind = to_samples(self.f.look_ahead_seconds - whole.stride / rate / 2, rate)  # the row
             skew = whole.spare_start - whole.spare + near - whole.stride - 2 * behind
+        first = self.body[0] if self.body else None
+        leveled = isinstance(first, Norm) and first.padded and not self.groups[0].repeat > 1
+        alone = leveled and (whole.start, whole.end) == (whole.spare_start, whole.spare)
         ends = (whole.start, whole.end, skew, whole.spare, whole.spare_start)
-        return Geometry(rate, whole.kernel, whole.stride, positions, hop_positions, *ends)
+        level_hop = whole.stride // self.input.hop_samples if alone else 0
+        return Geometry(rate, whole.kernel, whole.stride, positions, hop_positions, *ends, level_hop)
 
     def window_size(self) -> Size:
         """The features of one window. For a spec with padding in time: as many as `window_seconds` asks for."""

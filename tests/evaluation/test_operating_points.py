@@ -73,7 +73,7 @@ def test_arithmetic_counts_what_segments_would_give():
             assert counts.sum(axis=0) == pytest.approx(wanted, abs=1e-6), rule
 
 
-@pytest.mark.parametrize(("more_missed", "chosen"), [(0.01, 0.1), (0.015, 0.1), (0.03, 0.6)])
+@pytest.mark.parametrize(("more_missed", "chosen"), [(0.01, 0.1), (0.09, 0.1), (0.11, 0.6)])
 def test_precise_keeps_short_words_where_they_cost_little(more_missed, chosen):
     long, short, all_found = SegmentRule(min_speech_seconds=0.6), SegmentRule(min_speech_seconds=0.1), SegmentRule()
     columns = {  # hit, miss, false alarm, rest, recordings without, those with a segment

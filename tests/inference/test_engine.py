@@ -311,3 +311,26 @@ def test_an_onnx_file_of_another_model_is_refused(exported, tmp_path):
 
 def test_usable_cores_is_a_number_of_cores():
     assert 1 <= usable_cores() <= 4096
+
+
+@pytest.mark.parametrize("name", ["level_padded", "look_ahead_live"])
+def test_what_only_tells_the_level_goes_no_further(name, exported):
+    """The frames of other rows are left out behind the level: the same scores, from torch and from the file."""
+    model, network, _ = exported(name)
+    geometry = network.geometry
+    assert geometry.level_hop == geometry.hop_samples // network.spec.input.hop_samples
+    core = geometry.window_samples - geometry.pad_start - geometry.pad_end
+    sound = noise(network.spec, 2, core + 29 * geometry.hop_samples)
+    crop = geometry.crop(sound.shape[2], 7, 11)
+    assert crop == (7 * geometry.level_hop, 12 * geometry.level_hop)
+    for backend in (OnnxBackend(model, threads=1), TorchBackend(network, torch.device("cpu"))):
+        whole = backend.run(sound)
+        np.testing.assert_allclose(backend.run(sound, crop), whole[:, 7:18], atol=1e-6)
+    older = OnnxBackend(model, threads=1)
+    older.crops = False
+    np.testing.assert_array_equal(older.run(sound, crop), older.run(sound)[:, 7:18])
+
+
+def test_networks_without_such_a_level_are_not_cropped():
+    for name in ("valid_2d", "level_2d", "same_1d", "level_ahead"):
+        assert spec_named(name).geometry().crop(10_000, 3, 4) == (0, 0)

@@ -75,7 +75,7 @@ CASES = {
     loop: r"its operator \w+ holds a graph",
     foreign: r'operators of "com\.microsoft" are not read',
     functions: r"it holds functions",
-    endless: r'its operator \w+ gets "\w+", which says 16777216',
+    endless: r'its operator \w+ gets "[\w.]+", which says 16777216',
     signed: r"its graph is not the one that was exported",
 }
 
@@ -121,7 +121,7 @@ def test_a_model_that_says_another_window_is_refused(tone_model, tmp_path):  # n
 def test_weights_that_are_no_numbers_are_no_scores(tmp_path):
     def nan(onnx, model):
         for constant in model.graph.initializer:
-            if constant.name == "f.layers.3.bias":
+            if constant.name.endswith("f.layers.3.bias"):
                 constant.raw_data = np.array([np.nan], np.float32).tobytes()
 
     shutil.copytree(SHIPPED / "speech_1d", tmp_path / "nan")
