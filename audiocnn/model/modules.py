@@ -175,15 +175,23 @@ class LevelNorm(nn.Module):
     many positions back and ahead: what an automatic gain control does, for every position anew. (batch, channels,
     [bands,] time). padded: time stays as long as it is, and at its ends the mean is over what is there; else it grows
     shorter. range_db: where values end below the level, a floor that moves with it; 0 for none. to_db: what the level
-    becomes."""
+    becomes. least_db: what it is taken for where it is lower."""
 
     def __init__(
-        self, back: int, ahead: int, of_power: bool, range_db: float = 0.0, padded: bool = False, to_db: float = 0.0
+        self,
+        back: int,
+        ahead: int,
+        of_power: bool,
+        range_db: float = 0.0,
+        padded: bool = False,
+        to_db: float = 0.0,
+        least_db: float | None = None,
     ) -> None:
         super().__init__()
         self.back, self.ahead, self.of_power, self.padded = back, ahead, of_power, padded
         self.lowest = -range_db / 10.0 * math.log(10.0) if range_db else None
         self.becomes = to_db / 10.0 * math.log(10.0)
+        self.least = None if least_db is None else least_db / 10.0 * math.log(10.0)
         # A sum over many positions is one over every n-th sum of n: both are short.
         positions = back + 1 + ahead
         self.step = max(n for n in range(1, math.isqrt(positions) + 1) if positions % n == 0)
@@ -202,10 +210,15 @@ class LevelNorm(nn.Module):
 
     def relative(self, x: Tensor, level: Tensor) -> Tensor:
         """Values less their level (batch, 1, time), the mean of what `values` gives."""
-        level = level.log() if self.of_power else level
+        level = self.logarithm(level)
         relative = x - (level if x.dim() == 3 else level[:, None])
         relative = relative if self.lowest is None else relative.clamp_min(self.lowest)
         return relative + self.becomes if self.becomes else relative
+
+    def logarithm(self, level: Tensor) -> Tensor:
+        """The mean of what `values` gives as the logarithm that is taken away."""
+        level = level.log() if self.of_power else level
+        return level if self.least is None else level.clamp_min(self.least)
 
     def sums(self, values: Tensor) -> Tensor:
         """(batch, 1, time) -> the sums over all positions of a level, at every place."""
@@ -217,7 +230,10 @@ class LevelNorm(nn.Module):
 @build.register
 def build_norm(layer: Norm, size: Size) -> nn.Module:
     if layer.kind == "level":
-        return LevelNorm(layer.back, layer.ahead, layer.mean == "power", layer.range_db, layer.padded, layer.to_db)
+        of_power = layer.mean == "power"
+        return LevelNorm(
+            layer.back, layer.ahead, of_power, layer.range_db, layer.padded, layer.to_db, least_db=layer.least_db
+        )
     if layer.kind == "local_response":
         return LocalResponseNorm(layer.neighbours, layer.alpha, layer.beta, layer.k)
     if layer.kind == "sub_spectral" and len(size.axes) == 2:

@@ -228,7 +228,7 @@ def step_level(module: modules.LevelNorm, x: Tensor, tails: Tails) -> Tensor:
         x = tails.delay(x, module.ahead)
         positions = torch.full((1, 1, 1), float(module.back + 1 + module.ahead), device=x.device)
     level = _window_sums(module, values.squeeze(-1), time)[..., None] / positions
-    level = level.clamp_min(torch.finfo(torch.float32).tiny).log() if module.of_power else level
+    level = module.logarithm(level.clamp_min(torch.finfo(torch.float32).tiny) if module.of_power else level)
     relative = x - (level if x.dim() == 3 else level[:, None])
     relative = relative if module.lowest is None else relative.clamp_min(module.lowest)
     return relative + module.becomes if module.becomes else relative

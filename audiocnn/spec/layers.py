@@ -340,11 +340,13 @@ class Norm(Layer):
     ahead: int = 0  # of the positions
     padded: bool = False
     to_db: float = 0.0  # what the level becomes
+    least_db: float | None = None  # what the level is taken for where it is lower
 
     @classmethod
     def read(cls, table: TomlTable, context: Context) -> Norm:
         """`norm`; with sub_spectral `bands`; with local_response `neighbours`, `alpha`, `beta`, `k`; with level
-        `positions`, an odd number, or `seconds`, `ahead_seconds`, `mean`, `range_db`, `to_db` and `padding`."""
+        `positions`, an odd number, or `seconds`, `ahead_seconds`, `mean`, `range_db`, `to_db`, `least_db` and
+        `padding`."""
         kind = table.text("norm", choices=("batch", "sub_spectral", "local_response", "level"))
         if kind == "level":
             return cls._read_level(table, context)
@@ -368,6 +370,7 @@ class Norm(Layer):
             table.number("range_db", 0.0, most=300.0),
             table.number("to_db", 0.0, least=-300.0, most=300.0),
         )
+        least_db = table.number("least_db", None, least=-300.0, most=300.0)
         if seconds and "positions" in table.values:
             raise table.wrong('"seconds" and "positions" both say how far the level reaches; keep one')
         padding = table.raw("padding", 0)
@@ -379,7 +382,7 @@ class Norm(Layer):
             if positions % 2 == 0:
                 raise table.wrong(f'"positions" must be odd, so that one is in the middle, not {positions}')
             return cls("level", 1, positions=positions, dims=context.dims, mean=mean, range_db=range_db,
-                       ahead=positions // 2, padded=padded, to_db=to_db)  # fmt: skip
+                       ahead=positions // 2, padded=padded, to_db=to_db, least_db=least_db)  # fmt: skip
         positions = 2 * round((seconds / context.position_seconds - 1.0) / 2.0) + 1  # one is in the middle
         ahead = positions // 2
         if "ahead_seconds" in table.values:
@@ -389,7 +392,7 @@ class Norm(Layer):
         if positions > _MOST_LEVEL_POSITIONS:
             raise table.wrong(f'"seconds" {seconds:g} are {positions} positions here; take fewer seconds')
         return cls("level", 1, positions=positions, dims=context.dims, mean=mean, seconds=seconds, range_db=range_db,
-                   ahead=ahead, padded=padded, to_db=to_db)  # fmt: skip
+                   ahead=ahead, padded=padded, to_db=to_db, least_db=least_db)  # fmt: skip
 
     @property
     def back(self) -> int:
@@ -420,6 +423,7 @@ class Norm(Layer):
             words += [f"{self.ahead} ahead"] * (self.back != self.ahead) + ["mean of logarithms"] * (self.mean == "log")
             words += ["padded"] * self.padded
             words += [f"{self.range_db:g} dB"] * (self.range_db > 0) + [f"to {self.to_db:g} dB"] * (self.to_db != 0)
+            words += [] if self.least_db is None else [f"at least {self.least_db:g} dB"]
             return ", ".join(words)
         return f"{self.kind} norm" + (f" in {self.bands} bands" if self.bands > 1 else "")
 

@@ -94,7 +94,8 @@ def tune_segment_rules(
     points: dict[str, dict[str, OperatingPoint]] = {}
     for label in labels:
         if network.spec.f.output == "sigmoid":
-            tuned = tune_operating_points(sets, labels, label, measure, cross_fit)
+            live = network.spec.f.look_ahead_seconds is not None
+            tuned = tune_operating_points(sets, labels, label, measure, cross_fit, live=live)
             points[label] = as_points(tuned, f"{tuned_on}; {how}")
             thresholds[label] = tuned[SENSITIVITIES[0]].rule.threshold
         else:

@@ -129,6 +129,14 @@ def test_each_point_does_what_its_name_promises():
     assert errors["balanced"] == min(errors.values())
 
 
+def test_live_no_rule_asks_for_a_shortest_segment():
+    """Though the short noise would be left out by one."""
+    speech = [recording_of(f"s{k}", [(1.0, 9.0)], [(1.0, 9.0, 0.9)]) for k in range(3)]
+    noise = [recording_of(f"n{k}", [], [(2.0, 2.5, 0.95)]) for k in range(3)]
+    assert {point.rule.min_speech_seconds for point in tuned([*speech, *noise], live=True).values()} == {0.0}
+    assert {point.rule.min_speech_seconds for point in tuned([*speech, *noise]).values()} != {0.0}
+
+
 def test_precise_does_not_miss_more_than_it_must():
     """Noise of half a second, scored as speech is, is left out by the shortest speech and not by the threshold."""
     speech = [recording_of(f"s{k}", [(1.0, 9.0)], [(1.0, 9.0, 0.9)]) for k in range(3)]

@@ -64,6 +64,7 @@ CASES = {
     "norm_level_power": (2, {"norm": "level", "seconds": 3.0, "mean": "power"}),
     "norm_level_range": (2, {"norm": "level", "seconds": 3.0, "range_db": 2.0}),
     "norm_level_to": (2, {"norm": "level", "seconds": 3.0, "to_db": -28.0}),
+    "norm_level_least": (2, {"norm": "level", "seconds": 3.0, "least_db": -35.0}),
     "norm_level_ahead": (2, {"norm": "level", "seconds": 7.0, "ahead_seconds": 1.0}),
     "norm_level_padded": (1, {"norm": "level", "seconds": 6.0, "ahead_seconds": 0.0, "padding": "same"}),
     "norm_level_log": (1, {"norm": "level", "positions": 3, "mean": "log"}),
@@ -296,6 +297,17 @@ def test_a_level_becomes_so_many_decibels(dims):
     x, row = noise(size, 1), {"norm": "level", "seconds": 5.0, "range_db": 20.0}
     plain, moved = built(read(dims, row), size)(x), built(read(dims, {**row, "to_db": -30.0}), size)(x)
     torch.testing.assert_close(moved, plain - 3.0 * np.log(10.0))
+
+
+@pytest.mark.parametrize("mean", ["log", "power"])
+def test_a_level_is_no_lower_than_its_least(mean):
+    """Louder sound is heard as before; what is quieter is less the least, and a gain matters there."""
+    size, row = Size(2, (3, 20)), {"norm": "level", "seconds": 5.0, "mean": mean}
+    x = noise(size, 1)
+    plain, ended = built(read(2, row), size), built(read(2, {**row, "least_db": -40.0}), size)
+    torch.testing.assert_close(ended(x + 5.0), plain(x + 5.0))
+    least = -4.0 * np.log(10.0)
+    torch.testing.assert_close(ended(x - 50.0), (x - 50.0 - least)[..., 2:-2] if plain(x).shape != x.shape else x)
 
 
 @pytest.mark.parametrize("mean", ["log", "power"])

@@ -104,9 +104,10 @@ def _tune_label(
         return tune_clip_points(clips, model.labels, label, cross_fit), {}
     recordings = [own for own, _ in sets]
     rules = [model.rule(label, name) for name in model.points.get(label, {})] or [model.rule(label)]
-    known = [replace(rule, neg_threshold=rule.closing_threshold) for rule in rules]
+    live = any(spec.f.look_ahead_seconds is not None for spec in model.specs)
+    known = [] if live else [replace(rule, neg_threshold=rule.closing_threshold) for rule in rules]
     now = measure_rules(recordings, model.labels, label, {_NOW: model.rule(label)})[_NOW]
-    return tune_operating_points(recordings, model.labels, label, measure, cross_fit, known), now
+    return tune_operating_points(recordings, model.labels, label, measure, cross_fit, known, live), now
 
 
 def _check_kinds(model: Model, data: list[str], scored: list[_Set]) -> None:
