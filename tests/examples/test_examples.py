@@ -77,7 +77,6 @@ def test_a_caller_with_a_wrong_rate_is_told():
         "    async with server.serve(s.serve, '127.0.0.1', 0) as running:\n"
         "        port = running.sockets[0].getsockname()[1]\n"
         "        async with client.connect(f'ws://127.0.0.1:{port}/0') as caller:\n"
-        "            await caller.send(b'ab')\n"
         "            print(await caller.recv())\n"
         "asyncio.run(main())\n"
     )
