@@ -37,6 +37,7 @@ from audiocnn.spec.geometry import Geometry
 
 _ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Identity, nn.Dropout)
 _TIME = -2  # the axis
+_REMEDY = "a Stream computes its windows anew"
 _SHORT_LEVEL = 512  # positions: a longer one is not summed anew at each
 
 
@@ -421,7 +422,9 @@ class StreamNetwork(nn.Module):
             with torch.no_grad():
                 self._run(self.silence(1), measuring)
         except SpecError as problem:
-            raise SpecError(f"{network.spec.name}: {problem}: it cannot go on from the sound before") from None
+            raise SpecError(
+                f"{network.spec.name}: {problem}: it cannot go on from the sound before; {_REMEDY}"
+            ) from None
         self.shapes = [tuple(tail.shape[1:]) for tail in measuring.left]
         self.counts = measuring.counts
 
@@ -430,7 +433,7 @@ class StreamNetwork(nn.Module):
         steps = list(first) if isinstance(first, nn.Sequential) else []
         for module in self.dense.modules():
             if isinstance(module, modules.LevelNorm) and module.padded and (not steps or module is not steps[0]):
-                what = "a padded level is not the first layer: it cannot go on from the sound before"
+                what = f"a padded level is not the first layer: it cannot go on from the sound before; {_REMEDY}"
                 raise SpecError(f"{self.spec.name}: {what}")
 
     @property

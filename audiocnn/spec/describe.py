@@ -185,9 +185,14 @@ def describe(
         min_speech_seconds=min_speech_seconds,
         first_group=spec.groups[0].name if outputs else None,
         first_group_weights=sum(row.parameters for row in first),
-        dense_inputs=geometry.window_samples * spec.input.channels if geometry else window.channels * window.positions,
+        dense_inputs=_near_samples(geometry) * spec.input.channels if geometry else window.channels * window.positions,
         dense_outputs=outputs.channels * outputs.positions if outputs else 0,
     )
+
+
+def _near_samples(geometry: Geometry) -> int:
+    """Of a window less what only tells a level how loud it is."""
+    return geometry.window_samples - sum(geometry.level_samples)
 
 
 def _check_size(spec: Spec, size: Size) -> None:

@@ -146,8 +146,10 @@ def _facts(found: Description) -> list[tuple[str, str]]:
             "mult-adds",
             f"{lines[-1][1]}, {_short_count(found.multiply_adds_per_second or 0)} a second of sound",
         )
-        times = [geometry.window_seconds, geometry.hop_seconds, found.latency_seconds or 0.0]
+        times = [geometry.near_seconds, geometry.hop_seconds, found.latency_seconds or 0.0]
         window, hop, latency = map(_duration_text, times)
+        if any(geometry.level_samples):
+            window += f" ({_duration_text(geometry.window_seconds)} with its level)"
         lines.append(("window", f"{window}, one score each {hop}, known {latency} after its sound"))
         lines.append(("live", _live_text(found)))
         lines.append(("padding", _padding_text(found)))
