@@ -15,7 +15,7 @@ from audiocnn.data.dataset import Dataset
 from audiocnn.data.ingest import IngestSettings, ingest
 from audiocnn.data.sources import corrections_line
 from audiocnn.data.sources.corrections import apply_settings
-from audiocnn.data.sources.settings import DataSettings, data_settings
+from audiocnn.data.sources.settings import DataSettings, data_settings, groups_by_pattern
 from audiocnn.data.survey import describe_survey, labels_written_alike, survey
 from audiocnn.data.writer import DatasetWriter
 from audiocnn.errors import DatasetError, LabelError, RecipeError, UsageError
@@ -232,6 +232,21 @@ def test_settings_change_a_dataset_that_was_made_before(tmp_path):
     text(tmp_path / "fixed.csv", "filename,label", "nan_0.wav,z")
     with pytest.raises(RecipeError, match=r"names nan_0\.wav, which is not in .*; did you mean"):
         apply_settings(dataset, DataSettings(tmp_path, corrections=fixed))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "groups"),
+    [
+        ("^([a-z]+)_", ["anna", "bob", "anna", "bob"]),  # not the label folder
+        ("^([^_]+)_", ["anna", "bob", "anna", "bob"]),
+        ("/([a-z]+)_", ["anna", "bob", "anna", "bob"]),
+        ("^([a-z]+)/", ["dog", "dog", "cat", "cat"]),
+        ("_([0-9])", ["1", "2", "1", "3"]),
+    ],
+)
+def test_a_pattern_sees_the_file_name_and_with_a_slash_the_path(pattern, groups):
+    names = ["dog/anna_1.wav", "dog/bob_2.wav", "cat/anna_1.wav", "cat/bob_3.wav"]
+    assert groups_by_pattern(names, pattern, "here") == groups
 
 
 @pytest.mark.parametrize(

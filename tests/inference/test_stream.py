@@ -377,3 +377,18 @@ def test_scores_that_are_no_numbers_are_told(live_model, monkeypatch):
 def test_an_unknown_model_is_named():
     with pytest.raises(ModelError, match="nowhere"):
         Stream("nowhere/at/all")
+
+
+@pytest.mark.long
+def test_an_hour_in_pieces_of_ten_milliseconds_is_the_hour_of_the_file(live_model):
+    hour = np.tile(SOUND, 600)
+    wanted = audiocnn.score(hour, live_model, sample_rate=RATE).scores[0]
+    stream, size, row, resident = Stream(live_model), RATE // 100, 0, []
+    for begin in range(0, len(hour), size):
+        stream.push(hour[begin : begin + size])
+        np.testing.assert_allclose(stream.scores, wanted[row : row + len(stream.scores)], atol=1e-4)
+        row += len(stream.scores)
+        if begin % (600 * RATE) == 0:
+            resident.append(int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096)
+    assert row >= len(wanted) - 10
+    assert max(resident[1:]) - resident[1] < 2e6

@@ -149,12 +149,14 @@ def _compile_pattern(pattern: str, where: str) -> re.Pattern[str]:
 
 
 def groups_by_pattern(names: Sequence[str], pattern: str, where: str) -> list[str]:
-    """The group of each file name: the match of the first group of the pattern, "" if there is none.
+    """The group of each file name: the match of the first group of the pattern, "" if there is none. A pattern sees the
+    name without its folders, which are labels more often than speakers; one with a slash sees the path.
 
     RecipeError: the pattern matches none of the names.
     """
     wanted = _compile_pattern(pattern, where)
-    found = [wanted.search(name) for name in names]
+    seen = names if "/" in pattern else [name.rpartition("/")[2] for name in names]
+    found = [wanted.search(name) for name in seen]
     groups = [(match.group(1) or "") if match else "" for match in found]
     if names and not any(groups):
         what = f'group_pattern "{pattern}" fits none of {len(names)} file names, such as {show_name(names[0])}'

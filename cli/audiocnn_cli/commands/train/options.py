@@ -65,7 +65,12 @@ class PartOptions:
         str | None, option("--group", "COLUMN", "What is not parted, such as speaker. [default: the recipe's]")
     ] = None
     group_pattern: Annotated[
-        str | None, option("--group-pattern", "REGEX", "The same from file names: its first group, '^([^_]+)_'.")
+        str | None,
+        option(
+            "--group-pattern",
+            "REGEX",
+            "The same from file names: its first group, '^([^_]+)_'; with a slash in it from paths.",
+        ),
     ] = None
     corrections: Annotated[
         str | None, option("--corrections", "FILE", "A table: filename, label. Labels here win; - leaves out.")
