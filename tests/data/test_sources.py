@@ -15,7 +15,7 @@ from sounds import noise, write
 from audiocnn.data.dataset import Dataset
 from audiocnn.data.ingest import IngestSettings, ingest
 from audiocnn.data.sources import read_source
-from audiocnn.data.sources.settings import data_settings
+from audiocnn.data.sources.settings import DataSettings, data_settings
 from audiocnn.errors import AudiocnnError, DatasetError, LabelError, RecipeError, RecordingError, UsageError
 
 
@@ -59,6 +59,42 @@ def test_folders_of_splits_hold_folders_of_labels(tmp_path: Path) -> None:
     assert {e.filename: (e.split, e.label) for e in dataset.entries} == {
         "train/dog/a.wav": ("train", "dog"), "train/cat/b.wav": ("train", "cat"), "test/dog/c.wav": ("test", "dog")
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("folders", "splits"),
+    [
+        (("Train", "Test"), {"train", "test"}),
+        (("training", "validation", "testing"), {"train", "validation", "test"}),
+        (("TRAIN", "Valid"), {"train", "valid"}),
+        (("Development", "Evaluation"), {"dev", "eval"}),
+        (("train", "test", "other"), {None}),  # not all of them are parts, so they are labels
+        (("trainer", "test"), {None}),
+    ],
+)
+def test_parts_are_known_however_they_are_written(tmp_path: Path, folders: tuple[str, ...], splits: set[str]) -> None:
+    for part in folders:
+        for label in ("dog", "cat"):
+            write(tmp_path / "corpus" / part / label / "a.wav", noise(0.1, 16000), 16000)
+    run(tmp_path / "corpus", tmp_path / "ds")
+    dataset = Dataset.open(tmp_path / "ds")
+    assert {entry.split for entry in dataset.entries} == splits
+    assert dataset.labels == (("cat", "dog") if None not in splits else tuple(sorted(folders)))
+
+
+@pytest.mark.parametrize(
+    ("values", "splits"), [(("Train", "TEST"), ["train", "test"]), (("Train", "mine"), ["Train", "mine"])]
+)
+def test_parts_in_a_table_are_known_however_they_are_written(
+    tmp_path: Path, values: tuple[str, str], splits: list[str]
+) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.wav", noise(0.1, 16000), 16000)
+    rows = [f"{name}.wav,x,{value}" for name, value in zip(("a", "b"), values, strict=True)]
+    table = text(tmp_path / "table.csv", "filename,label,split", *rows)
+    items = read_source(DataSettings(tmp_path, table)).items
+    assert [item.split for item in items] == splits
+    assert [item.filename for item in read_source(DataSettings(tmp_path, table, split=values[0])).items] == ["a.wav"]
 
 
 def test_labels_beside_the_recordings(tmp_path: Path) -> None:

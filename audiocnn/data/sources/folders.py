@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from audiocnn.audio.find import AUDIO_SUFFIXES, EntryError, files_in, find_recordings, is_folder
 from audiocnn.audio.remote import Remote, recordings_at
+from audiocnn.data.sources.parts import parts_named
 from audiocnn.data.sources.tables import Refused
 from audiocnn.data.writer import Item
 from audiocnn.errors import DatasetError, LabelError, show_name
@@ -20,8 +21,6 @@ from audiocnn.segments.segment import Annotation
 _TABLE_FORMATS = ("dcase",)  # read by `tables.py`, with their other columns
 KALDI_TABLES = ("segments", "wav.scp")
 _JSON_SUFFIXES = (".json", ".jsonl", ".ndjson", ".gz")  # may hold anything: their content is looked at
-# If every recording lies in one of these, the label is the folder inside.
-_SPLIT_FOLDERS = frozenset({"train", "dev", "val", "valid", "validation", "test", "eval"})
 _BESIDE_FORMATS = {kind: suffixes for kind, suffixes in READERS.items() if kind not in SUBTITLES}
 _BESIDE_SUFFIXES = tuple(dict.fromkeys(suffix for suffixes in _BESIDE_FORMATS.values() for suffix in suffixes))
 
@@ -94,7 +93,7 @@ def _with_labels(root: Path, audio: list[Path]) -> tuple[list[Item], Refused]:
             f"{show_name(root)}: no labels; make a subfolder for each label, put a file of labels"
             f" ({' '.join(_BESIDE_SUFFIXES)}) beside each recording, or name a table"
         )
-    items, refused = _label_folders(zip(audio, parts, strict=True), _splits_first(inside))
+    items, refused = _label_folders(zip(audio, parts, strict=True), _part_folders(inside))
     return items, refused + _empty_folders(root, inside)
 
 
@@ -109,21 +108,21 @@ def read_folder_at(root: Remote, left_out: Counter[str] | None = None) -> tuple[
     if not inside:
         what = "no labels; at an address they are the names of subfolders, or name a table of this machine"
         raise LabelError(f"{show_name(root)}: {what}")
-    return _label_folders(places, _splits_first(inside))
+    return _label_folders(places, _part_folders(inside))
 
 
 def _label_folders(
-    places: Iterable[tuple[Path | Remote, tuple[str, ...]]], split_first: bool
+    places: Iterable[tuple[Path | Remote, tuple[str, ...]]], splits: Mapping[str, str]
 ) -> tuple[list[Item], Refused]:
     """Items of recordings with the parts of their paths below the root: the label is the first part, or the second
-    behind a split."""
+    behind a split. splits: what the folders are called that are such."""
     items: list[Item] = []
     refused: Refused = []
     for path, names in places:
         if len(names) == 1:
             refused.append((names[0], "lies beside the folders that say the label; move it into one of them"))
             continue
-        split, label = names[:2] if split_first else (None, names[0])
+        split, label = (splits[names[0]], names[1]) if splits else (None, names[0])
         if not _is_utf8(label):
             refused.append(("/".join(names), "the folder's name is not UTF-8, and no label; rename it"))
             continue
@@ -131,9 +130,9 @@ def _label_folders(
     return items, refused
 
 
-def _splits_first(inside: Iterable[tuple[str, ...]]) -> bool:
-    """Whether the folders are splits, and the folders inside them labels."""
-    return all(names[0] in _SPLIT_FOLDERS and len(names) > 2 for names in inside)
+def _part_folders(inside: Sequence[tuple[str, ...]]) -> dict[str, str]:
+    """What the folders mean where all of them are parts, and the folders inside them labels; else nothing."""
+    return parts_named({names[0] for names in inside}) if all(len(names) > 2 for names in inside) else {}
 
 
 def _is_utf8(name: str) -> bool:
@@ -146,7 +145,7 @@ def _is_utf8(name: str) -> bool:
 
 
 def _empty_folders(root: Path, inside: Sequence[tuple[str, ...]]) -> Refused:
-    depth = 2 if _splits_first(inside) else 1
+    depth = 2 if _part_folders(inside) else 1
     full = {names[:depth] for names in inside}
     folders = filter(is_folder, root.glob("/".join("*" * depth)))
     return [

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from audiocnn.audio.find import is_url
 from audiocnn.audio.remote import Remote
+from audiocnn.data.sources.parts import part_named, parts_named
 from audiocnn.data.sources.settings import DEFAULT_GROUP, FILENAME_GROUP, DataSettings
 from audiocnn.data.writer import Item
 from audiocnn.errors import LabelError, RecipeError, RecordingError, did_you_mean, show_name
@@ -27,7 +29,7 @@ def read_recordings(settings: DataSettings) -> tuple[list[Item], Refused]:
     root = settings.source if settings.source.is_dir() else table.path.parent
     rows: dict[str, list[tuple[int, NamedCells]]] = {}
     refused: Refused = []
-    for line, row in table.rows:
+    for line, row in _with_parts(table):
         if not row["filename"].strip():
             if _is_chosen(row, settings):
                 refused.append((f"{show_name(table.path)}:{line}", "found no file name; give it one"))
@@ -48,6 +50,13 @@ def read_recordings(settings: DataSettings) -> tuple[list[Item], Refused]:
         return items, refused
     items, strangers = with_segments(items, settings.segments, set(rows))
     return items, refused + strangers
+
+
+def _with_parts(table: DelimitedTable) -> Iterator[tuple[int, NamedCells]]:
+    """The rows, with parts as the code knows them where all values of `split` are names of parts."""
+    named = parts_named({row["split"] for _, row in table.rows if row.get("split")})
+    for line, row in table.rows:
+        yield line, row | {"split": named[row["split"]]} if row.get("split") and named else row
 
 
 def with_segments(items: list[Item], segments: Path, known: set[str]) -> tuple[list[Item], Refused]:
@@ -107,7 +116,8 @@ def _whole_label(settings: DataSettings, row: NamedCells) -> str | None:
 def _is_chosen(row: NamedCells, settings: DataSettings) -> bool:
     kept = all(row[column] in values for column, values in settings.keep.items())
     dropped = any(row[column] in values for column, values in settings.drop.items())
-    return kept and not dropped and settings.split in (None, row.get("split"))
+    wanted = settings.split
+    return kept and not dropped and (wanted is None or row.get("split") in (wanted, part_named(wanted)))
 
 
 def _item(
