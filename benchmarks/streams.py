@@ -309,11 +309,10 @@ def _cost(models: Sequence[str], peers: Sequence[str]) -> None:
     for name in peers:
         print(f"| {name} | {100 * _peer_share(name, sound):.2f} | | | |", flush=True)
     for name in models:
+        memory = _memory(name, sound)  # first: later it would find what others have left
         share = _share(Stream(name).push, sound)
         held = [_streams_a_core(name, sound, samples) for samples in (PIECE, 5 * PIECE)]
-        print(
-            f"| {name} | {100 * share:.2f} | {held[0]:.0f} | {held[1]:.0f} | {_memory(name, sound):.0f} |", flush=True
-        )
+        print(f"| {name} | {100 * share:.2f} | {held[0]:.0f} | {held[1]:.0f} | {memory:.0f} |", flush=True)
 
 
 def _share(push: Callable[[Samples], object], sound: Samples, piece: int = PIECE) -> float:

@@ -108,12 +108,28 @@ class TailStepper:
 
     def __init__(self, session: StepSession, tracks: int = 1) -> None:
         self.session, self.tracks = session, tracks
-        self.tails = [np.repeat(tail, tracks, axis=0) for tail in session.first]
+        self._tails: TailArrays = [np.repeat(tail, tracks, axis=0) for tail in session.first]
         self.batch: tuple[TailArrays, int] | None = None  # tails of a whole batch, and which are its own
         # Steps end where the windows of rows do: so many zeros come first, and so many rows are of no hop.
         self.waiting = np.zeros((tracks, session.channels, session.lead_samples), np.float32)
         self.drop = session.lead_rows
         self.heard = 0
+
+    @property
+    def tails(self) -> TailArrays:
+        """(tracks, ...) each."""
+        if self.batch is not None:
+            whole, place = self.batch
+            return [tail[place : place + 1] for tail in whole]
+        return self._tails
+
+    @tails.setter
+    def tails(self, behind: TailArrays) -> None:
+        self._tails, self.batch = behind, None
+
+    def left_in(self, behind: TailArrays, place: int) -> None:
+        """Its tails are those at a place of a batch, which is not copied."""
+        self._tails, self.batch = [], (behind, place)
 
     @property
     def ready_rows(self) -> int:
@@ -122,11 +138,12 @@ class TailStepper:
 
     def take(self, samples: Samples) -> None:
         self.heard += samples.shape[2]
-        self.waiting = np.concatenate([self.waiting, samples], axis=2)
+        self.waiting = np.concatenate([self.waiting, samples], axis=2) if self.waiting.shape[2] else samples.copy()
 
     def next_samples(self, rows: int) -> Samples:
         """What a step of so many rows needs, which is then no longer waiting."""
-        samples, self.waiting = np.split(self.waiting, [rows * self.session.hop_samples], axis=2)
+        count = rows * self.session.hop_samples
+        samples, self.waiting = self.waiting[:, :, :count], self.waiting[:, :, count:]
         return np.ascontiguousarray(samples)
 
     def kept(self, scores: Scores) -> Scores:
@@ -141,7 +158,6 @@ class TailStepper:
         self.take(samples)
         while rows := min(self.ready_rows, session.most_rows):
             scores, self.tails = session.run(self.next_samples(rows), self.tails)
-            self.batch = None
             found.append(self.kept(scores))
         return _joined(found, self.tracks, session.width)
 

@@ -175,7 +175,8 @@ class Stream:
             each = "give their mean, or make a Stream for each" if wanted == 1 else f"{self.model.name} wants {wanted}"
             raise UsageError(f"samples: {len(rows)} channels at once; {each}")
         floats = as_floats(rows)
-        if floats.size and not (floats.max() <= _MOST_LEVEL and floats.min() >= -_MOST_LEVEL):  # NaN is neither
+        # NaN is neither below nor above: the sum of squares has it, too.
+        if not np.vdot(floats, floats) <= _MOST_LEVEL and not (np.abs(floats) <= _MOST_LEVEL).all():
             place = int(np.argmax(~(np.abs(floats) <= _MOST_LEVEL).all(axis=0)))
             raise UsageError(
                 f"samples: no level of sound at {(self.samples + place) / self.sample_rate:.3f} s (NaN, or infinite);"
@@ -202,12 +203,17 @@ class Stream:
         scores, edges = split_outputs(outputs, len(self.model.labels))
         block = ScoreBlock(0, self._rows, scores, edges, heard_seconds=self.seconds)
         self._rows += len(outputs)
-        events = self._told(self._detector.push(block))
-        self._forget()
-        return events
+        events = self._detector.push(block)
+        told = self._told(events) if events else []
+        if self._pre_roll:
+            self._forget()
+        return told
 
     def _note(self, found: Sequence[Scores]) -> None:
         labels = len(self.model.labels)
+        if len(found) == 1:
+            self._scores = found[0][:, :labels]
+            return
         empty = np.zeros((0, labels), np.float32)
         self._scores = np.concatenate([empty, *(outputs[:, :labels] for outputs in found)])
 
@@ -312,8 +318,7 @@ class Streams:
         samples = np.concatenate([stepper.next_samples(rows) for stepper in steppers])
         scores, behind = self._live.session.run(samples, _tails_of(steppers))
         for place, stepper in enumerate(steppers):
-            stepper.tails = [tail[place : place + 1] for tail in behind]
-            stepper.batch = behind, place
+            stepper.left_in(behind, place)
         return [stepper.kept(scores[place : place + 1])[0] for place, stepper in enumerate(steppers)]
 
 

@@ -105,6 +105,10 @@ def _check_seconds(option: str, value: float) -> None:
         raise UsageError(f"{option} {value:g}: not a length of time; give seconds, 0 or more")
 
 
+_FEW_ROWS = 8  # from here on arrays take less time than numbers
+_Totals = NDArray[np.float64] | list[float]
+
+
 class _Point(NamedTuple):
     row: int
     total: float
@@ -145,7 +149,7 @@ class RowFinder:
         self.most_pad = min(rule.pad_seconds, max(spare, 0.0))  # what is kept is not cut shorter than min_speech
         self.rise_rows = self._most_rise_rows()
         self._rise = 0  # the row at which the score rose to the closing threshold, where it is not below
-        self._last_totals = np.zeros(1)  # before the last rows, those of a rise, and behind them
+        self._last_totals = [0.0]  # before the last rows, those of a rise, and behind them
         self._max_rows = self._half_rows = sys.maxsize  # of the open segment, or of its current part
         self._previous_end = -math.inf  # in seconds, of the last segment that was kept
         self.start: _Point | None = None  # of the open segment, or of its current part
@@ -159,8 +163,8 @@ class RowFinder:
 
     def push(self, block: NDArray[Any]) -> list[RowSegment]:
         """Takes scores (rows,); returns the segments that closed or were cut off."""
-        if not block.size:
-            return []
+        if len(block) <= _FEW_ROWS:
+            return [closed for score in block for closed in self._push_row(score)]
         # Compared in their own precision: 0.35 in float32 is not below a closing threshold of 0.35.
         levels = (block >= self.closing).astype(np.int8) + (block >= self._threshold)
         bounds = [0, *(np.flatnonzero(levels[1:] != levels[:-1]) + 1).tolist(), len(block)]
@@ -175,7 +179,25 @@ class RowFinder:
                 found += self._high_run(begin, end, totals, block if level == 1 else None)
         self.seen += len(block)
         self._total = float(totals[-1])
-        self._last_totals = np.concatenate([self._last_totals[:-1], totals])[-1 - self.rise_rows :]
+        newest = totals[-1 - self.rise_rows :].tolist()
+        self._last_totals = [*self._last_totals[:-1], *newest][-1 - self.rise_rows :]
+        return found
+
+    def _push_row(self, score: np.floating[Any]) -> list[RowSegment]:
+        """As `push` of one row, without arrays: live sound has few at a time."""
+        level = int(score >= self.closing) + int(score >= self._threshold)
+        totals = [self._total, self._total + float(score)]
+        found: list[RowSegment] = []
+        if level == 0:
+            found = self._low_run(0, 1, totals)
+            self._rise = self.seen + 1
+        elif level == 2 or self.start is not None:
+            found = self._high_run(0, 1, totals, np.array([score]) if level == 1 else None)
+        self.seen += 1
+        self._total = totals[-1]
+        self._last_totals.append(self._total)
+        if len(self._last_totals) > self.rise_rows + 1:
+            del self._last_totals[0]
         return found
 
     def finish(self) -> list[RowSegment]:
@@ -196,12 +218,12 @@ class RowFinder:
         seconds = min(RISE_SECONDS, max(room, 0.0) / 2)
         return math.floor((seconds + EPSILON_SECONDS) / self._hop_seconds)
 
-    def _point(self, index: int, totals: NDArray[np.float64]) -> _Point:
+    def _point(self, index: int, totals: _Totals) -> _Point:
         """Where a row begins; `index` is of the block, and below 0 for the rows before it."""
         total = totals[index] if index >= 0 else self._last_totals[index - 1]
         return _Point(self.seen + index, float(total))
 
-    def _low_run(self, begin: int, end: int, totals: NDArray[np.float64]) -> list[RowSegment]:
+    def _low_run(self, begin: int, end: int, totals: _Totals) -> list[RowSegment]:
         """Rows [begin, end) of the block are below the closing threshold."""
         if self.start is None:
             return []
@@ -209,9 +231,7 @@ class RowFinder:
             self._gap = self._point(begin, totals)
         return self._close(self._gap) if self.seen + end - self._gap.row >= self.silence_rows else []
 
-    def _high_run(
-        self, begin: int, end: int, totals: NDArray[np.float64], block: NDArray[Any] | None
-    ) -> list[RowSegment]:
+    def _high_run(self, begin: int, end: int, totals: _Totals, block: NDArray[Any] | None) -> list[RowSegment]:
         """Rows [begin, end) belong to a segment; `block` is given where they are below the threshold."""
         if self.start is None:
             opens = self.seen + begin
@@ -273,7 +293,7 @@ class RowFinder:
         if self._lowest is None or score <= self._lowest[0]:
             self._lowest = (score, point)
 
-    def _cut(self, limit: int, totals: NDArray[np.float64]) -> RowSegment:
+    def _cut(self, limit: int, totals: _Totals) -> RowSegment:
         """Cuts a part off the open segment, which is known to go on past `limit` (in the block)."""
         if self._best_gap is not None:
             end, start = self._best_gap
@@ -371,7 +391,7 @@ class SegmentFinder:
         block = np.asarray(scores)
         if block.ndim != 1:
             raise ValueError(f"scores of shape {block.shape}; expected (rows,)")
-        if np.isnan(block).any():
+        if np.isnan(block[0]) if len(block) == 1 else np.isnan(block).any():
             raise ValueError("scores hold NaN")
         found = [s for closed in self._rows.push(block) for s in self._close(closed, math.inf)]
         return found + self._release_if_certain()
