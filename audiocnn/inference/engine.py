@@ -122,7 +122,7 @@ class TorchBackend:
             scores = self.run_with(samples, False, crop)
         return scores
 
-    def run_with(self, samples: Samples, half: bool, crop: tuple[int, int]) -> Scores:
+    def run_with(self, samples: Samples, half: bool, crop: tuple[int, int] = (0, 0)) -> Scores:
         """(batch, channels, samples) -> (batch, rows, outputs); a batch that is too large in two parts."""
         import torch
 

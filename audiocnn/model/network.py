@@ -132,7 +132,7 @@ class Network(nn.Module):
     def logits_of(self, values: Tensor, crop: tuple[int, int] = (0, 0)) -> Tensor:
         """Features -> (batch, positions, outputs), before the output's sigmoid or softmax; a score for each class comes
         first, then, in a network that localises, onset and offset of each. crop: as of `forward`."""
-        if not self.geometry.level_hop:
+        if not any(crop):
             return self.logits_behind(self.normalised(values), 0)
         values = self.leveled(values)
         return self.logits_behind(values[..., crop[0] : values.shape[-1] - crop[1]], 1)

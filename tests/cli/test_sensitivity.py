@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -204,7 +205,8 @@ def test_a_threshold_that_is_saved_later_is_the_new_balanced(untuned):
     before = read_model(untuned)
     # Nothing is better than what was found, so that it is made worse first.
     text = (untuned / "model.toml").read_text()
-    (untuned / "model.toml").write_text(text.replace(f"tone = {before.thresholds['tone']:g}", "tone = 0.9999"))
+    text = text.replace(f"tone = {before.thresholds['tone']:g}", "tone = 0.9999")
+    (untuned / "model.toml").write_text(re.sub("neg_threshold = .*", "neg_threshold = 0.9999", text, count=1))
     done = audiocnn("tune", "tones.tsv", "-m", "m", "--for", "detection_error", "--save")
     assert done.status is ExitStatus.OK, done.err
     after, found = read_model(untuned), json.loads(done.out)["best"]

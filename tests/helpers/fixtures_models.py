@@ -148,7 +148,7 @@ SPECS = {
     "look_ahead_long": table_of(
         LOG_MEL,
         [
-            {"norm": "level", "seconds": 6, "ahead_seconds": 0, "padding": "same", "mean": "power", "least_db": -20},
+            {"norm": "level", "seconds": 0.9, "ahead_seconds": 0, "padding": "same", "mean": "power", "least_db": -20},
             {"conv": 4, "kernel": [3, 3]},
         ],
         {"look_ahead_seconds": 0.02},

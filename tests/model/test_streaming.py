@@ -9,7 +9,7 @@ import torch
 from fixtures_models import LOG_MEL, SPECS, network_of, noise, shipped_specs, spec_named, table_of, write_folder
 
 from audiocnn.errors import ModelError, SpecError
-from audiocnn.model import export
+from audiocnn.model import export, streaming
 from audiocnn.model.export import TOLERANCE, export_stream
 from audiocnn.model.model import STREAM_ONNX
 from audiocnn.model.streaming import StreamNetwork
@@ -51,6 +51,18 @@ def test_steps_of_any_size_give_the_scores_of_the_dense_pass(name):
         found = stepwise(StreamNetwork(network), sound, seed, most)
         assert 20 <= len(found) <= len(wanted)
         np.testing.assert_allclose(found, wanted[: len(found)], atol=1e-5)
+
+
+def test_a_long_level_is_summed_without_adding_up_all_of_it_each_time(monkeypatch):
+    """What is loud and leaves it leaves no rounding behind."""
+    monkeypatch.setattr(streaming, "_SHORT_LEVEL", 10)
+    network = network_of(spec_named("look_ahead_long"))
+    stream, geometry = StreamNetwork(network), network.geometry
+    assert stream.most_rows == round(0.9 / geometry.hop_seconds)
+    sound = torch.from_numpy(noise(network.spec, 1, 2 * geometry.window_samples + 30 * geometry.hop_samples))
+    sound[..., sound.shape[-1] // 2 :] *= 1e-3
+    found, wanted = stepwise(stream, sound), dense(network, sound)
+    np.testing.assert_allclose(found, wanted[: len(found)], atol=1e-5)
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

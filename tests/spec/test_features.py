@@ -105,7 +105,9 @@ def test_released_models_hold_the_constants_of_librosa(folder):
     """What a network is made with today is what was exported."""
     model = find_model(folder.name)
     made = dict(Network(model.spec).front_end.named_buffers(prefix="front_end"))
-    kept = {one.name: onnx.numpy_helper.to_array(one) for one in onnx.load(folder / "model.onnx").graph.initializer}
+    constants = onnx.load(folder / "model.onnx").graph.initializer
+    # Behind a level a graph is joined of two.
+    kept = {one.name.removeprefix("front.network."): onnx.numpy_helper.to_array(one) for one in constants}
     names = [name for name in made if made[name].is_floating_point()]
     assert names
     for name in names:
