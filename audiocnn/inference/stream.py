@@ -251,7 +251,7 @@ class _Alone:
 
     def __enter__(self) -> None:
         if not self.lock.acquire(blocking=False):
-            raise UsageError("the stream is pushed by another thread just now; push it from one at a time")
+            raise UsageError("pushed by another thread just now; push a stream, or Streams, from one at a time")
 
     def __exit__(self, *_: object) -> None:
         self.lock.release()
@@ -275,6 +275,7 @@ class Streams:
 
     def __init__(self, model: str | Path | LiveModel = DEFAULT_LIVE_MODEL) -> None:
         self._live = model if isinstance(model, LiveModel) else LiveModel(model)
+        self._lock = threading.Lock()
 
     @property
     def model(self) -> Model:
@@ -289,21 +290,24 @@ class Streams:
     def push(self, pieces: Mapping[Stream, AnyArray]) -> dict[Stream, list[Event]]:
         """The next samples of some streams, as of `Stream.push`; what is certain in each. UsageError, before anything
         is taken, for samples that are no sound or a stream of another model."""
-        streams = list(pieces)
-        if any(stream._live is not self._live for stream in streams):
+        if any(stream._live is not self._live for stream in pieces):
             raise UsageError("a stream of another model cannot be in the batch; open it with the same Streams")
-        if self._live.session is None:
-            return {stream: stream.push(samples) for stream, samples in pieces.items()}
+        with _Alone(self._lock):
+            if self._live.session is None:
+                return {stream: stream.push(samples) for stream, samples in pieces.items()}
+            return self._push(self._live.session.most_rows, pieces)
+
+    def _push(self, most_rows: int, pieces: Mapping[Stream, AnyArray]) -> dict[Stream, list[Event]]:
+        streams = list(pieces)
         checked = [stream._checked(samples, None) for stream, samples in pieces.items()]
         rows: dict[Stream, list[Scores]] = {stream: [] for stream in streams}
         events: dict[Stream, list[Event]] = {stream: [] for stream in streams}
         for stream, piece in zip(streams, checked, strict=True):
             _stepper_of(stream).take(stream._heard(piece)[None])
-        most = self._live.session.most_rows
         for begin in range(0, len(streams), _BATCH_STREAMS):
             shelf = streams[begin : begin + _BATCH_STREAMS]
             while ready := [stream for stream in shelf if _stepper_of(stream).ready_rows]:
-                count = min(most, *(_stepper_of(stream).ready_rows for stream in ready))
+                count = min(most_rows, *(_stepper_of(stream).ready_rows for stream in ready))
                 for stream, outputs in zip(ready, self._step(ready, count), strict=True):
                     rows[stream].append(outputs)
                     events[stream] += stream._events(outputs)

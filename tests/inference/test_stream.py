@@ -265,8 +265,17 @@ def test_a_stream_goes_on_in_a_process_that_was_forked_off(live_model):
 
 def test_two_threads_in_one_stream_are_refused(live_model):
     stream = Stream(live_model)
-    with stream._alone(), pytest.raises(UsageError, match="by another thread just now; push it from one at a time"):
+    with (
+        stream._alone(),
+        pytest.raises(UsageError, match="by another thread just now; push a stream, or Streams, from one"),
+    ):
         stream.push(SOUND)
+
+
+def test_two_threads_in_one_batch_are_refused(live_model):
+    many = Streams(live_model)
+    with many._lock, pytest.raises(UsageError, match="by another thread just now"):
+        many.push({many.open(): SOUND})
 
 
 def test_threads_and_tasks_share_one_model(live_model):
