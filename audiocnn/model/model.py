@@ -214,6 +214,7 @@ class Model:
         return replace(rule, neg_threshold=max(0.5, rule.closing_threshold))
 
     def to_table(self) -> dict[str, Any]:
+        ahead = any(spec.f.look_ahead_seconds is not None for spec in self.specs)
         networks: dict[str, Any] = {"spec": self.spec.table}
         if self.members:
             networks = {"members": [member.to_table() for member in self.members]}
@@ -227,7 +228,7 @@ class Model:
                 for label, own in self.points.items()
             }
         return {
-            "format": 3 if self.points else 2 if self.members else 1,
+            "format": 3 if self.points or ahead else 2 if self.members else 1,
             "name": self.name,
             "summary": self.summary,
             "labels": list(self.labels),

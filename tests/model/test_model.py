@@ -257,3 +257,10 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         write_whole(path, b"three")
     assert path.read_bytes() == b"two"
     assert [inside.name for inside in path.parent.iterdir()] == ["file"]
+
+
+def test_a_model_with_look_ahead_is_not_read_by_versions_that_know_none(tmp_path):
+    network = network_of(spec_named("look_ahead"))
+    model = write_folder(network, tmp_path / "live")
+    assert "format = 3\n" in (model.folder / TOML).read_text()
+    assert read_model(model.folder).spec.f.look_ahead_seconds == 0.03

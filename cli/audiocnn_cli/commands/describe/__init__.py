@@ -186,6 +186,7 @@ def description_record(found: Description) -> dict[str, object]:
         "multiply_adds_per_second": found.multiply_adds_per_second,
         "window": geometry.window_seconds if geometry else None,
         "hop": geometry.hop_seconds if geometry else None,
+        "look_ahead": round(geometry.look_ahead_seconds, 6) if geometry else None,
         "latency": found.latency_seconds,
         "onset_latency": found.onset_latency_seconds,
         "shift_exact": geometry.shift_exact if geometry else None,
