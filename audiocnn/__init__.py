@@ -39,6 +39,10 @@ _HOMES = {
 }
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: `import audiocnn` costs nothing."""
     for home, names in _HOMES.items():

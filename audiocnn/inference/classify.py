@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,13 @@ from audiocnn.audio.recording import Selection
 from audiocnn.errors import RecordingError, UsageError
 from audiocnn.inference.batcher import Scores
 from audiocnn.inference.engine import Engine, load_engine
+from audiocnn.inference.frames import data_frame
 from audiocnn.inference.scores import RecordingLike, RecordingResult, ScoreBlock, ScoredRecording, map_many, scoring
 from audiocnn.model.model import DEFAULT_CLASSIFIER, Model, Thresholds, find_model, threshold_of_each
+from audiocnn.units import round_seconds
+
+if TYPE_CHECKING:
+    import pandas
 
 
 class MeanScore:
@@ -239,6 +244,20 @@ class Classification(RecordingResult):
     @property
     def labels(self) -> tuple[LabelScore, ...]:
         return self.clips[0].labels
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """A row for each answer: file, channel, start, end, label, score. UsageError without pandas."""
+        clips = self.clips
+        return data_frame(
+            {
+                "file": [self.file] * len(clips),
+                "channel": [one.channel for one in clips],
+                "start": [round_seconds(one.start) for one in clips],
+                "end": [round_seconds(one.end) for one in clips],
+                "label": [one.label for one in clips],
+                "score": [one.score for one in clips],
+            }
+        )
 
     def top(self, most: int | None = None) -> tuple[LabelScore, ...]:
         """The labels of the first clip by their scores, the highest first."""

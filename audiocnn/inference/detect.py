@@ -12,17 +12,22 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from audiocnn.audio.arrays import AnyArray
 from audiocnn.audio.pcm import RawFormat
 from audiocnn.audio.recording import Selection
 from audiocnn.errors import RecordingError
 from audiocnn.inference.engine import Engine, load_engine
+from audiocnn.inference.frames import data_frame
 from audiocnn.inference.scores import RecordingLike, RecordingResult, ScoreBlock, ScoredRecording, map_many, scoring
 from audiocnn.model.model import DEFAULT_LIVE_MODEL, DEFAULT_MODEL, Model, Thresholds, find_model, threshold_of_each
 from audiocnn.segments.finder import SegmentFinder, SegmentRule
 from audiocnn.segments.segment import Segment
+from audiocnn.units import round_seconds
+
+if TYPE_CHECKING:
+    import pandas
 
 _NO_VALUES = ("channel", "sensitivity", "threshold")  # of `DetectSettings`; the others are values of every rule
 
@@ -78,6 +83,20 @@ class Detection(RecordingResult):
 
     def __iter__(self) -> Iterator[Segment]:
         return iter(self.segments)
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """A row for each segment: file, channel, start, end, label, score. UsageError without pandas."""
+        rows = [(channel, one) for channel, track in self.tracks.items() for one in track]
+        return data_frame(
+            {
+                "file": [self.file] * len(rows),
+                "channel": [channel for channel, _ in rows],
+                "start": [round_seconds(one.start) for _, one in rows],
+                "end": [round_seconds(one.end) for _, one in rows],
+                "label": [one.label for _, one in rows],
+                "score": [one.score for _, one in rows],
+            }
+        )
 
     def seconds(self) -> dict[str, float]:
         """How long each label lasts, over all channels."""

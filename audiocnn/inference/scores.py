@@ -20,7 +20,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 import numpy as np
 
@@ -30,7 +30,12 @@ from audiocnn.audio.recording import ARRAY_NAME, Recording, Selection, open_reco
 from audiocnn.errors import RecordingError, bare, check_not_forked, show_name
 from audiocnn.inference.batcher import Scores
 from audiocnn.inference.engine import ChunkScores, Engine, load_engine, usable_cores
+from audiocnn.inference.frames import data_frame
 from audiocnn.model.model import DEFAULT_MODEL, find_model, split_outputs
+from audiocnn.units import round_seconds
+
+if TYPE_CHECKING:
+    import pandas
 
 RECORDINGS_AHEAD = 256
 SAMPLES_AHEAD = 1 << 22  # 17 MB of float32
@@ -238,6 +243,20 @@ class RecordingScores(RecordingResult):
     scores: Scores
     note: str | None = None
     remarks: tuple[str, ...] = ()
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """A row for each hop of each channel: file, channel, start, and a column for each label. UsageError without
+        pandas."""
+        rows = self.scores.shape[1]
+        starts = [round_seconds(self.start_seconds + row * self.hop_seconds) for row in range(rows)]
+        columns: dict[str, Any] = {
+            "file": [self.file] * (rows * len(self.channels_read)),
+            "channel": np.repeat(self.channels_read, rows),
+            "start": starts * len(self.channels_read),
+        }
+        for column, label in enumerate(self.labels):
+            columns[label] = self.scores[:, :, column].ravel()
+        return data_frame(columns)
 
 
 def score(
