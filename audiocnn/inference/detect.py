@@ -110,7 +110,7 @@ class Detection(RecordingResult):
 class Onset:
     """A segment has begun, and will come as an `Ending` with the same start and label. Seconds from the beginning.
 
-    Of a `Stream` besides: known, how much had been heard when it was certain; start_sample, its start at the rate of
+    known: how much had been heard when it was certain. Of a `Stream` besides: start_sample, its start at the rate of
     the stream; samples, with `pre_roll`, what was heard from there on, as it was given, (samples,) or (channels,
     samples).
     """
@@ -125,7 +125,7 @@ class Onset:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A segment as it will stay. Of a `Stream` besides: known, as of an `Onset`, and its samples [start, end)."""
+    """A segment as it will stay. known: as of an `Onset`. Of a `Stream` besides: its samples [start, end)."""
 
     channel: int
     segment: Segment
@@ -186,14 +186,15 @@ class Detector:
         """New onsets and these segments, in the order of their starts. start_seconds: of what is read of the recording,
         from where finders count."""
         timed: list[tuple[float, bool, Event]] = []
+        known = start_seconds + heard_seconds
         for label, finder in zip(self.rules, self.finders[channel], strict=True):
             onsets = [start_seconds + start for start in finder.onsets(heard_seconds)]
-            timed += [(start, False, Onset(channel, start, label)) for start in onsets]
+            timed += [(start, False, Onset(channel, start, label, known)) for start in onsets]
         for found in segments:
             segment = found
             if start_seconds:
                 segment = replace(found, start=start_seconds + found.start, end=start_seconds + found.end)
-            timed.append((segment.start, True, Ending(channel, segment)))
+            timed.append((segment.start, True, Ending(channel, segment, known)))
             self.segments += 1
             self.seconds[segment.label] += segment.end - segment.start
         return [event for _, _, event in sorted(timed, key=lambda one: one[:2])]

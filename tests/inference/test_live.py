@@ -83,6 +83,7 @@ def test_an_onset_comes_half_a_window_a_hop_and_min_speech_after_it_happened(mon
     settings = DetectSettings(min_speech_seconds=min_speech)
     found = events_with_times(monkeypatch, engine, tone((start, 1.1), seconds=1.6), settings)
     (onset, told), (ending, closed) = found
+    assert onset.known == pytest.approx(told, abs=2 * STEP / RATE) and ending.known >= ending.segment.end - 1e-9
     assert isinstance(onset, Onset) and isinstance(ending, Ending)
     assert (onset.start, onset.label, onset.channel) == (ending.segment.start, "tone", 0)
     geometry = engine.geometry
