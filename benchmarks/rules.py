@@ -1,0 +1,128 @@
+"""What other segment rules would make of the same scores: errors, false segments and lost words, side by side.
+
+    python -m benchmarks.rules -m speech_1d --rule 0.73,0.73,0.1 --rule 0.82,0.73,0 --rule 0.88,0.73,0
+
+A rule is threshold, neg-threshold, min-speech; pauses of 0.5 s are bridged and 0.03 s padded unless --min-silence and
+--pad say otherwise. Scores are made once: of part `tune` of data/recipes/speech_conditions.toml, of the meetings, and
+of the clips of `python -m benchmarks.missed_clips`. Prints a Markdown table: the mean detection error of `tune` and
+the meetings, and each; the share of the recordings of `tune` without speech that get a segment; how many clips of
+`dev` that are silent for sure, and of ../shared/more; words, digits and voices of ../shared/more without one, in %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from audiocnn.audio.recording import read_samples
+from audiocnn.data.ingest import IngestSettings, cached_dataset
+from audiocnn.data.sources import read_source
+from audiocnn.errors import AudiocnnError, UsageError
+from audiocnn.evaluation.annotated import Scorer, score_entries
+from audiocnn.evaluation.conditions import read_conditions
+from audiocnn.evaluation.operating_points import ScoreRuns, mean_figures
+from audiocnn.evaluation.segments import JudgedRecording, detect_intervals
+from audiocnn.evaluation.testset import make_set
+from audiocnn.segments.finder import SegmentRule
+from benchmarks.levels import CONDITIONS, DATA, LABEL, SAMPLE_RATE, scorer_of, sounds_of
+from benchmarks.missed_clips import clips_of, clips_without
+
+PART = "tune"
+FALSE, LOST = ("of these silent for sure", "more"), ("commands", "digits", "more")
+HEAD = ("error, mean", PART, "meetings", f"{PART}, false", "dev, false", "more, false", "words lost", "digits", "more")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("-m", "--model", default="speech_1d", help="a model or a run")
+    parser.add_argument("--rule", action="append", default=[], help="threshold,neg-threshold,min-speech; repeat it")
+    parser.add_argument("--min-silence", type=float, default=0.5)
+    parser.add_argument("--pad", type=float, default=0.03)
+    parser.add_argument("--set", type=Path, help="a folder for the mixtures")
+    given = parser.parse_args(arguments)
+    try:
+        rules = [read_rule(text, given.min_silence, given.pad) for text in given.rule]
+        scorer = scorer_of(given.model)
+        if not rules:
+            rules = [scorer.rules[LABEL]]
+        with tempfile.TemporaryDirectory(prefix="audiocnn-") as folder:
+            sets = [mixtures(scorer, given.set or Path(folder)), meetings(scorer)]
+        others, voices = dict(clips_without()), dict(clips_of())
+        clips = {path: judged(scorer, path) for own in (*others.values(), *voices.values()) for path in own}
+    except AudiocnnError as problem:
+        print(f"rules: {problem}", file=sys.stderr)
+        return 2
+    runs = ScoreRuns(sets, list(scorer.labels).index(LABEL), LABEL)
+    print(f"| threshold, neg-threshold, min-speech | {' | '.join(HEAD)} |")
+    print(f"|---|{'---:|' * len(HEAD)}")
+    for rule in rules:
+        cells = [*errors(runs, rule), *found_in(rule, clips, others, voices)]
+        print(
+            f"| {rule.threshold:g}, {rule.closing_threshold:g}, {rule.min_speech_seconds:g} s | {' | '.join(cells)} |"
+        )
+    return 0
+
+
+def read_rule(text: str, min_silence: float, pad: float) -> SegmentRule:
+    """UsageError: not three numbers, or a rule that cannot be."""
+    try:
+        threshold, lower, shortest = map(float, text.split(","))
+    except ValueError:
+        raise UsageError(f'--rule "{text}": give threshold,neg-threshold,min-speech, such as 0.82,0.73,0') from None
+    return SegmentRule(threshold, lower, shortest, min_silence, pad)
+
+
+def mixtures(scorer: Scorer, folder: Path) -> list[JudgedRecording]:
+    """Part `tune`, made into `folder` unless it is there, with its scores."""
+    conditions = read_conditions(CONDITIONS)
+    source = dataclasses.replace(conditions.data, split=conditions.part(PART).split)
+    dataset = cached_dataset(source, folder / "recordings", IngestSettings(sample_rate=SAMPLE_RATE))
+    made = make_set(conditions, dataset, PART, folder / "set")
+    return [one for _, one in score_entries(made, scorer) if isinstance(one, JudgedRecording)]
+
+
+def meetings(scorer: Scorer) -> list[JudgedRecording]:
+    return [
+        JudgedRecording(
+            sound.name,
+            scorer.score(sound.samples),
+            scorer.hop_seconds,
+            sound.samples.shape[1] / SAMPLE_RATE,
+            sound.notes,
+        )
+        for sound in sounds_of(read_source(DATA / "meetings"))
+    ]
+
+
+def judged(scorer: Scorer, path: Path) -> JudgedRecording:
+    samples, _ = read_samples(path, SAMPLE_RATE)
+    scores = scorer.score(samples)[:, list(scorer.labels).index(LABEL)]
+    return JudgedRecording(path.name, scores, scorer.hop_seconds, samples.shape[1] / SAMPLE_RATE, [])
+
+
+def errors(runs: ScoreRuns, rule: SegmentRule) -> list[str]:
+    sums = runs.count_rules([rule])[0].sum(axis=1)
+    both, each = mean_figures(sums), [mean_figures(one[None]) for one in sums]
+    values = [one["detection_error_rate"] for one in (both, *each)]
+    return [*(f"{value:.3f}" for value in values), f"{100 * both.get('false_segment_share', 0.0):.1f} %"]
+
+
+def found_in(
+    rule: SegmentRule,
+    clips: Mapping[Path, JudgedRecording],
+    others: Mapping[str, Sequence[Path]],
+    voices: Mapping[str, Sequence[Path]],
+) -> list[str]:
+    """How many clips without a voice have a segment, and how many with one have none, in %."""
+    heard = {path for path, one in clips.items() if len(detect_intervals(one, LABEL, rule))}
+    false = [str(sum(path in heard for path in others[kind])) for kind in FALSE]
+    lost = [100 * sum(path not in heard for path in voices[kind]) / max(1, len(voices[kind])) for kind in LOST]
+    return [*false, *(f"{share:.1f} %" for share in lost)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
