@@ -50,6 +50,17 @@ def test_the_microphone_prints_turns(monkeypatch, capsys):
     assert len(begun) - 1 <= len(ended) <= len(begun)  # the last one ends with the sound
 
 
+def test_the_step_runs_by_onnx_runtime_alone(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import stream_onnx
+
+    stream_onnx.main(str(ROOT / "models/audiocnn_models/speech_live/stream.onnx"), str(SAMPLE))
+    said = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()]
+    wanted = audiocnn.score(SAMPLE, "speech_live").scores[0, :, 0]
+    assert len(wanted) - 5 < len(said) <= len(wanted)
+    np.testing.assert_allclose(said, wanted[: len(said)], atol=2e-4)
+
+
 def test_the_server_tells_each_caller_what_the_file_says(tmp_path):
     pytest.importorskip("websockets")
     code = "import asyncio, websocket_server as server; asyncio.run(server.main(0))"
