@@ -195,15 +195,18 @@ class Engine:
         """Blocks (channels, samples) -> (tracks, rows, outputs): for a network of one channel, each channel of the
         recording is a track of its own; otherwise all channels together are one track."""
         ahead: deque[ChunkScores] = deque()
+        pid = os.getpid()
         try:
             for scores in self.submitted(blocks):
                 ahead.append(scores)
                 while len(ahead) > self.chunks_ahead or (ahead and ahead[0].future.done()):
                     yield ahead.popleft().result()
+                    check_not_forked(pid, "scoring")  # before any future: a thread may have held its lock then
             while ahead:
                 yield ahead.popleft().result()
+                check_not_forked(pid, "scoring")
         finally:
-            for scores in ahead:
+            for scores in ahead if pid == os.getpid() else ():
                 scores.future.cancel()
 
     def score_live(self, blocks: Iterable[Samples]) -> Iterator[Scores]:
