@@ -89,7 +89,9 @@ class OnnxBackend:
         except Exception as problem:  # noqa: BLE001 - as above; what cannot be run may be known only now
             why = " ".join(str(problem).split())[:160]
             raise ModelError(f"{self.path}: cannot be run ({why}); make it again with `audiocnn export`") from None
-        scores = join_outputs(*found)
+        # A copy: its own are in the memory of ONNX Runtime, and a process that was forked off while a thread held the lock
+        # of that could not let go of them.
+        scores = join_outputs(*found).copy()
         if any(crop) and not self.crops:  # a file that was exported before there was a crop
             hop = self.model.geometry.level_hop
             scores = scores[:, crop[0] // hop : scores.shape[1] - crop[1] // hop]
