@@ -89,8 +89,8 @@ class OnnxBackend:
         except Exception as problem:  # noqa: BLE001 - as above; what cannot be run may be known only now
             why = " ".join(str(problem).split())[:160]
             raise ModelError(f"{self.path}: cannot be run ({why}); make it again with `audiocnn export`") from None
-        # A copy: its own are in the memory of ONNX Runtime, and a process that was forked off while a thread held the lock
-        # of that could not let go of them.
+        # A copy: what it gives is in memory of ONNX Runtime, and a process that was forked off while a thread held the
+        # lock of that could not let go of it.
         scores = join_outputs(*found).copy()
         if any(crop) and not self.crops:  # a file that was exported before there was a crop
             hop = self.model.geometry.level_hop
