@@ -76,7 +76,7 @@ class StepSession:
         shapes = [one.shape[1:] for one in self.session.get_inputs()[1:]]
         feeds = dict(zip(self.tails, (np.zeros((1, *shape), np.float32) for shape in shapes), strict=True))
         names = [f"first.{n}" for n in range(len(self.tails))]
-        return list(self.session.run(names, {"samples": silence, **feeds}))
+        return list(self.session.run(names, {"samples": silence, **feeds})) if names else []
 
     def run(self, samples: Samples, tails: TailArrays) -> tuple[Scores, TailArrays]:
         """(streams, channels, rows * hop) and their tails -> scores (streams, rows, outputs), and the tails behind."""

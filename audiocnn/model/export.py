@@ -193,7 +193,8 @@ def _trace_stream(stream: StreamNetwork) -> Any:
     time = {0: batch, 2: stream.geometry.hop_samples * rows}
     example = (stream.silence(3).repeat(2, 1, 1), *(torch.zeros(2, *shape) for shape in stream.shapes))
     names = ["samples", *(f"tail.{n}" for n in numbers)], ["scores", *(f"next.{n}" for n in numbers)]
-    shapes = {"samples": time, "tails": tuple({0: batch} for _ in numbers)}
+    # Where nothing is remembered there are no tails; torch wants no name for them then.
+    shapes = {"samples": time} | ({"tails": tuple({0: batch} for _ in numbers)} if stream.shapes else {})
     graph = _traced(stream, example, *names, shapes)
     graph.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "time"
     _name_dimensions(graph)
@@ -339,7 +340,8 @@ def _stream_difference(content: bytes, stream: StreamNetwork) -> float:
     with torch.no_grad():
         wanted = network(network.extended(torch.from_numpy(sound))).numpy()
     heard = np.pad(sound, ((0, 0), (0, 0), (lead.lead_samples, 0)))
-    beginning = session.run([f"first.{n}" for n in numbers], _feeds(heard[:1, :, :hop], stream.first_tails()))
+    first = [f"first.{n}" for n in numbers]  # no names at all would mean all outputs
+    beginning = session.run(first, _feeds(heard[:1, :, :hop], stream.first_tails())) if first else []
     tails = [np.repeat(tail, 2, axis=0) for tail in beginning]
     names, got, row, random = ["scores", *(f"next.{n}" for n in numbers)], [], 0, np.random.default_rng(1)
     while (count := min(int(random.integers(1, 12)), heard.shape[2] // hop - row)) > 0:

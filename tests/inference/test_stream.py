@@ -400,4 +400,4 @@ def test_an_hour_in_pieces_of_ten_milliseconds_is_the_hour_of_the_file(live_mode
         if begin % (600 * RATE) == 0:
             resident.append(int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096)
     assert row >= len(wanted) - 10
-    assert max(resident[1:]) - resident[1] < 2e6
+    assert max(resident[3:]) - resident[3] < 2e6, "the second half hour needs no more than the first"
