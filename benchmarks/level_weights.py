@@ -3,8 +3,9 @@
     python -m benchmarks.level_weights speech_1d -m runs/speech_1d_plain
     python -m benchmarks.level_weights speech_1d -m runs/speech_1d_plain --run runs/speech_1d --share 0.6 --share 1
 
-The spec has a norm of the level in its first group; the model has the same layers without. Weights are those of the
-model, and with --run, at each --share, so much of those that a training ended at (its last, not their mean).
+The spec has a norm of the level as its first layer; the model has the same layers, without it or behind another.
+Weights are those of the model, and with --run, at each --share, so much of those that a training ended at (its last,
+not their mean).
 Prints a Markdown table by rows of 20 ms or whatever the hop is: AUROC and least error of the meetings, AUROC of the
 `dev` mixtures at 5 and -5 dB and of every twelfth voice, and the errors of meetings and mixtures at that one threshold
 for which twice the first and the others are least. Errors are misses and false alarms, over the speech.
@@ -15,7 +16,8 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +35,19 @@ from audiocnn.spec.spec import find_spec, spec_from_table
 from audiocnn.training.transfer import begin_from
 from benchmarks.levels import DATA, VOICES, Sound, mixtures_in, sounds_of
 
-CONDITIONS = ("noise_5db", "noise_-5db")
+CONDITIONS, LEVEL = ("noise_5db", "noise_-5db"), ("to_db", "range_db", "least_db")
+COLUMNS = (
+    "to dB",
+    "range dB",
+    "least dB",
+    "share",
+    "meetings",
+    "least error",
+    "5 dB",
+    "-5 dB",
+    "voices",
+    "errors at once",
+)
 THRESHOLDS = 1.0 / (1.0 + np.exp(-np.linspace(-6.0, 6.0, 49)))
 Frames = tuple[NDArray[np.bool_], NDArray[np.float32]]  # is it speech, and its score
 
@@ -46,19 +60,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--share", type=float, action="append", help="of the trained weights; may be repeated")
     parser.add_argument("--to-db", type=float, action="append", help="in place of the spec's; may be repeated")
     parser.add_argument("--range-db", type=float, action="append", help="in place of the spec's; may be repeated")
+    parser.add_argument("--least-db", type=float, action="append", help="in place of the spec's; may be repeated")
     given = parser.parse_args(arguments)
     try:
         with tempfile.TemporaryDirectory(prefix="audiocnn-") as folder:
             mixtures = [mixtures_in(Path(folder) / name, name) for name in CONDITIONS]
         sets = [sounds_of(read_source(DATA / "meetings")), *mixtures, sounds_of(read_source(VOICES), 12)]
-        print("| to dB | range dB | share | meetings | least error | 5 dB | -5 dB | voices | errors at one threshold |")
-        print("|---:|---:|---:|---:|---:|---:|---:|---:|---|")
-        for to_db in given.to_db or [None]:
-            for range_db in given.range_db or [None]:
-                for share in given.share or [0.0]:
-                    network, level = network_of(given.spec, given.model, given.run, share, to_db, range_db)
-                    names = [f"{level[key]:g}" for key in ("to_db", "range_db")]
-                    print(f"| {' | '.join([*names, f'{share:g}', *cells_of(network, sets)])} |", flush=True)
+        print(f"| {' | '.join(COLUMNS)} |\n|{'---:|' * len(COLUMNS)}")
+        values = [getattr(given, key) or [None] for key in LEVEL]
+        for *level, share in product(*values, given.share or [0.0]):
+            changes = {key: value for key, value in zip(LEVEL, level, strict=True) if value is not None}
+            network, used = network_of(given.spec, given.model, given.run, share, changes)
+            names = [f"{used[key]:g}" if key in used else "-" for key in LEVEL]
+            print(f"| {' | '.join([*names, f'{share:g}', *cells_of(network, sets)])} |", flush=True)
     except AudiocnnError as problem:
         print(f"level weights: {problem}", file=sys.stderr)
         return 2
@@ -66,19 +80,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def network_of(
-    name: str, model: str, run: Path | None, share: float, to_db: float | None, range_db: float | None
+    name: str, model: str, run: Path | None, share: float, changes: Mapping[str, float]
 ) -> tuple[Network, dict[str, float]]:
     """The network of a spec with another level, and weights between those of a model and of a run; and its level."""
     source, table = find_model(model), find_spec(name, spec_folders()).table
     first, *layers = table["groups"][0]["layers"]
-    level = first | {key: value for key, value in (("to_db", to_db), ("range_db", range_db)) if value is not None}
+    level = first | dict(changes)
     groups = [table["groups"][0] | {"layers": [level, *layers]}, *table["groups"][1:]]
     network = Network(spec_from_table(table | {"groups": groups}, name, len(source.labels)))
     begin_from(source, source.labels, (), network)
     if run is not None:
         trained, before = load_file(run / "checkpoints" / "last.safetensors"), network.state_dict()
         network.load_state_dict({key: between(before[key], trained[f"network.{key}"], share) for key in before})
-    return network.eval(), {"to_db": 0.0, "range_db": 0.0} | level
+    return network.eval(), level
 
 
 def between(one: torch.Tensor, other: torch.Tensor, share: float) -> torch.Tensor:

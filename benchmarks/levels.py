@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocnn.audio.recording import read_samples
+from audiocnn.data.dataset import Dataset
 from audiocnn.data.ingest import IngestSettings, cached_dataset
 from audiocnn.data.sources import SourceItems, read_source
 from audiocnn.data.sources.settings import DataSettings
@@ -100,13 +101,18 @@ def sounds_of(source: SourceItems, every: int = 1) -> list[Sound]:
     return found
 
 
+def set_in(folder: Path, part: str, name: str | None = None) -> Dataset:
+    """The recordings of a part of the conditions, or of one of these, made into `folder` unless they are there."""
+    conditions = read_conditions(CONDITIONS)
+    source = dataclasses.replace(conditions.data, split=conditions.part(part).split)
+    dataset = cached_dataset(source, folder / "recordings", IngestSettings(sample_rate=SAMPLE_RATE))
+    chosen = tuple(one for one in conditions.conditions if name in (None, one.name))
+    return make_set(dataclasses.replace(conditions, conditions=chosen), dataset, part, folder / "set")
+
+
 def mixtures_in(folder: Path, name: str = MIXTURES) -> list[Sound]:
     """The mixtures of a condition, made into `folder` unless they are there."""
-    conditions = read_conditions(CONDITIONS)
-    source = dataclasses.replace(conditions.data, split=conditions.part(PART).split)
-    dataset = cached_dataset(source, folder / "recordings", IngestSettings(sample_rate=SAMPLE_RATE))
-    chosen = tuple(one for one in conditions.conditions if one.name == name)
-    made = make_set(dataclasses.replace(conditions, conditions=chosen), dataset, PART, folder / "set")
+    made = set_in(folder, PART, name)
     found = []
     for entry in made.entries:
         notes, samples = made.annotations(entry), made.samples(entry).astype(np.float32) / np.float32(32768.0)

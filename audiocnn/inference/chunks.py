@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import NamedTuple
 
 import numpy as np
 
 from audiocnn.audio.pcm import Samples
 from audiocnn.errors import ModelError
 from audiocnn.inference.batcher import Scores
-from audiocnn.spec.geometry import Geometry
+from audiocnn.spec.geometry import Crop, Geometry
 
 _DAMAGED = "its weights are damaged: copy the model folder again, or train again"
+
+
+class Chunk(NamedTuple):
+    """What the network is to run on: samples (channels, n), and the frames that it leaves out behind its level. Of the
+    rows that come, so many are dropped at the start, and so many kept."""
+
+    samples: Samples
+    crop: Crop
+    drop: int
+    rows: int
 
 
 class ChunkPlan:
@@ -19,7 +30,6 @@ class ChunkPlan:
 
     def __init__(self, geometry: Geometry, chunk_rows: int, channels: int) -> None:
         self.geometry, self.chunk_rows, self.channels = geometry, chunk_rows, channels
-        self.core = geometry.window_samples - geometry.pad_start - geometry.pad_end
         self.blocks: deque[Samples] = deque()
         self.start = 0  # the recording's sample that the first block begins with
         self.end = 0  # samples seen so far
@@ -32,9 +42,9 @@ class ChunkPlan:
         self.blocks.append(block)
         self.end += block.shape[1]
 
-    def next_chunk(self, last: bool, partial: bool = False, live: bool = False) -> tuple[Samples, int, int] | None:
-        """(samples, rows to drop at the start, rows to keep), or None if there is nothing (yet) to run. `partial` takes
-        less than a chunk: all rows that have their samples. `live` does not wait for what a level would hear ahead."""
+    def next_chunk(self, last: bool, partial: bool = False, live: bool = False) -> Chunk | None:
+        """None if there is nothing (yet) to run. `partial` takes less than a chunk: all rows that have their samples.
+        `live` does not wait for what a level would hear ahead."""
         geometry, hop, (before, after) = self.geometry, self.geometry.hop_samples, self.geometry.margin_rows
         after = geometry.live_margin_rows if live else after
         begin = max(0, self.row - before)
@@ -42,12 +52,12 @@ class ChunkPlan:
         if last:
             rows = min(geometry.rows(self.end) - self.row, rows)
         elif partial:
-            ready = (self.end + geometry.extend_start - self.core) // hop + 1 - after
+            ready = (self.end - geometry.known_samples) // hop + 1 - after
             rows = min(min(ready, self.end // hop) - self.row, rows)
         if rows <= 0:
             return None
         first = begin * hop - geometry.extend_start
-        stop = (self.row + rows + after - 1) * hop - geometry.extend_start + self.core
+        stop = (self.row + rows + after - 1) * hop + geometry.known_samples
         if last and stop >= self.end + min(0, geometry.extend_end):
             stop = self.end + geometry.extend_end
         elif stop > self.end:
@@ -55,7 +65,8 @@ class ChunkPlan:
         drop = self.row - begin
         self.row += rows
         keep = max(0, self.row - before) * hop - geometry.extend_start
-        return self.cut(first, stop, keep), drop, rows
+        crop = geometry.crop(stop - first, drop, rows)
+        return Chunk(self.cut(first, stop, keep), crop, 0 if any(crop) else drop, rows)
 
     def cut(self, first: int, stop: int, keep: int) -> Samples:
         """The samples [first, stop), zeros where there is no recording; forgets the blocks before `keep`."""

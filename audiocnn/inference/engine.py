@@ -12,7 +12,7 @@ import os
 import re
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
@@ -22,11 +22,11 @@ from audiocnn.audio.arrays import AnyArray, as_floats, channels_of
 from audiocnn.audio.pcm import Samples
 from audiocnn.errors import ModelError, UsageError, check_not_forked
 from audiocnn.inference.batcher import Backend, Batcher, Scores
-from audiocnn.inference.chunks import ChunkPlan, kept_rows
+from audiocnn.inference.chunks import Chunk, ChunkPlan, kept_rows
 from audiocnn.inference.steps import ChunkStepper, Stepper, StepSession, TailStepper
 from audiocnn.model.model import ONNX, STREAM_ONNX, Model, join_outputs, split_outputs
-from audiocnn.model.onnx import check_onnx, open_session, read_onnx
-from audiocnn.spec.geometry import Geometry
+from audiocnn.model.onnx import OnnxFile, says_geometry
+from audiocnn.spec.geometry import NO_CROP, Crop, Geometry
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -43,66 +43,31 @@ class OnnxBackend:
     device = "cpu"
 
     def __init__(self, model: Model, threads: int | None = None) -> None:
-        self.model, self.threads = model, threads or usable_cores()
-        self.path = model.part(ONNX)
-        self.parts = ["scores", "edges"] if model.localises else ["scores"]
+        self.model, self.parts = model, ["scores", "edges"] if model.localises else ["scores"]
         self.no_extension = np.zeros(2, dtype=np.int64)
-        self.opened = os.getpid(), self._open()
+        self.crops = False
+        self.file = OnnxFile(
+            model.part(ONNX), f"audiocnn export {model.folder}", threads or usable_cores(), self._is_for_model
+        )
 
-    def _open(self) -> onnxruntime.InferenceSession:
-        model, path = self.model, self.path
-        content = read_onnx(path)
-        check_onnx(content, path)
-        try:
-            session = open_session(content, self.threads)
-            names = {value.name for value in session.get_overridable_initializers()}
-            self.crops = "crop" in names
-            parts = session.get_outputs()
-            fits = "extend" in names and parts[0].shape[-1] == len(model.labels)
-            fits = fits and [part.name for part in parts] == self.parts
-            said = session.get_modelmeta().custom_metadata_map
-        except Exception as problem:  # noqa: BLE001 - onnxruntime raises many kinds; all mean a damaged file
-            why = " ".join(str(problem).split())[:160]
-            raise ModelError(f"{path}: cannot be loaded ({why}); make it again with `audiocnn export`") from None
-        if not fits or not _made_for(model, said):
-            raise ModelError(
-                f"{path}: does not belong to this model; make it again with `audiocnn export {model.folder}`"
-            )
-        return session
+    def _is_for_model(self, session: onnxruntime.InferenceSession) -> bool:
+        names = {value.name for value in session.get_overridable_initializers()}
+        self.crops = "crop" in names
+        parts = session.get_outputs()
+        fits = "extend" in names and parts[0].shape[-1] == len(self.model.labels)
+        return fits and [part.name for part in parts] == self.parts and says_geometry(session, self.model.geometry)
 
-    @property
-    def session(self) -> onnxruntime.InferenceSession:
-        """That of this process: after a fork another, since the threads of the old one have stayed with the parent."""
-        pid, session = self.opened
-        if pid != os.getpid():
-            session = self._open()
-            self.opened = os.getpid(), session
-        return session
-
-    def run(self, samples: Samples, crop: tuple[int, int] = (0, 0)) -> Scores:
+    def run(self, samples: Samples, crop: Crop = NO_CROP) -> Scores:
         feeds = {"samples": samples, "extend": self.no_extension}
-        session = self.session
         if any(crop) and self.crops:
             feeds["crop"] = np.array(crop, dtype=np.int64)
-        try:
-            found = session.run(self.parts, feeds)
-        except Exception as problem:  # noqa: BLE001 - as above; what cannot be run may be known only now
-            why = " ".join(str(problem).split())[:160]
-            raise ModelError(f"{self.path}: cannot be run ({why}); make it again with `audiocnn export`") from None
         # A copy: what it gives is in memory of ONNX Runtime, and a process that was forked off while a thread held the
         # lock of that could not let go of it.
-        scores = join_outputs(*found).copy()
+        scores = join_outputs(*self.file.run(self.parts, feeds)).copy()
         if any(crop) and not self.crops:  # a file that was exported before there was a crop
             hop = self.model.geometry.level_hop
             scores = scores[:, crop[0] // hop : scores.shape[1] - crop[1] // hop]
         return scores
-
-
-def _made_for(model: Model, said: Mapping[str, str]) -> bool:
-    """Whether the metadata of a file tell of the network that `model.toml` describes. Scores would lie elsewhere."""
-    geometry = model.geometry
-    wanted = {name: getattr(geometry, name) for name in ("sample_rate", "hop_samples", "window_samples")}
-    return all(name not in said or said[name] == str(value) for name, value in wanted.items())
 
 
 class TorchBackend:
@@ -112,7 +77,7 @@ class TorchBackend:
         self.network, self.device, self.half = network.to(device).eval(), str(device), half
         self.pid = os.getpid()
 
-    def run(self, samples: Samples, crop: tuple[int, int] = (0, 0)) -> Scores:
+    def run(self, samples: Samples, crop: Crop = NO_CROP) -> Scores:
         if self.pid != os.getpid() and self.device != "cpu":  # the driver of a GPU refuses a forked process
             raise UsageError(
                 f"{self.device}: an engine on a GPU does not outlive a fork; start processes by spawn or forkserver,"
@@ -124,7 +89,7 @@ class TorchBackend:
             scores = self.run_with(samples, False, crop)
         return scores
 
-    def run_with(self, samples: Samples, half: bool, crop: tuple[int, int] = (0, 0)) -> Scores:
+    def run_with(self, samples: Samples, half: bool, crop: Crop = NO_CROP) -> Scores:
         """(batch, channels, samples) -> (batch, rows, outputs); a batch that is too large in two parts."""
         import torch
 
@@ -234,7 +199,7 @@ class Engine:
         """One `ChunkScores` for each chunk, in order. Going on reads blocks and hands them to the workers; it never
         waits for scores. How far to go ahead is the caller's choice. For a stream, `paused` says after each block
         whether nothing more is there for now: then all rows that have their samples go as a smaller chunk."""
-        for samples, drop, rows in self._chunks(blocks, paused):
+        for samples, crop, drop, rows in self._chunks(blocks, paused):
             tracks = self._as_tracks(samples)
             if rows < self.chunk_rows and self.geometry.shift_exact:
                 # Short ones of nearly the same length get the same, a multiple of a power of two that is at most a
@@ -245,13 +210,10 @@ class Engine:
                 longer = np.zeros((*tracks.shape[:2], length + -length % step), np.float32)
                 longer[..., :length] = tracks
                 tracks = longer
-            crop = self.geometry.crop(tracks.shape[2], drop, rows)
-            yield ChunkScores(self.batcher.submit(tracks, crop), 0 if any(crop) else drop, rows)
+            yield ChunkScores(self.batcher.submit(tracks, crop), drop, rows)
 
-    def _chunks(
-        self, blocks: Iterable[Samples], paused: Callable[[], bool] | None = None
-    ) -> Iterator[tuple[Samples, int, int]]:
-        """Blocks (channels, samples) -> (samples of a chunk, rows to drop at its start, rows to keep)."""
+    def _chunks(self, blocks: Iterable[Samples], paused: Callable[[], bool] | None = None) -> Iterator[Chunk]:
+        """Blocks (channels, samples) of a recording -> what the network is to run on."""
         plan: ChunkPlan | None = None
         for block in blocks:
             plan = plan or ChunkPlan(self.geometry, self.chunk_rows, len(block))

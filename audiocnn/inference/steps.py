@@ -7,21 +7,16 @@ those without what is ahead.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from audiocnn.audio.pcm import Samples
-from audiocnn.errors import ModelError
 from audiocnn.inference.batcher import Backend, Scores
 from audiocnn.inference.chunks import ChunkPlan, kept_rows
 from audiocnn.model.model import STREAM_ONNX, Model
-from audiocnn.model.onnx import check_onnx, open_session, read_onnx
-
-if TYPE_CHECKING:
-    import onnxruntime
+from audiocnn.model.onnx import OnnxFile, says_geometry
 
 MOST_STEP_SECONDS = 2.0  # of sound in one step: more gains nothing, and takes memory
 TailArrays = list[Any]
@@ -32,62 +27,36 @@ class StepSession:
     """`stream.onnx` of a model, for any number of streams and threads. ModelError where it cannot be read."""
 
     def __init__(self, model: Model) -> None:
-        self.model, self.path = model, model.part(STREAM_ONNX)
-        self.opened = os.getpid(), self._open()
-        said = self.session.get_modelmeta().custom_metadata_map
+        self.geometry = geometry = model.geometry
+        self.hop_samples, self.channels, self.width = geometry.hop_samples, model.channels, model.specs[0].outputs
+        command = f"audiocnn export {model.folder} --stream"
+        # One step is a fraction of a millisecond: more threads would only wait for each other.
+        self.file = OnnxFile(model.part(STREAM_ONNX), command, 1, lambda session: says_geometry(session, geometry))
+        said = self.file.session.get_modelmeta().custom_metadata_map
         try:
             self.lead_samples, self.lead_rows, most = (int(said[key]) for key in _TIMING)
         except (KeyError, ValueError):
-            raise ModelError(f"{self.path}: {self._remedy('does not say how its rows lie')}") from None
-        self.geometry = geometry = model.geometry
-        wanted = {name: str(getattr(geometry, name)) for name in ("sample_rate", "hop_samples", "window_samples")}
-        if any(said.get(name) != value for name, value in wanted.items()):
-            raise ModelError(f"{self.path}: {self._remedy('does not belong to this model')}")
-        self.hop_samples, self.channels, self.width = geometry.hop_samples, model.channels, model.specs[0].outputs
+            raise self.file.error("does not say how its rows lie") from None
         self.most_rows = max(1, min(most, round(MOST_STEP_SECONDS / geometry.hop_seconds)))
-        self.tails = [one.name for one in self.session.get_inputs()[1:]]
-        self.outputs = ["scores", *(f"next.{n}" for n in range(len(self.tails)))]
-        self.first = self._first_tails()
+        inputs = self.file.session.get_inputs()[1:]
+        self.tails = [one.name for one in inputs]
+        self.outputs = ["scores", *(f"next.{n}" for n in range(len(inputs)))]
+        self.first = self._first_tails([one.shape[1:] for one in inputs])
 
-    def _remedy(self, what: str) -> str:
-        return f"{what}; make it again with `audiocnn export {self.model.folder} --stream`"
-
-    def _open(self) -> onnxruntime.InferenceSession:
-        content = read_onnx(self.path)
-        check_onnx(content, self.path)
-        try:
-            # One step is a fraction of a millisecond: more threads would only wait for each other.
-            return open_session(content, 1)
-        except Exception as problem:  # noqa: BLE001 - onnxruntime raises many kinds; all mean a damaged file
-            why = " ".join(str(problem).split())[:160]
-            raise ModelError(f"{self.path}: {self._remedy(f'cannot be loaded ({why})')}") from None
-
-    @property
-    def session(self) -> onnxruntime.InferenceSession:
-        """That of this process: one that is forked off opens its own."""
-        pid, session = self.opened
-        if pid != os.getpid():
-            session = self._open()
-            self.opened = os.getpid(), session
-        return session
-
-    def _first_tails(self) -> TailArrays:
+    def _first_tails(self, shapes: Sequence[Sequence[int]]) -> TailArrays:
+        if not shapes:
+            return []
         silence = np.zeros((1, self.channels, self.hop_samples), np.float32)
-        shapes = [one.shape[1:] for one in self.session.get_inputs()[1:]]
-        feeds = dict(zip(self.tails, (np.zeros((1, *shape), np.float32) for shape in shapes), strict=True))
-        names = [f"first.{n}" for n in range(len(self.tails))]
-        return list(self.session.run(names, {"samples": silence, **feeds})) if names else []
+        zeros = (np.zeros((1, *shape), np.float32) for shape in shapes)
+        feeds = {"samples": silence, **dict(zip(self.tails, zeros, strict=True))}
+        return self.file.run([f"first.{n}" for n in range(len(shapes))], feeds)
 
     def run(self, samples: Samples, tails: TailArrays) -> tuple[Scores, TailArrays]:
         """(streams, channels, rows * hop) and their tails -> scores (streams, rows, outputs), and the tails behind."""
-        feeds = dict(zip(self.tails, tails, strict=True))
-        try:
-            scores, *behind = self.session.run(self.outputs, {"samples": samples, **feeds})
-        except Exception as problem:  # noqa: BLE001 - as above; what cannot be run may be known only now
-            why = " ".join(str(problem).split())[:160]
-            raise ModelError(f"{self.path}: {self._remedy(f'cannot be run ({why})')}") from None
+        feeds = {"samples": samples, **dict(zip(self.tails, tails, strict=True))}
+        scores, *behind = self.file.run(self.outputs, feeds)
         if not np.isfinite(scores).all():
-            raise ModelError(f"{self.path}: {self._remedy('gives scores that are no numbers')}")
+            raise self.file.error("gives scores that are no numbers")
         return scores, behind
 
 
@@ -99,7 +68,7 @@ class Stepper(Protocol):
         ...
 
     def finish(self) -> Scores:
-        """The rows that are left where the sound ends: ceil(samples / hop) in all."""
+        """The rows that are left where the sound ends: ceil(samples / hop) in all. Nothing is pushed after it."""
         ...
 
 
@@ -163,15 +132,9 @@ class TailStepper:
 
     def finish(self) -> Scores:
         geometry = self.session.geometry
-        known = geometry.window_samples - geometry.pad_start - geometry.pad_end - geometry.extend_start
-        rows = geometry.rows(self.heard)
-        missing = known + (rows - 1) * geometry.hop_samples - self.heard
-        if not self.heard or missing <= 0:
-            return _joined([], self.tracks, self.session.width)
-        heard = self.heard
-        found = self.push(np.zeros((self.tracks, self.session.channels, missing), np.float32))
-        self.heard = heard
-        return found
+        needed = geometry.known_samples + (geometry.rows(self.heard) - 1) * geometry.hop_samples
+        missing = needed - self.heard if self.heard else 0
+        return self.push(np.zeros((self.tracks, self.session.channels, max(0, missing)), np.float32))
 
 
 class ChunkStepper:
@@ -193,10 +156,8 @@ class ChunkStepper:
     def _run(self, last: bool) -> Scores:
         found: list[Scores] = []
         while (ready := self.plan.next_chunk(last=last, partial=not last, live=not last)) is not None:
-            samples, drop, rows = ready
-            tracks = samples.reshape(self.tracks, self.model.channels, -1)
-            crop = self.model.geometry.crop(tracks.shape[2], drop, rows)
-            found.append(kept_rows(self.backend.run(tracks, crop), 0 if any(crop) else drop, rows))
+            tracks = ready.samples.reshape(self.tracks, self.model.channels, -1)
+            found.append(kept_rows(self.backend.run(tracks, ready.crop), ready.drop, ready.rows))
         return _joined(found, self.tracks, self.model.specs[0].outputs)
 
 

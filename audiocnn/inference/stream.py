@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from audiocnn.audio.arrays import AnyArray, as_floats, channels_of, check_rate
-from audiocnn.audio.pcm import Samples
+from audiocnn.audio.pcm import MOST_LEVEL, Samples, is_level
 from audiocnn.audio.resampling import LiveResampler
 from audiocnn.audio.sndfile import describe_error
 from audiocnn.errors import UsageError
@@ -29,13 +29,13 @@ from audiocnn.inference.detect import Detector, DetectSettings, Event, Onset
 from audiocnn.inference.engine import Engine, load_engine
 from audiocnn.inference.scores import ScoreBlock
 from audiocnn.inference.steps import MOST_STEP_SECONDS, Stepper, StepSession, TailArrays, TailStepper
-from audiocnn.model.model import DEFAULT_LIVE_MODEL, STREAM_ONNX, Model, find_model, split_outputs
+from audiocnn.model.model import DEFAULT_LIVE_MODEL, ONNX, STREAM_ONNX, Model, find_model, split_outputs
 from audiocnn.units import to_samples
 
 _BATCH_STREAMS = 32  # that are stepped at once: more do not fit into the caches of a core
-_MOST_LEVEL = 1e12
-_SESSIONS: WeakValueDictionary[tuple[Path, int, int], StepSession] = WeakValueDictionary()
-_SESSIONS_LOCK = threading.Lock()
+_Source = StepSession | Engine
+_SHARED: WeakValueDictionary[tuple[Path, int, int], _Source] = WeakValueDictionary()
+_SHARED_LOCK = threading.Lock()
 
 
 class LiveModel:
@@ -46,28 +46,28 @@ class LiveModel:
 
     def __init__(self, model: str | Path | Model = DEFAULT_LIVE_MODEL) -> None:
         self.model = model if isinstance(model, Model) else find_model(model)
-        self.session = _session_of(self.model)
-        self._engine: Engine | None = load_engine(self.model, "cpu", 1) if self.session is None else None
+        self._source = _shared_source(self.model)
+
+    @property
+    def session(self) -> StepSession | None:
+        """What steps many streams in one batch; None where the model has no `stream.onnx`."""
+        return self._source if isinstance(self._source, StepSession) else None
 
     def stepper(self) -> Stepper:
-        if self.session is not None:
-            return TailStepper(self.session)
-        assert self._engine is not None
-        return self._engine.stepper()
+        return TailStepper(self._source) if isinstance(self._source, StepSession) else self._source.stepper()
 
 
-def _session_of(model: Model) -> StepSession | None:
-    """The session of a model, the same for all streams; None where it has no `stream.onnx`."""
-    path = model.folder / STREAM_ONNX
-    if not path.is_file():
-        return None
+def _shared_source(model: Model) -> _Source:
+    """What computes the scores of a model: the same for all streams, as long as its file is the same."""
+    steps = (model.folder / STREAM_ONNX).is_file()
+    path = model.part(STREAM_ONNX if steps else ONNX)
     stat = path.stat()
     key = (path.resolve(), stat.st_mtime_ns, stat.st_size)
-    with _SESSIONS_LOCK:
-        session = _SESSIONS.get(key)
-        if session is None:
-            session = _SESSIONS[key] = StepSession(model)
-    return session
+    with _SHARED_LOCK:
+        source = _SHARED.get(key)
+        if source is None:
+            source = _SHARED[key] = StepSession(model) if steps else load_engine(model, "cpu", 1)
+    return source
 
 
 class Stream:
@@ -125,7 +125,7 @@ class Stream:
     def push(self, samples: AnyArray, sample_rate: int | None = None) -> list[Event]:
         """Take the next samples, (samples,) or (channels, samples), floats in [-1, 1] or int16, of any number; give
         onsets and endings that are now certain. UsageError, and nothing is taken, for what is no sound."""
-        with self._alone():
+        with _Alone(self._lock):
             rows = self._checked(samples, sample_rate)
             events: list[Event] = []
             found = []
@@ -140,7 +140,7 @@ class Stream:
 
     def close(self) -> list[Event]:
         """The end of the sound: what is left, as of a file that ends here. A stream that is closed stays so."""
-        with self._alone():
+        with _Alone(self._lock):
             if self._closed:
                 return []
             last = self._resampled(np.zeros((self.model.channels, 0), np.float32), last=True)
@@ -159,9 +159,6 @@ class Stream:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Stream holds the state of its sound and cannot be copied or pickled; make one where it runs")
 
-    def _alone(self) -> _Alone:
-        return _Alone(self._lock)
-
     def _checked(self, samples: AnyArray, sample_rate: int | None) -> Samples:
         """float32 (channels, samples). UsageError for what cannot be the next samples of this stream."""
         if self._closed:
@@ -175,9 +172,9 @@ class Stream:
             each = "give their mean, or make a Stream for each" if wanted == 1 else f"{self.model.name} wants {wanted}"
             raise UsageError(f"samples: {len(rows)} channels at once; {each}")
         floats = as_floats(rows)
-        # NaN is neither below nor above: the sum of squares has it, too.
-        if not np.vdot(floats, floats) <= _MOST_LEVEL and not (np.abs(floats) <= _MOST_LEVEL).all():
-            place = int(np.argmax(~(np.abs(floats) <= _MOST_LEVEL).all(axis=0)))
+        # The sum of squares has what is NaN, infinite or too loud, and takes one pass.
+        if not np.vdot(floats, floats) <= MOST_LEVEL and not is_level(floats).all():
+            place = int(np.argmin(is_level(floats).all(axis=0)))
             raise UsageError(
                 f"samples: no level of sound at {(self.samples + place) / self.sample_rate:.3f} s (NaN, or infinite);"
                 " the piece was not taken"

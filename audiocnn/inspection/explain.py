@@ -26,7 +26,6 @@ from audiocnn.inspection.views import FILL_LEVELS, Excerpt, ScoreWindow, frames_
 from audiocnn.model.network import Network
 from audiocnn.model.weights import Ensemble, load_networks
 from audiocnn.spec.features import Array
-from audiocnn.units import to_samples
 
 Progress = Callable[[str, float, float | None], None]
 _WHOLE_WINDOWS = 2  # a recording of at most so many is explained as a whole
@@ -196,9 +195,7 @@ def _explain_window(
     heard = frames_between(middles, max(window.begin, 0), min(window.end, sound.total))
     borders = (window.first + view.middle + view.hop * (np.arange(view.frames + 1) - 0.5)) / rate
     axes = CellAxes(borders, view.hertz, sound.total / rate)
-    grid = patch_grid(
-        view, heard, to_samples(geometry.near_seconds, rate), settings.patch_seconds, settings.patch_bands
-    )
+    grid = patch_grid(view, heard, geometry.near_samples, settings.patch_seconds, settings.patch_bands)
     occlusion = occlude(view, grid, axes, log_odds, settings.top, _StepCounter(progress, "occlusion", grid.count))
     gradient = view.gradient(settings.points, _StepCounter(progress, "gradient", settings.points))
     maps = None

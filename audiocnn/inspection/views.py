@@ -81,7 +81,7 @@ def score_window(geometry: Geometry, column: int, row: int, rows: int, total: in
     """The samples that rows [row, row + rows) need, as `engine.ChunkPlan` has them, and those that they depend on."""
     hop, (before, after) = geometry.hop_samples, geometry.margin_rows
     from_row = max(0, row - before)
-    core = geometry.window_samples - geometry.pad_start - geometry.pad_end
+    core = geometry.core_samples
     stop = (row + rows + after - 1) * hop - geometry.extend_start + core
     if stop >= total + min(0, geometry.extend_end):
         stop = total + geometry.extend_end

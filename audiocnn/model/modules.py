@@ -209,16 +209,13 @@ class LevelNorm(nn.Module):
         return (x.float().exp() if self.of_power else x.float()).flatten(1, -2).mean(dim=1, keepdim=True)
 
     def relative(self, x: Tensor, level: Tensor) -> Tensor:
-        """Values less their level (batch, 1, time), the mean of what `values` gives."""
-        level = self.logarithm(level)
+        """Values less their level, the mean of what `values` gives. Both have time in the same place; of the level what
+        is beside it is 1, and bands of x have no axis there: (batch, 1, time), or (batch, time, 1)."""
+        level = level.log() if self.of_power else level
+        level = level if self.least is None else level.clamp_min(self.least)
         relative = x - (level if x.dim() == 3 else level[:, None])
         relative = relative if self.lowest is None else relative.clamp_min(self.lowest)
         return relative + self.becomes if self.becomes else relative
-
-    def logarithm(self, level: Tensor) -> Tensor:
-        """The mean of what `values` gives as the logarithm that is taken away."""
-        level = level.log() if self.of_power else level
-        return level if self.least is None else level.clamp_min(self.least)
 
     def sums(self, values: Tensor) -> Tensor:
         """(batch, 1, time) -> the sums over all positions of a level, at every place."""

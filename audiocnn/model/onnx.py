@@ -13,12 +13,13 @@ import hashlib
 import math
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from audiocnn.errors import ModelError
+from audiocnn.spec.geometry import Geometry
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -227,7 +228,7 @@ def _text(value: Value) -> str:
     return bytes(_bytes(value)).decode("utf-8", "replace")
 
 
-def read_onnx(path: Path) -> bytes:
+def _read_onnx(path: Path) -> bytes:
     """A file of a size that it may have. ModelError."""
     try:
         size = path.stat().st_size
@@ -256,6 +257,64 @@ def open_session(graph: bytes, threads: int | None = None, **options: Any) -> on
     session = onnxruntime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"], enable_fallback=0)
     _SESSIONS.add(session)
     return session
+
+
+class OnnxFile:
+    """An ONNX file of a model, checked, opened and run. ModelError, with `command` as the remedy, where it cannot be.
+
+    fits: whether it is what it has to be; asked when it is opened. A process that was forked off opens it again, since
+    the threads of the old session have stayed with the parent.
+    """
+
+    def __init__(
+        self, path: Path, command: str, threads: int, fits: Callable[[onnxruntime.InferenceSession], bool]
+    ) -> None:
+        self.path, self.threads, self.fits = path, threads, fits
+        self.remedy = f"make it again with `{command}`"
+        self.opened = os.getpid(), self._open()
+
+    def _open(self) -> onnxruntime.InferenceSession:
+        content = _read_onnx(self.path)
+        check_onnx(content, self.path)
+        try:
+            session = open_session(content, self.threads)
+            fits = self.fits(session)
+        except Exception as problem:  # noqa: BLE001 - onnxruntime raises many kinds; all mean a damaged file
+            raise self.error(f"cannot be loaded ({_in_short(problem)})") from None
+        if not fits:
+            raise self.error("does not belong to this model")
+        return session
+
+    @property
+    def session(self) -> onnxruntime.InferenceSession:
+        """That of this process."""
+        pid, session = self.opened
+        if pid != os.getpid():
+            session = self._open()
+            self.opened = os.getpid(), session
+        return session
+
+    def run(self, outputs: Sequence[str], feeds: Mapping[str, Any]) -> list[Any]:
+        """The outputs of these names, in memory of ONNX Runtime."""
+        session = self.session
+        try:
+            return list(session.run(outputs, feeds))
+        except Exception as problem:  # noqa: BLE001 - as above; what cannot be run may be known only now
+            raise self.error(f"cannot be run ({_in_short(problem)})") from None
+
+    def error(self, what: str) -> ModelError:
+        return ModelError(f"{self.path}: {what}; {self.remedy}")
+
+
+def _in_short(problem: Exception) -> str:
+    return " ".join(str(problem).split())[:160]
+
+
+def says_geometry(session: onnxruntime.InferenceSession, geometry: Geometry) -> bool:
+    """Whether the metadata of a file tell of these rows. Scores would lie elsewhere."""
+    said = session.get_modelmeta().custom_metadata_map
+    wanted = {name: getattr(geometry, name) for name in ("sample_rate", "hop_samples", "window_samples")}
+    return all(name not in said or said[name] == str(value) for name, value in wanted.items())
 
 
 def _keep_sessions() -> None:

@@ -51,9 +51,8 @@ class StreamTiming:
 
     @classmethod
     def of(cls, geometry: Geometry) -> StreamTiming:
-        known = geometry.window_samples - geometry.pad_start - geometry.pad_end - geometry.extend_start
-        rows = -(-known // geometry.hop_samples)
-        return cls(rows * geometry.hop_samples - known, rows - 1)
+        rows = -(-geometry.known_samples // geometry.hop_samples)
+        return cls(rows * geometry.hop_samples - geometry.known_samples, rows - 1)
 
 
 class Tails:
@@ -229,10 +228,7 @@ def step_level(module: modules.LevelNorm, x: Tensor, tails: Tails) -> Tensor:
         x = tails.delay(x, module.ahead)
         positions = torch.full((1, 1, 1), float(module.back + 1 + module.ahead), device=x.device)
     level = _window_sums(module, values.squeeze(-1), time)[..., None] / positions
-    level = module.logarithm(level.clamp_min(torch.finfo(torch.float32).tiny) if module.of_power else level)
-    relative = x - (level if x.dim() == 3 else level[:, None])
-    relative = relative if module.lowest is None else relative.clamp_min(module.lowest)
-    return relative + module.becomes if module.becomes else relative
+    return module.relative(x, level.clamp_min(torch.finfo(torch.float32).tiny) if module.of_power else level)
 
 
 def _window_sums(module: modules.LevelNorm, values: Tensor, time: int) -> Tensor:
@@ -449,10 +445,9 @@ class StreamNetwork(nn.Module):
     def first_tails(self) -> list[Tensor]:
         """The tails where a recording begins, (1, ..., time, last): what the zeros before it leave."""
         geometry, field = self.geometry, self.spec.input.receptive_field
-        core = geometry.window_samples - geometry.pad_start - geometry.pad_end
-        rows = -(-core // geometry.hop_samples)
+        rows = -(-geometry.core_samples // geometry.hop_samples)
         # Steps end where windows end, so the first begins before the zeros do: those frames a level does not count.
-        early = rows * geometry.hop_samples - core
+        early = rows * geometry.hop_samples - geometry.core_samples
         uncounted = (early + field.kernel - field.stride) // field.stride
         tails = [torch.zeros(1, *shape) for shape in self.shapes]
         with torch.no_grad():

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 
 from audiocnn.data.dataset import Dataset, Entry
 from audiocnn.data.duplicates import DisjointSets, duplicates_within
+from audiocnn.data.sources.parts import STOP_PARTS, TEST_PARTS
 from audiocnn.data.splits import GroupOf, assign_folds, hold_out_clips, hold_out_groups, stratum_by, take_share
 from audiocnn.errors import DatasetError, RecipeError, did_you_mean, show_name
 
 if TYPE_CHECKING:
     from audiocnn.recipe.recipe import Recipe
 
-TEST_SPLITS = ("test", "eval")
-STOP_SPLITS = ("dev", "val", "valid", "validation")
 _LEAST_CLIPS = 40  # with fewer, what could be tested on is too little to say anything, and missed where it is learned
 FEW_GROUPS = 4  # with fewer, a part of whole groups would be half of what there is
 NOTHING_HELD_OUT = (
@@ -59,14 +58,14 @@ def divide(dataset: Dataset, recipe: Recipe) -> Division:
     given = bool(test) and not (recipe.data and recipe.data.folds)
     if not clips:
         kind = stratum_by(dataset, _labels(dataset, recipe), recipe.mix.balance)
-        stop = [] if test and tested_on in STOP_SPLITS else [e for e in entries if e.split in STOP_SPLITS]
+        stop = [] if test and tested_on in STOP_PARTS else [e for e in entries if e.split in STOP_PARTS]
         if not recipe.train.validation_share:
             train, stop = entries, []
             notes += [] if recipe.evaluate.conditions else [NOTHING_HELD_OUT]
         elif (recipe.data and recipe.data.split) or not 0 < len(stop) < len(entries):
             train, stop = hold_out_groups(entries, recipe.train.validation_share, kind, bool(recipe.mix.balance))
         else:
-            train = [entry for entry in entries if entry.split not in STOP_SPLITS]
+            train = [entry for entry in entries if entry.split not in STOP_PARTS]
         notes += _groups_between(_given_parts(train, stop, test)) if given else []
         return Division(_share_of(train, recipe), stop, test, tested_on, tuple(notes))
     _check_clips(dataset, entries, recipe)
@@ -98,22 +97,20 @@ def _tested(dataset: Dataset, recipe: Recipe, notes: list[str]) -> tuple[list[En
     if data and data.split:
         return entries, [], ""
     found = {entry.split for entry in entries}
-    name = next((one for one in (*TEST_SPLITS, *STOP_SPLITS) if one in found), None)
+    name = next((one for one in (*TEST_PARTS, *STOP_PARTS) if one in found), None)
     if name is None or len(found) == 1:  # all of it is called so: there is nothing else to learn from
         return entries, [], ""
     test = [entry for entry in entries if entry.split == name]
-    learned = [entry for entry in entries if entry.split not in (name, *TEST_SPLITS)]
+    learned = [entry for entry in entries if entry.split not in (name, *TEST_PARTS)]
     if not learned:  # all of it is called test or eval
         return [entry for entry in entries if entry.split != name], test, name
-    notes += [
-        f'the split "{one}" is neither learned from nor tested on' for one in TEST_SPLITS if one in found - {name}
-    ]
+    notes += [f'the split "{one}" is neither learned from nor tested on' for one in TEST_PARTS if one in found - {name}]
     return learned, test, name
 
 
 def _given_parts(train: list[Entry], stop: list[Entry], test: list[Entry]) -> list[list[Entry]]:
     """The parts that the data itself sets apart: what stops the training only where it is a split of its own."""
-    if stop and all(entry.split in STOP_SPLITS for entry in stop):
+    if stop and all(entry.split in STOP_PARTS for entry in stop):
         return [train, stop, test]
     return [[*train, *stop], test]
 
@@ -194,9 +191,9 @@ def _cut_stop(
     if not recipe.train.validation_share:
         notes.append(NOTHING_HELD_OUT)
         return entries, []
-    named = [entry for entry in entries if entry.split in STOP_SPLITS]
+    named = [entry for entry in entries if entry.split in STOP_PARTS]
     if named and len(named) < len(entries) and not (recipe.data and recipe.data.split):
-        return [entry for entry in entries if entry.split not in STOP_SPLITS], named
+        return [entry for entry in entries if entry.split not in STOP_PARTS], named
     if len(set(group_of.values())) < FEW_GROUPS:
         group_of = {entry.id: entry.filename for entry in entries}
     train, stop = hold_out_clips(entries, recipe.train.validation_share, group_of)

@@ -58,8 +58,7 @@ def cost(layers: Sequence[Layer], size: Size) -> int:
 
 def latency(geometry: Geometry) -> float:
     """Seconds of sound behind the end of a score's row that must be heard before a live detector has the score."""
-    core = geometry.window_samples - geometry.pad_start - geometry.pad_end
-    ahead = core - geometry.extend_start - geometry.hop_samples + geometry.live_margin_rows * geometry.hop_samples
+    ahead = geometry.known_samples + (geometry.live_margin_rows - 1) * geometry.hop_samples
     return max(0, ahead) / geometry.sample_rate
 
 
@@ -185,14 +184,9 @@ def describe(
         min_speech_seconds=min_speech_seconds,
         first_group=spec.groups[0].name if outputs else None,
         first_group_weights=sum(row.parameters for row in first),
-        dense_inputs=_near_samples(geometry) * spec.input.channels if geometry else window.channels * window.positions,
+        dense_inputs=geometry.near_samples * spec.input.channels if geometry else window.channels * window.positions,
         dense_outputs=outputs.channels * outputs.positions if outputs else 0,
     )
-
-
-def _near_samples(geometry: Geometry) -> int:
-    """Of a window less what only tells a level how loud it is."""
-    return geometry.window_samples - sum(geometry.level_samples)
 
 
 def _check_size(spec: Spec, size: Size) -> None:

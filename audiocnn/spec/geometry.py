@@ -108,6 +108,11 @@ class Size:
         return "x".join(str(n) if abs(n) < 10**15 else f"10^{abs(n).bit_length() * 30103 // 100_000}" for n in numbers)
 
 
+Crop = tuple[int, int]
+"""How many frames behind a level are left out at the start and at the end."""
+NO_CROP: Crop = (0, 0)
+
+
 @dataclass(frozen=True)
 class Geometry:
     """Where scores sit, in samples. Score k is centred on the samples [k * hop, (k + 1) * hop)."""
@@ -131,6 +136,16 @@ class Geometry:
     @property
     def window_seconds(self) -> float:
         return self.window_samples / self.sample_rate
+
+    @property
+    def core_samples(self) -> int:
+        """The fewest samples that give one score."""
+        return self.window_samples - self.pad_start - self.pad_end
+
+    @property
+    def known_samples(self) -> int:
+        """How many samples of a recording are needed for its first score; each further one needs a hop more."""
+        return self.core_samples - self.extend_start
 
     @property
     def shift_exact(self) -> bool:
@@ -165,9 +180,13 @@ class Geometry:
         return (behind + self.hop_samples / 2) / self.sample_rate
 
     @property
-    def near_seconds(self) -> float:
+    def near_samples(self) -> int:
         """The window without that."""
-        return (self.window_samples - sum(self.level_samples)) / self.sample_rate
+        return self.window_samples - sum(self.level_samples)
+
+    @property
+    def near_seconds(self) -> float:
+        return self.near_samples / self.sample_rate
 
     @property
     def margin_rows(self) -> tuple[int, int]:
@@ -184,12 +203,11 @@ class Geometry:
         """Scores for a recording of so many samples; they tile it, the last may be cut."""
         return -(-samples // self.hop_samples)
 
-    def crop(self, samples: int, drop: int, rows: int) -> tuple[int, int]:
+    def crop(self, samples: int, drop: int, rows: int) -> Crop:
         """Of so many samples, which give `drop` rows, `rows` that are wanted, and more: how many frames behind a level
         the rest of the network can do without, at the start and at the end; none where it needs them all."""
-        core = self.window_samples - self.pad_start - self.pad_end
-        behind = (samples - core) // self.hop_samples + 1 - drop - rows
-        return (drop * self.level_hop, behind * self.level_hop) if self.level_hop and behind >= 0 else (0, 0)
+        behind = (samples - self.core_samples) // self.hop_samples + 1 - drop - rows
+        return (drop * self.level_hop, behind * self.level_hop) if self.level_hop and behind >= 0 else NO_CROP
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from audiocnn.errors import SpecError, did_you_mean
+from audiocnn.segments.segment import EPSILON_SECONDS
 from audiocnn.spec.features import InputSpec, read_input
 from audiocnn.spec.geometry import Geometry, ReceptiveField, Size
 from audiocnn.spec.layers import (
@@ -40,7 +41,6 @@ _LOCALISING = "onset_offset"  # beside its score, a position says where its even
 _OUTPUTS = ("sigmoid", "softmax", _LOCALISING)
 _MOST_POSITIONS = 2**26  # of the features of one window; a window of more is refused, not tried
 MOST_LAYERS = 10_000
-EPSILON = 1e-9  # seconds that rounding may add
 
 
 @dataclass(frozen=True)
@@ -289,7 +289,7 @@ def _check_look_ahead(spec: Spec, place: str) -> None:
     """Refuse a row that its own window does not hear."""
     given, geometry = spec.f.look_ahead_seconds, spec.geometry()
     least, most = geometry.hop_seconds / 2, geometry.near_seconds - geometry.hop_seconds / 2
-    if given is not None and not least - EPSILON <= given <= most + EPSILON:
+    if given is not None and not least - EPSILON_SECONDS <= given <= most + EPSILON_SECONDS:
         what = f'"look_ahead_seconds" {given:g}: a window must hold the row of its score'
         raise SpecError(f"{place}: [f]: {what}; give {least:g} to {max(least, most):g}")
 

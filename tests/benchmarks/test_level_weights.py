@@ -28,7 +28,7 @@ def plain(tmp_path, monkeypatch):
 
 def test_the_level_is_the_one_that_is_asked_for_and_weights_are_those_of_the_model(plain):
     network, folder = plain
-    made, level = level_weights.network_of("leveled", str(folder), None, 0.0, -20.0, None)
+    made, level = level_weights.network_of("leveled", str(folder), None, 0.0, {"to_db": -20.0})
     assert (level["to_db"], level["range_db"]) == (-20.0, 30.0)
     wanted = sorted(tensor.numpy().tobytes() for tensor in network.state_dict().values())
     assert sorted(tensor.numpy().tobytes() for tensor in made.state_dict().values()) == wanted
@@ -36,11 +36,11 @@ def test_the_level_is_the_one_that_is_asked_for_and_weights_are_those_of_the_mod
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_weights_lie_between_those_of_the_model_and_those_of_a_run(plain, tmp_path, share):
-    before, _ = level_weights.network_of("leveled", str(plain[1]), None, 0.0, None, None)
+    before, _ = level_weights.network_of("leveled", str(plain[1]), None, 0.0, {})
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     trained = {f"network.{key}": tensor + 1 for key, tensor in before.state_dict().items()}
     save_file(trained, tmp_path / "run" / "checkpoints" / "last.safetensors")
-    made, _ = level_weights.network_of("leveled", str(plain[1]), tmp_path / "run", share, None, None)
+    made, _ = level_weights.network_of("leveled", str(plain[1]), tmp_path / "run", share, {})
     for key, tensor in before.state_dict().items():
         moved = tensor + share if tensor.is_floating_point() else tensor
         torch.testing.assert_close(made.state_dict()[key], moved)

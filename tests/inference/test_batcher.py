@@ -26,7 +26,7 @@ class Gate:
         self.open, self.entered = threading.Event(), threading.Semaphore(0)
         self.batches = []
 
-    def run(self, batch):
+    def run(self, batch, crop):
         self.batches.append(batch)
         self.entered.release()
         assert self.open.wait(30)
@@ -42,7 +42,7 @@ def held(gate, batcher):
 
 
 def test_every_result_comes_to_whoever_asked():
-    batcher = Batcher(lambda batch: batch.mean(axis=2, keepdims=True), 3, 1000)
+    batcher = Batcher(lambda batch, crop: batch.mean(axis=2, keepdims=True), 3, 1000)
     futures = [batcher.submit(chunk(n, samples=1 + n % 7, tracks=1 + n % 2)) for n in range(300)]
     for n, future in enumerate(futures):
         scores = future.result(30)
@@ -84,7 +84,7 @@ def test_threads_share_what_waits():
 
 
 def test_an_error_reaches_the_jobs_of_its_batch_alone():
-    def run(batch):
+    def run(batch, crop):
         if batch.shape[2] == 3:
             raise ValueError("three")
         return batch[:, :, :1]
@@ -126,7 +126,7 @@ def test_closing_finishes_what_runs_and_cancels_what_waits():
 
 
 def test_no_thread_is_started_before_there_is_work():
-    assert Batcher(lambda batch: batch, 4, 100).threads == []
+    assert Batcher(lambda batch, crop: batch, 4, 100).threads == []
 
 
 def test_threads_end_when_nobody_has_the_engine_any_more():
@@ -157,7 +157,7 @@ def test_a_burst_wakes_or_starts_as_many_threads_as_it_needs():
     together = threading.Barrier(4, timeout=30)
     first = threading.Event()
 
-    def run(batch):
+    def run(batch, crop):
         if first.is_set():
             together.wait()
         return batch[:, :, :1]
@@ -170,7 +170,7 @@ def test_a_burst_wakes_or_starts_as_many_threads_as_it_needs():
 
 
 def test_where_the_system_gives_no_thread_those_that_there_are_go_on(monkeypatch):
-    batcher = Batcher(lambda batch: batch[:, :, :1], 4, 100)
+    batcher = Batcher(lambda batch, crop: batch[:, :, :1], 4, 100)
     batcher.submit(chunk(0)).result(30)
 
     def refuse(self):
@@ -180,4 +180,4 @@ def test_where_the_system_gives_no_thread_those_that_there_are_go_on(monkeypatch
     futures = [batcher.submit(chunk(n, samples=1 + n)) for n in range(4)]
     assert [future.result(30).item() for future in futures] == [0, 1, 2, 3]
     with pytest.raises(RuntimeError, match="can't start new thread"):
-        Batcher(lambda batch: batch, 1, 100).submit(chunk(0))
+        Batcher(lambda batch, crop: batch, 1, 100).submit(chunk(0))

@@ -78,7 +78,7 @@ def test_scores_of_chunks_are_those_of_the_whole_through_onnx(name, exported):
     backend = OnnxBackend(model, threads=1)
     engine = Engine(model, backend)
     sound = noise(network.spec, 1, 7 * network.geometry.window_samples + 77)[0]
-    (whole,) = backend.session.run(["scores"], {"samples": sound[None]})
+    (whole,) = backend.file.session.run(["scores"], {"samples": sound[None]})
     for rows in (1, 5, 10**6):
         engine.chunk_rows = rows
         got = np.concatenate(list(engine.score_tracks(in_blocks(sound, [1, 450, 3]))), axis=1)[0]

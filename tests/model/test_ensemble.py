@@ -128,7 +128,7 @@ def test_the_file_extends_by_itself_and_is_right_at_other_batches(ensembles, key
     backend = OnnxBackend(model, threads=1)
     for batch, samples in ((1, 5), (3, 4567)):
         sound = noise(model.spec, batch, samples)
-        got = join_outputs(*backend.session.run(backend.parts, {"samples": sound}))
+        got = join_outputs(*backend.file.session.run(backend.parts, {"samples": sound}))
         for found, one in zip(got, sound, strict=True):
             assert np.max(np.abs(found - mean_of(model, models, weights, one))) <= TOLERANCE
 

@@ -195,7 +195,7 @@ def test_it_is_the_same_after_saving_and_loading(path, tmp_path):
 def test_its_onnx_file_agrees_with_torch_at_other_batches_and_lengths(path, exported):
     model, network, difference = exported(path)
     assert difference <= TOLERANCE
-    session = OnnxBackend(model, threads=1).session
+    session = OnnxBackend(model, threads=1).file.session
     for items, samples in ((1, 1), (5, network.geometry.window_samples + 3333)):
         sound = noise(network.spec, items, samples)
         with torch.no_grad():

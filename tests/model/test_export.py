@@ -33,7 +33,7 @@ def test_onnx_agrees_with_torch_at_other_batches_and_lengths(name, exported):
         sound = noise(network.spec, items, samples)
         with torch.no_grad():
             wanted = network(network.extended(torch.from_numpy(sound))).numpy()
-        got = join_outputs(*backend.session.run(backend.parts, {"samples": sound}))
+        got = join_outputs(*backend.file.session.run(backend.parts, {"samples": sound}))
         assert got.shape == wanted.shape == (items, geometry.rows(samples), network.spec.outputs)
         assert np.max(np.abs(got - wanted)) <= TOLERANCE
 

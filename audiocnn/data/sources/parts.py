@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-# As they are written here -> as the rest of the code knows them.
-_PARTS = {name: name for name in ("train", "dev", "val", "valid", "validation", "test", "eval")} | {
+TEST_PARTS = ("test", "eval")
+STOP_PARTS = ("dev", "val", "valid", "validation")  # of what stops a training
+# As people write them -> as the rest of the code knows them.
+_PARTS = {name: name for name in ("train", *STOP_PARTS, *TEST_PARTS)} | {
     "trn": "train",
     "training": "train",
     "devel": "dev",
