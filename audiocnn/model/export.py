@@ -140,25 +140,25 @@ def _trace_parts(network: Network, example: Tensor, shapes: Any) -> Any:
     front, rest = compose.add_prefix(front, "front."), compose.add_prefix(rest, "rest.")
     zeros = np.zeros(values.dim() - 1, dtype=np.int64)
     constants = {"no_crop": zeros, "crop": np.zeros(2, np.int64), "one_of_each": np.array([1, 1], np.int64)}
-    nodes = [
+    crop_nodes = [
         helper.make_node("Neg", ["crop"], ["less"]),
         helper.make_node("Split", ["less", "one_of_each"], ["less_before", "less_after"], axis=0),
         helper.make_node("Concat", ["no_crop", "less_before", "no_crop", "less_after"], ["crops"], axis=0),
         helper.make_node("Pad", ["front.leveled", "crops"], ["rest.cropped"], mode="constant"),
     ]
     names = _output_names(network)
-    nodes += [*(helper.make_node("Identity", [f"rest.{name}"], [name]) for name in names)]
+    last_nodes = [helper.make_node("Identity", [f"rest.{name}"], [name]) for name in names]
     outputs = list(rest.graph.output)
     for output, name in zip(outputs, names, strict=True):
         output.name = name
     samples = front.graph.input[0]
-    front_nodes = [helper.make_node("Identity", ["samples"], [samples.name]), *front.graph.node]
+    first_node = helper.make_node("Identity", ["samples"], [samples.name])
     samples.name = "samples"
     crop = helper.make_tensor_value_info("crop", TensorProto.INT64, [2])
     weights = [*front.graph.initializer, *rest.graph.initializer]
     weights += [numpy_helper.from_array(value, name) for name, value in constants.items()]
-    every = [*front_nodes, *nodes[:4], *rest.graph.node, *nodes[4:]]
-    graph = helper.make_graph(every, "network", [samples, crop], outputs, weights)
+    nodes = [first_node, *front.graph.node, *crop_nodes, *rest.graph.node, *last_nodes]
+    graph = helper.make_graph(nodes, "network", [samples, crop], outputs, weights)
     return helper.make_model(graph, opset_imports=front.opset_import, ir_version=front.ir_version)
 
 

@@ -266,10 +266,8 @@ def test_a_stream_goes_on_in_a_process_that_was_forked_off(live_model):
 
 def test_two_threads_in_one_stream_are_refused(live_model):
     stream = Stream(live_model)
-    with (
-        stream._alone(),
-        pytest.raises(UsageError, match="by another thread just now; push a stream, or Streams, from one"),
-    ):
+    refused = "by another thread just now; push a stream, or Streams, from one"
+    with stream._lock, pytest.raises(UsageError, match=refused):
         stream.push(SOUND)
 
 
