@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -289,9 +290,11 @@ class Streams:
         is taken, for samples that are no sound or a stream of another model."""
         if any(stream._live is not self._live for stream in pieces):
             raise UsageError("a stream of another model cannot be in the batch; open it with the same Streams")
-        with _Alone(self._lock):
+        with _Alone(self._lock), ExitStack() as alone:
             if self._live.session is None:
                 return {stream: stream.push(samples) for stream, samples in pieces.items()}
+            for stream in pieces:
+                alone.enter_context(_Alone(stream._lock))
             return self._push(self._live.session.most_rows, pieces)
 
     def _push(self, most_rows: int, pieces: Mapping[Stream, AnyArray]) -> dict[Stream, list[Event]]:

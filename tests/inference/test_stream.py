@@ -277,6 +277,14 @@ def test_two_threads_in_one_batch_are_refused(live_model):
         many.push({many.open(): SOUND})
 
 
+def test_a_stream_of_a_batch_is_refused_while_another_thread_pushes_it(live_model):
+    many = Streams(live_model)
+    first, second = many.open(), many.open()
+    with second._lock, pytest.raises(UsageError, match="by another thread just now"):
+        many.push({first: SOUND, second: SOUND})
+    assert segments_of(many.push({first: SOUND})[first] + first.close()) == segments_of(listen(second, SOUND, 160)[0])
+
+
 def test_threads_and_tasks_share_one_model(model):
     wanted = segments_of(listen(Stream(model), SOUND, 160)[0])
     streams = [Stream(model) for _ in range(8)]
