@@ -32,7 +32,7 @@ _CREST_DB = 10.0  # the loudest 5 ms of a voice over its mean
 
 @dataclass(frozen=True)
 class Example:
-    """One mixture: samples float32 (channels, samples), targets float32 (rows, labels) in {0, 1}, NaN where not known.
+    """One mixture: samples float32 (channels, samples), targets float32 (rows, labels) in [0, 1], NaN where not known.
 
     span: [start, stop) in samples, where a clip is between silence; its score is that of the positions there.
     """
@@ -45,11 +45,12 @@ class Example:
 @dataclass(frozen=True)
 class _Voices:
     """The labelled recordings of a mixture: sound (n,), active (labels, n) where each label is, unsure (n,) where
-    nobody knows; all are filled in place."""
+    nobody knows, likely (n,) where, of that, `unsure_target` is learned; all are filled in place."""
 
     sound: Samples
     active: ActiveMask
     unsure: NDArray[np.bool_]
+    likely: NDArray[np.bool_]
 
 
 class Mixer:
@@ -124,7 +125,7 @@ class Mixer:
                 self.place_foreground(random, voices, below_db, bridged)
         floor_db = random.uniform(*s.floor_db) if s.floor_share and random.random() < s.floor_share else None
         floor_db = random.uniform(*s.conversation_floor_db) if conversation else floor_db
-        sound, active, unsure = voices.sound, voices.active, voices.unsure
+        sound, active, unsure, likely = voices.sound, voices.active, voices.unsure, voices.likely
         spoken = active.any(axis=0)
         if self.background is not None and random.random() < s.event_share:
             events = self.backgrounds.draw_events(random)
@@ -141,6 +142,7 @@ class Mixer:
                 ratios = ([snr_db] if noisy else []) + ([] if floor_db is None else [floor_db])
                 covered = any(ratio - below_db < s.snr_db[0] for ratio in ratios)
                 unsure = unsure | far.unsure | (far.active.any(axis=0) if covered else False)
+                likely = likely if covered else likely | far.likely
                 active = active if covered else active | far.active
         if noisy or not loud:
             sound, name = self.add_background(random, sound, active, (loud, snr_db))
@@ -154,7 +156,7 @@ class Mixer:
             active = self.mark_as_people(active)
             unsure = unsure & ~active[self.in_front].any(axis=0)
         sound = record_with_microphone(random, sound, self.rate, s)
-        return Example(sound[None, :], self.make_targets(active, unsure))
+        return Example(sound[None, :], self.make_targets(active, unsure, likely))
 
     def mark_as_people(self, active: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(labels, samples): marks of what stands in front grow together over pauses, and a little at both ends."""
@@ -169,8 +171,8 @@ class Mixer:
         return marked
 
     def no_voices(self) -> _Voices:
-        nowhere = np.zeros((len(self.labels) + 1, self.length), dtype=bool)
-        return _Voices(np.zeros(self.length, dtype=np.float32), nowhere[:-1], nowhere[-1])
+        nowhere = np.zeros((len(self.labels) + 2, self.length), dtype=bool)
+        return _Voices(np.zeros(self.length, dtype=np.float32), nowhere[:-2], nowhere[-2], nowhere[-1])
 
     def place_foreground(self, random: Random, voices: _Voices, below_db: float, bridged: bool = False) -> None:
         """Put recordings one after another, with gaps, until the example is full. bridged: the short pauses within a
@@ -187,15 +189,17 @@ class Mixer:
                 cut = effects.fade_edges(clip[start - at : stop - at], fade)
                 moved = [(column, onset + at, offset + at) for column, onset, offset in marks]
                 self.add_clip(random, cut, moved, voices, start)
-                for onset, offset in unsure:
-                    voices.unsure[max(start, onset + at) : max(start, min(stop, offset + at))] = True
+                for onset, offset, heard in unsure:
+                    span = slice(max(start, onset + at), max(start, min(stop, offset + at)))
+                    voices.unsure[span] = True
+                    voices.likely[span] |= heard
             at += max(1, len(clip))  # at another speed nothing may be left of a click
 
     def cut_foreground(
         self, random: Random, entry: Entry, below_db: float
-    ) -> tuple[Samples, list[MarkedSpan], list[tuple[int, int]]]:
+    ) -> tuple[Samples, list[MarkedSpan], list[tuple[int, int, bool]]]:
         """A cut of a foreground recording, at another speed, with its marks (column, onset, offset) in samples, and the
-        stretches that nobody is sure of.
+        stretches that nobody is sure of (onset, offset, whether they are no more than `below_db` under the loudest).
 
         Marks are drawn in to where the sound is `below_db` under its loudest: what noise will cover cannot be learned.
         """
@@ -208,7 +212,11 @@ class Mixer:
             if mark[0] < len(clip) and mark[1] > 0:
                 mark = effects.trim_mark(clip, mark, self.rate, below_db)
             moved.append((column, round(mark[0] / speed), round(mark[1] / speed)))
-        unsure = [(round((a - begin) / speed), round((b - begin) / speed)) for a, b in self.unsure.get(entry.id, ())]
+        least = float(np.abs(clip).max(initial=0.0)) * effects.db_to_amplitude(-below_db)
+        unsure = []
+        for onset, offset in self.unsure.get(entry.id, ()):
+            heard = float(np.abs(clip[max(0, onset - begin) : max(0, offset - begin)]).max(initial=0.0)) > least
+            unsure.append((round((onset - begin) / speed), round((offset - begin) / speed), heard))
         return effects.change_speed(clip, speed), moved, unsure
 
     def add_clip(
@@ -255,14 +263,24 @@ class Mixer:
             active |= noise.active
         return sound + noise.samples * np.float32(wanted / noise.level), name
 
-    def make_targets(self, active: NDArray[np.bool_], unsure: NDArray[np.bool_] | None = None) -> Targets:
+    def make_targets(
+        self,
+        active: NDArray[np.bool_],
+        unsure: NDArray[np.bool_] | None = None,
+        likely: NDArray[np.bool_] | None = None,
+    ) -> Targets:
         """(rows, labels): 1 where at least half of the hop carries the label; NaN where it does, or does not, as nobody
-        is sure of what remains. Labels that stand behind others are known everywhere."""
+        is sure of what remains; `unsure_target` where that is likely. Labels that stand behind others are known
+        everywhere."""
         there = self.share_of_rows(active) >= 0.5
         targets = there.T.astype(np.float32)
         if unsure is not None and unsure.any():
             perhaps = (self.share_of_rows(active | unsure) >= 0.5) & ~there
-            targets[(perhaps & self.in_front[:, None]).T] = np.nan
+            perhaps &= self.in_front[:, None]
+            targets[perhaps.T] = np.nan
+            if self.settings.unsure_target and likely is not None:
+                soft = perhaps & (self.share_of_rows(active | likely) >= 0.5)
+                targets[soft.T] = self.settings.unsure_target
         return np.ascontiguousarray(targets)
 
     def share_of_rows(self, active: NDArray[np.bool_]) -> NDArray[np.float32]:

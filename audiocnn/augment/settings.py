@@ -23,6 +23,7 @@ class MixSettings:
     level_db: tuple[float, float] = (-8.0, 6.0)
     audible_db: tuple[float, float] = (120.0, 120.0)
     speed: tuple[float, float] = (0.9, 1.1)
+    unsure_target: float = 0.0
     bridged_share: float = 0.0
     bridged_seconds: float = 0.3
     conversation_share: float = 0.0
@@ -131,6 +132,7 @@ def read_mix(table: TomlTable, folder: Path) -> MixSettings:
         coloured_label=table.text("coloured_label", base.coloured_label),
         heard_db=table.number("heard_db", base.heard_db, least=-200.0, most=200.0),
         murmur_heard_db=table.number("murmur_heard_db", base.murmur_heard_db, least=-200.0, most=200.0),
+        unsure_target=table.number("unsure_target", base.unsure_target, most=1.0),
         bridged_seconds=table.number("bridged_seconds", base.bridged_seconds, most=10.0),
         conversation_bridged_seconds=table.number(
             "conversation_bridged_seconds", base.conversation_bridged_seconds, most=10.0

@@ -264,6 +264,30 @@ def test_where_nobody_is_sure_there_is_no_target(unsure):
     assert not np.isnan(again(unsure, foreground_share=0.0).example(0, 0).targets).any()
 
 
+@pytest.mark.parametrize("target", [0.25, 1.0])
+def test_a_soft_target_where_nobody_is_sure(unsure, target):
+    mixer = again(unsure, unsure_target=target)
+    for index in range(10):
+        without, soft = unsure.example(0, index).targets, mixer.example(0, index).targets
+        assert np.isnan(without).any()
+        assert (soft[np.isnan(without)] == np.float32(target)).all()
+        assert np.array_equal(soft[~np.isnan(without)], without[~np.isnan(without)])
+
+
+def test_no_soft_target_where_noise_covers_what_may_be_there(tmp_path):
+    samples = constant(1.0, 0.2, 0.5) + 0.01 * constant(1.0, 0.5, 0.8)
+    notes = (Annotation(0.2, 0.5, "tone"), Annotation(0.5, 0.8, "?"))
+    recordings = [("a.wav", samples, {"annotated": True, "annotations": notes}), ("b.wav", noise(1.0), WHOLE)]
+    dataset = write_dataset(tmp_path / "dataset", recordings, unsure="?")
+    noisy = {"background_share": 1.0, "audible_db": (0.0, 120.0), "unsure_target": 0.5, "gap_seconds": (0.1, 0.1)}
+    for snr_db, learned in ((25.0, False), (35.0, True)):  # 40 dB below; a voice is audible 10 dB below its noise
+        settings = dataclasses.replace(BARE, snr_db=(snr_db, snr_db), **noisy)
+        mixer = Mixer(dataset, dataset.entries, ("tone",), settings, HOP, 1)
+        targets = np.concatenate([mixer.example(0, index).targets for index in range(5)])
+        assert (targets == 0.5).any() == learned
+        assert np.isnan(targets).any() != learned
+
+
 def test_what_may_hold_a_label_is_no_background(unsure):
     assert [entry.filename for entry in unsure.background.entries] == ["c.wav"]
     assert [entry.filename for entry in unsure.foreground.entries] == ["a.wav"]
