@@ -106,27 +106,37 @@ class TailStepper:
         return self.waiting.shape[2] // self.session.hop_samples
 
     def take(self, samples: Samples) -> None:
+        """They are copied unless a step can be had, which then takes them."""
         self.heard += samples.shape[2]
-        self.waiting = np.concatenate([self.waiting, samples], axis=2) if self.waiting.shape[2] else samples.copy()
+        if self.waiting.shape[2]:
+            self.waiting = np.concatenate([self.waiting, samples], axis=2)
+        else:
+            self.waiting = samples if samples.shape[2] >= self.session.hop_samples else samples.copy()
 
     def next_samples(self, rows: int) -> Samples:
         """What a step of so many rows needs, which is then no longer waiting."""
-        count = rows * self.session.hop_samples
-        samples, self.waiting = self.waiting[:, :, :count], self.waiting[:, :, count:]
-        return np.ascontiguousarray(samples)
+        count, waiting = rows * self.session.hop_samples, self.waiting
+        if waiting.shape[2] == count:
+            self.waiting = waiting[:, :, count:].copy()
+            return waiting
+        left = waiting[:, :, count:]
+        self.waiting = left if left.shape[2] >= self.session.hop_samples else left.copy()
+        return waiting[:, :, :count]
 
     def kept(self, scores: Scores) -> Scores:
-        """(tracks, rows, outputs) of a step less the rows before the beginning."""
-        drop = min(self.drop, scores.shape[1])
+        """(..., rows, outputs) of a step less the rows before the beginning."""
+        if not self.drop:
+            return scores
+        drop = min(self.drop, scores.shape[-2])
         self.drop -= drop
-        return scores[:, drop:]
+        return scores[..., drop:, :]
 
     def push(self, samples: Samples) -> Scores:
         session = self.session
         found: list[Scores] = []
         self.take(samples)
         while rows := min(self.ready_rows, session.most_rows):
-            scores, self.tails = session.run(self.next_samples(rows), self.tails)
+            scores, self.tails = session.run(np.ascontiguousarray(self.next_samples(rows)), self.tails)
             found.append(self.kept(scores))
         return _joined(found, self.tracks, session.width)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -198,6 +197,11 @@ class Stream:
         """What is certain by the next rows (rows, outputs)."""
         if not len(outputs):
             return []
+        if self._detector.passes(outputs):
+            self._rows += len(outputs)
+            if self._pre_roll:
+                self._forget()
+            return []
         scores, edges = split_outputs(outputs, len(self.model.labels))
         block = ScoreBlock(0, self._rows, scores, edges, heard_seconds=self.seconds)
         self._rows += len(outputs)
@@ -290,40 +294,55 @@ class Streams:
         is taken, for samples that are no sound or a stream of another model."""
         if any(stream._live is not self._live for stream in pieces):
             raise UsageError("a stream of another model cannot be in the batch; open it with the same Streams")
-        with _Alone(self._lock), ExitStack() as alone:
+        with _Alone(self._lock):
             if self._live.session is None:
                 return {stream: stream.push(samples) for stream, samples in pieces.items()}
-            for stream in pieces:
-                alone.enter_context(_Alone(stream._lock))
-            return self._push(self._live.session.most_rows, pieces)
+            held: list[Stream] = []
+            try:
+                for stream in pieces:
+                    _Alone(stream._lock).__enter__()
+                    held.append(stream)
+                return self._push(self._live.session, pieces)
+            finally:
+                for stream in held:
+                    stream._lock.release()
 
-    def _push(self, most_rows: int, pieces: Mapping[Stream, AnyArray]) -> dict[Stream, list[Event]]:
-        streams = list(pieces)
+    def _push(self, session: StepSession, pieces: Mapping[Stream, AnyArray]) -> dict[Stream, list[Event]]:
         checked = [stream._checked(samples, None) for stream, samples in pieces.items()]
-        rows: dict[Stream, list[Scores]] = {stream: [] for stream in streams}
-        events: dict[Stream, list[Event]] = {stream: [] for stream in streams}
-        for stream, piece in zip(streams, checked, strict=True):
-            _stepper_of(stream).take(stream._heard(piece)[None])
-        for begin in range(0, len(streams), _BATCH_STREAMS):
-            shelf = streams[begin : begin + _BATCH_STREAMS]
-            while ready := [stream for stream in shelf if _stepper_of(stream).ready_rows]:
-                count = min(most_rows, *(_stepper_of(stream).ready_rows for stream in ready))
-                for stream, outputs in zip(ready, self._step(ready, count), strict=True):
-                    rows[stream].append(outputs)
-                    events[stream] += stream._events(outputs)
-        for stream in streams:
-            stream._note(rows[stream])
-        return events
+        shares = [_Share(stream, _stepper_of(stream)) for stream in pieces]
+        for share, piece in zip(shares, checked, strict=True):
+            share.stepper.take(share.stream._heard(piece)[None])
+        for begin in range(0, len(shares), _BATCH_STREAMS):
+            shelf = shares[begin : begin + _BATCH_STREAMS]
+            while ready := [share for share in shelf if share.stepper.ready_rows]:
+                rows = min(session.most_rows, *(share.stepper.ready_rows for share in ready))
+                _step(session, ready, rows)
+        for share in shares:
+            share.stream._note(share.found)
+        return {share.stream: share.events for share in shares}
 
-    def _step(self, streams: Sequence[Stream], rows: int) -> list[Scores]:
-        """The next rows of each."""
-        assert self._live.session is not None
-        steppers = [_stepper_of(stream) for stream in streams]
-        samples = np.concatenate([stepper.next_samples(rows) for stepper in steppers])
-        scores, behind = self._live.session.run(samples, _tails_of(steppers))
-        for place, stepper in enumerate(steppers):
-            stepper.left_in(behind, place)
-        return [stepper.kept(scores[place : place + 1])[0] for place, stepper in enumerate(steppers)]
+
+class _Share:
+    """What a push has for one of its streams."""
+
+    __slots__ = ("events", "found", "stepper", "stream")
+
+    def __init__(self, stream: Stream, stepper: TailStepper) -> None:
+        self.stream, self.stepper = stream, stepper
+        self.found: list[Scores] = []
+        self.events: list[Event] = []
+
+
+def _step(session: StepSession, shares: Sequence[_Share], rows: int) -> None:
+    """The next rows of each."""
+    samples = np.concatenate([share.stepper.next_samples(rows) for share in shares])
+    scores, behind = session.run(samples, _tails_of([share.stepper for share in shares]))
+    for place, share in enumerate(shares):
+        share.stepper.left_in(behind, place)
+        outputs = share.stepper.kept(scores[place])
+        share.found.append(outputs)
+        if told := share.stream._events(outputs):
+            share.events += told
 
 
 def _tails_of(steppers: Sequence[TailStepper]) -> TailArrays:

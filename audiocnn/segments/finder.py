@@ -27,7 +27,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -144,6 +144,8 @@ class RowFinder:
         self._total = 0.0
         self._threshold = rule.threshold
         self.closing = rule.closing_threshold
+        # Compared in the precision of scores: 0.35 in float32 is not below a closing threshold of 0.35.
+        self._opens_from, self._stays_from = (float(np.float32(one)) for one in (rule.threshold, self.closing))
         self.silence_rows = max(1, math.ceil((rule.min_silence_seconds - EPSILON_SECONDS) / hop_seconds))
         spare = rule.max_speech_seconds - rule.min_speech_seconds - hop_seconds
         self.most_pad = min(rule.pad_seconds, max(spare, 0.0))  # what is kept is not cut shorter than min_speech
@@ -182,6 +184,26 @@ class RowFinder:
         newest = totals[-1 - self.rise_rows :].tolist()
         self._last_totals = [*self._last_totals[:-1], *newest][-1 - self.rise_rows :]
         return found
+
+    def passes(self, scores: Sequence[float]) -> bool:
+        """Takes a few rows of float32 if they change nothing but counts: all below the closing threshold where no
+        segment is open, or all at the threshold or above in one whose onset was told. False: they are not taken."""
+        if self.start is None:
+            if max(scores) >= self._stays_from:
+                return False
+            self._rise = self.seen + len(scores)
+        elif (
+            not self.reported
+            or self._gap is not None
+            or min(scores) < self._opens_from
+            or self.seen + len(scores) > self.start.row + self._max_rows
+        ):
+            return False
+        self.seen += len(scores)
+        for score in scores:
+            self._total += score
+        self._last_totals = [self._total]
+        return True
 
     def _push_row(self, score: np.floating[Any]) -> list[RowSegment]:
         """As `push` of one row, without arrays: live sound has few at a time."""
@@ -395,6 +417,11 @@ class SegmentFinder:
             raise ValueError("scores hold NaN")
         found = [s for closed in self._rows.push(block) for s in self._close(closed, math.inf)]
         return found + self._release_if_certain()
+
+    def passes(self, scores: Sequence[float]) -> bool:
+        """As of `RowFinder`: takes a few scores of which `push` and `onsets` would have nothing to tell, and says
+        whether they are such. Live sound is so most of the time."""
+        return self._held is None and not self._onsets and self._rows.passes(scores)
 
     def finish(self, duration_seconds: float) -> list[Segment]:
         """The segments that are left, given where the recording ends. Nothing may be pushed after it."""

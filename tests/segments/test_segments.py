@@ -351,6 +351,28 @@ def onsets_row_by_row(scores, hop, duration, rule, heard_rows=0):
     return told + [(start, len(scores)) for start in finder.onsets()], segments
 
 
+def test_rows_that_pass_leave_all_else_as_it_would_be():
+    rng = np.random.default_rng(8)
+    passed = asked = 0
+    for case in range(400):
+        scores, hop, duration, rule = random_case(rng)
+        size = int(rng.integers(1, 6))
+        finder, plain = SegmentFinder("speech", hop, rule), SegmentFinder("speech", hop, rule)
+        for first in range(0, len(scores), size):
+            block = scores[first : first + size]
+            heard = (first + len(block)) * hop
+            expected = (plain.push(block), plain.onsets(heard))
+            asked += 1
+            if finder.passes(block.tolist()):
+                passed += 1
+                assert expected == ([], []), case
+            else:
+                assert (finder.push(block), finder.onsets(heard)) == expected, case
+            assert finder.earliest_onset() == plain.earliest_onset(), case
+        assert finder.finish(duration) == plain.finish(duration), case  # to the last bit
+    assert 0.3 < passed / asked < 0.95  # the cases are not trivial
+
+
 def test_an_onset_is_certain_after_min_speech_and_a_row_more():
     scores = scores_of((0, 10), (1, 30), (0, 10), (1, 12), (0, 10))
     told, segments = onsets_row_by_row(scores, HOP, 10.0, SegmentRule())
