@@ -7,6 +7,7 @@ gain. `[mix]` says which of these, and how much. Samples are float32 (channels, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from audiocnn.audio.pcm import Samples
 from audiocnn.augment import effects
 from audiocnn.augment.effects import QUIET, Random, power
 from audiocnn.augment.mixture import Example, Targets, record_with_microphone
+from audiocnn.augment.nothing import NothingExamples
 from audiocnn.augment.settings import MixSettings
 from audiocnn.data.dataset import Dataset, Entry
 from audiocnn.errors import DatasetError
@@ -111,11 +113,17 @@ class ClipExamples:
         self.length = to_samples(settings.seconds, dataset.sample_rate)
         self.chances = self.cumulative_chances(evenness) if evenness else None
         self.order: tuple[tuple[int, int], NDArray[np.int64]] | None = None
+        self.nothing = NothingExamples(dataset, self.entries, self.length)
 
     def example(self, epoch: int, index: int) -> Example:
         """Example `index` of an epoch, always the same for the same seed."""
         random = np.random.default_rng([self.seed, epoch, index])
-        number, s = self.choose(random, epoch, index), self.settings
+        s = self.settings
+        before, behind = (int(count * s.nothing_share) for count in (index, index + 1))
+        if behind > before:
+            target = np.zeros((1, len(self.columns)), dtype=np.float32)
+            return Example(self.record(random, self.nothing.draw(random)), target, (0, self.length))
+        number = self.choose(random, epoch, index - before)
         example = self.cut_clip(random, number)
         if random.random() < s.between_share:
             other = self.cut_clip(random, self.draw_unlike(random, number))
@@ -131,6 +139,19 @@ class ClipExamples:
                 example, other, share, mix_clips(*match_channels(example.samples, other.samples), share)
             )
         return Example(self.record(random, example.samples), example.targets, example.span)
+
+    @property
+    def round(self) -> int:
+        """How many examples have each clip once."""
+        return math.ceil(len(self.entries) / (1.0 - self.settings.nothing_share))
+
+    @property
+    def rest_share(self) -> float:
+        """The share of the examples that are none of the labels."""
+        drawn = np.ones(len(self.entries)) if self.chances is None else np.diff(self.chances, prepend=0.0)
+        rest = ~self.targets().any(axis=1)
+        share = self.settings.nothing_share
+        return float(share + (1.0 - share) * drawn[rest].sum() / drawn.sum())
 
     def choose(self, random: Random, epoch: int, index: int) -> int:
         if self.chances is not None:

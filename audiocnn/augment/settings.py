@@ -66,6 +66,7 @@ class MixSettings:
     time_mask_width: float = 0.15
     mixup: float = 0.0
     between_share: float = 0.0
+    nothing_share: float = 0.0
     balance: str = ""
 
 
@@ -106,10 +107,12 @@ def read_mix(table: TomlTable, folder: Path) -> MixSettings:
     base = MixSettings()
     hard_negatives = table.text("hard_negatives", base.hard_negatives)
     shares = [field.name for field in dataclasses.fields(base) if field.name.endswith("_share")]
+    shares.remove("nothing_share")  # some examples must have a label
     wide = ("level", "snr", "floor", "conversation_floor", "gain", "direct", "murmur", "audible")
     values: dict[str, Any] = {key: table.number(key, getattr(base, key), most=1.0) for key in shares}
     for key in (f"{name}_db" for name in wide):
         values[key] = table.pair(key, getattr(base, key), least=-200.0, most=200.0)
+    values["nothing_share"] = table.number("nothing_share", base.nothing_share, most=0.9)
     settings = dataclasses.replace(
         base,
         seconds=table.number("seconds", base.seconds, above=True, most=600.0),

@@ -32,7 +32,7 @@ class Scorer:
     sample_rate: what the function wants. labels: of the classes, in order; each has a rule. jobs: how many recordings
     may be scored at a time, in threads. find: how scores become segments, where a detector has a way of its own.
     answer: how the scores of whole clips are read. localiser: where edges come behind the scores, (rows, outputs).
-    points: of labels that have operating points, their rules by name.
+    points: of labels that have operating points, their rules by name. background: a clip may be none of the labels.
     """
 
     score: Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -45,6 +45,7 @@ class Scorer:
     answer: AnswerMode = "one"
     localiser: Localiser | None = None
     points: Mapping[str, Mapping[str, SegmentRule]] = field(default_factory=dict)
+    background: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def evaluate(
         if label in scorer.points
     }
     evaluation = replace(evaluation, labels=evaluation.labels | measured)
-    clip = evaluate_clips(clips, scorer.labels, scorer.rules, settings, scorer.answer, known) if clips else None
+    how = (scorer.answer, known, scorer.background)
+    clip = evaluate_clips(clips, scorer.labels, scorer.rules, settings, *how) if clips else None
     evaluation = replace(evaluation, clip=clip, failures=tuple(failures))
     yield EvaluationProgress(step.total, step.total, "", 0.0, evaluation=evaluation)
 

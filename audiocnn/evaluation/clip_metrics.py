@@ -67,7 +67,7 @@ def decision_figures(
 
 def _sklearn_averages(truth: Bools, answered: Bools, several: bool) -> dict[str, float | None]:
     """The values of `_averages` as scikit-learn has them."""
-    from sklearn.metrics import balanced_accuracy_score, f1_score
+    from sklearn.metrics import f1_score, recall_score
 
     if not len(truth):
         return dict.fromkeys(_averages(_tally(truth, answered), several))
@@ -79,16 +79,14 @@ def _sklearn_averages(truth: Bools, answered: Bools, several: bool) -> dict[str,
         spare = np.zeros((len(truth), 1), np.bool_)  # one column alone would be taken for two classes
         columns = (np.hstack([truth[:, used], spare]), np.hstack([answered[:, used], spare]))
         return {f"{how}_f1": float(f1_score(*columns, labels=labels, average=how)) for how in ("micro", "macro")}
-    import warnings
-
-    true, answer = truth.argmax(axis=1), answered.argmax(axis=1)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "y_pred contains classes not in y_true")  # is no fault: it is counted wrong
-        warnings.filterwarnings("ignore", "A single label was found")
-        balanced = float(balanced_accuracy_score(true, answer))
+    none = truth.shape[1]  # a number of its own for no label
+    true, answer = (np.where(one.any(axis=1), one.argmax(axis=1), none) for one in (truth, answered))
+    there = np.flatnonzero(truth.any(axis=0))
+    if not len(there):
+        return {"balanced_accuracy": None, "macro_f1": None}
     return {
-        "balanced_accuracy": balanced,
-        "macro_f1": float(f1_score(true, answer, average="macro", zero_division=0.0)),
+        "balanced_accuracy": float(recall_score(true, answer, labels=there, average="macro")),
+        "macro_f1": float(f1_score(true, answer, labels=used, average="macro", zero_division=0.0)),
     }
 
 

@@ -24,8 +24,9 @@ from audiocnn.evaluation.results import (
     count_confusions,
 )
 from audiocnn.segments.finder import SegmentRule
-from audiocnn.segments.segment import Bools, Floats
+from audiocnn.segments.segment import Bools, Floats, is_background_label
 
+NONE_OF_THESE = "none of these"
 _NAMED_LABELS = 3  # beyond, a note counts them
 
 
@@ -52,7 +53,8 @@ class ScoredClip:
 @dataclass(frozen=True)
 class _Decisions:
     """What clips have and what they got: (clips, classes). `classes` are the labels; of a model with one label also
-    "not" it. known: (clips,) whether the model can be right. own, given: (clips,) scores of the label and the answer.
+    "not" it, of one with a background also "none of these". known: (clips,) whether the model can be right. own, given:
+    (clips,) scores of the label and the answer.
     """
 
     classes: tuple[str, ...]
@@ -79,10 +81,11 @@ def evaluate_clips(
     settings: EvaluationSettings | None = None,
     answer: AnswerMode = "one",
     known: Sequence[str] | None = None,
+    background: bool = False,
 ) -> ClipEvaluation:
     """Of at least one clip. The answer is the label with the highest mean score, or with `several` each
     label whose mean score reaches its threshold; of these only `known` ones are judged, since where nobody listened for
-    music none is known to be missing.
+    music none is known to be missing. background: a clip whose highest score is below what all lack of 1 has no answer.
 
     A model with one label has no other to give: its answer is whether the mean score reaches the threshold.
     """
@@ -93,7 +96,7 @@ def evaluate_clips(
     thresholds = np.array([rules[label].threshold for label in labels])
     if len(labels) == 1:
         answer = "one"
-    decisions = _decide(clips, labels, scores, thresholds, answer)
+    decisions = _decide(clips, labels, scores, thresholds, answer, background)
     groups = [clip.group for clip in clips]
     draws = draw_recordings(len(clips), settings.resamples, settings.seed, groups)
     figures, decided = _decision_figures(decisions, clips, scores, draws, answer)
@@ -126,6 +129,7 @@ def _decide(
     scores: Floats,
     thresholds: Floats,
     answer: AnswerMode,
+    background: bool,
 ) -> _Decisions:
     """thresholds: (labels,), unused where one of several labels is the answer."""
     numbers = {label: k for k, label in enumerate(labels)}
@@ -144,9 +148,20 @@ def _decide(
     if answer == "several":
         answered = scores >= thresholds
         return _decisions(tuple(labels), truth, answered, scores, np.ones(len(clips), np.bool_))
+    known: tuple[str, ...] = tuple(labels)
+    if background:
+        rest = 1.0 - scores.sum(axis=1, keepdims=True)
+        others = [not any(row) and is_background(clip) for row, clip in zip(truth, clips, strict=True)]
+        known, scores = (*known, NONE_OF_THESE), np.hstack([scores, rest])
+        truth = np.hstack([truth, np.array(others, np.bool_)[:, None]])
     answered = np.zeros(scores.shape, np.bool_)
     answered[np.arange(len(clips)), scores.argmax(axis=1)] = True
-    return _decisions(tuple(labels), truth, answered, scores)
+    return _decisions(known, truth, answered, scores)
+
+
+def is_background(clip: ScoredClip) -> bool:
+    """Whether all that is said of a clip is that it is something else."""
+    return bool(clip.all_labels) and all(is_background_label(label) for label in clip.all_labels)
 
 
 def _decisions(
@@ -166,9 +181,9 @@ def _decision_figures(
     decisions: _Decisions, clips: Sequence[ScoredClip], scores: Floats, draws: Any, answer: AnswerMode
 ) -> tuple[dict[str, Figure], list[dict[str, Figure]]]:
     """Figures of answers; those of clips whose label the model does not know are left out."""
-    right, known = decisions.right, decisions.known
+    right, known, columns = decisions.right, decisions.known, max(2, scores.shape[1])
     overall, labels = decision_figures(
-        decisions.truth[known], decisions.answered[known], draws[:, known], answer == "several"
+        decisions.truth[known, :columns], decisions.answered[known, :columns], draws[:, known], answer == "several"
     )
     if answer == "several":
         figures = {"subset_accuracy": mean_figure(right, draws), **overall}
@@ -177,8 +192,9 @@ def _decision_figures(
             figures = {"accuracy": mean_figure(best.astype(np.float64), draws), **figures}
         return figures, labels
     top: Mapping[str, Figure] = {}
-    if known.any() and scores.shape[1] > 1:
-        top = top_figures(scores[known], decisions.truth[known].argmax(axis=1), draws[:, known])
+    labelled = known & decisions.truth[:, :columns].any(axis=1)
+    if labelled.any() and scores.shape[1] > 1:
+        top = top_figures(scores[labelled], decisions.truth[labelled, :columns].argmax(axis=1), draws[:, labelled])
     return {"accuracy": mean_figure(right, draws), **overall, **top}, labels
 
 
@@ -230,7 +246,7 @@ def _by_tag(
 def _answers(decisions: _Decisions, clips: Sequence[ScoredClip], scores: Floats) -> list[JudgedClip]:
     right = decisions.right
     answered: list[list[str]] = [[] for _ in clips]
-    for row, column in np.argwhere(decisions.answered).tolist():
+    for row, column in np.argwhere(decisions.answered[:, : max(2, scores.shape[1])]).tolist():
         answered[row].append(decisions.classes[column])
     return [
         JudgedClip(
@@ -261,6 +277,9 @@ def _notes(
     if unknown := int((~decisions.known).sum()):
         who, them = ("1 clip has", "it") if unknown == 1 else (f"{unknown} clips have", "them")
         notes.append(f"{who} a label that the model does not know; accuracy is without {them}")
+        if decisions.classes[-1] == NONE_OF_THESE:
+            rejected = int(decisions.answered[~decisions.known, -1].sum())
+            notes[-1] += f". {rejected} of {unknown} have no answer, which is right where none of its labels is in them"
     elif answer == "several" and (strange := {x for clip in clips for x in clip.all_labels} - set(labels)):
         shown = ", ".join(f'"{label}"' for label in sorted(strange)[:_NAMED_LABELS])
         notes.append(f"the model does not know {shown}{', ...' * (len(strange) > _NAMED_LABELS)}; not judged")

@@ -128,16 +128,20 @@ class AnswerRule:
     """How the mean scores of a clip are read: the best label alone, or all that reach a threshold of their own.
 
     thresholds: one a label. Where one label is the answer, and its score is below its own, there is no answer.
+    background: nor is there one where its score is below the share of "none of these", which scores lack of 1.
     """
 
     labels: tuple[str, ...]
     thresholds: tuple[float, ...]
     several: bool
+    background: bool = False
 
     def reached(self, scores: Scores) -> tuple[LabelScore, ...]:
         """The labels of a clip, the best first: at most one, or any number. scores: (classes,)."""
         known = dict(zip(self.labels, self.thresholds, strict=True))
         found = self.ranked(scores, None if self.several else 1)
+        if self.background and found[0].score < 1.0 - float(scores.sum()):
+            return ()
         return tuple(answer for answer in found if answer.score >= known[answer.label])
 
     def ranked(self, scores: Scores, most: int | None = None) -> tuple[LabelScore, ...]:
@@ -183,7 +187,7 @@ class ClassifySettings:
         usual = [own["threshold"] if several else 0.0 for own in values]
         given = zip(threshold_of_each(self.threshold, model.labels), usual, strict=True)
         chosen = tuple(own if threshold is None else threshold for threshold, own in given)
-        return AnswerRule(model.labels, chosen, several)
+        return AnswerRule(model.labels, chosen, several, model.background)
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,7 @@ from audiocnn.errors import ModelError, SpecError, UsageError, did_you_mean
 from audiocnn.files import write_whole
 from audiocnn.segments.finder import SegmentRule
 from audiocnn.segments.onset_offset import Localiser
+from audiocnn.segments.segment import is_background_label
 from audiocnn.spec.geometry import Geometry, joint_geometry
 from audiocnn.spec.spec import Spec, spec_from_table
 from audiocnn.toml import TomlTable, read_toml
@@ -105,6 +106,17 @@ class Model:
     def usual_answer(self) -> str:
         softmax = all(spec.f.output == "softmax" for spec in self.specs)
         return "one" if softmax and len(self.labels) > 1 else "several"
+
+    @property
+    def background(self) -> bool:
+        """Whether, where one label is the answer, it may be none of these: what scores lack of 1 is its share."""
+        return self.answer == "one" and all(spec.f.background for spec in self.specs)
+
+    @property
+    def must_choose(self) -> bool:
+        """Whether every sound gets one of its labels, since none of them means something else."""
+        others = any(is_background_label(label) for label in self.labels)
+        return self.usual_answer == "one" and not self.background and not others
 
     @property
     def specs(self) -> tuple[Spec, ...]:
@@ -214,7 +226,7 @@ class Model:
         return replace(rule, neg_threshold=max(0.5, rule.closing_threshold))
 
     def to_table(self) -> dict[str, Any]:
-        ahead = any(spec.f.look_ahead_seconds is not None for spec in self.specs)
+        newer = any(spec.f.look_ahead_seconds is not None or spec.f.background for spec in self.specs)
         networks: dict[str, Any] = {"spec": self.spec.table}
         if self.members:
             networks = {"members": [member.to_table() for member in self.members]}
@@ -228,7 +240,7 @@ class Model:
                 for label, own in self.points.items()
             }
         return {
-            "format": 3 if self.points or ahead else 2 if self.members else 1,
+            "format": 3 if self.points or newer else 2 if self.members else 1,
             "name": self.name,
             "summary": self.summary,
             "labels": list(self.labels),

@@ -167,6 +167,8 @@ class Network(nn.Module):
     def scores_of(self, logits: Tensor) -> Tensor:
         """Logits (..., outputs) -> probabilities (..., classes)."""
         logits = logits[..., : self.spec.classes]
+        if self.spec.f.background:
+            return with_background(logits).softmax(dim=-1)[..., :-1]
         return logits.softmax(dim=-1) if self.spec.f.output == "softmax" else logits.sigmoid()
 
     def edges_of(self, logits: Tensor) -> Tensor:
@@ -183,6 +185,9 @@ class Network(nn.Module):
         """(batch, positions, outputs) -> (batch, 1, classes): the logits of the mean score over a clip. Not the mean of
         the logits: a network that is only trained on that may be wrong, and sure of it, at most positions."""
         logits = logits[..., : self.spec.classes]
+        if self.spec.f.background:
+            together = with_background(logits).log_softmax(dim=-1).logsumexp(dim=1, keepdim=True)
+            return together[..., :-1] - together[..., -1:]
         if self.spec.f.output == "softmax":
             return logits.log_softmax(dim=-1).logsumexp(dim=1, keepdim=True) - math.log(logits.shape[1])
         yes, no = functional.logsigmoid(logits), functional.logsigmoid(-logits)
@@ -202,6 +207,12 @@ class Network(nn.Module):
         with torch.autocast(samples.device.type, torch.float16):
             logits = self.logits_of(values, crop)
         return self.found_of(logits.float())
+
+
+def with_background(logits: Tensor) -> Tensor:
+    """(..., labels) logits of a softmax with a background -> (..., labels + 1): that of "none of these", 0, comes last.
+    One logit of a softmax may be fixed, since adding a number to all of them changes nothing."""
+    return functional.pad(logits, (0, 1))
 
 
 class TwoOutputs(nn.Module):

@@ -22,8 +22,9 @@ from audiocnn.errors import DatasetError
 from audiocnn.recipe.division import Division
 from audiocnn.recipe.recipe import Recipe
 from audiocnn.recipe.settings import CLIP_TRAIN, LEAST_BATCHES, TrainSettings
+from audiocnn.segments.segment import is_background_label
 from audiocnn.spec.describe import per_second
-from audiocnn.spec.spec import Spec, spec_at_rate, spec_from_table
+from audiocnn.spec.spec import Spec, spec_at_rate, spec_from_table, with_background
 
 KeepSpec = Literal["nothing", "sizes", "all"]
 DEFAULT_CLIP_SPEC = "sound_2d"
@@ -36,6 +37,7 @@ EPOCHS = (10, 60)
 MULTIPLY_ADDS = 3e12  # of all forward passes: some five minutes on two cores
 _FEW, _UNEVEN = 20, 3.0  # clips of a label that are few; most over fewest from where on labels are drawn evenly
 BATCHES = ((100, 8), (1_000, 16), (20_000, 32))  # up to so many clips, so many in a batch; beyond, twice the last
+NOTHING_SHARE = 0.3  # of the examples that are none of the labels
 HELD_OUT = {True: 0.2, False: 0.1}  # where clips are few, a tenth of them would say too little
 
 
@@ -43,18 +45,20 @@ HELD_OUT = {True: 0.2, False: 0.1}  # where clips are few, a tenth of them would
 class ClipFacts:
     """The facts of clips that settings are chosen by.
 
-    clips: of each label. seconds: shortest, median, ninth decile, longest. several: a clip may have several labels.
+    clips: of each label. others: the same of labels that mean none of them. seconds: shortest, median, ninth decile,
+    longest. several: a clip may have several labels.
     """
 
     clips: Mapping[str, int]
     seconds: tuple[float, float, float, float]
     sample_rate: int
     several: bool = False
+    others: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def total(self) -> int:
         """Clips, those of several labels counted for each."""
-        return sum(self.clips.values())
+        return sum(self.clips.values()) + sum(self.others.values())
 
     @property
     def unevenness(self) -> float:
@@ -91,15 +95,18 @@ def choose_settings(facts: ClipFacts, spec: Spec, keep: KeepSpec = "nothing") ->
     one to begin from. DatasetError: there is nothing to tell apart."""
     check_label_count(facts)
     seconds = choose_example_seconds(facts)
-    fitted = spec if keep == "all" else fit_spec(spec, facts, None if keep == "sizes" else choose_window(facts))
+    fitted = spec if keep == "all" else fit_spec(spec, facts, choose_window(facts) if keep == "nothing" else None)
+    if fitted.f.output == "softmax" and not facts.several:  # what is none of the labels is learned, too
+        fitted = with_background(fitted)
     train = choose_train_settings(facts, fitted, seconds)
-    mix = replace(MixSettings(), **CLIP_MIX, seconds=seconds)
+    plain = fitted.f.output == "softmax" and not fitted.f.background
+    mix = replace(MixSettings(), **CLIP_MIX, seconds=seconds, nothing_share=0.0 if plain else NOTHING_SHARE)
     return FittedSettings(fitted, mix, train, tuple(warn_of_few_clips(facts)))
 
 
 def check_label_count(facts: ClipFacts) -> None:
     """DatasetError for clips that are all of one label, or of none."""
-    if len(facts.clips) > 1 or (facts.several and facts.clips):
+    if len(facts.clips) > 1 or ((facts.several or facts.others) and facts.clips):
         return
     found = f'one label, "{next(iter(facts.clips))}"' if facts.clips else "no label"
     raise DatasetError(f'found {found}: nothing to tell apart; add a folder of other sounds, such as "other"')
@@ -160,10 +167,20 @@ def explain_choice(facts: ClipFacts, recipe: Recipe) -> list[str]:
     fit = "nine in ten clips are no longer" if whole else f"clips are up to {facts.seconds[3]:.4g} s long"
     return [
         f"network: {spec.name}, {spec.with_classes(max(2, len(facts.clips))).parameters():,} weights, "
-        + ("sigmoid: a clip may have several labels" if facts.several else f"{spec.f.output}: a clip has one label"),
+        + ("sigmoid: a clip may have several labels" if facts.several else f"{spec.f.output}: a clip has one label")
+        + (", or none of them" if spec.f.background else ""),
+        *([explain_background(facts)] if mix.nothing_share else []),
         f"window: {spec.f.window_seconds:g} s of {shown.sample_rate} Hz, examples of {mix.seconds:g} s: {fit}",
         f"training: up to {epochs} {every}" + (even if train.balance != "none" else ""),
     ]
+
+
+def explain_background(facts: ClipFacts) -> str:
+    found = "none of them: made sounds, noise, silence, and what lies between the events of the clips"
+    if not facts.others:
+        return found
+    names, count = ", ".join(f'"{label}"' for label in facts.others), sum(facts.others.values())
+    return f"{found}; {count} clips of {names}, which is no label (--keep-label)"
 
 
 def warn_of_few_clips(facts: ClipFacts) -> list[str]:
@@ -181,16 +198,18 @@ def warn_of_few_clips(facts: ClipFacts) -> list[str]:
 def collect_clip_facts(dataset: Dataset, recipe: Recipe) -> ClipFacts:
     """The facts of a dataset of whole clips. DatasetError where no clip has a label."""
     wanted = recipe.data.labels if recipe.data else None
-    several = recipe.data is not None and recipe.data.labels_per_clip == "several"
     clips = [entry for entry in dataset.entries if entry.labels and entry.samples]
     counts = Counter(label for entry in clips for label in entry.labels if not wanted or label in wanted)
+    several = recipe.data is not None and recipe.data.labels_per_clip == "several"
+    others = [label for label in sorted(counts) if is_background_label(label)] if not wanted and not several else []
+    rest = {label: counts.pop(label) for label in others if len(others) < len(counts)}
     if not counts:
         raise DatasetError(f"{dataset.folder}: no recording has a label; put each into a folder of its label")
     shortest, median, most, longest = np.quantile(
         [dataset.duration_seconds(entry) for entry in clips], [0.0, 0.5, 0.9, 1.0]
     )
     seconds = (float(shortest), float(median), float(most), float(longest))
-    return ClipFacts(dict(counts), seconds, dataset.sample_rate, several)
+    return ClipFacts(dict(counts), seconds, dataset.sample_rate, several, rest)
 
 
 def choose_recipe_rate(recipe: Recipe, originals: Originals | None, dataset: Dataset | None, given: bool) -> int:

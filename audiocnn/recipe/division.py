@@ -16,6 +16,7 @@ from audiocnn.data.duplicates import DisjointSets, duplicates_within
 from audiocnn.data.sources.parts import STOP_PARTS, TEST_PARTS
 from audiocnn.data.splits import GroupOf, assign_folds, hold_out_clips, hold_out_groups, stratum_by, take_share
 from audiocnn.errors import DatasetError, RecipeError, did_you_mean, show_name
+from audiocnn.segments.segment import is_background_label
 
 if TYPE_CHECKING:
     from audiocnn.recipe.recipe import Recipe
@@ -57,7 +58,7 @@ def divide(dataset: Dataset, recipe: Recipe) -> Division:
     clips = not any(entry.annotated for entry in (*entries, *test))
     given = bool(test) and not (recipe.data and recipe.data.folds)
     if not clips:
-        kind = stratum_by(dataset, _labels(dataset, recipe), recipe.mix.balance)
+        kind = stratum_by(dataset, learned_labels(dataset, recipe), recipe.mix.balance)
         stop = [] if test and tested_on in STOP_PARTS else [e for e in entries if e.split in STOP_PARTS]
         if not recipe.train.validation_share:
             train, stop = entries, []
@@ -224,8 +225,14 @@ def _share_of(train: list[Entry], recipe: Recipe) -> list[Entry]:
     return train if share >= 1.0 else take_share(train, share)
 
 
-def _labels(dataset: Dataset, recipe: Recipe) -> Sequence[str]:
-    return (recipe.data.labels if recipe.data else None) or dataset.labels
+def learned_labels(dataset: Dataset, recipe: Recipe) -> tuple[str, ...]:
+    """The labels that a recipe names; else all of the dataset, but, for a network that knows a background, those that
+    mean nothing else than that."""
+    if recipe.data and recipe.data.labels:
+        return tuple(recipe.data.labels)
+    labels = tuple(dataset.labels)
+    wanted = tuple(label for label in labels if not is_background_label(label))
+    return wanted if recipe.spec.f.background and wanted else labels
 
 
 def _returns(entries: Sequence[Entry], group_of: GroupOf) -> bool:

@@ -19,7 +19,7 @@ from audiocnn.evaluation.thresholds import MEASURES, Measure
 from audiocnn.model.model import DEFAULT_MODEL, Model, find_model, spec_folders
 from audiocnn.recipe.search_space import Space, read_space
 from audiocnn.recipe.settings import AUTO_BATCH_SIZE, CLIP_TRAIN, TrainSettings, read_train, resolve_model
-from audiocnn.spec.spec import Spec, find_spec, spec_at_rate, spec_from_table, spec_with_window
+from audiocnn.spec.spec import Spec, find_spec, spec_at_rate, spec_from_table, spec_with_window, with_background
 from audiocnn.toml import TomlTable, read_toml
 
 DEFAULT_RECIPE = "audiocnn.toml"
@@ -152,8 +152,9 @@ def find_unset_keys(table: Mapping[str, Any]) -> frozenset[str]:
 
 
 def read_recipe_spec(table: TomlTable, path: Path, transfer: Transfer | None) -> Spec:
-    """`spec`: a name, a file beside the recipe, { base, sample_rate, window_seconds, floor } (another, fitted), or the
-    spec itself as a table, perhaps with its `name` (else that of the recipe); else that of the model in `from`."""
+    """`spec`: a name, a file beside the recipe, { base, sample_rate, window_seconds, floor, background } (another one,
+    fitted), or the spec itself as a table, perhaps with its `name` (else that of the recipe); else that of the model in
+    `from`."""
     value = table.raw("spec", None if transfer else DEFAULT_MODEL)
     if value is None and transfer:
         return source_spec(transfer.model)
@@ -177,11 +178,14 @@ def find_spec_beside(path: Path, name: str) -> Spec:
 
 
 def read_fitted(table: TomlTable, path: Path) -> Spec:
-    """`base`, the name or file of another spec, and what is otherwise: `sample_rate`, `window_seconds`, `floor`."""
+    """`base`, the name or file of another spec, and what is otherwise: `sample_rate`, `window_seconds`, `floor`,
+    `background`."""
     spec = find_spec_beside(path, table.text("base"))
     rate, window = table.integer("sample_rate", None), table.number("window_seconds", None, above=True, most=600.0)
-    floor = table.number("floor", None, above=True)
+    floor, background = table.number("floor", None, above=True), table.flag("background", False)
     table.close()
+    if background:
+        spec = with_background(spec)
     if floor is not None:
         spec = spec_from_table(spec.table | {"input": spec.table["input"] | {"floor": floor}}, spec.name)
     spec = spec if rate is None else spec_at_rate(spec, rate)

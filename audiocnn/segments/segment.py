@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 EPSILON_SECONDS = 1e-9
 # A label may reach so far past its recording: encoders and people are inexact.
 END_TOLERANCE_SECONDS = 0.05
+# What people call the sounds that are none of those which they want to tell apart.
+BACKGROUND_LABELS = frozenset({"other", "others", "noise", "background", "silence", "none", "_background_noise_"})
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
@@ -33,6 +35,10 @@ class Annotation:
     onset: float
     offset: float
     label: str
+
+
+def is_background_label(label: str) -> bool:
+    return label.casefold() in BACKGROUND_LABELS
 
 
 def merge(intervals: Iterable[tuple[float, float]], duration_seconds: float = math.inf) -> Floats:

@@ -61,6 +61,7 @@ class HeadSpec:
     layers: tuple[Layer, ...]
     output: str
     output_dense: bool
+    background: bool = False  # beside the labels a softmax has "none of these", whose logit is always 0
     look_ahead_seconds: float | None = None  # how much of the window lies after the middle of its row; None: half
 
 
@@ -189,6 +190,11 @@ def spec_from_table(table: dict[str, Any], name: str, classes: int | None = None
     return spec
 
 
+def with_background(spec: Spec) -> Spec:
+    """The spec of a softmax, with "none of these" beside its labels."""
+    return spec_from_table(spec.table | {"f": spec.table["f"] | {"background": True}}, spec.name)
+
+
 def _outputs_of(output: str, classes: int) -> int:
     return 3 * classes if output == _LOCALISING else classes
 
@@ -243,10 +249,15 @@ def _read_groups(rows: object, top: TomlTable, context: Context) -> tuple[Group,
 
 
 def _read_head(table: TomlTable, output: str, context: Context) -> HeadSpec:
-    """`[f]`: window_seconds, look_ahead_seconds, hop_seconds, layers, output, output_dense.
+    """`[f]`: window_seconds, look_ahead_seconds, hop_seconds, layers, output, output_dense, background.
 
     Softmax over one label and nothing, whose logit is 0, is the sigmoid: a spec with softmax also serves one label.
     """
+    background = table.flag("background", False)
+    if background and output != "softmax":
+        raise table.wrong(
+            f'"background" is for output = "softmax"; with "{output}" no label need be there: leave it out'
+        )
     plain = Context(1, context.classes, "none", context.activation)
     head = HeadSpec(
         window_seconds=table.number("window_seconds", above=True, most=3600),
@@ -254,6 +265,7 @@ def _read_head(table: TomlTable, output: str, context: Context) -> HeadSpec:
         layers=read_layers(table.raw("layers", []), table.place, plain, empty=True),
         output="sigmoid" if context.classes == 1 else output,
         output_dense=table.flag("output_dense", True),
+        background=background and context.classes > 1,
         look_ahead_seconds=table.number("look_ahead_seconds", None, most=3600),
     )
     table.close()

@@ -30,7 +30,7 @@ from audiocnn.errors import DatasetError, RecipeError, show_name
 from audiocnn.evaluation.conditions import read_conditions
 from audiocnn.evaluation.testset import make_set, part_entries
 from audiocnn.prefetch import PrefetchingIterator
-from audiocnn.recipe.division import check_labels, divide
+from audiocnn.recipe.division import check_labels, divide, learned_labels
 from audiocnn.recipe.recipe import Recipe
 from audiocnn.recipe.settings import LEAST_BATCHES, TrainSettings
 from audiocnn.segments.segment import Annotation
@@ -55,6 +55,7 @@ class TrainingSet:
     several: bool = False  # a clip may have more than one label, or none
     balanced: bool = False  # rare labels count as much as frequent ones
     counts: tuple[int, ...] = ()  # of clips: how many of each label are trained on
+    background_share: float | None = None  # of the examples those that are none of the labels, where that is learned
     also: Mapping[str, Sequence[Example]] = field(default_factory=dict)  # more to tune and calibrate on, by name
 
 
@@ -66,7 +67,7 @@ def make_training_set(recipe: Recipe, dataset: Dataset, validates: bool = True) 
         fact = f"{dataset.folder}: has {dataset.sample_rate} Hz and the spec wants {wanted}"
         raise DatasetError(f"{fact}; ingest with --sample-rate {wanted}")
     entries = select_entries(recipe, dataset)
-    labels = tuple((recipe.data.labels if recipe.data else None) or dataset.labels)
+    labels = learned_labels(dataset, recipe)
     if not labels or not entries:
         raise DatasetError(f"{dataset.folder}: nothing to train on: {len(entries)} recordings, {len(labels)} labels")
     clips = are_clips(entries)
@@ -82,7 +83,10 @@ def make_training_set(recipe: Recipe, dataset: Dataset, validates: bool = True) 
     if clips:
         several = dataset.several or (recipe.data is not None and recipe.data.labels_per_clip == "several")
         check_clip_recipe(recipe, several)
-        balance, others = recipe.train.balance, recipe.spec.f.output == "sigmoid"
+        balance, others = recipe.train.balance, recipe.spec.f.output == "sigmoid" or recipe.spec.f.background
+        if not others and recipe.mix.nothing_share:
+            fact = f'{recipe.name}: "nothing_share": what is none of the labels teaches a plain softmax nothing'
+            raise RecipeError(f"{fact}; add background = true to [f] of the spec, or leave it out")
         evenness = recipe.train.balance_power if balance == "sampling" else 0.0
         clip_source = ClipExamples(dataset, train, labels, recipe.mix, recipe.seed, evenness, others)
         if held_out:
@@ -90,7 +94,9 @@ def make_training_set(recipe: Recipe, dataset: Dataset, validates: bool = True) 
                 ClipExamples(dataset, held_out, labels, recipe.mix, recipe.seed, others=others)
             )
         counts = tuple(clip_source.counts().tolist())
-        return TrainingSet(labels, clip_source, validation, True, groups, seconds, several, balance != "none", counts)
+        left = clip_source.rest_share if recipe.spec.f.background else None
+        how = (several, balance != "none", counts, left)
+        return TrainingSet(labels, clip_source, validation, True, groups, seconds, *how)
     count_examples(recipe.train, 0)
     hop = recipe.spec.geometry().hop_samples
     source = Mixer(dataset, train, labels, recipe.mix, hop, recipe.seed)
@@ -145,7 +151,7 @@ def read_tuning_examples(recipe: Recipe, dataset: Dataset, learned: Sequence[Ent
             f'{settings.conditions}: part "{settings.part}" has {len(shared)} group(s) that the training learns from,'
             f' such as {show_name(shared[0])}; "held_out", "balance" and [data] must be those of the recipe'
         )
-    labels = (recipe.data.labels if recipe.data else None) or dataset.labels
+    labels = learned_labels(dataset, recipe)
     hop_samples = recipe.spec.geometry().hop_samples
     with tempfile.TemporaryDirectory(prefix="audiocnn-") as folder:
         made = make_set(conditions, dataset, settings.part, Path(folder) / "set")
@@ -258,7 +264,8 @@ def clip_positions(example: Example, hop_samples: int) -> Tensor:
 
 
 def count_examples(settings: TrainSettings, clips: int) -> int:
-    """Examples of an epoch; where the recipe leaves it open, each of the clips once, and at least a few batches."""
+    """Examples of an epoch; where the recipe leaves it open, each of the clips once, and at least a few batches. clips:
+    how many examples have each clip once."""
     if settings.examples_per_epoch:
         return settings.examples_per_epoch
     if not clips:
@@ -271,7 +278,7 @@ def make_loader(
 ) -> tuple[BatchSampler, torch.utils.data.DataLoader[BatchTensors]]:
     """The loader of training batches, and its sampler, which is told the next epoch."""
     settings = recipe.train
-    clips = len(source.entries) if isinstance(source, ClipExamples) else 0
+    clips = source.round if isinstance(source, ClipExamples) else 0
     sampler = BatchSampler(count_examples(settings, clips), settings.batch_size, group)
     loader = torch.utils.data.DataLoader(
         ExampleDataset(source, recipe.spec.input.channels, recipe.spec.geometry().hop_samples),

@@ -34,6 +34,10 @@ class Calibration:
     gain: tuple[float, ...]
     shift: tuple[float, ...]
 
+    def of(self, outputs: int) -> Calibration:
+        """That of the first outputs."""
+        return Calibration(self.gain[:outputs], self.shift[:outputs])
+
 
 def fit_calibration(
     logits: Sequence[Sequence[NDArray[np.float32]]], targets: Sequence[Sequence[NDArray[np.float32]]], softmax: bool

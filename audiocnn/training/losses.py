@@ -10,7 +10,7 @@ its event, masked where there is no event ("You Only Hear Once", Venkatesh, Moff
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from audiocnn.model.network import Network
+from audiocnn.model.network import Network, with_background
 from audiocnn.recipe.settings import TrainSettings
 
 EDGE_WEIGHT = 4.0  # of the squared error, in half windows, beside the cross-entropy: both then move alike
@@ -74,8 +74,28 @@ class ClipLoss:
     start: Tensor | None = None
 
 
-def make_clip_loss(settings: TrainSettings, counts: NDArray[np.int64], softmax: bool) -> ClipLoss:
-    """counts: (labels,) how many clips have each label."""
+def with_rest(targets: Tensor) -> Tensor:
+    """(..., labels) targets in [0, 1] -> (..., labels + 1): what remains of 1 is that of "none of these"."""
+    rest = 1.0 - targets.sum(dim=-1, keepdim=True)
+    return torch.cat([targets, rest.clamp_min(0.0)], dim=-1)
+
+
+def make_clip_loss(
+    settings: TrainSettings, counts: NDArray[np.int64], softmax: bool, background_share: float | None = None
+) -> ClipLoss:
+    """counts: (labels,) how many clips have each label. background_share: of a softmax with a background, the share of
+    the examples that are none of the labels; the network need not learn that, and takes it for as frequent as a label.
+    """
+    rule = _label_loss(settings, counts, softmax)
+    if background_share is None:
+        return rule
+    weights = None if rule.weights is None else torch.cat([rule.weights, rule.weights.mean()[None]])
+    labels = torch.zeros(len(counts)) if rule.start is None else rule.start
+    odds = max(background_share, 1e-3) * len(counts) / max(1.0 - background_share, 1e-3)
+    return replace(rule, weights=weights, start=torch.cat([labels, labels.mean()[None] + math.log(odds)]))
+
+
+def _label_loss(settings: TrainSettings, counts: NDArray[np.int64], softmax: bool) -> ClipLoss:
     smoothing, balance, balance_power = settings.label_smoothing, settings.balance, settings.balance_power
     seen = np.maximum(counts, 1).astype(np.float64)
     if balance == "loss":
@@ -116,9 +136,12 @@ def training_loss(
     mean score over the clip, by which `classify` answers. spans: (batch, 2), [first, stop) of the positions where each
     clip is; without, all."""
     softmax = network.spec.f.output == "softmax"
+    if network.spec.f.background:
+        logits, targets = with_background(logits), with_rest(targets)
     if targets.shape[1] == 1:
-        pooled = network.pooled(logits) if spans is None else pool_spans(logits, spans, softmax)
-        return clip_cross_entropy(pooled, targets, softmax, rule or ClipLoss())
+        if spans is None:
+            spans = torch.tensor([[0, logits.shape[1]]]).expand(len(logits), 2)
+        return clip_cross_entropy(pool_spans(logits, spans, softmax), targets, softmax, rule or ClipLoss())
     if network.spec.localises:
         return localising_loss(network, logits, targets)
     if not softmax:
@@ -134,7 +157,7 @@ def count_terms(network: Network, targets: Tensor) -> float:
     """The weight of a part of a batch in the mean loss of the whole: its number of examples, less the share that is not
     known; with softmax, of positions (or clips) that have a label. For the loss of edges, which is a mean of its own,
     this is an approximation."""
-    if network.spec.f.output != "softmax":
+    if network.spec.f.output != "softmax" or network.spec.f.background:
         return len(targets) * (1.0 - float(targets.isnan().float().mean()))
     return float((targets.sum(dim=-1) > 0).sum())
 

@@ -52,7 +52,7 @@ def check_shared_memory(recipe: Recipe, training_set: TrainingSet) -> None:
     settings, source = recipe.train, training_set.source
     if not settings.workers or not SHARED_MEMORY.is_dir():
         return
-    clips = len(source.entries) if isinstance(source, ClipExamples) else 0
+    clips = source.round if isinstance(source, ClipExamples) else 0
     batches = -(-count_examples(settings, clips) // settings.batch_size)
     ahead = min(batches, settings.workers * BATCHES_A_WORKER)
     channels, rate = recipe.spec.input.channels, recipe.spec.input.sample_rate
@@ -67,7 +67,7 @@ def check_shared_memory(recipe: Recipe, training_set: TrainingSet) -> None:
 
 def largest_batch(recipe: Recipe, training_set: TrainingSet, device: str, below: int | None = None) -> int:
     """The largest power of two of examples that fits, in as many parts as the recipe has. below: one that does not."""
-    clips = len(training_set.source.entries) if isinstance(training_set.source, ClipExamples) else 0
+    clips = training_set.source.round if isinstance(training_set.source, ClipExamples) else 0
     examples = count_examples(replace(recipe.train, batch_size=1), clips)
     most = floor_to_power_of_two(max(1.0, examples / LEAST_BATCHES))
     if not device.startswith("cuda"):

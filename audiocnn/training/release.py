@@ -13,7 +13,7 @@ import tomli_w
 import torch
 from numpy.typing import NDArray
 
-from audiocnn.augment.clips import ValidationClips
+from audiocnn.augment.clips import ClipExamples, ValidationClips
 from audiocnn.augment.mixture import Example
 from audiocnn.errors import show_controls
 from audiocnn.evaluation.clips import ScoredClip
@@ -24,7 +24,7 @@ from audiocnn.files import write_whole
 from audiocnn.model.card import card_text, operating_points_section
 from audiocnn.model.export import export_onnx, export_stream
 from audiocnn.model.model import CARD, SENSITIVITIES, WEIGHTS, Model, OperatingPoint, write_model
-from audiocnn.model.network import Network
+from audiocnn.model.network import Network, with_background
 from audiocnn.model.weights import save_weights
 from audiocnn.recipe.recipe import RECIPE_FILE, Recipe
 from audiocnn.segments.finder import SegmentRule
@@ -35,9 +35,12 @@ from audiocnn.training.calibrate import (
     fit_clip_calibration,
     fold_calibration,
 )
+from audiocnn.training.losses import with_rest
 from audiocnn.training.validate import clip_logits, clip_targets, example_logits, scored_recordings, thinned_logits
 
 MOST_VALUES = 2**26  # clips x positions x labels that a calibration takes; of more clips every second, third ...
+# Of the segments of a network that learned whole clips, and that they may be none of its labels (docs/own-sounds.md).
+CLIP_THRESHOLD, SHORTEST_SHARE = 0.75, 0.4
 _LEAST_CLIPS = 20  # held out, from where on they say more about scores than the network does
 
 
@@ -57,7 +60,13 @@ def release(
         "groups": training_set.groups,
         "hours": round(training_set.seconds / 3600, 2),
     } | training
-    model = Model(recipe.name, folder, spec, training_set.labels, thresholds, tuned_on, training, answer=answer)
+    segments: dict[str, dict[str, float]] = {}
+    if isinstance(training_set.source, ClipExamples) and spec.f.background:
+        thresholds = dict.fromkeys(training_set.labels, CLIP_THRESHOLD)
+        shortest = shortest_event(training_set.source, spec.geometry().window_seconds)
+        segments = {label: {"min_speech_seconds": shortest} for label in training_set.labels}
+    about = (training_set.labels, thresholds, tuned_on, training)
+    model = Model(recipe.name, folder, spec, *about, answer=answer, segments=segments)
     if points:
         model = with_operating_points(model, points, tuned_on)
     write_model(model)
@@ -68,6 +77,14 @@ def release(
         difference = max(difference, export_stream(model, network))
     write_whole(folder / CARD, make_card(model, recipe, difference).encode())
     return model, difference
+
+
+def shortest_event(clips: ClipExamples, window_seconds: float) -> float:
+    """How short a segment may be, in seconds, of a network that learned whole clips. Its window slides over an event as
+    long as a clip, and hears most of it for about so long; what it hears a glimpse of is over sooner."""
+    lengths = [entry.samples for entry in clips.entries if clips.columns.keys() & set(entry.labels)]
+    median = float(np.median(lengths)) / clips.dataset.sample_rate
+    return round(SHORTEST_SHARE * min(window_seconds, median), 2)
 
 
 def tune_segment_rules(
@@ -117,8 +134,11 @@ def tune_clip_thresholds(
     if recipe.evaluate.calibrate:
         every = -(-targets.size * MOST_CLIP_POSITIONS // MOST_VALUES)
         some = ValidationClips(clips.clips, every) if isinstance(clips, ValidationClips) else clips[::every]
-        logits = thinned_logits(network, some, batch_size)
-        fold_calibration(network, fit_clip_calibration(logits, targets[::every], network.spec.f.output == "softmax"))
+        logits, wanted = thinned_logits(network, some, batch_size), targets[::every]
+        softmax, background = network.spec.f.output == "softmax", network.spec.f.background
+        if background:
+            logits, wanted = [pad_background(rows) for rows in logits], with_rest(torch.from_numpy(wanted)).numpy()
+        fold_calibration(network, fit_clip_calibration(logits, wanted, softmax).of(len(training_set.labels)))
     if not training_set.several:
         return {}, {}, ""
     scores = 1.0 / (1.0 + np.exp(-clip_logits(network, clips, batch_size).astype(np.float64)))
@@ -172,12 +192,20 @@ def calibrate_network(
     network: Network, sets: Sequence[Sequence[Example]], logits: list[list[NDArray[np.float32]]]
 ) -> list[list[NDArray[np.float32]]]:
     """Make the network's scores probabilities on sets of examples, which count the same; returns their new logits."""
-    targets = [[example.targets for example in own] for own in sets]
-    fitted = fit_calibration(logits, targets, network.spec.f.output == "softmax")
+    targets, given, labels = [[example.targets for example in own] for own in sets], logits, network.spec.outputs
+    if network.spec.f.background:
+        given = [[pad_background(rows) for rows in own] for own in logits]
+        targets = [[with_rest(torch.from_numpy(rows)).numpy() for rows in own] for own in targets]
+    fitted = fit_calibration(given, targets, network.spec.f.output == "softmax").of(labels)
     if not fold_calibration(network, fitted):
         return logits
     gain, shift = np.array(fitted.gain, np.float32), np.array(fitted.shift, np.float32)
     return [[rows * gain + shift for rows in own] for own in logits]
+
+
+def pad_background(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(rows, labels) logits with that of "none of these" behind them."""
+    return with_background(torch.from_numpy(rows)).numpy()
 
 
 def describe_machine(device: torch.device) -> str:
@@ -191,6 +219,8 @@ def make_card(model: Model, recipe: Recipe, difference: float) -> str:
     thresholds = ", ".join(f"{label} {value:g}" for label, value in model.thresholds.items()) or "0.5 (not tuned)"
     if model.answer == "one":
         thresholds = "none: the answer is the label with the highest mean score"
+        if model.background:
+            thresholds += f", or none of them; of `detect` {CLIP_THRESHOLD:g}"
     data = recipe.data.source.name if recipe.data else "a dataset"
     groups = training["groups"]
     held_out = f"{groups['validation']} groups held out to stop early"

@@ -88,7 +88,8 @@ class Trainer:
         half = self.precision == "float16"  # small gradients would be 0
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
         counts = np.array(training_set.counts or (1,) * len(labels))
-        self.clip_loss = make_clip_loss(self.settings, counts, spec.f.output == "softmax")
+        softmax, nothing = spec.f.output == "softmax", training_set.background_share
+        self.clip_loss = make_clip_loss(self.settings, counts, softmax, nothing)
         self.notes: list[str] = []
         if self.precision != self.settings.precision:
             asked = self.settings.precision

@@ -17,13 +17,13 @@ from audiocnn.augment.mixture import Example
 from audiocnn.errors import RecipeError
 from audiocnn.evaluation.segments import JudgedRecording
 from audiocnn.model.model import split_outputs
-from audiocnn.model.network import Network
+from audiocnn.model.network import Network, with_background
 from audiocnn.segments.finder import find_segments
 from audiocnn.segments.onset_offset import Localiser
 from audiocnn.segments.segment import Annotation
 from audiocnn.training.batches import TrainingSet, example_tensors
 from audiocnn.training.calibrate import thin_rows
-from audiocnn.training.losses import known_cross_entropy
+from audiocnn.training.losses import known_cross_entropy, with_rest
 
 _MOST_SAMPLES = 2**21  # at a time: 32 mixtures of 4 s at 16 kHz
 
@@ -88,13 +88,13 @@ def validate(
     each batch; it may raise to end it."""
     from sklearn.metrics import roc_auc_score
 
-    softmax = network.spec.f.output == "softmax"
+    softmax, background = network.spec.f.output == "softmax", network.spec.f.background
     if training_set.clips:
         pooled = clip_logits(network, training_set.validation, batch_size, between)
         targets = clip_targets(training_set)
         check_finite([pooled])
-        figure = clip_figure(pooled, targets, training_set.several, training_set.balanced)
-        return ValidationResult(cross_entropy(pooled, targets, softmax), *figure)
+        figure = clip_figure(pooled, targets, training_set.several, training_set.balanced, background)
+        return ValidationResult(cross_entropy(pooled, targets, softmax, background), *figure)
     logits = example_logits(network, training_set.validation, batch_size, between)
     check_finite(logits)
     rows, targets = np.concatenate(logits), np.concatenate([example.targets for example in training_set.validation])
@@ -104,7 +104,8 @@ def validate(
         known = ~np.isnan(targets[:, column])
         if known.any() and 0.0 < targets[known, column].mean() < 1.0:
             areas.append(float(roc_auc_score(targets[known, column], rows[known, column])))
-    return ValidationResult(cross_entropy(rows, targets, softmax), "auroc", float(np.mean(areas)) if areas else 0.0)
+    loss = cross_entropy(rows, targets, softmax, background)
+    return ValidationResult(loss, "auroc", float(np.mean(areas)) if areas else 0.0)
 
 
 def check_finite(logits: Sequence[NDArray[np.float32]]) -> None:
@@ -141,10 +142,15 @@ def clip_targets(training_set: TrainingSet) -> NDArray[np.float32]:
 
 
 def clip_figure(
-    pooled: NDArray[np.float32], targets: NDArray[np.float32], several: bool, balanced: bool
+    pooled: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    several: bool,
+    balanced: bool,
+    background: bool = False,
 ) -> tuple[str, float]:
     """Name and value of the figure that clips are judged by: (clips, labels) logits against targets. What has none of
-    the labels counts for the average precision alone; a single label, which every clip would be right about, too."""
+    the labels counts for the average precision alone; a single label, which every clip would be right about, too.
+    background: a clip for which no logit is above 0, that of none of the labels, has no answer, and that is wrong."""
     from sklearn.metrics import average_precision_score
 
     there = [column for column in range(targets.shape[1]) if 0.0 < targets[:, column].mean() < 1.0]
@@ -154,14 +160,20 @@ def clip_figure(
     known = targets.any(axis=1)
     wanted = targets[known].argmax(axis=1)
     right = pooled[known].argmax(axis=1) == wanted
+    if background:
+        right &= pooled[known].max(axis=1) >= 0.0
     if not balanced:
         return "accuracy", float(np.mean(right))
     return "balanced_accuracy", float(np.mean([right[wanted == label].mean() for label in np.unique(wanted)]))
 
 
-def cross_entropy(logits: NDArray[np.float32], targets: NDArray[np.float32], softmax: bool) -> float:
+def cross_entropy(
+    logits: NDArray[np.float32], targets: NDArray[np.float32], softmax: bool, background: bool = False
+) -> float:
     """The mean loss of (rows, labels); targets that are NaN do not count."""
     wanted, given = torch.from_numpy(targets), torch.from_numpy(logits)
+    if background:
+        wanted, given = with_rest(wanted), with_background(given)
     if softmax:
         known = ~wanted.isnan().any(dim=1)
         return float(functional.cross_entropy(given[known], wanted[known]))

@@ -14,18 +14,22 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from fixtures_cli import Stream, audiocnn
-from fixtures_models import write_dataset
+from fixtures_models import SPECS, network_of, write_dataset, write_folder
 from sounds import noise, sine, write
 
 from audiocnn.data.dataset import Dataset
 from audiocnn.data.sources import read_source
 from audiocnn.data.sources.probe import originals_of, take_evenly, with_several
 from audiocnn.data.sources.settings import DataSettings
+from audiocnn.errors import UsageError
+from audiocnn.model.export import export_onnx
 from audiocnn.recipe.choose import collect_clip_facts, describe_parts
+from audiocnn.recipe.division import learned_labels
+from audiocnn.spec.spec import spec_from_table
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.commands.train.options import LearningOptions, RunOptions
-from audiocnn_cli.commands.train.recipe import choose_recipe, find_run_recipe, fit_recipe, name_after_data
+from audiocnn_cli.commands.train.recipe import choose_recipe, find_run_recipe, fit_recipe, keep_labels, name_after_data
 from audiocnn_cli.io.judge import find_source, open_judged_dataset
 from audiocnn_cli.main import command_of
 
@@ -370,3 +374,54 @@ def test_the_guide_names_commands_and_options_that_are_there():
     of_train = {option for param in command_of("train").params for option in param.opts}
     for option in set(re.findall(r"`(--[a-z-]+)", page)):
         assert option in of_train, option
+
+
+def test_a_folder_of_other_sounds_is_no_label_but_learned(tmp_path):
+    folder_of(tmp_path / "sounds", 20)
+    for name, number in (("Noise", 5), ("_background_noise_", 2)):
+        for k in range(number):
+            write(tmp_path / "sounds" / name / f"{k}.wav", noise(0.5, RATE, k).astype(np.float32) / 32768.0, RATE)
+    recipe, dataset, said = looked_at(tmp_path / "sounds", tmp_path)
+    facts = collect_clip_facts(dataset, recipe)
+    assert facts.clips == {"low": 20, "middle": 20, "high": 20}
+    assert facts.others == {"Noise": 5, "_background_noise_": 2}
+    assert "a clip has one label, or none of them" in said
+    assert '7 clips of "Noise", "_background_noise_", which is no label (--keep-label)' in said
+    assert learned_labels(dataset, recipe) == ("high", "low", "middle")
+    assert recipe.mix.nothing_share > 0
+
+
+def test_a_label_called_noise_can_be_kept(tmp_path):
+    folder_of(tmp_path / "sounds", 20, ["low", "high"])
+    for k in range(20):
+        write(tmp_path / "sounds" / "noise" / f"{k}.wav", noise(0.5, RATE, k).astype(np.float32) / 32768.0, RATE)
+    run = RunOptions(output=str(tmp_path / "run"))
+    recipe, _ = choose_recipe(str(tmp_path / "sounds"), run)
+    recipe, dataset = fit_recipe(recipe, tmp_path / "run", run, LearningOptions(), terminal_of(), keep_label=["noise"])
+    assert learned_labels(dataset, recipe) == ("high", "low", "noise")
+    with pytest.raises(UsageError, match='--keep-label nois: nothing is labelled so; did you mean "noise"'):
+        keep_labels(recipe, dataset, ["nois"])
+
+
+def test_one_label_beside_other_sounds_is_enough(tmp_path):
+    folder_of(tmp_path / "sounds", 20, ["low"])
+    folder_of(tmp_path / "more", 20, ["high"])
+    (tmp_path / "more" / "high").rename(tmp_path / "sounds" / "other")
+    recipe, dataset, _ = looked_at(tmp_path / "sounds", tmp_path)
+    assert learned_labels(dataset, recipe) == ("low",)
+    assert recipe.spec.with_classes(1).f.output == "sigmoid"
+
+
+def test_a_model_that_must_choose_is_said_to(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a.wav", sound("low", 1), 2000)
+    plain = SPECS["valid_2d"]
+    for name, background in (("plain", False), ("other", True)):
+        table = {**plain, "f": {**plain["f"], "output": "softmax", "background": background}}
+        network = network_of(spec_from_table(table, name, 3))
+        export_onnx(write_folder(network, tmp_path / name, name, labels=("low", "middle", "high")), network)
+        done = audiocnn("detect", "a.wav", "-m", name)
+        assert done.status is ExitStatus.OK
+        said = f"warning: {name} takes every sound for one of its labels" in done.err
+        assert said != background
+        assert bool(done.err) != background

@@ -339,3 +339,30 @@ def test_differences_are_paired():
     alone = Evaluation(SETTINGS, clip=judge([replace(clip, group="") for clip in random_clips()]))
     with pytest.raises(UsageError, match=r"^evaluations of clips in different groups cannot be compared"):
         compare(first, alone)
+
+
+def test_none_of_the_labels_is_an_answer():
+    """What scores lack of 1 is its share; a clip of another kind that has it is right, and in no figure of labels."""
+    made = [
+        ("cat", (0.7, 0.1, 0.0, 0.0)),
+        ("cat", (0.3, 0.1, 0.0, 0.0)),  # none of them is likelier
+        ("dog", (0.1, 0.5, 0.0, 0.0)),
+        ("noise", (0.1, 0.0, 0.0, 0.0)),
+        ("Other", (0.0, 0.6, 0.0, 0.0)),  # taken for a dog
+        ("cow", (0.0, 0.1, 0.0, 0.0)),  # nobody said that this is none of them
+        ("cow", (0.0, 0.9, 0.0, 0.0)),
+    ]
+    found = judge(clips_of(made), background=True)
+    assert found.figures["accuracy"].value == pytest.approx(3 / 5)
+    assert [clip.answers for clip in found.answers] == [("cat",), (), ("dog",), (), ("dog",), (), ("dog",)]
+    assert [clip.right for clip in found.answers] == [True, False, True, True, False, None, None]
+    assert found.confusion.labels[-1] == "none of these"
+    assert found.confusion.counts()[0].tolist() == [1, 0, 0, 0, 1]
+    assert found.confusion.counts()[-1].tolist() == [0, 1, 0, 0, 1]
+    recalls = {label: one.figures["recall"].value for label, one in found.labels.items()}
+    assert (recalls["cat"], recalls["dog"]) == (0.5, 1.0)
+    assert found.figures["balanced_accuracy"].value == 0.75
+    assert found.figures["macro_f1"].value == pytest.approx((2 / 3 + 2 / 3) / 2)
+    assert found.figures["top_3_accuracy"].value == 1.0
+    assert "1 of 2 have no answer" in found.notes[-1]
+    assert judge(clips_of(made)).figures["accuracy"].value == 1.0  # of those it knows

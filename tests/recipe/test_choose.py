@@ -94,7 +94,7 @@ def test_every_choice_is_a_network_and_a_training_of_bounded_cost(rate, seconds,
     cost = examples * choice.mix.seconds * per_second(choice.spec.with_classes(labels), choice.spec.geometry())
     assert cost <= 1.5 * MULTIPLY_ADDS or examples <= 1.5 * EXAMPLES[0]
     before = Recipe("own", spec_named(), None, MixSettings(), TrainSettings())
-    assert len(explain_choice(known, choice.recipe(before))) == 3
+    assert len(explain_choice(known, choice.recipe(before))) == 4
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fixtures_models import TINY, recipe_of, tone_of, write_dataset
+from fixtures_models import RATE, TINY, recipe_of, tone_of, write_dataset
 
 from audiocnn.augment.clips import ClipExamples, ValidationClips
 from audiocnn.augment.settings import CLIP_MIX, MixSettings
 from audiocnn.data.sources.settings import DataSettings
 from audiocnn.errors import RecipeError
-from audiocnn.model.model import SENSITIVITIES
+from audiocnn.inference.classify import ClassifySettings, classify_scored
+from audiocnn.inference.engine import load_engine
+from audiocnn.inference.scores import scoring
+from audiocnn.model.model import SENSITIVITIES, read_model
 from audiocnn.model.weights import load_network
 from audiocnn.recipe.recipe import EvaluateSettings, check_run, find_unset_keys, read_recipe
 from audiocnn.recipe.settings import CLIP_TRAIN, TrainSettings
@@ -26,6 +29,7 @@ from audiocnn.training.validate import clip_figure, clip_logits, example_logits,
 
 SIGMOID = {**TINY, "f": {**TINY["f"], "output": "sigmoid"}}
 SOFTMAX = {**TINY, "f": {**TINY["f"], "output": "softmax"}}
+BACKGROUND = {**TINY, "f": {**TINY["f"], "output": "softmax", "background": True}}
 MIX = dataclasses.replace(
     MixSettings(),
     **CLIP_MIX | {"gain_db": (-6.0, 0.0), "equaliser_db": 0.0, "time_masks": 0},
@@ -207,3 +211,47 @@ def test_the_manual_has_the_defaults_for_clips(part, values):
     table = page.split(f"| of `[{part}]` | clips |\n|---|---|\n")[1].split("\n\n")[0]
     shown = [f"[{value[0]:g}, {value[1]:g}]" if isinstance(value, tuple) else f"{value:g}" for value in values.values()]
     assert table.splitlines() == [f"| `{key}` | {value} |" for key, value in zip(values, shown, strict=True)]
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_what_is_none_of_the_labels_is_learned(tmp_path, others):
+    """Noise, silence and another tone have no answer; the labels have theirs. Beside made sounds alone, and with clips
+    of a folder `other`, which is no label."""
+    rows = [
+        (f"{entry}/{number}.wav", tone_of(0.4, 0, 0.4, hertz * random.uniform(0.97, 1.03)), {"label": entry})
+        for random in [np.random.default_rng(3)]
+        for entry, hertz in (("low", 300), ("high", 900), *([("Other", 600)] if others else []))
+        for number in range(24)
+    ]
+    dataset = write_dataset(tmp_path / "d", rows)
+    recipe = recipe_for(BACKGROUND)
+    mix = dataclasses.replace(recipe.mix, nothing_share=0.3)
+    recipe = dataclasses.replace(recipe, mix=mix, train=dataclasses.replace(recipe.train, epochs=40))
+    training_set = make_training_set(recipe, dataset)
+    assert training_set.labels == ("high", "low")
+    assert training_set.background_share == pytest.approx(0.3 + 0.7 * others / 3, abs=0.02)
+    report = list(train(recipe, dataset, tmp_path / "run", device="cpu"))[-1]
+    engine = load_engine(read_model(tmp_path / "run"), "cpu")
+    assert report.model.background
+    assert list(report.model.labels) == ["high", "low"]
+
+    def answer(sound):
+        return classify_one(np.asarray(sound, np.float32), engine)
+
+    assert (answer(tone_of(0.4, 0, 0.4, 300)), answer(tone_of(0.4, 0, 0.4, 900))) == ("low", "high")
+    noise = np.random.default_rng(1).normal(0, 0.1, (2, RATE))
+    assert [answer(noise[0]), answer(np.zeros(RATE)), answer(0.01 * noise[1])] == [None] * 3
+    if others:
+        assert answer(tone_of(0.4, 0, 0.4, 600)) is None
+
+
+def classify_one(samples, engine):
+    with scoring(samples, engine, sample_rate=engine.model.geometry.sample_rate) as scored:
+        return classify_scored(scored, ClassifySettings()).label
+
+
+def test_a_plain_softmax_has_no_use_for_sounds_of_no_label(tmp_path):
+    recipe = recipe_for(SOFTMAX)
+    recipe = dataclasses.replace(recipe, mix=dataclasses.replace(recipe.mix, nothing_share=0.2))
+    with pytest.raises(RecipeError, match=r"nothing_share.*add background = true"):
+        make_training_set(recipe, clips_of(tmp_path / "d"))

@@ -91,7 +91,7 @@ def test_clips_without_a_label_are_nothing_to_a_softmax_and_negatives_to_a_sigmo
 
 
 def test_the_loss_of_segments_knows_neither_spans_nor_rules():
-    spec = SimpleNamespace(f=SimpleNamespace(output="softmax"), localises=False)
+    spec = SimpleNamespace(f=SimpleNamespace(output="softmax", background=False), localises=False)
     network = SimpleNamespace(spec=spec, pooled=None)
     logits, targets = torch.randn(2, 6, 3), torch.eye(3)[torch.randint(0, 3, (2, 6))]
     rule = ClipLoss(0.5, torch.tensor([9.0, 1, 1]), torch.tensor([1.0, 2, 3]))
@@ -101,7 +101,9 @@ def test_the_loss_of_segments_knows_neither_spans_nor_rules():
 
 def network_with(output, localises=False):
     return SimpleNamespace(
-        spec=SimpleNamespace(f=SimpleNamespace(output=output), localises=localises, classes=2, furthest_seconds=1.0),
+        spec=SimpleNamespace(
+            f=SimpleNamespace(output=output, background=False), localises=localises, classes=2, furthest_seconds=1.0
+        ),
         geometry=SimpleNamespace(hop_seconds=0.02),
     )
 

@@ -194,6 +194,7 @@ def make_scorer(engine: Engine, rule: SegmentRuleOptions) -> Scorer:
         answer=answer,
         localiser=model.localiser,
         points=points,
+        background=model.background,
     )
 
 

@@ -110,6 +110,9 @@ def detect(
         return destination.say_done(terminal)
     chosen = find_model(model or (DEFAULT_LIVE_MODEL if follow else DEFAULT_MODEL))
     settings.rules(chosen)
+    if chosen.must_choose:
+        fact = f"{chosen.name} takes every sound for one of its labels, rain and music as well"
+        terminal.error(f"{fact}; trained again, it leaves out what is none of them", "warning")
     provenance = detect_provenance(chosen, settings, raw, excerpt) if kind == "jsonl" else None
     task = DetectTask(settings, kind, provenance.settings if provenance else "")
     job = BatchJob(task, inputs, given, destination, suffix_of(kind), provenance, unit="segment")

@@ -117,6 +117,7 @@ def plan_training(given: TrainOptions, terminal: Terminal, scratch: Path | None 
     from audiocnn_cli.commands.train.recipe import (
         choose_recipe,
         fit_recipe,
+        keep_labels,
         say_corrections,
         with_learning_options,
         with_part_options,
@@ -144,9 +145,11 @@ def plan_training(given: TrainOptions, terminal: Terminal, scratch: Path | None 
         clear_run(folder)
     counts = Counter[str]()
     if plain:
-        recipe, dataset = fit_recipe(recipe, folder, run, given.learning, terminal, counts, scratch is None)
+        fit = (given.learning, terminal, counts, scratch is None, given.parts.keep_label)
+        recipe, dataset = fit_recipe(recipe, folder, run, *fit)
     else:
         dataset = dataset_for(recipe, folder, terminal, counts, scratch is None)
+        recipe = keep_labels(recipe, dataset, given.parts.keep_label)
     say_corrections(recipe, terminal)
     return TrainingPlan(recipe, dataset, folder, where, counts["refused"])
 

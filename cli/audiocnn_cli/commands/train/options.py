@@ -72,6 +72,10 @@ class PartOptions:
             "The same from file names: its first group, '^([^_]+)_'; with a slash in it from paths.",
         ),
     ] = None
+    keep_label: Annotated[
+        list[str] | None,
+        option("--keep-label", "LABEL", "Learn it, though it is called other, noise, background, silence or none."),
+    ] = None
     corrections: Annotated[
         str | None, option("--corrections", "FILE", "A table: filename, label. Labels here win; - leaves out.")
     ] = None

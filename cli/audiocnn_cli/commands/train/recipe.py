@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiocnn.audio.remote import refuse_urls
-from audiocnn.errors import AudiocnnError, UsageError, printable
+from audiocnn.errors import AudiocnnError, UsageError, did_you_mean, printable
 from audiocnn_cli.app.progress import Bar
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.commands.train.options import LearningOptions, PartOptions, RunOptions
@@ -199,9 +199,11 @@ def fit_recipe(
     terminal: Terminal,
     counts: Counter[str] | None = None,
     kept: bool = True,
+    keep_label: Sequence[str] | None = None,
 ) -> tuple[Recipe, Dataset]:
     """A recipe that nobody wrote, with what fits its data. Segments in recordings are for a detector, whose recipe has
-    its defaults; a network that was named keeps its sizes. counts, kept: as in `dataset_for`."""
+    its defaults; a network that was named keeps its sizes. counts, kept: as in `dataset_for`. keep_label: as of
+    `keep_labels`."""
     from audiocnn.data.dataset import Dataset, is_dataset
     from audiocnn.data.sources.corrections import apply_settings
     from audiocnn.data.sources.probe import originals_of, with_several
@@ -231,6 +233,7 @@ def fit_recipe(
     recipe = recipe if given else dataclasses.replace(recipe, spec=find_named_spec(DEFAULT_CLIP_SPEC))
     recipe = recipe_at_rate(recipe, learning.sample_rate or choose_recipe_rate(recipe, originals, known, given))
     dataset = known or dataset_for(recipe, folder, terminal, counts, kept)
+    recipe = keep_labels(recipe, dataset, keep_label)
     facts = collect_clip_facts(dataset, recipe)
     with Bar(terminal, "look") as bar:
         found = survey(dataset, lambda done, total: bar.update(done, total, f"{done} of {total}"))
@@ -241,6 +244,21 @@ def fit_recipe(
     for line in choice.warnings:
         terminal.error(line, "warning")
     return recipe, dataset
+
+
+def keep_labels(recipe: Recipe, dataset: Dataset, names: Sequence[str] | None) -> Recipe:
+    """The recipe with all labels that are learned, and these, which else would mean "none of them". UsageError for one
+    that nothing has."""
+    from audiocnn.segments.segment import is_background_label
+
+    if not names or recipe.data is None:
+        return recipe
+    for name in names:
+        if name not in dataset.labels:
+            raise UsageError(f"--keep-label {name}: nothing is labelled so; {did_you_mean(name, dataset.labels)}")
+    labels = recipe.data.labels or tuple(one for one in dataset.labels if not is_background_label(one))
+    kept = tuple(one for one in dataset.labels if one in (*labels, *names))
+    return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, labels=kept))
 
 
 def say_corrections(recipe: Recipe, terminal: Terminal) -> None:

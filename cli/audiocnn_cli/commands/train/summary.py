@@ -121,7 +121,7 @@ def training_lines(report: TrainReport) -> list[str]:
         if report.figure is not None
         else _NOTHING_HELD_OUT
     )
-    said = f"thresholds: {thresholds} (tuned on {report.model.tuned_on})" if thresholds else ""
+    said = f"thresholds: {thresholds} (tuned on {report.model.tuned_on})" if report.model.tuned_on else ""
     return [
         f"best epoch {report.best_epoch} of {report.epochs}{early}: {best}, in {clock(report.seconds)}",
         *([said] if said else []),

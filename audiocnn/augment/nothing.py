@@ -1,0 +1,117 @@
+"""Sounds that are none of the labels, for networks that learn from whole clips.
+
+A network that has only heard six words calls rain one of them. So it hears, too, what nobody had to record: synthetic
+sounds, coloured noise, silence, and what lies between the events in the clips themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from audiocnn.audio.pcm import Samples
+from audiocnn.augment import effects
+from audiocnn.augment.background import FADE_SECONDS, synthesize_sound
+from audiocnn.augment.effects import Random
+from audiocnn.data.dataset import Dataset, Entry
+from audiocnn.units import to_samples
+
+_FRAME_SECONDS = 0.05
+_QUIET_DB = 20.0  # below the loudest frame of a clip: so far under it is what its microphone hears besides
+_LEAST_QUIET_SECONDS = 0.2
+_LEVEL_DB = (-50.0, -6.0)  # of full scale, of what is made
+_MADE_SECONDS = (0.1, 2.5)
+_MOST_MADE = 4
+_TRIES = 4
+
+
+class NothingExamples:
+    """Draws sounds of one length, (1, samples) float32, that hold none of the labels."""
+
+    def __init__(self, dataset: Dataset, entries: Sequence[Entry], length: int) -> None:
+        self.dataset, self.entries, self.length, self.rate = dataset, list(entries), length, dataset.sample_rate
+
+    def draw(self, random: Random) -> Samples:
+        kind = random.random()
+        if kind < 0.15:
+            return effects.draw_silence(random, self.length)[None, :]
+        if kind < 0.45 and (between := self.draw_between(random)) is not None:
+            return between[None, :]
+        make = self.draw_made if kind < 0.65 else self.draw_hits if kind < 0.85 else self.draw_noise
+        sound = make(random)
+        gain = effects.db_to_amplitude(random.uniform(*_LEVEL_DB)) / np.sqrt(max(effects.power(sound), effects.QUIET))
+        return (sound * np.float32(gain))[None, :]
+
+    def draw_made(self, random: Random) -> Samples:
+        """Synthetic sounds at random places, half of the time over noise."""
+        out = np.zeros(self.length, dtype=np.float32)
+        for _ in range(int(random.integers(1, _MOST_MADE + 1))):
+            sound = synthesize_sound(random, self.rate, random.uniform(*_MADE_SECONDS))[: self.length]
+            start = int(random.integers(self.length - len(sound) + 1))
+            faded = effects.fade_edges(sound, to_samples(FADE_SECONDS, self.rate))
+            out[start : start + len(sound)] += faded * np.float32(effects.db_to_amplitude(random.uniform(-20.0, 0.0)))
+        if random.random() < 0.5:
+            out += self.draw_noise(random) * np.float32(effects.db_to_amplitude(random.uniform(-40.0, -5.0)))
+        return out
+
+    def draw_hits(self, random: Random) -> Samples:
+        """Knocks, clicks and steps: short noise that dies away, alone, at random times or in a rhythm."""
+        out = np.zeros(self.length, dtype=np.float32)
+        seconds = self.length / self.rate
+        count = int(random.integers(1, 2 + int(8 * seconds)))
+        rhythm = random.uniform(0.06, 0.8)
+        starts = random.uniform(0.0, seconds, count) if random.random() < 0.5 else np.arange(count) * rhythm
+        decay = np.exp(random.uniform(np.log(0.003), np.log(0.15)))
+        slope, low = random.uniform(-0.5, 2.0), np.exp(random.uniform(np.log(40.0), np.log(0.25 * self.rate)))
+        high = min(0.48 * self.rate, low * random.uniform(1.5, 40.0))
+        for start in (to_samples(one, self.rate) for one in starts if one < seconds):
+            size = min(self.length - start, to_samples(8.0 * decay, self.rate))
+            if size < 2:
+                continue
+            shape = np.exp(-np.arange(size) / (decay * self.rate)) * random.uniform(0.3, 1.0)
+            noise = effects.draw_noise(random, max(size, 64), slope)
+            burst = effects.limit_band(noise, self.rate, low, high)[:size]
+            out[start : start + size] += (burst * shape).astype(np.float32)
+        return out
+
+    def draw_noise(self, random: Random) -> Samples:
+        """Coloured noise, half of the time in a band of its own, half of the time coming and going."""
+        sound = effects.draw_noise(random, self.length, random.uniform(-0.5, 2.0))
+        if random.random() < 0.5:
+            low = np.exp(random.uniform(np.log(50.0), np.log(0.2 * self.rate)))
+            sound = effects.limit_band(sound, self.rate, low, min(0.48 * self.rate, low * random.uniform(2.0, 20.0)))
+        if random.random() < 0.5:
+            knots = max(2, int(self.length / self.rate * random.uniform(1.0, 12.0)) + 1)
+            levels = effects.db_to_amplitude(1.0) ** random.uniform(-25.0, 0.0, knots)
+            sound *= np.interp(np.linspace(0, knots - 1, self.length), np.arange(knots), levels).astype(np.float32)
+        return sound
+
+    def draw_between(self, random: Random) -> Samples | None:
+        """What a clip holds where it is far below its loudest, repeated; None where no clip of a few has such a
+        stretch."""
+        for _ in range(_TRIES):
+            entry = self.entries[int(random.integers(len(self.entries)))]
+            clip = self.dataset.samples(entry).astype(np.float32).mean(axis=0) / 32768.0
+            if (stretch := longest_quiet(clip, self.rate)) is not None:
+                begin, end = stretch
+                sound = effects.fade_edges(clip[begin:end], to_samples(FADE_SECONDS, self.rate))
+                return np.roll(np.resize(sound, self.length), int(random.integers(self.length)))
+        return None
+
+
+def longest_quiet(clip: Samples, sample_rate: int) -> tuple[int, int] | None:
+    """[begin, end) of the longest stretch of (samples,) that stays far below the loudest; None where that is short."""
+    size = max(1, to_samples(_FRAME_SECONDS, sample_rate))
+    count = len(clip) // size
+    if count < 2:
+        return None
+    powers = np.square(clip[: count * size], dtype=np.float64).reshape(count, size).mean(axis=1)
+    quiet = powers < powers.max() * 10.0 ** (-_QUIET_DB / 10.0)
+    edges = np.flatnonzero(np.diff(quiet.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
+    if not len(edges):
+        return None
+    begin, end = edges[np.argmax(edges[:, 1] - edges[:, 0])]
+    # A frame at each end holds the edge of an event.
+    begin, end = (begin + 1 if begin else begin), (end - 1 if end < count else end)
+    return (int(begin * size), int(end * size)) if (end - begin) * size >= _LEAST_QUIET_SECONDS * sample_rate else None
