@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 SECONDS_DIGITS = 4  # behind the point, where seconds are printed and stored
+_HEARD_RATES = 4_000, 48_000  # Hz, of recordings of what people hear
 
 
 def to_samples(seconds: float, sample_rate: int) -> int:
@@ -40,3 +41,13 @@ def clock(seconds: float) -> str:
 def plural(number: int, word: str) -> str:
     """`1 segment`, `2 segments`."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def heard_rate(rate: int) -> int:
+    """The rate in Hz at which people would play a recording of a rate, to hear it: bats slowed down, whales sped up."""
+    return min(max(rate, _HEARD_RATES[0]), _HEARD_RATES[1])
+
+
+def time_scale(rate: int) -> float:
+    """How much longer sounds are in recordings of a rate in Hz than those that people hear; 1 where they hear them."""
+    return heard_rate(rate) / rate

@@ -15,7 +15,7 @@ from audiocnn.augment import effects
 from audiocnn.augment.background import FADE_SECONDS, synthesize_sound
 from audiocnn.augment.effects import Random
 from audiocnn.data.dataset import Dataset, Entry
-from audiocnn.units import to_samples
+from audiocnn.units import heard_rate, to_samples
 
 _FRAME_SECONDS = 0.05
 _QUIET_DB = 20.0  # below the loudest frame of a clip: so far under it is what its microphone hears besides
@@ -30,7 +30,8 @@ class NothingExamples:
     """Draws sounds of one length, (1, samples) float32, that hold none of the labels."""
 
     def __init__(self, dataset: Dataset, entries: Sequence[Entry], length: int) -> None:
-        self.dataset, self.entries, self.length, self.rate = dataset, list(entries), length, dataset.sample_rate
+        self.dataset, self.entries, self.length = dataset, list(entries), length
+        self.rate = heard_rate(dataset.sample_rate)
 
     def draw(self, random: Random) -> Samples:
         kind = random.random()

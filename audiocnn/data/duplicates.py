@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocnn.data.dataset import Dataset, Entry
+from audiocnn.units import heard_rate
 
 _FRAME_SECONDS, _HOP_SECONDS = 0.064, 0.016
 _LOW_HERTZ = 150.0
@@ -100,7 +101,7 @@ def find_duplicates(
         if entry.samples and np.abs(samples).max(initial=0) > SILENT:
             original = first.setdefault(_digest(samples), number)
             if original == number:
-                found.append((number, *_landmark_keys(samples, dataset.sample_rate)))
+                found.append((number, *_landmark_keys(samples, heard_rate(dataset.sample_rate))))
             sets.join(original, number)
         if progress is not None:
             progress(number + 1, len(entries))
@@ -212,15 +213,16 @@ def _find_candidates(keys: _Keys, recordings: int) -> Iterator[tuple[int, int, i
 
 def _is_same_sound(dataset: Dataset, a: Entry, b: Entry, shift: int) -> bool:
     """Whether the waveforms correlate with the second about `shift` frames behind the first."""
-    hop = round(_HOP_SECONDS * dataset.sample_rate)
+    rate = heard_rate(dataset.sample_rate)
+    hop = round(_HOP_SECONDS * rate)
     begin_a, begin_b = max(0, -shift * hop), max(0, shift * hop)
     overlap = min(a.samples - begin_a, b.samples - begin_b)
     if overlap < _LEAST_OVERLAP * min(a.samples, b.samples):
         return False
-    overlap = min(overlap, round(_COMPARED_SECONDS * dataset.sample_rate))
+    overlap = min(overlap, round(_COMPARED_SECONDS * rate))
     one = dataset.samples(a)[:, begin_a : begin_a + overlap].mean(axis=0)
     other = dataset.samples(b)[:, begin_b : begin_b + overlap].mean(axis=0)
-    found = _correlations(one, other, dataset.sample_rate, 3 * hop)
+    found = _correlations(one, other, rate, 3 * hop)
     return any(value >= _LEAST_CORRELATION for value in found)
 
 

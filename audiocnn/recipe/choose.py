@@ -25,10 +25,11 @@ from audiocnn.recipe.settings import CLIP_TRAIN, LEAST_BATCHES, TrainSettings
 from audiocnn.segments.segment import is_background_label
 from audiocnn.spec.describe import per_second
 from audiocnn.spec.spec import Spec, spec_at_rate, spec_from_table, with_background
+from audiocnn.units import time_scale
 
 KeepSpec = Literal["nothing", "sizes", "all"]
 DEFAULT_CLIP_SPEC = "sound_2d"
-_MOST_RATE, _LEAST_RATE = 16_000, 4_000  # Hz; above 8 kHz there is little that tells most sounds apart
+_MOST_RATE = 16_000  # Hz; above 8 kHz there is little that tells most sounds apart
 WINDOW_SECONDS = (0.2, 2.0)  # the shortest and the longest window
 EXAMPLE_SECONDS = 4.0  # the longest example: of longer clips another stretch each time
 PASSES = 40  # how often each clip is heard, where there is time for it
@@ -79,14 +80,14 @@ class FittedSettings:
 
 def choose_rate(rates: Mapping[int, int]) -> int:
     """The rate in Hz for recordings of these rates (Hz -> how many): their median, so that half of them have all that
-    is heard, but at most 16 kHz and at least 4 kHz. Nothing is gained by more samples than were recorded."""
+    is heard, but at most 16 kHz. Nothing is gained by more samples than were recorded."""
     if not rates:
         return _MOST_RATE
     middle, count = sum(rates.values()) / 2, 0
     for rate in sorted(rates):
         count += rates[rate]
         if count >= middle:
-            return max(_LEAST_RATE, min(_MOST_RATE, rate))
+            return min(_MOST_RATE, rate)
     raise AssertionError("the counts add up to more than half of them")
 
 
@@ -113,14 +114,19 @@ def check_label_count(facts: ClipFacts) -> None:
 
 
 def choose_window(facts: ClipFacts) -> float:
-    """Seconds of the window of a score: nine in ten clips as a whole, at most 2 s."""
-    least, most = WINDOW_SECONDS
-    return min(most, max(least, math.ceil(20 * facts.seconds[2] - 1e-6) / 20))
+    """Seconds of the window of a score: nine in ten clips as a whole, at most 2 s, more for slow sounds."""
+    return _example_seconds(facts, WINDOW_SECONDS[1])
 
 
 def choose_example_seconds(facts: ClipFacts) -> float:
-    """Seconds of one training example: nine in ten clips as a whole, at most 4 s of a longer one."""
-    return min(EXAMPLE_SECONDS, max(WINDOW_SECONDS[0], math.ceil(20 * facts.seconds[2] - 1e-6) / 20))
+    """Seconds of one training example: nine in ten clips as a whole, at most 4 s of a longer one; more of slow ones."""
+    return _example_seconds(facts, EXAMPLE_SECONDS)
+
+
+def _example_seconds(facts: ClipFacts, most: float) -> float:
+    """Nine in ten clips as a whole, within bounds in seconds of what people hear, which others are times longer."""
+    scale = time_scale(facts.sample_rate)
+    return scale * min(most, max(WINDOW_SECONDS[0], math.ceil(20 * facts.seconds[2] / scale - 1e-6) / 20))
 
 
 def fit_spec(spec: Spec, facts: ClipFacts, window_seconds: float | None) -> Spec:

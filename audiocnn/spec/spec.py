@@ -35,7 +35,7 @@ from audiocnn.spec.layers import (
     receptive_field_of,
 )
 from audiocnn.toml import TomlTable, read_toml, repr_value
-from audiocnn.units import to_samples
+from audiocnn.units import time_scale, to_samples
 
 _LOCALISING = "onset_offset"  # beside its score, a position says where its event begins and ends
 _OUTPUTS = ("sigmoid", "softmax", _LOCALISING)
@@ -366,17 +366,27 @@ def find_spec(name: str, folders: list[Path], classes: int | None = None) -> Spe
 
 
 def spec_at_rate(spec: Spec, rate: int) -> Spec:
-    """The spec at another rate in Hz: bands that would lie above half of it end there, a frame fits its FFT."""
+    """The spec at another rate in Hz. Bands that would lie above half of it end there; at a higher rate they reach as
+    much further. Where nothing is heard by ear, frames, hops and window follow `time_scale`. A frame fits its FFT."""
     settings: dict[str, Any] = dict(spec.table["input"])
-    if settings["sample_rate"] == rate:
+    before = settings["sample_rate"]
+    if before == rate:
         return spec
     settings["sample_rate"] = rate
+    scale = time_scale(rate) / time_scale(before) if "frame_seconds" in settings else 1.0
     if "high_hertz" in settings:
-        settings["high_hertz"] = min(settings["high_hertz"], rate / 2)
+        settings["high_hertz"] = min(settings["high_hertz"] * max(1.0, rate / before), rate / 2)
+        settings["low_hertz"] = settings.get("low_hertz", 0.0) / scale
+    for key in ("frame_seconds", "hop_seconds") if scale != 1.0 else ():
+        settings[key] *= scale
     if "fft_samples" in settings:
         frame = to_samples(settings["frame_seconds"], rate)
         settings["fft_samples"] = max(settings["fft_samples"], 1 << (frame - 1).bit_length())
-    return spec_from_table(spec.table | {"input": settings}, spec.name)
+    f = dict(spec.table["f"])
+    for key in ("window_seconds", "hop_seconds", "look_ahead_seconds") if scale != 1.0 else ():
+        if key in f:
+            f[key] *= scale
+    return spec_from_table(spec.table | {"input": settings, "f": f}, spec.name)
 
 
 def spec_with_window(spec: Spec, window_seconds: float) -> Spec:

@@ -17,9 +17,12 @@ from fixtures_cli import Stream, audiocnn
 from fixtures_models import SPECS, network_of, write_dataset, write_folder
 from sounds import noise, sine, write
 
+from audiocnn.audio.recording import read_samples
 from audiocnn.data.dataset import Dataset
+from audiocnn.data.duplicates import duplicates_of
+from audiocnn.data.ingest import IngestSettings, cached_dataset
 from audiocnn.data.sources import read_source
-from audiocnn.data.sources.probe import originals_of, take_evenly, with_several
+from audiocnn.data.sources.probe import lost_power, originals_of, take_evenly, with_several
 from audiocnn.data.sources.settings import DataSettings
 from audiocnn.errors import UsageError
 from audiocnn.model.export import export_onnx
@@ -425,3 +428,79 @@ def test_a_model_that_must_choose_is_said_to(tmp_path, monkeypatch):
         said = f"warning: {name} takes every sound for one of its labels" in done.err
         assert said != background
         assert bool(done.err) != background
+
+
+def chirps(root, each, rate, seconds, pulse_seconds, hertz):
+    """Clips of soft noise with a few pulses of one pitch at random times, in a folder for each pitch."""
+    random = np.random.default_rng(0)
+    for label, pitch in hertz.items():
+        for number in range(each):
+            samples = random.normal(0, 0.003, round(seconds * rate)).astype(np.float32)
+            for _ in range(random.integers(2, 5)):
+                count = round(random.uniform(0.6, 1.2) * pulse_seconds * rate)
+                start = int(random.integers(len(samples) - count))
+                turns = np.cumsum(pitch * random.uniform(0.97, 1.03) * np.linspace(1.05, 0.95, count)) / rate
+                samples[start : start + count] += (0.1 * np.sin(2 * np.pi * turns) * np.hanning(count)).astype(
+                    np.float32
+                )
+            write(root / label / f"{number}.wav", samples, rate)
+    return root
+
+
+BATS = {"rate": 250_000, "seconds": 0.4, "pulse_seconds": 0.006, "hertz": {"noctule": 40_000, "pipistrelle": 55_000}}
+WHALES = {"rate": 200, "seconds": 12.0, "pulse_seconds": 1.2, "hertz": {"fin": 20, "minke": 45}}
+
+
+def test_bands_and_window_follow_the_rate(tmp_path):
+    learning = LearningOptions(sample_rate=250_000)
+    recipe, dataset, _ = looked_at(chirps(tmp_path / "bats", 3, **BATS), tmp_path / "a", learning=learning)
+    settings = recipe.spec.input
+    assert (settings.sample_rate, settings.high_hertz) == (250_000, pytest.approx(0.475 * 250_000))
+    assert settings.hop_seconds == pytest.approx(0.01 * 48 / 250)
+    assert recipe.spec.f.window_seconds == pytest.approx(2.0 * 48 / 250)
+    recipe, dataset, said = looked_at(chirps(tmp_path / "whales", 3, **WHALES), tmp_path / "b")
+    settings = recipe.spec.input
+    assert (settings.sample_rate, settings.low_hertz, settings.high_hertz) == (200, pytest.approx(2.5), 100)
+    assert settings.hop_seconds == pytest.approx(0.2)
+    assert recipe.spec.f.window_seconds == pytest.approx(12.0)
+    assert "same sound" not in said
+    assert not duplicates_of(dataset, dataset.entries)
+
+
+def test_copies_are_found_at_any_rate(tmp_path):
+    for name, task in (("bats", BATS), ("whales", WHALES)):
+        folder = chirps(tmp_path / name, 4, **task)
+        label = next(iter(task["hertz"]))
+        samples, rate = read_samples(folder / label / "0.wav")
+        write(folder / label / "again.wav", 0.5 * samples[0, rate // 50 :], rate)
+        dataset = cached_dataset(folder, tmp_path / f"{name}.dataset", IngestSettings(sample_rate=rate))
+        found = [sorted(entry.filename for entry in dataset.entries if entry.id in twins.ids)
+                 for twins in duplicates_of(dataset, dataset.entries)]  # fmt: skip
+        assert found == [[f"{label}/0.wav", f"{label}/again.wav"]], name
+
+
+def test_what_is_lost_by_the_rate_is_said(tmp_path):
+    _, _, said = looked_at(chirps(tmp_path / "bats", 3, **BATS), tmp_path / "a")
+    assert re.search(r'warning: (9\d|100) % of the power of "\w+" lies above 8000 Hz, which is not heard: '
+                     r"--sample-rate (128000|192000)", said)  # fmt: skip
+    _, _, said = looked_at(folder_of(tmp_path / "sounds", 3, rate=44100), tmp_path / "b")
+    assert "lies above" not in said
+
+
+def test_no_power_is_lost_where_nothing_is_heard(tmp_path):
+    write(tmp_path / "sounds" / "a" / "silent.wav", np.zeros(44100, np.float32), 44100)
+    write(tmp_path / "sounds" / "a" / "short.wav", np.ones(10, np.float32), 44100)
+    (tmp_path / "sounds" / "a" / "broken.wav").write_text("no audio")
+    assert lost_power(DataSettings(tmp_path / "sounds"), 16000) is None
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("task", "options"), [(BATS, ("--sample-rate", "250000")), (WHALES, ())], ids=["bats", "whales"]
+)
+def test_bats_and_whales_are_told_apart(tmp_path, task, options):
+    chirps(tmp_path / "sounds", 40, **task)
+    done = audiocnn("train", tmp_path / "sounds", "-o", tmp_path / "run", "--device", "cpu", *options)
+    assert done.status is ExitStatus.OK, done.err
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["clip"]["figures"]["accuracy"]["value"] == 1.0

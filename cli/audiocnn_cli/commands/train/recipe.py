@@ -243,7 +243,19 @@ def fit_recipe(
     _say_block("chosen", [*explain_choice(facts, recipe), *describe_parts(divide(dataset, recipe), dataset)], terminal)
     for line in choice.warnings:
         terminal.error(line, "warning")
+    if originals is not None and max(originals.rates, default=0) > recipe.spec.input.sample_rate:
+        say_lost_power(recipe, terminal)
     return recipe, dataset
+
+
+def say_lost_power(recipe: Recipe, terminal: Terminal) -> None:
+    """That recordings have sound above what the network is to hear, if they do."""
+    from audiocnn.data.sources.probe import lost_power
+
+    rate = recipe.spec.input.sample_rate
+    if recipe.data is not None and (lost := lost_power(recipe.data, rate)) is not None:
+        fact = f"{lost.share:.0%}".replace("%", " %") + f' of the power of "{lost.label}" lies above {rate // 2} Hz'
+        terminal.error(f"{fact}, which is not heard: --sample-rate {lost.rate}", "warning")
 
 
 def keep_labels(recipe: Recipe, dataset: Dataset, names: Sequence[str] | None) -> Recipe:

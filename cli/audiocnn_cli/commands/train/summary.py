@@ -56,7 +56,7 @@ def finish_run(recipe: Recipe, dataset: Dataset, report: TrainReport, run: Path,
         lines += ["", *test_lines(evaluation, division, run)]
     elif clips:
         lines += ["", f"not tested: {why_untested(recipe, division)}"]
-    _show_panel("trained", [*lines, "", *next_commands(run, clips)], terminal)
+    _show_panel("trained", [*lines, "", *next_commands(run, clips, report.model.must_choose)], terminal)
     return ExitStatus.SOME_FAILED if evaluation is not None and evaluation.failures else ExitStatus.OK
 
 
@@ -129,13 +129,14 @@ def training_lines(report: TrainReport) -> list[str]:
     ]
 
 
-def next_commands(run: Path, clips: bool) -> list[str]:
+def next_commands(run: Path, clips: bool, must_choose: bool = False) -> list[str]:
+    """must_choose: a model that takes every sound for one of its labels is not for recordings that hold others."""
     name = shlex.quote(f"./{run}" if str(run).startswith("-") else str(run))
     if not clips:
         return [f"try it:  audiocnn detect --model {name} FILE"]
     return [
         f"name sounds:  audiocnn classify --model {name} FILE...",
-        f"find them:    audiocnn detect --model {name} FILE",
+        *([] if must_choose else [f"find them:    audiocnn detect --model {name} FILE"]),
         f"judge it:     audiocnn evaluate NEW_SOUNDS --model {name}",
         f"hand it on:   audiocnn export {name}",
     ]
