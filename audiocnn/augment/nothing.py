@@ -22,7 +22,8 @@ _QUIET_DB = 20.0  # below the loudest frame of a clip: so far under it is what i
 _LEAST_QUIET_SECONDS = 0.2
 _LEVEL_DB = (-50.0, -6.0)  # of full scale, of what is made
 _MADE_SECONDS = (0.1, 2.5)
-_MOST_MADE = 4
+_MOST_MADE, _MOST_HARMONICS = 4, 40
+_KIND_SHARES = (0.3, 0.25, 0.3, 0.15)  # made sounds, hits, calls, noise
 _TRIES = 4
 
 
@@ -39,7 +40,8 @@ class NothingExamples:
             return effects.draw_silence(random, self.length)[None, :]
         if kind < 0.45 and (between := self.draw_between(random)) is not None:
             return between[None, :]
-        make = self.draw_made if kind < 0.65 else self.draw_hits if kind < 0.85 else self.draw_noise
+        kinds = (self.draw_made, self.draw_hits, self.draw_calls, self.draw_noise)
+        make = kinds[int(random.choice(4, p=_KIND_SHARES))]
         sound = make(random)
         gain = effects.db_to_amplitude(random.uniform(*_LEVEL_DB)) / np.sqrt(max(effects.power(sound), effects.QUIET))
         return (sound * np.float32(gain))[None, :]
@@ -74,6 +76,30 @@ class NothingExamples:
             noise = effects.draw_noise(random, max(size, 64), slope)
             burst = effects.limit_band(noise, self.rate, low, high)[:size]
             out[start : start + size] += (burst * shape).astype(np.float32)
+        return out
+
+    def draw_calls(self, random: Random) -> Samples:
+        """What a throat might make and no word is: harmonics whose pitch and resonances glide, with some breath, once
+        or again and again. (Sources and resonances as in Fant 1960, "Acoustic Theory of Speech Production".)"""
+        out = np.zeros(self.length, dtype=np.float32)
+        base = np.exp(random.uniform(np.log(80.0), np.log(min(2000.0, 0.1 * self.rate))))
+        formants = np.exp(random.uniform(np.log(250.0), np.log(0.4 * self.rate), (int(random.integers(2, 5)), 2)))
+        glide, breath = random.uniform(-12.0, 12.0, 3), random.uniform(0.0, 0.3)
+        size = min(self.length, to_samples(np.exp(random.uniform(np.log(0.06), np.log(0.9))), self.rate))
+        start = int(random.integers(max(1, self.length - size)))
+        while size > 1 and start < self.length:
+            count = min(size, self.length - start)
+            along = np.arange(size) / size
+            hertz = base * 2.0 ** (np.interp(along, [0.0, 0.5, 1.0], glide) / 12.0)
+            centres = np.log2(formants[:, :1] + (formants[:, 1:] - formants[:, :1]) * along)
+            phase = 2.0 * np.pi * np.cumsum(hertz) / self.rate
+            call = breath * effects.draw_noise(random, max(64, size), 0.5)[:size].astype(np.float64)
+            for number in range(1, 1 + min(_MOST_HARMONICS, int(0.45 * self.rate / hertz.max()))):
+                octaves = np.log2(number * hertz) - centres
+                call += np.exp(-6.0 * octaves**2).sum(axis=0) / np.sqrt(number) * np.sin(number * phase)
+            call *= np.minimum(1.0, 12.0 * np.minimum(along, 1.0 - along))
+            out[start : start + count] += call[:count].astype(np.float32)
+            start += size + int(size * random.exponential(1.0)) if random.random() < 0.7 else self.length
         return out
 
     def draw_noise(self, random: Random) -> Samples:

@@ -41,6 +41,9 @@ from audiocnn.training.validate import clip_logits, clip_targets, example_logits
 MOST_VALUES = 2**26  # clips x positions x labels that a calibration takes; of more clips every second, third ...
 # Of the segments of a network that learned whole clips, and that they may be none of its labels (docs/own-sounds.md).
 CLIP_THRESHOLD, SHORTEST_SHARE = 0.75, 0.4
+_KNOWN_SHARE = 0.95  # of the held-out clips, which reach the threshold of segments
+_HIGHEST = ((10, 0.95), (100, 0.98))  # so many of them allow a threshold so high: the training was stopped by them
+_MOST_KNOWN = 1000
 _LEAST_CLIPS = 20  # held out, from where on they say more about scores than the network does
 
 
@@ -62,7 +65,8 @@ def release(
     } | training
     segments: dict[str, dict[str, float]] = {}
     if isinstance(training_set.source, ClipExamples) and spec.f.background:
-        thresholds = dict.fromkeys(training_set.labels, CLIP_THRESHOLD)
+        threshold = highest_threshold(training_set, network, recipe.train.batch_size)
+        thresholds = dict.fromkeys(training_set.labels, threshold)
         shortest = shortest_event(training_set.source, spec.geometry().window_seconds)
         segments = {label: {"min_speech_seconds": shortest} for label in training_set.labels}
     about = (training_set.labels, thresholds, tuned_on, training)
@@ -77,6 +81,24 @@ def release(
         difference = max(difference, export_stream(model, network))
     write_whole(folder / CARD, make_card(model, recipe, difference).encode())
     return model, difference
+
+
+def highest_threshold(training_set: TrainingSet, network: Network, batch_size: int) -> float:
+    """The threshold of segments: as high as it may be for nearly all held-out clips that the network knows to reach it
+    somewhere, for what is none of the labels seldom scores so high. `CLIP_THRESHOLD` where few clips were held out."""
+    if not isinstance(training_set.validation, ValidationClips):
+        return CLIP_THRESHOLD
+    clips = training_set.validation
+    some = ValidationClips(clips.clips, -(-len(clips) // _MOST_KNOWN))
+    peaks: list[float] = []
+    for rows, own in zip(thinned_logits(network, some, batch_size), some.targets(), strict=True):
+        scores = network.scores_of(torch.from_numpy(rows)).numpy()
+        if own.any() and scores.max(axis=0).argmax() == own.argmax():
+            peaks.append(float(scores[:, own.argmax()].max()))
+    allowed = [highest for least, highest in _HIGHEST if len(peaks) >= least]
+    if not allowed:
+        return CLIP_THRESHOLD
+    return round(float(np.clip(np.quantile(peaks, 1.0 - _KNOWN_SHARE), 0.5, allowed[-1])), 2)
 
 
 def shortest_event(clips: ClipExamples, window_seconds: float) -> float:
@@ -220,7 +242,7 @@ def make_card(model: Model, recipe: Recipe, difference: float) -> str:
     if model.answer == "one":
         thresholds = "none: the answer is the label with the highest mean score"
         if model.background:
-            thresholds += f", or none of them; of `detect` {CLIP_THRESHOLD:g}"
+            thresholds += f", or none of them; of `detect` {max(model.thresholds.values()):g}"
     data = recipe.data.source.name if recipe.data else "a dataset"
     groups = training["groups"]
     held_out = f"{groups['validation']} groups held out to stop early"
