@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from fixtures_models import RATE, TINY, recipe_of, tone_of, write_dataset
+from fixtures_models import RATE, TINY, network_of, recipe_of, tone_of, write_dataset
 
 from audiocnn.augment.clips import ClipExamples, ValidationClips
 from audiocnn.augment.settings import CLIP_MIX, MixSettings
@@ -21,8 +22,9 @@ from audiocnn.model.model import SENSITIVITIES, read_model
 from audiocnn.model.weights import load_network
 from audiocnn.recipe.recipe import EvaluateSettings, check_run, find_unset_keys, read_recipe
 from audiocnn.recipe.settings import CLIP_TRAIN, TrainSettings
+from audiocnn.spec.spec import spec_from_table
 from audiocnn.training.batches import make_training_set
-from audiocnn.training.release import tune_clip_thresholds
+from audiocnn.training.release import highest_threshold, shortest_event, tune_clip_thresholds
 from audiocnn.training.train import train
 from audiocnn.training.trainer import Trainer
 from audiocnn.training.validate import clip_figure, clip_logits, example_logits, validate
@@ -255,3 +257,42 @@ def test_a_plain_softmax_has_no_use_for_sounds_of_no_label(tmp_path):
     recipe = dataclasses.replace(recipe, mix=dataclasses.replace(recipe.mix, nothing_share=0.2))
     with pytest.raises(RecipeError, match=r"nothing_share.*add background = true"):
         make_training_set(recipe, clips_of(tmp_path / "d"))
+
+
+@pytest.mark.parametrize(
+    ("known", "wrong", "threshold"),
+    [
+        ([0.9] * 9, 0, 0.75),  # too few to say anything
+        ([0.9] * 12, 0, 0.9),
+        ([0.9] * 12, 30, 0.9),  # of clips that are taken for others nothing is asked
+        ([0.999] * 12, 0, 0.95),  # no higher where few clips say so
+        ([0.999] * 120, 0, 0.98),
+        ([0.7] * 2 + [0.97] * 98, 0, 0.97),  # nearly all
+        ([0.7] * 10 + [0.97] * 90, 0, 0.7),
+        ([0.4] * 20, 0, 0.5),
+    ],
+)
+def test_the_threshold_of_segments_is_as_high_as_clips_allow(tmp_path, monkeypatch, known, wrong, threshold):
+    dataset = write_dataset(
+        tmp_path / "d",
+        [(f"{n}.wav", tone_of(0.1, 0, 0.1, 300), {"label": "low"}) for n in range(len(known) + wrong)]
+        + [("high.wav", tone_of(0.1, 0, 0.1, 900), {"label": "high"})],
+    )
+    clips = ClipExamples(dataset, dataset.entries, ("low", "high"), MIX, 1, others=True)
+    # Each has its peak at one of three positions, and little elsewhere.
+    scores = [[[0.1, 0.1], [peak, (1.0 - peak) / 4], [0.2, 0.1]] for peak in known]
+    scores += [[[0.1, 0.6], [0.1, 0.6], [0.1, 0.6]]] * wrong + [[[0.1, 0.1]] * 3]
+    logits = [np.log(np.float32(one)) - np.log1p(-np.float32(one).sum(axis=1, keepdims=True)) for one in scores]
+    monkeypatch.setattr("audiocnn.training.release.thinned_logits", lambda *_: logits)
+    network = network_of(spec_from_table(BACKGROUND, "small", 2))
+    training_set = SimpleNamespace(validation=ValidationClips(clips))
+    assert highest_threshold(training_set, network, 8) == pytest.approx(threshold, abs=0.011)
+
+
+def test_the_shortest_segment_goes_by_window_and_clips(tmp_path):
+    rows = [(f"{n}.wav", tone_of(0.3, 0, 0.3, 300), {"label": "low"}) for n in range(3)]
+    rows += [(f"other{n}.wav", tone_of(2.0, 0, 0.3, 300), {"label": "other"}) for n in range(9)]
+    dataset = write_dataset(tmp_path / "d", rows)
+    clips = ClipExamples(dataset, dataset.entries, ("low",), MIX, 1, others=True)
+    assert shortest_event(clips, 1.0) == pytest.approx(0.12)
+    assert shortest_event(clips, 0.1) == pytest.approx(0.04)
