@@ -20,6 +20,7 @@ SNDFILE_SUFFIXES = frozenset(
     | {".au", ".snd", ".caf", ".sph", ".nist", ".voc", ".avr", ".htk", ".paf", ".pvf", ".sf", ".ircam", ".iff", ".8svx"}
     | {".svx", ".xi", ".wve", ".sds"}
 )
+_OF_SYSTEMS = {"@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", "__macosx"}
 AUDIO_SUFFIXES = SNDFILE_SUFFIXES | FFMPEG_SUFFIXES
 
 
@@ -68,6 +69,11 @@ def is_folder(path: str | Path) -> bool:
         return False
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is not a person's: hidden by its name, or made by a system beside what it keeps."""
+    return name.startswith(".") or name.casefold() in _OF_SYSTEMS
+
+
 def entry_path(entry: Path | EntryError) -> Path:
     return entry.path if isinstance(entry, EntryError) else entry
 
@@ -101,7 +107,7 @@ def _entries(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path | os.Dir
             return
         seen.add((status.st_dev, status.st_ino))
         with os.scandir(folder) as entries:
-            listed.extend(entry for entry in entries if not entry.name.startswith("."))
+            listed.extend(entry for entry in entries if not is_hidden(entry.name))
     except OSError as error:
         yield EntryError(folder, _unread(error), is_folder=True)
     for entry in sorted(listed, key=lambda entry: entry.name):

@@ -7,7 +7,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -27,7 +27,7 @@ from audiocnn.data.dataset import (
 from audiocnn.data.shards import ShardWriter, Slice
 from audiocnn.errors import DatasetError
 from audiocnn.files import lock
-from audiocnn.segments.segment import Annotation
+from audiocnn.segments.segment import Annotation, composed
 
 # samples int16 (channels, n) -> float16 (features, frames)
 ComputeFeatures = Callable[[NDArray[np.int16]], NDArray[np.float16]]
@@ -89,6 +89,16 @@ class Item:
     tags: dict[str, str] = field(default_factory=dict)
     whole: str | None = None
     more: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """The same letters are one label, however they are composed: macOS writes names of files decomposed (NFD)."""
+        for name in ("label", "whole"):
+            if (label := getattr(self, name)) is not None:
+                object.__setattr__(self, name, composed(label))
+        object.__setattr__(self, "more", tuple(map(composed, self.more)))
+        if any(one.label != composed(one.label) for one in self.annotations):
+            notes = tuple(replace(one, label=composed(one.label)) for one in self.annotations)
+            object.__setattr__(self, "annotations", notes)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -35,6 +36,11 @@ class Annotation:
     onset: float
     offset: float
     label: str
+
+
+def composed(label: str) -> str:
+    """A label in Unicode's composed form (NFC), so that the same letters are one label."""
+    return label if label.isascii() else unicodedata.normalize("NFC", label)
 
 
 def is_background_label(label: str) -> bool:

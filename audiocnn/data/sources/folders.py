@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from audiocnn.audio.find import AUDIO_SUFFIXES, EntryError, files_in, find_recordings, is_folder
+from audiocnn.audio.find import AUDIO_SUFFIXES, EntryError, files_in, find_recordings, is_folder, is_hidden
 from audiocnn.audio.remote import Remote, recordings_at
 from audiocnn.data.sources.parts import parts_named
 from audiocnn.data.sources.tables import Refused
@@ -18,6 +18,7 @@ from audiocnn.labels.formats.sniff import sniff_file
 from audiocnn.labels.lookup import Recordings
 from audiocnn.segments.segment import Annotation
 
+_LABELLED_SHARE = 0.5  # of the recordings; with fewer files of labels folders say them
 _TABLE_FORMATS = ("dcase",)  # read by `tables.py`, with their other columns
 KALDI_TABLES = ("segments", "wav.scp")
 _JSON_SUFFIXES = (".json", ".jsonl", ".ndjson", ".gz")  # may hold anything: their content is looked at
@@ -84,17 +85,33 @@ def recordings_in(root: Path, left_out: Counter[str] | None = None) -> tuple[lis
 def _with_labels(root: Path, audio: list[Path]) -> tuple[list[Item], Refused]:
     beside = _LabelFiles(root, audio)
     files = list(_label_files(root, beside))
-    if files:
-        return beside.read(files)
     parts = [path.relative_to(root).parts for path in audio]
     inside = [names for names in parts if len(names) > 1]
+    odd = _odd_files(root, files, beside) if len(inside) == len(parts) else []
+    if len(odd) < len(files):
+        return beside.read(files)
     if not inside:
         raise LabelError(
             f"{show_name(root)}: no labels; make a subfolder for each label, put a file of labels"
             f" ({' '.join(_BESIDE_SUFFIXES)}) beside each recording, or name a table"
         )
     items, refused = _label_folders(zip(audio, parts, strict=True), _part_folders(inside))
-    return items, refused + _empty_folders(root, inside)
+    return items, refused + _empty_folders(root, inside) + odd_ones(root, odd)
+
+
+def _odd_files(root: Path, files: Sequence[tuple[str, Path]], beside: _LabelFiles) -> list[Path]:
+    """All of the files of labels, where a few recordings alone have one and folders say the labels: they are notes, or
+    features. None of them where they are labels."""
+    named = {(file.parent, _stem(kind, file)) for kind, file in files}
+    if any(key not in beside.here for key in named):  # it names recordings that lie elsewhere
+        return []
+    return [file for _, file in files] if len(named) < _LABELLED_SHARE * len(beside.here) else []
+
+
+def odd_ones(root: Path, files: Iterable[Path]) -> Refused:
+    """What is said of files that are not read; nothing of empty ones."""
+    why = "looks like labels of the recording beside it, which others lack; not read, since the folders say the labels"
+    return [(file.relative_to(root).as_posix(), why) for file in files if file.stat().st_size]
 
 
 def read_folder_at(root: Remote, left_out: Counter[str] | None = None) -> tuple[list[Item], Refused]:
@@ -151,7 +168,7 @@ def _empty_folders(root: Path, inside: Sequence[tuple[str, ...]]) -> Refused:
     return [
         ("/".join(folder) + "/", "a folder for a label without a recording; put some into it, or remove it")
         for folder in sorted(path.relative_to(root).parts for path in folders)
-        if folder not in full and not any(name.startswith(".") for name in folder)
+        if folder not in full and not any(map(is_hidden, folder))
     ]
 
 

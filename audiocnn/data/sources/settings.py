@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audiocnn.errors import RecipeError, show_name
+from audiocnn.segments.segment import composed
 from audiocnn.toml import TomlTable, repr_value
 
 DEFAULT_SAMPLE_RATE = 16000
@@ -91,7 +92,7 @@ def data_settings(table: object, base: Path, where: str, is_more: bool = False) 
         keep=_choices(data, "keep"),
         drop=_choices(data, "drop"),
         split=data.text("split", None),
-        labels=tuple(dict.fromkeys(labels)) if labels is not None else None,
+        labels=tuple(dict.fromkeys(map(composed, labels))) if labels is not None else None,
         label=data.text("label", None),
         group=data.text("group", DEFAULT_GROUP),
         whole=_whole(data),
