@@ -168,7 +168,7 @@ class Network(nn.Module):
         """Logits (..., outputs) -> probabilities (..., classes)."""
         logits = logits[..., : self.spec.classes]
         if self.spec.f.background:
-            return with_background(logits).softmax(dim=-1)[..., :-1]
+            return append_background(logits).softmax(dim=-1)[..., :-1]
         return logits.softmax(dim=-1) if self.spec.f.output == "softmax" else logits.sigmoid()
 
     def edges_of(self, logits: Tensor) -> Tensor:
@@ -186,7 +186,7 @@ class Network(nn.Module):
         the logits: a network that is only trained on that may be wrong, and sure of it, at most positions."""
         logits = logits[..., : self.spec.classes]
         if self.spec.f.background:
-            together = with_background(logits).log_softmax(dim=-1).logsumexp(dim=1, keepdim=True)
+            together = append_background(logits).log_softmax(dim=-1).logsumexp(dim=1, keepdim=True)
             return together[..., :-1] - together[..., -1:]
         if self.spec.f.output == "softmax":
             return logits.log_softmax(dim=-1).logsumexp(dim=1, keepdim=True) - math.log(logits.shape[1])
@@ -209,7 +209,7 @@ class Network(nn.Module):
         return self.found_of(logits.float())
 
 
-def with_background(logits: Tensor) -> Tensor:
+def append_background(logits: Tensor) -> Tensor:
     """(..., labels) logits of a softmax with a background -> (..., labels + 1): that of "none of these", 0, comes last.
     One logit of a softmax may be fixed, since adding a number to all of them changes nothing."""
     return functional.pad(logits, (0, 1))

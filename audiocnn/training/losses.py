@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from audiocnn.model.network import Network, with_background
+from audiocnn.model.network import Network, append_background
 from audiocnn.recipe.settings import TrainSettings
 
 EDGE_WEIGHT = 4.0  # of the squared error, in half windows, beside the cross-entropy: both then move alike
@@ -137,7 +137,7 @@ def training_loss(
     clip is; without, all."""
     softmax = network.spec.f.output == "softmax"
     if network.spec.f.background:
-        logits, targets = with_background(logits), with_rest(targets)
+        logits, targets = append_background(logits), with_rest(targets)
     if targets.shape[1] == 1:
         if spans is None:
             spans = torch.tensor([[0, logits.shape[1]]]).expand(len(logits), 2)

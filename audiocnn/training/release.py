@@ -24,7 +24,7 @@ from audiocnn.files import write_whole
 from audiocnn.model.card import card_text, operating_points_section
 from audiocnn.model.export import export_onnx, export_stream
 from audiocnn.model.model import CARD, SENSITIVITIES, WEIGHTS, Model, OperatingPoint, write_model
-from audiocnn.model.network import Network, with_background
+from audiocnn.model.network import Network, append_background
 from audiocnn.model.weights import save_weights
 from audiocnn.recipe.recipe import RECIPE_FILE, Recipe
 from audiocnn.segments.finder import SegmentRule
@@ -227,7 +227,7 @@ def calibrate_network(
 
 def pad_background(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """(rows, labels) logits with that of "none of these" behind them."""
-    return with_background(torch.from_numpy(rows)).numpy()
+    return append_background(torch.from_numpy(rows)).numpy()
 
 
 def describe_machine(device: torch.device) -> str:

@@ -17,7 +17,7 @@ from audiocnn.augment.mixture import Example
 from audiocnn.errors import RecipeError
 from audiocnn.evaluation.segments import JudgedRecording
 from audiocnn.model.model import split_outputs
-from audiocnn.model.network import Network, with_background
+from audiocnn.model.network import Network, append_background
 from audiocnn.segments.finder import find_segments
 from audiocnn.segments.onset_offset import Localiser
 from audiocnn.segments.segment import Annotation
@@ -173,7 +173,7 @@ def cross_entropy(
     """The mean loss of (rows, labels); targets that are NaN do not count."""
     wanted, given = torch.from_numpy(targets), torch.from_numpy(logits)
     if background:
-        wanted, given = with_rest(wanted), with_background(given)
+        wanted, given = with_rest(wanted), append_background(given)
     if softmax:
         known = ~wanted.isnan().any(dim=1)
         return float(functional.cross_entropy(given[known], wanted[known]))
