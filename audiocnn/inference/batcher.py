@@ -88,6 +88,7 @@ class Batcher:
             self.closed = True
             for _, future, _ in self.waiting:
                 future.cancel()
+            self.waiting.clear()
             self.changed.notify_all()
 
     def close(self) -> None:

@@ -254,7 +254,7 @@ class Trainer:
         state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
         state.seconds += seconds
         first = state.best_epoch == 0 or math.isnan(state.best)  # a figure that is no number is better than none
-        best = result is None or first or (result.figure, -result.loss) > (state.best, -state.best_loss)
+        best = result is None or first or result.is_better_than(state.best, state.best_loss)
         if best:
             state.best_epoch = state.epoch
         if best and result is not None:

@@ -25,6 +25,7 @@ from audiocnn.training.batches import TrainingSet, example_tensors
 from audiocnn.training.calibrate import thin_rows
 from audiocnn.training.losses import known_cross_entropy, with_rest
 
+_FEW_CLIPS = 200
 _MOST_SAMPLES = 2**21  # at a time: 32 mixtures of 4 s at 16 kHz
 
 
@@ -32,11 +33,19 @@ _MOST_SAMPLES = 2**21  # at a time: 32 mixtures of 4 s at 16 kHz
 class ValidationResult:
     """The mean loss, and the figure of early stopping: `auroc` of hops; of clips `accuracy`, where labels are balanced
     `balanced_accuracy` (the mean over labels of the share that is right), where a clip may have several, or there is
-    one label only, `average_precision` (the mean over labels)."""
+    one label only, `average_precision` (the mean over labels).
+
+    coarse: the figure is of so few clips that one of them, more or less, decides; the loss tells epochs apart.
+    """
 
     loss: float
     name: str
     figure: float
+    coarse: bool = False
+
+    def is_better_than(self, figure: float, loss: float) -> bool:
+        """Than another epoch of the same training."""
+        return self.loss < loss if self.coarse else (self.figure, -self.loss) > (figure, -loss)
 
 
 def example_logits(
@@ -94,7 +103,8 @@ def validate(
         targets = clip_targets(training_set)
         check_finite([pooled])
         figure = clip_figure(pooled, targets, training_set.several, training_set.balanced, background)
-        return ValidationResult(cross_entropy(pooled, targets, softmax, background), *figure)
+        coarse = len(targets) < _FEW_CLIPS
+        return ValidationResult(cross_entropy(pooled, targets, softmax, background), *figure, coarse=coarse)
     logits = example_logits(network, training_set.validation, batch_size, between)
     check_finite(logits)
     rows, targets = np.concatenate(logits), np.concatenate([example.targets for example in training_set.validation])

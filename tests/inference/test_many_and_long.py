@@ -92,7 +92,7 @@ def test_an_hour_is_cut_chosen_for_and_read_in_pieces(hours):
     assert (len(division.train) + len(division.validation), division.test) == (6, [])
     facts = collect_clip_facts(dataset, recipe)
     choice = choose_settings(facts, recipe.spec)
-    assert (choice.spec.f.window_seconds, choice.mix.seconds) == (2.0, 4.0)
+    assert (choice.spec.f.window_seconds, choice.mix.seconds) == (8.0, 16.0)  # at 1 kHz; four times those of 4 kHz
     assert explain_choice(facts, choice.recipe(recipe))
     long = [entry for entry in dataset.entries if entry.samples == HOUR * RATE]
     clips = ClipExamples(dataset, long, ("low", "high"), SETTINGS, 1)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from audiocnn.errors import SpecError
 from audiocnn.inference.classify import AnswerRule, classify
+from audiocnn.inference.detect import detect
 from audiocnn.inference.engine import load_engine
 from audiocnn.model.export import export_onnx
 from audiocnn.model.model import read_model
@@ -131,3 +132,21 @@ def test_models_that_must_choose(tmp_path):
     plain = network_of(spec_of())
     assert write_folder(plain, tmp_path / "plain", labels=LABELS).must_choose
     assert not write_folder(plain, tmp_path / "noise", labels=("cat", "dog", "Noise")).must_choose
+
+
+@pytest.mark.parametrize("name", ["digits", "commands"])
+def test_released_models_have_no_answer_to_silence_noise_and_tones(name):
+    random, seconds = np.random.default_rng(0), np.arange(32000) / 16000
+    sounds = {
+        "digital silence": np.zeros(32000),
+        "dither": random.integers(-1, 2, 32000) / 32768,
+        "soft noise": random.normal(0, 0.001, 32000),
+        "loud noise": random.normal(0, 0.2, 32000),
+        "a tone": 0.3 * np.sin(2 * np.pi * 440 * seconds),
+        "a click": np.where(seconds == 1.0, 0.9, 0.0),
+        "hum": 0.1 * np.sign(np.sin(2 * np.pi * 50 * seconds)),
+    }
+    for what, samples in sounds.items():
+        sound = samples.astype(np.float32)
+        assert classify(sound, name, sample_rate=16000).label is None, what
+        assert detect(sound, name, sample_rate=16000).segments == (), what
