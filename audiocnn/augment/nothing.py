@@ -1,7 +1,8 @@
 """Sounds that are none of the labels, for networks that learn from whole clips.
 
-A network that has only heard six words calls rain one of them. So it hears, too, what nobody had to record: synthetic
-sounds, coloured noise, silence, and what lies between the events in the clips themselves.
+A network that has heard six words, and nothing else, calls rain one of them. So it also hears what nobody has to
+record: synthetic sounds, coloured noise, silence, and what lies between the events in the clips themselves. Sounds are
+made for ears: at rates above and below those, they are as high and short, or as low and long, as the recordings are.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from audiocnn.units import heard_rate, to_samples
 
 _FRAME_SECONDS = 0.05
 _QUIET_DB = 20.0  # below the loudest frame of a clip: so far under it is what its microphone hears besides
-_LEAST_QUIET_SECONDS = 0.2
+_LEAST_QUIET_SECONDS, _LOOKED_AT_SECONDS = 0.2, 20.0
 _LEVEL_DB = (-50.0, -6.0)  # of full scale, of what is made
 _MADE_SECONDS = (0.1, 2.5)
 _MOST_MADE, _MOST_HARMONICS = 4, 40
+_SILENCE_SHARE, _BETWEEN_SHARE = 0.15, 0.3
 _KIND_SHARES = (0.3, 0.25, 0.3, 0.15)  # made sounds, hits, calls, noise
 _TRIES = 4
 
@@ -36,9 +38,9 @@ class NothingExamples:
 
     def draw(self, random: Random) -> Samples:
         kind = random.random()
-        if kind < 0.15:
+        if kind < _SILENCE_SHARE:
             return effects.draw_silence(random, self.length)[None, :]
-        if kind < 0.45 and (between := self.draw_between(random)) is not None:
+        if kind < _SILENCE_SHARE + _BETWEEN_SHARE and (between := self.draw_between(random)) is not None:
             return between[None, :]
         kinds = (self.draw_made, self.draw_hits, self.draw_calls, self.draw_noise)
         make = kinds[int(random.choice(4, p=_KIND_SHARES))]
@@ -119,10 +121,12 @@ class NothingExamples:
         stretch."""
         for _ in range(_TRIES):
             entry = self.entries[int(random.integers(len(self.entries)))]
-            clip = self.dataset.samples(entry).astype(np.float32).mean(axis=0) / 32768.0
+            size = min(entry.samples, to_samples(_LOOKED_AT_SECONDS, self.rate))
+            begin = int(random.integers(entry.samples - size + 1))
+            clip = self.dataset.samples(entry)[:, begin : begin + size].astype(np.float32).mean(axis=0) / 32768.0
             if (stretch := longest_quiet(clip, self.rate)) is not None:
-                begin, end = stretch
-                sound = effects.fade_edges(clip[begin:end], to_samples(FADE_SECONDS, self.rate))
+                first, end = stretch
+                sound = effects.fade_edges(clip[first:end], to_samples(FADE_SECONDS, self.rate))
                 return np.roll(np.resize(sound, self.length), int(random.integers(self.length)))
         return None
 
