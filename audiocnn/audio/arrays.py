@@ -29,11 +29,13 @@ def channels_of(array: Any) -> NDArray[Any]:
         raise UsageError(f"samples: of type {array.dtype}; give {_TYPES}{hint}")
     if array.ndim not in (1, 2):
         raise UsageError(f"samples: of shape {array.shape}; give (samples,) or (channels, samples)")
-    return np.atleast_2d(array)
+    return array[None] if array.ndim == 1 else array
 
 
 def as_floats(rows: NDArray[Any]) -> Samples:
     """float32 in [-1, 1], as libsndfile reads the same numbers from a file; a copy where they are of another type."""
+    if rows.dtype == np.float32:
+        return rows
     floats: Samples = rows.astype(np.float32, copy=False)
     scale = _FULL_SCALE[rows.dtype.str[1:]]
     return floats if scale == 1 else floats * np.float32(1 / scale)
