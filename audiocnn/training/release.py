@@ -85,7 +85,7 @@ def release(
 
 def highest_threshold(training_set: TrainingSet, network: Network, batch_size: int) -> float:
     """The threshold of segments: as high as it may be for nearly all held-out clips that the network knows to reach it
-    somewhere, for what is none of the labels seldom scores so high. `CLIP_THRESHOLD` where few clips were held out."""
+    somewhere, for what is none of the labels seldom scores so high; `CLIP_THRESHOLD` at least."""
     if not isinstance(training_set.validation, ValidationClips):
         return CLIP_THRESHOLD
     clips = training_set.validation
@@ -98,7 +98,7 @@ def highest_threshold(training_set: TrainingSet, network: Network, batch_size: i
     allowed = [highest for least, highest in _HIGHEST if len(peaks) >= least]
     if not allowed:
         return CLIP_THRESHOLD
-    return round(float(np.clip(np.quantile(peaks, 1.0 - _KNOWN_SHARE), 0.5, allowed[-1])), 2)
+    return round(float(np.clip(np.quantile(peaks, 1.0 - _KNOWN_SHARE), CLIP_THRESHOLD, allowed[-1])), 2)
 
 
 def shortest_event(clips: ClipExamples, window_seconds: float) -> float:

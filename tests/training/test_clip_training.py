@@ -268,8 +268,8 @@ def test_a_plain_softmax_has_no_use_for_sounds_of_no_label(tmp_path):
         ([0.999] * 12, 0, 0.95),  # no higher where few clips say so
         ([0.999] * 120, 0, 0.98),
         ([0.7] * 2 + [0.97] * 98, 0, 0.97),  # nearly all
-        ([0.7] * 10 + [0.97] * 90, 0, 0.7),
-        ([0.4] * 20, 0, 0.5),
+        ([0.8] * 10 + [0.97] * 90, 0, 0.8),
+        ([0.4] * 20, 0, 0.75),  # no lower
     ],
 )
 def test_the_threshold_of_segments_is_as_high_as_clips_allow(tmp_path, monkeypatch, known, wrong, threshold):
