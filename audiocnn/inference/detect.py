@@ -30,7 +30,6 @@ from audiocnn.units import round_seconds
 if TYPE_CHECKING:
     import pandas
 
-_FEW_ROWS = 8  # that are quicker looked at one by one than as an array
 _NO_VALUES = ("channel", "sensitivity", "threshold")  # of `DetectSettings`; the others are values of every rule
 
 
@@ -173,7 +172,7 @@ class Detector:
         """Takes the next rows (rows, 1) of channel 0 if there is nothing to tell of them, and says whether it did: a
         short way for live sound, of a single label."""
         finders = self.finders.get(0)
-        if not finders or scores.shape[1] > 1 or len(scores) > _FEW_ROWS:
+        if not finders or scores.shape[1] > 1:
             return False
         return finders[0].passes(scores.ravel().tolist())
 

@@ -252,11 +252,15 @@ class _Alone:
         self.lock = lock
 
     def __enter__(self) -> None:
-        if not self.lock.acquire(blocking=False):
-            raise UsageError("pushed by another thread just now; push a stream, or Streams, from one at a time")
+        _take(self.lock)
 
     def __exit__(self, *_: object) -> None:
         self.lock.release()
+
+
+def _take(lock: threading.Lock) -> None:
+    if not lock.acquire(blocking=False):
+        raise UsageError("pushed by another thread just now; push a stream, or Streams, from one at a time")
 
 
 def _resampler(rate_in: int, rate_out: int, channels: int) -> LiveResampler:
@@ -300,7 +304,7 @@ class Streams:
             held: list[Stream] = []
             try:
                 for stream in pieces:
-                    _Alone(stream._lock).__enter__()
+                    _take(stream._lock)
                     held.append(stream)
                 return self._push(self._live.session, pieces)
             finally:

@@ -188,6 +188,8 @@ class RowFinder:
     def passes(self, scores: Sequence[float]) -> bool:
         """Takes a few rows of float32 if they change nothing but counts: all below the closing threshold where no
         segment is open, or all at the threshold or above in one whose onset was told. False: they are not taken."""
+        if len(scores) > _FEW_ROWS:
+            return False
         if self.start is None:
             if max(scores) >= self._stays_from:
                 return False

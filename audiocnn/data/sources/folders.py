@@ -96,7 +96,7 @@ def _with_labels(root: Path, audio: list[Path]) -> tuple[list[Item], Refused]:
             f" ({' '.join(_BESIDE_SUFFIXES)}) beside each recording, or name a table"
         )
     items, refused = _label_folders(zip(audio, parts, strict=True), _part_folders(inside))
-    return items, refused + _empty_folders(root, inside) + odd_ones(root, odd)
+    return items, refused + _empty_folders(root, inside) + _said_of_odd(root, odd)
 
 
 def _odd_files(root: Path, files: Sequence[tuple[str, Path]], beside: _LabelFiles) -> list[Path]:
@@ -108,7 +108,7 @@ def _odd_files(root: Path, files: Sequence[tuple[str, Path]], beside: _LabelFile
     return [file for _, file in files] if len(named) < _LABELLED_SHARE * len(beside.here) else []
 
 
-def odd_ones(root: Path, files: Iterable[Path]) -> Refused:
+def _said_of_odd(root: Path, files: Iterable[Path]) -> Refused:
     """What is said of files that are not read; nothing of empty ones."""
     why = "looks like labels of the recording beside it, which others lack; not read, since the folders say the labels"
     return [(file.relative_to(root).as_posix(), why) for file in files if file.stat().st_size]
