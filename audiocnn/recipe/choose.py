@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -29,6 +30,8 @@ from audiocnn.units import time_scale
 
 KeepSpec = Literal["nothing", "sizes", "all"]
 DEFAULT_CLIP_SPEC = "sound_2d"
+BACKBONE = "sounds"  # whose groups few clips begin with
+BACKBONE_CLIPS = 100  # of a label: where half of the labels have fewer, the groups of the backbone are worth more
 _MOST_RATE = 16_000  # Hz; above 8 kHz there is little that tells most sounds apart
 WINDOW_SECONDS = (0.2, 2.0)  # the shortest and the longest window
 EXAMPLE_SECONDS = 4.0  # the longest example: of longer clips another stretch each time
@@ -163,6 +166,12 @@ def choose_train_settings(facts: ClipFacts, spec: Spec, seconds: float) -> Train
     )
 
 
+def wants_backbone(facts: ClipFacts, recipe: Recipe, backbone: Spec) -> bool:
+    """Whether a training begins with the groups of a model that knows many sounds: with few clips, at its rate."""
+    few = float(np.median(list(facts.clips.values()))) < BACKBONE_CLIPS
+    return few and recipe.spec.input.sample_rate == backbone.input.sample_rate
+
+
 def explain_choice(facts: ClipFacts, recipe: Recipe) -> list[str]:
     spec, mix, train = recipe.spec, recipe.mix, recipe.train
     shown = spec.geometry()
@@ -176,9 +185,14 @@ def explain_choice(facts: ClipFacts, recipe: Recipe) -> list[str]:
         + ("sigmoid: a clip may have several labels" if facts.several else f"{spec.f.output}: a clip has one label")
         + (", or none of them" if spec.f.background else ""),
         *([explain_background(facts)] if mix.nothing_share else []),
+        *([explain_origin(recipe.transfer.model)] if recipe.transfer else []),
         f"window: {spec.f.window_seconds:g} s of {shown.sample_rate} Hz, examples of {mix.seconds:g} s: {fit}",
         f"training: up to {epochs} {every}" + (even if train.balance != "none" else ""),
     ]
+
+
+def explain_origin(model: str) -> str:
+    return f"begins with the groups of {Path(model).name}, which were trained on other sounds (--from none: with none)"
 
 
 def explain_background(facts: ClipFacts) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import resource
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,14 +16,10 @@ from torch import nn
 
 from audiocnn.data.dataset import Dataset
 from audiocnn.recipe.recipe import Recipe
-from audiocnn.recipe.settings import AUTO_BATCH_SIZE
-from audiocnn.training.batches import TrainingSet, are_clips, first_examples, make_training_set, select_entries
+from audiocnn.training.batches import are_clips, first_examples, select_entries
+from audiocnn.training.budget import measure_pace, set_up
 from audiocnn.training.events import StepReport
-from audiocnn.training.memory import batch_too_large, check_batch_fits, check_shared_memory, largest_batch
-from audiocnn.training.trainer import Trainer
-from audiocnn.training.transfer import check_transfer
 
-TIMED_STEPS = 3
 OVERFIT_STEPS = 400
 LEARNED = 0.05  # of the first loss, and as a loss: what counts as next to nothing
 
@@ -67,24 +62,13 @@ class Overfit:
 def dry_run(recipe: Recipe, dataset: Dataset, device: str) -> DryRun:
     """Check everything that `train` checks, and make a few steps whose weights are thrown away."""
     recipe, training_set, trainer = set_up(recipe, dataset, device)
-    started = time.monotonic()
-    batch = first_examples(recipe, training_set, recipe.train.batch_size)
-    making = (time.monotonic() - started) / len(batch[0])
-    losses, times = [], []
-    for _ in range(TIMED_STEPS):
-        started = time.monotonic()
-        try:
-            losses.append(trainer.train_step(*batch))
-        except torch.OutOfMemoryError:
-            raise batch_too_large(recipe, training_set, device, 1) from None
-        times.append(time.monotonic() - started)
-    network, step = trainer.network, min(times)
+    pace = measure_pace(recipe, training_set, trainer)
+    batch = first_examples(recipe, training_set, 1)
+    network = trainer.network
     with torch.no_grad():
         features = trainer.features(batch[0])
-        logits = network.logits_of(features[:1])
-    waiting = making * recipe.train.batch_size / max(1, recipe.train.workers)
-    epoch = (max(step, waiting) if recipe.train.workers else step + waiting) * trainer.steps
-    epoch += step * len(training_set.validation) / recipe.train.batch_size / 3  # a forward pass alone
+        logits = network.logits_of(features)
+    size = recipe.train.batch_size
     return DryRun(
         labels=training_set.labels,
         groups=training_set.groups,
@@ -92,15 +76,15 @@ def dry_run(recipe: Recipe, dataset: Dataset, device: str) -> DryRun:
         learned_weights=sum(weight.numel() for weight in network.parameters() if weight.requires_grad),
         batch_size=recipe.train.batch_size,
         steps=trainer.steps,
-        samples=tuple(batch[0].shape),
-        features=tuple(features.shape),
-        logits=(len(batch[0]), *logits.shape[1:]),
-        targets=tuple(batch[1].shape),
-        loss=losses[0],
+        samples=(size, *batch[0].shape[1:]),
+        features=(size, *features.shape[1:]),
+        logits=(size, *logits.shape[1:]),
+        targets=(size, *batch[1].shape[1:]),
+        loss=pace.losses[0],
         memory_bytes=peak_memory_bytes(device),
-        step_seconds=step,
-        example_seconds=making,
-        epoch_seconds=epoch,
+        step_seconds=pace.step_seconds,
+        example_seconds=pace.example_seconds,
+        epoch_seconds=pace.epoch_seconds,
     )
 
 
@@ -134,23 +118,6 @@ def without_augmentation(recipe: Recipe) -> Recipe:
         equaliser_db=0.0, band_masks=0, time_masks=0, mixup=0.0, between_share=0.0, gain_db=(0.0, 0.0),
     )  # fmt: skip
     return dataclasses.replace(recipe, mix=mix)
-
-
-def set_up(recipe: Recipe, dataset: Dataset, device: str) -> tuple[Recipe, TrainingSet, Trainer]:
-    """As `train` begins, without a run."""
-    recipe = recipe.with_defaults(are_clips(select_entries(recipe, dataset)))
-    source = check_transfer(recipe) if recipe.transfer is not None else None
-    training_set = make_training_set(recipe, dataset)
-    if recipe.train.batch_size == AUTO_BATCH_SIZE:
-        size = largest_batch(recipe, training_set, device)
-        recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, batch_size=size))
-    check_batch_fits(recipe, training_set, device)
-    check_shared_memory(recipe, training_set)
-    torch.manual_seed(recipe.seed)
-    trainer = Trainer(recipe, training_set, device=device)
-    if source is not None:
-        trainer.begin_from(source)
-    return recipe, training_set, trainer
 
 
 def peak_memory_bytes(device: str) -> float:

@@ -30,6 +30,7 @@ from audiocnn.errors import AudiocnnError, RecipeError
 from audiocnn.model.model import Model
 from audiocnn.model.network import Network
 from audiocnn.recipe.recipe import Recipe
+from audiocnn.recipe.settings import AUTO_PRECISION
 from audiocnn.training.batches import TrainingSet, list_names, make_loader, prefetch_batches, recordings_of_examples
 from audiocnn.training.checkpoint import (
     BEST_CHECKPOINT,
@@ -91,7 +92,7 @@ class Trainer:
         softmax, nothing = spec.f.output == "softmax", training_set.background_share
         self.clip_loss = make_clip_loss(self.settings, counts, softmax, nothing)
         self.notes: list[str] = []
-        if self.precision != self.settings.precision:
+        if self.settings.precision not in (AUTO_PRECISION, self.precision):
             asked = self.settings.precision
             self.notes.append(f"{asked} is slower than {self.precision} here: trains in {self.precision}")
         self.logits = group.data_parallel(self.compile(_Logits(self.network)), self.device)
@@ -395,8 +396,12 @@ class _Logits(nn.Module):
 
 
 def choose_precision(precision: str, device: torch.device) -> str:
-    """The precision to train in: float32 where a processor has no instructions for bfloat16, which would take twice as
-    long. RecipeError where a device cannot have it."""
+    """The precision to train in; "auto" is bfloat16 where the device has instructions for it, as without them it would
+    take twice as long as float32, which is then taken. RecipeError where a device cannot have it."""
+    if precision == AUTO_PRECISION:
+        there = device.type == "cpu" and has_bfloat16()
+        there = there or (device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False))
+        return "bfloat16" if there else "float32"
     if precision == "float16" and device.type != "cuda":
         raise RecipeError(f'[train] precision = "float16" is for GPUs, and this is {device.type}; take "bfloat16"')
     if precision == "bfloat16" and device.type == "cpu" and not has_bfloat16():

@@ -73,8 +73,8 @@ class DataSettings:
 
 
 def data_settings(table: object, base: Path, where: str, is_more: bool = False) -> DataSettings:
-    """Read a [data] table. `source` is relative to `base`, the tables to `source`; one of segments may also lie in
-    `base`. is_more: the table is one of `more` of another. RecipeError."""
+    """Read a [data] table. `source` is relative to `base`, the tables to `source`; those of recordings and segments may
+    also be relative to `base`. is_more: the table is one of `more` of another. RecipeError."""
     data = TomlTable(table, where, RecipeError)
     source = base / data.text("source", ".")
     root = source.parent if source.suffix.lower() in TABLE_SUFFIXES else source
@@ -87,8 +87,8 @@ def data_settings(table: object, base: Path, where: str, is_more: bool = False) 
         raise data.wrong('"labels" must name at least one, as in ["speech"]; leave it out for all')
     settings = DataSettings(
         source=source,
-        recordings=root / recordings if recordings is not None else None,
-        segments=_segments(segments, root, base) if segments is not None else None,
+        recordings=_find_table(recordings, root, base) if recordings is not None else None,
+        segments=_find_table(segments, root, base) if segments is not None else None,
         keep=_choices(data, "keep"),
         drop=_choices(data, "drop"),
         split=data.text("split", None),
@@ -114,8 +114,8 @@ def data_settings(table: object, base: Path, where: str, is_more: bool = False) 
     return settings
 
 
-def _segments(name: str, root: Path, base: Path) -> Path:
-    """The table of segments in the source, or, where that has none of this name, the one beside the recipe."""
+def _find_table(name: str, root: Path, base: Path) -> Path:
+    """A table in the source, or, where that has none of this name, the one beside the recipe."""
     beside = base / name
     return beside if beside.is_file() and not (root / name).exists() else root / name
 

@@ -64,6 +64,8 @@ def train(
     if group is not None:
         if repeated:
             raise UsageError("--folds and --learning-curve are for one process; train each alone, without torchrun")
+        if learning.minutes is not None:
+            raise UsageError("--minutes measures one process; give --epochs with torchrun")
         with joined_group(group, terminal):
             return train_in_group(options, terminal, group)
     from audiocnn_cli.commands.train.recipe import say_notes
@@ -115,7 +117,9 @@ def plan_training(given: TrainOptions, terminal: Terminal, scratch: Path | None 
     """Check, read and remove everything before a training. scratch: a folder for the samples of recordings that are no
     dataset yet, where nothing else may be written; the run is then not looked at."""
     from audiocnn_cli.commands.train.recipe import (
+        check_minutes,
         choose_recipe,
+        fit_minutes,
         fit_recipe,
         keep_labels,
         say_corrections,
@@ -125,6 +129,7 @@ def plan_training(given: TrainOptions, terminal: Terminal, scratch: Path | None 
     from audiocnn_cli.io.ingest import dataset_for
 
     run = given.run
+    check_minutes(given.learning.minutes, given.learning.epochs, run.resume)
     recipe, plain = choose_recipe(given.data, run)
     recipe = with_part_options(with_learning_options(recipe, given.learning), given.parts)
     folder = Path(run.output or f"runs/{recipe.name}")
@@ -151,6 +156,8 @@ def plan_training(given: TrainOptions, terminal: Terminal, scratch: Path | None 
         dataset = dataset_for(recipe, folder, terminal, counts, scratch is None)
         recipe = keep_labels(recipe, dataset, given.parts.keep_label)
     say_corrections(recipe, terminal)
+    if given.learning.minutes is not None and scratch is None:
+        recipe = fit_minutes(recipe, dataset, where, given.learning, given.parts, terminal)
     return TrainingPlan(recipe, dataset, folder, where, counts["refused"])
 
 

@@ -24,7 +24,12 @@ class RunOptions:
         str | None, option("--spec", "SPEC", "A name from `audiocnn models`, or a TOML file. [default: what fits]")
     ] = None
     source: Annotated[
-        str | None, option("--from", "MODEL", "Begin with the groups of this model; F is new for new labels.")
+        str | None,
+        option(
+            "--from",
+            "MODEL",
+            "Begin with the groups of this model; F is new for new labels. [default: what fits; none: none]",
+        ),
     ] = None
     freeze: Annotated[
         str | None, typer.Option("--freeze", metavar="A,B", help="Groups of that model that stay as they are.")
@@ -45,6 +50,10 @@ class RunOptions:
 class LearningOptions:
     epochs: Annotated[
         int | None, typer.Option("--epochs", min=1, metavar="N", help="[default: the recipe's, else what fits]")
+    ] = None
+    minutes: Annotated[
+        float | None,
+        option("--minutes", "N", "Train for about so long, as measured in a few steps. [default: until it is good]"),
     ] = None
     batch_size: Annotated[
         str | None,

@@ -7,6 +7,7 @@ the data is ingested if need be, and what fits it is chosen (`fit_recipe`).
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from audiocnn.recipe.choose import KeepSpec
     from audiocnn.recipe.recipe import Recipe, Transfer
     from audiocnn.spec.spec import Spec
+
+FROM_NONE = "none"  # of --from: begin with weights from chance
 
 
 def choose_recipe(data: str | None, run: RunOptions) -> tuple[Recipe, bool]:
@@ -90,7 +93,10 @@ def choose_transfer(run: RunOptions, before: Transfer | None) -> Transfer | None
     from audiocnn.recipe.recipe import Transfer
     from audiocnn.recipe.settings import resolve_model
 
-    model = resolve_model(Path(), run.source) if run.source is not None else before.model if before else None
+    if run.source == FROM_NONE:
+        before = None
+    given = run.source if run.source != FROM_NONE else None
+    model = resolve_model(Path(), given) if given is not None else before.model if before else None
     if model is None and run.freeze is not None:
         raise UsageError(f"--freeze {run.freeze}: needs --from MODEL, whose groups stay as they are")
     freeze = before.freeze if before else ()
@@ -105,7 +111,7 @@ def choose_spec(run: RunOptions, transfer: Transfer | None) -> Spec | None:
 
     if run.spec is not None:
         return find_named_spec(run.spec)
-    return source_spec(transfer.model) if transfer and run.source is not None else None
+    return source_spec(transfer.model) if transfer and run.source not in (None, FROM_NONE) else None
 
 
 def find_named_spec(name: str) -> Spec:
@@ -209,6 +215,7 @@ def fit_recipe(
     from audiocnn.data.sources.probe import originals_of, with_several
     from audiocnn.data.survey import describe_survey, survey
     from audiocnn.recipe.choose import (
+        BACKBONE,
         DEFAULT_CLIP_SPEC,
         choose_recipe_rate,
         choose_settings,
@@ -216,8 +223,10 @@ def fit_recipe(
         describe_parts,
         explain_choice,
         recipe_at_rate,
+        wants_backbone,
     )
     from audiocnn.recipe.division import divide
+    from audiocnn.recipe.recipe import Transfer, source_spec
 
     assert recipe.data is not None
     source = recipe.data.source
@@ -235,6 +244,8 @@ def fit_recipe(
     dataset = known or dataset_for(recipe, folder, terminal, counts, kept)
     recipe = keep_labels(recipe, dataset, keep_label)
     facts = collect_clip_facts(dataset, recipe)
+    if not given and run.source is None and wants_backbone(facts, recipe, backbone := source_spec(BACKBONE)):
+        recipe = dataclasses.replace(recipe, transfer=Transfer(BACKBONE), spec=backbone)
     with Bar(terminal, "look") as bar:
         found = survey(dataset, lambda done, total: bar.update(done, total, f"{done} of {total}"))
     _say_block("found", describe_survey(found), terminal)
@@ -246,6 +257,35 @@ def fit_recipe(
     if originals is not None and max(originals.rates, default=0) > recipe.spec.input.sample_rate:
         say_lost_power(recipe, terminal)
     return recipe, dataset
+
+
+def check_minutes(minutes: float | None, epochs: int | None, resume: bool) -> None:
+    """UsageError for a budget that cannot be, or that something else decides."""
+    if minutes is None:
+        return
+    if not 0.0 < minutes < math.inf:
+        raise UsageError(f"--minutes {minutes:g}: not a length of time; give minutes above 0, such as 3")
+    if epochs is not None:
+        raise UsageError("--minutes and --epochs both say how long to train; name one")
+    if resume:
+        raise UsageError("--minutes plans a new training, and a run that is resumed has its plan; leave it out")
+
+
+def fit_minutes(
+    recipe: Recipe, dataset: Dataset, device: str, learning: LearningOptions, parts: PartOptions, terminal: Terminal
+) -> Recipe:
+    """The recipe that takes --minutes on this machine; of several trainings each gets its part of them."""
+    from audiocnn.training.budget import fit_minutes, measure
+
+    assert learning.minutes is not None
+    trainings = parts.folds or len(parse_shares(parts.learning_curve or "1"))
+    recipe, pace, clips = measure(recipe, dataset, device)
+    recipe = fit_minutes(recipe, pace, clips, learning.minutes / trainings)
+    epochs, examples = recipe.train.epochs, recipe.train.examples_per_epoch
+    each = f" for each of {trainings} trainings" if trainings > 1 else ""
+    budget = f"{epochs} epochs of {examples:,} examples fit into {learning.minutes / trainings:g} minutes{each}"
+    _say_block("minutes", [f"{budget}: a step takes {pace.step_seconds:.2g} s here"], terminal)
+    return recipe
 
 
 def say_lost_power(recipe: Recipe, terminal: Terminal) -> None:

@@ -1,0 +1,122 @@
+"""How long a training takes: `--minutes`, and the pace that it is planned by."""
+
+from __future__ import annotations
+
+import time
+import tomllib
+
+import pytest
+import torch
+from fixtures_cli import audiocnn
+from fixtures_models import recipe_of, tone_task
+from sounds import sine, write
+
+from audiocnn.data.ingest import IngestSettings, cached_dataset
+from audiocnn.errors import UsageError
+from audiocnn.training.batches import make_training_set
+from audiocnn.training.budget import EPOCHS, Pace, fit_minutes, measure
+from audiocnn.training.trainer import choose_precision, has_bfloat16
+from audiocnn_cli.app.exits import ExitStatus
+
+RATE = 8000
+
+
+def pace_of(step=0.05, validation=0.4, end=1.0):
+    return Pace(step, 0.001, validation, end, 100, (0.7,))
+
+
+def seconds_of(recipe, pace):
+    steps = recipe.train.examples_per_epoch // recipe.train.batch_size
+    return recipe.train.epochs * (steps * pace.step_seconds + pace.validation_seconds) + pace.end_seconds
+
+
+@pytest.mark.parametrize("minutes", [0.25, 1, 3, 20, 240])
+@pytest.mark.parametrize("clips", [0, 40, 400, 5000])
+@pytest.mark.parametrize(("step", "validation"), [(0.01, 0.0), (0.05, 0.4), (0.1, 5.0)])
+def test_a_training_is_planned_to_take_the_minutes(minutes, clips, step, validation):
+    pace = pace_of(step, validation)
+    recipe = fit_minutes(recipe_of(batch_size=8), pace, clips, minutes)
+    assert seconds_of(recipe, pace) == pytest.approx(60 * minutes, rel=0.2)
+    assert 1 <= recipe.train.epochs <= EPOCHS[1]
+    assert recipe.train.epochs * validation <= 0.25 * 60 * minutes or recipe.train.epochs == 1
+
+
+def test_each_clip_once_an_epoch_where_there_is_time_for_it():
+    recipe = fit_minutes(recipe_of(batch_size=8), pace_of(validation=0.0), 400, 1.5)
+    assert recipe.train.epochs == int(89 / (50 * 0.05))
+    assert recipe.train.examples_per_epoch == pytest.approx(400, rel=0.03)
+
+
+def test_too_few_minutes_say_how_many_are_enough():
+    recipe, pace = recipe_of(batch_size=8), pace_of(step=2.0, validation=10.0, end=30.0)
+    with pytest.raises(
+        UsageError, match=r"--minutes 0\.5: too few for this network .*; give (\d+\.\d) or more"
+    ) as said:
+        fit_minutes(recipe, pace, 400, 0.5)
+    enough = float(str(said.value).split("give ")[1].split(" or")[0])
+    assert fit_minutes(recipe, pace, 400, enough).train.epochs >= 1
+
+
+def test_the_pace_is_measured_and_the_recipe_complete(tmp_path):
+    recipe, pace, clips = measure(recipe_of(), tone_task(tmp_path / "dataset", groups=4), "cpu")
+    assert pace.step_seconds > 0
+    assert pace.validation_seconds > 0
+    assert pace.epoch_seconds == pytest.approx(pace.steps * pace.step_seconds + pace.validation_seconds)
+    assert len(pace.losses) > 1
+    assert clips == 0  # mixtures
+    assert not recipe.unset
+
+
+def test_clips_are_counted_with_what_is_none_of_them(tmp_path, clip_folder):
+    plan = recipe_of(examples_per_epoch=0)
+    rate = plan.spec.input.sample_rate
+    dataset = cached_dataset(clip_folder, tmp_path / "dataset", IngestSettings(sample_rate=rate, channels=1))
+    recipe, _, clips = measure(plan, dataset, "cpu")
+    assert clips == make_training_set(recipe, dataset).source.round
+
+
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips") / "sounds"
+    for label, hertz in (("low", 300), ("high", 2000)):
+        for number in range(12):
+            write(folder / label / f"{number}.wav", sine(hertz + 5 * number, 0.5, RATE, 0.3), RATE)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--minutes", "0"), "--minutes 0: not a length of time"),
+        (("--minutes", "-3"), "--minutes -3: not a length of time"),
+        (("--minutes", "inf"), "--minutes inf: not a length of time"),
+        (("--minutes", "nan"), "--minutes nan: not a length of time"),
+        (("--minutes", "3", "--epochs", "4"), "--minutes and --epochs both say how long"),
+        (("--minutes", "3", "--resume"), "leave it out"),
+        (("--minutes", "0.0001", "--device", "cpu"), "--minutes 0.0001: too few"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused(clip_folder, tmp_path, options, said):
+    done = audiocnn("train", str(clip_folder), "-o", str(tmp_path / "run"), *options)
+    assert done.status is ExitStatus.USAGE, done.err
+    assert said in done.err
+    assert not (tmp_path / "run" / "recipe.toml").exists()
+
+
+@pytest.mark.long
+def test_the_command_takes_about_the_minutes(clip_folder, tmp_path):
+    audiocnn("train", str(clip_folder), "-o", str(tmp_path / "first"), "--minutes", "0.1", "--device", "cpu")  # imports
+    started = time.monotonic()
+    done = audiocnn("train", str(clip_folder), "-o", str(tmp_path / "run"), "--minutes", "0.5", "--device", "cpu")
+    seconds = time.monotonic() - started
+    assert done.status is ExitStatus.OK, done.err
+    assert "minutes: " in done.err
+    recipe = tomllib.loads((tmp_path / "run" / "recipe.toml").read_text())
+    ended = len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+    assert seconds < 2 * 30
+    assert seconds > 15 or ended < recipe["train"]["epochs"]  # it may have learned all there is before
+
+
+def test_the_precision_of_clips_is_what_the_processor_multiplies_fastest():
+    assert choose_precision("auto", torch.device("cpu")) == ("bfloat16" if has_bfloat16() else "float32")
+    assert choose_precision("auto", torch.device("mps")) == "float32"
