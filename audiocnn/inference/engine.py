@@ -42,13 +42,11 @@ _GPU_CHUNKS = 32  # in one batch; fewer where its memory is too small
 class OnnxBackend:
     device = "cpu"
 
-    def __init__(self, model: Model, threads: int | None = None) -> None:
+    def __init__(self, model: Model, threads: int = 1) -> None:
         self.model, self.parts = model, ["scores", "edges"] if model.localises else ["scores"]
         self.no_extension = np.zeros(2, dtype=np.int64)
         self.crops = False
-        self.file = OnnxFile(
-            model.part(ONNX), f"audiocnn export {model.folder}", threads or usable_cores(), self._is_for_model
-        )
+        self.file = OnnxFile(model.part(ONNX), f"audiocnn export {model.folder}", threads, self._is_for_model)
 
     def _is_for_model(self, session: onnxruntime.InferenceSession) -> bool:
         names = {value.name for value in session.get_overridable_initializers()}
@@ -248,13 +246,13 @@ def usable_cores() -> int:
 
 
 def load_engine(model: Model, device: str = "auto", jobs: int | None = None) -> Engine:
-    """An engine for a model. `auto` and `cpu` run ONNX Runtime, `jobs` chunks at a time, by default one a core; threads
-    for one chunk x jobs = cores. `cuda[:N]` and `mps` run torch."""
+    """An engine for a model. `auto` and `cpu` run ONNX Runtime, `jobs` chunks at a time, each in one thread, by default
+    one a core. `cuda[:N]` and `mps` run torch."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", device):
         raise UsageError(f'--device cannot be "{device}"; use auto, cpu, cuda, cuda:N or mps')
     if device in ("auto", "cpu"):
         jobs = jobs or usable_cores()
-        return Engine(model, OnnxBackend(model, max(1, usable_cores() // jobs)), jobs=jobs)
+        return Engine(model, OnnxBackend(model), jobs=jobs)
     import torch
 
     from audiocnn.model.weights import load_networks

@@ -309,6 +309,19 @@ def test_an_onnx_file_of_another_model_is_refused(exported, tmp_path):
         load_engine(model, jobs=1)
 
 
+@pytest.mark.parametrize("jobs", [1, 2, 7])
+def test_a_job_is_one_thread(jobs, exported):
+    """`--jobs 1` takes one core, so that `make -j` and `parallel` decide how many are taken."""
+    model, network, _ = exported("valid_2d")
+    engine = load_engine(model, jobs=jobs)
+    assert engine.backend.file.session.get_session_options().intra_op_num_threads == 1
+    threads = Path("/proc/self/task")
+    before = len(list(threads.iterdir())) if threads.exists() else 0
+    engine.score(noise(network.spec, 1, 3 * network.geometry.hop_samples)[0].numpy())
+    if before:
+        assert len(list(threads.iterdir())) <= before + jobs
+
+
 def test_usable_cores_is_a_number_of_cores():
     assert 1 <= usable_cores() <= 4096
 

@@ -108,7 +108,7 @@ Jobs = Annotated[
     option(
         "--jobs",
         "N",
-        "Stretches of sound scored at the same time; they share the cores. [default: one a core]",
+        "Stretches of sound scored at the same time, each on a core. [default: one a core]",
         RUNNING,
         short="-j",
         least=1,
