@@ -317,7 +317,7 @@ def test_a_job_is_one_thread(jobs, exported):
     assert engine.backend.file.session.get_session_options().intra_op_num_threads == 1
     threads = Path("/proc/self/task")
     before = len(list(threads.iterdir())) if threads.exists() else 0
-    engine.score(noise(network.spec, 1, 3 * network.geometry.hop_samples)[0].numpy())
+    engine.score(noise(network.spec, 1, 3 * network.geometry.hop_samples)[0])
     if before:
         assert len(list(threads.iterdir())) <= before + jobs
 
