@@ -26,9 +26,12 @@ from audiocnn.data.sources.probe import lost_power, originals_of, take_evenly, w
 from audiocnn.data.sources.settings import DataSettings
 from audiocnn.errors import UsageError
 from audiocnn.model.export import export_onnx
-from audiocnn.recipe.choose import collect_clip_facts, describe_parts
+from audiocnn.recipe.choose import BACKBONE, BACKBONE_CLIPS, collect_clip_facts, describe_parts
 from audiocnn.recipe.division import learned_labels
+from audiocnn.recipe.recipe import Transfer
 from audiocnn.spec.spec import spec_from_table
+from audiocnn.training.train import train
+from audiocnn.training.transfer import Origin, check_transfer
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.commands.train.options import LearningOptions, RunOptions
@@ -392,6 +395,49 @@ def test_a_folder_of_other_sounds_is_no_label_but_learned(tmp_path):
     assert '7 clips of "Noise", "_background_noise_", which is no label (--keep-label)' in said
     assert learned_labels(dataset, recipe) == ("high", "low", "middle")
     assert recipe.mix.nothing_share > 0
+
+
+# What few clips begin with
+
+
+@pytest.mark.parametrize(
+    ("clips", "rate", "run", "begins"),
+    [
+        (12, 16000, RunOptions(), True),
+        (12, 44100, RunOptions(), True),  # heard at 16 kHz
+        (BACKBONE_CLIPS, 16000, RunOptions(), False),  # enough to learn all of it from them
+        (12, 8000, RunOptions(), False),  # its groups know 16 kHz
+        (12, 16000, RunOptions(source="none"), False),
+        (12, 16000, RunOptions(spec="lenet5"), False),  # a network that a person named
+    ],
+)
+def test_few_clips_begin_with_a_model_that_knows_many_sounds(clips, rate, run, begins, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder_of(tmp_path / "sounds", clips, ["low", "high"], rate)  # a folder of its name is no model
+    recipe, dataset, said = looked_at("sounds", tmp_path, run)
+    assert (recipe.transfer is not None) is begins
+    assert ("begins with the groups of sounds" in said) is begins
+    if begins:
+        assert recipe.transfer.model == BACKBONE
+        assert check_transfer(recipe).name == BACKBONE
+        assert recipe.spec.f.window_seconds == 0.3  # that of the clips
+        assert recipe.spec.f.background
+        *_, origin = (
+            report for report in train(one_step(recipe), dataset, tmp_path / "run") if isinstance(report, Origin)
+        )
+        assert origin.groups == ("A", "B", "C", "D")
+        assert (origin.frozen, origin.new, origin.f) == ((), (), "new")
+
+
+def one_step(recipe):
+    changed = dataclasses.replace(recipe.train, epochs=1, examples_per_epoch=recipe.train.batch_size)
+    return dataclasses.replace(recipe, train=changed)
+
+
+def test_a_recipe_that_begins_with_a_model_may_be_told_to_begin_with_none(tmp_path):
+    (tmp_path / "a.toml").write_text('name = "a"\nspec = "sound_2d"\n[train]\nfrom = "sounds"\n')
+    assert choose_recipe(str(tmp_path / "a.toml"), RunOptions())[0].transfer == Transfer("sounds")
+    assert choose_recipe(str(tmp_path / "a.toml"), RunOptions(source="none"))[0].transfer is None
 
 
 def test_a_label_called_noise_can_be_kept(tmp_path):
