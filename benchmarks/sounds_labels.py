@@ -4,7 +4,8 @@
 
 A noise is labelled by what its file name says, such as "door slam", or by the word in it that most names have; music by
 its collection; speech by its word, digit, voice or language. The column `task` names the task of `benchmarks.sounds`
-that a recording is kept for: it is not learned from, nor is any other recording with its label.
+that a recording is kept for: it is not learned from. Of words, digits and things no recording with such a label is; of
+voices and drums, none by the same voice or of the same collection.
 """
 
 from __future__ import annotations

@@ -20,12 +20,11 @@ from audiocnn.recipe.recipe import Recipe
 from audiocnn.recipe.settings import AUTO_BATCH_SIZE, LEAST_BATCHES
 from audiocnn.training.batches import TrainingSet, are_clips, first_examples, make_training_set, select_entries
 from audiocnn.training.memory import batch_too_large, check_batch_fits, check_shared_memory, largest_batch
-from audiocnn.training.trainer import Trainer
+from audiocnn.training.trainer import FORWARD_SHARE, Trainer
 from audiocnn.training.transfer import check_transfer
 from audiocnn.training.validate import lengths_of
 
 _WARM_UP_STEPS, TIMED_STEPS = 1, 4
-_FORWARD_SHARE = 1 / 3  # of a step: no gradients are computed
 EPOCHS = (8, 60)  # of a training that is made to fit, where validation does not take too much of it
 _VALIDATION_SHARE = 0.2  # of the time, at most
 
@@ -64,7 +63,7 @@ def measure_pace(recipe: Recipe, training_set: TrainingSet, trainer: Trainer, te
         times.append(time.monotonic() - started)
     step = sorted(times[_WARM_UP_STEPS:])[TIMED_STEPS // 2]
     waiting = making * train.batch_size / max(1, train.workers)
-    forward = step * _FORWARD_SHARE / (train.batch_size * recipe.mix.seconds)  # of a second of sound
+    forward = step * FORWARD_SHARE / (train.batch_size * recipe.mix.seconds)  # of a second of sound
     validation = forward * _validation_seconds(recipe, training_set)
     end = 2 * validation + forward * test_clips * recipe.mix.seconds
     step = max(step, waiting) if train.workers else step + waiting

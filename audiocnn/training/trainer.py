@@ -50,9 +50,13 @@ from audiocnn.training.losses import count_terms, make_clip_loss, soften_targets
 from audiocnn.training.optimizer import learning_rate_at, make_optimizer, update_ema
 from audiocnn.training.release import describe_machine, release
 from audiocnn.training.transfer import Origin, begin_from, freeze_groups, freeze_norms
-from audiocnn.training.validate import ValidationResult, validate
+from audiocnn.training.validate import ValidationResult, lengths_of, validate
+from audiocnn.units import plural
 
 CHECKPOINT_SECONDS = 60.0
+FORWARD_SHARE = 1 / 3  # of the time of a step: what it takes to validate as much, without gradients
+_TIMED_STEPS = (2, 8)  # the first is slow; after so many the rest can be foreseen
+_SOON_SECONDS, _LONG_SECONDS = 60.0, 300.0  # nobody need be told of less; or might want a first look before
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -109,6 +113,7 @@ class Trainer:
         with self.stop_signals.watched():
             while state.epoch < self.settings.epochs and not self.out_of_patience:
                 started, waited, first_step = time.monotonic(), 0.0, state.step
+                timed = started
                 self.sampler.epoch, self.sampler.first_step = state.epoch, state.step
                 with prefetch_batches(self.loader) as batches:
                     while state.step < self.steps:
@@ -121,6 +126,10 @@ class Trainer:
                             break
                         if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
                             self.save(LAST_CHECKPOINT)
+                        if not state.log and state.step - first_step == _TIMED_STEPS[0]:
+                            timed = time.monotonic()
+                        if not state.log and state.step - first_step == _TIMED_STEPS[1]:
+                            yield from self.foretell((time.monotonic() - timed) / (_TIMED_STEPS[1] - _TIMED_STEPS[0]))
                         yield StepReport(state.epoch + 1, state.step, self.steps, state.loss_sum / state.step)
                 if self.stopped:
                     break
@@ -144,6 +153,16 @@ class Trainer:
         if self.stopped:
             self.save(LAST_CHECKPOINT)
             yield StopReport(state.epoch + 1, state.step, self.steps)
+
+    def foretell(self, step_seconds: float) -> Iterator[Note]:
+        """How long all epochs will take, where that is long. step_seconds: of one step, as measured."""
+        settings, state = self.settings, self.state
+        held_out = sum(lengths_of(self.training_set.validation)) / self.recipe.spec.input.sample_rate
+        validation = FORWARD_SHARE * held_out / (settings.batch_size * self.recipe.mix.seconds)  # as steps
+        seconds = step_seconds * (self.steps + validation) * (settings.epochs - state.epoch)
+        if seconds > _SOON_SECONDS:
+            shorter = "; --minutes 3 for a first look" if seconds > _LONG_SECONDS else ""
+            yield Note(f"about {plural(math.ceil(seconds / 60), 'minute')} on this machine{shorter}")
 
     def train_step(self, samples: Tensor, targets: Tensor, spans: Tensor | None = None) -> float:
         """One step at the epoch and step of `state`; returns the mean loss over the batch of all processes.

@@ -15,6 +15,8 @@ from audiocnn.data.ingest import IngestSettings, cached_dataset
 from audiocnn.errors import UsageError
 from audiocnn.training.batches import make_training_set
 from audiocnn.training.budget import EPOCHS, Pace, fit_minutes, measure
+from audiocnn.training.events import Note, StepReport
+from audiocnn.training.train import train
 from audiocnn.training.trainer import choose_precision, has_bfloat16
 from audiocnn_cli.app.exits import ExitStatus
 
@@ -115,6 +117,16 @@ def test_the_command_takes_about_the_minutes(clip_folder, tmp_path):
     ended = len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
     assert seconds < 2 * 30
     assert seconds > 15 or ended < recipe["train"]["epochs"]  # it may have learned all there is before
+
+
+@pytest.mark.parametrize(("soon", "said"), [(0.0, ["about 1 minute on this machine"]), (1e6, [])])
+def test_how_long_it_takes_is_said_when_it_has_begun(soon, said, tmp_path, monkeypatch):
+    monkeypatch.setattr("audiocnn.training.trainer._SOON_SECONDS", soon)
+    recipe = recipe_of(batch_size=2, examples_per_epoch=24, epochs=2)
+    reports = list(train(recipe, tone_task(tmp_path / "dataset", groups=4), tmp_path / "run"))
+    notes = [(number, one.text) for number, one in enumerate(reports) if isinstance(one, Note) and "about" in one.text]
+    assert [text for _, text in notes] == said
+    assert all(isinstance(one, StepReport | Note) for one in reports[: notes[0][0] if notes else 0])
 
 
 def test_the_precision_of_clips_is_what_the_processor_multiplies_fastest():
