@@ -166,10 +166,10 @@ def choose_train_settings(facts: ClipFacts, spec: Spec, seconds: float) -> Train
     )
 
 
-def wants_backbone(facts: ClipFacts, recipe: Recipe, backbone: Spec) -> bool:
-    """Whether a training begins with the groups of a model that knows many sounds: with few clips, at its rate."""
-    few = float(np.median(list(facts.clips.values()))) < BACKBONE_CLIPS
-    return few and recipe.spec.input.sample_rate == backbone.input.sample_rate
+def wants_backbone(facts: ClipFacts) -> bool:
+    """Whether clips are so few that a training had better begin with the groups of a model that knows many sounds, if
+    that hears their rate."""
+    return float(np.median(list(facts.clips.values()))) < BACKBONE_CLIPS
 
 
 def explain_choice(facts: ClipFacts, recipe: Recipe) -> list[str]:

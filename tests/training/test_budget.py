@@ -95,7 +95,7 @@ def clip_folder(tmp_path_factory):
         (("--minutes", "nan"), "--minutes nan: not a length of time"),
         (("--minutes", "3", "--epochs", "4"), "--minutes and --epochs both say how long"),
         (("--minutes", "3", "--resume"), "leave it out"),
-        (("--minutes", "0.0001", "--device", "cpu"), "--minutes 0.0001: too few"),
+        (("--minutes", "0.0001", "--device", "cpu", "--from", "none"), "--minutes 0.0001: too few"),
     ],
 )
 def test_what_cannot_be_planned_is_refused(clip_folder, tmp_path, options, said):

@@ -244,8 +244,10 @@ def fit_recipe(
     dataset = known or dataset_for(recipe, folder, terminal, counts, kept)
     recipe = keep_labels(recipe, dataset, keep_label)
     facts = collect_clip_facts(dataset, recipe)
-    if not given and run.source is None and wants_backbone(facts, recipe, backbone := source_spec(BACKBONE)):
-        recipe = dataclasses.replace(recipe, transfer=Transfer(BACKBONE), spec=backbone)
+    if not given and run.source is None and wants_backbone(facts):
+        backbone = source_spec(BACKBONE)
+        if backbone.input.sample_rate == recipe.spec.input.sample_rate:
+            recipe = dataclasses.replace(recipe, transfer=Transfer(BACKBONE), spec=backbone)
     with Bar(terminal, "look") as bar:
         found = survey(dataset, lambda done, total: bar.update(done, total, f"{done} of {total}"))
     _say_block("found", describe_survey(found), terminal)
