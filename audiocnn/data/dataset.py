@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocnn.data.parts import PartNotes, UnusedPart
 from audiocnn.data.shards import ShardReader, Slice, rebuild_hint
 from audiocnn.errors import DatasetError
 from audiocnn.files import parse_json
@@ -73,6 +74,7 @@ class Dataset:
         self.several = meta.get("labels_per_clip") == "several"  # a clip may have no label, or more than one
         self.unsure = meta.get("unsure", "")  # the label of stretches of which nothing is known
         self.sources: tuple[str, ...] = _texts(meta.get("sources", "[]"))  # absolute paths
+        self.parts = _parts(meta.get("parts", "[[], [], []]"))  # what was understood of them in the sources
         self.refused = [(_text(name), str(reason)) for name, reason in rows["refused"]]
         self.entries: list[Entry] = []
         self._slices: dict[int, Slice] = {}
@@ -171,10 +173,18 @@ def _text_or_none(value: str | None) -> str | None:
 
 def _texts(value: str) -> tuple[str, ...]:
     """A list of texts, as JSON."""
-    found = parse_json(value)
-    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+    return _as_texts(parse_json(value))
+
+
+def _as_texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
         raise ValueError(f"{repr_value(value)} where a list of texts is expected")
-    return tuple(found)
+    return tuple(value)
+
+
+def _parts(value: str) -> PartNotes:
+    parts, folds, said, *unused = map(_as_texts, parse_json(value))
+    return PartNotes(parts, folds, said, tuple(UnusedPart(row[0], row[1:]) for row in unused if row))
 
 
 def _tags(value: str) -> dict[str, str]:

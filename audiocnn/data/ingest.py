@@ -105,7 +105,7 @@ def ingest(
         raise UsageError("no source; name a folder, a table or a recipe")
     read = [read_source(source, left_out) for source in sources]
     rate = settings.sample_rate or next((s.sample_rate for s in read if s.sample_rate), DEFAULT_SAMPLE_RATE)
-    items, refused = merge_items(read)
+    items, refused, parts = merge_items(read)
     paths = [absolute(one.path.url) if isinstance(one.path, Remote) else str(one.path.resolve()) for one in read]
     try:
         with DatasetWriter(output, rate, settings.channels, settings.features) as writer:
@@ -121,7 +121,7 @@ def ingest(
                 why = f"not one recording could be taken; the last was {session.last_refused}"
                 raise DatasetError(f"{output}: {why}")
             unsure = next((source.unsure for source in read if source.unsure), "")
-            writer.finish(ordered_labels(read), paths, any(source.several for source in read), unsure)
+            writer.finish(ordered_labels(read), paths, any(source.several for source in read), unsure, parts)
     except (OSError, sqlite3.Error) as error:
         what = f"cannot be written ({getattr(error, 'strerror', None) or error})"
         raise DatasetError(f"{output}: {what}; make room, and run it again to go on") from error

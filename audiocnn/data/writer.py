@@ -24,6 +24,7 @@ from audiocnn.data.dataset import (
     read_meta,
     whole_number,
 )
+from audiocnn.data.parts import PartNotes
 from audiocnn.data.shards import ShardWriter, Slice
 from audiocnn.errors import DatasetError
 from audiocnn.files import lock
@@ -266,13 +267,25 @@ class DatasetWriter:
         self._set_meta(complete="0", sources=json.dumps(list(sources)))
         self._index.execute("DELETE FROM refused")
 
-    def finish(self, labels: Iterable[str], sources: Iterable[str], several: bool = False, unsure: str = "") -> None:
+    def finish(
+        self,
+        labels: Iterable[str],
+        sources: Iterable[str],
+        several: bool = False,
+        unsure: str = "",
+        parts: PartNotes = PartNotes(),  # noqa: B008
+    ) -> None:
         """Mark the dataset as complete and remove empty shards. several: a clip may have several labels. unsure: the
-        label of stretches of which nothing is known."""
+        label of stretches of which nothing is known. parts: what was understood of the parts of the sources."""
         self._index.execute("DELETE FROM labels")
         self._index.executemany("INSERT INTO labels VALUES (?, ?)", [(name, i) for i, name in enumerate(labels)])
         per_clip = "several" if several else "one"
-        self._set_meta(complete="1", sources=json.dumps(list(sources)), labels_per_clip=per_clip, unsure=unsure)
+        said = json.dumps(
+            [parts.parts, parts.folds, parts.said, *([one.line, *one.labels] for one in parts.unused)],
+            ensure_ascii=True,
+        )
+        known = {"sources": json.dumps(list(sources)), "labels_per_clip": per_clip, "unsure": unsure, "parts": said}
+        self._set_meta(complete="1", **known)
         self.commit()
         for kind, shards in self._shards():
             column = {"samples": "shard", "features": "feature_shard"}[kind]

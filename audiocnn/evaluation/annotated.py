@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocnn.data.dataset import Dataset, Entry
+from audiocnn.data.parts import is_of_split
 from audiocnn.errors import AudiocnnError, DatasetError, did_you_mean
 from audiocnn.evaluation.clips import ScoredClip, evaluate_clips
 from audiocnn.evaluation.operating_points import measure_rules
@@ -121,7 +122,7 @@ def score_entries(
 
 
 def _entries(dataset: Dataset, split: str | None) -> list[Entry]:
-    entries = [entry for entry in dataset.entries if split is None or entry.split == split]
+    entries = [entry for entry in dataset.entries if split is None or is_of_split(entry.split, split)]
     if not entries:
         splits = {entry.split for entry in dataset.entries if entry.split is not None}
         hint = did_you_mean(split or "", splits) if splits else "it has no splits"

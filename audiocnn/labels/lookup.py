@@ -158,6 +158,13 @@ class Recordings:
                 return found[0] if len(found) == 1 else None
         return None
 
+    def below(self, file: str) -> Path | None:
+        """The only recording below the folder whose path ends so, but for the suffix; None for none, or several."""
+        above = PurePath(file).parent
+        named = self._by_base_name(self.folder, deep=True).get(base_name(file), []) if self.folder else []
+        found = [path for path in named if above == PurePath() or has_same_end(str(path.parent), str(above))]
+        return found[0] if len(found) == 1 else None
+
     def _by_base_name(self, folder: Path, deep: bool) -> dict[str, list[Path]]:
         if (folder, deep) not in self.known:
             names: dict[str, list[Path]] = {}

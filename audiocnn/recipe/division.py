@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 
 from audiocnn.data.dataset import Dataset, Entry
 from audiocnn.data.duplicates import DisjointSets, duplicates_within
-from audiocnn.data.sources.parts import STOP_PARTS, TEST_PARTS
+from audiocnn.data.parts import (
+    STOP_PARTS,
+    TEST_PARTS,
+    fold_column,
+    fold_in_cell,
+    fold_line,
+    is_learned_split,
+    name_list,
+    ordered_folds,
+)
 from audiocnn.data.splits import GroupOf, assign_folds, hold_out_clips, hold_out_groups, stratum_by, take_share
 from audiocnn.errors import DatasetError, RecipeError, did_you_mean, show_name
 from audiocnn.segments.segment import is_background_label
@@ -31,13 +40,15 @@ TEST_GROUPS = 3  # of a label that is tested on: one to test, one to stop by, on
 
 @dataclass(frozen=True)
 class Division:
-    """The parts of a dataset. tested_on: what the test part is, "" where there is none. notes: what else is so."""
+    """The parts of a dataset. tested_on: what the test part is, "" where there is none. notes: what else is so.
+    understood: how the data itself names its parts or folds, and what they are used for."""
 
     train: list[Entry]
     validation: list[Entry]
     test: list[Entry]
     tested_on: str = ""
     notes: tuple[str, ...] = ()
+    understood: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """Equal where the same recordings with the same labels are in the same parts."""
@@ -47,12 +58,23 @@ class Division:
 
 
 def divide(dataset: Dataset, recipe: Recipe) -> Division:
-    """The parts that a recipe asks for. DatasetError, RecipeError: there is too little, or no such fold.
+    """The parts that a recipe asks for. DatasetError, RecipeError: there is too little, no such fold, or nothing to
+    test on though something looks like it.
 
     The test part is the fold that the recipe names; else nothing, where it names the split to learn from; else a split
-    named so; else, of clips, a share of the groups, if there are enough. Clips that are the same sound count as one
-    group.
+    named so; else the last of the official folds of the data, of which the one before stops the training; else, of
+    clips, a share of the groups, if there are enough. Clips that are the same sound count as one group.
     """
+    division = _divide(dataset, recipe)
+    if not division.test and recipe.evaluate.test_share and not (recipe.data and recipe.data.split):
+        chosen = set(recipe.data.labels or ()) if recipe.data else set()
+        for unused in dataset.parts.unused:
+            if not unused.labels or not set(unused.labels) <= chosen:
+                raise DatasetError(f"{dataset.folder}: nothing is left to test on: {unused.line}")
+    return replace(division, understood=_understood(dataset, recipe, division))
+
+
+def _divide(dataset: Dataset, recipe: Recipe) -> Division:
     notes: list[str] = []
     entries, test, tested_on = _tested(dataset, recipe, notes)
     clips = not any(entry.annotated for entry in (*entries, *test))
@@ -86,27 +108,113 @@ def _tested(dataset: Dataset, recipe: Recipe, notes: list[str]) -> tuple[list[En
     """What may be learned from, and what the data or the recipe sets apart to test on."""
     data, entries = recipe.data, list(dataset.entries)
     if data and data.split:
-        entries = [entry for entry in entries if entry.split in (data.split, None)]
+        entries = [entry for entry in entries if is_learned_split(entry.split, data.split)]
+    if official_folds(dataset, recipe):
+        # What is apart from the folds, and named so, is neither learned from nor tested on.
+        fold_of = choose_folds(dataset, entries, recipe)
+        entries = [entry for entry in entries if entry.id in fold_of or entry.split not in (*TEST_PARTS, *STOP_PARTS)]
+        test_fold, stop_fold = _official_roles(fold_of, recipe)
+        test = [entry for entry in entries if fold_of.get(entry.id) == test_fold]
+        rest = [entry for entry in entries if fold_of.get(entry.id) != test_fold]
+        stops = {entry.id for entry in rest if stop_fold is not None and fold_of.get(entry.id) == stop_fold}
+        rest = [replace(entry, split=STOP_PARTS[-1] if entry.id in stops else None) for entry in rest]
+        return rest, test, f"fold {test_fold}"
     if data and data.test_fold is not None:
         fold_of = choose_folds(dataset, entries, recipe)
         if data.test_fold not in fold_of.values():
-            near = did_you_mean(data.test_fold, sorted(set(fold_of.values())))
-            raise RecipeError(f'{data.where}: no recording is in fold "{data.test_fold}"; {near}')
+            raise _no_fold(data.where, data.test_fold, fold_of)
         test = [entry for entry in entries if fold_of.get(entry.id) == data.test_fold]
         rest = [entry for entry in entries if fold_of.get(entry.id) != data.test_fold]
         return [replace(entry, split=None) for entry in rest], test, f"fold {data.test_fold}"
     if data and data.split:
         return entries, [], ""
-    found = {entry.split for entry in entries}
-    name = next((one for one in (*TEST_PARTS, *STOP_PARTS) if one in found), None)
-    if name is None or len(found) == 1:  # all of it is called so: there is nothing else to learn from
+    name = _test_part(entries)
+    if name is None:
         return entries, [], ""
+    found = {entry.split for entry in entries}
     test = [entry for entry in entries if entry.split == name]
     learned = [entry for entry in entries if entry.split not in (name, *TEST_PARTS)]
     if not learned:  # all of it is called test or eval
         return [entry for entry in entries if entry.split != name], test, name
     notes += [f'the split "{one}" is neither learned from nor tested on' for one in TEST_PARTS if one in found - {name}]
     return learned, test, name
+
+
+def _test_part(entries: Sequence[Entry]) -> str | None:
+    """The split to test on; None without one, or where all of it is called so: there is nothing else to learn from."""
+    found = {entry.split for entry in entries}
+    name = next((one for one in (*TEST_PARTS, *STOP_PARTS) if one in found), None)
+    return None if len(found) == 1 else name
+
+
+def official_folds(dataset: Dataset, recipe: Recipe) -> str | None:
+    """The column with the folds that the data itself has, where these are the parts: the recipe names no column and no
+    number of folds, and either a fold of them or nothing else to test on. RecipeError: it names a fold, and there are
+    none."""
+    data = recipe.data
+    if data and (data.fold is not None or data.folds):
+        return None
+    asked = data is not None and data.test_fold is not None
+    if not asked and ((data and data.split) or _test_part(dataset.entries)):
+        return None
+    column = fold_column(entry.tags for entry in dataset.entries)
+    if column is None and data and asked:
+        what = f'fold "{data.test_fold}" is to be tested on, but the data has no folds'
+        remedy = 'name their column ("fold" in a recipe), or make some (--folds 5)'
+        raise RecipeError(f"{data.where}: {what}; {remedy}")
+    return column
+
+
+def _official_roles(fold_of: GroupOf, recipe: Recipe) -> tuple[str, str | None]:
+    """The fold that is tested on, the last unless the recipe names one, and the one before it, which stops the
+    training, where a third is left to learn from. RecipeError: there is no such fold."""
+    folds = ordered_folds(set(fold_of.values()))
+    wanted = recipe.data.test_fold if recipe.data else None
+    if wanted is None:
+        number = len(folds) - 1
+    else:
+        same = [fold for fold in folds if wanted == fold] or [
+            fold for fold in folds if fold_in_cell(wanted) == fold_in_cell(fold)
+        ]
+        if not same:
+            raise _no_fold(recipe.data.where if recipe.data else "", wanted, fold_of)
+        number = folds.index(same[0])
+    stops = len(folds) > 2 and recipe.train.validation_share
+    return folds[number], folds[number - 1] if stops else None
+
+
+def _no_fold(where: str, wanted: str, fold_of: GroupOf) -> RecipeError:
+    near = did_you_mean(wanted, sorted(set(fold_of.values())))
+    return RecipeError(f'{where}: no recording is in fold "{wanted}"; {near}')
+
+
+def _understood(dataset: Dataset, recipe: Recipe, division: Division) -> tuple[str, ...]:
+    """What the data says of its parts and folds, with what each is used for; and what of it is not used."""
+    notes, data = dataset.parts, recipe.data
+    said = [*notes.said]
+    folds = [*notes.folds] or _fold_lines(dataset)
+    if official_folds(dataset, recipe):
+        test_fold, stop_fold = _official_roles(choose_folds(dataset, dataset.entries, recipe), recipe)
+        stops = f", {stop_fold} stops the training" if stop_fold is not None else ""
+        said += [f"{line}: {test_fold} is the test{stops}" for line in folds]
+        said += [f"{line}: not used, since a fold is tested on" for line in notes.parts]
+    elif not (data and (data.fold is not None or data.folds or data.split)):
+        tested = division.tested_on in (*TEST_PARTS, *STOP_PARTS)
+        test = f'"{division.tested_on}" is tested on' if tested else "none of them is a test"
+        stops = sorted({entry.split or "" for entry in division.validation} & set(STOP_PARTS))
+        stopped = name_list(stops) if stops else "a share of the rest"
+        roles = f"{test}, {stopped} stops the training" if division.validation else test
+        said += [f"{line}: {roles}" for line in notes.parts]
+        unused = f'not used, since "{division.tested_on}" is tested on (--fold tests on one of them)'
+        said += [f"{line}: {unused}" for line in folds if tested]
+    return (*said, *(unused.line for unused in notes.unused))
+
+
+def _fold_lines(dataset: Dataset) -> list[str]:
+    """What folds there are, of a dataset that does not say how they were known."""
+    column = fold_column(entry.tags for entry in dataset.entries)
+    folds = {entry.tags[column] for entry in dataset.entries if entry.tags.get(column)} if column else set()
+    return [fold_line(folds, f'column "{column}"')] if folds else []
 
 
 def _given_parts(train: list[Entry], stop: list[Entry], test: list[Entry]) -> list[list[Entry]]:
@@ -140,21 +248,25 @@ def _groups_between(parts: Sequence[Sequence[Entry]]) -> Iterator[str]:
 
 
 def choose_folds(dataset: Dataset, entries: Sequence[Entry], recipe: Recipe) -> dict[int, str]:
-    """The fold of each recording by its id: of the recipe's column, else made. A recording without a value has none.
+    """The fold of each recording by its id: of the recipe's column, the data's own, or made. One without a value has
+    none.
 
     RecipeError: no such column, fewer groups than folds, or no label that is in two of them.
     """
     data = recipe.data
-    assert data is not None
-    if data.fold is not None:
-        named = {entry.id: entry.tags[data.fold] for entry in entries if entry.tags.get(data.fold)}
+    where = data.where if data else str(dataset.folder)
+    column = data.fold if data and data.fold is not None else official_folds(dataset, recipe)
+    if column is not None:
+        named = {entry.id: entry.tags[column] for entry in entries if entry.tags.get(column)}
         if len(set(named.values())) < 2:
             columns = sorted({column for entry in entries for column in entry.tags})
-            near = did_you_mean(data.fold, columns) if columns and not named else "two at least are needed"
-            raise RecipeError(f'{data.where}: the column "{data.fold}" names {len(set(named.values()))} folds; {near}')
-        if not _returns([entry for entry in entries if entry.id in named], named):
-            raise RecipeError(f'{data.where}: no label is in two folds of the column "{data.fold}"; correct the column')
+            near = did_you_mean(column, columns) if columns and not named else "two at least are needed"
+            raise RecipeError(f'{where}: the column "{column}" names {len(set(named.values()))} folds; {near}')
+        learned = [entry for entry in entries if entry.id in named]
+        if not any(entry.annotated for entry in learned) and not _returns(learned, named):
+            raise RecipeError(f'{where}: no label is in two folds of the column "{column}"; correct the column')
         return named
+    assert data is not None
     group_of = merge_groups(dataset, entries)
     if data.folds > len(set(group_of.values())):
         have = len(set(group_of.values()))

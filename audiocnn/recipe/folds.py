@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audiocnn.data.dataset import Dataset
+from audiocnn.data.parts import fold_column, is_learned_split, ordered_folds
 from audiocnn.errors import DatasetError, UsageError
 from audiocnn.evaluation.results import Figure, figures_to_dict
 from audiocnn.recipe.division import choose_folds, divide
@@ -47,18 +48,23 @@ class RepeatResult:
 
 
 def fold_repeats(recipe: Recipe, dataset: Dataset, count: int) -> list[Repeat]:
-    """A training for each fold, which is tested on it and learns from the others. Official folds must be `count`.
+    """A training for each fold, which is tested on it and learns from the others. Official folds, of the
+    recipe's column or the data's own, must be `count`.
 
     UsageError: segments, or another number of folds; RecipeError: fewer groups than folds.
     """
     _check(recipe, dataset, "--folds")
     assert recipe.data is not None
-    data = dataclasses.replace(recipe.data, folds=0 if recipe.data.fold else count, test_fold=None)
+    data = dataclasses.replace(recipe.data, test_fold=None)
+    column = data.fold or (None if data.folds else fold_column(entry.tags for entry in dataset.entries))
+    data = dataclasses.replace(data, folds=count if column is None else 0)
     recipe = dataclasses.replace(recipe, data=data)
-    entries = [entry for entry in dataset.entries if data.split is None or entry.split in (data.split, None)]
-    values = sorted(set(choose_folds(dataset, entries, recipe).values()), key=lambda value: (len(value), value))
+    entries = [entry for entry in dataset.entries if is_learned_split(entry.split, data.split)]
+    whole = dataclasses.replace(recipe, data=dataclasses.replace(data, fold=column))
+    values = ordered_folds(set(choose_folds(dataset, entries, whole).values()))
     if len(values) != count:
-        raise UsageError(f'--folds {count}: the column "{data.fold}" has {len(values)}; ask for as many')
+        remedy = "ask for as many" + ("" if data.fold else f", or write folds = {count} in a recipe to make others")
+        raise UsageError(f'--folds {count}: the column "{column}" has {len(values)}; {remedy}')
     return [
         Repeat(f"fold-{number}", value, _with(recipe, f"fold-{number}", test_fold=value))
         for number, value in enumerate(values, 1)

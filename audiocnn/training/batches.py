@@ -26,6 +26,7 @@ from audiocnn.augment.clips import ClipExamples, ValidationClips
 from audiocnn.augment.mixture import Example, Mixer, Targets
 from audiocnn.data.dataset import Dataset, Entry
 from audiocnn.data.ingest import IngestSettings, cached_dataset
+from audiocnn.data.parts import is_learned_split
 from audiocnn.errors import DatasetError, RecipeError, show_name
 from audiocnn.evaluation.conditions import read_conditions
 from audiocnn.evaluation.testset import make_set, part_entries
@@ -111,7 +112,7 @@ def make_training_set(recipe: Recipe, dataset: Dataset, validates: bool = True) 
 
 def select_entries(recipe: Recipe, dataset: Dataset) -> list[Entry]:
     split = recipe.data.split if recipe.data else None
-    return [entry for entry in dataset.entries if split is None or entry.split in (split, None)]
+    return [entry for entry in dataset.entries if is_learned_split(entry.split, split)]
 
 
 def are_clips(entries: Sequence[Entry]) -> bool:

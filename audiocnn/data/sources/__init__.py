@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from pathlib import Path
 
 from audiocnn.audio.find import AUDIO_SUFFIXES
 from audiocnn.audio.remote import Remote
 from audiocnn.data.dataset import Dataset, is_dataset
+from audiocnn.data.parts import FOLD_COLUMN, PartNotes, name_list
 from audiocnn.data.sources.corrections import apply_settings, correct_items, describe_changes, regroup_items
 from audiocnn.data.sources.folders import (
     KALDI_TABLES,
@@ -20,6 +21,7 @@ from audiocnn.data.sources.folders import (
     read_label_file,
     recordings_in,
 )
+from audiocnn.data.sources.lists import parts_of_names, tables_beside
 from audiocnn.data.sources.settings import (
     DEFAULT_GROUP,
     FILENAME_GROUP,
@@ -44,6 +46,7 @@ class SourceItems:
     sample_rate: int | None = None
     several: bool = False  # a clip may have several labels
     unsure: str = ""  # the label of stretches of which nothing is known
+    parts: PartNotes = field(default_factory=PartNotes)
 
     @property
     def name(self) -> str:
@@ -63,7 +66,8 @@ def read_source(source: Path | Remote | DataSettings, left_out: Counter[str] | N
     if isinstance(source, DataSettings):
         return _read_settings(source, left_out)
     if isinstance(source, Remote):
-        return SourceItems(source, *read_folder_at(source, left_out))
+        items, refused, parts = read_folder_at(source, left_out)
+        return SourceItems(source, items, refused, parts=parts)
     name = show_name(source)
     if not source.exists():
         raise DatasetError(f"{name}: no such file or folder; check the name")
@@ -72,7 +76,8 @@ def read_source(source: Path | Remote | DataSettings, left_out: Counter[str] | N
     if source.is_dir():
         if is_kaldi(source):
             return SourceItems(source, *read_label_file(source / KALDI_TABLES[0]))
-        return SourceItems(source, *read_folder(source, left_out))
+        items, refused, parts = read_folder(source, left_out)
+        return SourceItems(source, items, refused, parts=parts)
     suffix = source.suffix.lower()
     if holds_labels(source):
         return SourceItems(source, *read_label_file(source))
@@ -95,11 +100,25 @@ def corrections_line(settings: DataSettings) -> str:
     return describe_changes(read_source(plain).items, read_source(settings).items)
 
 
-def merge_items(sources: list[SourceItems]) -> tuple[list[Item], Refused]:
-    """The items of all sources; if there are several, each name begins with the name of its source."""
+def merge_items(sources: list[SourceItems]) -> tuple[list[Item], Refused, PartNotes]:
+    """The items of all sources; if there are several, each name begins with the name of its source, which may be that
+    of a part."""
     if len(sources) == 1:
-        return sources[0].items, sources[0].refused
-    return _named_after_sources(sources)
+        return sources[0].items, sources[0].refused, sources[0].parts
+    parts = parts_of_names([source.name for source in sources])
+    notes = PartNotes()
+    if parts:
+        notes = PartNotes((f"splits by the sources {name_list(source.name for source in sources)}",))
+        sources = [
+            replace(
+                source,
+                items=[replace(item, split=item.split or part) for item in source.items],
+                parts=replace(source.parts, said=()),  # of the tables beside
+            )
+            for source, part in zip(sources, parts, strict=True)
+        ]
+    items, refused = _named_after_sources(sources)
+    return items, refused, sum((source.parts for source in sources), notes)
 
 
 def _named_after_sources(sources: list[SourceItems]) -> tuple[list[Item], Refused]:
@@ -133,12 +152,14 @@ def _recipe_settings(path: Path) -> DataSettings:
 
 
 def _read_settings(settings: DataSettings, left_out: Counter[str] | None = None) -> SourceItems:
-    items, refused = _read_items(settings, left_out)
+    items, refused, parts = _read_items(settings, left_out)
     items, uncorrected = correct_items(items, settings)
     items, refused = regroup_items(items, settings), refused + uncorrected
     if settings.more:
-        further, unread = _named_after_sources([_read_settings(one, left_out) for one in settings.more])
+        others = [_read_settings(one, left_out) for one in settings.more]
+        further, unread = _named_after_sources(others)
         items, refused = items + further, refused + unread
+        parts = sum((other.parts for other in others), parts)
     if not items:
         first = f"; the first is {refused[0][0]}: {refused[0][1]}" if refused else ""
         raise DatasetError(f"{settings.where}: not one of the recordings it names can be taken{first}")
@@ -146,22 +167,35 @@ def _read_settings(settings: DataSettings, left_out: Counter[str] | None = None)
         timed = any(item.annotated for item in items)
         items = [_keep_labels(item, settings, timed) for item in items]
     several = settings.labels_per_clip == "several"
-    return SourceItems(settings.source, items, refused, settings.labels, settings.sample_rate, several, settings.unsure)
+    given = (settings.labels, settings.sample_rate, several, settings.unsure)
+    return SourceItems(settings.source, items, refused, *given, parts)
 
 
-def _read_items(settings: DataSettings, left_out: Counter[str] | None) -> tuple[list[Item], Refused]:
+def _read_items(settings: DataSettings, left_out: Counter[str] | None) -> tuple[list[Item], Refused, PartNotes]:
     if not settings.source.exists():
         what = f"no such file or folder {show_name(settings.source)}"
         raise RecipeError(f'{settings.where}: "source": {what}; it is looked for beside the recipe')
-    if settings.recordings is not None or settings.source.is_file():
+    if settings.recordings is not None:
         return read_recordings(settings)
+    if settings.source.is_file():
+        items, refused, parts = read_recordings(settings)
+        return items, refused, parts + _said_of_tables_beside(settings.source)
     _check_folder(settings)
     if settings.segments is None:
         return read_folder(settings.source, left_out)
     files, unread = recordings_in(settings.source, left_out)
     items = [Item(path, path.relative_to(settings.source).as_posix(), annotated=True) for path in files]
     items, refused = with_segments(items, settings.segments, {item.filename for item in items})
-    return items, unread + refused
+    return items, unread + refused, PartNotes()
+
+
+def _said_of_tables_beside(table: Path) -> PartNotes:
+    others = tables_beside(table)
+    if not others:
+        return PartNotes()
+    names = name_list(show_name(path.name) for path in others)
+    what = f"{names} beside {show_name(table.name)} {'look' if others[1:] else 'looks'} like other parts"
+    return PartNotes(said=(f"{what}, not read; name the folder to take all",))
 
 
 def _check_folder(settings: DataSettings) -> None:
@@ -172,7 +206,7 @@ def _check_folder(settings: DataSettings) -> None:
     if settings.group not in (DEFAULT_GROUP, FILENAME_GROUP):
         what = f'group = "{settings.group}" is a column of a table, and there is none'
         raise RecipeError(f'{settings.where}: {what}; name it in "recordings", or use group_pattern')
-    if settings.fold is not None:
+    if settings.fold not in (None, FOLD_COLUMN):  # which folders of folds are, too
         what = f'fold = "{settings.fold}" is a column of a table, and there is none'
         raise RecipeError(f'{settings.where}: {what}; name it in "recordings", or use folds')
 

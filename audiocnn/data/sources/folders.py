@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from audiocnn.audio.find import AUDIO_SUFFIXES, EntryError, files_in, find_recordings, is_folder, is_hidden
 from audiocnn.audio.remote import Remote, recordings_at
-from audiocnn.data.sources.parts import parts_named
+from audiocnn.data.parts import (
+    PartFolders,
+    PartNotes,
+    UnusedPart,
+    find_part_folders,
+    name_list,
+    unused_part_folders,
+)
+from audiocnn.data.sources.lists import find_part_lists, read_tables
 from audiocnn.data.sources.tables import Refused
 from audiocnn.data.writer import Item
 from audiocnn.errors import DatasetError, LabelError, show_name
@@ -17,6 +26,7 @@ from audiocnn.labels.formats import FORMATS, READERS, SUBTITLES, label_format, r
 from audiocnn.labels.formats.sniff import sniff_file
 from audiocnn.labels.lookup import Recordings
 from audiocnn.segments.segment import Annotation
+from audiocnn.units import count_noun
 
 _LABELLED_SHARE = 0.5  # of the recordings; with fewer files of labels folders say them
 _TABLE_FORMATS = ("dcase",)  # read by `tables.py`, with their other columns
@@ -63,12 +73,12 @@ def _name(recording: Path, folder: Path) -> str:
     return recording.as_posix() if inside.startswith(os.pardir) else Path(inside).as_posix()
 
 
-def read_folder(root: Path, left_out: Counter[str] | None = None) -> tuple[list[Item], Refused]:
+def read_folder(root: Path, left_out: Counter[str] | None = None) -> tuple[list[Item], Refused, PartNotes]:
     """Items sorted by name; files that need ffmpeg, which is missing, are counted in `left_out`. RecordingError: no
     audio; LabelError: no labels."""
     audio, unread = recordings_in(root, left_out)
-    items, refused = _with_labels(root, audio)
-    return items, unread + refused
+    items, refused, notes = _with_labels(root, audio)
+    return items, unread + refused, notes
 
 
 def recordings_in(root: Path, left_out: Counter[str] | None = None) -> tuple[list[Path], Refused]:
@@ -82,21 +92,70 @@ def recordings_in(root: Path, left_out: Counter[str] | None = None) -> tuple[lis
     return audio, [(one.path.relative_to(root).as_posix(), one.reason) for one in unread]
 
 
-def _with_labels(root: Path, audio: list[Path]) -> tuple[list[Item], Refused]:
+def _with_labels(root: Path, audio: list[Path]) -> tuple[list[Item], Refused, PartNotes]:
     beside = _LabelFiles(root, audio)
     files = list(_label_files(root, beside))
-    parts = [path.relative_to(root).parts for path in audio]
-    inside = [names for names in parts if len(names) > 1]
-    odd = _odd_files(root, files, beside) if len(inside) == len(parts) else []
+    paths = [path.relative_to(root).parts for path in audio]
+    inside = [names for names in paths if len(names) > 1]
+    parts = find_part_folders(paths)
+    odd = _odd_files(root, files, beside) if len(inside) == len(paths) else []
     if len(odd) < len(files):
-        return beside.read(files)
-    if not inside:
-        raise LabelError(
-            f"{show_name(root)}: no labels; make a subfolder for each label, put a file of labels"
-            f" ({' '.join(_BESIDE_SUFFIXES)}) beside each recording, or name a table"
-        )
-    items, refused = _label_folders(zip(audio, parts, strict=True), _part_folders(inside))
-    return items, refused + _empty_folders(root, inside) + _said_of_odd(root, odd)
+        items, refused = beside.read(files)
+        return _in_parts(items, parts), refused, parts.notes if parts else PartNotes()
+    labels = {label for names in inside if (label := _label(names, parts)) is not None}
+    if len(labels) < 2 and (found := read_tables(root, audio)) is not None:
+        return found if found[2].parts else _listed_in(root, *found)
+    if not labels:
+        raise LabelError(_no_labels(root, parts))
+    items, refused = _label_folders(zip(audio, paths, strict=True), parts)
+    refused += _empty_folders(root, inside, parts) + _said_of_odd(root, odd)
+    notes = parts.notes if parts else PartNotes(unused=unused_part_folders(labels))
+    return _listed_in(root, items, refused, notes)
+
+
+def _label(names: Sequence[str], parts: PartFolders | None) -> str | None:
+    return parts.label(names) if parts else names[0]
+
+
+def _no_labels(root: Path, parts: PartFolders | None) -> str:
+    table = "name a table, or put one with a row for each into the folder"
+    if parts:
+        fact = f"{parts.notes.understood[0]}, but no labels"
+        return f"{show_name(root)}: {fact}; make a subfolder for each label in each, or {table}"
+    beside = f"put a file of labels ({' '.join(_BESIDE_SUFFIXES)}) beside each recording"
+    return f"{show_name(root)}: no labels; make a subfolder for each label, {beside}, or {table}"
+
+
+def _in_parts(items: Iterable[Item], parts: PartFolders | None) -> list[Item]:
+    """The items with the parts that their folders say."""
+    if parts is None:
+        return list(items)
+    named = [(item, tuple(item.filename.split("/"))) for item in items]
+    return [replace(item, split=parts.split(names), tags=item.tags | parts.tags(names)) for item, names in named]
+
+
+def _listed_in(
+    root: Path, items: list[Item], refused: Refused, notes: PartNotes
+) -> tuple[list[Item], Refused, PartNotes]:
+    """The items with the parts that lists in the folder say, where nothing else says them."""
+    lists = find_part_lists(root, [item.filename for item in items])
+    if lists is None:
+        return items, refused, notes
+    if notes.parts or notes.folds:
+        files = name_list(show_name(path.relative_to(root)) for path in lists.files)
+        fact = f"the lists {files} look like parts, too, and are not used, since there are {notes.understood[-1]}"
+        return items, refused, notes + PartNotes(unused=(UnusedPart(f"{fact}; keep one"),) if lists.files else ())
+    if lists.below:
+        items = [_labelled_below(item, lists.below) for item in items]
+    return lists.apply(items), refused, notes + lists.notes
+
+
+def _labelled_below(item: Item, below: str) -> Item:
+    """The item with the folder behind `below` as its label, where the first folder was it."""
+    names = item.filename.split("/")
+    number = below.count("/") + 1
+    inside = item.filename.startswith(f"{below}/") and len(names) > number + 1 and item.label == names[0]
+    return replace(item, label=names[number]) if inside else item
 
 
 def _odd_files(root: Path, files: Sequence[tuple[str, Path]], beside: _LabelFiles) -> list[Path]:
@@ -114,7 +173,7 @@ def _said_of_odd(root: Path, files: Iterable[Path]) -> Refused:
     return [(file.relative_to(root).as_posix(), why) for file in files if file.stat().st_size]
 
 
-def read_folder_at(root: Remote, left_out: Counter[str] | None = None) -> tuple[list[Item], Refused]:
+def read_folder_at(root: Remote, left_out: Counter[str] | None = None) -> tuple[list[Item], Refused, PartNotes]:
     """As `read_folder` for an address, where labels can only be names of subfolders; DatasetError: no folder."""
     found = list(recordings_at(root.url, left_out=left_out))
     places = [(Remote(place.url), place.inside.parts) for place in found if place.inside is not None]
@@ -122,34 +181,40 @@ def read_folder_at(root: Remote, left_out: Counter[str] | None = None) -> tuple[
         what = "no folder; name the folder they lie in, or a table of this machine, which may name addresses"
         raise DatasetError(f"{show_name(root)}: {what}")
     inside = [names for _, names in places if len(names) > 1]
-    if not inside:
+    parts = find_part_folders(inside)
+    labels = {label for names in inside if (label := _label(names, parts)) is not None}
+    if not labels:
         what = "no labels; at an address they are the names of subfolders, or name a table of this machine"
         raise LabelError(f"{show_name(root)}: {what}")
-    return _label_folders(places, _part_folders(inside))
+    notes = parts.notes if parts else PartNotes(unused=unused_part_folders(labels))
+    return *_label_folders(places, parts), notes
 
 
 def _label_folders(
-    places: Iterable[tuple[Path | Remote, tuple[str, ...]]], splits: Mapping[str, str]
+    places: Iterable[tuple[Path | Remote, tuple[str, ...]]], parts: PartFolders | None
 ) -> tuple[list[Item], Refused]:
-    """Items of recordings with the parts of their paths below the root: the label is the first part, or the second
-    behind a split. splits: what the folders are called that are such."""
+    """Items of recordings with the parts of their paths below the root: the label is the first folder, or the one in
+    the folder of a part. Files of a part that lie in no such folder are refused together."""
     items: list[Item] = []
     refused: Refused = []
+    loose: Counter[str] = Counter()
     for path, names in places:
         if len(names) == 1:
             refused.append((names[0], "lies beside the folders that say the label; move it into one of them"))
             continue
-        split, label = (splits[names[0]], names[1]) if splits else (None, names[0])
+        label = _label(names, parts)
+        if label is None:
+            loose["/".join(names[:-1]) + "/"] += 1
+            continue
         if not _is_utf8(label):
             refused.append(("/".join(names), "the folder's name is not UTF-8, and no label; rename it"))
             continue
-        items.append(Item(path, "/".join(names), label=label, split=split))
+        item = Item(path, "/".join(names), label=label)
+        items += _in_parts([item], parts)
+    for folder, count in sorted(loose.items()):
+        which = f"{count_noun(count, 'recording')} without a label, where others lie in folders of labels"
+        refused.append((folder, f"{which}; sort them into such folders"))
     return items, refused
-
-
-def _part_folders(inside: Sequence[tuple[str, ...]]) -> dict[str, str]:
-    """What the folders mean where all of them are parts, and the folders inside them labels; else nothing."""
-    return parts_named({names[0] for names in inside}) if all(len(names) > 2 for names in inside) else {}
 
 
 def _is_utf8(name: str) -> bool:
@@ -161,15 +226,21 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _empty_folders(root: Path, inside: Sequence[tuple[str, ...]]) -> Refused:
-    depth = 2 if _part_folders(inside) else 1
-    full = {names[:depth] for names in inside}
-    folders = filter(is_folder, root.glob("/".join("*" * depth)))
-    return [
-        ("/".join(folder) + "/", "a folder for a label without a recording; put some into it, or remove it")
-        for folder in sorted(path.relative_to(root).parts for path in folders)
-        if folder not in full and not any(map(is_hidden, folder))
-    ]
+def _empty_folders(root: Path, inside: Sequence[tuple[str, ...]], parts: PartFolders | None) -> Refused:
+    depth = parts.label_depth if parts else 1
+    full = {names[:number] for names in inside for number in range(1, len(names))}
+    # A part without a recording is one folder, not one for each label in it.
+    depths = sorted({parts.level + 1, depth}) if parts else [depth]
+    found: Refused = []
+    for number in depths:
+        folders = filter(is_folder, root.glob("/".join("*" * number)))
+        what = "label" if number == depth else "part"
+        why = f"a folder for a {what} without a recording; put some into it, or remove it"
+        for folder in sorted(path.relative_to(root).parts for path in folders):
+            above = folder[:-1]
+            if folder not in full and (not above or above in full) and not any(map(is_hidden, folder)):
+                found.append(("/".join(folder) + "/", why))
+    return found
 
 
 class _LabelFiles:

@@ -179,8 +179,6 @@ def _check(settings: DataSettings, data: TomlTable) -> None:
         raise data.wrong('"fold" names official folds and "folds" makes others; keep one')
     if settings.folds == 1:
         raise data.wrong('"folds" must be 2 or more: each is tested on once, and learned from in the others')
-    if settings.test_fold is not None and settings.fold is None and not settings.folds:
-        raise data.wrong('"test_fold" needs "fold", the column with folds, or "folds", how many to make')
 
 
 def _whole(data: TomlTable) -> tuple[WholeLabel, ...]:

@@ -3,33 +3,49 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from audiocnn.audio.find import is_url
 from audiocnn.audio.remote import Remote
-from audiocnn.data.sources.parts import part_named, parts_named
+from audiocnn.data.parts import (
+    PartFolders,
+    PartNotes,
+    find_part_column,
+    find_part_folders,
+    fold_column,
+    fold_line,
+    is_of_split,
+)
 from audiocnn.data.sources.settings import DEFAULT_GROUP, FILENAME_GROUP, DataSettings
 from audiocnn.data.writer import Item
 from audiocnn.errors import LabelError, RecipeError, RecordingError, did_you_mean, show_name
 from audiocnn.labels.formats import dcase
 from audiocnn.labels.formats.text import DelimitedTable, NamedCells, read_table
+from audiocnn.labels.lookup import Recordings
 from audiocnn.segments.segment import Annotation
 
 Refused = list[tuple[str, str]]
 """(name, reason)"""
 _OWN_COLUMNS = frozenset({"filename", "onset", "offset", "split", "group", *dcase.LABEL_COLUMNS})
+# As tables of public data sets call them, in the order of preference.
+_FILENAME_COLUMNS = ("file_name", "slice_file_name", "fname", "file", "path", "filepath", "file_path")
+_CLIP_LABEL_COLUMNS = ("class", "category", "class_name", "genre", "species")
+_AUDIO_FOLDERS = ("audio", "wav", "wavs", "clips", "sounds", "recordings")  # beside the folder of a table
 
 
-def read_recordings(settings: DataSettings) -> tuple[list[Item], Refused]:
+def read_recordings(settings: DataSettings) -> tuple[list[Item], Refused, PartNotes]:
     """Items of the rows that keep, drop and split leave, in the order of the table."""
-    table = read_table(settings.recordings or settings.source)
+    table = with_known_columns(read_table(settings.recordings or settings.source), settings)
+    if "filename" not in table.columns:
+        raise LabelError(f'{show_name(table.path)}:1: no column "filename"; {did_you_mean("filename", table.columns)}')
+    table, folders, notes = _with_parts(table, settings)
     _check_columns(settings, table)
-    root = settings.source if settings.source.is_dir() else table.path.parent
+    find = _Finder(settings.source if settings.source.is_dir() else table.path.parent)
     rows: dict[str, list[tuple[int, NamedCells]]] = {}
     refused: Refused = []
-    for line, row in _with_parts(table):
+    for line, row in table.rows:
         if not row["filename"].strip():
             if _is_chosen(row, settings):
                 refused.append((f"{show_name(table.path)}:{line}", "found no file name; give it one"))
@@ -43,20 +59,88 @@ def read_recordings(settings: DataSettings) -> tuple[list[Item], Refused]:
         )
     for name, found in chosen.items():
         try:
-            items.append(_item(settings, table, Remote(name) if is_url(name) else root / name, name, found))
+            item = _item(settings, table, find(name), name, found)
         except RecordingError as error:
             refused.append((name, str(error)))
+            continue
+        items.append(replace(item, tags=item.tags | folders.tags(_names(name))) if folders else item)
     if settings.segments is None:
-        return items, refused
+        return items, refused, notes
     items, strangers = with_segments(items, settings.segments, set(rows))
-    return items, refused + strangers
+    return items, refused + strangers, notes
 
 
-def _with_parts(table: DelimitedTable) -> Iterator[tuple[int, NamedCells]]:
-    """The rows, with parts as the code knows them where all values of `split` are names of parts."""
-    named = parts_named({row["split"] for _, row in table.rows if row.get("split")})
-    for line, row in table.rows:
-        yield line, row | {"split": named[row["split"]]} if row.get("split") and named else row
+def with_known_columns(table: DelimitedTable, settings: DataSettings) -> DelimitedTable:
+    """The table with `filename` and `label` where it calls them otherwise."""
+    given = settings.label is not None or settings.segments is not None or bool(settings.whole)
+    known: dict[str, str] = {}
+    if "filename" not in table.columns:
+        known["filename"] = _first_of(_FILENAME_COLUMNS, table.columns)
+    if not given and not set(dcase.LABEL_COLUMNS) & set(table.columns):
+        known["label"] = _first_of(_CLIP_LABEL_COLUMNS, table.columns)
+    known = {name: column for name, column in known.items() if column}
+    if not known:
+        return table
+    rows = [(line, row | {name: row[column] for name, column in known.items()}) for line, row in table.rows]
+    return DelimitedTable(table.path, (*table.columns, *known), rows)
+
+
+def _first_of(names: Iterable[str], columns: Iterable[str]) -> str:
+    """The first of the names that a column has, however it is written; "" for none."""
+    plain = {column.lower(): column for column in columns}
+    return next((plain[name] for name in names if name in plain), "")
+
+
+def _with_parts(table: DelimitedTable, settings: DataSettings) -> tuple[DelimitedTable, PartFolders | None, PartNotes]:
+    """The table with parts as the code knows them in `split`: by a column, or else by the folders in the names of
+    files, which may be folds, too."""
+    asked = {*settings.keep, *settings.drop, settings.group, settings.label, settings.fold}
+    asked |= {*_FILENAME_COLUMNS, *_CLIP_LABEL_COLUMNS, *_OWN_COLUMNS} - {"split"}
+    cells = {one: {row[one] for _, row in table.rows} for one in table.columns if one not in asked}
+    found, notes = find_part_column(cells)
+    column = None if settings.fold else fold_column(row for _, row in table.rows)
+    if column:
+        notes += PartNotes(
+            folds=(fold_line({row[column] for _, row in table.rows if row[column]}, f'column "{column}"'),)
+        )
+    if found:
+        meaning = found.meaning
+        own = found.column == "split"
+        rows = [
+            (line, row | {"split": meaning.get(cell := row[found.column], cell if own else "")})
+            for line, row in table.rows
+        ]
+        return DelimitedTable(table.path, tuple(dict.fromkeys((*table.columns, "split"))), rows), None, notes
+    if column or settings.fold or "split" in table.columns:
+        return table, None, notes
+    folders = find_part_folders([_names(row["filename"]) for _, row in table.rows if row["filename"].strip()])
+    if not folders:
+        return table, None, notes
+    rows = [(line, row | {"split": folders.split(_names(row["filename"])) or ""}) for line, row in table.rows]
+    return DelimitedTable(table.path, (*table.columns, "split"), rows), folders, notes + folders.notes
+
+
+def _names(filename: str) -> tuple[str, ...]:
+    """The folders and the name in the name of a file; of an address nothing but itself."""
+    return (filename,) if is_url(filename) else PurePosixPath(dcase.normal_name(filename)).parts
+
+
+class _Finder:
+    """Finds the recordings of a table: where it says, else below its folder, or in a folder such as `audio` beside
+    that, where one alone has this name."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.known = root, Recordings(root)
+        beside = [root.resolve().parent / name for name in _AUDIO_FOLDERS]
+        self.places = [self.known, *(Recordings(folder) for folder in beside if folder.is_dir() and folder != root)]
+
+    def __call__(self, name: str) -> Path | Remote:
+        if is_url(name):
+            return Remote(name)
+        path = self.root / name
+        if path.is_file():
+            return path
+        return next((found for place in self.places if (found := place.below(name))), path)
 
 
 def with_segments(items: list[Item], segments: Path, known: set[str]) -> tuple[list[Item], Refused]:
@@ -69,8 +153,6 @@ def with_segments(items: list[Item], segments: Path, known: set[str]) -> tuple[l
 
 def _check_columns(settings: DataSettings, table: DelimitedTable) -> None:
     name = show_name(table.path)
-    if "filename" not in table.columns:
-        raise LabelError(f'{name}:1: no column "filename"; {did_you_mean("filename", table.columns)}')
     asked = [*settings.keep, *settings.drop, *(column for entry in settings.whole for column in entry.where)]
     asked += ["split"] if settings.split is not None else []
     asked += [settings.group] if settings.group not in (DEFAULT_GROUP, FILENAME_GROUP) else []
@@ -117,7 +199,7 @@ def _is_chosen(row: NamedCells, settings: DataSettings) -> bool:
     kept = all(row[column] in values for column, values in settings.keep.items())
     dropped = any(row[column] in values for column, values in settings.drop.items())
     wanted = settings.split
-    return kept and not dropped and (wanted is None or row.get("split") in (wanted, part_named(wanted)))
+    return kept and not dropped and (wanted is None or is_of_split(row.get("split"), wanted))
 
 
 def _item(

@@ -158,6 +158,7 @@ def write_summary(dataset: Dataset, follower: IngestFollower, terminal: Terminal
         if summary[name]:
             parts = (f"{printable(key)} {count}" for key, count in summary[name].items())
             lines.append(f"  {name}: " + ", ".join(parts))
+    lines += [f"  {printable(line)}" for line in (*summary["parts"], *summary["unused"])]
     done = ", ".join(f"{follower.counts[kind]} {kind}" for kind in _OUTCOMES if follower.counts[kind])
     terminal.write("\n".join([*lines, f"  this time: {done or 'nothing to do'}"]) + "\n")
 
@@ -174,7 +175,8 @@ def write_survey(dataset: Dataset, terminal: Terminal, format: ReportFormat) -> 
 
 
 def dataset_summary(dataset: Dataset, follower: IngestFollower) -> dict[str, Any]:
-    """The contents of the dataset and the outcomes of this run. `labels` counts clips and annotations."""
+    """The contents of the dataset and the outcomes of this run. `labels` counts clips and annotations; `parts` says by
+    what parts and folds are known, `unused` what looks like some and is none."""
     labels = Counter(entry.label for entry in dataset.entries if entry.label)
     for entry in dataset.entries:
         labels.update(annotation.label for annotation in dataset.annotations(entry))
@@ -189,6 +191,8 @@ def dataset_summary(dataset: Dataset, follower: IngestFollower) -> dict[str, Any
         "features": dataset.feature_name,
         "labels": {label: labels[label] for label in dataset.labels},
         "splits": dict(Counter(entry.split for entry in dataset.entries if entry.split)),
+        "parts": list(dataset.parts.understood),
+        "unused": [one.line for one in dataset.parts.unused],
         "refused": len(dataset.refused),
         "done": {kind: follower.counts[kind] for kind in _OUTCOMES},
     }

@@ -89,6 +89,9 @@ class PartOptions:
         str | None, option("--corrections", "FILE", "A table: filename, label. Labels here win; - leaves out.")
     ] = None
     folds: Annotated[int | None, option("--folds", "K", "Train K times, each tested on another part.", least=2)] = None
+    fold: Annotated[
+        str | None, option("--fold", "FOLD", "Test on this fold of the data. [default: the recipe's, else the last]")
+    ] = None
     learning_curve: Annotated[
         str | None, option("--learning-curve", "SHARES", "Train on these shares of the clips: 0.1,0.3,1.")
     ] = None

@@ -167,6 +167,8 @@ def with_learning_options(recipe: Recipe, learning: LearningOptions) -> Recipe:
 def with_part_options(recipe: Recipe, parts: PartOptions) -> Recipe:
     if parts.folds and parts.learning_curve:
         raise UsageError("--folds and --learning-curve both train several times; name one")
+    if parts.folds and parts.fold:
+        raise UsageError("--folds tests on each fold in turn and --fold on one; name one")
     if parts.learning_curve is not None:
         parse_shares(parts.learning_curve)
     if parts.group and parts.group_pattern:
@@ -176,6 +178,8 @@ def with_part_options(recipe: Recipe, parts: PartOptions) -> Recipe:
         values |= {"group": parts.group, "group_pattern": None}
     if parts.group_pattern:
         values |= {"group_pattern": parts.group_pattern, "group": "group"}
+    if parts.fold:
+        values["test_fold"] = parts.fold
     if parts.corrections:
         if not Path(parts.corrections).is_file():
             raise UsageError(f"--corrections {parts.corrections}: no such file; check the name")
@@ -323,12 +327,13 @@ def say_corrections(recipe: Recipe, terminal: Terminal) -> None:
 
 
 def say_notes(recipe: Recipe, dataset: Dataset, terminal: Terminal) -> None:
-    """What is so about the parts, before a training: leaks, and why there is no test."""
+    """What is so about the parts, before a training: how the data names them, leaks, and why there is no test."""
     from audiocnn.recipe.division import divide
 
     with suppress(AudiocnnError):  # the training says what is wrong
-        if notes := divide(dataset, recipe).notes:
-            _say_block("parts", notes, terminal)
+        division = divide(dataset, recipe)
+        if lines := (*division.understood, *division.notes):
+            _say_block("parts", lines, terminal)
 
 
 def _say_block(title: str, lines: Sequence[str], terminal: Terminal) -> None:

@@ -1,0 +1,305 @@
+"""The parts and folds of data as people write them: in folders, in columns of tables and in names of files.
+
+`find_part_folders` looks at folders, `find_part_columns` at a table; `part_named` and `fold_named` know single names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+TEST_PARTS = ("test", "eval")
+STOP_PARTS = ("dev", "val", "valid", "validation")  # of what stops a training
+# As people write them -> as the rest of the code knows them.
+_PARTS = {name: name for name in ("train", *STOP_PARTS, *TEST_PARTS)} | {
+    "trn": "train",
+    "training": "train",
+    "devel": "dev",
+    "development": "dev",
+    "validate": "validation",
+    "validating": "validation",
+    "tst": "test",
+    "testing": "test",
+    "holdout": "test",
+    "heldout": "test",
+    "evaluate": "eval",
+    "evaluation": "eval",
+}
+_WITHOUT = re.compile(r"[\s_-]+|(?<=[a-z])(?:set|data|split)$")  # "Test set", "train_data", "hold-out"
+_FOLD = re.compile(r"(?:(?:k|cv)[\s_-]*)?fold[\s_-]*0*(\d+|[a-z])", re.IGNORECASE)
+_FOLD_CELL = re.compile(r"0*(\d+|[a-z])(?:\.0+)?", re.IGNORECASE)  # tables write 3.0 where a cell is empty
+_SPLIT_COLUMNS = ("split", "subset", "set", "part", "partition")
+_TEST_COLUMNS = ("test", "is_test")
+_FOLD_COLUMNS = ("fold", "folds", "kfold", "cv_fold", "fold_id")
+FOLD_COLUMN = _FOLD_COLUMNS[0]  # the tag that folders of folds become
+_FLAG_COLUMNS = frozenset({"split", *_TEST_COLUMNS})  # where 0 and 1 are parts; in a column of folds they are two folds
+_FLAGS = {"0": "train", "false": "train", "no": "train", "1": "test", "true": "test", "yes": "test"}
+_MOST_NAMED = 6
+
+
+@dataclass(frozen=True)
+class UnusedPart:
+    """What looks like a part of the data and is not used as one. line: fact and remedy. labels: what it became."""
+
+    line: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PartNotes:
+    """What was understood of the parts of a source, as lines for a person. parts, folds: by what they are known. said:
+    what else is so. unused: what looks like a part and is none."""
+
+    parts: tuple[str, ...] = ()
+    folds: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+    unused: tuple[UnusedPart, ...] = ()
+
+    def __add__(self, other: PartNotes) -> PartNotes:
+        """What two sources say; the same lines once."""
+        pairs = ((getattr(self, one.name), getattr(other, one.name)) for one in fields(self))
+        return PartNotes(*(tuple(dict.fromkeys(mine + others)) for mine, others in pairs))
+
+    @property
+    def understood(self) -> tuple[str, ...]:
+        return (*self.said, *self.parts, *self.folds)
+
+
+def part_named(name: str) -> str | None:
+    """The part that a name means, however it is written: "Train" and "training set" are "train"; None for others."""
+    plain = name.strip().lower()
+    return _PARTS.get(plain) or _PARTS.get(_WITHOUT.sub("", _WITHOUT.sub("", plain)))
+
+
+def parts_named(names: Iterable[str]) -> dict[str, str]:
+    """What each of the names means, where all of them are parts; else nothing."""
+    found = {name: part_named(name) for name in names}
+    known = {name: part for name, part in found.items() if part is not None}
+    return known if len(known) == len(found) else {}
+
+
+def is_of_split(split: str | None, wanted: str) -> bool:
+    """Whether a recording of this split is wanted; `wanted` may be written in any way."""
+    return split is not None and split in (wanted, part_named(wanted))
+
+
+def is_learned_split(split: str | None, wanted: str | None) -> bool:
+    """Whether a recording of this split is learned from: of the wanted one, or of none."""
+    return wanted is None or split is None or is_of_split(split, wanted)
+
+
+def fold_named(name: str) -> str | None:
+    """The fold of a name such as "fold1" or "Fold_01": its number without zeros in front. A number alone is none."""
+    found = _FOLD.fullmatch(name.strip())
+    return found[1].lower() if found else None
+
+
+def fold_in_cell(cell: str) -> str | None:
+    """The fold that a cell of a column of folds names: as `fold_named`, or a number or a letter alone."""
+    found = _FOLD_CELL.fullmatch(cell.strip())
+    return found[1].lower() if found else fold_named(cell)
+
+
+def ordered_folds(folds: Iterable[str]) -> list[str]:
+    """Folds by their number: 2 before 10."""
+    return sorted(folds, key=lambda fold: (len(fold_in_cell(fold) or fold), fold_in_cell(fold) or fold))
+
+
+def fold_range(folds: Iterable[str]) -> str:
+    """Folds for a person: "1 to 5" where none is missing between, else their names."""
+    known = ordered_folds(folds)
+    numbers = [int(fold) for name in known if (fold := fold_in_cell(name) or "").isdecimal()]
+    whole = len(numbers) == len(known) > 2 and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    return f"{known[0]} to {known[-1]}" if whole else ", ".join(known)
+
+
+def fold_line(folds: Iterable[str], where: str) -> str:
+    return f"folds {fold_range(set(folds))} by {where}"
+
+
+def name_list(names: Iterable[str]) -> str:
+    """Some names in quotes, and how many more there are."""
+    known = list(names)
+    more = f" and {len(known) - _MOST_NAMED} more" if len(known) > _MOST_NAMED else ""
+    return ", ".join(f'"{name}"' for name in known[:_MOST_NAMED]) + more
+
+
+def fold_column(tags: Iterable[Mapping[str, str]]) -> str | None:
+    """The column with the official folds, of the other columns of recordings: one that is called so, all of whose
+    values are numbers, letters or "fold1", two at least. None without one."""
+    values: dict[str, set[str]] = {}
+    for columns in tags:
+        for column, cell in columns.items():
+            if column.strip().lower() in _FOLD_COLUMNS and part_named(cell) is None:
+                values.setdefault(column, set()).add(cell)
+    fitting = [column for column, cells in values.items() if len(cells) > 1 and all(map(fold_in_cell, cells))]
+    return min(fitting, key=lambda column: _FOLD_COLUMNS.index(column.strip().lower()), default=None)
+
+
+# Folders
+
+
+@dataclass(frozen=True)
+class PartFolders:
+    """Where in paths the folders are that are parts, or folds, and what each of them means.
+
+    level: 0 for the first folder. inside: whether folders for labels lie in them; else the first folder is the label,
+    where there are several above.
+    """
+
+    level: int
+    parts: Mapping[str, str]
+    folds: Mapping[str, str]
+    inside: bool
+    above: bool
+
+    def split(self, names: Sequence[str]) -> str | None:
+        return self.parts.get(names[self.level]) if len(names) > self.level + 1 else None
+
+    def tags(self, names: Sequence[str]) -> dict[str, str]:
+        fold = self.folds.get(names[self.level]) if len(names) > self.level + 1 else None
+        return {FOLD_COLUMN: fold} if fold else {}
+
+    def label(self, names: Sequence[str]) -> str | None:
+        """The folder that is the label of a recording; None where it lies in none."""
+        if self.inside:
+            return names[self.level + 1] if len(names) > self.level + 2 else None
+        return names[0] if self.above and len(names) > self.level + 1 else None
+
+    @property
+    def label_depth(self) -> int:
+        """How many folders deep the labels are."""
+        return self.level + 2 if self.inside else 1
+
+    @property
+    def notes(self) -> PartNotes:
+        if self.folds:
+            return PartNotes(
+                folds=(fold_line(self.folds.values(), f"the folders {name_list(ordered_folds(self.folds))}"),)
+            )
+        return PartNotes((f"splits by the folders {name_list(sorted(self.parts))}",))
+
+
+def find_part_folders(paths: Sequence[Sequence[str]]) -> PartFolders | None:
+    """The folders that are parts, or folds, of recordings with these paths (folders and name) below a root.
+
+    They count only if all folders beside each other are names of parts, or all of folds. Two of them are needed at
+    least; of parts, one is enough where it holds folders. Files beside all folders are not asked.
+    """
+    paths = [path for path in paths if len(path) > 1]
+    depth = min(map(len, paths), default=0) - 1
+    for level in range(depth):
+        names = dict.fromkeys(path[level] for path in paths)
+        parts = parts_named(names)
+        folds = {name: fold for name in names if (fold := fold_named(name)) is not None}
+        inside = any(len(path) > level + 2 for path in paths)
+        above = level > 0 and len({path[0] for path in paths}) > 1
+        folds = folds if len(folds) == len(names) > 1 else {}
+        if folds or (parts and (len(names) > 1 or (inside and not above))):
+            return PartFolders(level, {} if folds else parts, folds, inside and not above, above)
+    return None
+
+
+def unused_part_folders(labels: Iterable[str]) -> tuple[UnusedPart, ...]:
+    """What is said of folders that are named like parts, or folds, among others that are not, and so are labels. One
+    that is called "train" may be a sound."""
+    names = sorted(set(labels))
+    like = [name for name in names if part_named(name) or fold_named(name)]
+    if like in ([], names) or all(part_named(name) == "train" for name in like):
+        return ()
+    others = name_list(name for name in names if name not in like)
+    if len(like) == 1:
+        fact = f'the folder "{like[0]}" looks like a part, but {others} beside it not: it is learned as a label'
+        remedy = "sort all into folders train and test, or rename it (--keep-label, if it is a label)"
+    else:
+        fact = f"the folders {name_list(like)} look like parts, but {others} beside them not: all are learned as labels"
+        remedy = "move the others into them, or rename them (--keep-label, if they are labels)"
+    return (UnusedPart(f"{fact}; {remedy}", tuple(like)),)
+
+
+# Tables
+
+
+@dataclass(frozen=True)
+class PartColumn:
+    """The column that says the part of a row, and what its cells mean; other cells stay as they are."""
+
+    column: str
+    meaning: Mapping[str, str]
+
+
+def find_part_column(columns: Mapping[str, set[str]]) -> tuple[PartColumn | None, PartNotes]:
+    """The column of parts, of those of a table with all their values; and what is said of it and of others.
+
+    A column called `split` counts where one of its values is a part; `subset`, `set`, `part` and `partition` where all
+    are; one of folds where some are; `test` where it holds 0 and 1. In `split`, too, 0 is train and 1 is test.
+    """
+    found: list[PartColumn] = []
+    unused: list[UnusedPart] = []
+    for column, cells in sorted(columns.items(), key=lambda item: _rank(item[0])):
+        values = {cell for cell in cells if cell.strip()}
+        meaning = _meanings(column, values)
+        if meaning:
+            found.append(PartColumn(column, meaning))
+        elif values and (line := _unused_column(column, values)):
+            unused.append(UnusedPart(line))
+    for other in found[1:]:
+        fact = f'column "{other.column}" looks like parts, too, and is not used, since "{found[0].column}" is'
+        unused.append(UnusedPart(f"{fact}; keep one"))
+    if not found:
+        return None, PartNotes(unused=tuple(unused))
+    first = found[0]
+    strangers = sorted({cell for cell in columns[first.column] if cell.strip()} - set(first.meaning))
+    if strangers and not all(map(fold_in_cell, strangers)):
+        fact = f'column "{first.column}": {name_list(strangers)} is no name of a part, and is learned from'
+        unused.append(UnusedPart(f"{fact}; write train, validation or test"))
+    return first, PartNotes((f'splits by column "{first.column}"',), unused=tuple(unused))
+
+
+def _rank(column: str) -> int:
+    known = (*_SPLIT_COLUMNS, *_FOLD_COLUMNS, *_TEST_COLUMNS)
+    name = column.strip().lower()
+    return known.index(name) if name in known else len(known)
+
+
+def _meanings(column: str, values: set[str]) -> dict[str, str]:
+    """cell -> part, where the column counts; else nothing."""
+    name = column.strip().lower()
+    if name in _FLAG_COLUMNS and len(values) > 1 and (flags := _flags(values)):
+        return flags
+    known = {value: part for value in values if (part := part_named(value)) is not None}
+    if name in ("split", *_FOLD_COLUMNS):
+        return known
+    return known if name in _SPLIT_COLUMNS and len(known) == len(values) > 1 else {}
+
+
+def _flags(values: Iterable[str]) -> dict[str, str]:
+    """What cells mean that say yes or no; nothing where others are among them."""
+    found = {value: _FLAGS.get(value.strip().lower().removesuffix(".0")) for value in values}
+    known = {value: part for value, part in found.items() if part is not None}
+    return known if len(known) == len(found) else {}
+
+
+def _unused_column(column: str, values: set[str]) -> str:
+    """What is said of a column that looks like parts and is none; "" for any other."""
+    name = column.strip().lower()
+    if name in _FOLD_COLUMNS:
+        if len(values) > 1 and all(map(fold_in_cell, values)):
+            return ""  # official folds
+        few = "one fold" if len(values) == 1 else f"{name_list(sorted(values))}, which are no numbers"
+        return f'column "{column}" is called as folds are, but holds {few}, and is not used; number them from 1'
+    if name == "split":
+        fact = f'column "{column}" holds {name_list(sorted(values))}, which are no parts, and is not used'
+        return f"{fact}; write train, validation and test, or name the split to learn from in a recipe"
+    if name in _TEST_COLUMNS:
+        return ""  # all of it, or a test that was made
+    bare = name.removeprefix("is_")
+    if len(values) > 1 and part_named(bare) and (name != bare or part_named(bare) != "train") and _flags(values):
+        return f'column "{column}" looks like a part, and is not used; write a column "split" with train and test'
+    parts = parts_named(values)
+    if len(parts) > 1 and set(parts.values()) != {"train"}:
+        return (
+            f'column "{column}" holds {name_list(sorted(values))} and is not used; call it "split" if these are parts'
+        )
+    return ""

@@ -1,0 +1,196 @@
+"""Tables and lists of parts in a folder of recordings: `read_tables` reads the labels from tables, `find_part_lists`
+the parts from lists of names such as `testing_list.txt`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from audiocnn.audio.find import files_in
+from audiocnn.data.parts import PartNotes, UnusedPart, name_list, part_named
+from audiocnn.data.sources.settings import TABLE_SUFFIXES, DataSettings
+from audiocnn.data.sources.tables import Refused, read_recordings, with_known_columns
+from audiocnn.data.writer import Item
+from audiocnn.errors import AudiocnnError, LabelError, show_name
+from audiocnn.labels.formats import dcase
+from audiocnn.labels.formats.text import DelimitedTable, read_lines, read_table
+from audiocnn.units import count_noun
+
+_LIST_SUFFIXES = frozenset({".txt", ".lst", ".list", ".scp", *TABLE_SUFFIXES})
+_PLAIN_WORDS = frozenset({"list", "lists", "file", "files", "filelist", "filtered", "set", "split", "data", "metadata"})
+_LEAST_SHARE = 0.5  # of the rows that name recordings of the folder; with fewer it is about something else
+_MOST_LIST_BYTES = 1 << 25
+
+
+def part_of_file(stem: str) -> tuple[str, tuple[str, ...]] | None:
+    """The part that the name of a file says, and the other words in it: "birds_train" is "train" of "birds"."""
+    words = [word for word in re.split(r"[\s_.-]+", stem.lower()) if word]
+    parts = [part for word in words if (part := part_named(word)) is not None]
+    rest = tuple(word for word in words if part_named(word) is None and word not in _PLAIN_WORDS)
+    return (parts[0], rest) if len(parts) == 1 else None
+
+
+def parts_of_names(stems: Sequence[str]) -> list[str]:
+    """The parts that the names of files beside each other say, each another one of the same; else none."""
+    found = [one for stem in stems if (one := part_of_file(stem)) is not None]
+    parts = [part for part, _ in found]
+    whole = len(set(parts)) == len(stems) > 1 and len({rest for _, rest in found}) == 1
+    return parts if whole else []
+
+
+def tables_beside(table: Path) -> list[Path]:
+    """The tables beside one whose names say other parts of the same, as `test.csv` beside `train.csv`."""
+    own = part_of_file(table.stem)
+    if own is None:
+        return []
+    others = [path for path in table.parent.iterdir() if path != table and path.suffix.lower() in TABLE_SUFFIXES]
+    named = {path: part_of_file(path.stem) for path in sorted(others)}
+    return [path for path, found in named.items() if found and found[1] == own[1] and found[0] != own[0]]
+
+
+def read_tables(root: Path, audio: Sequence[Path]) -> tuple[list[Item], Refused, PartNotes] | None:
+    """What the table in a folder says of its recordings, or several, whose names say the parts; None without one.
+
+    Looked for in the folder and in those in it: tables with columns for the file and its label, most of whose rows name
+    recordings of the folder. LabelError: there are several, and their names say no parts.
+    """
+    stems = {path.stem for path in audio}
+    tables = [path for path in _near_files(root, TABLE_SUFFIXES) if _is_about(path, stems)]
+    if not tables:
+        return None
+    parts = parts_of_names([path.stem for path in tables])
+    if len(tables) > 1 and not parts:
+        names = name_list(show_name(path.relative_to(root)) for path in tables)
+        raise LabelError(f"{show_name(root)}: the tables {names} all name its recordings; name one, or keep one")
+    items: dict[str, Item] = {}
+    refused: Refused = []
+    notes = PartNotes()
+    for number, path in enumerate(tables):
+        found, bad, more = read_recordings(DataSettings(root, recordings=path, where=show_name(path)))
+        refused, notes = refused + bad, notes + more
+        for item in found:
+            if item.filename in items:
+                why = f"{show_name(path)} names it, and another table does, too; keep it in one part"
+                refused.append((item.filename, why))
+                continue
+            items[item.filename] = replace(item, split=parts[number] if parts else item.split)
+    names = name_list(show_name(path.relative_to(root)) for path in tables)
+    said: list[str] = [] if parts else [f"labels by the table {names}"]
+    left = len({path.resolve() for path in audio} - {Path(str(item.path)).resolve() for item in items.values()})
+    if left:
+        said.append(f"{count_noun(left, 'recording')} that no table names: left out")
+    used = PartNotes((f"splits by the tables {names}",) if parts else (), said=tuple(said))
+    return list(items.values()), refused, used + notes
+
+
+def _near_files(root: Path, suffixes: Iterable[str]) -> Iterator[Path]:
+    wanted = frozenset(suffixes)
+    for path in files_in(root):
+        if path.suffix.lower() in wanted and len(path.relative_to(root).parts) <= 2:
+            yield path
+
+
+def _is_about(path: Path, stems: set[str]) -> bool:
+    """Whether a table has files and labels, and most of its files are these."""
+    try:
+        table = with_known_columns(read_table(path), DataSettings(path))
+    except LabelError:
+        return False
+    labelled = bool(set(dcase.LABEL_COLUMNS) & set(table.columns))
+    return labelled and _share_named(_files_in(table), stems) >= _LEAST_SHARE
+
+
+def _files_in(table: DelimitedTable) -> list[str]:
+    return [row["filename"] for _, row in table.rows if row["filename"].strip()] if "filename" in table.columns else []
+
+
+def _share_named(names: Sequence[str], stems: set[str]) -> float:
+    return sum(Path(name).stem in stems or Path(name).name in stems for name in names) / len(names) if names else 0.0
+
+
+@dataclass(frozen=True)
+class PartLists:
+    """The parts of recordings by lists of their names. of: the path below the root -> its part; recordings in no list
+    are of the part `rest`, or, where that is None, left out."""
+
+    files: Sequence[Path]
+    of: Mapping[str, str]
+    rest: str | None
+    notes: PartNotes
+    below: str = ""  # the folder that their paths begin in
+
+    def apply(self, items: Iterable[Item]) -> list[Item]:
+        if not self.of:
+            return list(items)
+        found = [(item, self.of.get(item.filename, self.rest)) for item in items]
+        return [replace(item, split=part) for item, part in found if part is not None]
+
+
+def find_part_lists(root: Path, names: Sequence[str]) -> PartLists | None:
+    """The lists in a folder that say the parts of recordings with these paths in it; None without one.
+
+    A list is a file whose name is a part (`testing_list.txt`, `valid.csv`), with a path on each line, or a table with a
+    column for the file. Without one for training, all that stands in no list is learned from.
+    """
+    whole = {name: name for name in names} | {name.rpartition(".")[0]: name for name in names}
+    bases: dict[str, list[str]] = {}
+    for name in names:
+        bases.setdefault(Path(name).stem, []).append(name)
+    of: dict[str, str] = {}
+    begins: set[str] = set()
+    used: list[Path] = []
+    unused: list[UnusedPart] = []
+    for path in _near_files(root, _LIST_SUFFIXES):
+        named = part_of_file(path.stem)
+        if named is None or path.relative_to(root).as_posix() in bases:
+            continue
+        listed = _listed(path)
+        found = [_find(name, whole, bases) for name in listed]
+        known = [name for name in found if name is not None]
+        if listed and len(known) >= _LEAST_SHARE * len(listed):
+            used.append(path)
+            for name in known:
+                of.setdefault(name, named[0])
+            pairs = ((one, dcase.normal_name(plain)) for one, plain in zip(found, listed, strict=True) if one)
+            begins |= {_folder_before(one, plain) for one, plain in pairs if "/" in plain}
+        elif not named[1] and listed:
+            fact = f"the list {show_name(path.relative_to(root))} looks like a part, but names other recordings"
+            unused.append(UnusedPart(f"{fact}, and is not used; correct the names, or take it away"))
+    if not used:
+        return PartLists((), {}, None, PartNotes(unused=tuple(unused))) if unused else None
+    rest = None if "train" in of.values() else "train"
+    line = f"splits by the lists {name_list(show_name(path.relative_to(root)) for path in used)}"
+    left = len(names) - len(of) if rest is None else 0
+    said = (f"{count_noun(left, 'recording')} that no list names: left out",) if left else ()
+    below = begins.pop() if len(begins) == 1 else ""
+    return PartLists(used, of, rest, PartNotes((line,), said=said, unused=tuple(unused)), below)
+
+
+def _folder_before(path: str, listed: str) -> str:
+    """The folders of a path that a list leaves out."""
+    folders, inside = path.split("/")[:-1], listed.split("/")[:-1]
+    return "/".join(folders[: len(folders) - len(inside)])
+
+
+def _listed(path: Path) -> list[str]:
+    """The names in a list, without comments and what follows them on their line; nothing where it cannot be read."""
+    try:
+        if path.stat().st_size > _MOST_LIST_BYTES:
+            return []
+        if path.suffix.lower() in TABLE_SUFFIXES:
+            table = with_known_columns(read_table(path), DataSettings(path))
+            if "filename" in table.columns:
+                return _files_in(table)
+        return [line.split("\t")[0].split(",")[0].strip() for _, line in read_lines(path) if line.strip()]
+    except (AudiocnnError, OSError):
+        return []
+
+
+def _find(name: str, whole: Mapping[str, str], bases: Mapping[str, Sequence[str]]) -> str | None:
+    plain = dcase.normal_name(name)
+    if plain in whole:
+        return whole[plain]
+    ends = [one for one in bases.get(Path(plain).stem, ()) if one.endswith("/" + plain) or "/" not in plain]
+    return ends[0] if len(ends) == 1 else None
