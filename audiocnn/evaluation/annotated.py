@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocnn.audio.channels import mix_rows
 from audiocnn.data.dataset import Dataset, Entry
 from audiocnn.data.parts import is_of_split
 from audiocnn.errors import AudiocnnError, DatasetError, did_you_mean
@@ -20,7 +21,9 @@ from audiocnn.evaluation.clips import ScoredClip, evaluate_clips
 from audiocnn.evaluation.operating_points import measure_rules
 from audiocnn.evaluation.results import AnswerMode, Evaluation, EvaluationSettings
 from audiocnn.evaluation.segments import JudgedRecording, evaluate_scores
-from audiocnn.inference.classify import clip_scores
+from audiocnn.inference.classify import thresholds_of_clips
+from audiocnn.inference.engine import Engine
+from audiocnn.inference.pooling import MeanPool, Pool, clip_scores, pool_of
 from audiocnn.model.model import split_outputs
 from audiocnn.segments.finder import FindSegments, SegmentRule, find_segments
 from audiocnn.segments.onset_offset import Localiser
@@ -34,6 +37,7 @@ class Scorer:
     may be scored at a time, in threads. find: how scores become segments, where a detector has a way of its own.
     answer: how the scores of whole clips are read. localiser: where edges come behind the scores, (rows, outputs).
     points: of labels that have operating points, their rules by name. background: a clip may be none of the labels.
+    pool: makes what pools the scores of a whole clip. clip_thresholds: of these, by label; empty: those of the rules.
     """
 
     score: Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -47,6 +51,38 @@ class Scorer:
     localiser: Localiser | None = None
     points: Mapping[str, Mapping[str, SegmentRule]] = field(default_factory=dict)
     background: bool = False
+    pool: Callable[[], Pool] = MeanPool
+    clip_thresholds: Mapping[str, float] = field(default_factory=dict)
+
+
+def engine_scorer(
+    engine: Engine, rules: Mapping[str, SegmentRule] | None = None, thresholds: Sequence[float] = ()
+) -> Scorer:
+    """What evaluates a model: its score function takes any number of channels, as the network wants them. rules,
+    thresholds (of whole clips, in the order of the labels): the model's own unless given."""
+    model, wanted, sample_rate = engine.model, engine.channels, engine.geometry.sample_rate
+
+    def score(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        if wanted == 1 and len(samples) > 1:
+            samples = mix_rows(samples, sample_rate)
+        elif wanted > len(samples):
+            samples = samples.repeat(wanted, axis=0)
+        return engine.outputs(samples)
+
+    return Scorer(
+        score,
+        sample_rate,
+        engine.hop_seconds,
+        model.labels,
+        rules or {label: model.rule(label) for label in model.labels},
+        2 * engine.jobs,  # twice as many as the network has threads: clips of one length wait together, and are a batch
+        answer="several" if model.answer == "several" else "one",
+        localiser=model.localiser,
+        points={label: {name: model.rule(label, name) for name in own} for label, own in model.points.items()},
+        background=model.background,
+        pool=pool_of(model),
+        clip_thresholds=dict(zip(model.labels, thresholds or thresholds_of_clips(model), strict=True)),
+    )
 
 
 @dataclass(frozen=True)
@@ -91,7 +127,8 @@ def evaluate(
     }
     evaluation = replace(evaluation, labels=evaluation.labels | measured)
     how = (scorer.answer, known, scorer.background)
-    clip = evaluate_clips(clips, scorer.labels, scorer.rules, settings, *how) if clips else None
+    thresholds = scorer.clip_thresholds or {label: rule.threshold for label, rule in scorer.rules.items()}
+    clip = evaluate_clips(clips, scorer.labels, thresholds, settings, *how) if clips else None
     evaluation = replace(evaluation, clip=clip, failures=tuple(failures))
     yield EvaluationProgress(step.total, step.total, "", 0.0, evaluation=evaluation)
 
@@ -115,7 +152,7 @@ def score_entries(
         elif entry.annotated:
             scored = _recording(dataset, entry, scores, scorer)
         else:
-            scored = _clip(entry, split_outputs(scores, len(scorer.labels))[0])
+            scored = _clip(entry, split_outputs(scores, len(scorer.labels))[0], scorer)
         yield EvaluationProgress(done, len(entries), entry.filename, dataset.duration_seconds(entry), error), scored
     if failed == len(entries):
         raise DatasetError(f"{dataset.folder}: not one recording could be scored; the first: {first}")
@@ -192,6 +229,6 @@ def _recording(dataset: Dataset, entry: Entry, scores: NDArray[np.float32], scor
     return JudgedRecording(entry.filename, scores, hop_seconds, seconds, annotations, tags, find, entry.group, unsure)
 
 
-def _clip(entry: Entry, scores: NDArray[np.float32]) -> ScoredClip:
-    means = clip_scores([scores])
-    return ScoredClip(entry.filename, means, entry.label or "", entry.group, entry.labels, entry.tags)
+def _clip(entry: Entry, scores: NDArray[np.float32], scorer: Scorer) -> ScoredClip:
+    pooled = clip_scores([scores], scorer.pool)
+    return ScoredClip(entry.filename, pooled, entry.label or "", entry.group, entry.labels, entry.tags)

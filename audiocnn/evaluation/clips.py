@@ -23,7 +23,6 @@ from audiocnn.evaluation.results import (
     JudgedClip,
     count_confusions,
 )
-from audiocnn.segments.finder import SegmentRule
 from audiocnn.segments.segment import Bools, Floats, is_background_label
 
 NONE_OF_THESE = "none of these"
@@ -32,7 +31,7 @@ _NAMED_LABELS = 3  # beyond, a note counts them
 
 @dataclass(frozen=True)
 class ScoredClip:
-    """One clip, its mean score of each class (classes,), and what is drawn with it ("": it alone).
+    """One clip, its score of each class (classes,), and what is drawn with it ("": it alone).
 
     label: its only label, or the first. labels: all of them, where it has several.
     """
@@ -77,33 +76,33 @@ class _Decisions:
 def evaluate_clips(
     clips: Sequence[ScoredClip],
     labels: Sequence[str],
-    rules: Mapping[str, SegmentRule],
+    thresholds: Mapping[str, float],
     settings: EvaluationSettings | None = None,
     answer: AnswerMode = "one",
     known: Sequence[str] | None = None,
     background: bool = False,
 ) -> ClipEvaluation:
-    """Of at least one clip. The answer is the label with the highest mean score, or with `several` each
-    label whose mean score reaches its threshold; of these only `known` ones are judged, since where nobody listened for
+    """Of at least one clip. The answer is the label with the highest score, or with `several` each label whose score
+    reaches its threshold; of these only `known` ones are judged, since where nobody listened for
     music none is known to be missing. background: a clip whose highest score is below what all lack of 1 has no answer.
 
-    A model with one label has no other to give: its answer is whether the mean score reaches the threshold.
+    A model with one label has no other to give: its answer is whether the score reaches the threshold.
     """
     settings = settings or EvaluationSettings()
     kept = [k for k, label in enumerate(labels) if answer == "one" or known is None or label in known]
     labels = [labels[k] for k in kept]
     scores = np.stack([clip.scores for clip in clips])[:, kept].astype(np.float64)
-    thresholds = np.array([rules[label].threshold for label in labels])
+    least = np.array([thresholds[label] for label in labels])
     if len(labels) == 1:
         answer = "one"
-    decisions = _decide(clips, labels, scores, thresholds, answer, background)
+    decisions = _decide(clips, labels, scores, least, answer, background)
     groups = [clip.group for clip in clips]
     draws = draw_recordings(len(clips), settings.resamples, settings.seed, groups)
     figures, decided = _decision_figures(decisions, clips, scores, draws, answer)
     truth = decisions.truth[:, : len(labels)]
     means, ranked = label_curve_figures(truth, scores, draws)
     calibration, reliability = _calibration(decisions, scores, draws, answer)
-    shown = thresholds if answer == "several" or len(labels) == 1 else None
+    shown = least if answer == "several" or len(labels) == 1 else None
     return ClipEvaluation(
         len(clips),
         figures | means | {"calibration_error": calibration},

@@ -9,7 +9,14 @@ from dataclasses import replace
 from audiocnn.errors import ModelError, UsageError
 from audiocnn.evaluation.thresholds import TunedRule
 from audiocnn.files import write_whole
-from audiocnn.model.card import POINTS_TITLE, card_text, operating_points_section, with_section
+from audiocnn.model.card import (
+    POINTS_TITLE,
+    POOLING_TITLE,
+    card_text,
+    operating_points_section,
+    pooling_section,
+    with_section,
+)
 from audiocnn.model.model import (
     CARD,
     ONNX,
@@ -38,10 +45,14 @@ def check_writable(model: Model) -> None:
 def with_tuned_rules(model: Model, found: Sequence[TunedRule], tuned_on: str) -> Model:
     """The model with the best rules; labels that were not tuned keep their own."""
     thresholds, segments = dict(model.thresholds), {label: dict(own) for label, own in model.segments.items()}
+    pooled = [one for one in found if one.clips and one.label in model.label_pooling]
+    for one in pooled:  # how segments are found stays
+        model = _with_clip_thresholds(model, one.label, {SENSITIVITIES[0]: one.best.rule.threshold})
+    found = [one for one in found if one not in pooled]
     for one in found:
         thresholds[one.label] = round(one.best.rule.threshold, 6)
         segments[one.label] = _own_values(model, one)
-    tuned = replace(model, thresholds=thresholds, segments=segments, tuned_on=tuned_on)
+    tuned = replace(model, thresholds=thresholds, segments=segments, tuned_on=tuned_on if found else model.tuned_on)
     points = dict(model.points)
     for one in found:
         if one.label in points:  # the others stay, and what is saved is its `balanced`
@@ -51,8 +62,25 @@ def with_tuned_rules(model: Model, found: Sequence[TunedRule], tuned_on: str) ->
     return replace(tuned, points=points)
 
 
-def with_operating_points(model: Model, found: Mapping[str, Mapping[str, OperatingPoint]], tuned_on: str) -> Model:
-    """The model with the operating points of these labels; others keep what they have."""
+def _with_clip_thresholds(model: Model, label: str, found: Mapping[str, float]) -> Model:
+    """The model with these thresholds of whole recordings, by operating point."""
+    pooling = model.label_pooling[label]
+    now = {name: model.clip_threshold(label, name if model.points else None) for name in SENSITIVITIES}
+    thresholds = {name: round(x, 6) for name, x in (now | dict(pooling.thresholds) | dict(found)).items()}
+    return replace(model, label_pooling=model.label_pooling | {label: replace(pooling, thresholds=thresholds)})
+
+
+def with_operating_points(
+    model: Model, found: Mapping[str, Mapping[str, OperatingPoint]], tuned_on: str, clips: bool = False
+) -> Model:
+    """The model with the operating points of these labels; others keep what they have. clips: they are of whole
+    recordings; where a model pools their scores, how it finds segments stays."""
+    for label in [label for label in found if clips and label in model.label_pooling]:
+        thresholds = {name: point.values["threshold"] for name, point in found[label].items()}
+        model = _with_clip_thresholds(model, label, thresholds)
+        found = {other: own for other, own in found.items() if other != label}
+    if not found:
+        return model
     thresholds, segments = dict(model.thresholds), dict(model.segments)
     for label, own in found.items():
         values = dict(own[SENSITIVITIES[0]].values)
@@ -94,10 +122,12 @@ def _write_card(model: Model) -> None:
     thresholds = ", ".join(f"{label} {value:g}" for label, value in model.thresholds.items())
     more = "; ".join(f"{label}: {_format_options(own)}" for label, own in model.segments.items() if own)
     said = f"{thresholds}{'; ' + more if more else ''}, tuned on {model.tuned_on}"
-    row = f"| thresholds | {card_text(said)} |"
-    text = _CARD_ROW.sub(lambda match: row, path.read_text(encoding="utf-8"), count=1)
-    if section := operating_points_section(model):
-        text = with_section(text, POINTS_TITLE, section)
+    row, text = f"| thresholds | {card_text(said)} |", path.read_text(encoding="utf-8")
+    if model.tuned_on:
+        text = _CARD_ROW.sub(lambda match: row, text, count=1)
+    sections = {POOLING_TITLE: pooling_section(model), POINTS_TITLE: operating_points_section(model)}
+    for title, section in sections.items():
+        text = with_section(text, title, section) if section else text
     write_whole(path, text.encode())
 
 

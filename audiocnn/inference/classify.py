@@ -1,10 +1,9 @@
-"""One answer for a whole clip: the mean of its scores over all positions, read as the model says.
+"""One answer for a whole clip: its scores at every hop, pooled and read as the model says.
 
-    recording -> scores at every hop -> their mean -> the label with the highest, or all that reach their thresholds
+    recording -> scores at every hop -> one a label -> the label with the highest, or all that reach their thresholds
 
-The mean of scores is what a network is trained on where clips have labels as a whole (`Network.pooled`). It is kept as
-a sum, so that memory does not grow with the recording. A long recording can have an answer for each window of so many
-seconds instead.
+How they are pooled `inference.pooling` says. A long recording can have an answer for each window of so many seconds
+instead.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from audiocnn.audio.arrays import AnyArray
 from audiocnn.audio.recording import Selection
@@ -25,6 +23,7 @@ from audiocnn.errors import RecordingError, UsageError
 from audiocnn.inference.batcher import Scores
 from audiocnn.inference.engine import Engine, load_engine
 from audiocnn.inference.frames import data_frame
+from audiocnn.inference.pooling import MeanPool, Pool, pool_of
 from audiocnn.inference.scores import RecordingLike, RecordingResult, ScoreBlock, ScoredRecording, map_many, scoring
 from audiocnn.model.model import DEFAULT_CLASSIFIER, Model, Thresholds, find_model, threshold_of_each
 from audiocnn.units import round_seconds
@@ -33,56 +32,28 @@ if TYPE_CHECKING:
     import pandas
 
 
-class MeanScore:
-    """A mean over rows that come in blocks, in constant memory."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self.total: NDArray[np.float64] | float = 0.0
-
-    def add(self, scores: Scores) -> None:
-        """More rows (rows, classes)."""
-        self.total = self.total + scores.sum(axis=0, dtype=np.float64)
-        self.rows += len(scores)
-
-    def join(self, other: MeanScore) -> None:
-        self.total, self.rows = self.total + other.total, self.rows + other.rows
-
-    @property
-    def mean(self) -> Scores:
-        """(classes,)."""
-        return np.asarray(self.total / self.rows, np.float32)
-
-
-def clip_scores(blocks: Iterable[Scores]) -> Scores:
-    """Blocks of rows (rows, classes), at least one row -> the scores of the clip (classes,), their mean."""
-    mean = MeanScore()
-    for block in blocks:
-        mean.add(block)
-    return mean.mean
-
-
 class Window(NamedTuple):
-    """From where to where, in seconds, and the mean score (classes,)."""
+    """From where to where, in seconds, and its scores (classes,)."""
 
     start: float
     end: float
     scores: Scores
 
 
-class WindowMeans:
-    """The mean scores of each window of one channel, as soon as they are certain. None for `every_seconds`: of all.
+class WindowScores:
+    """The scores of each window of one channel, as soon as they are certain. None for `every_seconds`: of all. pool:
+    makes what pools the rows of a window.
 
     A row belongs to the window that its middle lies in. What is left at the end is a window of its own where it has
     half as many rows as the others or more; else it belongs to the one before.
     """
 
-    def __init__(self, hop_seconds: float, every_seconds: float | None) -> None:
-        self.hop_seconds, self.every_seconds = hop_seconds, every_seconds
+    def __init__(self, hop_seconds: float, every_seconds: float | None, pool: Callable[[], Pool] = MeanPool) -> None:
+        self.hop_seconds, self.every_seconds, self.pool = hop_seconds, every_seconds, pool
         self.number = 0  # of the window that the next row belongs to
         self.row = 0
-        self.now = MeanScore()
-        self.full: MeanScore | None = None  # the window before; what is left at the end may still join it
+        self.now = pool()
+        self.full: Pool | None = None  # the window before; what is left at the end may still join it
 
     def push(self, scores: Scores) -> list[Window]:
         """Takes the next rows (rows, classes); returns what is certain."""
@@ -96,7 +67,7 @@ class WindowMeans:
                 certain.append(self._window(self.number - 1, self.number, self.full))
                 self.full = None
             if self.row == end:
-                self.number, self.full, self.now = self.number + 1, self.now, MeanScore()
+                self.number, self.full, self.now = self.number + 1, self.now, self.pool()
         return certain
 
     def finish(self, duration_seconds: float) -> list[Window]:
@@ -107,10 +78,10 @@ class WindowMeans:
             left, number = self.full, self.number - 1
         return [self._window(number, None, left, duration_seconds)] if left.rows else []
 
-    def _window(self, number: int, end: int | None, mean: MeanScore, duration_seconds: float = 0.0) -> Window:
+    def _window(self, number: int, end: int | None, pool: Pool, duration_seconds: float = 0.0) -> Window:
         """One that is done; the last one ends with the recording."""
         every = self.every_seconds or 0.0
-        return Window(number * every, duration_seconds if end is None else end * every, mean.mean)
+        return Window(number * every, duration_seconds if end is None else end * every, pool.scores)
 
     def _first_row(self, number: int) -> int:
         if self.every_seconds is None:
@@ -125,7 +96,7 @@ class LabelScore(NamedTuple):
 
 @dataclass(frozen=True)
 class AnswerRule:
-    """How the mean scores of a clip are read: the best label alone, or all that reach a threshold of their own.
+    """How the scores of a clip are read: the best label alone, or all that reach a threshold of their own.
 
     thresholds: one a label. Where one label is the answer, and its score is below its own, there is no answer.
     background: nor is there one where its score is below the share of "none of these", which scores lack of 1.
@@ -183,16 +154,23 @@ class ClassifySettings:
         if self.sensitivity is not None and not several:
             what = f"{model.name} answers with the label that scores highest, at any threshold"
             raise UsageError(f"--sensitivity {self.sensitivity}: {what}; leave it out")
-        values = [model.point_values(label, self.sensitivity) for label in model.labels]
-        usual = [own["threshold"] if several else 0.0 for own in values]
-        given = zip(threshold_of_each(self.threshold, model.labels), usual, strict=True)
-        chosen = tuple(own if threshold is None else threshold for threshold, own in given)
+        chosen = thresholds_of_clips(model, self.threshold, self.sensitivity)
+        if not several:
+            chosen = tuple(given or 0.0 for given in threshold_of_each(self.threshold, model.labels))
         return AnswerRule(model.labels, chosen, several, model.background)
+
+
+def thresholds_of_clips(
+    model: Model, threshold: Thresholds = None, sensitivity: str | None = None
+) -> tuple[float, ...]:
+    """What the score of a whole recording must reach, label by label: what is given, else what the model says."""
+    given = zip(model.labels, threshold_of_each(threshold, model.labels), strict=True)
+    return tuple(model.clip_threshold(label, sensitivity) if own is None else own for label, own in given)
 
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """A recording, or a window of one, in seconds, with its mean score of each label (classes,)."""
+    """A recording, or a window of one, in seconds, with its score of each label (classes,)."""
 
     rule: AnswerRule
     channel: int
@@ -277,19 +255,20 @@ class Classifier:
     def __init__(self, engine: Engine, settings: ClassifySettings) -> None:
         self.engine, self.every_seconds = engine, settings.every_seconds
         self.rule = settings.rule(engine.model)
-        self.means: dict[int, WindowMeans] = {}
+        self.pool = pool_of(engine.model)
+        self.windows: dict[int, WindowScores] = {}
         self.count = 0
 
     def push(self, block: ScoreBlock) -> list[Clip]:
-        if block.channel not in self.means:
-            self.means[block.channel] = WindowMeans(self.engine.hop_seconds, self.every_seconds)
-        return self._clips(block.channel, self.means[block.channel].push(block.scores), block.start_seconds)
+        if block.channel not in self.windows:
+            self.windows[block.channel] = WindowScores(self.engine.hop_seconds, self.every_seconds, self.pool)
+        return self._clips(block.channel, self.windows[block.channel].push(block.scores), block.start_seconds)
 
     def finish(self, scored: ScoredRecording) -> list[Clip]:
         """What is left of each channel at the end of the recording. RecordingError where it held nothing at all."""
         seconds, start = scored.duration_seconds, scored.start_seconds
         left = [
-            clip for channel, means in self.means.items() for clip in self._clips(channel, means.finish(seconds), start)
+            clip for channel, own in self.windows.items() for clip in self._clips(channel, own.finish(seconds), start)
         ]
         if not self.count:
             raise RecordingError(f"{scored.name}: holds no sound, so there is nothing to classify; leave it out")

@@ -1,15 +1,16 @@
 """Texts in model cards, which are Markdown: `card_text` for a name or label, `card_body` for what somebody wrote,
-`operating_points_section` for what a model says of its operating points, and `with_section` to put that there."""
+`operating_points_section` and `pooling_section` for what a model says, and `with_section` to put that there."""
 
 from __future__ import annotations
 
+import math
 import re
 from html import escape
 
 from audiocnn.errors import show_controls, show_name
 from audiocnn.model.model import POINT_FIGURES, SENSITIVITIES, Model
 
-POINTS_TITLE = "Operating points"
+POINTS_TITLE, POOLING_TITLE = "Operating points", "Whole recordings"
 _POINT_HEADS = (  # of POINT_FIGURES
     "detection error",
     "missed",
@@ -45,6 +46,28 @@ def operating_points_section(model: Model) -> str:
             lines.append(f"| {' | '.join(cells)} |")
     origins = dict.fromkeys(own[name].measured_on for own in model.points.values() for name in SENSITIVITIES)
     return "\n".join([*lines, "", *[f"Measured on {card_text(origin)}." for origin in origins if origin]]) + "\n"
+
+
+def pooling_section(model: Model) -> str:
+    """How `classify` comes to the scores of a recording; "" where they are the mean."""
+    lines = [f"## {POOLING_TITLE}", ""]
+    if clip := model.clip_pooling:
+        lines.append(
+            f"`audiocnn classify` takes the mean score of a recording of up to {clip.clip_seconds:g} s; in a longer one"
+            f" the stretch of {clip.pool_seconds:g} s that scores highest counts, too."
+        )
+    elif model.label_pooling:
+        heads = ["label", "score of a recording", *(f"threshold, {name}" for name in SENSITIVITIES)]
+        lines += [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+        for label, own in model.label_pooling.items():
+            how = "mean" if math.isinf(own.seconds) else f"highest mean over {own.seconds:g} s"
+            known = [own.thresholds.get(name) for name in SENSITIVITIES]
+            cells = ["that of segments" if threshold is None else f"{threshold:g}" for threshold in known]
+            calibrated = "" if (own.gain, own.shift) == (1.0, 0.0) else ", calibrated"
+            lines.append(f"| {card_text(label)} | {how}{calibrated} | {' | '.join(cells)} |")
+    else:
+        return ""
+    return "\n".join(lines) + "\n"
 
 
 def with_section(card: str, title: str, section: str) -> str:

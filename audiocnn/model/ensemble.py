@@ -20,6 +20,7 @@ from audiocnn.files import write_whole
 from audiocnn.model.card import card_body, card_text
 from audiocnn.model.export import export_onnx
 from audiocnn.model.model import CARD, ONNX, TOML, WEIGHTS, Member, Model, read_model, write_model
+from audiocnn.model.pooling import ClipPooling, mean_clip_pooling, mean_label_pooling
 from audiocnn.segments.finder import SegmentRule
 
 _PARTS = (WEIGHTS, ONNX, CARD, TOML)  # without its model.toml a folder is no model: it comes last
@@ -48,6 +49,12 @@ def make_ensemble(
         tuned_on="the mean of its members' thresholds",
         members=members,
         answer="one" if all(model.answer == "one" for model in models) else "several",
+        clip_pooling=_mean_clip_pooling(models, shares),
+        label_pooling={
+            label: mean_label_pooling([model.label_pooling[label] for model in models], shares)
+            for label in labels
+            if all(label in model.label_pooling for model in models)
+        },
     )
     beside = _folder_beside(folder)
     try:
@@ -126,6 +133,11 @@ def _mean_threshold(models: Sequence[Model], shares: Sequence[float], label: str
     pairs = zip(models, shares, strict=True)
     total = sum(share * model.thresholds.get(label, SegmentRule.threshold) for model, share in pairs)
     return round(total / sum(shares), 3)
+
+
+def _mean_clip_pooling(models: Sequence[Model], shares: Sequence[float]) -> ClipPooling | None:
+    found = [model.clip_pooling for model in models if model.clip_pooling is not None]
+    return mean_clip_pooling(found, shares) if len(found) == len(models) else None
 
 
 def _write_parts(model: Model, models: Sequence[Model]) -> float:

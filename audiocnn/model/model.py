@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from audiocnn.errors import ModelError, SpecError, UsageError, did_you_mean
 from audiocnn.files import write_whole
+from audiocnn.model.pooling import ClipPooling, LabelPooling, pooling_table, read_pooling
 from audiocnn.segments.finder import SegmentRule
 from audiocnn.segments.onset_offset import Localiser
 from audiocnn.segments.segment import is_background_label
@@ -27,8 +28,9 @@ from audiocnn.spec.geometry import Geometry, joint_geometry
 from audiocnn.spec.spec import Spec, spec_from_table
 from audiocnn.toml import TomlTable, read_toml
 
-# The newest that is read. A model is written in the oldest that holds it: 1 one network, 2 several, 3 operating points.
-MODEL_FORMAT = 3
+# The newest that is read. A model is written in the oldest that holds it: 1 one network, 2 several, 3 operating points,
+# 4 how scores are pooled.
+MODEL_FORMAT = 4
 DEFAULT_MODEL = "speech_1d"
 DEFAULT_LIVE_MODEL = "speech_live"  # of what follows a stream
 DEFAULT_CLASSIFIER = "speech_music_noise"
@@ -83,6 +85,7 @@ class Model:
     segments.
     answer: how the scores of a whole clip are read. "one": its label is that with the highest score; "several": all
     that reach their thresholds. "": "one" where the labels exclude each other, as a softmax has it, else "several".
+    clip_pooling, label_pooling: how scores of a recording become one of it; where there is neither, it is their mean.
     """
 
     name: str
@@ -97,6 +100,8 @@ class Model:
     answer: str = ""
     segments: dict[str, dict[str, float]] = field(default_factory=dict)
     points: dict[str, dict[str, OperatingPoint]] = field(default_factory=dict)
+    clip_pooling: ClipPooling | None = None
+    label_pooling: dict[str, LabelPooling] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.answer not in ANSWERS or len(self.labels) == 1:  # one label has none to be chosen before
@@ -208,6 +213,12 @@ class Model:
             return point.values
         return {"threshold": self.thresholds.get(label, SegmentRule.threshold), **self.segments.get(label, {})}
 
+    def clip_threshold(self, label: str, sensitivity: str | None = None) -> float:
+        """What the score of a whole recording must reach. UsageError as in `check_sensitivity`."""
+        own = self.point_values(label, sensitivity)["threshold"]
+        pooling = self.label_pooling.get(label, LabelPooling())
+        return pooling.thresholds.get(sensitivity or SENSITIVITIES[0], own)
+
     def rule(self, label: str, sensitivity: str | None = None, **changes: float | None) -> SegmentRule:
         """The segment rule for a label: the model's threshold and times, at an operating point if one is named, where
         `changes` does not name others. With another threshold the one that closes a segment is not the model's either.
@@ -239,8 +250,10 @@ class Model:
                 label: {name: _point_table(name, point) for name, point in own.items()}
                 for label, own in self.points.items()
             }
+        if pooling := pooling_table(self.clip_pooling, self.label_pooling):
+            answer["classify"] = pooling
         return {
-            "format": 3 if self.points or newer else 2 if self.members else 1,
+            "format": 4 if pooling else 3 if self.points or newer else 2 if self.members else 1,
             "name": self.name,
             "summary": self.summary,
             "labels": list(self.labels),
@@ -320,6 +333,7 @@ def read_model(folder: Path) -> Model:
     table.text("summary", "")
     segments = _read_segments(table.table("segments"), labels, POINT_KEYS if version > 2 else SEGMENT_KEYS)
     points = _read_points(table.table("operating_points"), labels) if version > 2 else {}
+    pooling = read_pooling(table.table("classify"), labels, SENSITIVITIES) if version > 3 else (None, {})
     model = Model(
         name=name,
         folder=folder,
@@ -332,9 +346,13 @@ def read_model(folder: Path) -> Model:
         members=members,
         answer=table.text("answer", "", ANSWERS),
         segments=segments,
+        clip_pooling=pooling[0],
+        label_pooling=pooling[1],
     )
     thresholds.close()
     table.close()
+    if model.label_pooling and model.usual_answer == "one":
+        raise ModelError(f'{place}: [classify]: "labels" are pooled for themselves, and these exclude each other')
     for label, own in points.items():
         own[SENSITIVITIES[0]] = replace(own[SENSITIVITIES[0]], values=model.point_values(label))
     model = replace(model, points=points)

@@ -58,6 +58,7 @@ class TrainingSet:
     counts: tuple[int, ...] = ()  # of clips: how many of each label are trained on
     background_share: float | None = None  # of the examples those that are none of the labels, where that is learned
     also: Mapping[str, Sequence[Example]] = field(default_factory=dict)  # more to tune and calibrate on, by name
+    held_out: Dataset | None = None  # the recordings that stop the training, as they are
 
 
 def make_training_set(recipe: Recipe, dataset: Dataset, validates: bool = True) -> TrainingSet:
@@ -81,6 +82,8 @@ def make_training_set(recipe: Recipe, dataset: Dataset, validates: bool = True) 
     groups = {"train": len({entry.group for entry in train}), "validation": len({entry.group for entry in held_out})}
     seconds = sum(dataset.duration_seconds(entry) for entry in train)
     validation: Sequence[Example] = []
+    sounding = [entry for entry in held_out if entry.samples] if validates else []
+    whole = dataset.with_entries(sounding) if sounding else None
     if clips:
         several = dataset.several or (recipe.data is not None and recipe.data.labels_per_clip == "several")
         check_clip_recipe(recipe, several)
@@ -97,7 +100,7 @@ def make_training_set(recipe: Recipe, dataset: Dataset, validates: bool = True) 
         counts = tuple(clip_source.counts().tolist())
         left = clip_source.rest_share if recipe.spec.f.background else None
         how = (several, balance != "none", counts, left)
-        return TrainingSet(labels, clip_source, validation, True, groups, seconds, *how)
+        return TrainingSet(labels, clip_source, validation, True, groups, seconds, *how, held_out=whole)
     count_examples(recipe.train, 0)
     hop = recipe.spec.geometry().hop_samples
     source = Mixer(dataset, train, labels, recipe.mix, hop, recipe.seed)
@@ -107,7 +110,7 @@ def make_training_set(recipe: Recipe, dataset: Dataset, validates: bool = True) 
         mixer = Mixer(dataset, held_out, labels, recipe.mix, hop, recipe.seed + 1)
         validation = [mixer.example(0, index) for index in range(recipe.train.validation_examples)]
     also = read_further_examples(recipe, labels) if validates else {}
-    return TrainingSet(labels, source, validation, False, groups, seconds, also=also)
+    return TrainingSet(labels, source, validation, False, groups, seconds, also=also, held_out=whole)
 
 
 def select_entries(recipe: Recipe, dataset: Dataset) -> list[Entry]:

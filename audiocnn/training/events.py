@@ -54,7 +54,8 @@ class StopReport:
 
 @dataclass(frozen=True)
 class TrainReport:
-    """The end: the model and how it was made. `figure` is None where nothing was held out: the last weights stay."""
+    """The end: the model and how it was made. `figure`, that of the best epoch, is None where nothing was held out: the
+    last weights stay. Of clips the model's own figures, after calibration, are `validation` in its training."""
 
     model: Model
     epochs: int

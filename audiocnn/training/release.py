@@ -1,10 +1,16 @@
-"""A trained network as a model folder: scores calibrated, thresholds tuned, ONNX exported, model card written."""
+"""A trained network as a model folder: scores calibrated, thresholds tuned, ONNX exported, model card written.
+
+What the model says of whole recordings is chosen and judged last, by its own scores, as `evaluate` has them.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +22,35 @@ from numpy.typing import NDArray
 from audiocnn.augment.clips import ClipExamples, ValidationClips
 from audiocnn.augment.mixture import Example
 from audiocnn.errors import show_controls
+from audiocnn.evaluation.annotated import engine_scorer, evaluate, score_entries
 from audiocnn.evaluation.clips import ScoredClip
 from audiocnn.evaluation.operating_points import as_points, tune_clip_points, tune_operating_points
-from audiocnn.evaluation.save_thresholds import with_operating_points
+from audiocnn.evaluation.results import CLIP_FIGURES, EvaluationSettings
+from audiocnn.evaluation.save_thresholds import save_tuned, with_operating_points
+from audiocnn.evaluation.segments import JudgedRecording
 from audiocnn.evaluation.thresholds import tune_threshold
 from audiocnn.files import write_whole
-from audiocnn.model.card import card_text, operating_points_section
+from audiocnn.inference.engine import load_engine
+from audiocnn.inference.pooling import ClipPool, MeanPool
+from audiocnn.model.card import card_text, operating_points_section, pooling_section
 from audiocnn.model.export import export_onnx, export_stream
 from audiocnn.model.model import CARD, SENSITIVITIES, WEIGHTS, Model, OperatingPoint, write_model
 from audiocnn.model.network import Network, append_background
+from audiocnn.model.pooling import ClipPooling
 from audiocnn.model.weights import save_weights
 from audiocnn.recipe.recipe import RECIPE_FILE, Recipe
 from audiocnn.segments.finder import SegmentRule
 from audiocnn.training.batches import TrainingSet
 from audiocnn.training.calibrate import (
     MOST_CLIP_POSITIONS,
+    Calibration,
     fit_calibration,
     fit_clip_calibration,
     fold_calibration,
 )
 from audiocnn.training.losses import with_rest
-from audiocnn.training.validate import clip_logits, clip_targets, example_logits, scored_recordings, thinned_logits
+from audiocnn.training.pooling import choose_clip_pooling, learned_pooling, pooled_scores, tune_label_pooling
+from audiocnn.training.validate import clip_targets, example_logits, scored_recordings, thinned_logits
 
 MOST_VALUES = 2**26  # clips x positions x labels that a calibration takes; of more clips every second, third ...
 # Of the segments of a network that learned whole clips, and that they may be none of its labels (docs/own-sounds.md).
@@ -50,10 +64,12 @@ _LEAST_CLIPS = 20  # held out, from where on they say more about scores than the
 def release(
     recipe: Recipe, training_set: TrainingSet, network: Network, folder: Path, training: dict[str, Any]
 ) -> tuple[Model, float]:
-    """Write the folder; returns the model and the largest difference of its ONNX file to torch."""
-    network = network.eval().cpu()
+    """Write the folder; returns the model and the largest difference of its ONNX file to torch. In place of the figure
+    that stopped the training of clips, `validation` in its training has those of the model as it is."""
+    network, pooling = network.eval().cpu(), None
     if training_set.clips:
-        thresholds, points, tuned_on = tune_clip_thresholds(recipe, training_set, network)
+        pooling = pool_clips(recipe, training_set, network)
+        thresholds, points, tuned_on = tune_clip_thresholds(recipe, training_set, network, pooling)
     else:
         thresholds, points, tuned_on = tune_segment_rules(recipe, training_set, network)
     spec = recipe.spec.with_classes(len(training_set.labels))
@@ -70,7 +86,7 @@ def release(
         shortest = shortest_event(training_set.source, spec.geometry().window_seconds)
         segments = {label: {"min_speech_seconds": shortest} for label in training_set.labels}
     about = (training_set.labels, thresholds, tuned_on, training)
-    model = Model(recipe.name, folder, spec, *about, answer=answer, segments=segments)
+    model = Model(recipe.name, folder, spec, *about, answer=answer, segments=segments, clip_pooling=pooling)
     if points:
         model = with_operating_points(model, points, tuned_on)
     write_model(model)
@@ -79,8 +95,57 @@ def release(
     difference = export_onnx(model, network)
     if spec.f.look_ahead_seconds is not None:  # made for live sound
         difference = max(difference, export_stream(model, network))
+    model = judge_held_out(model, training_set)
+    save_tuned(model)
     write_whole(folder / CARD, make_card(model, recipe, difference).encode())
     return model, difference
+
+
+def judge_held_out(model: Model, training_set: TrainingSet) -> Model:
+    """The model with its pooling of segments, and with its figures of clips: by the recordings that were held out, as
+    they are. They are scored by what `classify` runs."""
+    if training_set.held_out is None:
+        return model
+    with contextlib.closing(load_engine(model, "cpu")) as engine:
+        scorer = engine_scorer(engine)
+        if training_set.clips:
+            *_, last = evaluate(training_set.held_out, scorer, EvaluationSettings(resamples=0))
+            clip = last.evaluation.clip if last.evaluation else None
+            figures = (
+                {name: clip.figures[name].value for name in CLIP_FIGURES[clip.answer] if name in clip.figures}
+                if clip
+                else {}
+            )
+            found = {name: round(value, 5) for name, value in figures.items() if value is not None}
+            return replace(model, training=model.training | {"validation": found or model.training["validation"]})
+        if model.usual_answer == "one":  # each position has one label, and what is between them none
+            return model
+        scored = [one for _, one in score_entries(training_set.held_out, scorer) if isinstance(one, JudgedRecording)]
+    return with_label_pooling(model, scored)
+
+
+def with_label_pooling(model: Model, recordings: Sequence[JudgedRecording]) -> Model:
+    """A model that learned segments, with the pooling that suits these recordings."""
+    found = {label: tune_label_pooling(recordings, model.labels, label) for label in model.labels}
+    return replace(model, label_pooling=found)
+
+
+def pool_clips(recipe: Recipe, training_set: TrainingSet, network: Network) -> ClipPooling | None:
+    """How a network that learned whole clips pools those of any length; its scores are calibrated first. None where the
+    mean has an answer for every clip."""
+    calibrate_clips(recipe, training_set, network)
+    plain = network.spec.f.output == "softmax" and not network.spec.f.background
+    if plain or not isinstance(training_set.source, ClipExamples):
+        return None
+    learned = learned_pooling(training_set.source, network.geometry.near_seconds)
+    if len(training_set.validation) < _LEAST_CLIPS or not recipe.evaluate.calibrate:
+        return learned
+    targets = clip_targets(training_set)
+    pooling, gain = choose_clip_pooling(network, training_set.validation, targets, learned, recipe.train.batch_size)
+    if gain != 1.0:
+        count = len(training_set.labels)
+        fold_calibration(network, Calibration((gain,) * count, (0.0,) * count))
+    return pooling
 
 
 def highest_threshold(training_set: TrainingSet, network: Network, batch_size: int) -> float:
@@ -144,26 +209,31 @@ def tune_segment_rules(
     return thresholds, points, f"{tuned_on}, {measure.replace('_', ' ')}"
 
 
+def calibrate_clips(recipe: Recipe, training_set: TrainingSet, network: Network) -> None:
+    """Make the mean scores of clips probabilities, if enough of them were held out and the recipe wants it."""
+    if len(training_set.validation) < _LEAST_CLIPS or not recipe.evaluate.calibrate:
+        return
+    clips, targets = training_set.validation, clip_targets(training_set)
+    every = -(-targets.size * MOST_CLIP_POSITIONS // MOST_VALUES)
+    some = ValidationClips(clips.clips, every) if isinstance(clips, ValidationClips) else clips[::every]
+    logits, wanted = thinned_logits(network, some, recipe.train.batch_size), targets[::every]
+    softmax, background = network.spec.f.output == "softmax", network.spec.f.background
+    if background:
+        logits, wanted = [pad_background(rows) for rows in logits], with_rest(torch.from_numpy(wanted)).numpy()
+    fold_calibration(network, fit_clip_calibration(logits, wanted, softmax).of(len(training_set.labels)))
+
+
 def tune_clip_thresholds(
-    recipe: Recipe, training_set: TrainingSet, network: Network
+    recipe: Recipe, training_set: TrainingSet, network: Network, pooling: ClipPooling | None
 ) -> tuple[dict[str, float], dict[str, dict[str, OperatingPoint]], str]:
     """For clips of several labels a threshold for each that some held-out clips have and some have not, the one with
     the best F1 of clips, and operating points; for clips of one label none, since the highest score is the answer."""
     count = len(training_set.validation)
-    if count < _LEAST_CLIPS or not (recipe.evaluate.calibrate or training_set.several):
+    if count < _LEAST_CLIPS or not training_set.several:
         return {}, {}, ""
-    clips, targets, batch_size = training_set.validation, clip_targets(training_set), recipe.train.batch_size
-    if recipe.evaluate.calibrate:
-        every = -(-targets.size * MOST_CLIP_POSITIONS // MOST_VALUES)
-        some = ValidationClips(clips.clips, every) if isinstance(clips, ValidationClips) else clips[::every]
-        logits, wanted = thinned_logits(network, some, batch_size), targets[::every]
-        softmax, background = network.spec.f.output == "softmax", network.spec.f.background
-        if background:
-            logits, wanted = [pad_background(rows) for rows in logits], with_rest(torch.from_numpy(wanted)).numpy()
-        fold_calibration(network, fit_clip_calibration(logits, wanted, softmax).of(len(training_set.labels)))
-    if not training_set.several:
-        return {}, {}, ""
-    scores = 1.0 / (1.0 + np.exp(-clip_logits(network, clips, batch_size).astype(np.float64)))
+    clips, targets = training_set.validation, clip_targets(training_set)
+    pool = MeanPool if pooling is None else partial(ClipPool, pooling, network.geometry.hop_seconds, False)
+    scores = pooled_scores(network, clips, recipe.train.batch_size, [pool])[0].astype(np.float64)
     scored = [
         ScoredClip(str(number), own, "", labels=tuple(np.array(training_set.labels)[has > 0.5].tolist()))
         for number, (own, has) in enumerate(zip(scores, targets, strict=True))
@@ -240,7 +310,7 @@ def make_card(model: Model, recipe: Recipe, difference: float) -> str:
     geometry, training, origin = model.geometry, model.training, model.training.get("from")
     thresholds = ", ".join(f"{label} {value:g}" for label, value in model.thresholds.items()) or "0.5 (not tuned)"
     if model.answer == "one":
-        thresholds = "none: the answer is the label with the highest mean score"
+        thresholds = "none: the answer is the label with the highest score"
         if model.background:
             thresholds += f", or none of them; of `detect` {max(model.thresholds.values()):g}"
     data = recipe.data.source.name if recipe.data else "a dataset"
@@ -275,6 +345,6 @@ def make_card(model: Model, recipe: Recipe, difference: float) -> str:
     rows.append(("ONNX against torch", f"at most {difference:.0e} apart"))
     table = "".join(f"| {name} | {card_text(text)} |\n" for name, text in rows)
     more = recipe.card and f"\n{show_controls(recipe.card.strip())}\n"
-    if points := operating_points_section(model):
-        more += f"\n{points}"
+    for section in (pooling_section(model), operating_points_section(model)):
+        more += f"\n{section}" if section else ""
     return f"# {card_text(model.name)}\n\n{card_text(model.spec.summary)}\n\n| | |\n|---|---|\n{table}{more}"

@@ -16,11 +16,10 @@ from audiocnn.evaluation.clips import ScoredClip, evaluate_clips
 from audiocnn.evaluation.compare import compare
 from audiocnn.evaluation.metrics import Frames
 from audiocnn.evaluation.results import MOST_MATRIX_LABELS, Evaluation, EvaluationSettings, count_confusions
-from audiocnn.segments.finder import SegmentRule
 
 LABELS = ("cat", "dog", "hen", "owl")
 SETTINGS = EvaluationSettings(resamples=40, seed=1)
-RULES = dict.fromkeys((*LABELS, "speech"), SegmentRule(threshold=0.5))
+THRESHOLDS = dict.fromkeys((*LABELS, "speech"), 0.5)
 NAMES = ("accuracy", "balanced_accuracy", "macro_f1", "top_3_accuracy")
 
 # label -> scores, in the order of LABELS
@@ -53,7 +52,7 @@ def random_clips(count=60, labels=LABELS, skew=1.5, seed=0):
 
 
 def judge(clips, labels=LABELS, settings=SETTINGS, **how):
-    return evaluate_clips(clips, labels, RULES, settings, **how)
+    return evaluate_clips(clips, labels, THRESHOLDS, settings, **how)
 
 
 def test_known_answers():
@@ -236,15 +235,15 @@ def test_several_labels_stand_alone():
 
 
 def test_several_labels_are_judged_by_thresholds_of_their_own():
-    rules = RULES | {"hen": SegmentRule(threshold=0.35)}
-    found = evaluate_clips(SEVERAL, LABELS, rules, SETTINGS, "several")
+    thresholds = THRESHOLDS | {"hen": 0.35}
+    found = evaluate_clips(SEVERAL, LABELS, thresholds, SETTINGS, "several")
     assert found.figures["subset_accuracy"].value == pytest.approx(3 / 4)
 
 
 def test_one_label_of_several_that_occurs_is_not_one_of_two_classes():
     # of 10 clips 5 have the label and 8 get it, 4 of them rightly: no clip has or gets another label
     clips = several(*[(("cat",) if k in (0, 1, 2, 3, 9) else (), (0.9 if k < 8 else 0.1, 0.1, 0.1)) for k in range(10)])
-    found = evaluate_clips(clips, LABELS[:3], RULES, SETTINGS, "several")
+    found = evaluate_clips(clips, LABELS[:3], THRESHOLDS, SETTINGS, "several")
     wanted = pytest.approx(2 * 4 / (5 + 8))
     assert found.labels["cat"].figures["f1"].value == wanted
     for name in ("micro_f1", "macro_f1"):
@@ -284,11 +283,11 @@ def test_groups_are_drawn_as_a_whole_and_figures_are_by_column():
 
 def test_many_labels_without_clips_are_counted():
     labels = [f"l{k}" for k in range(9)]
-    rules = dict.fromkeys(labels, SegmentRule())
-    found = evaluate_clips(random_clips(30, labels[:4]), labels[:4], rules, SETTINGS)
+    thresholds = dict.fromkeys(labels, 0.5)
+    found = evaluate_clips(random_clips(30, labels[:4]), labels[:4], thresholds, SETTINGS)
     assert found.notes == ()
     wider = [replace(clip, scores=np.append(clip.scores, np.zeros(5))) for clip in random_clips(30, labels[:4])]
-    found = evaluate_clips(wider, labels, rules, SETTINGS)
+    found = evaluate_clips(wider, labels, thresholds, SETTINGS)
     assert found.notes == ('no clip has 5 of the labels ("l4", "l5", "l6", ...), so their curves are not defined',)
     assert found.figures["top_5_accuracy"].value <= 1.0
 
@@ -301,7 +300,7 @@ def test_two_thousand_labels():
         scores = rng.random(2000).astype(np.float32) * 0.1
         scores[k] = 0.5
         clips.append(ScoredClip(f"{k}.wav", scores, labels[k]))
-    found = evaluate_clips(clips, labels, dict.fromkeys(labels, SegmentRule()), EvaluationSettings(resamples=5))
+    found = evaluate_clips(clips, labels, dict.fromkeys(labels, 0.5), EvaluationSettings(resamples=5))
     assert found.figures["accuracy"].value == found.figures["macro_f1"].value == 1.0
     assert found.to_dict()["confusion"] is None
     assert found.confusion.cells == {(k, k): 1 for k in range(0, 2000, 40)}

@@ -23,12 +23,12 @@ from audiocnn.inference.classify import (
     Classifier,
     ClassifySettings,
     Clip,
-    WindowMeans,
+    WindowScores,
     classify,
     classify_many,
-    clip_scores,
 )
 from audiocnn.inference.engine import load_engine
+from audiocnn.inference.pooling import clip_scores
 from audiocnn.inference.scores import ScoreBlock
 from audiocnn.model.ensemble import make_ensemble
 from audiocnn.model.model import ONNX, TOML, Model, find_model, read_model, write_model
@@ -96,7 +96,7 @@ STRETCHES = {
 @pytest.mark.parametrize("rows", STRETCHES)
 def test_stretches_are_cut_where_they_should_be(rows, size):
     scores = RANDOM.random((rows, 2), dtype=np.float32)
-    means = WindowMeans(0.1, 1.0)
+    means = WindowScores(0.1, 1.0)
     found = [stretch for block in cut(scores, size) for stretch in means.push(block)] + means.finish(rows / 10)
     assert [(start, end) for start, end, _ in found] == [(start, end) for start, end, _ in STRETCHES[rows]]
     for (_, _, mean), (_, _, inside) in zip(found, STRETCHES[rows], strict=True):
@@ -104,7 +104,7 @@ def test_stretches_are_cut_where_they_should_be(rows, size):
 
 
 def test_a_stretch_is_told_as_soon_as_nothing_can_join_it():
-    means = WindowMeans(0.1, 1.0)
+    means = WindowScores(0.1, 1.0)
     told = [len(means.push(np.zeros((1, 1), np.float32))) for _ in range(30)]
     assert np.flatnonzero(told).tolist() == [14, 24]  # the fifth row of the next one
 
@@ -112,7 +112,7 @@ def test_a_stretch_is_told_as_soon_as_nothing_can_join_it():
 @pytest.mark.parametrize(("hop", "every"), [(0.3, 1.0), (0.016, 1.0), (0.02, 0.02), (0.02, 5.0), (0.0125, 0.04)])
 def test_a_row_belongs_to_the_stretch_that_its_middle_lies_in(hop, every):
     rows = 2000
-    means = WindowMeans(hop, every)
+    means = WindowScores(hop, every)
     scores = np.arange(rows, dtype=np.float32)[:, None]
     found = means.push(scores) + means.finish(rows * hop)
     middles = (np.arange(rows) + 0.5) * hop

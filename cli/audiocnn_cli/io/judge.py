@@ -18,14 +18,11 @@ from audiocnn_cli.app.progress import Bar, format_speed
 from audiocnn_cli.app.terminal import Terminal
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from audiocnn.data.dataset import Dataset
     from audiocnn.data.sources.settings import DataSettings
     from audiocnn.evaluation.annotated import Scorer
     from audiocnn.evaluation.conditions import Conditions
-    from audiocnn.evaluation.results import AnswerMode, Evaluation, EvaluationSettings
+    from audiocnn.evaluation.results import Evaluation, EvaluationSettings
     from audiocnn.inference.engine import Engine
     from audiocnn.model.model import Model
     from audiocnn.recipe.recipe import Recipe
@@ -164,38 +161,16 @@ def judged_pad(model: Model, pad: str | None) -> str | None:
 
 
 def make_scorer(engine: Engine, rule: SegmentRuleOptions) -> Scorer:
-    """What evaluates a model: its score function takes any number of channels, as the network wants them."""
-    from audiocnn.audio.channels import mix_rows
-    from audiocnn.evaluation.annotated import Scorer
+    """What evaluates a model by these options."""
+    from audiocnn.evaluation.annotated import engine_scorer
+    from audiocnn.inference.classify import thresholds_of_clips
     from audiocnn_cli.app.options import detect_settings
 
     rule = dataclasses.replace(rule, pad=judged_pad(engine.model, rule.pad))
-    rules = detect_settings(rule).rules(engine.model)
-    wanted, sample_rate = engine.channels, engine.geometry.sample_rate
-
-    def score(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        if wanted == 1 and len(samples) > 1:
-            samples = mix_rows(samples, sample_rate)
-        elif wanted > len(samples):
-            samples = samples.repeat(wanted, axis=0)
-        return engine.outputs(samples)
-
-    # Twice as many as the network has threads: so clips of one length wait together, and are one batch.
-    jobs, model = 2 * engine.jobs, engine.model
-    answer: AnswerMode = "several" if model.answer == "several" else "one"
-    points = {label: {name: model.rule(label, name) for name in own} for label, own in model.points.items()}
-    return Scorer(
-        score,
-        sample_rate,
-        engine.hop_seconds,
-        model.labels,
-        rules,
-        jobs,
-        answer=answer,
-        localiser=model.localiser,
-        points=points,
-        background=model.background,
-    )
+    settings = detect_settings(rule)
+    rules = settings.rules(engine.model)
+    thresholds = thresholds_of_clips(engine.model, settings.threshold, settings.sensitivity)
+    return engine_scorer(engine, rules, thresholds)
 
 
 def check_channels(dataset: Dataset, engine: Engine) -> None:

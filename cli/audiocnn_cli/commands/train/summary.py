@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audiocnn.errors import AudiocnnError, printable
-from audiocnn.evaluation.results import figure_title
+from audiocnn.evaluation.results import CLIP_FIGURES, figure_title
 from audiocnn.units import clock, plural
 from audiocnn_cli.app.draw import format_figure
 from audiocnn_cli.app.exits import ExitStatus
@@ -38,10 +38,6 @@ def draw_curves(run: Path, name: str, terminal: Terminal) -> list[str]:
 _REPORT, _PAGE = "report.json", "report.html"  # in the folder of a run
 _MOST_PAIRS = 3
 _NOTHING_HELD_OUT = "the last, since nothing was held out"
-_CLIP_FIGURES = {
-    "one": ("accuracy", "balanced_accuracy", "macro_f1"),
-    "several": ("mean_average_precision", "macro_f1", "subset_accuracy"),
-}
 
 
 def finish_run(recipe: Recipe, dataset: Dataset, report: TrainReport, run: Path, terminal: Terminal) -> ExitStatus:
@@ -51,7 +47,7 @@ def finish_run(recipe: Recipe, dataset: Dataset, report: TrainReport, run: Path,
     division = divide(dataset, recipe)
     clips = not any(entry.annotated for entry in dataset.entries)
     evaluation = test_model(dataset, division, recipe, report.model, run, terminal) if division.test else None
-    lines = [*training_lines(report), *draw_curves(run, recipe.name, terminal)]
+    lines = [*training_lines(report, clips), *draw_curves(run, recipe.name, terminal)]
     if evaluation is not None:
         lines += ["", *test_lines(evaluation, division, run)]
     elif clips:
@@ -92,7 +88,7 @@ def test_lines(evaluation: Evaluation, division: Division, run: Path) -> list[st
     if clip is None:
         figures = {f"{label}: F1": found.figures["f1"] for label, found in evaluation.labels.items()}
     else:
-        names = [name for name in _CLIP_FIGURES[clip.answer] if name in clip.figures]
+        names = [name for name in CLIP_FIGURES[clip.answer] if name in clip.figures]
         figures = {figure_title(name): clip.figures[name] for name in names}
     width = max(map(len, figures), default=0)
     lines += [f"  {title:{width}}  {format_figure(figure, title)}" for title, figure in figures.items()]
@@ -111,19 +107,25 @@ def why_untested(recipe: Recipe, division: Division) -> str:
     )
 
 
-def training_lines(report: TrainReport) -> list[str]:
+def training_lines(report: TrainReport, clips: bool = False) -> list[str]:
+    """What came out. Of clips the figures of the model, as `evaluate` has them, in place of that of the best epoch,
+    which was before calibration."""
+    training = report.model.training
     thresholds = ", ".join(f"{label} {value:g}" for label, value in report.model.thresholds.items())
     early = ", stopped early" if report.stopped_early else ""
-    count = report.model.training["groups"]["validation"]
-    held_out = plural(count, "group")
-    best = (
-        f"{report.figure_name} {report.figure:.4f} on {held_out} held out"
-        if report.figure is not None
-        else _NOTHING_HELD_OUT
-    )
+    held_out = f"on {plural(training['groups']['validation'], 'group')} held out"
     said = f"thresholds: {thresholds} (tuned on {report.model.tuned_on})" if report.model.tuned_on else ""
+    best, after = [f"best epoch {report.best_epoch} of {report.epochs}{early}", f"in {clock(report.seconds)}"], []
+    if report.figure is None:
+        best.insert(1, _NOTHING_HELD_OUT)
+    elif clips:
+        figures = [f"{figure_title(name)} {figure:.4f}" for name, figure in training["validation"].items()]
+        after = [f"{held_out}, calibrated: {', '.join(figures)}"]
+    else:
+        best.insert(1, f"{report.figure_name} {report.figure:.4f} {held_out}")
     return [
-        f"best epoch {report.best_epoch} of {report.epochs}{early}: {best}, in {clock(report.seconds)}",
+        f"{best[0]}: {', '.join(best[1:])}",
+        *after,
         *([said] if said else []),
         f"model: {report.model.folder} (ONNX and torch at most {report.export_difference:.0e} apart)",
     ]

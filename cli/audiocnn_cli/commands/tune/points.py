@@ -83,7 +83,9 @@ def run_points(
     if not found:
         return ExitStatus.USAGE
     if sweep.save:
-        save_tuned(with_operating_points(model, found, f"{'; '.join(origins)}, {goal.replace('_', ' ')}"))
+        tuned_on = f"{'; '.join(origins)}, {goal.replace('_', ' ')}"
+        clips = not any(recordings for one in sets for recordings, _ in one.values())
+        save_tuned(with_operating_points(model, found, tuned_on, clips))
         terminal.say(f"saved: {model.folder / 'model.toml'}")
     for label, tuned, now, names in results:  # last: what reads it may end early
         _write(model, label, tuned, now, found[label], names, format, terminal)

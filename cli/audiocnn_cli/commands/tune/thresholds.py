@@ -154,6 +154,7 @@ def tune_each(
 ) -> tuple[list[TunedRule], int]:
     """The best rule of each label; what cannot be tuned is told."""
     from audiocnn.evaluation.thresholds import sweep_clips
+    from audiocnn.segments.finder import SegmentRule
 
     recordings, clips, _ = scored
     if not recordings and model.answer == "one" and len(model.labels) > 1:
@@ -172,7 +173,8 @@ def tune_each(
             if recordings:
                 found.append(sweep_label(model, recordings, label, goal, rule, terminal))
             else:
-                found.append(sweep_clips(clips, model.labels, label, model.rule(label), goal))
+                now = SegmentRule(model.clip_threshold(label))
+                found.append(sweep_clips(clips, model.labels, label, now, goal))
         except AudiocnnError as problem:
             failed += 1
             terminal.error(f"{label}: {problem}")
