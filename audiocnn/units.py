@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 SECONDS_DIGITS = 4  # behind the point, where seconds are printed and stored
 _HEARD_RATES = 4_000, 48_000  # Hz, of recordings of what people hear
@@ -51,3 +52,20 @@ def heard_rate(rate: int) -> int:
 def time_scale(rate: int) -> float:
     """How much longer sounds are in recordings of a rate in Hz than those that people hear; 1 where they hear them."""
     return heard_rate(rate) / rate
+
+
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
+
+
+def parse_number(word: str) -> float:
+    """A number, also with a decimal comma, as spreadsheets of many countries write it. ValueError: none."""
+    return float(word.replace(",", ".") if _DECIMAL_COMMA.fullmatch(word) else word)
+
+
+def is_numeric(word: str) -> bool:
+    """Whether `parse_number` takes a word."""
+    try:
+        parse_number(word)
+    except ValueError:
+        return False
+    return True

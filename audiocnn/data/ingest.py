@@ -25,7 +25,7 @@ from audiocnn.errors import DatasetError, RecordingError, UsageError, show_name
 from audiocnn.files import parse_json
 from audiocnn.segments.segment import END_TOLERANCE_SECONDS, Annotation
 
-Outcome = Literal["added", "updated", "kept", "refused", "removed"]
+Outcome = Literal["added", "updated", "kept", "refused", "removed", "noted"]
 _ROUNDING_SECONDS = 0.01  # of tables; smaller cuts are not reported
 _COMMIT_RECORDINGS = 256
 _COMMIT_SAMPLES = 1 << 25
@@ -75,7 +75,8 @@ class IngestSettings:
 
 @dataclass(frozen=True, slots=True)
 class IngestStep:
-    """The outcome for one file. seconds: its length; reason: why it was refused; notes: warnings."""
+    """The outcome for one file. seconds: its length; reason: why it was refused; notes: warnings. Before the first file
+    those of a source as a whole are "noted": how it was understood, where it might mean something else."""
 
     done: int
     total: int
@@ -113,6 +114,11 @@ def ingest(
             work, gone, unread = plan_ingest(writer.stored(), items)
             session = _Ingest(writer, rate, settings.compute(rate))
             session.total = len(refused) + len(gone) + len(unread) + len(work)
+            yield from (
+                IngestStep(0, session.total, str(one.path), "noted", notes=(note,))
+                for one in read
+                for note in one.notes
+            )
             yield from session.begin(refused + unread, gone, paths)
             threads = settings.jobs or default_threads()
             for job, decoded in settings.decode(work, rate, settings.channels, threads):

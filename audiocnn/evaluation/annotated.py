@@ -5,7 +5,7 @@ Recordings whose segments are known are judged by `segments`, entries that are l
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from audiocnn.audio.channels import mix_rows
 from audiocnn.data.dataset import Dataset, Entry
 from audiocnn.data.parts import is_of_split
-from audiocnn.errors import AudiocnnError, DatasetError, did_you_mean
+from audiocnn.errors import AudiocnnError, DatasetError, did_you_mean, show_name
 from audiocnn.evaluation.clips import ScoredClip, evaluate_clips
 from audiocnn.evaluation.operating_points import measure_rules
 from audiocnn.evaluation.results import AnswerMode, Evaluation, EvaluationSettings
@@ -24,9 +24,13 @@ from audiocnn.evaluation.segments import JudgedRecording, evaluate_scores
 from audiocnn.inference.classify import thresholds_of_clips
 from audiocnn.inference.engine import Engine
 from audiocnn.inference.pooling import MeanPool, Pool, clip_scores, pool_of
+from audiocnn.labels.formats.columns import LABEL_OPTION
 from audiocnn.model.model import split_outputs
 from audiocnn.segments.finder import FindSegments, SegmentRule, find_segments
 from audiocnn.segments.onset_offset import Localiser
+from audiocnn.segments.segment import is_background_label
+
+_NAMED_LABELS = 5  # in a message
 
 
 @dataclass(frozen=True)
@@ -103,8 +107,10 @@ def evaluate(
     """Scores what is annotated or labelled in a dataset (or one split of it), then judges it. For some of the entries
     alone: `dataset.with_entries(entries)`.
 
-    Raises DatasetError where there is nothing to judge, or nothing that could be scored.
+    Raises DatasetError where there is nothing to judge, not one label that is known to both, or nothing that could be
+    scored.
     """
+    unknown = find_unknown_labels(dataset, scorer, split)
     recordings: list[JudgedRecording] = []
     clips: list[ScoredClip] = []
     failures = []
@@ -129,8 +135,39 @@ def evaluate(
     how = (scorer.answer, known, scorer.background)
     thresholds = scorer.clip_thresholds or {label: rule.threshold for label, rule in scorer.rules.items()}
     clip = evaluate_clips(clips, scorer.labels, thresholds, settings, *how) if clips else None
-    evaluation = replace(evaluation, clip=clip, failures=tuple(failures))
+    evaluation = replace(evaluation, clip=clip, failures=tuple(failures), unknown=unknown)
     yield EvaluationProgress(step.total, step.total, "", 0.0, evaluation=evaluation)
+
+
+def find_unknown_labels(
+    dataset: Dataset, scorer: Scorer, split: str | None = None, name: str = "the model"
+) -> dict[str, int]:
+    """Labels of what is judged that a scorer does not know -> how many clips and annotations have them, the most first.
+    What is called background counts as none of the labels, where a clip may be none.
+
+    Raises DatasetError where the recordings have labels, and not one that the scorer knows: figures would stand on
+    nothing. `name` is what the message calls it.
+    """
+    counts = Counter[str]()
+    entries = _entries(dataset, split)
+    for entry in entries:
+        counts.update(entry.labels if not entry.annotated else ())
+        counts.update(note.label for note in dataset.annotations(entry) if note.label != dataset.unsure)
+    may_be_none = scorer.background or scorer.answer == "several" or len(scorer.labels) == 1
+    strange = [one for one in counts if one not in scorer.labels]
+    unknown = [one for one in strange if not (may_be_none and is_background_label(one))]
+    if unknown and len(unknown) == len(counts) and not set(scorer.labels) & set(dataset.labels):
+        theirs, ours = _named(unknown), _named(scorer.labels)
+        what = f"not one label that {name} knows ({ours}), but {theirs}"
+        near = did_you_mean(unknown[0], scorer.labels)
+        hint = f"{near} " if near.startswith("did") else ""
+        remedy = f"{hint}take a model of these labels, correct them, or name their column with {LABEL_OPTION}"
+        raise DatasetError(f"{dataset.folder}: {what}; {remedy}")
+    return dict(sorted(((one, counts[one]) for one in unknown), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _named(labels: Sequence[str]) -> str:
+    return ", ".join(map(show_name, labels[:_NAMED_LABELS])) + (", ..." if len(labels) > _NAMED_LABELS else "")
 
 
 def score_entries(

@@ -180,6 +180,8 @@ def segment_figures(recordings: Sequence[SegmentCounts], draws: Draws) -> dict[s
     values = segment_values(SegmentSums(*table.sum(axis=0)))
     resampled = segment_values(SegmentSums(*(draws @ table).T))
     figures = {name: with_interval(values[name], resampled[name]) for name in values}
+    if figures["miss_rate"].value is None:  # half of the cost would stand on nothing
+        figures["detection_cost"] = Figure(None)
     onsets = [counts.onset_errors * 1000 for counts in recordings]
     offsets = [counts.offset_errors * 1000 for counts in recordings]
     return figures | {

@@ -3,12 +3,13 @@
     accuracy                          share of clips whose answer is right
     subset_accuracy                   the same where labels stand alone: all of them right
     balanced_accuracy                 mean of the recalls of the labels that a clip has
-    macro_f1, micro_f1                mean of the F1 of the labels that a clip has or got; F1 of all decisions together
+    macro_f1, micro_f1                mean of the F1 of the labels that a clip has; F1 of all decisions together
     top_3_accuracy, top_5_accuracy    share of clips whose label is among the 3 (5) with the highest scores
     mean_average_precision, mean_auroc   means over the labels of which both kinds of clips are there
     calibration_error                 mean over answers of |mean score - share that is right| in their bin, of 15 bins
                                       (expected calibration error of the top label, Guo et al. 2017, equation 3)
-    precision, recall, f1             of a label: hits / answers, hits / clips, 2 hits / (answers + clips)
+    precision, recall, f1             of a label: hits / answers, hits / clips, 2 hits / (answers + clips); none without
+                                      a clip of it
     auroc, average_precision, eer     of a label's scores against those of all other clips
 
 scikit-learn gives the values of the curves, of balanced accuracy and of F1; draws are weighed sums of the same counts.
@@ -71,40 +72,44 @@ def _sklearn_averages(truth: Bools, answered: Bools, several: bool) -> dict[str,
 
     if not len(truth):
         return dict.fromkeys(_averages(_tally(truth, answered), several))
-    used = np.flatnonzero(truth.any(axis=0) | answered.any(axis=0))
+    there = np.flatnonzero(truth.any(axis=0))
     if several:
-        if not len(used):
+        if not len(there):
             return {"micro_f1": None, "macro_f1": None}
-        labels = np.arange(len(used))
+        used = {"micro": np.flatnonzero(truth.any(axis=0) | answered.any(axis=0)), "macro": there}
         spare = np.zeros((len(truth), 1), np.bool_)  # one column alone would be taken for two classes
-        columns = (np.hstack([truth[:, used], spare]), np.hstack([answered[:, used], spare]))
-        return {f"{how}_f1": float(f1_score(*columns, labels=labels, average=how)) for how in ("micro", "macro")}
+        found: dict[str, float | None] = {}
+        for how, own in used.items():
+            columns = (np.hstack([truth[:, own], spare]), np.hstack([answered[:, own], spare]))
+            found[f"{how}_f1"] = float(f1_score(*columns, labels=np.arange(len(own)), average=how))
+        return found
     none = truth.shape[1]  # a number of its own for no label
     true, answer = (np.where(one.any(axis=1), one.argmax(axis=1), none) for one in (truth, answered))
-    there = np.flatnonzero(truth.any(axis=0))
     if not len(there):
         return {"balanced_accuracy": None, "macro_f1": None}
     return {
         "balanced_accuracy": float(recall_score(true, answer, labels=there, average="macro")),
-        "macro_f1": float(f1_score(true, answer, labels=used, average="macro", zero_division=0.0)),
+        "macro_f1": float(f1_score(true, answer, labels=there, average="macro", zero_division=0.0)),
     }
 
 
 def _averages(tallies: _Tallies, several: bool) -> dict[str, Floats]:
     f1 = _rates(tallies)["f1"]
     if several:
-        both = divide_or_nan(2 * tallies.hits.sum(axis=-1), (tallies.clips + tallies.answers).sum(axis=-1))
+        clips = tallies.clips.sum(axis=-1)
+        sums = np.where(clips > 0, clips + tallies.answers.sum(axis=-1), 0)
+        both = divide_or_nan(2 * tallies.hits.sum(axis=-1), sums)
         return {"micro_f1": both, "macro_f1": _mean_of_defined(f1)}
     return {"balanced_accuracy": _mean_of_defined(_rates(tallies)["recall"]), "macro_f1": _mean_of_defined(f1)}
 
 
 def _rates(tallies: _Tallies) -> dict[str, Floats]:
-    """Precision, recall and F1 of each label; NaN where not defined."""
+    """Precision, recall and F1 of each label; NaN where not defined, which of a label without a clip none is."""
     clips, answers, hits = (np.asarray(column, np.float64) for column in tallies)
     return {
-        "precision": divide_or_nan(hits, answers),
+        "precision": divide_or_nan(hits, np.where(clips > 0, answers, 0.0)),
         "recall": divide_or_nan(hits, clips),
-        "f1": divide_or_nan(2 * hits, clips + answers),
+        "f1": divide_or_nan(2 * hits, np.where(clips > 0, clips + answers, 0.0)),
     }
 
 

@@ -280,7 +280,8 @@ def calibration_error(sums: Floats) -> Floats:
 
 
 def segment_values(sums: SegmentSums) -> dict[str, Floats]:
-    """The figures of sums of any shape; NaN where not defined."""
+    """The figures of sums of any shape; NaN where not defined: without a reference there is no F1, whatever was found.
+    The cost without one is that of the false alarms."""
     s = SegmentSums(*(np.asarray(column, dtype=np.float64) for column in sums))
     reference, other = s.hit + s.miss, s.rest + s.false_alarm
     miss_rate, false_alarm_rate = divide_or_nan(s.miss, reference), divide_or_nan(s.false_alarm, other)
@@ -291,8 +292,8 @@ def segment_values(sums: SegmentSums) -> dict[str, Floats]:
         "miss_rate": miss_rate,
         "false_alarm_rate": false_alarm_rate,
         "detection_cost": np.where(reference + other > 0, cost, np.nan),
-        "f1": divide_or_nan(2 * s.hit, 2 * s.hit + s.false_alarm + s.miss),
-        "segment_f1": divide_or_nan(2 * s.matches, s.references + s.detections),
+        "f1": np.where(reference > 0, divide_or_nan(2 * s.hit, 2 * s.hit + s.false_alarm + s.miss), np.nan),
+        "segment_f1": np.where(s.references > 0, divide_or_nan(2 * s.matches, s.references + s.detections), np.nan),
         "false_segment_share": divide_or_nan(s.empty_found, s.empty),
         "edges_within_50ms": divide_or_nan(s.edges_50ms, 2 * s.references),
         "edges_within_100ms": divide_or_nan(s.edges_100ms, 2 * s.references),

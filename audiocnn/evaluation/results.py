@@ -162,7 +162,7 @@ class Evaluation:
     """All figures: by label; by tag, value and label; of clips. And (file, why) of what was not scored.
 
     recordings: the names of those that were judged by segments, in the order that draws count them in. drawn: the group
-    that each was drawn with.
+    that each was drawn with. unknown: labels of the reference that the model does not know -> how many have them.
     """
 
     settings: EvaluationSettings
@@ -172,6 +172,7 @@ class Evaluation:
     failures: tuple[tuple[str, str], ...] = ()
     recordings: tuple[str, ...] = ()
     drawn: tuple[str, ...] = ()
+    unknown: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """What report.json holds; the command adds the names of model and data."""
@@ -189,6 +190,7 @@ class Evaluation:
                 for tag, values in self.groups.items()
             },
             "clip": self.clip.to_dict() if self.clip else None,
+            "unknown_labels": dict(self.unknown),
             "failures": [{"file": name, "error": error} for name, error in self.failures],
         }
 

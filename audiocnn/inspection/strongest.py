@@ -20,7 +20,7 @@ from audiocnn.audio.recording import open_recording
 from audiocnn.audio.remote import Remote, openable
 from audiocnn.data.dataset import Dataset, Entry, is_dataset
 from audiocnn.data.sources import read_source
-from audiocnn.data.sources.settings import TABLE_SUFFIXES
+from audiocnn.data.sources.tables import is_table
 from audiocnn.errors import AudiocnnError, RecordingError, UsageError, did_you_mean, show_name
 from audiocnn.files import parse_json, read_regular
 from audiocnn.inspection.filters import FilterLayer, first_layers, network_layers, receptive_field_after
@@ -80,7 +80,7 @@ def find_sounds(data: str, channels: int) -> list[SoundSource]:
         return [_stored(dataset, entry, channels) for entry in dataset.entries]
     if not path.exists():
         raise RecordingError(f"{show_name(path)}: no such file or folder; check the name")
-    if path.is_file() and path.suffix.lower() in (*TABLE_SUFFIXES, ".toml"):
+    if path.is_file() and (path.suffix.lower() == ".toml" or is_table(path)):
         return [_file(item.path, item.filename, item.label, channels) for item in read_source(path).items]
     inside = path if path.is_dir() else path.parent
     return [

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import BinaryIO
 
 from audiocnn.audio.find import AUDIO_SUFFIXES, files_in
@@ -148,21 +148,37 @@ class Recordings:
 
     def find(self, file: str, labels: Path) -> Path | None:
         """The recording of this name; None for none, or several."""
+        if "\\" in file:
+            return self._find(file, labels) or self._find(from_windows(file), labels)
+        return self._find(file, labels)
+
+    def _find(self, file: str, labels: Path) -> Path | None:
         places = [labels.parent] if self.folder is None else [self.folder, labels.parent]
         for path in [Path(file), *(place / file for place in places)]:
             if _is_file(path):
                 return path
         for place in places:
             found = self._by_base_name(place, deep=place == self.folder).get(base_name(file), [])
+            if len(found) > 1:  # of one name: those in folders of the same names, if there is one alone
+                found = [one for one in found if has_same_end(str(one.with_suffix("")), without_suffix(file))]
             if found:
                 return found[0] if len(found) == 1 else None
         return None
 
     def below(self, file: str) -> Path | None:
-        """The only recording below the folder whose path ends so, but for the suffix; None for none, or several."""
-        above = PurePath(file).parent
-        named = self._by_base_name(self.folder, deep=True).get(base_name(file), []) if self.folder else []
-        found = [path for path in named if above == PurePath() or has_same_end(str(path.parent), str(above))]
+        """The only recording below the folder whose path there ends as this one, or is the end of it, but for the
+        suffix; None for none, or several. So recordings are found that were moved with their folder. A name without
+        folders is that of any recording that is called so."""
+        if self.folder is None:
+            return None
+        named = self._by_base_name(self.folder, deep=True).get(base_name(file), [])
+        wanted = without_suffix(file)
+        found = [
+            path
+            for path in named
+            if PurePath(file).parent == PurePath()
+            or has_same_end(str(path.relative_to(self.folder).with_suffix("")), wanted)
+        ]
         return found[0] if len(found) == 1 else None
 
     def _by_base_name(self, folder: Path, deep: bool) -> dict[str, list[Path]]:
@@ -172,6 +188,16 @@ class Recordings:
                 names.setdefault(base_name(path.name), []).append(path)
             self.known[folder, deep] = names
         return self.known[folder, deep]
+
+
+def from_windows(name: str) -> str:
+    """The path of a file as Windows writes it, with slashes."""
+    return PureWindowsPath(name).as_posix()
+
+
+def without_suffix(file: str) -> str:
+    """A path without a suffix of audio."""
+    return str(PurePath(file).parent / base_name(file))
 
 
 def _audio_in(folder: Path, deep: bool) -> Iterator[Path]:

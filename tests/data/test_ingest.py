@@ -230,7 +230,7 @@ def test_a_full_disk(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_meetings_have_their_turns(shared_data: Path, tmp_path: Path) -> None:
     steps = run(shared_data / "meetings", tmp_path / "ds")
-    assert counts(steps) == {"added": 10}
+    assert counts(steps) == {"noted": 1, "added": 10}  # that names are speakers
     dataset = Dataset.open(tmp_path / "ds")
     assert dataset.labels == ("speech",)
     turns = dataset.annotations(dataset.entries[0])

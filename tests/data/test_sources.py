@@ -295,8 +295,8 @@ BAD_RECIPES: list[tuple[dict[str, Any], str]] = [
         {"recordings": "recordings.tsv", "label": "kind", "split": "tset"},
         r"keep, drop and split leave no row of .*\.tsv",
     ),
-    ({"keep": {"kind": "pet"}}, r'keep, drop, split, label and whole need a table; name it in "recordings"'),
-    ({"whole": WHOLE}, r'label and whole need a table; name it in "recordings"'),
+    ({"keep": {"kind": "pet"}}, r'keep, drop, split, whole and label = "folder" need a table; name it in "recordings"'),
+    ({"whole": WHOLE}, r'need a table; name it in "recordings"'),
     ({"whole": "noise"}, r'"whole" must be a list of tables \{ label, where \}, not \'noise\''),
     ({"whole": [{"label": "noise"}]}, r'\[data\]: whole 1: "label" and "where" must not be empty, as in'),
     ({"whole": [{**WHOLE[0], "were": 1}]}, r'\[data\]: whole 1: unknown key "were"; did you mean "where"\?'),
@@ -321,10 +321,10 @@ def test_bad_recipes(corpus: Path, table: dict[str, Any], message: str) -> None:
 
 
 def test_bad_tables(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(LabelError, match=r'a\.csv:1: no column "filename"; did you mean "file"\?'):
-        read_source(text(corpus / "a.csv", "file,label", "dog/0.wav,dog"))
-    with pytest.raises(LabelError, match=r"a\.csv:1: found the columns filename class, expected one named label"):
-        read_source(text(corpus / "a.csv", "filename,class", "dog/0.wav,dog"))
+    with pytest.raises(LabelError, match=r'a\.csv:1: no column "filename"; did you mean "filenam"\?'):
+        read_source(text(corpus / "a.csv", "filenam,label", "dog/0.wav,dog"))
+    with pytest.raises(LabelError, match=r"a\.csv:1: no column says the label, found filename size; name one "):
+        read_source(text(corpus / "a.csv", "filename,size", "dog/0.wav,3"))
     with pytest.raises(LabelError, match=r"a\.csv:3: found no label, expected a word"):
         read_source(text(corpus / "a.csv", "filename,label", "dog/0.wav,dog", "dog/1.wav,"))
     with pytest.raises(LabelError, match=r'a\.csv:2: found "soon", expected the onset in seconds'):

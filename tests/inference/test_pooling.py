@@ -215,7 +215,9 @@ def test_half_a_second_in_a_minute_is_found(minute, tone_model, sensitivity):  #
     settings = ClassifySettings()
     from audiocnn.inference.classify import classify_many
 
-    found, quiet = classify_many([minute, write(minute.parent / "quiet.wav", tone(seconds=60.0), RATE)], engine, settings)
+    found, quiet = classify_many(
+        [minute, write(minute.parent / "quiet.wav", tone(seconds=60.0), RATE)], engine, settings
+    )
     assert (found.label, quiet.label) == ("tone", None)
     assert found.clips[0].rule.thresholds == (0.5,)
     assert found.score > 0.9 > 0.1 > quiet.score

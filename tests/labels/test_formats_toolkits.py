@@ -320,13 +320,13 @@ def test_raven_of_others(tmp_path: Path) -> None:
     head = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)"
     path.write_text(
         f"{head}\tSpecies\n1\tWaveform 1\t2\t0.5\t1.5\t\t\tEATO\n1\tSpectrogram 1\t2\t0.5\t1.5\t100\t2000\tEATO\n"
-        "2\tSpectrogram 1\t1\t3\t4\t100\t2000\t\n"
+        "2\tSpectrogram 1\t1\t3\t4\t100\t2000\tHOFI\n"
     )
     assert label_format(path) == "raven"
     (found,) = read_labelled_recordings(path)
     assert found.file == "a"
     assert [(c, one.start, one.end, one.label) for c, track in found.tracks.items() for one in track] == [
-        (0, 3, 4, "speech"),
+        (0, 3, 4, "HOFI"),
         (1, 0.5, 1.5, "EATO"),
     ]
     birdnet = tmp_path / "BirdNET_SelectionTable.txt"
@@ -383,8 +383,9 @@ def test_documents_of_pympi_are_read(tmp_path: Path) -> None:
 def test_a_document_of_a_video_counts_for_the_recording_beside_it(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"RIFF")
     write(tmp_path / "a.eaf", "elan", LabelledRecording("/elsewhere/a.mp4", {0: TWO}))
-    items, refused = read_folder(tmp_path)
-    assert refused == []
+    found = read_folder(tmp_path)
+    items = found.items
+    assert found.refused == []
     assert [(one.onset, one.offset, one.label) for one in items[0].annotations] == [
         (1.24, 3.5, "speech"),
         (4.0, 4.123, "dog bark"),
@@ -456,7 +457,7 @@ def test_media_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.Mon
 EAF = '<?xml version="1.0"?>\n<ANNOTATION_DOCUMENT>{}</ANNOTATION_DOCUMENT>'
 ONE = '<TIER TIER_ID="t"><ANNOTATION><ALIGNABLE_ANNOTATION TIME_SLOT_REF1="a" TIME_SLOT_REF2="b"/></ANNOTATION></TIER>'
 SLOT = '<TIME_SLOT TIME_SLOT_ID="a" TIME_VALUE="{}"/>'
-RAVEN_HEAD = "Begin Time (s)\tEnd Time (s)\tChannel\tScore\n"
+RAVEN_HEAD = "Begin Time (s)\tEnd Time (s)\tChannel\tScore\tAnnotation\n"
 # format, text of the file: what the message says
 BAD = [
     ("kaldi", "utt rec 1\n", r"x:1: found .utt rec 1., expected utterance-id recording-id start end"),
@@ -482,11 +483,11 @@ BAD = [
     ("nemo", '{"audio_filepath":"a"}', r'x:1: "duration" is not given, expected a number'),
     ("nemo", '{"audio_filepath":"a","duration":1,"label":["0","1"]}', r'x:1: "label" is a list, expected a text'),
     ("raven", "a\tb\n", r'x:1: found "a.tb", expected a header with "Begin Time \(s\)"'),
-    ("raven", RAVEN_HEAD + "1\t2\t1\n", r"x:2: found 3 cells, expected 4 as in the header"),
-    ("raven", RAVEN_HEAD + "1\tx\t1\t\n", r"x:2: found .x., expected the End Time \(s\) in seconds"),
-    ("raven", RAVEN_HEAD + "1\t2\t0\t\n", r"x:2: found .0., expected a channel, from 1"),
-    ("raven", RAVEN_HEAD + "1\t2\t1\thigh\n", r"x:2: found .high., expected a score, such as 0.93"),
-    ("raven", RAVEN_HEAD + "1\t2\t1\t%00\n", r"x:2: found .*, expected text without a zero byte"),
+    ("raven", RAVEN_HEAD + "1\t2\t1\n", r"x:2: found 3 cells, expected 5 as in the header"),
+    ("raven", RAVEN_HEAD + "1\tx\t1\t\ta\n", r"x:2: found .x., expected the End Time \(s\) in seconds"),
+    ("raven", RAVEN_HEAD + "1\t2\t0\t\ta\n", r"x:2: found .0., expected a channel, from 1"),
+    ("raven", RAVEN_HEAD + "1\t2\t1\thigh\ta\n", r"x:2: found .high., expected a score, such as 0.93"),
+    ("raven", RAVEN_HEAD + "1\t2\t1\t%00\ta\n", r"x:2: found .*, expected text without a zero byte"),
     ("elan", "", r"x:1: not XML that can be read \(no element found.*; open it in ELAN and save it again"),
     ("elan", "<html/>", r"x:1: found <html>, expected <ANNOTATION_DOCUMENT>"),
     ("elan", EAF.format("<TIER>"), r"x:2: not XML that can be read \(mismatched tag"),

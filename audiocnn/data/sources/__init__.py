@@ -13,11 +13,11 @@ from audiocnn.data.dataset import Dataset, is_dataset
 from audiocnn.data.parts import FOLD_COLUMN, PartNotes, name_list
 from audiocnn.data.sources.corrections import apply_settings, correct_items, describe_changes, regroup_items
 from audiocnn.data.sources.folders import (
-    KALDI_TABLES,
     holds_labels,
     is_kaldi,
     read_folder,
     read_folder_at,
+    read_kaldi,
     read_label_file,
     recordings_in,
 )
@@ -25,11 +25,10 @@ from audiocnn.data.sources.lists import parts_of_names, tables_beside
 from audiocnn.data.sources.settings import (
     DEFAULT_GROUP,
     FILENAME_GROUP,
-    TABLE_SUFFIXES,
     DataSettings,
     data_settings,
 )
-from audiocnn.data.sources.tables import Refused, read_recordings, with_segments
+from audiocnn.data.sources.tables import ReadTable, Refused, is_table, read_recordings, with_segments
 from audiocnn.data.writer import Item
 from audiocnn.errors import DatasetError, RecipeError, show_name
 from audiocnn.toml import read_toml
@@ -47,6 +46,8 @@ class SourceItems:
     several: bool = False  # a clip may have several labels
     unsure: str = ""  # the label of stretches of which nothing is known
     parts: PartNotes = field(default_factory=PartNotes)
+    notes: tuple[str, ...] = ()  # how it was understood, where it might mean something else
+    one_hot: bool = False  # its labels are columns of 0 and 1, and a clip has several of them
 
     @property
     def name(self) -> str:
@@ -66,27 +67,16 @@ def read_source(source: Path | Remote | DataSettings, left_out: Counter[str] | N
     if isinstance(source, DataSettings):
         return _read_settings(source, left_out)
     if isinstance(source, Remote):
-        items, refused, parts = read_folder_at(source, left_out)
-        return SourceItems(source, items, refused, parts=parts)
+        found = read_folder_at(source, left_out)
+        return SourceItems(source, found.items, found.refused, parts=found.parts, notes=found.notes)
     name = show_name(source)
     if not source.exists():
         raise DatasetError(f"{name}: no such file or folder; check the name")
     if is_dataset(source):
         raise DatasetError(f"{name}: a dataset already; use it as it is, or name what it was made from")
-    if source.is_dir():
-        if is_kaldi(source):
-            return SourceItems(source, *read_label_file(source / KALDI_TABLES[0]))
-        items, refused, parts = read_folder(source, left_out)
-        return SourceItems(source, items, refused, parts=parts)
-    suffix = source.suffix.lower()
-    if holds_labels(source):
-        return SourceItems(source, *read_label_file(source))
-    if suffix == ".toml":
-        return replace(_read_settings(_recipe_settings(source), left_out), path=source)
-    if suffix in TABLE_SUFFIXES:
-        return replace(_read_settings(DataSettings(source, where=name)), sample_rate=None)
-    what = "a recording alone" if suffix in AUDIO_SUFFIXES else "no source"
-    raise DatasetError(f"{name}: {what}; name a folder, a table (.csv, .tsv), a file of labels or a recipe (.toml)")
+    if source.is_file() and source.suffix.lower() == ".toml":
+        return replace(_read_settings(recipe_settings(source), left_out), path=source)
+    return replace(_read_settings(DataSettings(source, where=name), left_out), sample_rate=None)
 
 
 def corrections_line(settings: DataSettings) -> str:
@@ -144,7 +134,8 @@ def ordered_labels(sources: list[SourceItems]) -> list[str]:
     return given + sorted(used - set(given))
 
 
-def _recipe_settings(path: Path) -> DataSettings:
+def recipe_settings(path: Path) -> DataSettings:
+    """The [data] of a recipe. RecipeError: it has none."""
     recipe = read_toml(path, RecipeError)
     if "data" not in recipe:
         raise RecipeError(f"{show_name(path)}: no [data] table; it says where the recordings are")
@@ -152,41 +143,50 @@ def _recipe_settings(path: Path) -> DataSettings:
 
 
 def _read_settings(settings: DataSettings, left_out: Counter[str] | None = None) -> SourceItems:
-    items, refused, parts = _read_items(settings, left_out)
+    read = _read_items(settings, left_out)
+    items, refused, notes, several, parts = read.items, read.refused, read.notes, read.several, read.parts
     items, uncorrected = correct_items(items, settings)
     items, refused = regroup_items(items, settings), refused + uncorrected
     if settings.more:
-        others = [_read_settings(one, left_out) for one in settings.more]
-        further, unread = _named_after_sources(others)
+        more = [_read_settings(one, left_out) for one in settings.more]
+        further, unread = _named_after_sources(more)
         items, refused = items + further, refused + unread
-        parts = sum((other.parts for other in others), parts)
+        notes += tuple(note for one in more for note in one.notes)
+        parts = sum((one.parts for one in more), parts)
     if not items:
         first = f"; the first is {refused[0][0]}: {refused[0][1]}" if refused else ""
         raise DatasetError(f"{settings.where}: not one of the recordings it names can be taken{first}")
     if settings.labels is not None:
         timed = any(item.annotated for item in items)
         items = [_keep_labels(item, settings, timed) for item in items]
-    several = settings.labels_per_clip == "several"
-    given = (settings.labels, settings.sample_rate, several, settings.unsure)
-    return SourceItems(settings.source, items, refused, *given, parts)
+    about = (settings.labels, settings.sample_rate, several or settings.labels_per_clip == "several", settings.unsure)
+    return SourceItems(settings.source, items, refused, *about, parts, notes, several)
 
 
-def _read_items(settings: DataSettings, left_out: Counter[str] | None) -> tuple[list[Item], Refused, PartNotes]:
-    if not settings.source.exists():
-        what = f"no such file or folder {show_name(settings.source)}"
+def _read_items(settings: DataSettings, left_out: Counter[str] | None) -> ReadTable:
+    """The one way by which recordings and their labels are read, whatever asks for them."""
+    source = settings.source
+    if not source.exists():
+        what = f"no such file or folder {show_name(source)}"
         raise RecipeError(f'{settings.where}: "source": {what}; it is looked for beside the recipe')
     if settings.recordings is not None:
         return read_recordings(settings)
-    if settings.source.is_file():
-        items, refused, parts = read_recordings(settings)
-        return items, refused, parts + _said_of_tables_beside(settings.source)
-    _check_folder(settings)
-    if settings.segments is None:
-        return read_folder(settings.source, left_out)
-    files, unread = recordings_in(settings.source, left_out)
-    items = [Item(path, path.relative_to(settings.source).as_posix(), annotated=True) for path in files]
-    items, refused = with_segments(items, settings.segments, {item.filename for item in items})
-    return items, unread + refused, PartNotes()
+    if source.is_file() and is_table(source):
+        found = read_recordings(settings)
+        return replace(found, parts=found.parts + _said_of_tables_beside(source))
+    _check_without_table(settings)
+    if source.is_file():
+        if not holds_labels(source):
+            what = "a recording alone" if source.suffix.lower() in AUDIO_SUFFIXES else "no source"
+            remedy = "name a folder, a table (.csv, .tsv), a file of labels or a recipe (.toml)"
+            raise DatasetError(f"{show_name(source)}: {what}; {remedy}")
+        return read_label_file(source, settings.label)
+    if settings.segments is not None:
+        files, unread = recordings_in(source, left_out)
+        items = [Item(path, path.relative_to(source).as_posix()) for path in files]
+        found = with_segments(items, settings.segments, {item.filename for item in items}, settings.label)
+        return replace(found, refused=unread + found.refused)
+    return read_kaldi(source) if is_kaldi(source) else read_folder(source, left_out, settings.label)
 
 
 def _said_of_tables_beside(table: Path) -> PartNotes:
@@ -198,10 +198,10 @@ def _said_of_tables_beside(table: Path) -> PartNotes:
     return PartNotes(said=(f"{what}, not read; name the folder to take all",))
 
 
-def _check_folder(settings: DataSettings) -> None:
+def _check_without_table(settings: DataSettings) -> None:
     """RecipeError: a key that needs a table."""
-    if settings.keep or settings.drop or settings.split is not None or settings.label is not None or settings.whole:
-        what = "keep, drop, split, label and whole need a table"
+    if settings.keep or settings.drop or settings.split is not None or settings.whole or settings.label == "folder":
+        what = 'keep, drop, split, whole and label = "folder" need a table'
         raise RecipeError(f'{settings.where}: {what}; name it in "recordings"')
     if settings.group not in (DEFAULT_GROUP, FILENAME_GROUP):
         what = f'group = "{settings.group}" is a column of a table, and there is none'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,41 +19,73 @@ from audiocnn.data.parts import (
     unused_part_folders,
 )
 from audiocnn.data.sources.lists import find_part_lists, read_tables
-from audiocnn.data.sources.tables import Refused
+from audiocnn.data.sources.tables import ReadTable, Refused, is_table
 from audiocnn.data.writer import Item
 from audiocnn.errors import DatasetError, LabelError, show_name
-from audiocnn.labels.formats import FORMATS, READERS, SUBTITLES, label_format, raven, read_labels
+from audiocnn.labels.formats import (
+    FORMATS,
+    READERS,
+    SUBTITLES,
+    find_label_column,
+    has_columns,
+    label_format,
+    read_labels,
+    recording_stem,
+)
+from audiocnn.labels.formats.base import base_name
+from audiocnn.labels.formats.columns import LABEL_OPTION, LabelColumn
+from audiocnn.labels.formats.kaldi import FILE_TABLE, LABEL_TABLE, SEGMENT_TABLE, read_pairs
 from audiocnn.labels.formats.sniff import sniff_file
-from audiocnn.labels.lookup import Recordings
+from audiocnn.labels.lookup import Recordings, from_windows
 from audiocnn.segments.segment import Annotation
 from audiocnn.units import count_noun
 
+_LABEL_WORDS = 3  # of a label; what is said mostly has more
 _LABELLED_SHARE = 0.5  # of the recordings; with fewer files of labels folders say them
-_TABLE_FORMATS = ("dcase",)  # read by `tables.py`, with their other columns
-KALDI_TABLES = ("segments", "wav.scp")
 _JSON_SUFFIXES = (".json", ".jsonl", ".ndjson", ".gz")  # may hold anything: their content is looked at
 _BESIDE_FORMATS = {kind: suffixes for kind, suffixes in READERS.items() if kind not in SUBTITLES}
+_SUBTITLE_FORMATS = {kind: READERS[kind] for kind in SUBTITLES}  # read where nothing else says labels
 _BESIDE_SUFFIXES = tuple(dict.fromkeys(suffix for suffixes in _BESIDE_FORMATS.values() for suffix in suffixes))
 
 
 def holds_labels(path: Path) -> bool:
-    """Whether a file holds labels, by its name and, if that may be anything, by its beginning."""
-    if not any(one.fits(path) for one in FORMATS.values()) or label_format(path) in _TABLE_FORMATS:
+    """Whether a file holds labels, by its name and, if that may be anything, by its beginning; tables are none."""
+    if is_table(path) or not any(one.fits(path) for one in FORMATS.values()):
         return False
     return path.suffix.lower() not in _JSON_SUFFIXES or sniff_file(path) is not None
 
 
 def is_kaldi(folder: Path) -> bool:
-    """Whether a folder is a data directory of Kaldi, with segments."""
-    return all((folder / name).is_file() for name in KALDI_TABLES)
+    """Whether a folder is a data directory of Kaldi, with segments or labels of whole recordings."""
+    return (folder / FILE_TABLE).is_file() and any((folder / name).is_file() for name in (SEGMENT_TABLE, LABEL_TABLE))
 
 
-def read_label_file(path: Path) -> tuple[list[Item], Refused]:
+def read_kaldi(folder: Path) -> ReadTable:
+    """Items of a data directory of Kaldi: with `segments` those in them, else whole recordings with labels."""
+    if (folder / SEGMENT_TABLE).is_file():
+        return read_label_file(folder / SEGMENT_TABLE)
+    recordings, labels = Recordings(folder), read_pairs(folder / LABEL_TABLE, "utterance-id", "label")
+    items: list[Item] = []
+    refused: Refused = []
+    for own, file in read_pairs(folder / FILE_TABLE, "recording-id", "file").items():
+        found = None if file.endswith("|") else recordings.find(file, folder / FILE_TABLE)
+        if found is None:
+            why = "is made by a command; write it to a file" if file.endswith("|") else "there is no such recording"
+            refused.append((show_name(own), f"{show_name(folder / FILE_TABLE)} names it, but {why}"))
+        elif own not in labels:
+            refused.append((show_name(own), f"{show_name(folder / LABEL_TABLE)} has no label for it; add one"))
+        else:
+            items.append(Item(found, _name(found, folder), label=labels[own]))
+    return ReadTable(items, refused)
+
+
+def read_label_file(path: Path, label_column: str | None = None) -> ReadTable:
     """Items in the order of the file; recordings are searched for below its folder. LabelError: it cannot be read."""
     recordings = Recordings(path.parent)
     known: dict[Path, list[Annotation]] = {}
     refused: Refused = []
-    for name, found_in_it in read_labels(path).items():
+    column = find_label_column(path, None, label_column)
+    for name, found_in_it in read_labels(path, None, label_column).items():
         found = recordings.find(name, path)
         if found is None:
             why = "there is no such recording, or several; correct the name"
@@ -64,7 +96,7 @@ def read_label_file(path: Path) -> tuple[list[Item], Refused]:
         Item(found, _name(found, path.parent), annotated=True, annotations=tuple(found_in_it))
         for found, found_in_it in known.items()
     ]
-    return items, refused
+    return ReadTable(items, refused, (f"{show_name(path)}: {column.describe()}",) if column and column.told else ())
 
 
 def _name(recording: Path, folder: Path) -> str:
@@ -73,12 +105,12 @@ def _name(recording: Path, folder: Path) -> str:
     return recording.as_posix() if inside.startswith(os.pardir) else Path(inside).as_posix()
 
 
-def read_folder(root: Path, left_out: Counter[str] | None = None) -> tuple[list[Item], Refused, PartNotes]:
+def read_folder(root: Path, left_out: Counter[str] | None = None, label_column: str | None = None) -> ReadTable:
     """Items sorted by name; files that need ffmpeg, which is missing, are counted in `left_out`. RecordingError: no
-    audio; LabelError: no labels."""
+    audio; LabelError: no labels, or it is not known which column of their tables says them."""
     audio, unread = recordings_in(root, left_out)
-    items, refused, notes = _with_labels(root, audio)
-    return items, unread + refused, notes
+    found = _with_labels(root, audio, label_column)
+    return replace(found, refused=unread + found.refused)
 
 
 def recordings_in(root: Path, left_out: Counter[str] | None = None) -> tuple[list[Path], Refused]:
@@ -92,25 +124,33 @@ def recordings_in(root: Path, left_out: Counter[str] | None = None) -> tuple[lis
     return audio, [(one.path.relative_to(root).as_posix(), one.reason) for one in unread]
 
 
-def _with_labels(root: Path, audio: list[Path]) -> tuple[list[Item], Refused, PartNotes]:
-    beside = _LabelFiles(root, audio)
-    files = list(_label_files(root, beside))
+def _with_labels(root: Path, audio: list[Path], label_column: str | None) -> ReadTable:
+    beside = _LabelFiles(root, audio, label_column)
+    files = list(_label_files(root, beside, _BESIDE_FORMATS))
     paths = [path.relative_to(root).parts for path in audio]
     inside = [names for names in paths if len(names) > 1]
     parts = find_part_folders(paths)
     odd = _odd_files(root, files, beside) if len(inside) == len(paths) else []
     if len(odd) < len(files):
-        items, refused = beside.read(files)
-        return _in_parts(items, parts), refused, parts.notes if parts else PartNotes()
+        return _of_parts(beside.read(files), parts)
     labels = {label for names in inside if (label := _label(names, parts)) is not None}
-    if len(labels) < 2 and (found := read_tables(root, audio)) is not None:
-        return found if found[2].parts else _listed_in(root, *found)
+    if len(labels) < 2 and (found := read_tables(root, audio, label_column)) is not None:
+        return found if found.parts.parts else _listed_in(root, found)
+    if label_column is not None:
+        raise LabelError(f"{show_name(root)}: no table of labels beside the recordings; leave {LABEL_OPTION} out")
+    if not labels and (subtitles := list(_label_files(root, beside, _SUBTITLE_FORMATS))):
+        return _of_parts(beside.read(subtitles), parts)
     if not labels:
         raise LabelError(_no_labels(root, parts))
     items, refused = _label_folders(zip(audio, paths, strict=True), parts)
     refused += _empty_folders(root, inside, parts) + _said_of_odd(root, odd)
     notes = parts.notes if parts else PartNotes(unused=unused_part_folders(labels))
-    return _listed_in(root, items, refused, notes)
+    return _listed_in(root, ReadTable(items, refused, parts=notes))
+
+
+def _of_parts(found: ReadTable, parts: PartFolders | None) -> ReadTable:
+    """What was found, with the parts that folders say."""
+    return replace(found, items=_in_parts(found.items, parts), parts=parts.notes) if parts else found
 
 
 def _label(names: Sequence[str], parts: PartFolders | None) -> str | None:
@@ -134,20 +174,19 @@ def _in_parts(items: Iterable[Item], parts: PartFolders | None) -> list[Item]:
     return [replace(item, split=parts.split(names), tags=item.tags | parts.tags(names)) for item, names in named]
 
 
-def _listed_in(
-    root: Path, items: list[Item], refused: Refused, notes: PartNotes
-) -> tuple[list[Item], Refused, PartNotes]:
-    """The items with the parts that lists in the folder say, where nothing else says them."""
-    lists = find_part_lists(root, [item.filename for item in items])
+def _listed_in(root: Path, found: ReadTable) -> ReadTable:
+    """What was found, with the parts that lists in the folder say, where nothing else says them."""
+    notes = found.parts
+    lists = find_part_lists(root, [item.filename for item in found.items])
     if lists is None:
-        return items, refused, notes
+        return found
     if notes.parts or notes.folds:
         files = name_list(show_name(path.relative_to(root)) for path in lists.files)
         fact = f"the lists {files} look like parts, too, and are not used, since there are {notes.understood[-1]}"
-        return items, refused, notes + PartNotes(unused=(UnusedPart(f"{fact}; keep one"),) if lists.files else ())
-    if lists.below:
-        items = [_labelled_below(item, lists.below) for item in items]
-    return lists.apply(items), refused, notes + lists.notes
+        unused = (UnusedPart(f"{fact}; keep one"),) if lists.files else ()
+        return replace(found, parts=notes + PartNotes(unused=unused))
+    items = [_labelled_below(item, lists.below) for item in found.items] if lists.below else found.items
+    return replace(found, items=lists.apply(items), parts=notes + lists.notes)
 
 
 def _labelled_below(item: Item, below: str) -> Item:
@@ -161,7 +200,7 @@ def _labelled_below(item: Item, below: str) -> Item:
 def _odd_files(root: Path, files: Sequence[tuple[str, Path]], beside: _LabelFiles) -> list[Path]:
     """All of the files of labels, where a few recordings alone have one and folders say the labels: they are notes, or
     features. None of them where they are labels."""
-    named = {(file.parent, _stem(kind, file)) for kind, file in files}
+    named = {(file.parent, recording_stem(file, kind)) for kind, file in files}
     if any(key not in beside.here for key in named):  # it names recordings that lie elsewhere
         return []
     return [file for _, file in files] if len(named) < _LABELLED_SHARE * len(beside.here) else []
@@ -173,7 +212,7 @@ def _said_of_odd(root: Path, files: Iterable[Path]) -> Refused:
     return [(file.relative_to(root).as_posix(), why) for file in files if file.stat().st_size]
 
 
-def read_folder_at(root: Remote, left_out: Counter[str] | None = None) -> tuple[list[Item], Refused, PartNotes]:
+def read_folder_at(root: Remote, left_out: Counter[str] | None = None) -> ReadTable:
     """As `read_folder` for an address, where labels can only be names of subfolders; DatasetError: no folder."""
     found = list(recordings_at(root.url, left_out=left_out))
     places = [(Remote(place.url), place.inside.parts) for place in found if place.inside is not None]
@@ -187,7 +226,7 @@ def read_folder_at(root: Remote, left_out: Counter[str] | None = None) -> tuple[
         what = "no labels; at an address they are the names of subfolders, or name a table of this machine"
         raise LabelError(f"{show_name(root)}: {what}")
     notes = parts.notes if parts else PartNotes(unused=unused_part_folders(labels))
-    return *_label_folders(places, parts), notes
+    return ReadTable(*_label_folders(places, parts), parts=notes)
 
 
 def _label_folders(
@@ -246,8 +285,8 @@ def _empty_folders(root: Path, inside: Sequence[tuple[str, ...]], parts: PartFol
 class _LabelFiles:
     """The recordings below a folder, which get their annotations from files of labels."""
 
-    def __init__(self, root: Path, audio: list[Path]) -> None:
-        self.root, self.audio = root, audio
+    def __init__(self, root: Path, audio: list[Path], label_column: str | None = None) -> None:
+        self.root, self.audio, self.label_column = root, audio, label_column
         self.here: dict[tuple[Path, str], list[Path]] = {}
         self.anywhere: dict[str, list[Path]] = {}
         for path in audio:
@@ -257,12 +296,16 @@ class _LabelFiles:
         self.found: dict[Path, tuple[str, list[Annotation]]] = {}
         self.broken: set[Path] = set()
         self.refused: Refused = []
+        self.columns: dict[str, LabelColumn] = {}  # that labels are read from, and that might not be meant
 
-    def read(self, files: list[tuple[str, Path]]) -> tuple[list[Item], Refused]:
+    def read(self, files: list[tuple[str, Path]]) -> ReadTable:
+        if self.label_column is not None:
+            files = self._with_column(files)
         for kind, file in files:
-            stem = _stem(kind, file)
+            stem = recording_stem(file, kind)
             try:
-                labels = read_labels(file, kind)
+                self._note_column(kind, file)
+                labels = read_labels(file, kind, self.label_column)
             except LabelError as error:
                 self.refused.append((file.relative_to(self.root).as_posix(), str(error)))
                 self.broken.update(self.here.get((file.parent, stem), ()))
@@ -283,11 +326,33 @@ class _LabelFiles:
             else:
                 why = "no labels beside it, where others have them; add a file of them, empty if need be"
                 self.refused.append((name, why))
-        return items, self.refused
+        notes = (f"{show_name(self.root)}: {column.describe()}" for column in self.columns.values())
+        return ReadTable(items, self.refused, tuple(notes))
+
+    def _with_column(self, files: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
+        """Those of formats with columns. LabelError: there are none."""
+        held = [(kind, file) for kind, file in files if has_columns(kind)]
+        if not held:
+            where = f"{show_name(self.root)}: {files[0][0]} has no columns"
+            raise LabelError(f"{where}, and {LABEL_OPTION} names one; leave it out")
+        return held
+
+    def _note_column(self, kind: str, file: Path) -> None:
+        """LabelError: it is not known which column says the labels, or other tables said them in another one."""
+        column = find_label_column(file, kind, self.label_column)
+        if column is None or not column.told:
+            return
+        first = next(iter(self.columns), column.name)
+        if first != column.name:
+            what = f'labels are in the column "{show_name(column.name)}", and of others in "{show_name(first)}"'
+            raise LabelError(f"{show_name(file)}: {what}; choose with {LABEL_OPTION} NAME")
+        self.columns[column.name] = column
 
     def _give(self, kind: str, file: Path, name: str, annotations: list[Annotation]) -> None:
         """Give annotations to the recording of this name: beside the file, else the only one anywhere."""
         stem = Path(name).stem if Path(name).suffix.lower() in AUDIO_SUFFIXES else name
+        if "\\" in name and stem not in self.anywhere:
+            stem = base_name(from_windows(name))
         targets = self.here.get((file.parent, stem), [])
         if not targets:
             targets = self.anywhere.get(stem, [])
@@ -301,26 +366,29 @@ class _LabelFiles:
                 known[1].extend(annotations)
 
 
-def _label_files(root: Path, beside: _LabelFiles) -> Iterator[tuple[str, Path]]:
+def _label_files(root: Path, beside: _LabelFiles, formats: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Path]]:
     """(format, file), format by format: every RTTM file, which names recordings, and other files beside a recording of
     the same base name."""
-    wanted = tuple(suffix.lower() for suffix in _BESIDE_SUFFIXES)
-    found: dict[str, list[Path]] = {kind: [] for kind in _BESIDE_FORMATS}
+    wanted = tuple(suffix.lower() for suffixes in formats.values() for suffix in suffixes)
+    found: dict[str, list[Path]] = {kind: [] for kind in formats}
     for path in files_in(root):
         if path.name.lower().endswith(wanted):
             kind = label_format(path)
-            if kind == "rttm" or ((path.parent, _stem(kind, path)) in beside.here and _has_labels(kind, path)):
+            if kind not in formats:
+                continue
+            if kind == "rttm" or ((path.parent, recording_stem(path, kind)) in beside.here and _has_labels(kind, path)):
                 found[kind].append(path)
     for kind, paths in found.items():
         yield from ((kind, path) for path in paths)
 
 
-def _stem(kind: str, path: Path) -> str:
-    """The base name of the recording beside a file of labels."""
-    if kind == "raven":
-        return raven.own_stem(path)
-    suffixes = sorted(FORMATS[kind].suffixes, key=len, reverse=True)
-    return next((path.name[: -len(end)] for end in suffixes if path.name.lower().endswith(end.lower())), path.stem)
+def _are_labels(path: Path, kind: str) -> bool:
+    """Whether subtitles are labels, and not what is said: a few words each."""
+    try:
+        known = read_labels(path, kind)
+    except LabelError:
+        return True  # whoever reads them says why that cannot be
+    return all(len(one.label.split()) <= _LABEL_WORDS for own in known.values() for one in own)
 
 
 def _has_labels(kind: str, path: Path) -> bool:
@@ -329,6 +397,8 @@ def _has_labels(kind: str, path: Path) -> bool:
     try:
         if path.suffix.lower() in _JSON_SUFFIXES:
             return path.stat().st_size == 0 or sniff_file(path) is not None
+        if kind in SUBTITLES:
+            return _are_labels(path, kind)
         if kind != "audacity":
             return True
         with path.open("rb") as file:

@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audiocnn.audio.find import files_in
 from audiocnn.data.parts import PartNotes, UnusedPart, name_list, part_named
 from audiocnn.data.sources.settings import TABLE_SUFFIXES, DataSettings
-from audiocnn.data.sources.tables import Refused, read_recordings, with_known_columns
+from audiocnn.data.sources.tables import ReadTable, Refused, names_in_table, read_recordings
 from audiocnn.data.writer import Item
 from audiocnn.errors import AudiocnnError, LabelError, show_name
 from audiocnn.labels.formats import dcase
-from audiocnn.labels.formats.text import DelimitedTable, read_lines, read_table
+from audiocnn.labels.formats.text import read_lines
 from audiocnn.units import count_noun
 
 _LIST_SUFFIXES = frozenset({".txt", ".lst", ".list", ".scp", *TABLE_SUFFIXES})
@@ -50,10 +51,10 @@ def tables_beside(table: Path) -> list[Path]:
     return [path for path, found in named.items() if found and found[1] == own[1] and found[0] != own[0]]
 
 
-def read_tables(root: Path, audio: Sequence[Path]) -> tuple[list[Item], Refused, PartNotes] | None:
+def read_tables(root: Path, audio: Sequence[Path], label_column: str | None = None) -> ReadTable | None:
     """What the table in a folder says of its recordings, or several, whose names say the parts; None without one.
 
-    Looked for in the folder and in those in it: tables with columns for the file and its label, most of whose rows name
+    label_column: the column with labels. Looked for in the folder and in those in it: tables with columns for the file and its label, most of whose rows name
     recordings of the folder. LabelError: there are several, and their names say no parts.
     """
     stems = {path.stem for path in audio}
@@ -66,11 +67,12 @@ def read_tables(root: Path, audio: Sequence[Path]) -> tuple[list[Item], Refused,
         raise LabelError(f"{show_name(root)}: the tables {names} all name its recordings; name one, or keep one")
     items: dict[str, Item] = {}
     refused: Refused = []
-    notes = PartNotes()
+    notes, told, several = PartNotes(), dict[str, None](), False
     for number, path in enumerate(tables):
-        found, bad, more = read_recordings(DataSettings(root, recordings=path, where=show_name(path)))
-        refused, notes = refused + bad, notes + more
-        for item in found:
+        found = read_recordings(DataSettings(root, recordings=path, label=label_column, where=show_name(path)))
+        refused, notes, several = refused + found.refused, notes + found.parts, several or found.several
+        told |= dict.fromkeys(found.notes)
+        for item in found.items:
             if item.filename in items:
                 why = f"{show_name(path)} names it, and another table does, too; keep it in one part"
                 refused.append((item.filename, why))
@@ -82,7 +84,7 @@ def read_tables(root: Path, audio: Sequence[Path]) -> tuple[list[Item], Refused,
     if left:
         said.append(f"{count_noun(left, 'recording')} that no table names: left out")
     used = PartNotes((f"splits by the tables {names}",) if parts else (), said=tuple(said))
-    return list(items.values()), refused, used + notes
+    return ReadTable(list(items.values()), refused, tuple(told), several, used + notes)
 
 
 def _near_files(root: Path, suffixes: Iterable[str]) -> Iterator[Path]:
@@ -95,15 +97,10 @@ def _near_files(root: Path, suffixes: Iterable[str]) -> Iterator[Path]:
 def _is_about(path: Path, stems: set[str]) -> bool:
     """Whether a table has files and labels, and most of its files are these."""
     try:
-        table = with_known_columns(read_table(path), DataSettings(path))
+        names, labelled = names_in_table(path)
     except LabelError:
         return False
-    labelled = bool(set(dcase.LABEL_COLUMNS) & set(table.columns))
-    return labelled and _share_named(_files_in(table), stems) >= _LEAST_SHARE
-
-
-def _files_in(table: DelimitedTable) -> list[str]:
-    return [row["filename"] for _, row in table.rows if row["filename"].strip()] if "filename" in table.columns else []
+    return labelled and _share_named(names, stems) >= _LEAST_SHARE
 
 
 def _share_named(names: Sequence[str], stems: set[str]) -> float:
@@ -180,9 +177,8 @@ def _listed(path: Path) -> list[str]:
         if path.stat().st_size > _MOST_LIST_BYTES:
             return []
         if path.suffix.lower() in TABLE_SUFFIXES:
-            table = with_known_columns(read_table(path), DataSettings(path))
-            if "filename" in table.columns:
-                return _files_in(table)
+            with suppress(LabelError):  # else each line is a name
+                return names_in_table(path)[0]
         return [line.split("\t")[0].split(",")[0].strip() for _, line in read_lines(path) if line.strip()]
     except (AudiocnnError, OSError):
         return []

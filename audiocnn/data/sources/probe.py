@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from audiocnn.audio.recording import open_recording, read_info
 from audiocnn.data.sources import read_source
-from audiocnn.data.sources.settings import LABEL_SEPARATORS, TABLE_SUFFIXES, DataSettings
+from audiocnn.data.sources.settings import LABEL_SEPARATORS, DataSettings
+from audiocnn.data.sources.tables import is_table
 from audiocnn.errors import RecordingError
 from audiocnn.units import heard_rate
 
@@ -118,10 +119,13 @@ def take_evenly(paths: Sequence[_Taken], most: int) -> list[_Taken]:
 def with_several(data: DataSettings, asked_for: bool = False) -> DataSettings:
     """The settings with labels_per_clip = "several" and the separator, if this is a table in which clips have several
     labels, on several rows or in one cell; else unchanged. asked_for: for any table of clips, even if none has two."""
-    if data.source.suffix.lower() not in TABLE_SUFFIXES or data.labels_per_clip == "several":
+    if not data.source.is_file() or not is_table(data.source) or data.labels_per_clip == "several":
         return data
     several = replace(data, labels_per_clip="several")
-    items = [item for item in read_source(several).items if item.label]
+    read = read_source(several)
+    items = [item for item in read.items if item.label]
+    if read.one_hot:
+        return several
     whole = {label for item in items for label in item.labels}
     least = 1.0 if asked_for else _SEVERAL_SHARE * len(items)
     for separator in (*(one for one in LABEL_SEPARATORS if any(one in label for label in whole)), ""):

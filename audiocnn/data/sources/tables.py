@@ -1,10 +1,10 @@
-"""Read a table of recordings, with labels in it or in a table of segments: read_recordings."""
+"""Read a table of recordings, with labels in it or in other files: read_recordings, with_segments."""
 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from audiocnn.audio.find import is_url
@@ -18,30 +18,78 @@ from audiocnn.data.parts import (
     fold_line,
     is_of_split,
 )
-from audiocnn.data.sources.settings import DEFAULT_GROUP, FILENAME_GROUP, DataSettings
+from audiocnn.data.sources.settings import DEFAULT_GROUP, FILENAME_GROUP, TABLE_SUFFIXES, DataSettings
 from audiocnn.data.writer import Item
 from audiocnn.errors import LabelError, RecipeError, RecordingError, did_you_mean, show_name
-from audiocnn.labels.formats import dcase
-from audiocnn.labels.formats.text import DelimitedTable, NamedCells, read_table
-from audiocnn.labels.lookup import Recordings
+from audiocnn.labels.convert import find_label_files
+from audiocnn.labels.formats import FORMATS, dcase, find_label_column, label_format, read_labels, recording_stem
+from audiocnn.labels.formats.base import DEFAULT_LABEL, base_name
+from audiocnn.labels.formats.columns import (
+    FIRST_LABEL_COLUMNS,
+    LabelColumn,
+    NamedCells,
+    Roles,
+    SeveralColumnsError,
+    choose_label_column,
+    find_column,
+    find_roles,
+)
+from audiocnn.labels.formats.sniff import lists_recordings, sniff_file
+from audiocnn.labels.formats.table import SEGMENT_COLUMNS
+from audiocnn.labels.formats.text import DelimitedTable, read_cells, table_of, unescape
+from audiocnn.labels.lookup import Recordings, from_windows, has_same_end, without_suffix
 from audiocnn.segments.segment import Annotation
 
 Refused = list[tuple[str, str]]
 """(name, reason)"""
-_OWN_COLUMNS = frozenset({"filename", "onset", "offset", "split", "group", *dcase.LABEL_COLUMNS})
-# As tables of public data sets call them, in the order of preference.
-_FILENAME_COLUMNS = ("file_name", "slice_file_name", "fname", "file", "path", "filepath", "file_path")
-_CLIP_LABEL_COLUMNS = ("class", "category", "class_name", "genre", "species")
 _AUDIO_FOLDERS = ("audio", "wav", "wavs", "clips", "sounds", "recordings")  # beside the folder of a table
+TABLE_FORMATS = ("dcase", "csv", "tsv")  # read here, with their other columns
+_OWN_COLUMNS = frozenset({"filename", "onset", "offset", "split", "group", *FIRST_LABEL_COLUMNS})
+_TIMED_COLUMNS = frozenset({"channel", "score"})  # of segments, and not of the recording
 
 
-def read_recordings(settings: DataSettings) -> tuple[list[Item], Refused, PartNotes]:
+@dataclass(frozen=True)
+class ReadTable:
+    """What a table says. notes: how it was understood, where it might mean something else. several: a clip may have
+    several labels, or none, as columns of 0 and 1 say. parts: what it says of parts and folds."""
+
+    items: list[Item]
+    refused: Refused
+    notes: tuple[str, ...] = ()
+    several: bool = False
+    parts: PartNotes = field(default_factory=PartNotes)
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is a table of recordings, by its name; a .txt, which may be anything, by how it begins."""
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        return True
+    return path.suffix.lower() == ".txt" and (sniff_file(path) or "dcase") in TABLE_FORMATS and lists_recordings(path)
+
+
+def names_in_table(path: Path) -> tuple[list[str], bool]:
+    """The names of recordings in a table, and whether a column may say their labels. LabelError: no column has names,
+    or it cannot be read."""
+    table, roles = _known_columns(DataSettings(path))
+    names = [row["filename"] for _, row in table.rows if row["filename"].strip()]
+    try:
+        _label_column(DataSettings(path), table, roles)
+    except SeveralColumnsError:
+        return names, True
+    except LabelError:
+        return names, False
+    return names, True
+
+
+def read_recordings(settings: DataSettings) -> ReadTable:
     """Items of the rows that keep, drop and split leave, in the order of the table."""
-    table = with_known_columns(read_table(settings.recordings or settings.source), settings)
-    if "filename" not in table.columns:
-        raise LabelError(f'{show_name(table.path)}:1: no column "filename"; {did_you_mean("filename", table.columns)}')
-    table, folders, notes = _with_parts(table, settings)
+    table, roles = _known_columns(settings)
+    table, folders, parts, part_columns = _with_parts(table, settings, roles)
     _check_columns(settings, table)
+    labels = _label_column(settings, table, roles, part_columns)
+    several = labels is not None and any(len(labels.labels_in(row)) != 1 for _, row in table.rows)
+    if labels is not None and labels.one_hot and several:
+        settings = replace(settings, labels_per_clip="several")
     find = _Finder(settings.source if settings.source.is_dir() else table.path.parent)
     rows: dict[str, list[tuple[int, NamedCells]]] = {}
     refused: Refused = []
@@ -57,52 +105,72 @@ def read_recordings(settings: DataSettings) -> tuple[list[Item], Refused, PartNo
         raise RecipeError(
             f"{settings.where}: keep, drop and split leave no row of {show_name(table.path)}; ask for less"
         )
-    for name, found in chosen.items():
+    for name, (path, found) in _with_places(chosen, find).items():
         try:
-            item = _item(settings, table, find(name), name, found)
+            item = _item(settings, table, path, name, found, (roles, labels))
         except RecordingError as error:
             refused.append((name, str(error)))
             continue
         items.append(replace(item, tags=item.tags | folders.tags(_names(name))) if folders else item)
+    told = labels is not None and labels.told
+    notes = (f"{show_name(table.path)}: {labels.describe()}",) if labels is not None and told else ()
+    one_hot = labels is not None and bool(labels.one_hot) and several
     if settings.segments is None:
-        return items, refused, notes
-    items, strangers = with_segments(items, settings.segments, set(rows))
-    return items, refused + strangers, notes
+        return ReadTable(items, refused, notes, one_hot, parts)
+    found_in = with_segments(items, settings.segments, set(rows))
+    return replace(found_in, refused=refused + found_in.refused, parts=parts)
 
 
-def with_known_columns(table: DelimitedTable, settings: DataSettings) -> DelimitedTable:
-    """The table with `filename` and `label` where it calls them otherwise."""
-    given = settings.label is not None or settings.segments is not None or bool(settings.whole)
-    known: dict[str, str] = {}
-    if "filename" not in table.columns:
-        known["filename"] = _first_of(_FILENAME_COLUMNS, table.columns)
-    if not given and not set(dcase.LABEL_COLUMNS) & set(table.columns):
-        known["label"] = _first_of(_CLIP_LABEL_COLUMNS, table.columns)
-    known = {name: column for name, column in known.items() if column}
-    if not known:
-        return table
-    rows = [(line, row | {name: row[column] for name, column in known.items()}) for line, row in table.rows]
-    return DelimitedTable(table.path, (*table.columns, *known), rows)
+def _known_columns(settings: DataSettings) -> tuple[DelimitedTable, Roles]:
+    """The table with a column `filename`, whatever its own name for that is; and what its columns are. LabelError: it
+    has none, or cannot be read."""
+    path = settings.recordings or settings.source
+    cells = read_cells(path)
+    if not cells:
+        what = "empty; expected a header such as filename,label and a row for each recording"
+        raise LabelError(f"{show_name(path)}: {what}")
+    table = table_of(path, dcase.with_header(cells))
+    roles = find_roles(table.columns)
+    if roles.file is None:
+        raise LabelError(f'{show_name(path)}:1: no column "filename"; {did_you_mean("filename", table.columns)}')
+    if roles.file == "filename":
+        return table, roles
+    return replace(table, rows=[(line, row | {"filename": row[roles.file]}) for line, row in table.rows]), roles
 
 
-def _first_of(names: Iterable[str], columns: Iterable[str]) -> str:
-    """The first of the names that a column has, however it is written; "" for none."""
-    plain = {column.lower(): column for column in columns}
-    return next((plain[name] for name in names if name in plain), "")
+def _with_places(
+    rows: Mapping[str, list[tuple[int, NamedCells]]], find: _Finder
+) -> dict[str, tuple[Path | Remote, list[tuple[int, NamedCells]]]]:
+    """Names with the files that they are of, and their rows. A name that no file has under the root may be that of one
+    that was moved, or be written as Windows writes it; rows of one file stand together."""
+    found: dict[str, tuple[Path | Remote, list[tuple[int, NamedCells]]]] = {}
+    names: dict[Path | Remote, str] = {}
+    for name, own in rows.items():
+        path: Path | Remote = Remote(name) if is_url(name) else find.root / name
+        if isinstance(path, Path) and not path.is_file():
+            if "\\" in name and not (path := find.root / from_windows(name)).is_file():
+                path = find(from_windows(name)) or path
+            elif not path.is_file():
+                path = find(name) or path
+        name = names.setdefault(path, from_windows(name) if "\\" in name and path != find.root / name else name)
+        found.setdefault(name, (path, []))[1].extend(own)
+    return found
 
 
-def _with_parts(table: DelimitedTable, settings: DataSettings) -> tuple[DelimitedTable, PartFolders | None, PartNotes]:
+def _with_parts(
+    table: DelimitedTable, settings: DataSettings, roles: Roles
+) -> tuple[DelimitedTable, PartFolders | None, PartNotes, set[str]]:
     """The table with parts as the code knows them in `split`: by a column, or else by the folders in the names of
-    files, which may be folds, too."""
+    files, which may be folds, too; and the columns that say parts or folds."""
     asked = {*settings.keep, *settings.drop, settings.group, settings.label, settings.fold}
-    asked |= {*_FILENAME_COLUMNS, *_CLIP_LABEL_COLUMNS, *_OWN_COLUMNS} - {"split"}
+    asked |= {*roles.columns, *_OWN_COLUMNS} - {"split"}
     cells = {one: {row[one] for _, row in table.rows} for one in table.columns if one not in asked}
     found, notes = find_part_column(cells)
     column = None if settings.fold else fold_column(row for _, row in table.rows)
+    used = {one for one in (found.column if found else None, column) if one}
     if column:
-        notes += PartNotes(
-            folds=(fold_line({row[column] for _, row in table.rows if row[column]}, f'column "{column}"'),)
-        )
+        folds = {row[column] for _, row in table.rows if row[column]}
+        notes += PartNotes(folds=(fold_line(folds, f'column "{column}"'),))
     if found:
         meaning = found.meaning
         own = found.column == "split"
@@ -110,14 +178,18 @@ def _with_parts(table: DelimitedTable, settings: DataSettings) -> tuple[Delimite
             (line, row | {"split": meaning.get(cell := row[found.column], cell if own else "")})
             for line, row in table.rows
         ]
-        return DelimitedTable(table.path, tuple(dict.fromkeys((*table.columns, "split"))), rows), None, notes
+        return replace(table, columns=_with_split(table), rows=rows), None, notes, used
     if column or settings.fold or "split" in table.columns:
-        return table, None, notes
+        return table, None, notes, used
     folders = find_part_folders([_names(row["filename"]) for _, row in table.rows if row["filename"].strip()])
     if not folders:
-        return table, None, notes
+        return table, None, notes, used
     rows = [(line, row | {"split": folders.split(_names(row["filename"])) or ""}) for line, row in table.rows]
-    return DelimitedTable(table.path, (*table.columns, "split"), rows), folders, notes + folders.notes
+    return replace(table, columns=_with_split(table), rows=rows), folders, notes + folders.notes, used
+
+
+def _with_split(table: DelimitedTable) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*table.columns, "split")))
 
 
 def _names(filename: str) -> tuple[str, ...]:
@@ -126,29 +198,85 @@ def _names(filename: str) -> tuple[str, ...]:
 
 
 class _Finder:
-    """Finds the recordings of a table: where it says, else below its folder, or in a folder such as `audio` beside
+    """Finds recordings of a table that are not where it says: below its folder, or in a folder such as `audio` beside
     that, where one alone has this name."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.known = root, Recordings(root)
+        self.root = root
         beside = [root.resolve().parent / name for name in _AUDIO_FOLDERS]
-        self.places = [self.known, *(Recordings(folder) for folder in beside if folder.is_dir() and folder != root)]
+        self.places = [Recordings(root), *(Recordings(one) for one in beside if one.is_dir() and one != root.resolve())]
 
-    def __call__(self, name: str) -> Path | Remote:
-        if is_url(name):
-            return Remote(name)
-        path = self.root / name
-        if path.is_file():
-            return path
-        return next((found for place in self.places if (found := place.below(name))), path)
+    def __call__(self, name: str) -> Path | None:
+        return next((found for place in self.places if (found := place.below(name))), None)
 
 
-def with_segments(items: list[Item], segments: Path, known: set[str]) -> tuple[list[Item], Refused]:
-    """Items with the annotations of a table in DCASE order, and the names in it that are not `known`."""
-    found = dcase.Dcase.read_annotations(segments)
+def with_segments(items: list[Item], segments: Path, known: set[str], label_column: str | None = None) -> ReadTable:
+    """Items with the annotations of a file of labels, or of a folder of them; and the names in it that are not `known`.
+    What one file has no row for has nothing in it; of a folder, each recording has to be named in one of the files."""
+    found, refused, notes = _read_segments(segments, label_column)
+    kept: dict[str, list[Annotation]] = {}
+    by_base: dict[str, list[str]] = {}
+    for one in items:
+        by_base.setdefault(base_name(one.filename), []).append(one.filename)
+    names = {one.filename for one in items}
     why = f"{show_name(segments)} names it, but there is no such recording; correct the name"
-    strangers = [(name, why) for name in sorted(found.keys() - known)]
-    return [replace(item, annotations=tuple(found.get(item.filename, ()))) for item in items], strangers
+    for name, known_in in sorted(found.items()):
+        if own := _item_named(name, names, by_base):
+            kept.setdefault(own, []).extend(known_in)
+        elif name not in known:
+            refused.append((name, why))
+    if segments.is_dir():
+        lost = f"{show_name(segments)} has no file of labels for it; add one, empty if need be"
+        refused += [(one.filename, lost) for one in items if one.filename not in kept]
+        items = [one for one in items if one.filename in kept]
+    annotated = [replace(one, annotated=True, annotations=tuple(kept.get(one.filename, ()))) for one in items]
+    return ReadTable(annotated, refused, notes)
+
+
+def _item_named(name: str, names: set[str], by_base: Mapping[str, Sequence[str]]) -> str | None:
+    """The recording that labels mean by a name: of this name, else the only one whose path ends so."""
+    for one in (name, from_windows(name)):
+        if one in names:
+            return one
+        near = by_base.get(base_name(one), ())
+        near = (
+            near
+            if len(near) == 1
+            else [other for other in near if has_same_end(without_suffix(other), without_suffix(one))]
+        )
+        if len(near) == 1:
+            return near[0]
+    return None
+
+
+def _read_segments(
+    segments: Path, label_column: str | None
+) -> tuple[dict[str, list[Annotation]], Refused, tuple[str, ...]]:
+    """Annotations by the names that labels have for recordings; what could not be read; how columns were understood."""
+    found: dict[str, list[Annotation]] = {}
+    refused: Refused = []
+    notes: dict[str, None] = {}
+    for path in find_label_files(segments):
+        if not isinstance(path, Path):
+            refused.append((path.path.relative_to(segments).as_posix(), path.reason))
+            continue
+        try:
+            kind = label_format(path)
+            column = find_label_column(path, kind, label_column)
+            labels = read_labels(path, kind, label_column)
+        except LabelError as error:
+            if not segments.is_dir():
+                raise
+            refused.append((path.relative_to(segments).as_posix(), str(error)))
+            continue
+        if column is not None and column.told:
+            notes[f"{show_name(segments)}: {column.describe()}"] = None
+        if not FORMATS[kind].many or not labels:
+            own = (path.relative_to(segments) if segments.is_dir() else path).with_name(recording_stem(path, kind))
+            labels = {own.as_posix(): [one for known in labels.values() for one in known]}
+        for name, known in labels.items():
+            found.setdefault(name, []).extend(known)
+    return found, refused, tuple(notes)
 
 
 def _check_columns(settings: DataSettings, table: DelimitedTable) -> None:
@@ -157,19 +285,36 @@ def _check_columns(settings: DataSettings, table: DelimitedTable) -> None:
     asked += ["split"] if settings.split is not None else []
     asked += [settings.group] if settings.group not in (DEFAULT_GROUP, FILENAME_GROUP) else []
     asked += [settings.fold] if settings.fold is not None else []
-    asked += [settings.label] if settings.label not in (None, "folder") else []
+    if settings.label not in (None, "folder") and find_column(table.columns, settings.label or "") is None:
+        asked.append(settings.label or "")
     for column in asked:
         if column not in table.columns:
             raise RecipeError(
                 f'{settings.where}: {name} has no column "{column}"; {did_you_mean(column, table.columns)}'
             )
     _check_whole(settings, table)
-    given = settings.label is not None or settings.segments is not None or bool(settings.whole)
-    if not given and not set(dcase.LABEL_COLUMNS) & set(table.columns):
-        found = " ".join(table.columns)
-        raise LabelError(
-            f"{name}:1: found the columns {found}, expected one named label; add it, or name it in a recipe"
-        )
+
+
+def _label_column(
+    settings: DataSettings, table: DelimitedTable, roles: Roles, part_columns: Collection[str] = ()
+) -> LabelColumn | None:
+    """The column with labels; None where labels are not in the table, or it has times and nothing else."""
+    wanted = settings.label
+    if wanted == "folder" or (wanted is None and (settings.whole or settings.segments is not None)):
+        return None
+    if wanted is None and roles.timed and set(table.columns) <= {*SEGMENT_COLUMNS} - {"label", "channel"}:
+        return LabelColumn(speech=True, told=True)
+    taken = [
+        *roles.columns,
+        *part_columns,
+        "split",
+        settings.group,
+        settings.fold or "",
+        *settings.keep,
+        *settings.drop,
+    ]
+    rows = [row for _, row in table.rows]
+    return choose_label_column(f"{show_name(table.path)}:1", table.columns, rows, wanted, taken)
 
 
 def _check_whole(settings: DataSettings, table: DelimitedTable) -> None:
@@ -203,14 +348,21 @@ def _is_chosen(row: NamedCells, settings: DataSettings) -> bool:
 
 
 def _item(
-    settings: DataSettings, table: DelimitedTable, path: Path | Remote, name: str, rows: list[tuple[int, NamedCells]]
+    settings: DataSettings,
+    table: DelimitedTable,
+    path: Path | Remote,
+    name: str,
+    rows: list[tuple[int, NamedCells]],
+    meaning: tuple[Roles, LabelColumn | None],
 ) -> Item:
     """The item of all rows of one recording. RecordingError: there is no such file, or its rows disagree."""
     if isinstance(path, Path) and not path.is_file():
         raise RecordingError(f"no such file, but {show_name(table.path)}:{rows[0][0]} names it; correct the name")
-    labels, annotations = _labels_in(settings, table, path, rows)
-    timed = "onset" in table.columns and not labels
+    labels, annotations = _labels_in(settings, table, path, rows, meaning)
+    roles = meaning[0]
+    timed = roles.timed and not labels
     first = rows[0][1]
+    own = _OWN_COLUMNS | roles.columns | (_TIMED_COLUMNS if timed else frozenset())
     return Item(
         path=path,
         filename=name,
@@ -220,25 +372,29 @@ def _item(
         annotations=tuple(annotations),
         group=first.get(settings.group, ""),
         split=first.get("split") or None,
-        tags={column: cell for column, cell in first.items() if column not in _OWN_COLUMNS and cell},
+        tags={column: cell for column, cell in first.items() if column not in own and cell},
         whole=_whole_label(settings, first),
     )
 
 
 def _labels_in(
-    settings: DataSettings, table: DelimitedTable, path: Path | Remote, rows: list[tuple[int, NamedCells]]
+    settings: DataSettings,
+    table: DelimitedTable,
+    path: Path | Remote,
+    rows: list[tuple[int, NamedCells]],
+    meaning: tuple[Roles, LabelColumn | None],
 ) -> tuple[tuple[str, ...], list[Annotation]]:
     """The labels of the whole clip, and the annotations of rows with times."""
-    several = settings.labels_per_clip == "several"
+    several, roles = settings.labels_per_clip == "several", meaning[0]
     labels: dict[str, None] = {}
     annotations: list[Annotation] = []
     for line, row in rows:
-        label = _label_in(settings, row, path)
-        if settings.segments is None and (row.get("onset") or row.get("offset")):
-            annotations.append(dcase.annotation_in(row, label, table.path, line))
-        elif label:
-            labels |= dict.fromkeys(labels_in_cell(label, settings))
-        elif settings.segments is None and "onset" not in table.columns and not settings.whole and not several:
+        named = _named_in(settings, meaning, row, path)
+        if settings.segments is None and roles.timed and dcase.is_timed(row, roles):
+            annotations.extend(dcase.annotation_in(row, one, table.path, line, roles) for one in named or [""])
+        elif named:
+            labels |= dict.fromkeys(label for one in named for label in labels_in_cell(one, settings))
+        elif settings.segments is None and not roles.timed and not settings.whole and not several:
             raise LabelError(f"{show_name(table.path)}:{line}: found no label, expected a word; give it one")
     if len(labels) > 1 and not several:
         what = f"{show_name(table.path)} gives it {len(labels)} labels ({', '.join(labels)})"
@@ -252,9 +408,16 @@ def labels_in_cell(cell: str, settings: DataSettings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
 
-def _label_in(settings: DataSettings, row: NamedCells, path: Path | Remote) -> str:
+def _named_in(
+    settings: DataSettings, meaning: tuple[Roles, LabelColumn | None], row: NamedCells, path: Path | Remote
+) -> list[str]:
+    """The labels that a row names; lists of DCASE, which call recordings `filename`, may have escaped them."""
+    roles, column = meaning
     if settings.label == "folder":
-        return (path.place if isinstance(path, Remote) else path).parent.name
-    if settings.label is not None:
-        return row[settings.label]
-    return dcase.label_in(row) if settings.segments is None else ""
+        return [(path.place if isinstance(path, Remote) else path).parent.name]
+    if column is None:
+        return []
+    if column.speech:
+        return [DEFAULT_LABEL]
+    named = column.labels_in(row)
+    return list(map(unescape, named)) if column.name in FIRST_LABEL_COLUMNS and roles.file == "filename" else named

@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from audiocnn.errors import LabelError, did_you_mean, show_name
+from audiocnn.labels.formats.columns import LABEL_OPTION
 
 if TYPE_CHECKING:
-    from audiocnn.labels.formats.base import LabelFormat, LabelledRecording, Labels
+    from audiocnn.labels.formats.base import ColumnFormat, LabelFormat, LabelledRecording, Labels
+    from audiocnn.labels.formats.columns import LabelColumn
 
 
 @dataclass(frozen=True)
@@ -79,14 +81,58 @@ def format_writer(name: str) -> LabelFormat:
     return format_class(name)()
 
 
-def read_labelled_recordings(path: Path, name: str | None = None) -> list[LabelledRecording]:
-    """Read a file of labels with all that it says; its format by `label_format` where it is not given."""
-    return format_class(name or label_format(path)).read(path)
+def read_labelled_recordings(
+    path: Path, name: str | None = None, label_column: str | None = None
+) -> list[LabelledRecording]:
+    """Read a file of labels with all that it says; its format by `label_format` where it is not given. label_column: as
+    of `find_label_column`."""
+    reader = _reader(path, name, label_column)
+    return reader.read(path, label_column) if _has_columns(reader) else reader.read(path)
 
 
-def read_labels(path: Path, name: str | None = None) -> Labels:
-    """Read the annotations alone; the format by `label_format` where it is not given."""
-    return format_class(name or label_format(path)).read_annotations(path)
+def read_labels(path: Path, name: str | None = None, label_column: str | None = None) -> Labels:
+    """Read the annotations alone; the format by `label_format` where it is not given. label_column: as of
+    `find_label_column`."""
+    reader = _reader(path, name, label_column)
+    return reader.read_annotations(path, label_column) if _has_columns(reader) else reader.read_annotations(path)
+
+
+def find_label_column(path: Path, name: str | None = None, label_column: str | None = None) -> LabelColumn | None:
+    """The column of a table that `read_labels` takes the labels from: `label_column` where that is given. None for
+    formats without columns. LabelError: there is no such column, or several may be meant; a format without columns,
+    where one was named."""
+    reader = _reader(path, name, label_column)
+    return reader.label_column(path, label_column) if _has_columns(reader) else None
+
+
+def has_columns(name: str) -> bool:
+    """Whether labels of a format stand in a column that may have any name, or mean something else."""
+    return _has_columns(format_class(name))
+
+
+def _reader(path: Path, name: str | None, label_column: str | None) -> type[LabelFormat]:
+    name = name or label_format(path)
+    reader = format_class(name)
+    if label_column is not None and not _has_columns(reader):
+        what = f"{name} has no columns"
+        raise LabelError(f"{show_name(path)}: {what}, and {LABEL_OPTION} names one; leave it out")
+    return reader
+
+
+def _has_columns(reader: type[LabelFormat]) -> TypeGuard[type[ColumnFormat]]:
+    from audiocnn.labels.formats.base import ColumnFormat
+
+    return issubclass(reader, ColumnFormat)
+
+
+def recording_stem(path: Path, name: str) -> str:
+    """The base name of the recording that a file of labels of this format belongs to: `a` of `a.selections.txt`."""
+    if name == "raven":
+        from audiocnn.labels.formats.raven import own_stem
+
+        return own_stem(path)
+    suffixes = sorted(FORMATS[name].suffixes, key=len, reverse=True)
+    return next((path.name[: -len(end)] for end in suffixes if path.name.lower().endswith(end.lower())), path.stem)
 
 
 def label_format(path: Path) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Generic, TypeVar
 
 from audiocnn.audio.find import AUDIO_SUFFIXES
+from audiocnn.labels.formats.columns import LabelColumn
 from audiocnn.segments.segment import Annotation, Segment
 
 NO_SCORE = math.nan  # of a segment that a person marked, or that a format without scores holds
@@ -107,10 +108,33 @@ class LabelFormat(Writer[LabelledRecording]):
     @classmethod
     def read_annotations(cls, path: Path) -> Labels:
         """Recording -> its annotations, channel by channel."""
-        labels: Labels = {}
-        for one in cls.read(path):
-            labels.setdefault(one.file, []).extend(Annotation(s.start, s.end, s.label) for s in one.segments)
-        return labels
+        return annotations_of(cls.read(path))
+
+
+class ColumnFormat(LabelFormat):
+    """A format whose labels stand in a column that may have any name, or in one that may mean something else."""
+
+    @staticmethod
+    def read(path: Path, label_column: str | None = None) -> list[LabelledRecording]:
+        """As `LabelFormat.read`; LabelError also where it is not known which column says the label."""
+        raise NotImplementedError
+
+    @classmethod
+    def read_annotations(cls, path: Path, label_column: str | None = None) -> Labels:
+        return annotations_of(cls.read(path, label_column))
+
+    @staticmethod
+    def label_column(path: Path, label_column: str | None = None) -> LabelColumn | None:
+        """Which column the labels are read from; None where nothing is read from one. LabelError."""
+        raise NotImplementedError
+
+
+def annotations_of(recordings: Iterable[LabelledRecording]) -> Labels:
+    """Recording -> its annotations, channel by channel."""
+    labels: Labels = {}
+    for one in recordings:
+        labels.setdefault(one.file, []).extend(Annotation(s.start, s.end, s.label) for s in one.segments)
+    return labels
 
 
 class LabelCollector:

@@ -1,4 +1,5 @@
-"""DCASE event lists: TSV or CSV rows `[filename] onset offset event_label`, with or without a header.
+"""DCASE event lists: TSV or CSV rows `[filename] onset offset event_label`, with or without a header. Tables of others
+name their columns as they like: see `columns.py`.
 
 A row with a filename alone says that the recording holds none of the events. There is no place for channels and scores.
 A name with a tab, a quote or an end of a line stands in quotes; labels with them are escaped: see `text.py`.
@@ -9,25 +10,27 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from audiocnn.audio.find import is_url
-from audiocnn.labels.formats.base import NO_SCORE, LabelFormat, LabelledRecording, Labels
+from audiocnn.errors import show_name
+from audiocnn.labels.formats.base import NO_SCORE, ColumnFormat, LabelledRecording, Labels
+from audiocnn.labels.formats.columns import LabelColumn, NamedCells, Roles, choose_label_column, find_roles
+from audiocnn.labels.formats.manifest import END_DIGITS
 from audiocnn.labels.formats.table import table_row as table_row
 from audiocnn.labels.formats.text import (
-    NamedCells,
+    DelimitedTable,
     escape_cell,
-    named_row,
     read_cells,
     read_seconds,
+    table_of,
     unescape,
     wrong_line,
 )
 from audiocnn.segments.segment import Annotation, Segment
-from audiocnn.units import round_seconds
+from audiocnn.units import is_numeric, round_seconds
 
-LABEL_COLUMNS = ("event_label", "label")
 _COLUMNS = ("filename", "onset", "offset", "event_label")
 
 
-class Dcase(LabelFormat):
+class Dcase(ColumnFormat):
     """TSV with a header; a recording without a segment is a row with its name alone."""
 
     def begin(self) -> str:
@@ -41,48 +44,62 @@ class Dcase(LabelFormat):
         return "".join(table_row(cells, "\t") + "\n" for cells in rows or [[recording.file, "", "", ""]])
 
     @staticmethod
-    def read(path: Path) -> list[LabelledRecording]:
+    def read(path: Path, label_column: str | None = None) -> list[LabelledRecording]:
         """By filename, as it stands there; of a list without that column, the file's own stem."""
         tracks = {
             name: tuple(Segment(a.onset, a.offset, a.label, NO_SCORE) for a in known)
-            for name, known in _read(path).items()
+            for name, known in _read(path, label_column).items()
         }
         return [LabelledRecording(name, {0: track} if track else {}) for name, track in tracks.items()]
 
     @classmethod
-    def read_annotations(cls, path: Path) -> Labels:
+    def read_annotations(cls, path: Path, label_column: str | None = None) -> Labels:
         """By filename as a dataset has it: see `normal_name`."""
         labels: Labels = {}
-        for name, known in _read(path).items():
+        for name, known in _read(path, label_column).items():
             labels.setdefault(normal_name(name), []).extend(known)
         return labels
 
+    @staticmethod
+    def label_column(path: Path, label_column: str | None = None) -> LabelColumn | None:
+        cells = read_cells(path)
+        return _columns(_table(path, cells), label_column)[1] if cells else None
 
-def _read(path: Path) -> Labels:
+
+def _read(path: Path, label_column: str | None) -> Labels:
     cells = read_cells(path)
     if not cells:
         return {path.stem: []}
-    columns = _header(path, *cells[0])
+    table = _table(path, cells)
+    roles, labels = _columns(table, label_column)
     found: Labels = {}
-    for line, row in cells[1:] if set(columns) <= {cell.strip() for cell in cells[0][1]} else cells:
-        named = named_row(path, line, columns, row)
-        annotations = found.setdefault(named.get("filename", path.stem), [])
-        if named.get("onset") or named.get("offset") or label_in(named):
-            annotations.append(annotation_in(named, label_in(named), path, line))
+    for line, row in table.rows:
+        annotations = found.setdefault(row[roles.file] if roles.file else path.stem, [])
+        named = [unescape(label) for label in labels.labels_in(row)]
+        if is_timed(row, roles) or named:
+            annotations.extend(annotation_in(row, label, path, line, roles) for label in named or [""])
     return found or {path.stem: []}
 
 
-def annotation_in(row: NamedCells, label: str, path: Path, line: int) -> Annotation:
+def _columns(table: DelimitedTable, label_column: str | None) -> tuple[Roles, LabelColumn]:
+    roles = find_roles(table.columns)
+    rows = [row for _, row in table.rows]
+    return roles, choose_label_column(f"{show_name(table.path)}:1", table.columns, rows, label_column, roles.columns)
+
+
+def is_timed(row: NamedCells, roles: Roles) -> bool:
+    return any(row[one] for one in (roles.onset, roles.offset, roles.duration) if one)
+
+
+def annotation_in(row: NamedCells, label: str, path: Path, line: int, roles: Roles) -> Annotation:
     """The annotation of a row. LabelError: a part of it is empty or no number."""
     if not label:
         raise wrong_line(path, line, "", "a label")
-    onset = read_seconds(row.get("onset", ""), path, line, "onset")
-    return Annotation(onset, read_seconds(row.get("offset", ""), path, line, "offset"), label)
-
-
-def label_in(row: NamedCells) -> str:
-    """The label of a row, whichever of the two names its column has."""
-    return unescape(next((row[column] for column in LABEL_COLUMNS if row.get(column)), ""))
+    onset = read_seconds(row.get(roles.onset or "", ""), path, line, "onset")
+    if roles.duration:
+        duration = read_seconds(row[roles.duration], path, line, "duration")
+        return Annotation(onset, round(onset + duration, END_DIGITS), label)
+    return Annotation(onset, read_seconds(row.get(roles.offset or "", ""), path, line, "offset"), label)
 
 
 def normal_name(name: str) -> str:
@@ -90,19 +107,17 @@ def normal_name(name: str) -> str:
     return name if is_url(name) else str(PurePosixPath(name))
 
 
-def _header(path: Path, line: int, row: list[str]) -> tuple[str, ...]:
-    """The columns: named by the first row, or known by their number."""
-    names = tuple(cell.strip() for cell in row)
-    if {"onset", "offset"} <= set(names) and set(names) & set(LABEL_COLUMNS):
-        return names
-    if len(row) in (3, 4) and _is_number(row[-3]) and _is_number(row[-2]):
-        return _COLUMNS[-len(row) :]
-    raise wrong_line(path, line, " ".join(names), f"the columns {' '.join(_COLUMNS)}")
+def _table(path: Path, cells: list[tuple[int, list[str]]]) -> DelimitedTable:
+    """The table, whose columns are named by the first row, or known by their number. LabelError: neither."""
+    table = table_of(path, with_header(cells))
+    if not find_roles(table.columns).timed:
+        raise wrong_line(path, cells[0][0], " ".join(table.columns), f"the columns {' '.join(_COLUMNS)}")
+    return table
 
 
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+def with_header(cells: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+    """Rows of events behind a header, which lists of DCASE may lack; others as they are."""
+    line, first = cells[0]
+    if len(first) in (3, 4) and is_numeric(first[-3]) and is_numeric(first[-2]):
+        return [(line, list(_COLUMNS[-len(first) :])), *cells]
+    return cells

@@ -81,7 +81,7 @@ def read_document(path: Path) -> Document:
     """LabelError: not an EAF that can be read."""
     document = Document(show_name(path))
     try:
-        document.parser.Parse(read_text(path, utf16=True), True)
+        document.parser.Parse(read_text(path), True)
     except ExpatError as error:
         raise document.error(error.lineno, f"not XML that can be read ({error})") from None
     return document

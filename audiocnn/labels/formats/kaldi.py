@@ -7,7 +7,8 @@ file; the utterance-id is `RECORDING-START-END-LABEL` with times in milliseconds
 segment with the same ones. The channel, from 0, stands only where it is not the first of one alone: utilities that take
 four columns take a mono recording. What an id cannot hold is escaped (see `text.py`); scores have no place.
 
-Of ids that others chose the label is not known: their segments are "speech". Where `wav.scp` lies beside the file,
+Of ids that others chose the label is in `utt2label` beside the file (`utterance-id label`), else their segments are
+"speech". Where `wav.scp` lies beside the file,
 recordings have the names of their files from there.
 """
 
@@ -30,6 +31,7 @@ from audiocnn.labels.formats.text import escape_word, read_lines, read_seconds, 
 from audiocnn.segments.segment import Segment
 from audiocnn.units import round_seconds
 
+SEGMENT_TABLE, FILE_TABLE, LABEL_TABLE = "segments", "wav.scp", "utt2label"
 _TO_THE_END = -1.0  # an end that means the end of the recording
 _EXPECTED = "utterance-id recording-id start end"
 _OWN_ID = re.compile(r"-\d{8,}-\d{8,}(?:\.\d+)?-(.+)")
@@ -74,7 +76,7 @@ class Kaldi(LabelFormat):
     @staticmethod
     def read(path: Path) -> list[LabelledRecording]:
         """The recordings, by id or by what `wav.scp` says. LabelError: a line that is none of Kaldi's."""
-        files = _files_beside(path)
+        files, labels = _files_beside(path), read_pairs(path.with_name(LABEL_TABLE), "utterance-id", "label")
         collector = LabelCollector()
         for number, line in read_lines(path):
             words = line.split()
@@ -84,7 +86,7 @@ class Kaldi(LabelFormat):
             end = read_seconds(words[3], path, number, "end")
             if end == _TO_THE_END:
                 raise wrong_line(path, number, words[3], "the end in seconds; write the length of the recording there")
-            segment = Segment(start, end, _label(words[0], words[1]), NO_SCORE)
+            segment = Segment(start, end, labels.get(words[0]) or _label(words[0], words[1]), NO_SCORE)
             file = files.get(words[1]) or _name(unescape(words[1]), path, number)
             collector.add(file, int(words[4]) if len(words) == 5 else 0, segment)
         return collector.recordings()
@@ -113,14 +115,19 @@ def _name(name: str, path: Path, number: int) -> str:
 
 def _files_beside(path: Path) -> dict[str, str]:
     """recording-id -> file, of the `wav.scp` in the same folder; a command in it (`... |`) is no file."""
-    table = path.with_name("wav.scp")
+    files = read_pairs(path.with_name(FILE_TABLE), "recording-id", "file")
+    return {own: file for own, file in files.items() if not file.endswith("|")}
+
+
+def read_pairs(table: Path, key: str, what: str) -> dict[str, str]:
+    """An id -> what stands behind it; nothing where there is no such table. key, what: what messages call the two.
+    LabelError: an id alone."""
     if not table.is_file():
         return {}
-    files: dict[str, str] = {}
+    found: dict[str, str] = {}
     for number, line in read_lines(table):
         words = line.split(maxsplit=1)
         if len(words) != 2:
-            raise LabelError(f"{show_name(table)}:{number}: found no file behind the recording-id; correct the line")
-        if not words[1].rstrip().endswith("|"):
-            files[words[0]] = words[1].rstrip()
-    return files
+            raise LabelError(f"{show_name(table)}:{number}: found no {what} behind the {key}; correct the line")
+        found[words[0]] = words[1].rstrip()
+    return found

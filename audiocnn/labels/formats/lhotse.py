@@ -3,11 +3,13 @@
 As `SupervisionSegment` of Lhotse has it (lhotse/supervision.py). `recording_id` is the stem of the file, as
 `RecordingSet.from_dir` gives it; where two files share a stem, the later one has its whole name. What Lhotse has no
 field for stands in `custom`: `label`, `score`, and `file` with the name (`file_base64`: its bytes, where they are not
-UTF-8). A recording without a segment has no line. Also read: a list in one JSON file, and both in gzip.
+UTF-8). A recording without a segment has no line. Also read: manifests of cuts, a list in one JSON file, and both in
+gzip.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +56,35 @@ class Lhotse(LabelFormat):
         A supervision of several channels is a segment in each of them.
         """
         collector = LabelCollector()
-        for record in read_manifest(path):
-            start = record.number("start")
+        for record, cut_seconds, cut_file in _supervisions(read_manifest(path)):
+            start = cut_seconds + record.number("start")
             end = round(start + record.number("duration"), END_DIGITS)
             custom = _custom(record)
             label = custom.text("label") if custom.fields.get("label") else DEFAULT_LABEL
             segment = Segment(start, end, label, custom.number("score", NO_SCORE))
             named = "file" in custom.fields or "file_base64" in custom.fields
-            file = custom.file("file") if named else record.file("recording_id")
+            file = custom.file("file") if named else cut_file or record.file("recording_id")
             for channel in record.channels():
                 collector.add(file, channel, segment)
         return collector.recordings()
+
+
+def _supervisions(records: Iterable[ManifestRecord]) -> Iterator[tuple[ManifestRecord, float, str]]:
+    """Supervisions, from where on their times count in seconds, and the file of the recording where it is known: those
+    of a manifest of cuts stand in the cuts, and count from their start."""
+    for record in records:
+        inside = record.fields.get("supervisions")
+        if inside is None:
+            yield record, 0.0, ""
+            continue
+        if not isinstance(inside, list) or not all(isinstance(one, dict) for one in inside):
+            raise record.wrong("supervisions", "a list of objects")
+        recording = record.fields.get("recording")
+        sources = recording.get("sources") if isinstance(recording, dict) else None
+        first = sources[0] if isinstance(sources, list) and sources and isinstance(sources[0], dict) else {}
+        file = first.get("source") if first.get("type") == "file" else None
+        for one in inside:
+            yield ManifestRecord(record.where, one), record.number("start", 0.0), file if isinstance(file, str) else ""
 
 
 def _line(own: str, recording: str, file: str, channel: int, segment: Segment) -> str:

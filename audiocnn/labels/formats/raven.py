@@ -5,35 +5,41 @@ start of what is open, which may be several files in a row; `File Offset (s)` co
 `Begin Path`. Raven knows no quotes and no escapes: what would break a cell is escaped (see `text.py`).
 
 A selection has a band of frequencies; ours reach from 0 to half the sample rate. Tables of others are read too, such as
-those of BirdNET-Analyzer: the columns in any order, the label by the name that its column has there; a selection that
-is listed once for each view counts once.
+those of BirdNET-Analyzer: the columns in any order; the label is in `Annotation`, or in the only other column with
+texts (see `columns.py`); a selection that is listed once for each view counts once.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from audiocnn.errors import LabelError, show_name
 from audiocnn.labels.formats.base import (
-    DEFAULT_LABEL,
     MOST_CHANNEL,
     NO_SCORE,
+    ColumnFormat,
     LabelCollector,
-    LabelFormat,
     LabelledRecording,
     has_score,
     round_score,
 )
-from audiocnn.labels.formats.text import NamedCells, escape_cell, read_lines, read_seconds, unescape, wrong_line
+from audiocnn.labels.formats.columns import LabelColumn, NamedCells, choose_label_column
+from audiocnn.labels.formats.text import escape_cell, read_lines, read_seconds, unescape, wrong_line
 from audiocnn.segments.segment import Segment
-from audiocnn.units import round_seconds
+from audiocnn.units import parse_number, round_seconds
 
 _BEGIN, _END, _OFFSET = "Begin Time (s)", "End Time (s)", "File Offset (s)"
 _BAND = ("Low Freq (Hz)", "High Freq (Hz)")
 _COLUMNS = ("Selection", "View", "Channel", _BEGIN, _END, *_BAND, "Begin Path", _OFFSET, "Annotation", "Score")
 _FILE_COLUMNS = ("Begin Path", "Begin File")
-_LABEL_COLUMNS = ("Annotation", "Label", "Common Name", "Species", "Species Code", "Class")
+# What Raven and others measure beside; measurements with a unit in their name are known by that.
+_OTHER_COLUMNS = frozenset(
+    {"Selection", "View", "Channel", "Begin Path", "Begin File", "End Path", "End File", "Begin Clock Time"}
+    | {"End Clock Time", "Begin Date", "End Date", "Begin Date Time", "End Date Time"}
+)
+_MEASURED = re.compile(r"\(.*\)\s*$")
 _SCORE_COLUMNS = ("Score", "Confidence")
 _VIEW = "Spectrogram 1"
 _NO_RATE_HZ = 48000  # whose half is the band where the sample rate is not known
@@ -41,7 +47,7 @@ _OWN_SUFFIX = re.compile(r"(\.Table\.\d+)?\.(selections|BirdNET\.selection\.tabl
 _END_DIGITS = 8  # of times that are sums
 
 
-class Raven(LabelFormat):
+class Raven(ColumnFormat):
     """A row for each segment. Files follow each other, as Raven opens several: begin times go on where one ends."""
 
     def __init__(self) -> None:
@@ -70,18 +76,22 @@ class Raven(LabelFormat):
         return "\t".join([*cells, escape_cell(segment.label), score]) + "\n"
 
     @staticmethod
-    def read(path: Path) -> list[LabelledRecording]:
+    def read(path: Path, label_column: str | None = None) -> list[LabelledRecording]:
         """Recordings by the path or name in the table, else by the stem of the table. An empty file has none."""
         collector = LabelCollector()
         seen: set[tuple[object, ...]] = set()
-        for number, row in _rows(path):
+        rows = _rows(path)
+        labels = _label_column(path, rows, label_column)
+        for number, row in rows:
             begin, end = (read_seconds(row[column], path, number, column) for column in (_BEGIN, _END))
             onset = begin
             file = next((row[column] for column in _FILE_COLUMNS if row.get(column)), "")
             if file and row.get(_OFFSET):
                 onset = read_seconds(row[_OFFSET], path, number, _OFFSET)
                 end = round(onset + (end - begin), _END_DIGITS)
-            label = next((row[column] for column in _LABEL_COLUMNS if row.get(column)), DEFAULT_LABEL)
+            label = next(iter(labels.labels_in(row)) if labels else iter(()), "")
+            if not label:
+                raise wrong_line(path, number, "", f'a label in the column "{labels.name if labels else ""}"')
             score = next((row[column] for column in _SCORE_COLUMNS if row.get(column)), None)
             segment = Segment(onset, end, label, NO_SCORE if score is None else _number(score, path, number, "score"))
             channel = _channel(row.get("Channel", ""), path, number)
@@ -91,6 +101,19 @@ class Raven(LabelFormat):
                 seen.add(listed)
                 collector.add(name, channel, segment)
         return collector.recordings()
+
+    @staticmethod
+    def label_column(path: Path, label_column: str | None = None) -> LabelColumn | None:
+        return _label_column(path, _rows(path), label_column)
+
+
+def _label_column(path: Path, rows: Sequence[tuple[int, NamedCells]], wanted: str | None) -> LabelColumn | None:
+    """The column with labels; None in a table without a selection."""
+    if not rows:
+        return None
+    columns = list(rows[0][1])
+    others = [one for one in columns if one in _OTHER_COLUMNS or _MEASURED.search(one)]
+    return choose_label_column(show_name(path), columns, [row for _, row in rows], wanted, others, any_text=True)
 
 
 def own_stem(path: Path) -> str:
@@ -121,7 +144,7 @@ def _rows(path: Path) -> list[tuple[int, NamedCells]]:
 
 def _number(word: str, path: Path, line: int, what: str) -> float:
     try:
-        return float(word)
+        return parse_number(word)
     except ValueError:
         raise wrong_line(path, line, word, f"a {what}, such as 0.93") from None
 

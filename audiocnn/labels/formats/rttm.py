@@ -9,29 +9,34 @@ readers of tables take for the beginning of a text, is escaped too. The score is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from audiocnn.errors import LabelError, show_name
 from audiocnn.labels.formats.base import (
     DEFAULT_LABEL,
     MOST_CHANNEL,
     NO_SCORE,
+    ColumnFormat,
     LabelCollector,
-    LabelFormat,
     LabelledRecording,
     Labels,
     ShortNames,
+    annotations_of,
     has_score,
 )
+from audiocnn.labels.formats.columns import LabelColumn
 from audiocnn.labels.formats.text import escape_word, read_lines, read_seconds, unescape, wrong_line
 from audiocnn.segments.segment import Segment
 from audiocnn.units import round_seconds
 
 _EXPECTED = "SPEAKER file channel onset duration <NA> <NA> name"
 _NONE = "<NA>"
+_NAME = "name"  # what the plan calls the field of the speaker
 
 
-class Rttm(LabelFormat):
+class Rttm(ColumnFormat):
     def __init__(self) -> None:
         super().__init__()
         self.names = ShortNames(self)
@@ -48,7 +53,7 @@ class Rttm(LabelFormat):
         return "".join(lines)
 
     @staticmethod
-    def read(path: Path) -> list[LabelledRecording]:
+    def read(path: Path, label_column: str | None = None) -> list[LabelledRecording]:
         """Every SPEAKER line; other types and comments (`;;`) are left out, overlapping turns stay as they are."""
         collector = LabelCollector()
         for number, line in read_lines(path):
@@ -67,10 +72,33 @@ class Rttm(LabelFormat):
         return collector.recordings()
 
     @classmethod
-    def read_annotations(cls, path: Path) -> Labels:
-        """All labelled "speech": who speaks is not what is to be learned."""
-        labels = super().read_annotations(path)
+    def read_annotations(cls, path: Path, label_column: str | None = None) -> Labels:
+        """With names as labels where `label_column` says which column these are in; else all are "speech": who speaks
+        is not what is to be learned."""
+        found = cls.read(path)
+        labels = annotations_of(found)
+        if _names_labels(path, found, label_column):
+            return labels
         return {file: [replace(one, label=DEFAULT_LABEL) for one in known] for file, known in labels.items()}
+
+    @staticmethod
+    def label_column(path: Path, label_column: str | None = None) -> LabelColumn | None:
+        found = Rttm.read(path)
+        speakers = {segment.label for one in found for segment in one.segments} - {DEFAULT_LABEL}
+        return (
+            None
+            if _names_labels(path, found, label_column) or not speakers
+            else LabelColumn(_NAME, told=True, speech=True)
+        )
+
+
+def _names_labels(path: Path, found: Sequence[LabelledRecording], wanted: str | None) -> bool:
+    """Whether names are labels: they are in what a detector wrote, with its scores; in other files they are speakers,
+    unless they are `wanted`."""
+    if wanted is not None and wanted.casefold() != _NAME:
+        raise LabelError(f'{show_name(path)}: no column "{show_name(wanted)}" in RTTM; labels can only be in "{_NAME}"')
+    scored = any(has_score(segment) for one in found for segment in one.segments)
+    return wanted is not None or scored
 
 
 def _word(text: str) -> str:

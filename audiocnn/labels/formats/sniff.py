@@ -8,11 +8,20 @@ import re
 import zlib
 from pathlib import Path
 
+from audiocnn.labels.formats.columns import find_roles
+from audiocnn.labels.formats.text import cell_separator
+from audiocnn.units import is_numeric
+
 _HEAD_BYTES = 8192  # that are looked at
 _GZIP = b"\x1f\x8b"
 _ROW_COLUMNS = {"file", "start", "end"}
-_EVENT_COLUMNS = {"onset", "offset"}
-_JSON_KEYS = (("audio_filepath", "nemo"), ("recording_id", "lhotse"), ("schema", "jsonl"), ("type", "jsonl"))
+_JSON_KEYS = (
+    ("audio_filepath", "nemo"),
+    ("supervisions", "lhotse"),
+    ("recording_id", "lhotse"),
+    ("schema", "jsonl"),
+    ("type", "jsonl"),
+)
 _CUE_TIMES = re.compile(r"^\s*(\d+:)?\d+:\d\d[.,]\d+\s*-->")
 _RTTM_TYPES = frozenset({"SPEAKER", "SPKR-INFO", "SEGMENT", "NOSCORE", "NO_RT_METADATA", "LEXEME", "NON-LEX"}) | {
     *("NON-SPEECH", "FILLER", "EDIT", "IP", "SU", "CB", "A/P")
@@ -21,6 +30,12 @@ _RTTM_TYPES = frozenset({"SPEAKER", "SPKR-INFO", "SEGMENT", "NOSCORE", "NO_RT_ME
 
 def sniff_file(path: Path) -> str | None:
     """The format of a file; None where it cannot be read or nothing tells."""
+    head = _read_head(path)
+    return None if head is None else sniff(head)
+
+
+def _read_head(path: Path) -> str | None:
+    """The beginning of a file as text; None where it cannot be read."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -30,7 +45,7 @@ def sniff_file(path: Path) -> str | None:
                     head = inside.read(_HEAD_BYTES)
     except (OSError, EOFError, ValueError, zlib.error):
         return None
-    return sniff(_decoded(head))
+    return _decoded(head)
 
 
 def sniff(head: str) -> str | None:
@@ -56,19 +71,30 @@ def _rows_format(lines: list[str]) -> str | None:
     words = next((line.split() for line in lines if not line.lstrip().startswith(";;")), [])
     if words[:1] == [] or words[0] in _RTTM_TYPES:
         return "rttm"
+    cells = [cell.strip().strip('"') for cell in split_line(lines[0])]
     tabs = "\t" in lines[0]
-    cells = [cell.strip().strip('"') for cell in lines[0].split("\t" if tabs else ",")]
     if "Begin Time (s)" in cells:
         return "raven"
     if set(cells) >= _ROW_COLUMNS:
         return "tsv" if tabs else "csv"
-    if set(cells) >= _EVENT_COLUMNS:
+    if find_roles(cells).timed:
         return "dcase"
     if tabs and len(cells) in (2, 3) and _are_numbers(cells[:2]):
         return "audacity"
     if len(cells) == 4 and _are_numbers(cells[1:3]):
         return "dcase"
     return "kaldi" if len(words) in (4, 5) and _are_numbers(words[2:]) else None
+
+
+def lists_recordings(path: Path) -> bool:
+    """Whether a file begins as a table does that names recordings, whatever else is in it."""
+    head = _read_head(path)
+    lines = [line for line in re.split(r"\r\n|\r|\n", head or "") if line.strip()]
+    return bool(lines) and find_roles([cell.strip().strip('"') for cell in split_line(lines[0])]).file is not None
+
+
+def split_line(line: str) -> list[str]:
+    return line.split(cell_separator(line))
 
 
 def _json_format(head: str) -> str | None:
@@ -83,10 +109,7 @@ def _json_format(head: str) -> str | None:
 
 
 def _are_numbers(words: list[str]) -> bool:
-    try:
-        return bool([float(word) for word in words])
-    except ValueError:
-        return False
+    return all(map(is_numeric, words))
 
 
 def _decoded(head: bytes) -> str:

@@ -20,30 +20,32 @@ from audiocnn.labels.formats.base import (
     DEFAULT_LABEL,
     MOST_CHANNEL,
     NO_SCORE,
+    ColumnFormat,
     LabelCollector,
-    LabelFormat,
     LabelledRecording,
     ResultT,
     Writer,
     has_score,
     round_score,
 )
+from audiocnn.labels.formats.columns import LabelColumn, NamedCells, choose_label_column
 from audiocnn.labels.formats.jsonl import SCORE_DIGITS
 from audiocnn.labels.formats.text import (
-    NamedCells,
     format_values,
     join_columns,
     named_row,
     read_cells,
     read_seconds,
+    read_table,
     wrong_line,
 )
 from audiocnn.segments.segment import Segment
-from audiocnn.units import SECONDS_DIGITS, round_seconds
+from audiocnn.units import SECONDS_DIGITS, parse_number, round_seconds
 
 CELL_SEPARATORS = {"csv": ",", "tsv": "\t"}
 PLACE_COLUMNS = ("file", "channel", "start", "end")
 SEGMENT_COLUMNS = (*PLACE_COLUMNS, "label", "score")
+_ROW_COLUMNS = {"file", "start", "end"}
 _NAMES = ("file", "label")  # stand as they are, spaces and all
 Cells = Sequence[object]
 
@@ -98,30 +100,49 @@ def score_rows(file: str, channel: int, edges: NDArray[np.float64], scores: NDAr
     return join_columns(len(scores), [*columns, "\n"])
 
 
-class Csv(TableWriter[LabelledRecording], LabelFormat):
+class Csv(TableWriter[LabelledRecording], ColumnFormat):
     def __init__(self) -> None:
         super().__init__(SEGMENT_COLUMNS, segment_rows, CELL_SEPARATORS["csv"])
 
     @staticmethod
-    def read(path: Path) -> list[LabelledRecording]:
-        """Rows of segments, cut at tabs or commas as the header is; the columns in any order, others beside them.
+    def read(path: Path, label_column: str | None = None) -> list[LabelledRecording]:
+        """Rows of segments, cut as the header is; the columns in any order, others beside them.
 
-        Without `channel` it is 0; without `label`, or where that is empty, it is speech.
+        Without `channel` it is 0; without a column of labels, or where that is empty, it is speech.
         """
         cells = read_cells(path)
         if not cells:
             raise LabelError(f"{show_name(path)}: empty; expected the header {table_row(SEGMENT_COLUMNS, ' ')}")
         columns = tuple(cell.strip() for cell in cells[0][1])
-        if not {"file", "start", "end"} <= set(columns) or len(set(columns)) < len(columns):
+        if not set(columns) >= _ROW_COLUMNS or len(set(columns)) < len(columns):
             raise wrong_line(path, cells[0][0], " ".join(columns), f"the columns {table_row(SEGMENT_COLUMNS, ' ')}")
-        if "label" not in columns and "channel" in columns:
-            where = f"{show_name(path)}:{cells[0][0]}"
-            raise LabelError(f'{where}: no column "label"; if these are scores, take what `detect` wrote')
+        rows = [(line, named_row(path, line, columns, found, _NAMES)) for line, found in cells[1:]]
+        labels = _label_column(path, cells[0][0], columns, [row for _, row in rows], label_column)
         collector = LabelCollector()
-        for line, found in cells[1:]:
-            named = named_row(path, line, columns, found, _NAMES)
-            collector.add(_name_in(named, path, line), _channel_in(named, path, line), _segment_in(named, path, line))
+        for line, row in rows:
+            name, channel = _name_in(row, path, line), _channel_in(row, path, line)
+            for label in (labels.labels_in(row) if labels else []) or [DEFAULT_LABEL]:
+                collector.add(name, channel, _segment_in(row, label, path, line))
         return collector.recordings()
+
+    @staticmethod
+    def label_column(path: Path, label_column: str | None = None) -> LabelColumn | None:
+        table = read_table(path)
+        return _label_column(path, 1, table.columns, [row for _, row in table.rows], label_column)
+
+
+def _label_column(
+    path: Path, line: int, columns: Sequence[str], rows: Sequence[NamedCells], wanted: str | None
+) -> LabelColumn | None:
+    """The column with labels; None where there is none. LabelError: several, or columns of scores."""
+    where = f"{show_name(path)}:{line}"
+    if wanted is None and "label" in columns:
+        return LabelColumn("label")
+    if wanted is None and "channel" in columns:
+        raise LabelError(f'{where}: no column "label"; if these are scores, take what `detect` wrote')
+    if wanted is None and set(columns) <= {*SEGMENT_COLUMNS}:
+        return None
+    return choose_label_column(where, columns, rows, wanted, PLACE_COLUMNS)
 
 
 class Tsv(Csv):
@@ -143,10 +164,10 @@ def _channel_in(named: NamedCells, path: Path, line: int) -> int:
     return int(word)
 
 
-def _segment_in(named: NamedCells, path: Path, line: int) -> Segment:
+def _segment_in(named: NamedCells, label: str, path: Path, line: int) -> Segment:
     start, end = (read_seconds(named[column], path, line, column) for column in ("start", "end"))
     score = named.get("score", "")
     try:
-        return Segment(start, end, named.get("label", "") or DEFAULT_LABEL, float(score) if score else NO_SCORE)
+        return Segment(start, end, label, parse_number(score) if score else NO_SCORE)
     except ValueError:
         raise wrong_line(path, line, score, "a score between 0 and 1") from None

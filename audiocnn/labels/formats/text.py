@@ -19,21 +19,23 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from audiocnn.errors import LabelError, show_name
+from audiocnn.labels.formats.columns import NamedCells, find_roles
+from audiocnn.units import parse_number
 
 MOST_LABEL_BYTES = 1 << 27  # of a file of labels, in memory several times as much
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def read_text(path: Path, *, utf16: bool = False, any_bytes: bool = False) -> str:
-    """The whole file as UTF-8, without a byte order mark. LabelError: missing, unreadable, too large, not text.
+def read_text(path: Path, *, any_bytes: bool = False) -> str:
+    """The whole file as UTF-8, or as UTF-16 with a byte order mark. LabelError: missing, unreadable, too large, no
+    text.
 
-    utf16: UTF-16 with a byte order mark is text too. any_bytes: what is not UTF-8 comes as `os.fsdecode` has it, for
-    names of files.
+    any_bytes: what is not UTF-8 comes as `os.fsdecode` has it, for names of files.
     """
     name = show_name(path)
     try:
         data = read_bytes(path)
-        if utf16 and data.startswith(_UTF16):
+        if data.startswith(_UTF16):
             text = data.decode("utf-16")
         else:
             text = data.decode("utf-8-sig", "surrogateescape" if any_bytes else "strict")
@@ -81,7 +83,7 @@ def wrong_line(path: Path, line: int, found: str, expected: str) -> LabelError:
 def read_seconds(word: str, path: Path, line: int, what: str) -> float:
     """A time in seconds. LabelError: no number. NaN and infinity are judged with the recording at hand."""
     try:
-        return float(word)
+        return parse_number(word)
     except ValueError:
         raise wrong_line(path, line, word, f"the {what} in seconds, such as 1.25") from None
 
@@ -125,8 +127,17 @@ def _decoded(escaped: str) -> str:
     return bytes.fromhex(escaped.replace("%", "")).decode("utf-8", "surrogateescape")
 
 
-NamedCells = dict[str, str]
-_NAMES = ("filename",)  # a file's name may be any bytes, and begin or end with a space; nothing else does on purpose
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_SAID_SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # the first line of tables that Excel is to open
+
+
+def cell_separator(line: str) -> str:
+    """What cuts the first line of a table: tabs if there are any, else semicolons, else commas. Of several commas and
+    fewer semicolons these are part of a cell; of as many or fewer the commas are, as in 0,5;1,5;dog."""
+    plain = _QUOTED.sub("", line)
+    if "\t" in plain:
+        return "\t"
+    return ";" if plain.count(";") >= max(1, plain.count(",")) else ","
 
 
 @dataclass(frozen=True)
@@ -139,12 +150,15 @@ class DelimitedTable:
 
 
 def read_cells(path: Path) -> list[tuple[int, list[str]]]:
-    """(line number, cells) of the lines that are not blank; cut at tabs if the first has one."""
+    """(line number, cells) of the lines that are not blank, cut as the first is: see `cell_separator`."""
     text = read_text(path, any_bytes=True)  # `named_row` lets bytes pass in names of files alone
     first = text.lstrip("\r\n").split("\n", 1)[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if "\t" in first else ",", strict=True)
+    said = _SAID_SEPARATOR.fullmatch(first.strip("\r"))
+    separator = said[1] if said else cell_separator(first)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
-        return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        return rows[1:] if said else rows
     except csv.Error as error:
         where = f"{show_name(path)}:{reader.line_num}"
         raise LabelError(f"{where}: not a table that can be read ({show_name(error)}); check the quotes") from None
@@ -153,27 +167,37 @@ def read_cells(path: Path) -> list[tuple[int, list[str]]]:
 def read_table(path: Path) -> DelimitedTable:
     """A table with a header. LabelError: empty, a column named twice, a row longer or shorter than that."""
     cells = read_cells(path)
-    name = show_name(path)
     if not cells:
-        raise LabelError(f"{name}: empty; expected a header such as filename,label and a row for each recording")
+        what = "empty; expected a header such as filename,label and a row for each recording"
+        raise LabelError(f"{show_name(path)}: {what}")
+    return table_of(path, cells)
+
+
+def table_of(path: Path, cells: list[tuple[int, list[str]]]) -> DelimitedTable:
+    """The table of (line number, cells), the first of which are the header. LabelError as of `read_table`."""
+    name = show_name(path)
     columns = tuple(column.strip() for column in cells[0][1])
     if not _is_text("".join(columns)):
         raise not_utf8(path, cells[0][0])
     twice = next((column for column in columns if columns.count(column) > 1), None)
     if twice is not None:
         raise LabelError(f'{name}:{cells[0][0]}: two columns are named "{show_name(twice)}"; rename one')
-    return DelimitedTable(path, columns, [(line, named_row(path, line, columns, row)) for line, row in cells[1:]])
+    file = find_roles(columns).file
+    return DelimitedTable(
+        path, columns, [(line, named_row(path, line, columns, row, (file or "",))) for line, row in cells[1:]]
+    )
 
 
 def named_row(
-    path: Path, line: int, columns: tuple[str, ...], row: list[str], as_they_are: tuple[str, ...] = _NAMES
+    path: Path, line: int, columns: tuple[str, ...], row: list[str], as_they_are: tuple[str, ...]
 ) -> NamedCells:
-    """column -> cell; LabelError where there are more cells than columns or fewer, or cells that are no text."""
+    """column -> cell; LabelError where there are more cells than columns or fewer, or cells that are no text. A file's
+    name may be any bytes, and begin or end with a space: what is as_they_are does; nothing else does on purpose."""
     if len(row) != len(columns):
         names = show_name(" ".join(columns[:6])) + (" ..." if len(columns) > 6 else "")
         raise LabelError(f"{show_name(path)}:{line}: found {len(row)} cells, expected {len(columns)} ({names})")
     pairs = list(zip(columns, row, strict=True))
-    if not _is_text("".join(cell for column, cell in pairs if column not in ("filename", "file"))):
+    if not _is_text("".join(cell for column, cell in pairs if column not in as_they_are or column == "label")):
         raise not_utf8(path, line)
     return {column: cell if column in as_they_are else cell.strip() for column, cell in pairs}
 

@@ -146,7 +146,7 @@ def _read_tier(tokens: _Tokens, collector: LabelCollector, file: str) -> None:
 class _Tokens:
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.all = read_text(path, utf16=True).replace("\r\n", "\n").replace("\r", "\n")
+        self.all = read_text(path).replace("\r\n", "\n").replace("\r", "\n")
         self.found = (token for token in _TOKEN.finditer(self.all) if token[4] is None)
         self.at = self.counted = 0
         self.lines = 1  # up to `counted`; they are not counted anew for each number

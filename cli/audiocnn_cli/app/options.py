@@ -218,6 +218,20 @@ class InputOptions:
 
 
 @dataclass(frozen=True)
+class LabelOptions:
+    """Where the labels of recordings stand, where these alone do not tell."""
+
+    label_column: Annotated[
+        str | None,
+        option("--label-column", "NAME", "The column with the labels, of tables that have several, or of Raven's."),
+    ] = None
+    labels: Annotated[
+        str | None,
+        option("--labels", "PATH", "Labels that lie elsewhere: a file of them for all recordings, or a folder."),
+    ] = None
+
+
+@dataclass(frozen=True)
 class RawOptions:
     """What samples without a header are; they can be on standard input or in files."""
 

@@ -15,17 +15,18 @@ from numpy.typing import NDArray
 
 from audiocnn.audio.find import is_url
 from audiocnn.audio.remote import Remote
-from audiocnn.errors import UsageError, did_you_mean, printable
+from audiocnn.errors import UsageError, did_you_mean, printable, show_name
 from audiocnn.spec.features import FEATURES, default_input
 from audiocnn.units import clock, plural
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.options import ReportFormat, TableFormat, flag, option
+from audiocnn_cli.app.options import LabelOptions, ReportFormat, TableFormat, flag, option
 from audiocnn_cli.app.terminal import Terminal
-from audiocnn_cli.io.ingest import IngestFollower
+from audiocnn_cli.io.ingest import IngestFollower, refuse_label_options, with_label_options
 
 if TYPE_CHECKING:
     from audiocnn.data.dataset import Dataset
     from audiocnn.data.ingest import IngestSettings
+    from audiocnn.data.sources.settings import DataSettings
 
 _FRAMES_A_PIECE = 4096  # memory does not grow with the recording
 _OUTCOMES = ("added", "updated", "kept", "removed", "refused")
@@ -84,6 +85,7 @@ def ingest(
     jobs: DecodeThreads = None,
     ray: DecodeCluster = None,
     force: DropOthers = False,
+    labels: LabelOptions = LabelOptions(),  # noqa: B008 - frozen
     survey: WithSurvey = False,
     format: TableFormat = ReportFormat.auto,
 ) -> ExitStatus:
@@ -117,7 +119,7 @@ def ingest(
     with IngestFollower(terminal, "ingest") as follower:
         try:
             for step in ingested(
-                [Remote(source) if is_url(source) else Path(source) for source in sources],
+                [_source_of(source, labels) for source in sources],
                 Path(output),
                 settings,
                 left_out,
@@ -133,6 +135,22 @@ def ingest(
     if survey:
         write_survey(dataset, terminal, format)
     return ExitStatus.SOME_FAILED if dataset.refused else ExitStatus.OK
+
+
+def _source_of(source: str, labels: LabelOptions) -> Path | Remote | DataSettings:
+    """A source, with its labels from where the options say. UsageError: one that cannot have them elsewhere."""
+    from audiocnn.data.dataset import is_dataset
+    from audiocnn.data.sources import recipe_settings
+    from audiocnn.data.sources.settings import DataSettings
+
+    if labels == LabelOptions():
+        return Remote(source) if is_url(source) else Path(source)
+    if is_url(source) or is_dataset(source):
+        refuse_label_options(labels, source)
+    if not Path(source).exists():
+        raise UsageError(f"{source}: no such file or folder; check the name")
+    plain = DataSettings(Path(source), where=show_name(source))
+    return with_label_options(recipe_settings(Path(source)) if source.endswith(".toml") else plain, labels)
 
 
 def _with_cluster(settings: IngestSettings, address: str, workers: int | None, terminal: Terminal) -> IngestSettings:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audiocnn.errors import DatasetError, RecipeError, printable
+from audiocnn.errors import DatasetError, RecipeError, UsageError, printable
 from audiocnn.units import clock, plural
+from audiocnn_cli.app.options import LabelOptions
 from audiocnn_cli.app.progress import Bar, format_speed
 from audiocnn_cli.app.terminal import Terminal
 
@@ -60,6 +62,21 @@ class IngestFollower:
             self.listed += 1
             name = printable(filename)
             self.terminal.error(problem if problem.startswith(name) else f"{name}: {problem}", kind=kind)
+
+
+def with_label_options(settings: DataSettings, given: LabelOptions) -> DataSettings:
+    """The settings with labels from where the options say. UsageError: there is nothing."""
+    if given.labels is not None and not Path(given.labels).exists():
+        raise UsageError(f"--labels {given.labels}: no such file or folder; check the name")
+    segments = settings.segments if given.labels is None else Path(given.labels)
+    return replace(settings, label=given.label_column or settings.label, segments=segments)
+
+
+def refuse_label_options(given: LabelOptions, data: str | Path) -> None:
+    """UsageError for options that say where labels are, of data that has them already."""
+    for name, value in (("--label-column", given.label_column), ("--labels", given.labels)):
+        if value is not None:
+            raise UsageError(f"{name}: {data} has its labels already; leave it out, or ingest the recordings with it")
 
 
 def run_survey(dataset: Dataset, terminal: Terminal) -> Survey:

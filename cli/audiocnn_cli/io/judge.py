@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audiocnn.errors import AudiocnnError, UsageError, did_you_mean
-from audiocnn_cli.app.options import JudgedPad, SegmentOptions, SegmentRuleOptions, read_pads
+from audiocnn.units import plural
+from audiocnn_cli.app.options import JudgedPad, LabelOptions, SegmentOptions, SegmentRuleOptions, read_pads
 from audiocnn_cli.app.progress import Bar, format_speed
 from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.io.ingest import IngestFollower, cache_beside, refuse_label_options, with_label_options
 
 if TYPE_CHECKING:
     from audiocnn.data.dataset import Dataset
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from audiocnn.segments.finder import SegmentRule
 
 _PARTS = ("train", "validation", "test")  # of a training
+_MOST_UNKNOWN = 10  # that are named
 _REPORTED = "dev"  # the part that figures are of, unless another is asked for
 
 
@@ -91,26 +94,29 @@ def _cut_part(dataset: Dataset, recipe: Recipe, part: str) -> Dataset:
     return dataset.with_entries(entries)
 
 
-def find_source(data: str, split: str | None, several: bool) -> tuple[Path | DataSettings, str | None, Recipe | None]:
+def find_source(
+    data: str,
+    split: str | None,
+    several: bool,
+    labels: LabelOptions = LabelOptions(),  # noqa: B008
+) -> tuple[DataSettings, str | None, Recipe | None]:
     """The source to ingest, the split to ask of the dataset, and the recipe where it is one: one that names a split
     leaves others out by itself. several: a model gives clips several labels, and a table may, too."""
-    from audiocnn.data.sources.folders import holds_labels
     from audiocnn.data.sources.probe import with_several
-    from audiocnn.data.sources.settings import TABLE_SUFFIXES, DataSettings
+    from audiocnn.data.sources.settings import DataSettings
     from audiocnn.errors import show_name
 
     if not Path(data).exists():
         raise UsageError(f"{data}: no such file or folder; check the name")
-    if Path(data).suffix.lower() in TABLE_SUFFIXES and not holds_labels(Path(data)):
-        return with_several(DataSettings(Path(data), where=show_name(data)), several), split, None
     if not data.endswith(".toml"):
-        return Path(data), split, None
+        settings = with_label_options(DataSettings(Path(data), where=show_name(data)), labels)
+        return with_several(settings, several), split, None
     from audiocnn.recipe.recipe import read_recipe
 
     recipe = read_recipe(Path(data))
-    settings = recipe.data
-    if settings is None:
+    if recipe.data is None:
         raise UsageError(f"{data}: has no [data]; add it, or name the recordings")
+    settings = with_label_options(recipe.data, labels)
     if settings.split is None and split in _PARTS:
         return settings, split, recipe  # maybe the data has no splits, and a training cuts its own
     return dataclasses.replace(settings, split=split or settings.split), None, None
@@ -182,6 +188,20 @@ def check_channels(dataset: Dataset, engine: Engine) -> None:
         )
 
 
+def say_unknown_labels(dataset: Dataset, part: str | None, side: Candidate, data: str, terminal: Terminal) -> None:
+    """Name the labels of the recordings that a model or a peer does not know, before anything is judged. DatasetError
+    where it knows none of them."""
+    from audiocnn.errors import show_name
+    from audiocnn.evaluation.annotated import find_unknown_labels
+
+    unknown = find_unknown_labels(dataset, side.scorer, part, side.name)
+    if unknown:
+        names = ", ".join(f'"{show_name(label)}" ({count:,})' for label, count in [*unknown.items()][:_MOST_UNKNOWN])
+        more = f" and {len(unknown) - _MOST_UNKNOWN} more" if len(unknown) > _MOST_UNKNOWN else ""
+        what = f"{plural(len(unknown), 'label')} that {side.name} does not know, not judged: {names}{more}"
+        terminal.error(f"{data}: {what}", "note")
+
+
 def judge_dataset(
     dataset: Dataset, scorer: Scorer, settings: EvaluationSettings, part: str | None, name: str, terminal: Terminal
 ) -> tuple[Evaluation, float, float]:
@@ -209,29 +229,30 @@ def open_judged_dataset(
     candidates: list[Candidate],
     terminal: Terminal,
     counts: Counter[str] | None = None,
+    labels: LabelOptions = LabelOptions(),  # noqa: B008 - frozen
 ) -> Iterator[tuple[Dataset, str | None]]:
     """The dataset, and which split of it to judge. What is no dataset is ingested beside the output, else for now;
     what has conditions is made into a set there. What was done is added to `counts`: files "refused", and so on."""
     from audiocnn.data.dataset import Dataset, is_dataset
     from audiocnn.data.ingest import IngestSettings, cached_dataset
     from audiocnn.data.sources.corrections import apply_settings
-    from audiocnn.data.sources.settings import DataSettings
     from audiocnn.evaluation.conditions import is_conditions, read_conditions
-    from audiocnn_cli.io.ingest import IngestFollower, cache_beside
 
     if is_dataset(data):
+        refuse_label_options(labels, data)
         yield Dataset.open(data), split
         return
     conditions = read_conditions(Path(data)) if split and is_conditions(data) else None
-    source: Path | DataSettings
     if conditions and split:
+        refuse_label_options(labels, data)
         # Of the recordings only those of the split of this part are ingested.
         source = dataclasses.replace(conditions.data, split=conditions.part(split).split)
         part = recipe = None
     else:
         several = any(engine.model.answer == "several" for engine in engines)
-        source, part, recipe = find_source(data, split, several)
-    if isinstance(source, DataSettings) and is_dataset(source.source):
+        source, part, recipe = find_source(data, split, several, labels)
+    if is_dataset(source.source):
+        refuse_label_options(labels, data)
         dataset = apply_settings(Dataset.open(source.source), source)
         yield _select_part(dataset, source.split or part, recipe)
         return

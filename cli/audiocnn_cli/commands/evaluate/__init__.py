@@ -12,7 +12,7 @@ import typer
 
 from audiocnn.audio.remote import refuse_urls
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.options import Device, Jobs, OutputOptions, ReportFormat, TableFormat, option
+from audiocnn_cli.app.options import Device, Jobs, LabelOptions, OutputOptions, ReportFormat, TableFormat, option
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.commands.evaluate.outputs import (
     ClipOutputs,
@@ -33,6 +33,7 @@ from audiocnn_cli.io.judge import (
     open_judged_dataset,
     peer_candidates,
     resolve_split,
+    say_unknown_labels,
 )
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def evaluate(
     models: _Models = None,
     against: _Against = None,
     split: _Split = None,
+    labels: LabelOptions = LabelOptions(),  # noqa: B008
     judge: _JudgeOptions = _JudgeOptions(),
     rule: JudgedSegments = JudgedSegments(),  # noqa: B008
     format: TableFormat = ReportFormat.auto,
@@ -129,10 +131,12 @@ def evaluate(
     candidates = [model_candidate(engine.model, make_scorer(engine, rule), rule.sensitivity) for engine in engines]
     candidates += peer_candidates(against, rule)
     counts = Counter[str]()
-    with open_judged_dataset(data, split, path, engines, candidates, terminal, counts) as (dataset, part):
+    with open_judged_dataset(data, split, path, engines, candidates, terminal, counts, labels) as (dataset, part):
         check_columns(dataset, settings.group_by, data)
         for engine in engines:
             check_channels(dataset, engine)
+        for one in candidates:
+            say_unknown_labels(dataset, part, one, data, terminal)
         reports = []
         for one in candidates:
             about = (one.name, one.folder, one.tuned_on, one.thresholds, data, split)

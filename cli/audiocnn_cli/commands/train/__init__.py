@@ -15,7 +15,7 @@ from audiocnn.errors import UsageError
 from audiocnn.files import check_run_writable, settled
 from audiocnn.units import clock, plural
 from audiocnn_cli.app.exits import ExitStatus, Terminated
-from audiocnn_cli.app.options import Device, choose_device
+from audiocnn_cli.app.options import Device, LabelOptions, choose_device
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.commands.train.options import CheckOptions, LearningOptions, PartOptions, RunOptions, TrainData
 from audiocnn_cli.commands.train.run import (
@@ -42,6 +42,7 @@ def train(
     run: RunOptions = RunOptions(),  # noqa: B008
     learning: LearningOptions = LearningOptions(),  # noqa: B008
     parts: PartOptions = PartOptions(),  # noqa: B008
+    labels: LabelOptions = LabelOptions(),  # noqa: B008
     checks: CheckOptions = CheckOptions(),  # noqa: B008
     device: Device = "auto",
 ) -> ExitStatus:
@@ -58,7 +59,7 @@ def train(
     """
     repeated = bool(parts.folds or parts.learning_curve)
     run = replace(run, output=str(settled(Path(run.output))) if run.output else None)
-    options = TrainOptions(data, run, learning, parts, checks, device)
+    options = TrainOptions(data, run, learning, parts, labels, checks, device)
     group = find_process_group(terminal)
     check_trial_options(checks, group is None, repeated)
     if group is not None:
@@ -78,7 +79,7 @@ def train(
     plan = plan_training(options, terminal)
 
     def command() -> str:
-        return resume_command(plan.folder, data, [run, learning, parts], repeated, device)
+        return resume_command(plan.folder, data, [run, learning, parts, labels], repeated, device)
 
     with hint_resume(command, terminal):
         if repeated:
@@ -98,6 +99,7 @@ class TrainOptions:
     run: RunOptions
     learning: LearningOptions
     parts: PartOptions
+    labels: LabelOptions
     checks: CheckOptions
     device: str
 
@@ -125,6 +127,7 @@ def plan_training(given: TrainOptions, terminal: Terminal, scratch: Path | None 
         say_corrections,
         with_learning_options,
         with_part_options,
+        with_recipe_labels,
     )
     from audiocnn_cli.io.ingest import dataset_for
 
@@ -132,6 +135,7 @@ def plan_training(given: TrainOptions, terminal: Terminal, scratch: Path | None 
     check_minutes(given.learning.minutes, given.learning.epochs, run.resume)
     recipe, plain = choose_recipe(given.data, run)
     recipe = with_part_options(with_learning_options(recipe, given.learning), given.parts)
+    recipe = with_recipe_labels(recipe, given.labels)
     folder = Path(run.output or f"runs/{recipe.name}")
     if scratch is not None:
         folder = scratch / folder.name

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from audiocnn.audio.remote import refuse_urls
 from audiocnn.errors import AudiocnnError, UsageError, did_you_mean, printable
+from audiocnn_cli.app.options import LabelOptions
 from audiocnn_cli.app.progress import Bar
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.commands.train.options import LearningOptions, PartOptions, RunOptions
-from audiocnn_cli.io.ingest import dataset_for
+from audiocnn_cli.io.ingest import dataset_for, refuse_label_options, with_label_options
 
 if TYPE_CHECKING:
     from audiocnn.data.dataset import Dataset
@@ -138,6 +139,17 @@ def with_data(recipe: Recipe, data: Path) -> Recipe:
     rate = recipe.spec.input.sample_rate
     settings = DataSettings(data, split=split, labels=labels, sample_rate=rate, where=str(data))
     return dataclasses.replace(recipe, data=settings)
+
+
+def with_recipe_labels(recipe: Recipe, labels: LabelOptions) -> Recipe:
+    """The recipe with labels from where the options say. UsageError: its data has them already."""
+    from audiocnn.data.dataset import is_dataset
+
+    if recipe.data is None:
+        return recipe
+    if is_dataset(recipe.data.source):
+        refuse_label_options(labels, recipe.data.source)
+    return dataclasses.replace(recipe, data=with_label_options(recipe.data, labels))
 
 
 def parse_batch_size(text: str) -> int:

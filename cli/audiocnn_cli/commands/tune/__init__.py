@@ -10,7 +10,7 @@ import typer
 from audiocnn.audio.remote import refuse_urls
 from audiocnn.errors import UsageError
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.options import Device, Force, Jobs, ModelName, ReportFormat, TableFormat, flag_of
+from audiocnn_cli.app.options import Device, Force, Jobs, LabelOptions, ModelName, ReportFormat, TableFormat, flag_of
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.commands.tune.options import RuleOptions, SearchOptions, SweepOptions
 
@@ -29,7 +29,8 @@ def tune(
     terminal: Terminal,
     data: _Data = None,
     model: ModelName = None,
-    sweep: SweepOptions = SweepOptions(),  # noqa: B008 - frozen
+    labels: LabelOptions = LabelOptions(),  # noqa: B008 - frozen
+    sweep: SweepOptions = SweepOptions(),  # noqa: B008
     rule: RuleOptions = RuleOptions(),  # noqa: B008
     search: SearchOptions = SearchOptions(),  # noqa: B008
     format: TableFormat = ReportFormat.auto,
@@ -62,14 +63,14 @@ def tune(
             from audiocnn_cli.commands.tune.points import run_points
 
             refuse_options(rule, RuleOptions(), "is tuned for each operating point; leave it out")
-            return run_points(data, model, sweep, format, device, jobs, terminal)
+            return run_points(data, model, labels, sweep, format, device, jobs, terminal)
         if sweep.cross_fit:
             raise UsageError("--cross-fit is for --operating-points; give that, too, or leave it out")
         if len(data) > 1:
             raise UsageError(f"{data[1]}: thresholds are tuned on one DATA; several are for --operating-points")
         from audiocnn_cli.commands.tune.thresholds import run_sweep
 
-        return run_sweep(data[0], model, sweep, rule, format, force, device, jobs, terminal)
+        return run_sweep(data[0], model, labels, sweep, rule, format, force, device, jobs, terminal)
     refuse_options(sweep, SweepOptions(), "is for a model, and --recipe trains new ones")
     refuse_options(rule, RuleOptions(), "is for a model, and --recipe trains new ones")
     if model is not None or jobs is not None:
@@ -79,7 +80,7 @@ def tune(
 
     if len(data or []) > 1:
         raise UsageError(f"{(data or [])[1]}: --recipe trains on one DATA; name one")
-    return run_search(data[0] if data else None, search, format, force, device, terminal)
+    return run_search(data[0] if data else None, labels, search, format, force, device, terminal)
 
 
 def refuse_options(given: Any, plain: Any, why: str) -> None:

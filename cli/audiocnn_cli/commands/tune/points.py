@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from audiocnn.errors import AudiocnnError, UsageError, printable
 from audiocnn_cli.app.draw import figure_rows, point_rows, print_table
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.options import ReportFormat
+from audiocnn_cli.app.options import LabelOptions, ReportFormat
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.commands.tune.options import Goal, RuleOptions, SweepOptions
 from audiocnn_cli.commands.tune.thresholds import (
@@ -40,6 +40,7 @@ _Set = tuple[list["JudgedRecording"], list["ScoredClip"]]
 def run_points(
     data: list[str],
     name: str | None,
+    where: LabelOptions,
     sweep: SweepOptions,
     format: ReportFormat,
     device: str,
@@ -64,7 +65,7 @@ def run_points(
         raise UsageError(f"--operating-points: {model.points_hindrance}; leave it out")
     if sweep.save:
         check_writable(model)
-    sets, origins, failed = _score_all(data, load_engine(model, device, jobs), sweep, terminal)
+    sets, origins, failed = _score_all(data, load_engine(model, device, jobs), where, sweep, terminal)
     found: dict[str, dict[str, OperatingPoint]] = {}
     results = []
     how = "tuned on one half of each, measured on the other" if sweep.cross_fit else "tuned and measured on the same"
@@ -123,10 +124,16 @@ def _check_kinds(model: Model, data: list[str], scored: list[_Set]) -> None:
 
 
 def _score_all(
-    data: list[str], engine: Engine, sweep: SweepOptions, terminal: Terminal
+    data: list[str], engine: Engine, where: LabelOptions, sweep: SweepOptions, terminal: Terminal
 ) -> tuple[list[dict[str, _Set]], list[str], int]:
     """Of each DATA what is scored, by the labels that it knows, and what it is; how many could not be scored."""
-    from audiocnn_cli.io.judge import check_channels, make_scorer, model_candidate, open_judged_dataset
+    from audiocnn_cli.io.judge import (
+        check_channels,
+        make_scorer,
+        model_candidate,
+        open_judged_dataset,
+        say_unknown_labels,
+    )
 
     model, scorer = engine.model, make_scorer(engine, RuleOptions())
     sets: list[dict[str, _Set]] = []
@@ -138,8 +145,9 @@ def _score_all(
         if kept and number:
             kept = kept.with_stem(f"{kept.stem}-{number + 1}")
         side = model_candidate(model, scorer)
-        with open_judged_dataset(one, split, kept, [engine], [side], terminal, counts) as (dataset, part):
+        with open_judged_dataset(one, split, kept, [engine], [side], terminal, counts, where) as (dataset, part):
             check_channels(dataset, engine)
+            say_unknown_labels(dataset, part, side, one, terminal)
             labels = choose_labels(model, dataset, sweep.label)
             scored = score_data(dataset, part, model, scorer, kept, terminal)
         recordings, clips, wrong = scored

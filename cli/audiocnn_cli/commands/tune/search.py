@@ -15,7 +15,7 @@ from audiocnn.errors import UsageError, printable
 from audiocnn.files import check_run_writable, settled
 from audiocnn.units import clock, plural
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.options import ReportFormat
+from audiocnn_cli.app.options import LabelOptions, ReportFormat
 from audiocnn_cli.app.progress import Bar
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.commands.tune.options import SearchOptions
@@ -33,14 +33,20 @@ _STATE_TITLES = {"pruned": "ended early", "cut off": "cut off"}
 
 
 def run_search(
-    data: str | None, options: SearchOptions, format: ReportFormat, force: bool, device: str, terminal: Terminal
+    data: str | None,
+    labels: LabelOptions,
+    options: SearchOptions,
+    format: ReportFormat,
+    force: bool,
+    device: str,
+    terminal: Terminal,
 ) -> ExitStatus:
     from audiocnn.training.study import STUDY_LOCK, Study, check_optuna, exclusive, open_study
 
     if force:
         raise UsageError("--force: a search is never overwritten; name another -o, or go on with --resume")
     check_optuna()
-    recipe = read_search_recipe(data, options)
+    recipe = read_search_recipe(data, labels, options)
     folder = settled(Path(options.output or f"runs/{recipe.name}.tune"))
     check_run_writable(folder)
     path = Path(options.study) if options.study else folder / STUDY_FILE
@@ -60,21 +66,22 @@ def run_search(
     terminal.say(
         f"searching {', '.join(parameter.key for parameter in wanted.space)} on {where} into {printable(str(folder))}"
     )
-    went_on = search_command(data, options, folder)
+    went_on = search_command(data, labels, options, folder)
     failed = show_search(wanted, study, options.trials, went_on, terminal)
     return finish_search(wanted, study, failed, format, terminal)
 
 
-def read_search_recipe(data: str | None, options: SearchOptions) -> Recipe:
+def read_search_recipe(data: str | None, labels: LabelOptions, options: SearchOptions) -> Recipe:
     """The recipe, on the data that were named, if any."""
     from audiocnn.recipe.recipe import read_recipe
-    from audiocnn_cli.commands.train.recipe import with_data
+    from audiocnn_cli.commands.train.recipe import with_data, with_recipe_labels
 
     assert options.recipe is not None
     recipe = read_recipe(Path(options.recipe))
     if options.epochs:
         recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, epochs=options.epochs))
-    return recipe if data is None else with_data(recipe, Path(data))
+    recipe = recipe if data is None else with_data(recipe, Path(data))
+    return with_recipe_labels(recipe, labels)
 
 
 def check_search_folder(folder: Path, study: Path, resume: bool) -> None:
@@ -92,9 +99,11 @@ def check_search_folder(folder: Path, study: Path, resume: bool) -> None:
         raise UsageError(f"{folder}: holds other files; name a new folder with -o")
 
 
-def search_command(data: str | None, options: SearchOptions, folder: Path) -> str:
+def search_command(data: str | None, labels: LabelOptions, options: SearchOptions, folder: Path) -> str:
     """The command that goes on with an interrupted search."""
     words = ["audiocnn", "tune", *([data] if data else []), "--recipe", str(options.recipe), "-o", str(folder)]
+    words += ["--label-column", labels.label_column] if labels.label_column else []
+    words += ["--labels", labels.labels] if labels.labels else []
     words += ["--trials", str(options.trials)]
     words += ["--epochs", str(options.epochs)] if options.epochs else []
     words += ["--study", options.study] if options.study else []

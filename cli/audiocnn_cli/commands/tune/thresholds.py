@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from audiocnn.errors import AudiocnnError, UsageError, did_you_mean, printable, show_name
 from audiocnn.units import plural
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.options import ReportFormat, flag_of, read_pads, read_thresholds
+from audiocnn_cli.app.options import LabelOptions, ReportFormat, flag_of, read_pads, read_thresholds
 from audiocnn_cli.app.progress import Bar, format_speed
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.commands.tune.options import Goal, RuleOptions, SweepOptions
@@ -33,6 +33,7 @@ _CURVE_STEPS = 10  # of the table those thresholds that are tenths
 def run_sweep(
     data: str,
     name: str | None,
+    where: LabelOptions,
     sweep: SweepOptions,
     rule: RuleOptions,
     format: ReportFormat,
@@ -44,7 +45,13 @@ def run_sweep(
     from audiocnn.evaluation.save_thresholds import check_writable
     from audiocnn.inference.engine import load_engine
     from audiocnn.model.model import DEFAULT_MODEL, find_model
-    from audiocnn_cli.io.judge import check_channels, make_scorer, model_candidate, open_judged_dataset
+    from audiocnn_cli.io.judge import (
+        check_channels,
+        make_scorer,
+        model_candidate,
+        open_judged_dataset,
+        say_unknown_labels,
+    )
 
     check_tune_files(sweep, force)
     model = find_model(name or DEFAULT_MODEL)
@@ -55,8 +62,9 @@ def run_sweep(
     counts, split = Counter[str](), choose_split(data, sweep.split)
     kept = Path(sweep.scores) if sweep.scores else None
     side = model_candidate(model, scorer)
-    with open_judged_dataset(data, split, kept, [engine], [side], terminal, counts) as (dataset, part):
+    with open_judged_dataset(data, split, kept, [engine], [side], terminal, counts, where) as (dataset, part):
         check_channels(dataset, engine)
+        say_unknown_labels(dataset, part, side, data, terminal)
         labels = choose_labels(model, dataset, sweep.label)
         scored = score_data(dataset, part, model, scorer, kept, terminal)
     goal = (sweep.goal or Goal.f1).value

@@ -1,0 +1,206 @@
+"""Which column of a table says what: `find_roles` by the names of columns, `choose_label_column` also by their cells.
+
+Tables of others call the same things differently: `filename`, `Path`, `fname`; `onset`, `Start (s)`; `species`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from audiocnn.errors import LabelError, did_you_mean, show_name
+from audiocnn.units import is_numeric
+
+# In the order in which they count; as `normal_column` has them.
+_FILE_COLUMNS = (
+    *("filename", "file_name", "file", "filepath", "file_path", "path", "fname", "audio", "audio_file"),
+    *(
+        "audio_filename",
+        "audio_path",
+        "audio_filepath",
+        "audiofile",
+        "wav",
+        "wav_file",
+        "wav_path",
+        "wavfile",
+        "slice_file_name",
+    ),
+    *("recording", "sound", "sound_file", "clip"),
+)
+_ONSET_COLUMNS = ("onset", "start", "start_time", "begin", "begin_time", "tmin")
+_OFFSET_COLUMNS = ("offset", "end", "end_time", "stop", "stop_time", "tmax")
+_DURATION_COLUMNS = ("duration", "length")
+FIRST_LABEL_COLUMNS = ("event_label", "label", "annotation")  # that nothing else can be meant by
+_LABEL_COLUMNS = (
+    *("labels", "class", "classes", "class_name", "class_label", "category", "target", "species", "tag", "tags"),
+    *("event", "sound_event", "common_name", "scientific_name", "species_code", "primary_label", "keyword", "genre"),
+)
+# Never labels, whatever is in them.
+_OTHER_COLUMNS = frozenset(
+    {"split", "subset", "partition", "fold", "group", "channel", "score", "confidence", "license", "licence", "url"}
+)
+_UNIT = re.compile(r"_(s|sec|secs|seconds)$")
+_ONE_HOT_CELLS = frozenset({"0", "1", "0.0", "1.0"})
+_LEAST_ONE_HOT = 2
+LABEL_OPTION = "--label-column"
+NamedCells = dict[str, str]
+"""column -> cell"""
+
+
+class SeveralColumnsError(LabelError):
+    """More than one column may say the label."""
+
+
+def normal_column(name: str) -> str:
+    """The name in lower case, with underlines for all but letters and digits: `Start Time` is `start_time`."""
+    return re.sub(r"\W+", "_", name.casefold()).strip("_")
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Names of columns; None where a table has no such one. A duration ends what has an onset and no offset."""
+
+    file: str | None
+    onset: str | None
+    offset: str | None
+    duration: str | None
+
+    @property
+    def timed(self) -> bool:
+        return self.onset is not None and (self.offset or self.duration) is not None
+
+    @property
+    def columns(self) -> frozenset[str]:
+        return frozenset(one for one in (self.file, self.onset, self.offset, self.duration) if one is not None)
+
+
+def find_roles(columns: Sequence[str]) -> Roles:
+    """What the columns of a table are by their names. Times are taken together or not at all: `start` alone is none."""
+    named = {normal_column(column): column for column in reversed(columns)}
+    times = {_UNIT.sub("", name): column for name, column in named.items()}
+    file = _first(_FILE_COLUMNS, named)
+    onset, offset = _first(_ONSET_COLUMNS, times), _first(_OFFSET_COLUMNS, times)
+    duration = _first(_DURATION_COLUMNS, times)
+    if onset is not None and offset is not None:
+        return Roles(file, onset, offset, None)
+    if onset is None and offset is not None and normal_column(offset).startswith("offset"):
+        onset, offset = offset, None  # as manifests have it, with a duration behind it
+    if onset is not None and duration is not None:
+        return Roles(file, onset, None, duration)
+    return Roles(file, None, None, None)
+
+
+def file_column(columns: Sequence[str]) -> str | None:
+    """The column with names of files, if one is named so."""
+    return find_roles(columns).file
+
+
+def _first(wanted: Iterable[str], named: Mapping[str, str]) -> str | None:
+    return next((named[name] for name in wanted if name in named), None)
+
+
+@dataclass(frozen=True)
+class LabelColumn:
+    """Where labels stand: in a column, or (one_hot) as 1 in columns that are named after them.
+
+    told: whether that is to be said, since the table might mean something else. speech: the column has speakers, and
+    all that they say is speech.
+    """
+
+    name: str = ""
+    one_hot: tuple[str, ...] = ()
+    told: bool = False
+    speech: bool = False
+
+    def labels_in(self, row: NamedCells) -> list[str]:
+        """The labels of a row, as they stand there; none where it has none."""
+        if self.one_hot:
+            return [column for column in self.one_hot if row[column] and float(row[column]) > 0]
+        return [row[self.name]] if row[self.name] else []
+
+    def describe(self) -> str:
+        if self.speech and not self.name:
+            return f'no column says the label, so that all is "speech"; {LABEL_OPTION} NAME says which does'
+        if self.speech:
+            return f'all is "speech", whoever speaks; {LABEL_OPTION} {self.name} takes the names as labels'
+        if not self.one_hot:
+            return f'labels are those of the column "{show_name(self.name)}"; {LABEL_OPTION} takes another'
+        names = ", ".join(map(show_name, self.one_hot[:4])) + (", ..." if len(self.one_hot) > 4 else "")
+        return f"labels are the {len(self.one_hot)} columns {names}: what has a 1 there has the label"
+
+
+def choose_label_column(
+    where: str,
+    columns: Sequence[str],
+    rows: Sequence[NamedCells],
+    wanted: str | None = None,
+    taken: Collection[str] = (),
+    any_text: bool = False,
+) -> LabelColumn:
+    """The column with labels. `wanted` names it. Else it is one of `FIRST_LABEL_COLUMNS`; else one that is named as
+    labels often are; else columns of 0 and 1; else the only one with texts. Columns that say the same, such as a name
+    and a code for it, count as one. any_text: a name alone counts no more than a text. taken: columns of other use.
+
+    LabelError: there is none, or there are several; `where` is the beginning of its message.
+    """
+    if wanted is not None:
+        return LabelColumn(_wanted_column(where, columns, wanted))
+    free = [one for one in columns if one not in taken and normal_column(one) not in _OTHER_COLUMNS]
+    filled = {one: [row[one] for row in rows] for one in free if any(row[one] for row in rows)}
+    filled = filled or {one: [] for one in free}
+    for candidates in (filled, free):
+        for name in FIRST_LABEL_COLUMNS:
+            for column in candidates:
+                if normal_column(column) == name:
+                    return LabelColumn(column)
+    named = [one for one in filled if normal_column(one) in _LABEL_COLUMNS]
+    texts = [one for one in filled if _is_text(filled[one])]
+    one_hot = tuple(one for one in filled if _ONE_HOT_CELLS.issuperset(filled[one]) and one not in named)
+    found = [*texts, *([] if texts else named)] if any_text else named
+    if not found and len(one_hot) >= _LEAST_ONE_HOT and not any_text:
+        return LabelColumn(one_hot=one_hot, told=True)
+    found = _without_twins(found or texts, filled, texts)
+    if len(found) == 1:
+        return LabelColumn(found[0], told=True)
+    if not found:
+        shown = " ".join(map(show_name, columns[:8])) + (" ..." if len(columns) > 8 else "")
+        raise LabelError(f'{where}: no column says the label, found {shown}; name one "label", or {LABEL_OPTION} NAME')
+    shown = ", ".join(f'"{show_name(one)}"' for one in found)
+    raise SeveralColumnsError(
+        f"{where}: {len(found)} columns may say the label: {shown}; choose with {LABEL_OPTION} NAME"
+    )
+
+
+def find_column(columns: Sequence[str], wanted: str) -> str | None:
+    """The column of this name, in any case; None without one."""
+    same = [one for one in columns if one.casefold() == wanted.strip().casefold()]
+    return wanted if wanted in columns else next(iter(same), None)
+
+
+def _wanted_column(where: str, columns: Sequence[str], wanted: str) -> str:
+    if (found := find_column(columns, wanted)) is not None:
+        return found
+    raise LabelError(f'{where}: no column "{show_name(wanted)}"; {did_you_mean(wanted, columns)}')
+
+
+def _is_text(cells: Sequence[str]) -> bool:
+    return any(cell and not is_numeric(cell) for cell in cells)
+
+
+def _without_twins(columns: Sequence[str], cells: Mapping[str, Sequence[str]], texts: Collection[str]) -> list[str]:
+    """The columns, of those that say the same in other words the first with texts."""
+    found: dict[tuple[int, ...], str] = {}
+    for column in [*(one for one in columns if one in texts), *(one for one in columns if one not in texts)]:
+        found.setdefault(_pattern(cells[column]), column)
+    for column in texts:  # numbers stand for the words beside them
+        pattern = _pattern(cells[column])
+        if pattern in found and found[pattern] not in texts:
+            found[pattern] = column
+    return list(found.values())
+
+
+def _pattern(cells: Sequence[str]) -> tuple[int, ...]:
+    """Which rows have the same cell: the same for columns that stand for each other."""
+    numbers: dict[str, int] = {}
+    return tuple(numbers.setdefault(cell, len(numbers)) for cell in cells)
