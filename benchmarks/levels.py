@@ -115,7 +115,7 @@ def mixtures_in(folder: Path, name: str = MIXTURES) -> list[Sound]:
     made = set_in(folder, PART, name)
     found = []
     for entry in made.entries:
-        notes, samples = made.annotations(entry), made.samples(entry).astype(np.float32) / np.float32(32768.0)
+        notes, samples = made.annotations(entry), made.waveform(entry)
         unsure = [(note.onset, note.offset) for note in notes if note.label == made.unsure]
         found.append(Sound(entry.filename, samples, [note for note in notes if note.label == LABEL], unsure))
     return found

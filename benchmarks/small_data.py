@@ -61,7 +61,7 @@ def scores_of(network: Network, dataset: Dataset, parts: Parts, trial: Mapping[s
     """(clips, labels): the mean score of each tested clip; of several readings the mean over them."""
     shifts, speeds = trial.get("shifts", 1), trial.get("speeds", [1.0])
     hop = network.geometry.hop_samples
-    clips = [dataset.samples(entry)[0].astype(np.float32) / 32768.0 for entry in parts.test]
+    clips = [dataset.waveform(entry)[0] for entry in parts.test]
     readings = []
     for speed in speeds:
         for number in range(shifts):

@@ -247,7 +247,7 @@ class Backgrounds:
             ends = sorted((hard.onset, hard.offset - wanted))
             first, last = (int(np.clip(end, first, last)) for end in ends)
         begin = int(random.integers(first, last)) if first < last else first
-        samples = self.dataset.samples(entry)[0, begin : begin + wanted].astype(np.float32) / 32768.0
+        samples = self.dataset.waveform(entry, begin, begin + wanted, in_scale=True)[0]
         active = np.zeros((len(self.labels), len(samples)), dtype=bool)
         for column, onset, offset in self.marks[entry.id]:
             active[column, max(0, onset - begin) : max(0, offset - begin)] = True

@@ -114,6 +114,8 @@ class ClipExamples:
         self.chances = self.cumulative_chances(evenness) if evenness else None
         self.order: tuple[tuple[int, int], NDArray[np.int64]] | None = None
         self.nothing = NothingExamples(dataset, self.entries, self.length)
+        every = [entry.scale for entry in self.entries]
+        self.scales = min(every), max(every)
 
     def example(self, epoch: int, index: int) -> Example:
         """Example `index` of an epoch, always the same for the same seed."""
@@ -122,23 +124,24 @@ class ClipExamples:
         before, behind = (int(count * s.nothing_share) for count in (index, index + 1))
         if behind > before:
             target = np.zeros((1, len(self.columns)), dtype=np.float32)
-            return Example(self.record(random, self.nothing.draw(random)), target, (0, self.length))
+            return Example(self.record(random, self.nothing.draw(random), self.scales), target, (0, self.length))
         number = self.choose(random, epoch, index - before)
-        example = self.cut_clip(random, number)
+        example, scales = self.cut_clip(random, number), [self.entries[number].scale]
         if random.random() < s.between_share:
-            other = self.cut_clip(random, self.draw_unlike(random, number))
-            share = float(random.random())
-            sound = mix_between_classes(
-                *match_channels(example.samples, other.samples), share, self.dataset.sample_rate
-            )
+            number = self.draw_unlike(random, number)
+            other, scales = self.cut_clip(random, number), [*scales, self.entries[number].scale]
+            share, level = float(random.random()), np.float32(min(1.0, *scales))
+            first, second = match_channels(example.samples, other.samples)
+            sound = mix_between_classes(first / level, second / level, share, self.dataset.sample_rate) * level
             example = combine_examples(example, other, share, sound)
         elif s.mixup:
-            other = self.cut_clip(random, self.draw(random))
+            number = self.draw(random)
+            other, scales = self.cut_clip(random, number), [*scales, self.entries[number].scale]
             share = draw_mixup_share(random, s.mixup)
             example = combine_examples(
                 example, other, share, mix_clips(*match_channels(example.samples, other.samples), share)
             )
-        return Example(self.record(random, example.samples), example.targets, example.span)
+        return Example(self.record(random, example.samples, scales), example.targets, example.span)
 
     @property
     def round(self) -> int:
@@ -177,17 +180,18 @@ class ClipExamples:
     def cut_clip(self, random: Random, number: int) -> Example:
         """A cut of a recording, or all of it between silence, at another speed."""
         entry, speed = self.entries[number], random.uniform(*self.settings.speed)
-        whole, wanted = self.dataset.samples(entry), round(self.length * speed)
+        wanted = round(self.length * speed)
         begin = int(random.integers(max(0, entry.samples - wanted) + 1))
-        clip = whole[:, begin : begin + wanted].astype(np.float32) / 32768.0
+        clip = self.dataset.waveform(entry, begin, begin + wanted)
         clip = np.stack([effects.change_speed(channel, speed) for channel in clip])[:, : self.length]
         start = int(random.integers(self.length - clip.shape[1] + 1))
         out = np.zeros((len(clip), self.length), dtype=np.float32)
         out[:, start : start + clip.shape[1]] = clip
         return Example(out, self.make_target(entry), (start, start + clip.shape[1]))
 
-    def record(self, random: Random, sound: Samples) -> Samples:
-        """With noise, a room, a microphone. Channels share room and microphone; the noise of each is its own."""
+    def record(self, random: Random, sound: Samples, scales: Sequence[float] = (1.0,)) -> Samples:
+        """With noise, a room, a microphone. Channels share room and microphone; the noise of each is its own. scales:
+        as of `record_with_microphone`."""
         s, rate = self.settings, self.dataset.sample_rate
         if random.random() < s.room_share:
             room = effects.draw_room(random, rate, random.uniform(*s.room_seconds), random.uniform(*s.direct_db))
@@ -195,19 +199,21 @@ class ClipExamples:
         if random.random() < s.background_share:
             tilt = random.uniform(0.0, 2.0)
             noise = np.stack([effects.draw_noise(random, self.length, tilt) for _ in sound])
-            wanted = np.sqrt(max(effects.power(sound.reshape(-1)), effects.QUIET)) * effects.db_to_amplitude(
+            least = effects.QUIET * min(1.0, *scales) ** 2
+            wanted = np.sqrt(max(effects.power(sound.reshape(-1)), least)) * effects.db_to_amplitude(
                 -random.uniform(*s.snr_db)
             )
             sound = sound + noise * np.float32(wanted)
         same = int(random.integers(2**32))
-        return np.stack([record_with_microphone(np.random.default_rng(same), channel, rate, s) for channel in sound])
+        return np.stack(
+            [record_with_microphone(np.random.default_rng(same), channel, rate, s, scales) for channel in sound]
+        )
 
     def whole_clip(self, index: int) -> Example:
         """Recording `index` unchanged, as `classify` gets it; the middle of a very long one."""
         entry, length = self.entries[index], self.whole_length(index)
         begin = (entry.samples - length) // 2
-        samples = self.dataset.samples(entry)[:, begin : begin + length].astype(np.float32) / 32768.0
-        return Example(samples, self.make_target(entry))
+        return Example(self.dataset.waveform(entry, begin, begin + length), self.make_target(entry))
 
     def whole_length(self, index: int) -> int:
         """The samples of `whole_clip`, without reading it."""

@@ -204,7 +204,7 @@ class Mixer:
         Marks are drawn in to where the sound is `below_db` under its loudest: what noise will cover cannot be learned.
         """
         begin = int(random.integers(0, entry.samples - self.length)) if entry.samples > self.length else 0
-        clip = self.dataset.samples(entry)[0, begin : begin + self.length].astype(np.float32) / 32768.0
+        clip = self.dataset.waveform(entry, begin, begin + self.length, in_scale=True)[0]
         speed = random.uniform(*self.settings.speed)
         moved = []
         for column, onset, offset in self.marks[entry.id]:
@@ -303,8 +303,11 @@ def bridge_marks(marks: Sequence[MarkedSpan], longest: int) -> list[MarkedSpan]:
     return bridged
 
 
-def record_with_microphone(random: Random, sound: Samples, rate: int, settings: MixSettings) -> Samples:
-    """What the input does: telephone band, tilt, clipping, gain, 16 bits (or not: `float_share`)."""
+def record_with_microphone(
+    random: Random, sound: Samples, rate: int, settings: MixSettings, scales: Sequence[float] = (1.0,)
+) -> Samples:
+    """What the input does: telephone band, tilt, clipping, gain, 16 bits (or not: `float_share`). scales: of the
+    recordings in it, see `Entry`; what they hold is neither cut off beyond full scale nor rounded away below it."""
     if random.random() < settings.telephone_share:
         top = random.uniform(2800.0, 3800.0)
         sound = effects.limit_band(sound, rate, random.uniform(150.0, 400.0), min(top, rate / 2.2))
@@ -315,4 +318,6 @@ def record_with_microphone(random: Random, sound: Samples, rate: int, settings: 
     sound = sound * np.float32(effects.db_to_amplitude(random.uniform(*settings.gain_db)))
     if settings.float_share and random.random() < settings.float_share:
         return sound
-    return np.clip(np.round(sound * 32768.0), -32768, 32767).astype(np.float32) / np.float32(32768.0)
+    step, most = min(1.0, *scales) / 32768.0, max(1.0, *scales)
+    whole = np.clip(np.round(sound * np.float32(1.0 / step)), -most / step, most / step - 1.0)
+    return whole.astype(np.float32) * np.float32(step)

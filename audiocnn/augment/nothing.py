@@ -123,7 +123,7 @@ class NothingExamples:
             entry = self.entries[int(random.integers(len(self.entries)))]
             size = min(entry.samples, to_samples(_LOOKED_AT_SECONDS, self.rate))
             begin = int(random.integers(entry.samples - size + 1))
-            clip = self.dataset.samples(entry)[:, begin : begin + size].astype(np.float32).mean(axis=0) / 32768.0
+            clip = self.dataset.waveform(entry, begin, begin + size).mean(axis=0)
             if (stretch := longest_quiet(clip, self.rate)) is not None:
                 first, end = stretch
                 sound = effects.fade_edges(clip[first:end], to_samples(FADE_SECONDS, self.rate))

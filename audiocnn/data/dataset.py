@@ -1,6 +1,6 @@
 """A dataset: a folder of memory-mapped int16 samples with an SQLite index.
 
-    samples-00000.npy    (samples, channels) int16, whole recordings one behind the other
+    samples-00000.npy    (samples, channels) int16, whole recordings one behind the other, each with its scale
     features-00000.npy   (frames, features) float16, where asked for
     index.sqlite         meta, recordings, annotations, labels, refused, shards; views splits, groups
 
@@ -11,6 +11,7 @@ reads; `writer.py` writes.
 from __future__ import annotations
 
 import copy
+import math
 import os
 import re
 import sqlite3
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocnn.audio.pcm import Samples
 from audiocnn.data.parts import PartNotes, UnusedPart
 from audiocnn.data.shards import ShardReader, Slice, rebuild_hint
 from audiocnn.errors import DatasetError
@@ -29,11 +31,15 @@ from audiocnn.files import parse_json
 from audiocnn.segments.segment import Annotation
 from audiocnn.toml import is_number, repr_value
 
-FORMAT_VERSION = 2  # 1 knew one label a clip, and not the rate and channels of the file; it is still read
+# Still read: 1, which knew one label a clip, and not the rate and channels of the file; 2, without scales.
+FORMAT_VERSION = 3
 INDEX_NAME = "index.sqlite"
 _TABLES = {"meta", "shards", "recordings", "annotations", "labels", "refused"}
 _PLAIN_TABLE = re.compile(r"CREATE TABLE\b((?!\bAS\b).)*", re.IGNORECASE | re.DOTALL)
 _MOST_VALUE_BYTES = 10_000_000  # of a text in the index
+_FULL_SCALE = 32768
+_LEAST_PEAK = 0.25  # of the scale: so an error of rounding is at most 1 / 16,384 of the peak
+_SMALLEST_SCALE, _LARGEST_SCALE = 2.0**-64, 2.0**64
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,8 @@ class Entry:
 
     samples: per channel. label: of the whole clip, the only one or the first of `labels`. annotated: its segments are
     known, and no annotation means none of the labels. group: what must stay in one part (a speaker, a take); else the
-    filename. file_rate (Hz), file_channels: of the file it was read from; 0: not known.
+    filename. file_rate (Hz), file_channels: of the file it was read from; 0: not known. scale: what int16 reaches up
+    to, where full scale is 1; a power of two.
     """
 
     id: int
@@ -56,6 +63,7 @@ class Entry:
     labels: tuple[str, ...] = ()
     file_rate: int = 0
     file_channels: int = 0
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         if self.label is not None and not self.labels:
@@ -102,8 +110,16 @@ class Dataset:
         return dataset
 
     def samples(self, entry: Entry) -> NDArray[np.int16]:
-        """(channels, samples) int16, a read-only view of the file."""
+        """(channels, samples) int16 as stored, a read-only view of the file: 32,768 is the scale of the entry."""
         return self._samples.view(self._slices[entry.id])
+
+    def waveform(self, entry: Entry, begin: int = 0, end: int | None = None, in_scale: bool = False) -> Samples:
+        """(channels, n) float32 of the samples [begin, end), full scale 1, as the recording has them.
+
+        in_scale: the scale of the entry is 1 instead, for whoever gives it another level anyway: bounds of gains then
+        mean the same for a quiet recording as for a loud one.
+        """
+        return as_floats(self.samples(entry)[:, begin:end], 1.0 if in_scale else entry.scale)
 
     def features(self, entry: Entry) -> NDArray[np.float16]:
         """(features, frames) float16 view; DatasetError where the dataset keeps none."""
@@ -134,11 +150,11 @@ class Dataset:
     def _add_rows(self, rows: dict[str, list[tuple[Any, ...]]]) -> None:
         tags_seen: dict[str, dict[str, str]] = {}
         for row in rows["recordings"]:
-            number, name, samples, label, annotated, group, split, tags, labels, rate, channels, *slices = row
+            number, name, samples, label, annotated, group, split, tags, labels, rate, channels, scale, *slices = row
             if tags not in tags_seen:
                 tags_seen[tags] = _tags(tags)
             known = (_text_or_none(label), bool(annotated), _text(group), _text_or_none(split), tags_seen[tags])
-            more = (_texts(labels) if labels else (), whole_number(rate), whole_number(channels))
+            more = (_texts(labels) if labels else (), whole_number(rate), whole_number(channels), _scale(scale))
             self.entries.append(Entry(number, _text(name), whole_number(samples), *known, *more))
             self._slices[number] = Slice(whole_number(slices[0]), whole_number(slices[1]), samples)
             if slices[2] is not None:
@@ -161,6 +177,13 @@ def _seconds(value: object) -> float:
     if not is_number(value):
         raise ValueError(f"{repr_value(value)} where seconds are expected")
     return value  # type: ignore[return-value]
+
+
+def _scale(value: object) -> float:
+    known = is_number(value) and _SMALLEST_SCALE <= value <= _LARGEST_SCALE  # type: ignore[operator]
+    if not known or math.frexp(value)[0] != 0.5:  # type: ignore[arg-type]
+        raise ValueError(f"{repr_value(value)} where a power of two is expected")
+    return float(value)  # type: ignore[arg-type]
 
 
 def _text(value: str | bytes) -> str:
@@ -198,11 +221,54 @@ def is_dataset(folder: str | Path) -> bool:
     return (Path(folder) / INDEX_NAME).is_file()
 
 
-def as_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
-    """float32 in [-1, 1] -> int16, any shape, clipped. Exact for what was decoded from 16 bit."""
-    scaled = np.rint(samples * np.float32(32768)).clip(-32768, 32767)
+def as_int16(samples: Samples, scale: float = 1.0) -> NDArray[np.int16]:
+    """float32 in [-scale, scale] -> int16, any shape, clipped. Exact for what was decoded from 16 bit."""
+    scaled = np.rint(samples * np.float32(_FULL_SCALE / scale)).clip(-_FULL_SCALE, _FULL_SCALE - 1)
     whole: NDArray[np.int16] = scaled.astype(np.int16)
     return whole
+
+
+def as_floats(samples: NDArray[np.int16], scale: float = 1.0) -> Samples:
+    """int16 -> float32 in [-scale, scale], any shape."""
+    floats: Samples = samples.astype(np.float32)
+    floats *= np.float32(scale / _FULL_SCALE)
+    return floats
+
+
+class ScaleFinder:
+    """Finds the scale of a recording, a power of two, so that int16 keeps all of it: block by block, as it comes.
+
+    It is 1 for what was decoded from 16 bit, which is exact, and for what is loud enough; larger for floats beyond full
+    scale; smaller for quiet recordings that 16 bit would round to a few levels.
+    """
+
+    def __init__(self) -> None:
+        self.peak, self._is_whole = 0.0, True
+
+    def add(self, samples: Samples) -> None:
+        """float32, any shape."""
+        self.peak = max(self.peak, float(np.abs(samples).max(initial=0.0)))
+        if self._is_whole and self.peak < _LEAST_PEAK:
+            steps = samples * np.float32(_FULL_SCALE)
+            self._is_whole = bool(np.array_equal(steps, np.rint(steps)))
+
+    @property
+    def scale(self) -> float:
+        """The scale of what was added."""
+        if self.fits(1.0):
+            return 1.0
+        return min(max(2.0 ** math.ceil(math.log2(self.peak)), _SMALLEST_SCALE), _LARGEST_SCALE)
+
+    @property
+    def likely_scale(self) -> float:
+        """A scale that still fits where something comes behind a quiet beginning that is up to twice as loud."""
+        return 2.0 * self.scale if self.scale < 1.0 else self.scale
+
+    def fits(self, scale: float) -> bool:
+        """Whether this scale keeps what was added."""
+        if scale == 1.0 and self.peak < _LEAST_PEAK and self._is_whole:
+            return True
+        return self.peak <= scale and (self.peak >= _LEAST_PEAK * scale or scale <= _SMALLEST_SCALE)
 
 
 def damaged_index(folder: Path, problem: Exception) -> DatasetError:
@@ -255,7 +321,9 @@ def _read_index(folder: Path) -> tuple[dict[str, str], dict[str, list[tuple[Any,
         meta = read_meta(index, folder)
         if not meta:
             raise DatasetError(f"{folder}: its ingest was interrupted at the start; run it again to go on")
-        newer = "labels, file_rate, file_channels" if meta["format_version"] != "1" else "'', 0, 0"
+        version = int(meta["format_version"])
+        newer = "labels, file_rate, file_channels" if version > 1 else "'', 0, 0"
+        newer += ", scale" if version > 2 else ", 1.0"
         queries = {
             "recordings": f'SELECT id, filename, samples, label, annotated, "group", split, tags, {newer},'
             " shard, start, feature_shard, feature_start, frames FROM recordings ORDER BY filename",

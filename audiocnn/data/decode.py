@@ -1,27 +1,42 @@
-"""Decode recordings for ingest in threads, in order, a bounded number of files ahead of the writer: decode_ahead."""
+"""Decode recordings for ingest in threads, in order, a bounded number of files ahead of the writer: decode_ahead.
+
+Samples are stored as int16 with a scale for each recording. Of one that is longer than what is read ahead it is known
+for sure at the end alone: where another one turns out to be right, the recording is read once more (`read_decoded`).
+"""
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocnn.audio.pcm import Samples
 from audiocnn.audio.recording import Recording, RecordingInfo, open_recording
 from audiocnn.audio.remote import Remote, openable
-from audiocnn.data.dataset import as_int16
+from audiocnn.data.dataset import ScaleFinder, as_int16
 from audiocnn.data.writer import Item, StoredRecording
 from audiocnn.errors import RecordingError, show_name
 
 # The rest of a longer recording is streamed by the writer, so that memory does not grow with its length.
 _AHEAD_SAMPLES = 1 << 21
 _FILES_AHEAD = 4
+_Read = TypeVar("_Read")
+
+
+class ScaleError(Exception):
+    """At the end of a recording: int16 should have reached up to `scale`, not to what was taken."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__(f"scale {scale:g}")
+        self.scale = scale
 
 
 @dataclass(frozen=True)
@@ -53,14 +68,15 @@ class ReceivedRecording:
 
 @dataclass(frozen=True)
 class Decoded:
-    """The first int16 (channels, n) blocks of a recording; the rest is read from `recording`."""
+    """The first int16 (channels, n) blocks of a recording; the rest is read from `recording`. scale: see `Entry`."""
 
     head: list[NDArray[np.int16]]
     rest: Iterator[NDArray[np.int16]]
     recording: Recording | ReceivedRecording
+    scale: float
 
     def blocks(self) -> Iterator[NDArray[np.int16]]:
-        """All blocks; RecordingError as in Recording.blocks."""
+        """All blocks; RecordingError as in Recording.blocks. ScaleError behind the last one."""
         return chain(self.head, self.rest)
 
 
@@ -88,10 +104,27 @@ def default_threads() -> int:
     return min(2, os.cpu_count() or 1)
 
 
-def decode_recording(path: Path | Remote, sample_rate: int, channels: int) -> Decoded | str:
+def read_decoded(
+    decoded: Decoded, read: Callable[[Decoded], _Read], path: Path | Remote, sample_rate: int, channels: int
+) -> _Read:
+    """What `read` makes of all blocks of a recording, at the right scale: they may come a second time. RecordingError,
+    also where the recording cannot be opened again."""
+    with decoded.recording:
+        try:
+            return read(decoded)
+        except ScaleError as other:
+            again = decode_recording(path, sample_rate, channels, other.scale)
+    if isinstance(again, str):
+        raise RecordingError(again)
+    with again.recording:
+        return read(again)
+
+
+def decode_recording(path: Path | Remote, sample_rate: int, channels: int, scale: float | None = None) -> Decoded | str:
     """The recording with its first blocks; or the reason why it cannot be read, or does not fit `channels`.
 
-    channels 1 is the mean of all that the recording has; for more, a mono recording is repeated.
+    channels 1 is the mean of all that the recording has; for more, a mono recording is repeated. scale: where it is
+    known; None to find it.
     """
     try:
         recording = open_recording(openable(path))
@@ -102,18 +135,30 @@ def decode_recording(path: Path | Remote, sample_rate: int, channels: int) -> De
         if have > 1 and channels not in (1, have):
             raise RecordingError(f"{have} channels, and this dataset keeps {channels}; convert it or leave it out")
         blocks = recording.blocks(sample_rate, "mix" if channels == 1 else "each")
-        rest = (np.repeat(as_int16(block), channels if have == 1 else 1, axis=0) for block in blocks)
-        head: list[NDArray[np.int16]] = []
-        samples = 0
-        for block in rest:
-            head.append(block)
-            samples += block.shape[1]
+        copies, found = channels if have == 1 else 1, ScaleFinder()
+        first: list[Samples] = []
+        samples, is_whole = 0, True
+        for block in blocks:
+            found.add(block)
+            first.append(block)
+            samples += block.shape[1] * copies
             if samples > _AHEAD_SAMPLES:
+                is_whole = False
                 break
     except RecordingError as error:
         recording.close()
         return reason_without_name(error, path)
-    return Decoded(head, rest, recording)
+    taken = scale or (found.scale if is_whole else found.likely_scale)
+
+    def rest() -> Iterator[NDArray[np.int16]]:
+        for block in blocks:
+            found.add(block)
+            yield np.repeat(as_int16(block, taken), copies, axis=0)
+        if scale is None and not found.fits(taken):
+            raise ScaleError(found.scale)
+
+    head = [np.repeat(as_int16(block, taken), copies, axis=0) for block in first]
+    return Decoded(head, rest(), recording, taken)
 
 
 def reason_without_name(error: RecordingError, path: Path | Remote) -> str:

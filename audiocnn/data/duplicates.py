@@ -98,10 +98,10 @@ def find_duplicates(
     found: list[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = []
     for number, entry in enumerate(entries):
         samples = dataset.samples(entry)
-        if entry.samples and np.abs(samples).max(initial=0) > SILENT:
-            original = first.setdefault(_digest(samples), number)
+        if entry.samples and np.abs(samples).max(initial=0) * entry.scale > SILENT:
+            original = first.setdefault(_digest(samples, entry.scale), number)
             if original == number:
-                found.append((number, *_landmark_keys(samples, heard_rate(dataset.sample_rate))))
+                found.append((number, *_landmark_keys(samples, entry.scale, heard_rate(dataset.sample_rate))))
             sets.join(original, number)
         if progress is not None:
             progress(number + 1, len(entries))
@@ -115,12 +115,12 @@ def find_duplicates(
     ]
 
 
-def _digest(samples: _Pcm) -> bytes:
-    return hashlib.blake2b(samples.tobytes(), digest_size=16).digest()
+def _digest(samples: _Pcm, scale: float) -> bytes:
+    return hashlib.blake2b(f"{scale} ".encode() + samples.tobytes(), digest_size=16).digest()
 
 
-def _landmark_keys(samples: _Pcm, rate: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Keys of a recording (channels, n), and the frame of each."""
+def _landmark_keys(samples: _Pcm, scale: float, rate: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Keys of a recording (channels, n) of this scale, and the frame of each."""
     hop, frame = round(_HOP_SECONDS * rate), round(_FRAME_SECONDS * rate)
     block = round(_BLOCK_SECONDS * rate) // hop * hop
     keys: list[NDArray[np.int64]] = []
@@ -129,6 +129,7 @@ def _landmark_keys(samples: _Pcm, rate: int) -> tuple[NDArray[np.int64], NDArray
     for start in range(0, max(1, samples.shape[1]), block):
         some = samples[:, start : start + block + frame + _PAIRED_FRAMES * hop]
         mono = some[0].astype(np.float32) if len(some) == 1 else some.mean(axis=0, dtype=np.float32)
+        mono *= np.float32(scale)
         key, at = _pair_peaks(*_find_peaks(mono, rate, hop, frame))
         inside = at < block // hop
         if samples.shape[1] >= _LONG_SECONDS * rate:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from audiocnn.audio.remote import NotThereError, Remote, absolute
 from audiocnn.data.dataset import Dataset, is_dataset
-from audiocnn.data.decode import Decoded, DecodeJob, decode_ahead, default_threads, reason_without_name
+from audiocnn.data.decode import Decoded, DecodeJob, decode_ahead, default_threads, read_decoded, reason_without_name
 from audiocnn.data.sources import merge_items, ordered_labels, read_source
 from audiocnn.data.sources.settings import DEFAULT_SAMPLE_RATE, DataSettings
 from audiocnn.data.writer import ComputeFeatures, DatasetWriter, Item, StoredRecording
@@ -112,7 +112,7 @@ def ingest(
         with DatasetWriter(output, rate, settings.channels, settings.features) as writer:
             _check_sources(writer, paths, settings)
             work, gone, unread = plan_ingest(writer.stored(), items)
-            session = _Ingest(writer, rate, settings.compute(rate))
+            session = _Ingest(writer, rate, settings.channels, settings.compute(rate))
             session.total = len(refused) + len(gone) + len(unread) + len(work)
             yield from (
                 IngestStep(0, session.total, str(one.path), "noted", notes=(note,))
@@ -226,8 +226,8 @@ def _problem(a: Annotation, duration_seconds: float) -> str | None:
 
 
 class _Ingest:
-    def __init__(self, writer: DatasetWriter, sample_rate: int, compute: ComputeFeatures | None) -> None:
-        self._writer, self._rate, self._compute = writer, sample_rate, compute
+    def __init__(self, writer: DatasetWriter, sample_rate: int, channels: int, compute: ComputeFeatures | None) -> None:
+        self._writer, self._rate, self._channels, self._compute = writer, sample_rate, channels, compute
         self._waiting = self._waiting_samples = self._done = 0
         self._committed = time.monotonic()
         self.total = self.taken = 0
@@ -254,15 +254,20 @@ class _Ingest:
             self._writer.remove(job.stored.id)
         if isinstance(decoded, str):
             return self._refuse(job.item.filename, decoded)
-        with decoded.recording as recording:
-            try:
-                original = (recording.info.sample_rate, recording.info.channels)
-                number, samples = self._writer.add(job.item, job.identity, decoded.blocks(), original)
-            except RecordingError as error:
-                return self._refuse(job.item.filename, reason_without_name(error, job.item.path))
-            said = [*recording.remarks, *([recording.note] if recording.note else [])]
-            notes = tuple(line.removeprefix(f"{recording.name}: ") for line in said)
+        try:
+            read = (job.item.path, self._rate, self._channels)
+            number, samples, notes = read_decoded(decoded, lambda one: self._add(job, one), *read)
+        except RecordingError as error:
+            return self._refuse(job.item.filename, reason_without_name(error, job.item.path))
         return self._describe(job, number, samples, notes)
+
+    def _add(self, job: DecodeJob, decoded: Decoded) -> tuple[int, int, tuple[str, ...]]:
+        """The id and the samples of a recording, and what was said of it."""
+        recording = decoded.recording
+        original = (recording.info.sample_rate, recording.info.channels)
+        number, samples = self._writer.add(job.item, job.identity, decoded.blocks(), original, decoded.scale)
+        said = [*recording.remarks, *([recording.note] if recording.note else [])]
+        return number, samples, tuple(line.removeprefix(f"{recording.name}: ") for line in said)
 
     def _describe(self, job: DecodeJob, number: int, samples: int, notes: tuple[str, ...]) -> IngestStep:
         item, stored, digest = job.item, job.stored, job.item.digest()

@@ -17,7 +17,8 @@ from audiocnn.errors import show_name
 from audiocnn.units import clock, count_noun
 
 _QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
-_FULL_SCALE = 32700  # of 32768
+_FULL_SCALE = 32700  # of 32768, as the other bounds
+_OVERSHOOT = 2.0  # of full scale, that a lossy codec may add to what was clipped before; floats may go beyond
 _CLIPPED_SHARE = 1e-3
 _OFFSET = 328  # of 32768: 40 dB below full scale
 _UNEVEN = 3.0  # most recordings of a label over fewest, from which on labels are reported as uneven
@@ -157,19 +158,20 @@ def _find_faults(dataset: Dataset, entry: Entry) -> Iterator[str]:
     if not entry.samples:
         yield "empty"
         return
-    samples = dataset.samples(entry)
+    samples, scale = dataset.samples(entry), entry.scale
+    full = _FULL_SCALE / scale if scale <= _OVERSHOOT else np.inf
     peak = loud = 0
     sums = np.zeros(len(samples))
     for start in range(0, entry.samples, _BLOCK_SAMPLES):
         block = samples[:, start : start + _BLOCK_SAMPLES].astype(np.int32)
         size = np.abs(block)
-        peak, loud = max(peak, int(size.max())), loud + int((size >= _FULL_SCALE).sum())
+        peak, loud = max(peak, int(size.max())), loud + int((size >= full).sum())
         sums += block.sum(axis=1)
-    if peak <= SILENT:
+    if peak * scale <= SILENT:
         yield "silent"
     if loud > _CLIPPED_SHARE * samples.size:
         yield "clipped"
-    if float(np.abs(sums).max()) / entry.samples >= _OFFSET:
+    if float(np.abs(sums).max()) * min(1.0, scale) / entry.samples >= _OFFSET:
         yield "offset"
 
 

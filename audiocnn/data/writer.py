@@ -30,8 +30,8 @@ from audiocnn.errors import DatasetError
 from audiocnn.files import lock
 from audiocnn.segments.segment import Annotation, composed
 
-# samples int16 (channels, n) -> float16 (features, frames)
-ComputeFeatures = Callable[[NDArray[np.int16]], NDArray[np.float16]]
+# samples int16 (channels, n) and their scale, see `Entry.scale` -> float16 (features, frames)
+ComputeFeatures = Callable[[NDArray[np.int16], float], NDArray[np.float16]]
 # These begin what `_begin` commits, with what stands in `meta`.
 _SCHEMA = """
 BEGIN;
@@ -45,7 +45,7 @@ CREATE TABLE recordings (
     label TEXT, annotated INTEGER NOT NULL DEFAULT 0, "group" NOT NULL DEFAULT '', split TEXT,
     tags TEXT NOT NULL DEFAULT '{}', digest TEXT NOT NULL DEFAULT '',
     labels TEXT NOT NULL DEFAULT '', file_rate INTEGER NOT NULL DEFAULT 0,
-    file_channels INTEGER NOT NULL DEFAULT 0);
+    file_channels INTEGER NOT NULL DEFAULT 0, scale REAL NOT NULL DEFAULT 1);
 CREATE INDEX recordings_by_filename ON recordings (filename);
 CREATE TABLE annotations (
     recording INTEGER NOT NULL REFERENCES recordings,
@@ -63,13 +63,15 @@ _DISK_FAULTS = (
     *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY),
     *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM),
 )
-_FROM_1_TO_2 = """
-BEGIN;
+# From a version to the next one.
+_UPGRADES = {
+    1: """
 ALTER TABLE recordings ADD COLUMN labels TEXT NOT NULL DEFAULT '';
 ALTER TABLE recordings ADD COLUMN file_rate INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE recordings ADD COLUMN file_channels INTEGER NOT NULL DEFAULT 0;
-UPDATE meta SET value='2' WHERE key='format_version';
-"""
+""",
+    2: "ALTER TABLE recordings ADD COLUMN scale REAL NOT NULL DEFAULT 1;",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,17 +205,19 @@ class DatasetWriter:
         identity: tuple[int, int],
         parts: Iterable[NDArray[np.int16]],
         file_format: tuple[int, int] = (0, 0),
+        scale: float = 1.0,
     ) -> tuple[int, int]:
         """Store int16 (channels, n) parts as one recording, to be described next; return its id and samples.
 
-        identity: see `Item.identity`. file_format: rate in Hz and channels of the file. An error in the parts leaves
-        nothing.
+        identity: see `Item.identity`. file_format: rate in Hz and channels of the file. scale: see `Entry.scale`. An
+        error in the parts leaves nothing.
         """
         rows = self._samples.append(part.T for part in parts)
         cursor = self._index.execute(
-            "INSERT INTO recordings (filename, path, size, mtime_ns, file_rate, file_channels, shard, start, samples)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (name_to_sql(item.filename), name_to_sql(str(item.path)), *identity, *file_format, *rows),
+            "INSERT INTO recordings"
+            " (filename, path, size, mtime_ns, file_rate, file_channels, scale, shard, start, samples)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (name_to_sql(item.filename), name_to_sql(str(item.path)), *identity, *file_format, scale, *rows),
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid, rows.length
@@ -236,13 +240,17 @@ class DatasetWriter:
         self._index.executemany("INSERT INTO annotations VALUES (?, ?, ?, ?)", rows)
 
     def samples(self, number: int) -> NDArray[np.int16]:
-        """int16 (channels, samples) of a recording that was added."""
+        """int16 (channels, samples) of a recording that was added, in its own scale."""
         row = self._index.execute("SELECT shard, start, samples FROM recordings WHERE id=?", (number,)).fetchone()
         return self._samples.view(Slice(*row))
 
+    def scale(self, number: int) -> float:
+        (scale,) = self._index.execute("SELECT scale FROM recordings WHERE id=?", (number,)).fetchone()
+        return float(scale)
+
     def add_features(self, number: int, compute: ComputeFeatures) -> None:
         """Compute and store the features of a recording that was added. DatasetError: their shape differs."""
-        made = compute(self.samples(number))
+        made = compute(self.samples(number), self.scale(number))
         rows = int(self.meta.get("feature_rows", "0")) or made.shape[0]
         if made.ndim != 2 or made.shape[0] != rows:
             raise DatasetError(f"{self.folder}: features of shape {made.shape}, expected {rows} rows")
@@ -309,9 +317,9 @@ class DatasetWriter:
         if not self.meta:
             self._index.executescript(_SCHEMA)
             self._set_meta(format_version=str(FORMAT_VERSION), complete="0", **wanted)
-        elif self.meta.get("format_version") == "1":
-            self._index.executescript(_FROM_1_TO_2)
-            self.meta["format_version"] = "2"
+        for version in range(whole_number(int(self.meta["format_version"]), least=1), FORMAT_VERSION):
+            self._index.executescript(f"BEGIN;{_UPGRADES[version]}")
+            self._set_meta(format_version=str(version + 1))
         for key, value in wanted.items():
             have = self.meta.get(key, "?")
             if have != value:

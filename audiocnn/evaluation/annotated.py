@@ -246,7 +246,7 @@ def _scored(
 
 
 def _samples(dataset: Dataset, entry: Entry, sample_rate: int) -> NDArray[np.float32]:
-    samples = dataset.samples(entry).astype(np.float32) / np.float32(32768)
+    samples = dataset.waveform(entry)
     if dataset.sample_rate == sample_rate:
         return samples
     import soxr

@@ -35,12 +35,14 @@ _Mark = tuple[int, int, str]  # onset, offset in samples, label
 
 @dataclass(frozen=True)
 class Mixture:
-    """samples: int16 (1, samples); annotations: in seconds; group: that of the voice; tags: to give figures by."""
+    """samples: int16 (1, samples); annotations: in seconds; group: that of the voice; tags: to give figures by; scale:
+    see `Entry`."""
 
     samples: NDArray[np.int16]
     annotations: tuple[Annotation, ...]
     group: str
     tags: dict[str, str]
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ class MixtureMaker:
             for a, b, label in self._to_marks(entry, self.annotations(entry))
             if a < end and b > begin
         ]
-        return _Cut(read_mono(self.dataset, entry, begin, end), marks, truth)
+        return _Cut(read_mono(self.dataset, entry, begin, end, in_scale=True), marks, truth)
 
     def _draw_background(
         self, random: Random, settings: MixtureSettings, length: int, where: Sequence[tuple[int, int]]
@@ -221,7 +223,7 @@ class MixtureMaker:
     def _fill(self, random: Random, entry: Entry, length: int) -> Samples:
         """(length,) of a recording; a short one is repeated, with a pause."""
         begin = int(random.integers(0, entry.samples - length)) if entry.samples > length else 0
-        sound = read_mono(self.dataset, entry, begin, begin + length)
+        sound = read_mono(self.dataset, entry, begin, begin + length, in_scale=True)
         if len(sound) == length:
             return sound
         sound = effects.fade_edges(sound, to_samples(_FADE_SECONDS, self.rate))
@@ -252,10 +254,10 @@ class MixtureMaker:
         return sound * np.float32(min(1.0, 0.999 / max(peak, 1e-9)))
 
 
-def read_mono(dataset: Dataset, entry: Entry, begin: int, end: int) -> Samples:
-    """Samples [begin, end) as the mean of the channels, float32 in [-1, 1]."""
-    mean: Samples = dataset.samples(entry)[:, begin:end].astype(np.float32).mean(axis=0)
-    return mean / np.float32(32768.0)
+def read_mono(dataset: Dataset, entry: Entry, begin: int, end: int, in_scale: bool = False) -> Samples:
+    """Samples [begin, end) as the mean of the channels, float32. in_scale: as of `Dataset.waveform`."""
+    mean: Samples = dataset.waveform(entry, begin, end, in_scale).mean(axis=0)
+    return mean
 
 
 def _merge_marks(marks: Sequence[_Mark]) -> list[tuple[int, int]]:

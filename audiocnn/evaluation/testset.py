@@ -139,7 +139,7 @@ def _fill(
             kind = "mixture" if condition.as_they_are is None else condition.name
             tags = {"source": condition.name, "kind": kind, **made.tags, "condition": condition.name}
             item = Item(Path(name), name, None, True, made.annotations, made.group, part, tags)
-            number, _ = writer.add(item, (0, 0), [made.samples])
+            number, _ = writer.add(item, (0, 0), [made.samples], scale=made.scale)
             writer.describe(number, item, item.digest())
             if follow is not None:
                 follow(done, len(steps), name)
@@ -169,8 +169,8 @@ def unmixed(dataset: Dataset, entry: Entry, maker: MixtureMaker) -> Mixture:
         unsure = {dataset.unsure: maker.dataset.unsure} if dataset.unsure and maker.dataset.unsure else {}
         renamed = [replace(note, label=unsure.get(note.label, note.label)) for note in dataset.annotations(entry)]
         notes = tuple(note for note in renamed if note.label in {*maker.labels, *unsure.values()})
-    samples = as_int16(read_mono(dataset, entry, 0, entry.samples))[None, :]
-    return Mixture(samples, notes, entry.group, entry.tags)
+    samples = as_int16(read_mono(dataset, entry, 0, entry.samples), entry.scale)[None, :]
+    return Mixture(samples, notes, entry.group, entry.tags, entry.scale)
 
 
 def _digest(conditions: Conditions, wanted: Sequence[Condition], maker: MixtureMaker, part: str) -> str:

@@ -395,6 +395,7 @@ def score_digest(model: Model, dataset: Dataset, entries: Iterable[Entry]) -> st
     for entry in entries:
         digest.update(entry.filename.encode(errors="surrogateescape") + b"\0")
         digest.update(np.ascontiguousarray(dataset.samples(entry)).data)
+        digest.update(b"" if entry.scale == 1.0 else f"{entry.scale}".encode())
     return digest.hexdigest()
 
 

@@ -111,9 +111,9 @@ def _file(path: Path | Remote, short: str, label: str | None, channels: int) -> 
 
 def _stored(dataset: Dataset, entry: Entry, channels: int) -> SoundSource:
     def read(sample_rate: int) -> Iterator[Samples]:
-        stored, own = dataset.samples(entry), dataset.sample_rate
+        own = dataset.sample_rate
         block = round(_BLOCK_SECONDS * own)
-        pieces = (stored[:, i : i + block].astype(np.float32) / 32768.0 for i in range(0, stored.shape[1], block))
+        pieces = (dataset.waveform(entry, i, i + block) for i in range(0, entry.samples, block))
         for piece in pieces if own == sample_rate else _resample(pieces, own, sample_rate, dataset.channels):
             yield with_channels(piece, channels, show_name(entry.filename))
 

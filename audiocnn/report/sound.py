@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from audiocnn.audio.pcm import Samples
 from audiocnn.audio.recording import Selection, open_recording
-from audiocnn.data.dataset import Dataset, Entry
+from audiocnn.data.dataset import Dataset, Entry, as_floats
 from audiocnn.inspection.plot import PlotData
 from audiocnn.units import clock
 
@@ -76,7 +76,10 @@ def _read_clip_sound(dataset: Dataset, entry: Entry) -> ClipSound | None:
     start, stop = find_loudest(samples, round(MOST_CLIP_SECONDS * rate))
     heard, playing = _to_playable(samples[:, start:stop], rate)
     target = io.BytesIO()
-    soundfile.write(target, heard, playing, format="FLAC", subtype="PCM_16")
+    # What is louder than full scale is turned down as a whole.
+    quiet = entry.scale < 1.0
+    sound = as_floats(heard, entry.scale) if quiet else heard
+    soundfile.write(target, sound, playing, format="FLAC", subtype="PCM_24" if quiet else "PCM_16")
     return ClipSound(
         data_uri("audio/flac", target.getvalue()), start / rate, (stop - start) / rate, samples.shape[1] / rate
     )

@@ -187,7 +187,7 @@ def read_further_examples(recipe: Recipe, labels: tuple[str, ...]) -> dict[str, 
 def read_example(dataset: Dataset, entry: Entry, labels: tuple[str, ...], hop_samples: int) -> Example:
     """A whole recording, mono; targets are NaN where nobody is sure of them."""
     rate = dataset.sample_rate
-    samples = mix_rows(dataset.samples(entry).astype(np.float32), rate) / np.float32(32768.0)
+    samples = mix_rows(dataset.waveform(entry), rate)
     notes = dataset.annotations(entry)
     targets = make_targets(notes, labels, samples.shape[1], hop_samples, rate)
     if dataset.unsure:
@@ -339,6 +339,10 @@ class _WatchedDataset:
     def samples(self, entry: Entry) -> Any:
         self.read[entry.filename] = None
         return self.dataset.samples(entry)
+
+    def waveform(self, entry: Entry, *how: Any, **named: Any) -> Any:
+        self.read[entry.filename] = None
+        return self.dataset.waveform(entry, *how, **named)
 
 
 def recordings_of_examples(source: Any, keys: Iterable[tuple[int, int]]) -> list[str]:

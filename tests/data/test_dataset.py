@@ -161,14 +161,14 @@ def test_empty_shards_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_features(tmp_path: Path) -> None:
-    def halves(samples: NDArray[np.int16]) -> NDArray[np.float16]:
+    def halves(samples: NDArray[np.int16], scale: float = 1.0) -> NDArray[np.float16]:
         return np.stack([samples[0, ::10] / 2, samples[0, ::10] / 4]).astype(np.float16)
 
     with DatasetWriter(tmp_path, 16000, 1, "halves") as writer:
         for i, name in enumerate("ab"):
             writer.add_features(put(writer, Item(Path(name), name), ramp(100, i)), halves)
         with pytest.raises(DatasetError, match=r"features of shape \(3, 4\), expected 2 rows"):
-            writer.add_features(1, lambda _: np.zeros((3, 4), np.float16))
+            writer.add_features(1, lambda *_: np.zeros((3, 4), np.float16))
         writer.finish([], [])
     dataset = pickle.loads(pickle.dumps(Dataset.open(tmp_path)))
     assert dataset.feature_name == "halves"
@@ -178,7 +178,7 @@ def test_features(tmp_path: Path) -> None:
     assert loadable(tmp_path) == {"features-00000.npy": 20, "samples-00000.npy": 200}
     with DatasetWriter(tmp_path, 16000, 1, "others") as writer:
         assert not any(one.has_features for one in writer.stored())
-        writer.add_features(1, lambda _: np.zeros((5, 4), np.float16))
+        writer.add_features(1, lambda *_: np.zeros((5, 4), np.float16))
         writer.finish([], [])
     dataset = Dataset.open(tmp_path)
     assert dataset.features(dataset.entries[0]).shape == (5, 4)
@@ -223,7 +223,7 @@ def _change(folder: Path, statement: str) -> None:
 
 # what is done to a dataset, what opening it or reading the first recording says
 DAMAGE = {
-    "newer": ("UPDATE meta SET value='3' WHERE key='format_version'", "dataset format 3, and this .* up to 2; update"),
+    "newer": ("UPDATE meta SET value='4' WHERE key='format_version'", "dataset format 4, and this .* up to 3; update"),
     "foreign": ("DROP TABLE meta", r"index\.sqlite: not the index of a dataset; choose another folder"),
     "half": ("DROP TABLE annotations", r"index\.sqlite: damaged \(no such table: annotations\); delete"),
     "meta": ("DELETE FROM meta WHERE key='sample_rate'", r"index\.sqlite: damaged \(.*sample_rate.*\); delete"),
@@ -257,6 +257,7 @@ VALUES = ("'text'", "x'ff00'", "-1", "1.5", "9e18", "1 << 60", "NULL", "'[1]'", 
 WRONG = [
     *(("recordings", column, value) for column in ("samples", "shard", "start", "file_rate") for value in VALUES),
     *(("recordings", column, value) for column in ("filename", "tags", "labels") for value in ("7", NESTED, "'3'")),
+    *(("recordings", "scale", value) for value in ("'a'", "x'ff'", "-1", "0", "0.3", "9e999", "1e-30", "2e30")),
     *(("annotations", column, value) for column in ("onset", "offset") for value in ("'text'", "x'00'", "9e999")),
     *(("meta", "value", value) for value in ("0", "-1", "'text'", "x'ff'", "'1e9'", NESTED)),
     *(("labels", "label", value) for value in ("3", "1.5")),

@@ -177,7 +177,7 @@ def test_features(corpus: Path, tmp_path: Path) -> None:
         asked.append((name, sample_rate))
         return peaks
 
-    def peaks(samples: NDArray[np.int16]) -> NDArray[np.float16]:
+    def peaks(samples: NDArray[np.int16], scale: float = 1.0) -> NDArray[np.float16]:
         frames = samples[0, : len(samples[0]) // 160 * 160].reshape(-1, 160).astype(np.float32) / 32768
         return np.stack([frames.min(1), frames.max(1)]).astype(np.float16)
 

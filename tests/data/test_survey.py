@@ -11,7 +11,7 @@ from corpora import run, text
 from fixtures_models import RATE, TASK_MIX, TINY, mark, recipe_of, write_dataset
 from sounds import noise, sine, write
 
-from audiocnn.data.dataset import Dataset
+from audiocnn.data.dataset import FORMAT_VERSION, Dataset
 from audiocnn.data.ingest import IngestSettings, ingest
 from audiocnn.data.sources import corrections_line
 from audiocnn.data.sources.corrections import apply_settings
@@ -79,16 +79,22 @@ def test_files_are_known_by_rate_and_channels_and_broken_ones_are_said(tmp_path)
     assert "left out: 2 files" in "\n".join(describe_survey(found))
 
 
-def test_a_dataset_of_format_1_is_read_and_gone_on_with(tmp_path):
+NEW_COLUMNS = {1: ("labels", "file_rate", "file_channels", "scale"), 2: ("scale",)}
+
+
+@pytest.mark.parametrize("version", range(1, FORMAT_VERSION))
+def test_a_dataset_of_an_older_format_is_read_and_gone_on_with(tmp_path, version):
     dataset = write_dataset(tmp_path / "d", [("a.wav", sound(1), {"label": "x"})])
     with DatasetWriter(tmp_path / "d", RATE, 1) as writer:
         index = writer._index
-        for column in ("labels", "file_rate", "file_channels"):
+        for column in NEW_COLUMNS[version]:
             index.execute(f"ALTER TABLE recordings DROP COLUMN {column}")
-        index.execute("UPDATE meta SET value='1' WHERE key='format_version'")
-    assert Dataset.open(tmp_path / "d").entries == dataset.entries
+        index.execute(f"UPDATE meta SET value='{version}' WHERE key='format_version'")
+    old = Dataset.open(tmp_path / "d")
+    assert old.entries == dataset.entries
+    assert np.array_equal(old.waveform(old.entries[0]), dataset.waveform(dataset.entries[0]))
     with DatasetWriter(tmp_path / "d", RATE, 1) as writer:
-        assert writer.meta["format_version"] == "2"
+        assert writer.meta["format_version"] == str(FORMAT_VERSION)
     assert Dataset.open(tmp_path / "d").entries == dataset.entries
 
 

@@ -397,7 +397,7 @@ def test_a_set_that_is_made_again_takes_nothing_else_away(dataset, tmp_path, for
 
 
 def test_a_full_disk_is_told(dataset, tmp_path, monkeypatch):
-    def full(*_):
+    def full(*_, **named):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(DatasetWriter, "add", full)

@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocnn.audio.remote import Remote, absolute
-from audiocnn.data.decode import Decoded, DecodeJob, ReceivedRecording, decode_recording, reason_without_name
+from audiocnn.data.decode import (
+    Decoded,
+    DecodeJob,
+    ReceivedRecording,
+    decode_recording,
+    read_decoded,
+    reason_without_name,
+)
 from audiocnn.errors import RecordingError, UsageError
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.cluster.ray import connect_ray, deal_out
@@ -34,10 +41,12 @@ class FileToDecode:
 
 @dataclass(frozen=True)
 class DecodedFile:
-    """int16 (channels, n) blocks of a recording, and what is told of it. Without blocks it is too long for that."""
+    """int16 (channels, n) blocks of a recording, and what is told of it. Without blocks it is too long for that. scale:
+    see `Entry`."""
 
     blocks: list[NDArray[np.int16]]
     recording: ReceivedRecording
+    scale: float
 
 
 class DecodeWorker(Worker[FileToDecode, "DecodedFile | str"]):
@@ -62,19 +71,23 @@ def decode_whole(path: Path | Remote, sample_rate: int, channels: int) -> Decode
     decoded = decode_recording(path, sample_rate, channels)
     if isinstance(decoded, str):
         return decoded
+    try:
+        return read_decoded(decoded, _gather_blocks, path, sample_rate, channels)
+    except RecordingError as error:
+        return reason_without_name(error, path)
+
+
+def _gather_blocks(decoded: Decoded) -> DecodedFile:
     blocks: list[NDArray[np.int16]] = []
-    samples = 0
-    with decoded.recording as recording:
-        try:
-            for block in decoded.blocks():
-                samples += block.size
-                if samples > _MOST_SAMPLES:
-                    blocks = []
-                    break
-                blocks.append(block)
-        except RecordingError as error:
-            return reason_without_name(error, path)
-        return DecodedFile(blocks, ReceivedRecording(recording.info, recording.name, recording.note, recording.remarks))
+    samples, recording = 0, decoded.recording
+    for block in decoded.blocks():
+        samples += block.size
+        if samples > _MOST_SAMPLES:
+            blocks = []
+            break
+        blocks.append(block)
+    received = ReceivedRecording(recording.info, recording.name, recording.note, recording.remarks)
+    return DecodedFile(blocks, received, decoded.scale)
 
 
 def decoder_on(address: str, workers: int | None, terminal: Terminal) -> DecodeAll:
@@ -112,4 +125,4 @@ def decoded_of(brought: DecodedFile | str, job: DecodeJob, sample_rate: int, cha
         return brought
     if not brought.blocks:
         return decode_recording(job.item.path, sample_rate, channels)
-    return Decoded(brought.blocks, iter(()), brought.recording)
+    return Decoded(brought.blocks, iter(()), brought.recording, brought.scale)

@@ -222,18 +222,19 @@ def _check_features(name: str | None) -> None:
         raise UsageError(f'--features cannot be "{name}"; {did_you_mean(name, choices)}')
 
 
-def make_frontend(name: str, sample_rate: int) -> Callable[[NDArray[np.int16]], NDArray[np.float16]]:
-    """int16 (channels, samples) -> float16 (channels * bands, frames), at least one frame."""
+def make_frontend(name: str, sample_rate: int) -> Callable[[NDArray[np.int16], float], NDArray[np.float16]]:
+    """int16 (channels, samples) and their scale -> float16 (channels * bands, frames), at least one frame."""
     _check_features(name)
     import torch
 
+    from audiocnn.data.dataset import as_floats
     from audiocnn.model.frontend import FrontEnd
 
     spec = default_input(name, sample_rate)
     front_end, frame, hop = FrontEnd(spec).eval(), spec.frame_samples, spec.hop_samples
     largest = np.finfo(np.float16).max
 
-    def compute(samples: NDArray[np.int16]) -> NDArray[np.float16]:
+    def compute(samples: NDArray[np.int16], scale: float) -> NDArray[np.float16]:
         if samples.shape[1] < frame:
             samples = np.pad(samples, ((0, 0), (0, frame - samples.shape[1])))
         frames = (samples.shape[1] - frame) // hop + 1
@@ -241,7 +242,7 @@ def make_frontend(name: str, sample_rate: int) -> Callable[[NDArray[np.int16]], 
         with torch.inference_mode():
             for first in range(0, frames, _FRAMES_A_PIECE):
                 last = min(first + _FRAMES_A_PIECE, frames)
-                piece = samples[:, first * hop : (last - 1) * hop + frame].astype(np.float32) / 32768.0
+                piece = as_floats(samples[:, first * hop : (last - 1) * hop + frame], scale)
                 values = front_end(torch.from_numpy(piece)[None])[0].reshape(-1, last - first).numpy()
                 found[:, first:last] = np.clip(values, -largest, largest)
         return found
