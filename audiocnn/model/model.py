@@ -29,7 +29,7 @@ from audiocnn.spec.spec import Spec, spec_from_table
 from audiocnn.toml import TomlTable, read_toml
 
 # The newest that is read. A model is written in the oldest that holds it: 1 one network, 2 several, 3 operating points,
-# 4 how scores are pooled.
+# a look-ahead, a background, or hints of a spec, 4 how scores are pooled.
 MODEL_FORMAT = 4
 DEFAULT_MODEL = "speech_1d"
 DEFAULT_LIVE_MODEL = "speech_live"  # of what follows a stream
@@ -237,7 +237,7 @@ class Model:
         return replace(rule, neg_threshold=max(0.5, rule.closing_threshold))
 
     def to_table(self) -> dict[str, Any]:
-        newer = any(spec.f.look_ahead_seconds is not None or spec.f.background for spec in self.specs)
+        newer = any(spec.f.look_ahead_seconds is not None or spec.f.background or spec.hints for spec in self.specs)
         networks: dict[str, Any] = {"spec": self.spec.table}
         if self.members:
             networks = {"members": [member.to_table() for member in self.members]}

@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from audiocnn.augment.settings import CLIP_MIX, MixSettings, check_backgrounds, read_mix
 from audiocnn.data.sources.settings import DataSettings, data_settings
@@ -19,11 +19,13 @@ from audiocnn.evaluation.thresholds import MEASURES, Measure
 from audiocnn.model.model import DEFAULT_MODEL, Model, find_model, spec_folders
 from audiocnn.recipe.search_space import Space, read_space
 from audiocnn.recipe.settings import AUTO_BATCH_SIZE, CLIP_TRAIN, TrainSettings, read_train, resolve_model
+from audiocnn.spec.hints import HINT_KEYS
 from audiocnn.spec.spec import Spec, find_spec, spec_at_rate, spec_from_table, spec_with_window, with_background
 from audiocnn.toml import TomlTable, read_toml
 
 DEFAULT_RECIPE = "audiocnn.toml"
 RECIPE_FILE = "recipe.toml"  # in the folder of a run
+GivenBy = Literal["option", "recipe", "spec", "default"]
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,23 @@ class Recipe:
     transfer: Transfer | None = None  # without it, the weights begin at chance
     tune: Space = ()  # what `audiocnn tune` searches, no part of what one training is
     unset: frozenset[str] = frozenset()  # keys that nobody gave a value, as "mix.speed": clips have other defaults
+    options: frozenset[str] = frozenset()  # keys of [train] that an option of the command gave a value
+
+    def with_options(self, **train: Any) -> Recipe:
+        """The recipe with values of `[train]` that options of the command give; None for one that was not given."""
+        given = {key: value for key, value in train.items() if value is not None}
+        named = {f"train.{key}" for key in given}
+        settings = dataclasses.replace(self.train, **given)
+        return dataclasses.replace(self, train=settings, unset=self.unset - named, options=self.options | given.keys())
 
     def with_defaults(self, clips: bool) -> Recipe:
-        """The recipe with the defaults of whole clips, or of segments, for the keys in `unset`."""
+        """The recipe with what its spec wants, and with the defaults of whole clips, or of segments, for the keys in
+        `unset`: an option is before the recipe, that before the spec, and that before a default."""
         changed: dict[str, dict[str, Any]] = {"mix": {}, "train": {}}
-        for part, values in (("mix", CLIP_MIX), ("train", CLIP_TRAIN)) if clips else ():
+        for part, values in (
+            ("mix", CLIP_MIX if clips else {}),
+            ("train", (CLIP_TRAIN if clips else {}) | self.used_hints()),
+        ):
             now, plainly = getattr(self, part), MixSettings() if part == "mix" else TrainSettings()
             for key, value in values.items():
                 if f"{part}.{key}" in self.unset and getattr(now, key) == getattr(plainly, key):
@@ -77,6 +91,20 @@ class Recipe:
             dataclasses.replace(self.train, **changed["train"]),
         )
         return dataclasses.replace(self, mix=mix, train=train, unset=frozenset())
+
+    def used_hints(self) -> dict[str, Any]:
+        """What the spec wants, where neither an option nor the recipe says otherwise."""
+        return {key: value for key, value in self.spec.hints.items() if f"train.{key}" in self.unset}
+
+    def given_by(self) -> dict[str, GivenBy]:
+        """Who gives each key of `[train]` that a spec may give, as long as `unset` says what nobody gave."""
+        found: dict[str, GivenBy] = {}
+        for key in HINT_KEYS:
+            if f"train.{key}" in self.unset:
+                found[key] = "spec" if key in self.spec.hints else "default"
+            else:
+                found[key] = "option" if key in self.options else "recipe"
+        return found
 
     def to_table(self) -> dict[str, Any]:
         """The recipe in full, as TOML has it; paths are absolute."""

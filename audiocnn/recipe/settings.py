@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from audiocnn.model.model import TOML
+from audiocnn.spec.hints import read_optimisation
 from audiocnn.toml import TomlTable
 
 AUTO_BATCH_SIZE = 0  # as batch_size: the largest that fits
 BALANCES = ("none", "sampling", "loss", "prior")
-OPTIMIZERS = ("adamw", "adam", "sgd")
-SCHEDULES = ("cosine", "step", "one_cycle", "plateau", "constant")
 AUTO_PRECISION = "auto"
 PRECISIONS = (AUTO_PRECISION, "float32", "bfloat16", "float16")
 LEAST_BATCHES = 10  # in an epoch of each clip once
@@ -38,6 +37,7 @@ class TrainSettings:
     schedule_factor: float = 0.3  # by which it falls
     warmup_share: float = 0.05
     gradient_clip: float = 5.0
+    initialisation: str = "he"  # of the first weights
     averaging: float = 0.998  # of the weights, an exponential mean over steps; 0 turns it off
     validation_share: float = 0.1
     validation_examples: int = 400
@@ -64,16 +64,9 @@ def read_train(table: TomlTable, folder: Path) -> TrainSettings:
     whole = ("epochs", "accumulate", "validation_examples", "patience", "schedule_epochs")
     settings = dataclasses.replace(
         base,
-        optimizer=table.text("optimizer", base.optimizer, OPTIMIZERS),
-        learning_rate=table.number("learning_rate", base.learning_rate, above=True, most=100.0),
-        weight_decay=table.number("weight_decay", base.weight_decay, most=100.0),
         decay_norms=table.flag("decay_norms", base.decay_norms),
-        momentum=table.number("momentum", base.momentum, most=0.9999),
         nesterov=table.flag("nesterov", base.nesterov),
-        schedule=table.text("schedule", base.schedule, SCHEDULES),
         schedule_factor=table.number("schedule_factor", base.schedule_factor, above=True, most=1.0),
-        warmup_share=table.number("warmup_share", base.warmup_share, most=1.0),
-        gradient_clip=table.number("gradient_clip", base.gradient_clip, above=True),
         batch_size=read_batch_size(table, base.batch_size),
         examples_per_epoch=table.integer("examples_per_epoch", base.examples_per_epoch, least=0),
         label_smoothing=table.number("label_smoothing", base.label_smoothing, most=0.9),
@@ -88,6 +81,7 @@ def read_train(table: TomlTable, folder: Path) -> TrainSettings:
         teacher_share=table.number("teacher_share", base.teacher_share, most=1.0),
         edge_seconds=table.number("edge_seconds", base.edge_seconds, most=10.0),
         **{key: table.integer(key, getattr(base, key)) for key in whole},
+        **read_optimisation(table, lambda key: getattr(base, key)),
     )
     if settings.schedule == "plateau" and not settings.validation_share:
         raise table.wrong('schedule = "plateau" needs what is held out; set validation_share, or take another schedule')

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from audiocnn.errors import SpecError
 from audiocnn.segments.finder import SegmentRule
@@ -115,6 +116,7 @@ class Description:
     first_group_weights: int
     dense_inputs: int  # samples of the window, or numbers of the size
     dense_outputs: int  # numbers that the first group gives
+    hints: dict[str, Any]  # what it wants of its training, as `Spec.hints`
 
     @property
     def parameters(self) -> int:
@@ -186,6 +188,7 @@ def describe(
         first_group_weights=sum(row.parameters for row in first),
         dense_inputs=geometry.near_samples * spec.input.channels if geometry else window.channels * window.positions,
         dense_outputs=outputs.channels * outputs.positions if outputs else 0,
+        hints=spec.hints,
     )
 
 

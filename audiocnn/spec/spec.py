@@ -17,6 +17,7 @@ from audiocnn.errors import SpecError, did_you_mean
 from audiocnn.segments.segment import EPSILON_SECONDS
 from audiocnn.spec.features import InputSpec, read_input
 from audiocnn.spec.geometry import Geometry, ReceptiveField, Size
+from audiocnn.spec.hints import read_hints
 from audiocnn.spec.layers import (
     ACTIVATIONS,
     MOST_NUMBERS,
@@ -67,7 +68,8 @@ class HeadSpec:
 
 @dataclass(frozen=True)
 class Spec:
-    """A network as a person would draw it. `table` is what the file said, with `[input]` in full."""
+    """A network as a person would draw it. `table` is what the file said, with `[input]` in full; `hints` are keys of
+    the `[train]` of a recipe, with the values that this network wants where the recipe says nothing."""
 
     name: str
     summary: str
@@ -77,6 +79,7 @@ class Spec:
     classes: int
     dims: int
     table: dict[str, Any]
+    hints: dict[str, Any]
 
     def with_classes(self, classes: int) -> Spec:
         return spec_from_table(self.table, self.name, classes)
@@ -179,13 +182,13 @@ def spec_from_table(table: dict[str, Any], name: str, classes: int | None = None
         position_seconds=settings.hop_samples / settings.sample_rate,
     )
     defaults.close()
+    hints = read_hints(top.table("train"))
     top.close()
     groups = _read_groups(rows, top, context)
     head = _read_head(f_table, output, context)
     full = dict(table) | {"input": settings.to_table()}
-    spec = Spec(
-        Path(name).stem if name.endswith(".toml") else name, summary, settings, groups, head, classes, dims, full
-    )
+    name = Path(name).stem if name.endswith(".toml") else name
+    spec = Spec(name, summary, settings, groups, head, classes, dims, full, hints)
     _check_spec(spec, top.place)
     return spec
 

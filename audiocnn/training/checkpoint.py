@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from audiocnn.errors import AudiocnnError, ModelError
 from audiocnn.files import parse_json, write_whole
+from audiocnn.training.dead_units import LayerUnits
 
 _FORMAT = 1
 LAST_CHECKPOINT = Path("checkpoints/last.safetensors")  # in the folder of a run
@@ -50,6 +51,7 @@ class TrainingState:
     scaler: dict[str, Any] = field(default_factory=dict)  # of gradients in half precision
     threads: int = 0
     processes: int = 1
+    dead: list[dict[str, Any]] = field(default_factory=list)  # `LayerUnits` of the best epoch
 
     def check(self) -> None:
         """TypeError, ValueError or KeyError for values that no training writes."""
@@ -63,6 +65,8 @@ class TrainingState:
             raise TypeError(self.origin)
         if not all(isinstance(row["figure_name"], str) and type(row["epoch"]) is int for row in self.log):
             raise ValueError(self.log)
+        for row in self.dead:
+            LayerUnits(**row)
 
 
 class Checkpoint(NamedTuple):

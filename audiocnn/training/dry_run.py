@@ -10,12 +10,13 @@ import dataclasses
 import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from audiocnn.data.dataset import Dataset
-from audiocnn.recipe.recipe import Recipe
+from audiocnn.recipe.recipe import GivenBy, Recipe
 from audiocnn.training.batches import are_clips, first_examples, select_entries
 from audiocnn.training.budget import measure_pace, set_up
 from audiocnn.training.events import StepReport
@@ -26,9 +27,11 @@ LEARNED = 0.05  # of the first loss, and as a loss: what counts as next to nothi
 
 @dataclass(frozen=True)
 class DryRun:
-    """One step of a training. Shapes as torch has them; seconds of an epoch are an estimate from a few steps."""
+    """One step of a training. Shapes as torch has them; seconds of an epoch are an estimate from a few steps. settings:
+    keys of `[train]` that a spec may give, with their values and who gave them."""
 
     labels: tuple[str, ...]
+    settings: dict[str, tuple[Any, GivenBy]]
     groups: dict[str, int]
     weights: int
     learned_weights: int
@@ -61,6 +64,7 @@ class Overfit:
 
 def dry_run(recipe: Recipe, dataset: Dataset, device: str) -> DryRun:
     """Check everything that `train` checks, and make a few steps whose weights are thrown away."""
+    given_by = recipe.given_by()
     recipe, training_set, trainer = set_up(recipe, dataset, device)
     pace = measure_pace(recipe, training_set, trainer)
     batch = first_examples(recipe, training_set, 1)
@@ -71,6 +75,7 @@ def dry_run(recipe: Recipe, dataset: Dataset, device: str) -> DryRun:
     size = recipe.train.batch_size
     return DryRun(
         labels=training_set.labels,
+        settings={key: (getattr(recipe.train, key), who) for key, who in given_by.items()},
         groups=training_set.groups,
         weights=sum(weight.numel() for weight in network.parameters()),
         learned_weights=sum(weight.numel() for weight in network.parameters() if weight.requires_grad),
@@ -91,11 +96,12 @@ def dry_run(recipe: Recipe, dataset: Dataset, device: str) -> DryRun:
 def overfit(recipe: Recipe, dataset: Dataset, examples: int, device: str) -> Iterator[StepReport | Overfit]:
     """Learn the same few examples over and over: no augmentation, no dropout, nothing that keeps a loss above 0. Ends
     when the loss is next to nothing, or after `OVERFIT_STEPS` steps."""
+    recipe = recipe.with_defaults(are_clips(select_entries(recipe, dataset)))
     plain = dataclasses.replace(
         recipe.train, batch_size=examples, examples_per_epoch=examples, epochs=OVERFIT_STEPS, schedule="constant",
         label_smoothing=0.0, edge_seconds=0.0, teacher="", weight_decay=0.0, warmup_share=0.05, balance="none",
     )  # fmt: skip
-    recipe = dataclasses.replace(recipe.with_defaults(are_clips(select_entries(recipe, dataset))), train=plain)
+    recipe = dataclasses.replace(recipe, train=plain)
     recipe, training_set, trainer = set_up(without_augmentation(recipe), dataset, device)
     for module in trainer.network.modules():
         if isinstance(module, nn.Dropout | nn.Dropout1d | nn.Dropout2d):

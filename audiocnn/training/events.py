@@ -10,7 +10,8 @@ from audiocnn.model.model import Model
 @dataclass(frozen=True)
 class EpochReport:
     """One epoch. Losses are means over examples; `waiting` is the share of time the loop waited for data. Where nothing
-    is held out, `validation_loss` and `figure` are None and `figure_name` is empty."""
+    is held out, `validation_loss`, `figure` and `dead_units` are None and `figure_name` is empty. dead_units: how many
+    units behind a relu are 0 for all that is held out; dead_layers: in which layers, as text."""
 
     epoch: int
     epochs: int
@@ -24,6 +25,8 @@ class EpochReport:
     waiting: float
     seconds: float
     seconds_left: float
+    dead_units: int | None = None
+    dead_layers: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,11 @@ class StepReport:
 
 @dataclass(frozen=True)
 class Note:
-    """A message to a person: where a run is resumed, with how many threads, what is not available."""
+    """A message to a person: where a run is resumed, with how many threads, what is not available. warning: something
+    is wrong, and the text says what helps."""
 
     text: str
+    warning: bool = False
 
 
 @dataclass(frozen=True)

@@ -195,6 +195,7 @@ _TAGS = {
     "audio_seconds_per_second": "speed/audio_seconds_per_second",
     "waiting": "speed/waiting",
     "seconds": "speed/seconds_per_epoch",
+    "dead_units": "dead_units",
 }
 
 

@@ -21,6 +21,7 @@ from audiocnn.model.model import Model
 from audiocnn.recipe.division import divide
 from audiocnn.recipe.recipe import RECIPE_FILE, Recipe, check_run, read_recipe
 from audiocnn.recipe.settings import AUTO_BATCH_SIZE, LEAST_BATCHES
+from audiocnn.spec.hints import format_hints
 from audiocnn.training.batches import are_clips, is_worker_loss, make_training_set, select_entries
 from audiocnn.training.checkpoint import LAST_CHECKPOINT, clear_temporaries, explain_write_errors, read_progress
 from audiocnn.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -47,7 +48,7 @@ def train(
     data that does not fit, a model to begin from that does not. stop_signals: watched while steps are made. group: of
     several processes only the leader writes, and only it ends with a model.
     """
-    run = settled(run)
+    run, wanted = settled(run), recipe.used_hints()
     recipe = recipe.with_defaults(are_clips(select_entries(recipe, dataset)))
     with locked(run, group.is_leader):
         recipe, resumed = group.from_leader(lambda: open_run(recipe, run, resume))
@@ -73,6 +74,8 @@ def train(
         if group.is_leader:
             with explain_write_errors(run / RUN_FILE):
                 write_facts(run, describe_run(recipe, training_set, device, group.world_size))
+        if wanted:
+            yield Note(f"{format_hints(wanted)}: as the spec {recipe.spec.name} wants")
         if resumed:
             yield from trainer.resume()
         elif resume:

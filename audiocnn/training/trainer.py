@@ -16,7 +16,7 @@ import copy
 import math
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from audiocnn.augment.spectral import BatchShare, augment_features
 from audiocnn.errors import AudiocnnError, RecipeError
 from audiocnn.model.model import Model
+from audiocnn.model.modules import initialise
 from audiocnn.model.network import Network
 from audiocnn.recipe.recipe import Recipe
 from audiocnn.recipe.settings import AUTO_PRECISION
@@ -41,6 +42,7 @@ from audiocnn.training.checkpoint import (
     restore_checkpoint,
     save_checkpoint,
 )
+from audiocnn.training.dead_units import LayerUnits, warn_of_dead_units
 from audiocnn.training.distill import find_teacher
 from audiocnn.training.distributed import SINGLE_PROCESS, ProcessGroup, share_or_one
 from audiocnn.training.events import EpochReport, Note, StepReport, StopReport, TrainReport
@@ -84,6 +86,7 @@ class Trainer:
         self.network = Network(spec).to(self.device)
         if spec.dims == 2:  # three times as fast on the CPU
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        initialise(self.network, self.settings.initialisation)
         self.ema = copy.deepcopy(self.network)
         self.teacher = find_teacher(recipe, labels, self.device, self.precision == "bfloat16")
         self.frozen = freeze_groups(self.network, recipe.transfer.freeze if recipe.transfer else ())
@@ -150,9 +153,14 @@ class Trainer:
                 self.save(LAST_CHECKPOINT)
                 self.write_log()
                 yield report
+                if state.epoch == 1 and result is not None:
+                    yield from self.dead_unit_warnings(result.dead, "after the first epoch")
         if self.stopped:
             self.save(LAST_CHECKPOINT)
             yield StopReport(state.epoch + 1, state.step, self.steps)
+        elif state.epoch > 1:
+            best = [LayerUnits(**row) for row in state.dead]
+            yield from self.dead_unit_warnings(best, f"of epoch {state.best_epoch}, the best,")
 
     def foretell(self, step_seconds: float) -> Iterator[Note]:
         """How long all epochs will take, where that is long. step_seconds: of one step, as measured."""
@@ -279,13 +287,21 @@ class Trainer:
             state.best_epoch = state.epoch
         if best and result is not None:
             state.best, state.best_loss = result.figure, result.loss
+            state.dead = [asdict(layer) for layer in result.dead]
         if state.epoch - max(state.best_epoch, state.dropped_at) >= self.settings.schedule_epochs:
             state.drops, state.dropped_at = state.drops + 1, state.epoch
         left = (epochs - state.epoch) * state.seconds / state.epoch
         validation_loss, name, figure = (result.loss, result.name, result.figure) if result else (None, "", None)
+        dead = None if result is None else sum(layer.dead for layer in result.dead)
+        layers = "" if result is None else "; ".join(map(str, result.dead))
         return EpochReport(
-            state.epoch, epochs, loss, validation_loss, name, figure, best, rate, speed, waiting, seconds, left
-        )
+            state.epoch, epochs, loss, validation_loss, name, figure, best, rate, speed, waiting, seconds, left,
+            dead, layers,
+        )  # fmt: skip
+
+    def dead_unit_warnings(self, layers: Sequence[LayerUnits], when: str) -> Iterator[Note]:
+        if text := warn_of_dead_units(layers, when, self.settings.learning_rate):
+            yield Note(text, warning=True)
 
     def not_finite_error(self, what: str, features: Tensor) -> RecipeError:
         keys = share_or_one(self.sampler.batch(self.state.step), self.group)

@@ -23,6 +23,7 @@ from audiocnn.segments.onset_offset import Localiser
 from audiocnn.segments.segment import Annotation
 from audiocnn.training.batches import TrainingSet, example_tensors
 from audiocnn.training.calibrate import thin_rows
+from audiocnn.training.dead_units import LayerUnits, watch_units
 from audiocnn.training.losses import known_cross_entropy, with_rest
 
 _FEW_CLIPS = 200
@@ -35,13 +36,15 @@ class ValidationResult:
     `balanced_accuracy` (the mean over labels of the share that is right), where a clip may have several, or there is
     one label only, `average_precision` (the mean over labels).
 
-    coarse: the figure is of so few clips that one of them, more or less, decides; the loss tells epochs apart.
+    coarse: the figure is of so few clips that one of them, more or less, decides; the loss tells epochs apart. dead:
+    layers that have units which are 0 for all validation examples.
     """
 
     loss: float
     name: str
     figure: float
     coarse: bool = False
+    dead: tuple[LayerUnits, ...] = ()
 
     def is_better_than(self, figure: float, loss: float) -> bool:
         """Than another epoch of the same training."""
@@ -99,13 +102,16 @@ def validate(
 
     softmax, background = network.spec.f.output == "softmax", network.spec.f.background
     if training_set.clips:
-        pooled = clip_logits(network, training_set.validation, batch_size, between)
+        with watch_units(network) as watch:
+            pooled = clip_logits(network, training_set.validation, batch_size, between)
         targets = clip_targets(training_set)
         check_finite([pooled])
         figure = clip_figure(pooled, targets, training_set.several, training_set.balanced, background)
         coarse = len(targets) < _FEW_CLIPS
-        return ValidationResult(cross_entropy(pooled, targets, softmax, background), *figure, coarse=coarse)
-    logits = example_logits(network, training_set.validation, batch_size, between)
+        loss = cross_entropy(pooled, targets, softmax, background)
+        return ValidationResult(loss, *figure, coarse, watch.layers())
+    with watch_units(network) as watch:
+        logits = example_logits(network, training_set.validation, batch_size, between)
     check_finite(logits)
     rows, targets = np.concatenate(logits), np.concatenate([example.targets for example in training_set.validation])
     rows = rows[:, : targets.shape[1]]
@@ -115,7 +121,7 @@ def validate(
         if known.any() and 0.0 < targets[known, column].mean() < 1.0:
             areas.append(float(roc_auc_score(targets[known, column], rows[known, column])))
     loss = cross_entropy(rows, targets, softmax, background)
-    return ValidationResult(loss, "auroc", float(np.mean(areas)) if areas else 0.0)
+    return ValidationResult(loss, "auroc", float(np.mean(areas)) if areas else 0.0, dead=watch.layers())
 
 
 def check_finite(logits: Sequence[NDArray[np.float32]]) -> None:

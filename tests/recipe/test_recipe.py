@@ -26,7 +26,7 @@ WORDS = {
     "evaluate.also": [str(ROOT / "data/samples"), str(ROOT / "data/marks/data.tsv")],
     "train.balance": "sampling", "balance": "source", "coloured_label": "noise", "precision": "bfloat16",
     "hard_negatives": str(ROOT / "data/marks/hard_negatives.tsv"),
-    "tune_for": "detection_cost", "optimizer": "sgd", "schedule": "step",
+    "tune_for": "detection_cost", "optimizer": "sgd", "schedule": "step", "initialisation": "glorot",
     "teacher": "speech_2d", "part": "other", "conditions": str(ROOT / "data/recipes/speech_conditions.toml"),
 }  # fmt: skip
 ANY_TEXT = ("balance", "coloured_label", "teacher", "conditions", "part", "hard_negatives")

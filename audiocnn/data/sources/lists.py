@@ -54,8 +54,9 @@ def tables_beside(table: Path) -> list[Path]:
 def read_tables(root: Path, audio: Sequence[Path], label_column: str | None = None) -> ReadTable | None:
     """What the table in a folder says of its recordings, or several, whose names say the parts; None without one.
 
-    label_column: the column with labels. Looked for in the folder and in those in it: tables with columns for the file and its label, most of whose rows name
-    recordings of the folder. LabelError: there are several, and their names say no parts.
+    label_column: the column with labels. Tables are looked for in the folder and in those in it: with columns for the
+    file and its label, most of whose rows name recordings of the folder. LabelError: there are several, and their names
+    say no parts.
     """
     stems = {path.stem for path in audio}
     tables = [path for path in _near_files(root, TABLE_SUFFIXES) if _is_about(path, stems)]

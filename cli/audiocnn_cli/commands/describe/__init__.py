@@ -193,6 +193,7 @@ def description_record(found: Description) -> dict[str, object]:
         "first_group": found.first_group,
         "first_group_weights": found.first_group_weights,
         "dense_weights": found.dense_weights,
+        "train": found.hints,
         "layers": rows,
     }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from audiocnn.errors import printable
 from audiocnn.spec.describe import Description, Row
+from audiocnn.spec.hints import format_hints
 from audiocnn.units import plural
 from audiocnn_cli.app.terminal import Terminal
 
@@ -154,6 +155,8 @@ def _facts(found: Description) -> list[tuple[str, str]]:
         lines.append(("live", _live_text(found)))
         lines.append(("padding", _padding_text(found)))
     lines.append(("if dense", _dense_text(found)))
+    if found.hints:
+        lines.append(("training", f"{format_hints(found.hints)}, where neither options nor a recipe say otherwise"))
     return lines
 
 
@@ -233,6 +236,7 @@ _TOTALS: dict[str, Callable[[Description], str]] = {
     "onset after": lambda found: (
         "" if found.onset_latency_seconds is None else _duration_text(found.onset_latency_seconds)
     ),
+    "training": lambda found: format_hints(found.hints),
     "shift-exact": lambda found: ("yes" if found.geometry.shift_exact else "no") if found.geometry else "",
 }
 

@@ -254,6 +254,8 @@ def try_training(recipe: Recipe, dataset: Dataset, device: str, checks: CheckOpt
 
 
 def dry_run_lines(found: DryRun, device: str) -> list[str]:
+    from audiocnn.spec.hints import format_setting
+
     shown = {
         "labels": ", ".join(found.labels[:10])
         + (f" and {len(found.labels) - 10} more" if len(found.labels) > 10 else ""),
@@ -269,7 +271,22 @@ def dry_run_lines(found: DryRun, device: str) -> list[str]:
         "step": f"{found.step_seconds:.3f} s, and {found.example_seconds:.4f} s to make each example",
         "epoch": f"some {clock(found.epoch_seconds)}",
     }
-    return [f"{name:9} {text}" for name, text in shown.items()] + ["nothing was written"]
+    lines = [f"{name:9} {text}" for name, text in shown.items()]
+    rows = [(key, format_setting(value), who) for key, (value, who) in found.settings.items()]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for number, (key, value, who) in enumerate(rows):
+        head = "" if number else "[train]"
+        lines.append(f"{head:9} {key:{widths[0]}}  {value:{widths[1]}}  {GIVEN_BY[who]}")
+    return [*lines, "nothing was written"]
+
+
+# Who gave a setting, for a person.
+GIVEN_BY = {
+    "option": "of the command",
+    "recipe": "of the recipe",
+    "spec": "of the network",
+    "default": "by default",
+}
 
 
 def _format_shape(shape: tuple[int, ...]) -> str:

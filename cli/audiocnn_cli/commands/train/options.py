@@ -59,6 +59,10 @@ class LearningOptions:
         str | None,
         option("--batch-size", "N|auto", "Or what memory holds. [default: the recipe's, else what fits]", short="-b"),
     ] = None
+    learning_rate: Annotated[
+        float | None,
+        option("--learning-rate", "RATE", "The highest. [default: the recipe's, else the network's, else 0.002]"),
+    ] = None
     sample_rate: Annotated[
         int | None,
         option("--sample-rate", "HERTZ", "Rate to learn at. [default: the recipe's, else what fits]", least=1000),

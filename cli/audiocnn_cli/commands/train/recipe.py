@@ -163,16 +163,23 @@ def parse_batch_size(text: str) -> int:
     return int(text)
 
 
+def check_learning_rate(rate: float | None) -> float | None:
+    """UsageError for what a recipe could not say."""
+    from audiocnn.spec.hints import read_optimisation
+    from audiocnn.toml import TomlTable
+
+    if rate is not None:
+        read_optimisation(TomlTable({"learning_rate": rate}, "--learning-rate", UsageError), lambda key: None)
+    return rate
+
+
 def with_learning_options(recipe: Recipe, learning: LearningOptions) -> Recipe:
     from audiocnn.recipe.choose import recipe_at_rate
 
-    settings = dataclasses.replace(
-        recipe.train,
-        epochs=learning.epochs or recipe.train.epochs,
-        batch_size=recipe.train.batch_size if learning.batch_size is None else parse_batch_size(learning.batch_size),
-    )
-    seed = recipe.seed if learning.seed is None else learning.seed
-    recipe = dataclasses.replace(recipe, train=settings, seed=seed)
+    batch_size = None if learning.batch_size is None else parse_batch_size(learning.batch_size)
+    rate = check_learning_rate(learning.learning_rate)
+    recipe = recipe.with_options(epochs=learning.epochs, batch_size=batch_size, learning_rate=rate)
+    recipe = recipe if learning.seed is None else dataclasses.replace(recipe, seed=learning.seed)
     return recipe_at_rate(recipe, learning.sample_rate) if learning.sample_rate else recipe
 
 

@@ -82,7 +82,9 @@ def training_reports(
 
     t, stopped = training, False
     for report in train(t.recipe, t.dataset, t.folder, t.device, t.resume, stop_signals, group):
-        if isinstance(report, Note):
+        if isinstance(report, Note) and report.warning:
+            terminal.error(report.text, "warning")
+        elif isinstance(report, Note):
             terminal.say(printable(report.text))
         elif isinstance(report, StopReport):
             terminal.say(f"stopped at epoch {report.epoch}, step {report.step} of {report.steps}: saved")
