@@ -15,7 +15,7 @@ import math
 import os
 import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -138,10 +138,15 @@ class Dataset:
         """The same for all views of a dataset that was opened once."""
         return self._samples
 
-    def with_entries(self, entries: Iterable[Entry]) -> Dataset:
-        """The same dataset with only these of its entries, perhaps changed."""
+    def with_entries(
+        self, entries: Iterable[Entry], annotations: Mapping[int, Sequence[Annotation]] | None = None
+    ) -> Dataset:
+        """The same dataset with only these of its entries, perhaps changed. annotations: others, by the id of an
+        entry."""
         other = copy.copy(self)
         other.entries = list(entries)
+        if annotations:
+            other._annotations = self._annotations | {number: list(own) for number, own in annotations.items()}
         return other
 
     def duration_seconds(self, entry: Entry) -> float:

@@ -73,7 +73,8 @@ def to_json(values: Any) -> str:
 
 def key_help(keys: Iterable[Sequence[str]]) -> str:
     """What the keys of a page do; each is one or more keys, and their effect."""
-    return " &nbsp; ".join(" ".join(f"<kbd>{key}</kbd>" for key in names) + f" {what}" for *names, what in keys)
+    shown = (" ".join(f"<kbd>{key}</kbd>" for key in names) + f" {what}" for *names, what in keys)
+    return " &nbsp; ".join(f'<span class="key">{one}</span>' for one in shown)
 
 
 def titled_figures(found: ReportPart | None, collar_seconds: float | None = None) -> TitledFigures:

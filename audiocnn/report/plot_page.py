@@ -49,7 +49,8 @@ def render_plot(plotted: PlotData, sound: PageSound | None, silent: str = "") ->
         f" {key_help(_KEYS)}</p>",
         *_segment_table(plotted),
     ]
-    style, script = read_asset("plot_page.css"), f"{read_asset('plot_page.js')}\n{read_asset('plot_page_play.js')}"
+    style = read_asset("plot_page.css")
+    script = "\n".join(map(read_asset, ("plot_page.js", "spectrum.js", "plot_page_play.js")))
     title = PurePath(name).name or name
     return render_script_page(title, style, body, script, _plot_data(plotted), "img-src data:; media-src data:")
 

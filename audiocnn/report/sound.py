@@ -1,4 +1,5 @@
-"""The sound in pages: `clip_sounds` for the clips of an evaluation, `read_page_sound` for the recording of a plot.
+"""The sound in pages: `clip_sounds` for the clips of an evaluation, `read_page_sound` for the recording of a plot,
+`read_piece` for what is reviewed.
 
 Clips are FLAC. Of a plotted recording short stretches are WAV, which loses nothing and can be entered at every sample:
 Chromium was seen to fail when it enters FLAC without a seek table. Longer ones are Ogg Vorbis, which libsndfile writes
@@ -167,6 +168,26 @@ def _encode(
                 out.write(np.clip(inside.T * gain, -1.0, 1.0))
             if at >= stop:
                 break
+    return target.getvalue()
+
+
+def read_piece(path: Path, start: float, seconds: float) -> tuple[Samples, int]:
+    """(samples,) of a stretch of a recording, all channels mixed, and their rate, which browsers play. Empty behind the
+    end. Raises RecordingError."""
+    pieces: list[Samples] = []
+    with open_recording(path, excerpt=Selection(start, start + seconds)) as recording:
+        rate = min(max(recording.info.sample_rate, _LEAST_RATE), _MOST_RATE)
+        pieces.extend(block[0] for block in recording.blocks(rate, "mix"))
+    return (np.concatenate(pieces) if pieces else np.zeros(0, np.float32)), rate
+
+
+def to_wav(samples: Samples, rate: int) -> bytes:
+    """(samples,) as a WAV of 16 bits; what is louder than full scale is turned down as a whole."""
+    import soundfile
+
+    target = io.BytesIO()
+    loudest = max(1.0, float(np.abs(samples).max(initial=0.0)))
+    soundfile.write(target, samples / loudest, rate, format="WAV", subtype="PCM_16")
     return target.getvalue()
 
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "train": "Train a network on your own sounds.",
     "runs": "List the runs in a folder: how well each went, and what still runs.",
     "evaluate": "Measure how good a model is on recordings whose segments are known.",
+    "review": "Listen to recordings on a page, the most useful first, and label them with one key each.",
     "tune": "Find the thresholds that suit a model best, or what a recipe should say.",
     "ingest": "Make a dataset from folders, tables and recipes.",
     "models": "List the models and specs that are here.",

@@ -15,7 +15,7 @@ import soundfile
 from sounds import sine, write
 
 from audiocnn.data.ingest import cached_dataset
-from audiocnn.data.sources.corrections import read_corrections
+from audiocnn.data.sources.corrections import Correction, read_corrections
 from audiocnn.data.sources.settings import data_settings
 from audiocnn.errors import UsageError
 from audiocnn.evaluation.clips import ScoredClip, evaluate_clips
@@ -129,8 +129,8 @@ def test_the_table_is_one_that_train_takes(tmp_path):
     found = read_corrections(tmp_path / "doubtful.tsv", settings)
     assert {name: found[name] for name in ("1.wav", "2.wav", "4.wav")} == {
         "1.wav": None,
-        "2.wav": ("hen",),
-        "4.wav": ("hen",),
+        "2.wav": Correction(("hen",)),
+        "4.wav": Correction(("hen",)),
     }
 
 

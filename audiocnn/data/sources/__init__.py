@@ -83,11 +83,11 @@ def corrections_line(settings: DataSettings) -> str:
     """One line about the changes by the corrections of a source or of an existing dataset; "" without corrections."""
     if settings.corrections is None:
         return ""
-    plain = replace(settings, corrections=None)
     if is_dataset(settings.source):
         dataset = Dataset.open(settings.source)
         return describe_changes(dataset.entries, apply_settings(dataset, settings).entries)
-    return describe_changes(read_source(plain).items, read_source(settings).items)
+    items = _read_items(settings, None).items
+    return describe_changes(items, correct_items(items, settings)[0])
 
 
 def merge_items(sources: list[SourceItems]) -> tuple[list[Item], Refused, PartNotes]:
@@ -186,7 +186,9 @@ def _read_items(settings: DataSettings, left_out: Counter[str] | None) -> ReadTa
         items = [Item(path, path.relative_to(source).as_posix()) for path in files]
         found = with_segments(items, settings.segments, {item.filename for item in items}, settings.label)
         return replace(found, refused=unread + found.refused)
-    return read_kaldi(source) if is_kaldi(source) else read_folder(source, left_out, settings.label)
+    if is_kaldi(source):
+        return read_kaldi(source)
+    return read_folder(source, left_out, settings.label, need_labels=settings.corrections is None)
 
 
 def _said_of_tables_beside(table: Path) -> PartNotes:

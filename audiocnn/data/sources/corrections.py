@@ -3,12 +3,17 @@
 A table of corrections has the columns `filename` and `label`, and any others. A label replaces all labels of the clip;
 "-" leaves the clip out. If clips have one label each, an empty label leaves the clip out, too. If they have several,
 separated by semicolons, an empty label means that the clip has none of them.
+
+With the columns `onset` and `offset`, too, a row with times is a segment. The segments of a recording in the table
+replace all that it had; a row without label and times says that it has none.
+
+`audiocnn review` writes such a table: see `correction_table.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audiocnn.data.dataset import Dataset, Entry
@@ -17,43 +22,66 @@ from audiocnn.data.sources.tables import Refused, labels_in_cell
 from audiocnn.data.writer import Item
 from audiocnn.errors import LabelError, RecipeError, did_you_mean, show_name
 from audiocnn.labels.formats import dcase
-from audiocnn.labels.formats.text import read_table
+from audiocnn.labels.formats.text import DelimitedTable, read_table
+from audiocnn.segments.segment import Annotation, composed
 from audiocnn.units import count_noun
 
-_LEFT_OUT = "-"
+LEFT_OUT = "-"  # in place of a label
 _MOST_EXAMPLES = 5  # new labels
 LABEL_SEPARATOR = ";"  # as `evaluate --doubtful` writes it, whatever the tables of the data have
-_Corrections = dict[str, tuple[str, ...] | None]
-"""File name -> its labels; None: it is left out."""
+TIME_COLUMNS = ("onset", "offset")
 
 
-def read_corrections(path: Path, settings: DataSettings) -> _Corrections:
+@dataclass(frozen=True)
+class Correction:
+    """What a table says of a recording: the labels of the whole clip; or, where they are not None, its segments."""
+
+    labels: tuple[str, ...] = ()
+    annotations: tuple[Annotation, ...] | None = None
+
+
+Corrections = Mapping[str, Correction | None]
+"""File name -> what is right; None: it is left out."""
+
+
+def read_corrections(path: Path, settings: DataSettings) -> Corrections:
     """A table of corrections. LabelError: a column is missing, or a clip has several labels where it may have one."""
-    table = read_table(path)
+    return corrections_in(read_table(path), settings.labels_per_clip == "several")
+
+
+def corrections_in(table: DelimitedTable, several: bool = False) -> Corrections:
+    """What a table says that was read already. several: a clip may have no label, or more than one. LabelError."""
+    path = table.path
     for column in ("filename", "label"):
         if column not in table.columns:
             near = did_you_mean(column, table.columns)
             raise LabelError(f'{show_name(path)}:1: no column "{column}"; {near}')
-    several = settings.labels_per_clip == "several"
-    cells = replace(settings, separator=LABEL_SEPARATOR if several else "")
-    found: _Corrections = {}
+    timed = set(TIME_COLUMNS) <= set(table.columns)
+    separator = LABEL_SEPARATOR if several else ""
+    found: dict[str, Correction | None] = {}
     for line, row in table.rows:
         if not row["filename"].strip():
             raise LabelError(f"{show_name(path)}:{line}: found no file name; give it one, or remove the row")
         name = dcase.normal_name(row["filename"])
-        cell = row["label"].strip()
-        if cell == _LEFT_OUT or not (cell or several):
+        cell, before = row["label"].strip(), found.get(name) or Correction()
+        if timed and (row["onset"] or row["offset"]):
+            segment = dcase.annotation_in(row, composed(dcase.label_in(row)), path, line)
+            found[name] = Correction((), (*(before.annotations or ()), segment))
+        elif timed and not cell:
+            found[name] = Correction((), before.annotations or ())
+        elif cell == LEFT_OUT or not (cell or several):
             found.setdefault(name, None)
-            continue
-        labels = tuple(dict.fromkeys((*(found.get(name) or ()), *labels_in_cell(cell, cells))))
-        if len(labels) > 1 and not several:
-            raise LabelError(f"{show_name(path)}:{line}: {name} has {len(labels)} labels; keep one")
-        found[name] = labels
+        else:
+            labels = tuple(dict.fromkeys((*before.labels, *map(composed, labels_in_cell(cell, separator)))))
+            if len(labels) > 1 and not several:
+                raise LabelError(f"{show_name(path)}:{line}: {name} has {len(labels)} labels; keep one")
+            found[name] = Correction(labels)
     return found
 
 
 def correct_items(items: Sequence[Item], settings: DataSettings) -> tuple[list[Item], Refused]:
-    """Items with corrected labels, without those that are left out; and corrections that could not be applied."""
+    """Items with corrected labels, without those that are left out or have no label; and corrections that could not be
+    applied."""
     if settings.corrections is None:
         return list(items), []
     corrections = read_corrections(settings.corrections, settings)
@@ -64,25 +92,44 @@ def correct_items(items: Sequence[Item], settings: DataSettings) -> tuple[list[I
     ]
     kept: list[Item] = []
     for item in items:
-        labels = corrections.get(item.filename, item.labels)
         if item.filename not in corrections:
-            kept.append(item)
-        elif labels is None:
+            if not settings.only_corrected and (is_labelled(item) or settings.labels_per_clip == "several"):
+                kept.append(item)
             continue
+        correction = corrections[item.filename]
+        if correction is None:
+            continue
+        if correction.annotations is not None:
+            kept.append(replace(item, label=None, more=(), annotated=True, annotations=correction.annotations))
         elif item.annotated:
             refused.append((item.filename, f"{table} gives it a label, but its segments are marked; correct those"))
             kept.append(item)
         else:
+            labels = correction.labels
             kept.append(replace(item, label=labels[0] if labels else None, more=labels[1:]))
     return kept, refused
 
 
+def is_labelled(item: Item | Entry) -> bool:
+    return bool(item.labels) or item.annotated
+
+
 def describe_changes(before: Sequence[Item | Entry], after: Sequence[Item | Entry]) -> str:
     labels = {one.filename: set(one.labels) for one in before}
-    changed = sum(labels[one.filename] != set(one.labels) for one in after)
-    left_out = len(before) - len(after)
+    marked = {one.filename: one.annotations for one in before if isinstance(one, Item)}
+    bare = {one.filename for one in before if not is_labelled(one)}
+    kept = {one.filename for one in after}
+    changed = sum(
+        labels[one.filename] != set(one.labels) or (isinstance(one, Item) and marked[one.filename] != one.annotations)
+        for one in after
+        if one.filename not in bare
+    )
+    without, first = len(bare - kept), len(bare & kept)
+    left_out = len(before) - len(after) - without
     new = sorted({label for one in after for label in one.labels}.difference(*labels.values()))
-    parts = [f"{count_noun(changed, 'clip')} relabelled"] if changed or not left_out else []
+    parts = [f"{count_noun(first, 'clip')} labelled"] if first else []
+    parts += [f"{count_noun(changed, 'clip')} relabelled"] if changed or not (left_out or bare) else []
+    parts += [f"{count_noun(without, 'clip')} without a label left out"] if without else []
     parts += [f"{count_noun(left_out, 'clip')} left out"] if left_out else []
     if new:
         names = ", ".join(new[:_MOST_EXAMPLES]) + (" ..." if new[_MOST_EXAMPLES:] else "")
@@ -105,7 +152,7 @@ def apply_settings(dataset: Dataset, settings: DataSettings) -> Dataset:
     """
     if dataset.several:
         settings = replace(settings, labels_per_clip="several")
-    entries = _corrected(dataset, settings)
+    entries, marked = _corrected(dataset, settings)
     if settings.group_pattern is not None:
         names = [entry.filename for entry in entries]
         groups = groups_by_pattern(names, settings.group_pattern, settings.where)
@@ -117,8 +164,8 @@ def apply_settings(dataset: Dataset, settings: DataSettings) -> Dataset:
         entries = [replace(entry, group=entry.tags.get(settings.group) or entry.filename) for entry in entries]
     if settings.fold is not None:
         _check_tag(dataset, settings.fold, settings.where)
-    changed = dataset.with_entries(entries)
-    before, used = _used(dataset, dataset.entries), _used(dataset, entries)
+    changed = dataset.with_entries(entries, marked)
+    before, used = _used(dataset, dataset.entries), _used(changed, entries)
     kept = [label for label in dataset.labels if label in used or label not in before]
     changed.labels = (*kept, *sorted(used - set(dataset.labels)))
     return changed
@@ -129,25 +176,34 @@ def _used(dataset: Dataset, entries: Sequence[Entry]) -> set[str]:
     return {label for entry in entries for label in entry.labels}.union(marks) - {dataset.unsure}
 
 
-def _corrected(dataset: Dataset, settings: DataSettings) -> list[Entry]:
+def _corrected(dataset: Dataset, settings: DataSettings) -> tuple[list[Entry], dict[int, list[Annotation]]]:
+    """The entries that are kept, with their labels, and the segments of those that have others now."""
     if settings.corrections is None:
-        return list(dataset.entries)
+        return list(dataset.entries), {}
     corrections = read_corrections(settings.corrections, settings)
     known = {entry.filename for entry in dataset.entries}
-    unknown = sorted(name for name, labels in corrections.items() if labels is not None and name not in known)
+    unknown = sorted(name for name, found in corrections.items() if found is not None and name not in known)
     if unknown:
         what = f"{show_name(settings.corrections)} names {show_name(unknown[0])}"
         near = did_you_mean(unknown[0], known)
         raise RecipeError(f"{settings.where}: {what}, which is not in {dataset.folder}; {near}")
-    kept = []
+    kept: list[Entry] = []
+    marked: dict[int, list[Annotation]] = {}
     for entry in dataset.entries:
-        labels = corrections.get(entry.filename, entry.labels)
-        if labels is None:
+        if entry.filename not in corrections:
+            kept += [] if settings.only_corrected else [entry]
             continue
-        if entry.filename in corrections and not entry.annotated:
+        correction = corrections[entry.filename]
+        if correction is None:
+            continue
+        if correction.annotations is not None:
+            entry = replace(entry, label=None, labels=(), annotated=True)
+            marked[entry.id] = sorted(correction.annotations, key=lambda one: (one.onset, one.offset, one.label))
+        elif not entry.annotated:
+            labels = correction.labels
             entry = replace(entry, label=labels[0] if labels else None, labels=labels)
         kept.append(entry)
-    return kept
+    return kept, marked
 
 
 def _check_tag(dataset: Dataset, column: str, where: str) -> None:

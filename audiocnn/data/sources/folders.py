@@ -105,11 +105,25 @@ def _name(recording: Path, folder: Path) -> str:
     return recording.as_posix() if inside.startswith(os.pardir) else Path(inside).as_posix()
 
 
-def read_folder(root: Path, left_out: Counter[str] | None = None, label_column: str | None = None) -> ReadTable:
-    """Items sorted by name; files that need ffmpeg, which is missing, are counted in `left_out`. RecordingError: no
-    audio; LabelError: no labels, or it is not known which column of their tables says them."""
+def read_folder(
+    root: Path, left_out: Counter[str] | None = None, label_column: str | None = None, need_labels: bool = True
+) -> ReadTable:
+    """Items sorted by name; files that need ffmpeg, which is missing, are counted in `left_out`. need_labels: what has
+    none is refused, else it is an item without. RecordingError: no audio; LabelError: no labels, or it is not known
+    which column of their tables says them."""
     audio, unread = recordings_in(root, left_out)
-    found = _with_labels(root, audio, label_column)
+    try:
+        found = _with_labels(root, audio, label_column)
+    except LabelError:
+        if need_labels or label_column is not None:
+            raise
+        found = ReadTable([], [])
+    if not need_labels:
+        names = {item.filename: item for item in found.items}
+        every = {path.relative_to(root).as_posix(): path for path in audio}
+        items = [names.get(name) or Item(path, name) for name, path in every.items()]
+        left = [(name, reason) for name, reason in found.refused if name not in every]
+        found = replace(found, items=items, refused=left)
     return replace(found, refused=unread + found.refused)
 
 

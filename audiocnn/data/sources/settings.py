@@ -42,7 +42,8 @@ class DataSettings:
 
     labels_per_clip: "one", or "several": a clip may have none of the labels, or more than one. separator: of labels
     in one cell of a table. group_pattern: a regular expression for file names, whose first group is the group.
-    corrections: a table of file names and their correct labels. fold: the column with the official folds; folds: how
+    corrections: a table of file names and their correct labels, or segments. only_corrected: recordings that it does
+    not name are left out, whatever they are labelled. fold: the column with the official folds; folds: how
     many to make if there are none; test_fold: the one to test on. training_share: the share of the training part that
     is used. unsure: the label of stretches of which nothing is known, neither that they hold a label nor that they hold
     none; "" for no such stretches. more: further sources, whose labels are those of this one.
@@ -64,6 +65,7 @@ class DataSettings:
     separator: str = ""
     group_pattern: str | None = None
     corrections: Path | None = None
+    only_corrected: bool = False
     fold: str | None = None
     folds: int = 0
     test_fold: str | None = None
@@ -102,6 +104,7 @@ def data_settings(table: object, base: Path, where: str, is_more: bool = False) 
         separator=data.text("separator", ""),
         group_pattern=data.text("group_pattern", None),
         corrections=base / corrections if corrections is not None else None,
+        only_corrected=data.flag("only_corrected", False),
         fold=data.text("fold", None),
         folds=data.integer("folds", 0, least=0, most=_MOST_FOLDS),
         test_fold=data.text("test_fold", None),
@@ -171,6 +174,8 @@ def _check(settings: DataSettings, data: TomlTable) -> None:
         raise data.wrong(f'"unsure" and "labels" both name "{settings.unsure}"; keep one')
     if settings.separator and settings.labels_per_clip == "one":
         raise data.wrong('"separator" is for clips with several labels; add labels_per_clip = "several"')
+    if settings.only_corrected and settings.corrections is None:
+        raise data.wrong('"only_corrected" needs "corrections", the table whose recordings are kept')
     if settings.group_pattern is not None:
         _compile_pattern(settings.group_pattern, data.place)
         if settings.group != DEFAULT_GROUP:

@@ -393,7 +393,7 @@ def _labels_in(
         if settings.segments is None and roles.timed and dcase.is_timed(row, roles):
             annotations.extend(dcase.annotation_in(row, one, table.path, line, roles) for one in named or [""])
         elif named:
-            labels |= dict.fromkeys(label for one in named for label in labels_in_cell(one, settings))
+            labels |= dict.fromkeys(label for one in named for label in labels_in_cell(one, settings.separator))
         elif settings.segments is None and not roles.timed and not settings.whole and not several:
             raise LabelError(f"{show_name(table.path)}:{line}: found no label, expected a word; give it one")
     if len(labels) > 1 and not several:
@@ -402,9 +402,9 @@ def _labels_in(
     return tuple(labels), annotations
 
 
-def labels_in_cell(cell: str, settings: DataSettings) -> tuple[str, ...]:
-    """The labels in a cell of a table, separated by `settings.separator` if there is one."""
-    parts = cell.split(settings.separator) if settings.separator else [cell]
+def labels_in_cell(cell: str, separator: str) -> tuple[str, ...]:
+    """The labels in a cell of a table; without a separator, its only one."""
+    parts = cell.split(separator) if separator else [cell]
     return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
 

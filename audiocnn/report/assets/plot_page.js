@@ -9,8 +9,6 @@ const length = Math.max(data.end - data.start, 1e-6);
 const HEIGHTS = { ruler: 24, waveform: 92, spectrum: 168, scores: 92, row: 27, between: 14 };
 const ROUND_HERTZ = [50, 100, 200, 500, 1000, 2000, 4000, 8000, 16000, 32000, 64000, 128000];
 const STEPS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
-const DARK = [[13, 10, 28], [60, 15, 92], [136, 34, 106], [203, 65, 73], [246, 130, 35], [251, 205, 75], [252, 255, 200]];
-const LIGHT = [[252, 252, 253], [214, 226, 240], [150, 187, 220], [75, 133, 190], [30, 80, 145], [12, 36, 84], [6, 14, 40]];
 const mostZoom = Math.max(1, length / Math.max(0.25, 60 * data.waveform.step));
 let zoom = 1, at = data.start, playUntil = null, hovered = null;
 const lanes = [], segments = [];
@@ -123,22 +121,6 @@ function drawWave(pen, span, height, wave, mine) {
   }
 }
 
-function tinted(picture) { // grey -> the colours of the ground
-  const canvas = document.createElement("canvas"), stops = paint.dark ? DARK : LIGHT, table = [];
-  for (let k = 0; k < 256; k++) {
-    const place = (k / 255) * (stops.length - 1), low = Math.min(stops.length - 2, Math.floor(place));
-    table.push(stops[low].map((value, part) => value + (stops[low + 1][part] - value) * (place - low)));
-  }
-  canvas.width = picture.naturalWidth;
-  canvas.height = picture.naturalHeight;
-  const pen = canvas.getContext("2d");
-  pen.drawImage(picture, 0, 0);
-  const cells = pen.getImageData(0, 0, canvas.width, canvas.height);
-  for (let k = 0; k < cells.data.length; k += 4) cells.data.set(table[cells.data[k]], k);
-  pen.putImageData(cells, 0, 0);
-  return canvas;
-}
-
 function drawSpectrum(pen, span, height, track) {
   if (!track.tinted) return;
   const series = data.spectrum, wide = (series.step * span.wide) / (span.to - span.from);
@@ -198,7 +180,7 @@ function addTrack(track, number) {
   const { name } = addLane("spectrum", HEIGHTS.spectrum, (pen, span, height) => drawSpectrum(pen, span, height, track));
   markHertz(name);
   const picture = new Image();
-  picture.onload = () => { track.picture = picture; track.tinted = tinted(picture); redraw(); };
+  picture.onload = () => { track.picture = picture; track.tinted = tinted(picture, paint.dark); redraw(); };
   picture.src = track.spectrum;
   const scores = addLane("scores", HEIGHTS.scores, (pen, span, height) => drawScores(pen, span, height, track), "score");
   const taken = [];

@@ -141,7 +141,7 @@ function turn() { // light and dark
 
 function repaint() {
   paint = colours();
-  for (const track of data.tracks) if (track.picture) track.tinted = tinted(track.picture);
+  for (const track of data.tracks) if (track.picture) track.tinted = tinted(track.picture, paint.dark);
   drawOverview();
   redraw();
 }

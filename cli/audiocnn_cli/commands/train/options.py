@@ -90,8 +90,12 @@ class PartOptions:
         option("--keep-label", "LABEL", "Learn it, though it is called other, noise, background, silence or none."),
     ] = None
     corrections: Annotated[
-        str | None, option("--corrections", "FILE", "A table: filename, label. Labels here win; - leaves out.")
+        str | None,
+        option("--corrections", "FILE", "A table: filename, label, maybe onset, offset. It wins; - leaves out."),
     ] = None
+    only_corrected: Annotated[
+        bool, flag("--only-corrected", "Leave out what that table does not name, whatever folder it lies in.")
+    ] = False
     folds: Annotated[int | None, option("--folds", "K", "Train K times, each tested on another part.", least=2)] = None
     fold: Annotated[
         str | None, option("--fold", "FOLD", "Test on this fold of the data. [default: the recipe's, else the last]")

@@ -203,6 +203,10 @@ def with_part_options(recipe: Recipe, parts: PartOptions) -> Recipe:
         if not Path(parts.corrections).is_file():
             raise UsageError(f"--corrections {parts.corrections}: no such file; check the name")
         values["corrections"] = Path(parts.corrections)
+    if parts.only_corrected:
+        if not parts.corrections and (recipe.data is None or recipe.data.corrections is None):
+            raise UsageError("--only-corrected keeps what a table names; name it with --corrections")
+        values["only_corrected"] = True
     if not values or recipe.data is None:
         return recipe
     return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, **values))

@@ -374,5 +374,6 @@ def resume_command(folder: Path, data: str | None, options: list[Any], repeated:
     if data is None:
         given.setdefault("recipe", DEFAULT_RECIPE)
     words = [word for name, value in given.items() for word in (flag_of(name), value)]
+    words += [flag_of("only_corrected")] if said.get("only_corrected") else []
     whole = ["audiocnn", "train", *([data] if data else []), "-o", str(folder), *words, *where]
     return shlex.join([*whole, "--resume"] if repeated else whole)

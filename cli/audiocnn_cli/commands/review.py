@@ -1,0 +1,192 @@
+"""`audiocnn review`: a page on which recordings are heard and labelled, served on this machine alone."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from audiocnn.audio.remote import refuse_urls
+from audiocnn.errors import UsageError, printable, show_name
+from audiocnn.units import count_noun
+from audiocnn_cli.app.exits import ExitStatus, Terminated
+from audiocnn_cli.app.options import INPUT, OUTPUT, RUNNING, Device, flag, option
+from audiocnn_cli.app.terminal import Terminal
+
+if TYPE_CHECKING:
+    from audiocnn.evaluation.review import Review, ReviewSource
+    from audiocnn.inference.engine import Engine
+    from audiocnn.report.review_server import ReviewServer
+
+_DEFAULT_TABLE = "corrections.csv"
+_MOST_LISTED = 20
+_MOST_PORT = 65535
+
+_Sounds = Annotated[
+    str,
+    typer.Argument(
+        metavar="FOLDER|RECORDING",
+        help="A folder of recordings, with or without labels, or one recording.",
+        show_default=False,
+    ),
+]
+_Model = Annotated[
+    str | None,
+    option(
+        "--model",
+        "MODEL",
+        "What it is least sure of comes first. A name from `audiocnn models`, or a folder.",
+        short="-m",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class _What:
+    unlabelled: Annotated[bool, flag("--unlabelled", "Folders are no labels: nothing is known yet.", INPUT)] = False
+    segments: Annotated[
+        bool | None,
+        typer.Option(
+            "--segments/--clips",
+            help="Mark segments, or label whole clips. [default: segments in long recordings]",
+            show_default=False,
+            rich_help_panel=INPUT,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class _Where:
+    output: Annotated[
+        str | None,
+        option(
+            "--output",
+            "TABLE",
+            f"Saved after each key, for `train --corrections`; gone on with. [default: {_DEFAULT_TABLE}]",
+            OUTPUT,
+            short="-o",
+        ),
+    ] = None
+    no_open: Annotated[bool, flag("--no-open", "Print the address, and start no browser.", RUNNING)] = False
+    port: Annotated[int | None, option("--port", "N", "[default: any that is free]", RUNNING, least=1)] = None
+
+
+def review(
+    terminal: Terminal,
+    sounds: _Sounds,
+    model: _Model = None,
+    what: _What = _What(),
+    where: _Where = _Where(),
+    device: Device = "auto",
+) -> ExitStatus:
+    """The page shows and plays one clip after another: uncertain ones, those whose label is doubtful, and those like
+    which none was heard yet. Each answer is one key, and is saved at once. Only the address with its token opens the
+    page, and only from this machine. Ctrl-C ends it and says how to train with the table.
+
+    \b
+    audiocnn review sounds/ --model runs/sounds
+    audiocnn review field/ --unlabelled -o field.csv
+    audiocnn review interview.wav -m speech_1d --no-open
+    """
+    from audiocnn.audio.ffmpeg import left_out_line
+    from audiocnn.data.sources.correction_table import CorrectionTable
+    from audiocnn.evaluation.review import Review, read_review_source
+    from audiocnn.report.review_server import ReviewServer
+
+    refuse_urls(sounds)
+    if where.port is not None and where.port > _MOST_PORT:
+        raise UsageError(f"--port {where.port}: no port; give one up to {_MOST_PORT}, or leave it out")
+    source = read_review_source(Path(sounds), not what.unlabelled)
+    alone = Path(sounds).is_file()
+    timed = what.segments if what.segments is not None else alone or source.timed
+    table = CorrectionTable(Path(where.output or _DEFAULT_TABLE), timed)
+    engine = _load(model, device)
+    _say_refused(source, terminal)
+    if source.left_out:
+        terminal.error(left_out_line(source.left_out), kind="warning")
+    current = Review(source.clips, table, engine)
+    if table.rows:
+        terminal.say(f"audiocnn: {show_name(table.path)}: {count_noun(len(table.rows), 'answer')} already; goes on")
+    command = train_command(source.folder, table.path, what.unlabelled or alone)
+    server = ReviewServer(current, source.folder, command, where.port or 0)
+    with _closing(server, current, command, terminal):
+        if where.no_open or not _open_browser(server.single_use_address, terminal):
+            terminal.write(f"{server.address}\n")
+            terminal.stdout.flush()
+        else:
+            terminal.say(f"audiocnn: the page is open in the browser; again: {server.address}")
+        terminal.say("audiocnn: Ctrl-C ends the review; every key is saved")
+        Event().wait()
+    return ExitStatus.SOME_FAILED if source.refused or current.problems else ExitStatus.OK
+
+
+def _load(model: str | None, device: str) -> Engine | None:
+    if model is None:
+        return None
+    from audiocnn.inference.engine import load_engine
+    from audiocnn.model.model import find_model
+
+    return load_engine(find_model(model), device)
+
+
+def train_command(folder: Path, table: Path, only_corrected: bool) -> str:
+    """What trains with the table, into a folder that is not there yet."""
+    words = ["audiocnn", "train", str(folder), "--corrections", str(table)]
+    words += ["--only-corrected"] if only_corrected else []
+    name = folder.resolve().name or "sounds"
+    if (Path("runs") / name).exists():
+        names = (f"runs/{name}-{number}" for number in count(2))
+        words += ["-o", next(run for run in names if not Path(run).exists())]
+    return shlex.join(words)
+
+
+def _say_refused(source: ReviewSource, terminal: Terminal) -> None:
+    for name, reason in source.refused[: None if terminal.verbose else _MOST_LISTED]:
+        terminal.error(f"{printable(name)}: {printable(reason)}", kind="refused")
+    if not terminal.verbose and len(source.refused) > _MOST_LISTED:
+        terminal.say(f"audiocnn: ... and {len(source.refused) - _MOST_LISTED} more; -v lists all")
+
+
+def _open_browser(address: str, terminal: Terminal) -> bool:
+    """Whether a browser with a window could be started."""
+    has_display = sys.platform != "linux" or any(terminal.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    if not has_display:
+        return False
+    import webbrowser
+
+    return webbrowser.open(address)
+
+
+@contextmanager
+def _closing(server: ReviewServer, current: Review, command: str, terminal: Terminal) -> Iterator[None]:
+    """Ctrl-C is how a review ends; what was done is said however it ends."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _end(server, current, command, terminal)
+    except Terminated:
+        _end(server, current, command, terminal)
+        raise
+
+
+def _end(server: ReviewServer, current: Review, command: str, terminal: Terminal) -> None:
+    server.close()
+    for name, why in current.problems.items():
+        terminal.error(f"{printable(name)}: {printable(why)}")
+    done = len(current.reviewed)
+    if not current.table.rows:
+        terminal.say("audiocnn: no clip reviewed, nothing saved")
+        return
+    saved = f"saved in {show_name(current.table.path)}"
+    terminal.say(
+        f"audiocnn: {count_noun(done, 'recording' if current.table.timed else 'clip')} reviewed, {saved}; next:"
+    )
+    terminal.say(f"  {printable(command)}")
