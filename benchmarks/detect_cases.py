@@ -29,7 +29,7 @@ SLIDING_SECONDS = 60.0
 WARM_PASSES = 3
 LIVE_VOICES = 6
 SLID = "commands"  # the released model whose windows are cut out, one by one
-ALLOWED, LONGEST = "what is ahead, two hops and `--min-speech`", "after the onset that is told, longest"
+ALLOWED, LONGEST = "what is ahead, two hops and `--min-duration`", "after the onset that is told, longest"
 
 
 @dataclass(frozen=True)

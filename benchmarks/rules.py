@@ -2,7 +2,7 @@
 
     python -m benchmarks.rules -m speech_1d --rule 0.73,0.73,0.1 --rule 0.82,0.73,0 --rule 0.88,0.73,0
 
-A rule is threshold, neg-threshold, min-speech; pauses of 0.5 s are bridged and 0.03 s padded unless --min-silence and
+A rule is threshold, neg-threshold, min-duration; pauses of 0.5 s are bridged and 0.03 s padded unless --min-silence and
 --pad say otherwise. Scores are made once: of part `tune` of data/recipes/speech_conditions.toml, of the meetings, and
 of the clips of `python -m benchmarks.missed_clips`. Prints a Markdown table: the mean detection error of `tune` and
 the meetings, and each; the share of the recordings of `tune` without speech that get a segment; how many clips of
@@ -34,7 +34,7 @@ HEAD = ("error, mean", PART, "meetings", f"{PART}, false", "dev, false", "more, 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("-m", "--model", default="speech_1d", help="a model or a run")
-    parser.add_argument("--rule", action="append", default=[], help="threshold,neg-threshold,min-speech; repeat it")
+    parser.add_argument("--rule", action="append", default=[], help="threshold,neg-threshold,min-duration; repeat it")
     parser.add_argument("--min-silence", type=float, default=0.5)
     parser.add_argument("--pad", type=float, default=0.03)
     parser.add_argument("--set", type=Path, help="a folder for the mixtures")
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"rules: {problem}", file=sys.stderr)
         return 2
     runs = ScoreRuns(sets, list(scorer.labels).index(LABEL), LABEL)
-    print(f"| threshold, neg-threshold, min-speech | {' | '.join(HEAD)} |")
+    print(f"| threshold, neg-threshold, min-duration | {' | '.join(HEAD)} |")
     print(f"|---|{'---:|' * len(HEAD)}")
     for rule in rules:
         cells = [*errors(runs, rule), *found_in(rule, clips, others, voices)]
@@ -67,7 +67,7 @@ def read_rule(text: str, min_silence: float, pad: float) -> SegmentRule:
     try:
         threshold, lower, shortest = map(float, text.split(","))
     except ValueError:
-        raise UsageError(f'--rule "{text}": give threshold,neg-threshold,min-speech, such as 0.82,0.73,0') from None
+        raise UsageError(f'--rule "{text}": give threshold,neg-threshold,min-duration, such as 0.82,0.73,0') from None
     return SegmentRule(threshold, lower, shortest, min_silence, pad)
 
 

@@ -97,9 +97,9 @@ def read_review_source(path: Path, labelled: bool = True) -> ReviewSource:
     if not path.is_dir():
         raise UsageError(f"{show_name(path)}: no such folder or recording; check the name")
     left_out = Counter[str]()
-    items, refused = read_folder(path, left_out, need_labels=False)
-    clips, root = [], path.resolve()
-    for item in items:
+    found = read_folder(path, left_out, need_labels=False)
+    clips, refused, root = [], list(found.refused), path.resolve()
+    for item in found.items:
         assert isinstance(item.path, Path)
         if not item.path.resolve().is_relative_to(root):
             refused.append((item.filename, "a link that leads out of the folder; put the recording into it"))

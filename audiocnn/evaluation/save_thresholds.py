@@ -157,7 +157,7 @@ def _write_metadata(model: Model) -> None:
 def describe_rule(rule: SegmentRule) -> str:
     return (
         f"threshold {rule.threshold:g}, ends below {rule.closing_threshold:g},"
-        f" min-speech {rule.min_speech_seconds:g} s, min-silence {rule.min_silence_seconds:g} s"
+        f" min-duration {rule.min_speech_seconds:g} s, min-silence {rule.min_silence_seconds:g} s"
     )
 
 
@@ -165,5 +165,5 @@ def rule_options(rule: SegmentRule) -> str:
     """The options of `detect` that make this rule."""
     return (
         f"--threshold {rule.threshold:g} --neg-threshold {rule.closing_threshold:g}"
-        f" --min-speech {rule.min_speech_seconds:g} --min-silence {rule.min_silence_seconds:g}"
+        f" --min-duration {rule.min_speech_seconds:g} --min-silence {rule.min_silence_seconds:g}"
     )

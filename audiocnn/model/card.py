@@ -34,7 +34,7 @@ def operating_points_section(model: Model) -> str:
     """A table with a row for each label and operating point, and what they were measured on; "" without any."""
     if not model.points:
         return ""
-    heads = ["label", "`--sensitivity`", "threshold", "ends below", "min-speech", "min-silence", "pad", *_POINT_HEADS]
+    heads = ["label", "`--sensitivity`", "threshold", "ends below", "min-duration", "min-silence", "pad", *_POINT_HEADS]
     lines = [f"## {POINTS_TITLE}", "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     for label, own in model.points.items():
         for name in SENSITIVITIES:

@@ -61,16 +61,16 @@ class SegmentRule:
                     f"--neg-threshold {self.neg_threshold:g} is above --threshold {self.threshold:g}; "
                     "a segment closes below where it opens: lower the first or raise the second"
                 )
-        _check_seconds("--min-speech", self.min_speech_seconds)
+        _check_seconds("--min-duration", self.min_speech_seconds)
         _check_seconds("--min-silence", self.min_silence_seconds)
         for seconds in (self.pad_seconds, self.end_pad):
             _check_seconds("--pad", seconds)
         if not self.max_speech_seconds > 0:
-            raise UsageError(f"--max-speech {self.max_speech_seconds:g}: give seconds above 0, or inf")
+            raise UsageError(f"--max-duration {self.max_speech_seconds:g}: give seconds above 0, or inf")
         if self.max_speech_seconds < self.min_speech_seconds:
             raise UsageError(
-                f"--max-speech {self.max_speech_seconds:g} is below "
-                f"--min-speech {self.min_speech_seconds:g}: raise the first or lower the second"
+                f"--max-duration {self.max_speech_seconds:g} is below "
+                f"--min-duration {self.min_speech_seconds:g}: raise the first or lower the second"
             )
 
     @property
@@ -87,7 +87,7 @@ class SegmentRule:
     def check_hop(self, hop_seconds: float) -> None:
         """UsageError where segments cannot be as short as they must be: the shortest is one score."""
         if self.max_speech_seconds < hop_seconds - EPSILON_SECONDS:
-            what = f"--max-speech {self.max_speech_seconds:g} is below the hop of the model, {hop_seconds:g} s"
+            what = f"--max-duration {self.max_speech_seconds:g} is below the hop of the model, {hop_seconds:g} s"
             raise UsageError(f"{what}; the shortest segment is one score long: raise it")
 
     def keeps(self, start_seconds: float, end_seconds: float) -> bool:

@@ -18,10 +18,12 @@ import typer
 from typer.core import TyperGroup
 
 from audiocnn.errors import AudiocnnError, did_you_mean, show_name
-from audiocnn_cli.app.command import CONTEXT, make_command, skip_type_checks
+from audiocnn_cli.app.command import CONTEXT, FORMER_SPELLINGS, make_command
 from audiocnn_cli.app.completion import COMPLETION_VARIABLE, complete, install, script_for
 from audiocnn_cli.app.exits import ExitStatus, LostProcessError, Terminated
+from audiocnn_cli.app.former import rename_command
 from audiocnn_cli.app.terminal import ClosedError, Terminal
+from audiocnn_cli.app.typer_internals import CLICK_USAGE_ERROR, plain_hyphens, skip_type_checks, usage_line, write_rows
 
 # The files beside this one; each has a function of its own name.
 COMMANDS = {
@@ -57,7 +59,6 @@ _NO_MEMORY = (
     "out of memory",
 )
 _REPORT = "this is a bug of audiocnn: please report it with the command and what it prints with -v"
-_ClickUsageError: type[Exception] = typer.BadParameter.__mro__[1]  # what click calls UsageError, wherever it comes from
 
 
 class _Commands(TyperGroup):
@@ -76,10 +77,14 @@ class _Commands(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Without importing any command."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        write_rows(formatter, "Commands", list(COMMANDS.items()))
+
+    def get_help(self, ctx: Any) -> str:
+        return plain_hyphens(super().get_help(ctx))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        args, said = rename_command(args)
+        ctx.meta[FORMER_SPELLINGS] = said
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             ctx.fail(f'no command "{args[0]}"; {did_you_mean(args[0], COMMANDS)}')
         return super().resolve_command(ctx, args)
@@ -145,7 +150,8 @@ def run(args: Sequence[str] | None = None, terminal: Terminal | None = None) -> 
             found = complete(arguments, COMMANDS, command_of)
             terminal.stdout.write("".join(f"{word}\n" for word in found))
             return ExitStatus.OK
-        status = app(arguments, prog_name="audiocnn", standalone_mode=False, obj=terminal)
+        width = terminal.help_width()
+        status = app(arguments, prog_name="audiocnn", standalone_mode=False, obj=terminal, terminal_width=width)
         terminal.stdout.flush()
         return ExitStatus(status or 0)
     except KeyboardInterrupt:
@@ -169,8 +175,8 @@ def run(args: Sequence[str] | None = None, terminal: Terminal | None = None) -> 
 
 def _report_problem(problem: Exception, terminal: Terminal) -> ExitStatus:
     """What went wrong as one line and a status. Whatever is not foreseen here is a bug."""
-    if isinstance(problem, _ClickUsageError):
-        terminal.error(_usage_line(problem))
+    if isinstance(problem, CLICK_USAGE_ERROR):
+        terminal.error(usage_line(problem))
         return ExitStatus.USAGE
     if isinstance(problem, AudiocnnError | ClosedError):
         terminal.error(str(problem))
@@ -232,18 +238,6 @@ def _report_bug(problem: Exception, terminal: Terminal) -> ExitStatus:
         terminal.stderr.write(traceback.format_exc())
     terminal.error(f"{type(problem).__name__}: {problem}; {_REPORT}", kind="internal error")
     return ExitStatus.BUG
-
-
-def _usage_line(problem: Exception) -> str:
-    """What click says of a wrong option or argument, as one line with the nearest option and where to look."""
-    context: Any = getattr(problem, "ctx", None)
-    path = context.command_path if context else "audiocnn"
-    option = getattr(problem, "option_name", None)
-    text = str(getattr(problem, "format_message", problem.__str__)()).rstrip(".").replace("Value error, ", "")
-    if option is not None and type(problem).__name__ == "NoSuchOption":
-        known = [name for param in context.command.params for name in param.opts] if context else []
-        text = f"no option {option}; {did_you_mean(option, known)}"
-    return f"{text}; see `{path} --help`"
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

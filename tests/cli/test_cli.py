@@ -134,7 +134,7 @@ BAD = {
         ("detect one.wav -m tone --channel left", 2, r'--channel cannot be "left"; use mix, each'),
         ("detect one.wav -m tone --threshold 1.5", 2, r"--threshold 1\.5: not between 0 and 1"),
         ("detect one.wav -m tone --threshold nan", 2, r"--threshold nan: not between 0 and 1"),
-        ("detect one.wav -m tone --min-speech x", 2, r"'--min-speech'.* see `audiocnn detect --help`"),
+        ("detect one.wav -m tone --min-duration x", 2, r"'--min-duration'.* see `audiocnn detect --help`"),
         ("detect one.wav -m tone --treshold 0.5", 2, r'no option --treshold; did you mean "--threshold"\?'),
         ("detect one.wav -m tone --device gpu", 2, r'--device cannot be "gpu"; use auto'),
         ("detect one.wav -m tone -f rtm", 2, r"'rtm' is not one of"),
@@ -423,7 +423,7 @@ def test_help(name):
     text = done.stdout.decode()
     assert (done.returncode, done.stderr) == (0, b"")
     assert COMMANDS[name] in " ".join(text.split())
-    assert "{" not in text and "--quiet" in text
+    assert "{" not in text and "--help-all" in text
 
 
 def test_help_of_all_and_version():
@@ -552,9 +552,9 @@ def test_options_reach_the_rule(here):
         rows = table_of(audiocnn("detect", "two.wav", "-m", "tone", "-f", "csv", *args).out)
         return [(float(row["start"]), float(row["end"])) for row in rows]
 
-    assert len(spans("--min-speech", "0.6")) == 1
+    assert len(spans("--min-duration", "0.6")) == 1
     assert len(spans("--min-silence", "0.6")) == 1
-    assert len(spans("--max-speech", "0.3")) == 5
+    assert len(spans("--max-duration", "0.3")) == 5
     padded, bare = spans("--pad", "0.1"), spans("--pad", "0")
     assert padded[0][0] == pytest.approx(bare[0][0] - 0.1, abs=1e-6)
     assert spans("--threshold", "1", "--neg-threshold", "1") == []

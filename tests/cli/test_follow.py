@@ -127,7 +127,7 @@ def test_a_reader_that_leaves_ends_it_quietly(tone_model):  # noqa: F811
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_a_signal_ends_a_command_whose_reader_does_not_read(tone_model, args, name, status):  # noqa: F811
     data = endless_wav(np.tile(tone((0.1, 0.3), seconds=0.4), 300))
-    short = [] if args == ["score"] else ["--min-speech", "0", "--min-silence", "0"]
+    short = [] if args == ["score"] else ["--min-duration", "0", "--min-silence", "0"]
     read_end, write_end = os.pipe()
     fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 4096)
     try:
@@ -411,5 +411,5 @@ def test_the_manual_names_every_encoding_and_option():
     for word in (*ENCODINGS, "--raw", "--rate", "--channels", "--follow", "arecord", "ffmpeg", "sox"):
         assert f"`{word}`" in page or word in ("arecord", "ffmpeg", "sox", "--follow"), word
         assert word in page
-    help_text = audiocnn_process("detect", "--help").stdout.decode()
+    help_text = audiocnn_process("detect", "--help-all").stdout.decode()
     assert all(option in help_text for option in ("--follow", "--raw", "--rate", "--channels"))

@@ -189,7 +189,7 @@ def test_what_is_not_named_this_time_is_kept(here, children, straight):
 
 OTHERS = {
     ("--threshold", "0.6"): "was made with another model file, other thresholds or other options",
-    ("--min-speech", "0.2"): "was made with another model file, other thresholds or other options",
+    ("--min-duration", "0.2"): "was made with another model file, other thresholds or other options",
     ("--channel", "each"): "was made with another model file, other thresholds or other options",
     ("-m", "speech_1d"): "was made with the model tone, not speech_1d",
 }

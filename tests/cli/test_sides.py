@@ -79,7 +79,8 @@ def test_a_peer_named_twice_is_judged_once(here):
 
 def test_thresholds_are_for_models_and_lengths_for_all(here):
     rule = peers.load_peer("webrtc").rule
-    given = SegmentOptions(threshold=0.9, neg_threshold=0.8, min_speech=0.5, min_silence=0.3, pad="0.2", max_speech=9.0)
+    lengths = {"min_duration": 0.5, "min_silence": 0.3, "pad": "0.2", "max_duration": 9.0}
+    given = SegmentOptions(threshold=0.9, neg_threshold=0.8, **lengths)
     changed = peer_rule(rule, given)
     assert (changed.threshold, changed.closing_threshold) == (1.0, 1.0)
     assert (changed.min_speech_seconds, changed.min_silence_seconds) == (0.5, 0.3)

@@ -246,7 +246,7 @@ def test_nothing_is_changed_unasked(here):
 
 
 def test_what_was_given_and_is_worse_is_said(here):
-    done = audiocnn("tune", "tones.tsv", "-m", "tone", "--min-speech", "30", "--format", "table")
+    done = audiocnn("tune", "tones.tsv", "-m", "tone", "--min-duration", "30", "--format", "table")
     assert "with what was given the best is worse than the model as it is" in done.out
 
 
@@ -281,7 +281,7 @@ def test_scores_are_made_once(here, monkeypatch):
         assert "kept.npz: holds no scores; name another file, or remove this one" in damaged.err
 
 
-@pytest.mark.parametrize("option", ["--threshold", "--neg-threshold", "--min-speech", "--min-silence"])
+@pytest.mark.parametrize("option", ["--threshold", "--neg-threshold", "--min-duration", "--min-silence"])
 def test_what_clips_have_no_rule_for_is_refused(here, option):
     done = audiocnn("tune", "labels", "-m", "tone", option, "0.4")
     assert done.status is ExitStatus.USAGE

@@ -200,9 +200,9 @@ def test_settings_override_the_rule_one_by_one(engine, tmp_path):
     [
         ({"threshold": 1.5}, "--threshold"),
         ({"neg_threshold": 0.9}, "--neg-threshold"),
-        ({"min_speech_seconds": -1.0}, "--min-speech"),
+        ({"min_speech_seconds": -1.0}, "--min-duration"),
         ({"pad_seconds": float("nan")}, "--pad"),
-        ({"max_speech_seconds": 0.0}, "--max-speech"),
+        ({"max_speech_seconds": 0.0}, "--max-duration"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_before_a_file_is_opened(engine, fields, option):

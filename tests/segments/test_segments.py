@@ -456,14 +456,14 @@ def test_scores_that_only_a_bug_can_make(scores):
         ({"neg_threshold": math.nan}, r"^--neg-threshold nan: "),
         ({"neg_threshold": -1}, r"^--neg-threshold -1: "),
         ({"neg_threshold": 0.6}, r"^--neg-threshold 0\.6 is above --threshold 0\.5; .*$"),
-        ({"min_speech_seconds": -1}, r"^--min-speech -1: .* give seconds, 0 or more$"),
-        ({"min_speech_seconds": math.inf}, r"^--min-speech inf: "),
+        ({"min_speech_seconds": -1}, r"^--min-duration -1: .* give seconds, 0 or more$"),
+        ({"min_speech_seconds": math.inf}, r"^--min-duration inf: "),
         ({"min_silence_seconds": math.nan}, r"^--min-silence nan: "),
         ({"pad_seconds": -0.03}, r"^--pad -0\.03: "),
         ({"end_pad_seconds": -0.03}, r"^--pad -0\.03: "),
-        ({"max_speech_seconds": 0}, r"^--max-speech 0: give seconds above 0, or inf$"),
-        ({"max_speech_seconds": math.nan}, r"^--max-speech nan: "),
-        ({"max_speech_seconds": 0.1}, r"^--max-speech 0\.1 is below --min-speech 0\.25: .*$"),
+        ({"max_speech_seconds": 0}, r"^--max-duration 0: give seconds above 0, or inf$"),
+        ({"max_speech_seconds": math.nan}, r"^--max-duration nan: "),
+        ({"max_speech_seconds": 0.1}, r"^--max-duration 0\.1 is below --min-duration 0\.25: .*$"),
     ],
 )
 def test_rules_that_cannot_be(settings, message):
@@ -475,6 +475,6 @@ def test_rules_that_cannot_be(settings, message):
 @pytest.mark.parametrize("longest", [0.0001, 0.009])
 def test_a_longest_duration_below_one_hop_is_refused(longest):
     rule = SegmentRule(min_speech_seconds=0.0, max_speech_seconds=longest)
-    with pytest.raises(UsageError, match=r"--max-speech .* is below the hop of the model, 0\.01 s.*raise it"):
+    with pytest.raises(UsageError, match=r"--max-duration .* is below the hop of the model, 0\.01 s.*raise it"):
         SegmentFinder("speech", 0.01, rule)
     SegmentFinder("speech", longest, rule)

@@ -72,7 +72,7 @@ def test_every_number_of_a_small_spec_by_hand():
     assert found.first_group_weights == 18
     # Row k covers [2k, 2k + 2) and its window is centred on it: 9 samples come after.
     assert found.latency_seconds == 0.09
-    # 0.25 s of --min-speech are 13 rows.
+    # 0.25 s of --min-duration are 13 rows.
     assert found.onset_latency_seconds == pytest.approx(13 * 0.02 + 0.09)
 
 

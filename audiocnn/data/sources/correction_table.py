@@ -22,8 +22,9 @@ from audiocnn.data.sources.corrections import LEFT_OUT, TIME_COLUMNS, Correction
 from audiocnn.errors import UsageError, show_name
 from audiocnn.files import lock, write_whole
 from audiocnn.labels.formats import dcase
+from audiocnn.labels.formats.columns import NamedCells
 from audiocnn.labels.formats.table import CELL_SEPARATORS
-from audiocnn.labels.formats.text import DelimitedTable, NamedCells, escape_cell, read_table
+from audiocnn.labels.formats.text import DelimitedTable, escape_cell, read_table
 from audiocnn.units import round_seconds
 
 _COLUMNS = ("filename", "label")

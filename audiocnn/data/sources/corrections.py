@@ -22,7 +22,8 @@ from audiocnn.data.sources.tables import Refused, labels_in_cell
 from audiocnn.data.writer import Item
 from audiocnn.errors import LabelError, RecipeError, did_you_mean, show_name
 from audiocnn.labels.formats import dcase
-from audiocnn.labels.formats.text import DelimitedTable, read_table
+from audiocnn.labels.formats.columns import find_roles
+from audiocnn.labels.formats.text import DelimitedTable, read_table, unescape
 from audiocnn.segments.segment import Annotation, composed
 from audiocnn.units import count_noun
 
@@ -56,7 +57,7 @@ def corrections_in(table: DelimitedTable, several: bool = False) -> Corrections:
         if column not in table.columns:
             near = did_you_mean(column, table.columns)
             raise LabelError(f'{show_name(path)}:1: no column "{column}"; {near}')
-    timed = set(TIME_COLUMNS) <= set(table.columns)
+    timed, roles = set(TIME_COLUMNS) <= set(table.columns), find_roles(table.columns)
     separator = LABEL_SEPARATOR if several else ""
     found: dict[str, Correction | None] = {}
     for line, row in table.rows:
@@ -65,7 +66,7 @@ def corrections_in(table: DelimitedTable, several: bool = False) -> Corrections:
         name = dcase.normal_name(row["filename"])
         cell, before = row["label"].strip(), found.get(name) or Correction()
         if timed and (row["onset"] or row["offset"]):
-            segment = dcase.annotation_in(row, composed(dcase.label_in(row)), path, line)
+            segment = dcase.annotation_in(row, composed(unescape(row["label"])), path, line, roles)
             found[name] = Correction((), (*(before.annotations or ()), segment))
         elif timed and not cell:
             found[name] = Correction((), before.annotations or ())

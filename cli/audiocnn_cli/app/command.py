@@ -9,22 +9,32 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
 from collections.abc import Callable, Iterator
-from enum import StrEnum
-from functools import partial
 from importlib import import_module
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
 from audiocnn_cli.app.exits import ExitStatus
+from audiocnn_cli.app.former import rename_options
 from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.app.typer_internals import (
+    bare_pieces,
+    help_record,
+    keep_hyphens,
+    plain_hyphens,
+    skip_type_checks,
+    told_where,
+    write_rows,
+)
 
 _Function = Callable[..., ExitStatus]
-_TYPE = re.compile(r" <[^<>]*>$")  # Typer shows the Python type beside an argument's name
-_RANGE = re.compile(r"\s*\[x>=\d+\]$")
+MOST_SHOWN = 8  # options in --help, besides --help itself
+_ALL_OPTIONS = "audiocnn_cli.all_options"  # in the context: --help-all was given
+_HELP_ALL = "help_all"
+FORMER_SPELLINGS = "audiocnn_cli.former_spellings"  # in the context: what to say of them
+_LAST_SECTION = "Running"  # of the options that every command has
 _DEFAULT_HOMES = (  # of defaults that help texts show
     "audiocnn.segments.finder:SegmentRule",
     "audiocnn.model.model:DEFAULT_MODEL",
@@ -35,55 +45,49 @@ _DEFAULT_HOMES = (  # of defaults that help texts show
     "audiocnn.data.ingest:IngestSettings",
     "audiocnn.recipe.recipe:TrainSettings",
 )
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
 def make_command(name: str, summary: str, function: _Function) -> TyperCommand:
     """A Typer command that calls `function`; its docstring stands below the summary in the help."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    text = f"{summary}\n\n{inspect.getdoc(function) or ''}"
-    app.command(name, cls=SectionedCommand, help=text, context_settings=CONTEXT)(_spread_options(function))
+    text = keep_hyphens(f"{summary}\n\n{inspect.getdoc(function) or ''}")
+    spread = _spread_options(function)
+    app.command(name, cls=SectionedCommand, help=text, context_settings=CONTEXT)(spread)
     command = typer.main.get_command(app)
-    assert isinstance(command, TyperCommand)
+    assert isinstance(command, SectionedCommand)
+    command.shown = _choose_shown(command, spread)
     return command
 
 
-def skip_type_checks(params: list[Any]) -> list[Any]:
-    """Parameters that take values of plain types past Typer's checks, which import pydantic: 70 ms of every start.
+def _choose_shown(command: TyperCommand, spread: _Function) -> frozenset[str]:
+    """The options that --help shows: all that the command has of its own if they are few, else those marked BASIC."""
+    from audiocnn_cli.app.options import BASIC, Talk
 
-    Where Typer does not say of what type a value is, as older ones did not, nothing changes.
-    """
-    for param in params:
-        if hasattr(param, "type_descriptor") and "process_value" not in vars(param):
-            param.process_value = partial(_process_value, param, param.process_value)
-    return params
-
-
-def _process_value(param: Any, check: Callable[..., Any], context: Any, value: Any) -> Any:
-    """Typer's value, checked by Typer only where that is needed."""
-    if value is None and not param.required:
-        value = () if getattr(param, "multiple", False) or param.nargs == -1 else None
-    else:
-        plain = _plain_value(param.type_descriptor, value)
-        if plain is None:
-            return check(context, value)
-        value = plain
-    return param.callback(context, param, value) if param.callback else value
+    common = {field.name for field in dataclasses.fields(Talk)} | {_HELP_ALL}
+    options = [param for param in command.params if param.param_type_name == "option" and not param.hidden]  # type: ignore[attr-defined]
+    own = [param.name for param in options if param.name not in common]
+    marked = [name for name in own if BASIC in getattr(spread.__annotations__[name], "__metadata__", ())]
+    return frozenset(own if len(own) <= MOST_SHOWN else marked)
 
 
-def _plain_value(wanted: Any, value: Any) -> Any:
-    """A value of the wanted type, if that is quickly told: words, one of some words, numbers; else None."""
-    kind = wanted.annotation
-    if kind == list[str]:
-        return value if value and all(isinstance(word, str) for word in value) else None
-    if not isinstance(kind, type) or isinstance(value, kind):
-        return value if isinstance(kind, type) else None
-    if issubclass(kind, StrEnum):
-        return next((choice for choice in kind if choice == value), None)
-    try:
-        return float(value) if kind is float and not wanted.is_ranged else None
-    except ValueError:
-        return None
+def _show_all_options(context: typer.Context, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        context.meta[_ALL_OPTIONS] = True
+        typer.echo(context.get_help())
+        raise typer.Exit()
+
+
+_HelpAll = Annotated[
+    bool,
+    typer.Option(
+        "--help-all",
+        help="Show all options and exit.",
+        is_eager=True,
+        callback=_show_all_options,
+        rich_help_panel=_LAST_SECTION,
+    ),
+]
 
 
 def _spread_options(function: _Function) -> _Function:
@@ -97,10 +101,13 @@ def _spread_options(function: _Function) -> _Function:
     defaults = {name: value.default for name, value in inspect.signature(function).parameters.items()}
 
     def called(context: typer.Context, **values: Any) -> ExitStatus:
+        del values[_HELP_ALL]
         talk = _collect_options(Talk, values)
         terminal = context.obj
         terminal.verbosity = -1 if talk.quiet else int(talk.verbose)
         terminal.animate = not talk.no_progress
+        for said in context.meta[FORMER_SPELLINGS]:
+            terminal.note(said)
         filled = {name: _collect_options(group, values) for name, group in groups.items()}
         try:
             return function(terminal, **filled, **values)
@@ -116,6 +123,7 @@ def _spread_options(function: _Function) -> _Function:
             elif name not in ("terminal", "return"):
                 yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=hint, default=defaults[name])
         yield from _option_parameters(Talk)
+        yield inspect.Parameter(_HELP_ALL, inspect.Parameter.KEYWORD_ONLY, annotation=_HelpAll, default=False)
 
     signature = inspect.Signature(list(parameters()))
     called.__signature__ = signature  # type: ignore[attr-defined]
@@ -136,36 +144,48 @@ def _collect_options(group: Any, values: dict[str, Any]) -> Any:
 
 
 class SectionedCommand(TyperCommand):
-    """Plain help, in the order and the sections in which options are declared."""
+    """Plain help: with --help a few options, with --help-all every one in the section where it is declared."""
+
+    shown: frozenset[str] = frozenset()
 
     def get_params(self, ctx: Any) -> list[Any]:
         return skip_type_checks(super().get_params(ctx))
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        args, said = rename_options(args, (name for param in self.params for name in param.opts))
+        ctx.meta.setdefault(FORMER_SPELLINGS, []).extend(said)
+        with told_where(ctx):
+            return super().parse_args(ctx, args)
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Arguments by their bare names; Typer puts braces around them."""
-        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
+        return bare_pieces(super().collect_usage_pieces(ctx))
+
+    def get_help(self, ctx: Any) -> str:
+        return plain_hyphens(super().get_help(ctx))
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
+        everything = _ALL_OPTIONS in ctx.meta
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        left_out = 0
         for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
+            record = help_record(param, ctx)
             if record is None:
                 continue
-            section = getattr(param, "rich_help_panel", None) or "Options"
+            section = "Options"
             if param.param_type_name == "argument":
                 section = "Arguments"
-            elif param.name == "help":
-                section = "Running"
-            sections.setdefault(section, []).append((_TYPE.sub("", record[0]), _fill_in_defaults(record[1])))
+            elif everything:
+                section = _LAST_SECTION if param.name == "help" else param.rich_help_panel or section
+            elif param.name not in self.shown and param.name != "help":
+                left_out += param.name != _HELP_ALL
+                continue
+            sections.setdefault(section, []).append((record[0], record[1].format_map(_Defaults())))
         for title, rows in sections.items():
             if rows:
-                with formatter.section(title):
-                    formatter.write_dl(rows)
-
-
-def _fill_in_defaults(text: str) -> str:
-    """`{min_speech_seconds}` in a help text becomes the default that the library has."""
-    return _RANGE.sub("", text).format_map(_Defaults())
+                write_rows(formatter, title, rows)
+        if left_out:
+            formatter.write_paragraph()
+            formatter.write_text(f"{left_out} more with --help-all")
 
 
 class _Defaults(dict[str, Any]):

@@ -7,11 +7,11 @@ Where nothing is printed, the shell completes names of files. No start-up file o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from audiocnn.errors import UsageError, did_you_mean
+from audiocnn_cli.app.typer_internals import choices_of
 
 COMPLETION_VARIABLE = "_AUDIOCNN_COMPLETE"
 MADE = "# Completion of audiocnn, made by `audiocnn --install-completion`"
@@ -89,7 +89,7 @@ def complete(words: Sequence[str], commands: Iterable[str], command_of: Callable
         if before and before[-1] in ("--show-completion", "--install-completion"):
             return _matching(SCRIPTS, last)
         return _matching(TOP_OPTIONS if last.startswith("-") else known, last)
-    params = command_of(name).params
+    params = [param for param in command_of(name).params if not param.hidden]
     taking = next((p for p in params if before[-1] in p.opts and not getattr(p, "is_flag", False)), None)
     if taking is not None:
         return _matching(_values_of(taking), last)
@@ -104,11 +104,8 @@ def _matching(choices: Iterable[str], start: str) -> list[str]:
 
 
 def _values_of(param: Any) -> list[str]:
-    kind = getattr(getattr(param, "type_descriptor", None), "annotation", None)
-    if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return [str(choice) for choice in kind]
-    if choices := getattr(getattr(param, "type", None), "choices", None):
-        return [str(getattr(choice, "value", choice)) for choice in choices]
+    if choices := choices_of(param):
+        return choices
     if param.name == "device":
         return ["auto", "cpu", "cuda", "mps"]
     if param.name == "channel":

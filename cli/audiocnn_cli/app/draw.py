@@ -123,7 +123,7 @@ def point_rows(rules: Mapping[str, SegmentRule], figures: Mapping[str, Mapping[s
     each = list(rules.values())
     rows.append(("threshold", [f"{rule.threshold:g}" for rule in each]))
     rows.append(("neg-threshold", [f"{rule.closing_threshold:g}" for rule in each]))
-    rows.append(("min-speech", [f"{rule.min_speech_seconds:g} s" for rule in each]))
+    rows.append(("min-duration", [f"{rule.min_speech_seconds:g} s" for rule in each]))
     rows.append(("min-silence", [f"{rule.min_silence_seconds:g} s" for rule in each]))
     return [*rows, ("pad", [f"{rule.pad_seconds:g} s" for rule in each])]
 

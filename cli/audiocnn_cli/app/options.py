@@ -1,6 +1,7 @@
 """Options that several commands share, each declared once: name, help and default.
 
-A command takes groups of them as frozen dataclasses; `commands.py` spreads the fields over the command line.
+A command takes groups of them as frozen dataclasses; `command.py` spreads the fields over the command line.
+Of a command with more than a few, `--help` shows those marked `BASIC`, and `--help-all` every one.
 Defaults that belong to the library are None here and shown by `{...}` in the help, which the library fills in.
 """
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from audiocnn.inference.detect import DetectSettings
     from audiocnn.model.model import Thresholds
 
+BASIC = "basic"  # in Annotated: `--help` shows the option
 SEGMENTS, OUTPUT, INPUT, RUNNING = "Segments", "Output", "Input", "Running"
 
 
@@ -95,6 +97,7 @@ OneRecording = Annotated[
 ModelName = Annotated[
     str | None,
     option("--model", "MODEL", "A name from `audiocnn models`, or a model folder. [default: {model}]", short="-m"),
+    BASIC,
 ]
 ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="A name from `audiocnn models`, or a model folder.")
@@ -142,6 +145,7 @@ class SegmentRuleOptions:
             "A segment begins at this score; or one a label: dog=0.6,cat=0.4. [default: the model's, else {threshold}]",
             SEGMENTS,
         ),
+        BASIC,
     ] = None
     neg_threshold: Annotated[
         float | None,
@@ -150,8 +154,8 @@ class SegmentRuleOptions:
             "It ends below this score. [default: threshold - 0.15, at least 0.01; of a softmax at least 0.5]",
         ),
     ] = None
-    min_speech: Annotated[
-        float | None, seconds_option("--min-speech", "Drop shorter segments. [default: {min_speech_seconds}]")
+    min_duration: Annotated[
+        float | None, seconds_option("--min-duration", "Drop shorter segments. [default: {min_speech_seconds}]"), BASIC
     ] = None
     min_silence: Annotated[
         float | None, seconds_option("--min-silence", "Bridge shorter gaps. [default: {min_silence_seconds}]")
@@ -162,8 +166,8 @@ class SegmentRuleOptions:
             "--pad", "Widen segments on both sides, or by 0.1,0.3 at start and end. [default: {pad_seconds}]"
         ),
     ] = None
-    max_speech: Annotated[
-        float | None, seconds_option("--max-speech", "Cut longer segments. [default: {max_speech_seconds}]")
+    max_duration: Annotated[
+        float | None, seconds_option("--max-duration", "Cut longer segments. [default: {max_speech_seconds}]")
     ] = None
 
 
@@ -175,7 +179,7 @@ def sensitivity_option(panel: str = SEGMENTS) -> object:
 
 @dataclass(frozen=True)
 class _SensitivityOption:
-    sensitivity: Annotated[str | None, sensitivity_option()] = None
+    sensitivity: Annotated[str | None, sensitivity_option(), BASIC] = None
 
 
 @dataclass(frozen=True)
@@ -261,6 +265,7 @@ class OutputOptions:
             OUTPUT,
             short="-o",
         ),
+        BASIC,
     ] = None
     force: Force = False
 
@@ -277,6 +282,7 @@ class ManyOutputs(OutputOptions):
             "Write a file for each recording into this folder, with the same subfolders.",
             OUTPUT,
         ),
+        BASIC,
     ] = None
     skip_existing: Annotated[
         bool, flag("--skip-existing", "Leave out recordings whose output is there already.", OUTPUT)
@@ -285,7 +291,7 @@ class ManyOutputs(OutputOptions):
 
 @dataclass(frozen=True)
 class Talk:
-    """How much is said on stderr. Every command has these; `commands.py` applies them to the terminal."""
+    """How much is said on stderr. Every command has these; `command.py` applies them to the terminal."""
 
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr.", rich_help_panel=RUNNING)] = (
         False
@@ -338,10 +344,10 @@ def detect_settings(rule: SegmentRuleOptions, channel: str | int = "mix") -> Det
     return DetectSettings(
         threshold=read_thresholds(rule.threshold),
         neg_threshold=rule.neg_threshold,
-        min_speech_seconds=rule.min_speech,
+        min_speech_seconds=rule.min_duration,
         min_silence_seconds=rule.min_silence,
         **pads,
-        max_speech_seconds=rule.max_speech,
+        max_speech_seconds=rule.max_duration,
         channel=channel,
         sensitivity=rule.sensitivity if isinstance(rule, SegmentOptions) else None,
     )
@@ -366,7 +372,7 @@ def choose_device(name: str, local: int = 0) -> str:
 
 
 def flag_of(name: str) -> str:
-    """The flag of a field of options: min_speech -> --min-speech."""
+    """The flag of a field of options: min_duration -> --min-duration."""
     return {"source": "--from", "goal": "--for"}.get(name, "--" + name.replace("_", "-"))
 
 

@@ -28,6 +28,7 @@ STALL_SECONDS = 0.3  # a write that takes longer after a signal waits for a read
 _NARROWEST = 20
 _MOST_DIGITS = 4  # of a width: rich draws each column
 _PIPE_WIDTH = 100
+_HELP_WIDTHS = (80, 100)  # of a help page: where nobody knows the width, and at most
 _COERCED = ("C.UTF-8", "C.utf8", "UTF-8")  # what Python makes of LC_CTYPE where the locale is C
 
 
@@ -150,6 +151,12 @@ class Terminal:
             return max(_NARROWEST, os.get_terminal_size(stream.fileno()).columns)
         except (OSError, ValueError, AttributeError):
             return _PIPE_WIDTH
+
+    def help_width(self) -> int:
+        """Columns of a help page, with a margin of two."""
+        known = self.shows_tables or self.environ.get("COLUMNS")
+        usual, most = _HELP_WIDTHS
+        return min(self.width(self.stdout) if known else usual, most) - 2
 
     def write(self, text: str, drawn: bool = False) -> None:
         """Data to stdout, above what moves on stderr. drawn: for a terminal, with sequences that it obeys; anything

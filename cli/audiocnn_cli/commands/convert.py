@@ -14,7 +14,7 @@ import typer
 from audiocnn.errors import AudiocnnError, RecordingError, UsageError
 from audiocnn.labels.formats import FORMATS
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.options import INPUT, OUTPUT, DetectFormat, ManyOutputs, option
+from audiocnn_cli.app.options import BASIC, INPUT, OUTPUT, DetectFormat, ManyOutputs, option
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.io.batch import batch_status
 
@@ -40,6 +40,7 @@ _To = Annotated[
         help=f"What to write: {', '.join(FORMATS)}; auto: by the suffix of -o, else JSON Lines.",
         rich_help_panel=OUTPUT,
     ),
+    BASIC,
 ]
 _From = Annotated[
     DetectFormat,
@@ -49,6 +50,7 @@ _From = Annotated[
         help="What LABELS are; auto: by their names, and by how they begin.",
         rich_help_panel=INPUT,
     ),
+    BASIC,
 ]
 _Recordings = Annotated[
     str | None,
@@ -58,6 +60,7 @@ _Recordings = Annotated[
         "Where the recordings are, for their names and durations. [default: beside the labels]",
         INPUT,
     ),
+    BASIC,
 ]
 
 

@@ -16,6 +16,7 @@ from audiocnn.labels.formats import jsonl
 from audiocnn.units import round_seconds
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import (
+    BASIC,
     INPUT,
     OUTPUT,
     AudioTrack,
@@ -44,6 +45,7 @@ _DIGITS = 4
 Channel = Annotated[
     str,
     typer.Option("--channel", metavar="mix|N", help="mix: the mean of all; or one, from 0.", rich_help_panel=INPUT),
+    BASIC,
 ]
 
 
@@ -60,7 +62,9 @@ class ExplainOptions:
     """What is explained, and how. None leaves it to `ExplainSettings`."""
 
     label: Annotated[
-        str | None, option("--label", "LABEL", "Whose score. [default: the label with the highest score there]", _WHAT)
+        str | None,
+        option("--label", "LABEL", "Whose score. [default: the label with the highest score there]", _WHAT),
+        BASIC,
     ] = None
     at: Annotated[
         float | None,
@@ -70,11 +74,14 @@ class ExplainOptions:
             "The score at this time. [default: the highest; in a recording of at most two windows, the mean]",
             _WHAT,
         ),
+        BASIC,
     ] = None
-    whole: Annotated[bool, flag("--whole", "The mean of all scores, of a recording of at most 60 s.", _WHAT)] = False
-    group: Annotated[str | None, option("--group", "NAME", "Show the maps of this group, too.", _WHAT)] = None
+    whole: Annotated[bool, flag("--whole", "The mean of all scores, of a recording of at most 60 s.", _WHAT), BASIC] = (
+        False
+    )
+    group: Annotated[str | None, option("--group", "NAME", "Show the maps of this group, too.", _WHAT), BASIC] = None
     maps: Annotated[int | None, _how("--maps", "N", "So many maps, the strongest. [default: 16]", least=1)] = None
-    top: Annotated[int | None, _how("--top", "N", "Name so many patches. [default: 5]", least=1)] = None
+    top: Annotated[int | None, _how("--top", "N", "Name so many patches. [default: 5]", least=1), BASIC] = None
     patch_seconds: Annotated[
         float | None, _how("--patch-seconds", "SECONDS", "How long a patch is. [default: a 16th of the window]")
     ] = None
@@ -102,7 +109,7 @@ class ExplainOptions:
 @dataclass(frozen=True)
 class PictureOptions:
     output: Annotated[
-        str | None, option("--output", "FILE", "The picture: .png, .svg or .pdf.", OUTPUT, short="-o")
+        str | None, option("--output", "FILE", "The picture: .png, .svg or .pdf.", OUTPUT, short="-o"), BASIC
     ] = None
     force: Force = False
 

@@ -15,7 +15,7 @@ from audiocnn.errors import UsageError, printable
 from audiocnn.labels.formats import jsonl
 from audiocnn.labels.formats.base import file_fields
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.options import Force, Jobs, ModelArgument, ReportFormat, TableFormat, option
+from audiocnn_cli.app.options import BASIC, Force, Jobs, ModelArgument, ReportFormat, TableFormat, option
 from audiocnn_cli.app.progress import Bar, format_speed
 from audiocnn_cli.app.terminal import Terminal
 
@@ -32,8 +32,12 @@ _strongest = partial(option, panel="Strongest")
 _MOST_AROUND_SECONDS = 60.0
 _PERCENTAGES = ("level", "frequency", "time", "both", "between_channels")
 _TITLES = {"centre_hertz": "centre", "bandwidth_hertz": "bandwidth", "between_channels": "between channels"}
-Picture = Annotated[str | None, option("--output", "FILE", "The picture; .png, .svg or .pdf.", "Output", short="-o")]
-Most = Annotated[int, typer.Option("--most", min=1, metavar="N", help="Draw at most so many filters, the strongest.")]
+Picture = Annotated[
+    str | None, option("--output", "FILE", "The picture; .png, .svg or .pdf.", "Output", short="-o"), BASIC
+]
+Most = Annotated[
+    int, typer.Option("--most", min=1, metavar="N", help="Draw at most so many filters, the strongest."), BASIC
+]
 
 
 @dataclass(frozen=True)
@@ -48,14 +52,17 @@ class StrongestOptions:
             "A dataset, table, recipe, folder or recording: find, list and cut out the sounds that move each filter"
             " most. May be repeated.",
         ),
+        BASIC,
     ] = None
     group: Annotated[
         str | None,
         _strongest("--group", "NAME", "Of the last layer of this group. [default: of the first layer]"),
+        BASIC,
     ] = None
     top: Annotated[
         int | None,
         _strongest("--top", "K", "So many places a filter, each of another recording. [default: 9]", least=1),
+        BASIC,
     ] = None
     around: Annotated[
         float | None, _strongest("--around", "SECONDS", "Cut so much more on both sides. [default: 0.25]")
@@ -63,6 +70,7 @@ class StrongestOptions:
     clips: Annotated[
         str | None,
         _strongest("--clips", "DIR", "Where the cut sounds go. [default: beside the picture, FILE.strongest]"),
+        BASIC,
     ] = None
 
     def check(self) -> None:

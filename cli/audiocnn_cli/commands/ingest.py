@@ -19,7 +19,7 @@ from audiocnn.errors import UsageError, did_you_mean, printable, show_name
 from audiocnn.spec.features import FEATURES, default_input
 from audiocnn.units import clock, plural
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.options import LabelOptions, ReportFormat, TableFormat, flag, option
+from audiocnn_cli.app.options import BASIC, LabelOptions, ReportFormat, TableFormat, flag, option
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.io.ingest import IngestFollower, refuse_label_options, with_label_options
 
@@ -39,9 +39,11 @@ Sources = Annotated[
     ),
 ]
 DatasetFolder = Annotated[
-    str, typer.Option("--output", "-o", metavar="DATASET", help="The folder to make, or to go on with.")
+    str, typer.Option("--output", "-o", metavar="DATASET", help="The folder to make, or to go on with."), BASIC
 ]
-Features = Annotated[str | None, option("--features", "NAME", "Keep log_mel, mel, stft, mfcc or cqt too, as float16.")]
+Features = Annotated[
+    str | None, option("--features", "NAME", "Keep log_mel, mel, stft, mfcc or cqt too, as float16."), BASIC
+]
 SampleRate = Annotated[
     int | None,
     option(
@@ -50,6 +52,7 @@ SampleRate = Annotated[
         "Rate of the samples that are kept. [default: the recipe's, else {sample_rate}]",
         least=1,
     ),
+    BASIC,
 ]
 Channels = Annotated[
     int | None,
@@ -59,8 +62,11 @@ Channels = Annotated[
         "Channels that are kept; 1 is the mean of all; for more, mono is repeated. [default: {channels}]",
         least=1,
     ),
+    BASIC,
 ]
-DecodeThreads = Annotated[int | None, option("--jobs", "N", "Threads that decode. [default: 2]", short="-j", least=1)]
+DecodeThreads = Annotated[
+    int | None, option("--jobs", "N", "Threads that decode. [default: 2]", short="-j", least=1), BASIC
+]
 DecodeCluster = Annotated[
     str | None,
     option(
@@ -69,9 +75,11 @@ DecodeCluster = Annotated[
         "Decode on a Ray cluster: local starts one here, auto joins that of this machine, or HOST:PORT.",
     ),
 ]
-DropOthers = Annotated[bool, typer.Option("--force", help="Drop recordings of sources that are not named any more.")]
+DropOthers = Annotated[
+    bool, typer.Option("--force", help="Drop recordings of sources that are not named any more."), BASIC
+]
 WithSurvey = Annotated[
-    bool, flag("--survey", "Say what is in it and what is wrong: copies, leaks, silence, uneven labels.")
+    bool, flag("--survey", "Say what is in it and what is wrong: copies, leaks, silence, uneven labels."), BASIC
 ]
 
 

@@ -13,6 +13,7 @@ import typer
 from audiocnn.errors import UsageError, show_name
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import (
+    BASIC,
     INPUT,
     OUTPUT,
     AudioTrack,
@@ -39,6 +40,7 @@ class PlotOutput:
     output: Annotated[
         str | None,
         option("--output", "FILE", "A page that plays (.html), or a picture (.png, .svg, .pdf).", OUTPUT, short="-o"),
+        BASIC,
     ] = None
     force: Force = False
 
@@ -58,10 +60,12 @@ class PlotOptions:
     start: Annotated[
         float | None,
         typer.Option("--from", "--start", metavar="SECONDS", help="Draw from here on.", rich_help_panel=INPUT),
+        BASIC,
     ] = None
     end: Annotated[
         float | None,
         typer.Option("--to", "--end", metavar="SECONDS", help="Draw as far as this.", rich_help_panel=INPUT),
+        BASIC,
     ] = None
     channel: Annotated[
         str,
@@ -74,7 +78,7 @@ class PlotOptions:
     ] = "mix"
     track: AudioTrack = None
     sound: Annotated[
-        bool, typer.Option("--sound/--no-sound", help="Carry the sound in the page.", rich_help_panel=OUTPUT)
+        bool, typer.Option("--sound/--no-sound", help="Carry the sound in the page.", rich_help_panel=OUTPUT), BASIC
     ] = True
 
     def time_range(self) -> TimeRange:

@@ -18,6 +18,7 @@ from audiocnn.labels.formats import jsonl, table
 from audiocnn.labels.formats.base import Writer
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import (
+    BASIC,
     Device,
     Files,
     InputOptions,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from audiocnn_cli.io.output import Output
 
 _SUFFIXES = {"csv": (".csv",), "tsv": (".tsv",), "jsonl": (".jsonl", ".ndjson", ".json"), "npz": (".npz",)}
-_Format = Annotated[ScoreFormat, format_option("csv, tsv, jsonl or npz; auto: by the suffix of -o, else csv.")]
+_Format = Annotated[ScoreFormat, format_option("csv, tsv, jsonl or npz; auto: by the suffix of -o, else csv."), BASIC]
 
 
 def score(

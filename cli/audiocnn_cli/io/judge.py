@@ -145,10 +145,10 @@ def peer_candidates(against: str | None, given: SegmentRuleOptions) -> list[Cand
 def peer_rule(rule: SegmentRule, given: SegmentRuleOptions) -> SegmentRule:
     """The rule of a peer: given lengths hold for all, given thresholds for models alone."""
     lengths = {
-        "min_speech_seconds": given.min_speech,
+        "min_speech_seconds": given.min_duration,
         "min_silence_seconds": given.min_silence,
         **read_pads(given.pad),
-        "max_speech_seconds": given.max_speech,
+        "max_speech_seconds": given.max_duration,
     }
     return dataclasses.replace(rule, **{name: seconds for name, seconds in lengths.items() if seconds is not None})
 

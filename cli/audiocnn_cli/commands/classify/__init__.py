@@ -11,6 +11,7 @@ import typer
 
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import (
+    BASIC,
     RUNNING,
     ClassifyFormat,
     ClusterOptions,
@@ -48,10 +49,12 @@ _SUFFIXES = {"table": (".txt",), "jsonl": (".jsonl", ".ndjson", ".json"), "csv":
 ClassifierName = Annotated[
     str | None,
     option("--model", "MODEL", "A name from `audiocnn models`, or a model folder. [default: {classifier}]", short="-m"),
+    BASIC,
 ]
 _Top = Annotated[
     int,
     typer.Option("--top", "-k", min=1, metavar="N", help="So many labels, the best first.", rich_help_panel=_ANSWERS),
+    BASIC,
 ]
 _Threshold = Annotated[
     str | None,
@@ -62,15 +65,18 @@ _Threshold = Annotated[
         "model's, else none]",
         _ANSWERS,
     ),
+    BASIC,
 ]
-_Sensitivity = Annotated[str | None, sensitivity_option(_ANSWERS)]
+_Sensitivity = Annotated[str | None, sensitivity_option(_ANSWERS), BASIC]
 _Every = Annotated[
     float | None,
     option("--every", "SECONDS", "An answer for each stretch of this length, not one for the whole.", _ANSWERS),
+    BASIC,
 ]
 _Format = Annotated[
     ClassifyFormat,
     format_option("jsonl, csv, tsv or table; auto: by the suffix of -o, a table on a terminal, else JSON Lines."),
+    BASIC,
 ]
 _ExitFlag = Annotated[bool, flag("--exit-status", "End with 1 if there is no answer anywhere.", RUNNING)]
 

@@ -162,7 +162,7 @@ def _facts(found: Description) -> list[tuple[str, str]]:
 
 def _live_text(found: Description) -> str:
     latest = _duration_text(found.onset_latency_seconds or 0.0)
-    return f"detect --follow tells an onset at most {latest} after it, with --min-speech {found.min_speech_seconds:g}"
+    return f"detect --follow tells an onset at most {latest} after it, with --min-duration {found.min_speech_seconds:g}"
 
 
 def _padding_text(found: Description) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from audiocnn.labels.formats import FORMATS
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import (
+    BASIC,
     INPUT,
     RUNNING,
     ClusterOptions,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 _Format = Annotated[
     DetectFormat,
     format_option(f"{', '.join(FORMATS)} or table; auto: by the suffix of -o, a table on a terminal, else JSON Lines."),
+    BASIC,
 ]
 _ExitFlag = Annotated[bool, flag("--exit-status", "End with 1 if there is no segment anywhere.", RUNNING)]
 _Follow = Annotated[

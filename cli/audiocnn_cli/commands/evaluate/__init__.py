@@ -12,7 +12,7 @@ import typer
 
 from audiocnn.audio.remote import refuse_urls
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.options import Device, Jobs, LabelOptions, OutputOptions, ReportFormat, TableFormat, option
+from audiocnn_cli.app.options import BASIC, Device, Jobs, LabelOptions, OutputOptions, ReportFormat, TableFormat, option
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.commands.evaluate.outputs import (
     ClipOutputs,
@@ -49,16 +49,19 @@ _Data = Annotated[
     ),
 ]
 _Models = Annotated[
-    list[str] | None, option("--model", "MODEL", "Give it again to compare. [default: {model}]", short="-m")
+    list[str] | None, option("--model", "MODEL", "Give it again to compare. [default: {model}]", short="-m"), BASIC
 ]
 _Against = Annotated[
     str | None,
     option(
         "--against", "NAME[,NAME]", "Judge other detectors, too: silero, webrtc, firered. They keep their thresholds."
     ),
+    BASIC,
 ]
 _Split = Annotated[
-    str | None, option("--split", "NAME", "One split of the data. [default: the recipe's, else all; of conditions dev]")
+    str | None,
+    option("--split", "NAME", "One split of the data. [default: the recipe's, else all; of conditions dev]"),
+    BASIC,
 ]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from audiocnn.errors import UsageError
 from audiocnn.units import plural
-from audiocnn_cli.app.options import OUTPUT, option
+from audiocnn_cli.app.options import BASIC, OUTPUT, option
 from audiocnn_cli.app.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 Html = Annotated[
     str | None,
     option("--html", "FILE", "Write a page with figures, curves and conditions, to open in a browser.", OUTPUT),
+    BASIC,
 ]
 
 

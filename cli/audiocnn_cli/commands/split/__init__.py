@@ -12,6 +12,7 @@ import typer
 
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import (
+    BASIC,
     Device,
     Files,
     InputOptions,
@@ -54,16 +55,17 @@ class SplitOptions:
             "The folder for the pieces; subfolders are as those of the recordings. Must be named.",
             _CUTS,
         ),
+        BASIC,
     ] = None
     to: Annotated[
-        SoundKind,
-        typer.Option("--to", metavar="KIND", help="wav, flac or opus.", rich_help_panel=_CUTS),
+        SoundKind, typer.Option("--to", metavar="KIND", help="wav, flac or opus.", rich_help_panel=_CUTS), BASIC
     ] = SoundKind.wav
     labels: Annotated[
         str | None,
         option(
             "--labels", "FILE", "Cut at these labels, in any format that `convert` reads; no model is asked.", _CUTS
         ),
+        BASIC,
     ] = None
     only: Annotated[
         list[str] | None, option("--only", "LABEL", "Segments of this label; may be given again.", _CUTS)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from audiocnn_cli.app.options import flag, option
+from audiocnn_cli.app.options import BASIC, flag, option
 
 TrainData = Annotated[
     str | None,
@@ -18,29 +18,34 @@ TrainData = Annotated[
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
     recipe: Annotated[
-        str | None, typer.Option("--recipe", metavar="FILE", help="How the model is made. [default: ./audiocnn.toml]")
+        str | None,
+        typer.Option("--recipe", metavar="FILE", help="How the model is made. [default: ./audiocnn.toml]"),
+        BASIC,
     ] = None
     spec: Annotated[
-        str | None, option("--spec", "SPEC", "A name from `audiocnn models`, or a TOML file. [default: what fits]")
+        str | None,
+        option("--spec", "SPEC", "A name from `audiocnn models`, or a TOML file. [default: what fits]"),
+        BASIC,
     ] = None
     source: Annotated[
         str | None,
         option(
-            "--from",
-            "MODEL",
-            "Begin with the groups of this model; F is new for new labels. [default: what fits; none: none]",
+            "--from", "MODEL", "Begin with its groups, or with `none`; F is new for new labels. [default: what fits]"
         ),
+        BASIC,
     ] = None
     freeze: Annotated[
         str | None, typer.Option("--freeze", metavar="A,B", help="Groups of that model that stay as they are.")
     ] = None
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="RUN", help="The folder to make. [default: runs/NAME]")
+        str | None,
+        typer.Option("--output", "-o", metavar="RUN", help="The folder to make. [default: runs/NAME]"),
+        BASIC,
     ] = None
     tensorboard: Annotated[
         bool, flag("--tensorboard", "Curves for TensorBoard, too, in the folder `tensorboard` of the run.")
     ] = False
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted."), BASIC] = False
     force: Annotated[bool, typer.Option("--force", help="Remove what an earlier run made there, and begin anew.")] = (
         False
     )
@@ -54,6 +59,7 @@ class LearningOptions:
     minutes: Annotated[
         float | None,
         option("--minutes", "N", "Train for about so long, as measured in a few steps. [default: until it is good]"),
+        BASIC,
     ] = None
     batch_size: Annotated[
         str | None,
@@ -96,7 +102,9 @@ class PartOptions:
     only_corrected: Annotated[
         bool, flag("--only-corrected", "Leave out what that table does not name, whatever folder it lies in.")
     ] = False
-    folds: Annotated[int | None, option("--folds", "K", "Train K times, each tested on another part.", least=2)] = None
+    folds: Annotated[
+        int | None, option("--folds", "K", "Train K times, each tested on another part.", least=2), BASIC
+    ] = None
     fold: Annotated[
         str | None, option("--fold", "FOLD", "Test on this fold of the data. [default: the recipe's, else the last]")
     ] = None
@@ -108,7 +116,7 @@ class PartOptions:
 @dataclasses.dataclass(frozen=True)
 class CheckOptions:
     dry_run: Annotated[
-        bool, flag("--dry-run", "Check everything, make one step, say what an epoch takes; write nothing.")
+        bool, flag("--dry-run", "Check everything, make one step, say what an epoch takes; write nothing."), BASIC
     ] = False
     overfit: Annotated[
         int | None, option("--overfit", "N", "Try to learn N examples by heart; write nothing.", least=1)

@@ -48,8 +48,8 @@ def tune(
 
     \b
     audiocnn tune meetings/ -m runs/speech
-    audiocnn tune meetings/ -m runs/speech --for detection_cost --plot sweep.png --save
-    audiocnn tune meetings/ mixtures/ -m runs/speech --operating-points --cross-fit --save
+    audiocnn tune meetings/ -m runs/speech --for segment_f1 --plot f1.png --save
+    audiocnn tune meetings/ mixtures/ -m runs/speech --operating-points --save
     audiocnn tune --recipe speech.toml --trials 40 -o tuned
     audiocnn tune --recipe speech.toml --trials 40 -o tuned --resume
     """

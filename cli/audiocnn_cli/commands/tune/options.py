@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from audiocnn_cli.app.options import OUTPUT, JudgedPad, SegmentRuleOptions, flag, option, score_option, seconds_option
+from audiocnn_cli.app.options import (
+    BASIC,
+    OUTPUT,
+    JudgedPad,
+    SegmentRuleOptions,
+    flag,
+    option,
+    score_option,
+    seconds_option,
+)
 
 _SEARCH = "Search"
 
@@ -38,27 +47,33 @@ class SweepOptions:
             "f1 (of time), segment_f1, detection_error or detection_cost. "
             "[default: f1; of operating points detection_error]",
         ),
+        BASIC,
     ] = None
     operating_points: Annotated[
-        bool, flag("--operating-points", "The rules of --sensitivity balanced, sensitive and precise, on all of DATA.")
+        bool,
+        flag("--operating-points", "The rules of --sensitivity balanced, sensitive and precise, on all of DATA."),
+        BASIC,
     ] = False
     cross_fit: Annotated[
         bool, flag("--cross-fit", "Their figures: tuned on one half of the recordings, measured on the other.")
     ] = False
     label: Annotated[
-        list[str] | None, typer.Option("--label", metavar="LABEL", help="Only this one. May be repeated.")
+        list[str] | None, typer.Option("--label", metavar="LABEL", help="Only this one. May be repeated."), BASIC
     ] = None
     split: Annotated[
         str | None,
         option(
             "--split", "NAME", "One split of the data. [default: of a recipe validation, of conditions tune, else all]"
         ),
+        BASIC,
     ] = None
     scores: Annotated[
         str | None, option("--scores", "FILE", "Keep the scores in this .npz: the next time takes seconds.")
     ] = None
-    plot: Annotated[str | None, option("--plot", "FILE", "Draw what was tried: .png, .svg or .pdf.", OUTPUT)] = None
-    save: Annotated[bool, flag("--save", "Write what is best into the model folder.", OUTPUT)] = False
+    plot: Annotated[str | None, option("--plot", "FILE", "Draw what was tried: .png, .svg or .pdf.", OUTPUT), BASIC] = (
+        None
+    )
+    save: Annotated[bool, flag("--save", "Write what is best into the model folder.", OUTPUT), BASIC] = False
 
 
 @dataclass(frozen=True)
@@ -67,7 +82,7 @@ class RuleOptions(SegmentRuleOptions):
 
     threshold: Annotated[str | None, score_option("--threshold", "Leave it at this. [default: tuned]")] = None
     neg_threshold: Annotated[float | None, score_option("--neg-threshold", "Leave it at this. [default: tuned]")] = None
-    min_speech: Annotated[float | None, seconds_option("--min-speech", "Leave it at this. [default: tuned]")] = None
+    min_duration: Annotated[float | None, seconds_option("--min-duration", "Leave it at this. [default: tuned]")] = None
     min_silence: Annotated[float | None, seconds_option("--min-silence", "Leave it at this. [default: tuned]")] = None
     pad: JudgedPad = None
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from audiocnn.model.model import Model
 
 _Scored = tuple[list["JudgedRecording"], list["ScoredClip"], int]
+_TITLES = {"min_speech": "min_duration"}  # where the option has another name than the field
 _CURVE_STEPS = 10  # of the table those thresholds that are tenths
 
 
@@ -171,7 +172,7 @@ def tune_each(
         )
     if not recordings and goal == "segment_f1":
         raise UsageError("--for segment_f1: these are whole clips, without segments; take f1")
-    for name in () if recordings else ("threshold", "neg_threshold", "min_speech", "min_silence"):
+    for name in () if recordings else ("threshold", "neg_threshold", "min_duration", "min_silence"):
         if getattr(rule, name) is not None:
             what = "these are whole clips, of which the threshold alone is tuned; leave it out"
             raise UsageError(f"{flag_of(name)}: {what}")
@@ -201,10 +202,10 @@ def sweep_label(
     given = {
         "threshold": threshold_of_each(read_thresholds(rule.threshold), model.labels)[model.labels.index(label)],
         "neg_threshold": rule.neg_threshold,
-        "min_speech_seconds": rule.min_speech,
+        "min_speech_seconds": rule.min_duration,
         "min_silence_seconds": rule.min_silence,
         **read_pads(judged_pad(model, rule.pad)),
-        "max_speech_seconds": rule.max_speech,
+        "max_speech_seconds": rule.max_duration,
     }
     fixed = {name: value for name, value in given.items() if value is not None}
     with Bar(terminal, label) as bar:
@@ -248,7 +249,7 @@ def write_tuned_label(one: TunedRule, terminal: Terminal) -> None:
     for key in ["threshold"] if one.clips else list(before):
         mark = "" if before[key] == best[key] else "*"
         unit = "" if "threshold" in key else " s"
-        rows.append((key.replace("_", "-"), [f"{before[key]:g}{unit}", f"{best[key]:g}{unit}", mark]))
+        rows.append((_TITLES.get(key, key).replace("_", "-"), [f"{before[key]:g}{unit}", f"{best[key]:g}{unit}", mark]))
     print_table(f"{one.label}: {plural(one.tried, 'rule')} tried", rows, ["now", "best", "better by"], terminal)
     curve: list[FigureRow] = []
     for point in one.over_threshold:

@@ -1,0 +1,121 @@
+"""What reaches past the documented interface of Typer and Click; `tests/cli/test_typer.py` checks the pinned version.
+
+Typer checks values with pydantic, which costs 70 ms of every start; its errors are of classes that it does not export;
+its help has Python types in the
+names of arguments, and breaks words at hyphens. Where another Typer has not what is looked for here, its own ways
+are taken.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+import typer
+
+from audiocnn.errors import did_you_mean
+
+# What click calls UsageError, which newer Typers have in a copy of their own.
+CLICK_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+_NO_SUCH_OPTION = "NoSuchOption"
+_FROM_PYDANTIC = "Value error, "
+_TYPE = re.compile(r" <[^<>]*>$")  # the Python type beside an argument's name
+_UNBROKEN = "\N{NON-BREAKING HYPHEN}"
+_RANGE = re.compile(r"\s*\[x>=\d+\]$")
+
+
+def skip_type_checks(params: list[Any]) -> list[Any]:
+    """Parameters that take values of plain types past Typer's checks, which import pydantic."""
+    for param in params:
+        if hasattr(param, "type_descriptor") and "process_value" not in vars(param):
+            param.process_value = partial(_process_value, param, param.process_value)
+    return params
+
+
+def _process_value(param: Any, check: Callable[..., Any], context: Any, value: Any) -> Any:
+    """Typer's value, checked by Typer only where that is needed."""
+    if value is None and not param.required:
+        value = () if getattr(param, "multiple", False) or param.nargs == -1 else None
+    else:
+        plain = _plain_value(param.type_descriptor, value)
+        if plain is None:
+            return check(context, value)
+        value = plain
+    return param.callback(context, param, value) if param.callback else value
+
+
+def _plain_value(wanted: Any, value: Any) -> Any:
+    """A value of the wanted type, if that is quickly told: words, one of some words, numbers; else None."""
+    kind = wanted.annotation
+    if kind == list[str]:
+        return value if value and all(isinstance(word, str) for word in value) else None
+    if not isinstance(kind, type) or isinstance(value, kind):
+        return value if isinstance(kind, type) else None
+    if issubclass(kind, StrEnum):
+        return next((choice for choice in kind if choice == value), None)
+    try:
+        return float(value) if kind is float and not wanted.is_ranged else None
+    except ValueError:
+        return None
+
+
+def choices_of(param: Any) -> list[str]:
+    """The words that a parameter takes, where they are some words alone."""
+    kind = getattr(getattr(param, "type_descriptor", None), "annotation", None)
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return [str(choice) for choice in kind]
+    choices = getattr(getattr(param, "type", None), "choices", None) or ()
+    return [str(getattr(choice, "value", choice)) for choice in choices]
+
+
+def help_record(param: Any, context: Any) -> tuple[str, str] | None:
+    """Names and text of a parameter in the help, without the Python type and the range; None for what is hidden."""
+    record = param.get_help_record(context)
+    return record and (_TYPE.sub("", record[0]), _RANGE.sub("", record[1]))
+
+
+def write_rows(formatter: Any, title: str, rows: list[tuple[str, str]]) -> None:
+    """A section of a help page, of names and texts. In a narrow window the texts get two thirds of it."""
+    with formatter.section(title):
+        formatter.write_dl([(name, keep_hyphens(text)) for name, text in rows], col_max=min(30, formatter.width // 3))
+
+
+def keep_hyphens(text: str) -> str:
+    """Text that Click does not break at a hyphen, until `plain_hyphens` has seen the page."""
+    return text.replace("-", _UNBROKEN)
+
+
+def plain_hyphens(page: str) -> str:
+    return page.replace(_UNBROKEN, "-")
+
+
+def bare_pieces(pieces: list[str]) -> list[str]:
+    """Arguments in the usage line by their bare names; Typer puts braces around them."""
+    return [piece.replace("{", "").replace("}", "") for piece in pieces]
+
+
+@contextmanager
+def told_where(context: Any) -> Iterator[None]:
+    """Errors of usage say in which command; the parser leaves it out."""
+    try:
+        yield
+    except CLICK_USAGE_ERROR as problem:
+        problem.ctx = getattr(problem, "ctx", None) or context  # type: ignore[attr-defined]
+        raise
+
+
+def usage_line(problem: Exception) -> str:
+    """What click says of a wrong option or argument, as one line with the nearest option and where to look."""
+    context: Any = getattr(problem, "ctx", None)
+    path = context.command_path if context else "audiocnn"
+    option = getattr(problem, "option_name", None)
+    text = str(getattr(problem, "format_message", problem.__str__)()).rstrip(".").replace(_FROM_PYDANTIC, "")
+    if option is not None and type(problem).__name__ == _NO_SUCH_OPTION:
+        params = [param for param in context.command.params if not param.hidden] if context else []
+        known = [name for param in params for name in param.opts]
+        text = f"no option {option}; {did_you_mean(option, known)}"
+    return f"{text}; see `{path} --help`"

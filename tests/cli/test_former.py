@@ -1,0 +1,68 @@
+"""Spellings that were before: each works as that of now, and says it once on stderr; none is shown or completed."""
+
+from __future__ import annotations
+
+import pytest
+from fixtures_cli import audiocnn, tone_model, write_tones  # noqa: F401
+
+from audiocnn_cli.app.completion import complete
+from audiocnn_cli.app.exits import ExitStatus
+from audiocnn_cli.app.former import FORMER_OPTIONS, rename_options
+from audiocnn_cli.main import COMMANDS, command_of
+
+HAVING = [
+    (name, old, new)
+    for name in COMMANDS
+    for old, new in FORMER_OPTIONS.items()
+    if new in {word for param in command_of(name).params for word in param.opts}
+]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, tone_model):  # noqa: F811
+    write_tones(tmp_path)
+    (tmp_path / "tone").symlink_to(tone_model)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_former_option_is_of_some_command():
+    assert {old for _, old, _ in HAVING} == set(FORMER_OPTIONS)
+    assert {"detect", "evaluate", "tune", "split", "plot"} <= {name for name, _, _ in HAVING}
+
+
+@pytest.mark.parametrize(("name", "old", "new"), HAVING)
+def test_a_former_option_is_neither_shown_nor_completed(name, old, new, capsys):
+    assert old not in complete([name, "--m"], COMMANDS, command_of)
+    audiocnn(name, "--help-all")
+    shown = capsys.readouterr().out
+    assert new in shown and old not in shown
+
+
+@pytest.mark.parametrize(("name", "old", "new"), HAVING)
+@pytest.mark.parametrize("joined", [False, True], ids=["word", "equals"])
+def test_a_former_option_is_read_as_that_of_now(here, name, old, new, joined):
+    """A value that cannot be says which option took it."""
+
+    def said(option):
+        words = [f"{option}=x"] if joined else [option, "x"]
+        done = audiocnn(name, "one.wav", *words)
+        assert done.status is ExitStatus.USAGE
+        return done.err
+
+    assert said(old) == said(new) and f"'{new}'" in said(old)
+
+
+@pytest.mark.parametrize("old", FORMER_OPTIONS)
+def test_a_former_option_says_once_what_it_is_called_now(here, old):
+    new = FORMER_OPTIONS[old]
+    wanted = audiocnn("detect", "one.wav", "-m", "tone", new, "0.4")
+    done = audiocnn("detect", "one.wav", "-m", "tone", f"{old}=0.2", old, "0.4")
+    assert (done.status, done.out) == (ExitStatus.OK, wanted.out)
+    assert done.err == f"audiocnn: note: {old} is called {new} now\n"
+    assert audiocnn("detect", "one.wav", "-m", "tone", old, "0.4", "-q").err == ""
+
+
+def test_what_only_looks_like_a_former_option_is_left():
+    assert rename_options(["--", "--min-speech"], ["--min-duration"]) == (["--", "--min-speech"], [])
+    assert rename_options(["--min-speech", "1"], ["--other"]) == (["--min-speech", "1"], [])
