@@ -66,11 +66,11 @@ def divide(dataset: Dataset, recipe: Recipe) -> Division:
     clips, a share of the groups, if there are enough. Clips that are the same sound count as one group.
     """
     division = _divide(dataset, recipe)
-    if not division.test and recipe.evaluate.test_share and not (recipe.data and recipe.data.split):
-        chosen = set(recipe.data.labels or ()) if recipe.data else set()
-        for unused in dataset.parts.unused:
-            if not unused.labels or not set(unused.labels) <= chosen:
-                raise DatasetError(f"{dataset.folder}: nothing is left to test on: {unused.line}")
+    wanted = (
+        recipe.evaluate.test_share and recipe.evaluate.conditions is None and not (recipe.data and recipe.data.split)
+    )
+    if not division.test and wanted and (unused := _unused(dataset, recipe)):
+        raise DatasetError(f"{dataset.folder}: nothing is left to test on: {unused[0]}")
     return replace(division, understood=_understood(dataset, recipe, division))
 
 
@@ -201,13 +201,19 @@ def _understood(dataset: Dataset, recipe: Recipe, division: Division) -> tuple[s
     elif not (data and (data.fold is not None or data.folds or data.split)):
         tested = division.tested_on in (*TEST_PARTS, *STOP_PARTS)
         test = f'"{division.tested_on}" is tested on' if tested else "none of them is a test"
-        stops = sorted({entry.split or "" for entry in division.validation} & set(STOP_PARTS))
-        stopped = name_list(stops) if stops else "a share of the rest"
+        stopping = sorted({entry.split or "" for entry in division.validation} & set(STOP_PARTS))
+        stopped = name_list(stopping) if stopping else "a share of the rest"
         roles = f"{test}, {stopped} stops the training" if division.validation else test
         said += [f"{line}: {roles}" for line in notes.parts]
-        unused = f'not used, since "{division.tested_on}" is tested on (--fold tests on one of them)'
-        said += [f"{line}: {unused}" for line in folds if tested]
-    return (*said, *(unused.line for unused in notes.unused))
+        reason = f'not used, since "{division.tested_on}" is tested on (--fold tests on one of them)'
+        said += [f"{line}: {reason}" for line in folds if tested]
+    return (*said, *_unused(dataset, recipe))
+
+
+def _unused(dataset: Dataset, recipe: Recipe) -> list[str]:
+    """What looks like a part and is not used, except for labels that the recipe names."""
+    named = set(recipe.data.labels or ()) if recipe.data else set()
+    return [one.line for one in dataset.parts.unused if not one.labels or not set(one.labels) <= named]
 
 
 def _fold_lines(dataset: Dataset) -> list[str]:

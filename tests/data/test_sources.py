@@ -83,7 +83,7 @@ def test_parts_are_known_however_they_are_written(tmp_path: Path, folders: tuple
 
 
 @pytest.mark.parametrize(
-    ("values", "splits"), [(("Train", "TEST"), ["train", "test"]), (("Train", "mine"), ["Train", "mine"])]
+    ("values", "splits"), [(("Train", "TEST"), ["train", "test"]), (("Train", "mine"), ["train", "mine"])]
 )
 def test_parts_in_a_table_are_known_however_they_are_written(
     tmp_path: Path, values: tuple[str, str], splits: list[str]

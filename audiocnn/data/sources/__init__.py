@@ -17,6 +17,7 @@ from audiocnn.data.sources.folders import (
     is_kaldi,
     read_folder,
     read_folder_at,
+    read_folder_by_pattern,
     read_kaldi,
     read_label_file,
     recordings_in,
@@ -171,6 +172,8 @@ def _read_items(settings: DataSettings, left_out: Counter[str] | None) -> ReadTa
         raise RecipeError(f'{settings.where}: "source": {what}; it is looked for beside the recipe')
     if settings.recordings is not None:
         return read_recordings(settings)
+    if settings.label_pattern is not None and source.is_file():
+        raise RecipeError(f"{settings.where}: label_pattern is for a folder, and this is a file; name its column")
     if source.is_file() and is_table(source):
         found = read_recordings(settings)
         return replace(found, parts=found.parts + _said_of_tables_beside(source))
@@ -181,6 +184,8 @@ def _read_items(settings: DataSettings, left_out: Counter[str] | None) -> ReadTa
             remedy = "name a folder, a table (.csv, .tsv), a file of labels or a recipe (.toml)"
             raise DatasetError(f"{show_name(source)}: {what}; {remedy}")
         return read_label_file(source, settings.label)
+    if settings.label_pattern is not None:
+        return read_folder_by_pattern(settings, left_out)
     if settings.segments is not None:
         files, unread = recordings_in(source, left_out)
         items = [Item(path, path.relative_to(source).as_posix()) for path in files]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audiocnn.data.dataset import Dataset, Entry
-from audiocnn.data.sources.settings import DEFAULT_GROUP, FILENAME_GROUP, DataSettings, groups_by_pattern
+from audiocnn.data.sources.settings import DEFAULT_GROUP, FILENAME_GROUP, DataSettings, find_by_pattern
 from audiocnn.data.sources.tables import Refused, labels_in_cell
 from audiocnn.data.writer import Item
 from audiocnn.errors import LabelError, RecipeError, did_you_mean, show_name
@@ -142,7 +142,7 @@ def regroup_items(items: Sequence[Item], settings: DataSettings) -> list[Item]:
     """Items with the groups that `group_pattern` finds in their names."""
     if settings.group_pattern is None:
         return list(items)
-    groups = groups_by_pattern([item.filename for item in items], settings.group_pattern, settings.where)
+    groups = find_by_pattern([item.filename for item in items], settings.group_pattern, settings.where)
     return [replace(item, group=group) for item, group in zip(items, groups, strict=True)]
 
 
@@ -153,10 +153,12 @@ def apply_settings(dataset: Dataset, settings: DataSettings) -> Dataset:
     """
     if dataset.several:
         settings = replace(settings, labels_per_clip="several")
+    if settings.label_pattern is not None:
+        raise RecipeError(f"{settings.where}: label_pattern is for a folder, and this is a dataset; ingest that anew")
     entries, marked = _corrected(dataset, settings)
     if settings.group_pattern is not None:
         names = [entry.filename for entry in entries]
-        groups = groups_by_pattern(names, settings.group_pattern, settings.where)
+        groups = find_by_pattern(names, settings.group_pattern, settings.where)
         entries = [replace(entry, group=group or entry.filename) for entry, group in zip(entries, groups, strict=True)]
     elif settings.group == FILENAME_GROUP:
         entries = [replace(entry, group=entry.filename) for entry in entries]

@@ -19,6 +19,7 @@ from audiocnn.data.parts import (
     unused_part_folders,
 )
 from audiocnn.data.sources.lists import find_part_lists, read_tables
+from audiocnn.data.sources.settings import DataSettings, find_by_pattern
 from audiocnn.data.sources.tables import ReadTable, Refused, is_table
 from audiocnn.data.writer import Item
 from audiocnn.errors import DatasetError, LabelError, show_name
@@ -125,6 +126,20 @@ def read_folder(
         left = [(name, reason) for name, reason in found.refused if name not in every]
         found = replace(found, items=items, refused=left)
     return replace(found, refused=unread + found.refused)
+
+
+def read_folder_by_pattern(settings: DataSettings, left_out: Counter[str] | None = None) -> ReadTable:
+    """As `read_folder`, where `label_pattern` finds the labels in the names of files. RecipeError: it fits none."""
+    root, pattern = settings.source, settings.label_pattern or ""
+    audio, refused = recordings_in(root, left_out)
+    names = [path.relative_to(root).as_posix() for path in audio]
+    labels = find_by_pattern(names, pattern, settings.where, "label_pattern")
+    parts = find_part_folders([name.split("/") for name in names])
+    found = zip(audio, names, labels, strict=True)
+    items = _in_parts([Item(path, name, label=label) for path, name, label in found if label], parts)
+    why = f'label_pattern "{pattern}" does not fit; correct it, or take the file away'
+    refused += [(name, why) for name, label in zip(names, labels, strict=True) if not label]
+    return _listed_in(root, ReadTable(items, refused, parts=parts.notes if parts else PartNotes()))
 
 
 def recordings_in(root: Path, left_out: Counter[str] | None = None) -> tuple[list[Path], Refused]:

@@ -21,13 +21,14 @@ from audiocnn.units import count_noun
 
 _LIST_SUFFIXES = frozenset({".txt", ".lst", ".list", ".scp", *TABLE_SUFFIXES})
 _PLAIN_WORDS = frozenset({"list", "lists", "file", "files", "filelist", "filtered", "set", "split", "data", "metadata"})
+_HELD_OUT = re.compile(r"h[oe]ld[\s_-]+out")
 _LEAST_SHARE = 0.5  # of the rows that name recordings of the folder; with fewer it is about something else
 _MOST_LIST_BYTES = 1 << 25
 
 
 def part_of_file(stem: str) -> tuple[str, tuple[str, ...]] | None:
     """The part that the name of a file says, and the other words in it: "birds_train" is "train" of "birds"."""
-    words = [word for word in re.split(r"[\s_.-]+", stem.lower()) if word]
+    words = [word for word in re.split(r"[\s_.-]+", _HELD_OUT.sub("holdout", stem.lower())) if word]
     parts = [part for word in words if (part := part_named(word)) is not None]
     rest = tuple(word for word in words if part_named(word) is None and word not in _PLAIN_WORDS)
     return (parts[0], rest) if len(parts) == 1 else None

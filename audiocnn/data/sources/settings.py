@@ -42,6 +42,7 @@ class DataSettings:
 
     labels_per_clip: "one", or "several": a clip may have none of the labels, or more than one. separator: of labels
     in one cell of a table. group_pattern: a regular expression for file names, whose first group is the group.
+    label_pattern: the same for the label of the whole clip, in a folder.
     corrections: a table of file names and their correct labels, or segments. only_corrected: recordings that it does
     not name are left out, whatever they are labelled. fold: the column with the official folds; folds: how
     many to make if there are none; test_fold: the one to test on. training_share: the share of the training part that
@@ -64,6 +65,7 @@ class DataSettings:
     labels_per_clip: str = "one"
     separator: str = ""
     group_pattern: str | None = None
+    label_pattern: str | None = None
     corrections: Path | None = None
     only_corrected: bool = False
     fold: str | None = None
@@ -103,6 +105,7 @@ def data_settings(table: object, base: Path, where: str, is_more: bool = False) 
         labels_per_clip=data.text("labels_per_clip", "one", _LABELS_PER_CLIP),
         separator=data.text("separator", ""),
         group_pattern=data.text("group_pattern", None),
+        label_pattern=data.text("label_pattern", None),
         corrections=base / corrections if corrections is not None else None,
         only_corrected=data.flag("only_corrected", False),
         fold=data.text("fold", None),
@@ -138,32 +141,31 @@ def _more(data: TomlTable, base: Path) -> tuple[DataSettings, ...]:
     return tuple(found)
 
 
-def _compile_pattern(pattern: str, where: str) -> re.Pattern[str]:
+def _compile_pattern(pattern: str, where: str, key: str) -> re.Pattern[str]:
     """RecipeError: not a regular expression, or one without a group in parentheses."""
     try:
         found = re.compile(pattern)
     except re.error as problem:
-        raise RecipeError(
-            f'{where}: group_pattern "{pattern}" is no regular expression ({problem}); correct it'
-        ) from None
+        raise RecipeError(f'{where}: {key} "{pattern}" is no regular expression ({problem}); correct it') from None
     if not found.groups:
-        remedy = "put parentheses around what is the group, as in '^([^_]+)_'"
-        raise RecipeError(f'{where}: group_pattern "{pattern}" has no group; {remedy}')
+        remedy = f"put parentheses around what is the {key.partition('_')[0]}, as in '^([^_]+)_'"
+        raise RecipeError(f'{where}: {key} "{pattern}" has no group; {remedy}')
     return found
 
 
-def groups_by_pattern(names: Sequence[str], pattern: str, where: str) -> list[str]:
-    """The group of each file name: the match of the first group of the pattern, "" if there is none. A pattern sees the
-    name without its folders, which are labels more often than speakers; one with a slash sees the path.
+def find_by_pattern(names: Sequence[str], pattern: str, where: str, key: str = "group_pattern") -> list[str]:
+    """Of each file name the match of the first group of the pattern, "" if there is none. A pattern sees the name
+    without its folders, which are labels more often than speakers; one with a slash sees the path. key: the pattern's
+    name in a recipe.
 
     RecipeError: the pattern matches none of the names.
     """
-    wanted = _compile_pattern(pattern, where)
+    wanted = _compile_pattern(pattern, where, key)
     seen = names if "/" in pattern else [name.rpartition("/")[2] for name in names]
     found = [wanted.search(name) for name in seen]
     groups = [(match.group(1) or "") if match else "" for match in found]
     if names and not any(groups):
-        what = f'group_pattern "{pattern}" fits none of {len(names)} file names, such as {show_name(names[0])}'
+        what = f'{key} "{pattern}" fits none of {len(names)} file names, such as {show_name(names[0])}'
         raise RecipeError(f"{where}: {what}; correct it")
     return groups
 
@@ -177,9 +179,15 @@ def _check(settings: DataSettings, data: TomlTable) -> None:
     if settings.only_corrected and settings.corrections is None:
         raise data.wrong('"only_corrected" needs "corrections", the table whose recordings are kept')
     if settings.group_pattern is not None:
-        _compile_pattern(settings.group_pattern, data.place)
+        _compile_pattern(settings.group_pattern, data.place, "group_pattern")
         if settings.group != DEFAULT_GROUP:
             raise data.wrong('"group" and "group_pattern" both say what is kept together; keep one')
+    if settings.label_pattern is not None:
+        _compile_pattern(settings.label_pattern, data.place, "label_pattern")
+        if settings.recordings is not None or settings.segments is not None or settings.label is not None:
+            raise data.wrong(
+                '"label_pattern" is for a folder; "recordings", "segments" and "label" say the labels already'
+            )
     if settings.fold is not None and settings.folds:
         raise data.wrong('"fold" names official folds and "folds" makes others; keep one')
     if settings.folds == 1:

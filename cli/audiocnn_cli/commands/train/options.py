@@ -91,6 +91,9 @@ class PartOptions:
             "The same from file names: its first group, '^([^_]+)_'; with a slash in it from paths.",
         ),
     ] = None
+    label_pattern: Annotated[
+        str | None, option("--label-pattern", "REGEX", "Labels from file names, in the same way, instead of folders.")
+    ] = None
     keep_label: Annotated[
         list[str] | None,
         option("--keep-label", "LABEL", "Learn it, though it is called other, noise, background, silence or none."),

@@ -126,6 +126,7 @@ def with_data(recipe: Recipe, data: Path) -> Recipe:
     """The recipe with other data; which labels count stays, and which split, where a dataset has one of that name: what
     a recipe keeps for reports is not learned from."""
     from audiocnn.data.dataset import Dataset, is_dataset
+    from audiocnn.data.parts import is_of_split
     from audiocnn.data.sources.settings import DataSettings
 
     if not data.exists():
@@ -134,7 +135,7 @@ def with_data(recipe: Recipe, data: Path) -> Recipe:
         return recipe
     labels = recipe.data.labels if recipe.data else None
     split = recipe.data.split if recipe.data else None
-    if split and not (is_dataset(data) and any(entry.split == split for entry in Dataset.open(data).entries)):
+    if split and not (is_dataset(data) and any(is_of_split(one.split, split) for one in Dataset.open(data).entries)):
         split = None
     rate = recipe.spec.input.sample_rate
     settings = DataSettings(data, split=split, labels=labels, sample_rate=rate, where=str(data))
@@ -197,6 +198,8 @@ def with_part_options(recipe: Recipe, parts: PartOptions) -> Recipe:
         values |= {"group": parts.group, "group_pattern": None}
     if parts.group_pattern:
         values |= {"group_pattern": parts.group_pattern, "group": "group"}
+    if parts.label_pattern:
+        values["label_pattern"] = parts.label_pattern
     if parts.fold:
         values["test_fold"] = parts.fold
     if parts.corrections:
