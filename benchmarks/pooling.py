@@ -3,10 +3,10 @@
     python -m benchmarks.pooling -m speech_1d -m speech_2d -m commands
     python -m benchmarks.pooling -m speech_1d --release
 
-Of a detector of speech, recordings of `dev` that `classify` calls speech: half-minutes of meetings; of the voices of
-../shared/data and ../shared/more those in which `detect` finds some; and of those without speech, beside how many
-`detect` marks. Of a model of whole clips: its clips of `dev` that are right, those without speech that get an answer,
-and minutes of quiet noise, made, with one of its clips in each, and without one.
+Of a detector of speech, recordings of `dev` that `classify` calls speech: of half-minutes of meetings and of voices
+those in which `detect` finds some; and of recordings without speech, beside how many of them `detect` marks. Of a model
+of whole clips: its clips of `dev` that are right, recordings without speech that get an answer, and minutes of quiet
+noise, made, with one of its clips in each, and without one.
 
 --release puts the pooling into a released model: chosen on what its recipe holds out from training, as a training does.
 """
@@ -17,29 +17,31 @@ import argparse
 import contextlib
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audiocnn.audio.recording import read_samples
 from audiocnn.augment import effects
-from audiocnn.augment.clips import ClipExamples
+from audiocnn.data.dataset import Entry
 from audiocnn.data.ingest import IngestSettings, cached_dataset
+from audiocnn.data.sources import read_source
+from audiocnn.data.sources.settings import DataSettings
+from audiocnn.data.splits import hold_out_groups
 from audiocnn.errors import AudiocnnError
-from audiocnn.evaluation.annotated import engine_scorer, score_entries
+from audiocnn.evaluation.annotated import Scorer, engine_scorer, score_entries
 from audiocnn.evaluation.save_thresholds import save_tuned
-from audiocnn.evaluation.segments import JudgedRecording
-from audiocnn.inference.classify import Classification, ClassifySettings, classify_many, classify_scored
-from audiocnn.inference.detect import Detection, detect_many
-from audiocnn.inference.engine import Engine, load_engine
-from audiocnn.inference.scores import scoring
+from audiocnn.evaluation.segments import JudgedRecording, detect_intervals
+from audiocnn.inference.classify import AnswerRule, ClassifySettings
+from audiocnn.inference.engine import load_engine
+from audiocnn.inference.pooling import Pool, clip_scores, pool_of
 from audiocnn.labels.formats.text import read_table
 from audiocnn.model.model import Model, find_model
-from audiocnn.recipe.division import divide, learned_labels
-from audiocnn.recipe.recipe import read_recipe
+from audiocnn.recipe.recipe import Recipe, read_recipe
 from audiocnn.training.pooling import learned_pooling
 from audiocnn.training.release import with_label_pooling
 from benchmarks.measuring import ROOT, BenchmarkError
@@ -68,55 +70,76 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def print_figures(name: str, model: Model) -> None:
-    count = detector_counts if LABEL in model.labels else clip_counts
-    plain = replace(model, clip_pooling=None, label_pooling={})
-    rows = {}
-    for how, own in (("the mean", plain), ("as pooled", model)):
-        with contextlib.closing(load_engine(own, "cpu")) as engine:
-            rows[how] = dict(count(engine))
-    print(f"| {name} | {' | '.join(rows)} |\n|---|{'---:|' * len(rows)}")
-    for what in rows["the mean"]:
-        print(f"| {what} | {' | '.join(own[what] for own in rows.values())} |", flush=True)
+    """A table of counts, by the mean and as the model pools."""
+    models = {"the mean": replace(model, clip_pooling=None, label_pooling={}), "as pooled": model}
+    readers = [Reader(pool_of(own), ClassifySettings().rule(own)) for own in models.values()]
+    print(f"| {name} | {' | '.join(models)} |\n|---|{'---:|' * len(models)}")
+    with contextlib.closing(load_engine(model, "cpu")) as engine:
+        scorer = engine_scorer(engine)
+        for what, cells in detector_rows(scorer, readers) if LABEL in model.labels else clip_rows(scorer, readers):
+            print(f"| {what} | {' | '.join(map(str, cells))} |", flush=True)
     print()
 
 
-def detector_counts(engine: Engine) -> Iterator[tuple[str, str]]:
-    meetings = files_of("data", "meetings")
-    yield "meetings called speech", f"{sum(calls_speech(meetings, engine))} of {len(meetings)}"
-    for folder in ("data", "more"):
-        voices = files_of(folder, "speech")
-        found, called = marks_speech(voices, engine), calls_speech(voices, engine)
-        both = sum(one and other for one, other in zip(found, called, strict=True))
-        yield f"voices of `{folder}` called speech, of those that `detect` finds", f"{both} of {sum(found)}"
-    for folder in ("data", "more"):
-        others = files_of(folder, "nonspeech")
-        marked = sum(marks_speech(others, engine))
-        what = f"of {len(others)} without speech of `{folder}` called speech (`detect` marks {marked})"
-        yield what, str(sum(calls_speech(others, engine)))
+class Reader(NamedTuple):
+    """How scores of a recording become its labels."""
+
+    pool: Callable[[], Pool]
+    rule: AnswerRule
+
+    def labels(self, scores: NDArray[np.float32]) -> list[str]:
+        return [answer.label for answer in self.rule.reached(clip_scores([scores], self.pool))]
 
 
-def clip_counts(engine: Engine) -> Iterator[tuple[str, str]]:
-    clips = clips_of(engine.model)
-    said = answers(clips, engine)
-    right = sum(label == path.parent.name for label, path in zip(said, clips, strict=True))
-    yield "clips with the right answer", f"{right} of {len(clips)}"
-    others = files_of("data", "nonspeech")
+Row = tuple[str, Sequence[object]]
+
+
+def detector_rows(scorer: Scorer, readers: Sequence[Reader]) -> Iterator[Row]:
+    for folder, kind in (("data", "meetings"), ("data", "speech"), ("more", "speech")):
+        scored = [scored_file(path, scorer) for path in files_of(folder, kind)]
+        found = [scores for scores, marked in scored if marked]
+        counts = [sum(LABEL in reader.labels(scores) for scores in found) for reader in readers]
+        yield f"{kind} of `{folder}`: of {len(found)} in which `detect` finds speech, called speech", counts
+    for folder in ("data", "more"):
+        scored = [scored_file(path, scorer) for path in files_of(folder, "nonspeech")]
+        what = (
+            f"no speech, of `{folder}`: of {len(scored)}, of which `detect` marks {sum(marked for _, marked in scored)}"
+        )
+        yield f"{what}, called speech", [sum(LABEL in reader.labels(own) for own, _ in scored) for reader in readers]
+
+
+def clip_rows(scorer: Scorer, readers: Sequence[Reader]) -> Iterator[Row]:
+    clips = [path for kind in CLIP_KINDS for path in files_of("data", kind) if path.parent.name in scorer.labels]
+    if not clips:
+        raise BenchmarkError("no label is speech, a word or a digit of ../shared/data; name another model")
+    scored = [(path.parent.name, scored_file(path, scorer)[0]) for path in clips]
+    yield f"of {len(clips)} clips right", [sum([label] == one.labels(own) for label, own in scored) for one in readers]
+    others = [scored_file(path, scorer)[0] for path in files_of("data", "nonspeech")]
     yield (
         f"of {len(others)} without speech with an answer",
-        str(sum(label is not None for label in answers(others, engine))),
+        [sum(bool(one.labels(x)) for x in others) for one in readers],
     )
     made = [
-        (label, *(answer_to(engine, samples) for samples in both))
-        for label, *both in made_minutes(clips, engine.geometry.sample_rate)
+        (label, scorer.score(both[None]), scorer.score(noise[None]))
+        for label, both, noise in made_minutes(clips, scorer.sample_rate)
     ]
-    right, other = sum(a == b for a, b, _ in made), sum(b not in (a, None) for a, b, _ in made)
-    yield f"{len(made)} minutes of noise with a clip", f"{right} right, {other} wrong"
-    yield "the same without, that get an answer", str(sum(label is not None for *_, label in made))
+    right = [sum([label] == one.labels(both) for label, both, _ in made) for one in readers]
+    wrong = [sum(one.labels(both) not in ([label], []) for label, both, _ in made) for one in readers]
+    yield f"of {len(made)} minutes of noise with one clip, right", right
+    yield "wrong", wrong
+    yield "of the same without, with an answer", [sum(bool(one.labels(own)) for *_, own in made) for one in readers]
 
 
-def answer_to(engine: Engine, samples: NDArray[np.float32]) -> str | None:
-    with scoring(samples, engine, "mix", sample_rate=engine.geometry.sample_rate) as scored:
-        return classify_scored(scored, ClassifySettings()).label
+def scored_file(path: Path, scorer: Scorer) -> tuple[NDArray[np.float32], bool]:
+    """The scores of a file (rows, labels), and whether `detect` finds a segment of speech in it."""
+    samples, _ = read_samples(path, scorer.sample_rate)
+    scores = scorer.score(samples)
+    if LABEL not in scorer.labels:
+        return scores, False
+    column = list(scorer.labels).index(LABEL)
+    seconds = samples.shape[1] / scorer.sample_rate
+    one = JudgedRecording(path.name, scores[:, column], scorer.hop_seconds, seconds, [], find=scorer.find)
+    return scores, len(detect_intervals(one, LABEL, scorer.rules[LABEL])) > 0
 
 
 def made_minutes(
@@ -142,54 +165,48 @@ def files_of(folder: str, kind: str) -> list[Path]:
     return [SHARED / folder / name for name in found]
 
 
-def clips_of(model: Model) -> list[Path]:
-    found = [path for kind in CLIP_KINDS for path in files_of("data", kind) if path.parent.name in model.labels]
-    if not found:
-        raise BenchmarkError(
-            f"{model.name}: no label is speech, a word or a digit of ../shared/data; name another model"
-        )
-    return found
-
-
-def answers(paths: Sequence[Path], engine: Engine) -> list[str | None]:
-    return [one.label if isinstance(one, Classification) else None for one in classify_many(paths, engine)]
-
-
-def calls_speech(paths: Sequence[Path], engine: Engine) -> list[bool]:
-    return [
-        isinstance(one, Classification) and LABEL in [answer.label for answer in one.labels]
-        for one in classify_many(paths, engine)
-    ]
-
-
-def marks_speech(paths: Sequence[Path], engine: Engine) -> list[bool]:
-    return [
-        isinstance(one, Detection) and any(segment.label == LABEL for segment in one)
-        for one in detect_many(paths, engine)
-    ]
-
-
 def release_pooling(model: Model) -> str:
     """Write it, and say what it is."""
     recipe = read_recipe(ROOT / f"data/recipes/{model.name}.toml")
     if recipe.data is None:
         raise BenchmarkError(f"{model.name}: its recipe has no [data]; name a released model")
-    rate = model.geometry.sample_rate
-    with tempfile.TemporaryDirectory(prefix="audiocnn-") as folder:
-        dataset = cached_dataset(recipe.data, Path(folder) / "dataset", IngestSettings(sample_rate=rate))
-        clips = not any(entry.annotated for entry in dataset.entries)
-        recipe = recipe.with_defaults(clips)
-        division = divide(dataset, recipe)
-        if clips:
-            learned = ClipExamples(dataset, division.train, learned_labels(dataset, recipe), recipe.mix, recipe.seed)
-            pooled = replace(model, clip_pooling=learned_pooling(learned, model.geometry.near_seconds))
-        else:
-            held_out = dataset.with_entries(entry for entry in division.validation if entry.samples)
+    if model.answer == "one":
+        items = [item for item in read_source(recipe.data).items if item.label in model.labels]
+        read = [read_samples(Path(str(item.path)), model.geometry.sample_rate)[0] for item in items]
+        seconds = [samples.shape[1] / model.geometry.sample_rate for samples in read]
+        pooled = replace(model, clip_pooling=learned_pooling(seconds, model.geometry.near_seconds))
+    else:
+        with tempfile.TemporaryDirectory(prefix="audiocnn-") as folder:
+            settings = IngestSettings(sample_rate=model.geometry.sample_rate)
+            dataset = cached_dataset(held_out_of(recipe, recipe.data), Path(folder) / "dataset", settings)
+            sounding = dataset.with_entries(entry for entry in dataset.entries if entry.samples)
             with contextlib.closing(load_engine(model, "cpu")) as engine:
-                scored = [one for _, one in score_entries(held_out, engine_scorer(engine))]
-            pooled = with_label_pooling(model, [one for one in scored if isinstance(one, JudgedRecording)])
+                scored = [one for _, one in score_entries(sounding, engine_scorer(engine))]
+        pooled = with_label_pooling(model, [one for one in scored if isinstance(one, JudgedRecording)])
     save_tuned(pooled)
     return str(pooled.clip_pooling or pooled.label_pooling)
+
+
+def held_out_of(recipe: Recipe, data: DataSettings) -> DataSettings:
+    """The recordings alone that a training by a recipe holds out (`divide`): the others need not be read for it."""
+    parts = [replace(part, more=()) for part in (data, *data.more)]
+    items = [(number, item) for number, part in enumerate(parts) for item in read_source(part).items]
+    entries = [
+        Entry(number, item.filename, 1, None, True, item.group or item.filename, item.split, item.tags)
+        for number, (_, item) in enumerate(items)
+    ]
+    stratum = recipe.mix.balance
+    _, held_out = hold_out_groups(
+        entries, recipe.train.validation_share, lambda entry: entry.tags.get(stratum, ""), bool(stratum)
+    )
+    groups: list[set[str]] = [set() for _ in parts]
+    for entry in held_out:
+        groups[items[entry.id][0]].add(entry.group)
+    first, *more = [
+        replace(part, keep={**part.keep, part.group: tuple(sorted(own))})
+        for part, own in zip(parts, groups, strict=True)
+    ]
+    return replace(first, more=tuple(more))
 
 
 if __name__ == "__main__":

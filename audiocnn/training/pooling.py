@@ -17,7 +17,6 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocnn.augment.clips import ClipExamples
 from audiocnn.augment.mixture import Example
 from audiocnn.evaluation.operating_points import clip_thresholds
 from audiocnn.evaluation.segments import JudgedRecording
@@ -75,11 +74,10 @@ def _even_loss(scores: _Floats, has: NDArray[np.bool_]) -> float:
     return float(-np.log(clipped[has]).mean() - np.log(1.0 - clipped[~has]).mean()) / 2
 
 
-def learned_pooling(clips: ClipExamples, window_seconds: float) -> ClipPooling:
-    """Of a network that learned these clips: `clip_seconds` as nearly all of them are no longer than, or its window if
-    that is longer; a stretch as long as they are in the middle, or its window if that is shorter."""
-    lengths = [entry.samples for entry in clips.entries if clips.columns.keys() & set(entry.labels)]
-    median, longest = (float(x) / clips.dataset.sample_rate for x in np.quantile(lengths, [0.5, _LONG_SHARE]))
+def learned_pooling(clip_seconds: Sequence[float], window_seconds: float) -> ClipPooling:
+    """Of a network that learned clips of these lengths: `clip_seconds` is what nearly all are no longer than, or its
+    window if that is longer; a stretch is as long as they are in the middle, or its window if that is shorter."""
+    median, longest = (float(x) for x in np.quantile(clip_seconds, [0.5, _LONG_SHARE]))
     return ClipPooling(round(max(longest, window_seconds), 3), round(max(0.001, min(window_seconds, median)), 3))
 
 

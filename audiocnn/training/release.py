@@ -137,7 +137,7 @@ def pool_clips(recipe: Recipe, training_set: TrainingSet, network: Network) -> C
     plain = network.spec.f.output == "softmax" and not network.spec.f.background
     if plain or not isinstance(training_set.source, ClipExamples):
         return None
-    learned = learned_pooling(training_set.source, network.geometry.near_seconds)
+    learned = learned_pooling(learned_seconds(training_set.source), network.geometry.near_seconds)
     if len(training_set.validation) < _LEAST_CLIPS or not recipe.evaluate.calibrate:
         return learned
     targets = clip_targets(training_set)
@@ -169,9 +169,13 @@ def highest_threshold(training_set: TrainingSet, network: Network, batch_size: i
 def shortest_event(clips: ClipExamples, window_seconds: float) -> float:
     """How short a segment may be, in seconds, of a network that learned whole clips. Its window slides over an event as
     long as a clip, and hears most of it for about so long; what it hears a glimpse of is over sooner."""
-    lengths = [entry.samples for entry in clips.entries if clips.columns.keys() & set(entry.labels)]
-    median = float(np.median(lengths)) / clips.dataset.sample_rate
-    return round(SHORTEST_SHARE * min(window_seconds, median), 2)
+    return round(SHORTEST_SHARE * min(window_seconds, float(np.median(learned_seconds(clips)))), 2)
+
+
+def learned_seconds(clips: ClipExamples) -> list[float]:
+    """How long the clips with a label are that are learned from."""
+    learned = [entry for entry in clips.entries if clips.columns.keys() & set(entry.labels)]
+    return [clips.dataset.duration_seconds(entry) for entry in learned]
 
 
 def tune_segment_rules(

@@ -17,7 +17,7 @@ import audiocnn
 from audiocnn.data.ingest import cached_dataset
 from audiocnn.data.sources.settings import data_settings
 from audiocnn.errors import ModelError, RecordingError, UsageError
-from audiocnn.evaluation.annotated import Scorer, evaluate
+from audiocnn.evaluation.annotated import engine_scorer, evaluate
 from audiocnn.inference.classify import (
     AnswerRule,
     Classifier,
@@ -31,7 +31,8 @@ from audiocnn.inference.engine import load_engine
 from audiocnn.inference.pooling import clip_scores
 from audiocnn.inference.scores import ScoreBlock
 from audiocnn.model.ensemble import make_ensemble
-from audiocnn.model.model import ONNX, TOML, Model, find_model, read_model, write_model
+from audiocnn.model.model import ONNX, SENSITIVITIES, TOML, Model, find_model, read_model, write_model
+from audiocnn.model.pooling import ClipPooling, LabelPooling
 from audiocnn.spec.spec import spec_from_table
 
 RANDOM = np.random.default_rng(7)
@@ -303,27 +304,29 @@ def test_nothing_is_kept_of_a_stream_but_sums():
     assert not any(isinstance(value, (list, tuple)) and len(value) > 2 for value in vars(classifier).values())
 
 
-def test_evaluate_reads_clips_as_classify_does(tmp_path, tone_model, monkeypatch):  # noqa: F811
+@pytest.mark.parametrize(
+    "pooling",
+    [
+        {},
+        {"label_pooling": {"tone": LabelPooling(0.2, 0.5, -0.3, dict.fromkeys(SENSITIVITIES, 0.45))}},
+        {"clip_pooling": ClipPooling(0.5, 0.3)},
+    ],
+)
+def test_evaluate_reads_clips_as_classify_does(tmp_path, tone_model, pooling):  # noqa: F811
     for number in range(3):
         write(tmp_path / "sounds" / "tone" / f"{number}.wav", tone((0.0, 0.3 + number / 3)), RATE)
         write(tmp_path / "sounds" / "none" / f"{number}.wav", tone(seconds=1.5), RATE)
     settings = data_settings({"source": "sounds", "sample_rate": RATE}, tmp_path, "r.toml: [data]")
     dataset = cached_dataset(settings, tmp_path / "dataset")
-    engine = load_engine(find_model(tone_model))
-    model = engine.model
-    seen = {}
-
-    def capture(clips, *_, **__):
-        seen.update({clip.filename: clip.scores[0] for clip in clips})
-        raise RecordingError("seen")
-
-    monkeypatch.setattr("audiocnn.evaluation.annotated.evaluate_clips", capture)
-    rules = {"tone": model.rule("tone")}
-    with pytest.raises(RecordingError, match="seen"):
-        list(evaluate(dataset, Scorer(engine.score, RATE, engine.hop_seconds, model.labels, rules)))
-    wanted = {name: classify(tmp_path / "sounds" / name, tone_model).score for name in seen}
-    assert len(seen) == 6
-    assert seen == pytest.approx(wanted, abs=1e-4)
+    engine = load_engine(dataclasses.replace(find_model(tone_model), **pooling))
+    *_, last = evaluate(dataset, engine_scorer(engine))
+    answers = {one.filename: one for one in last.evaluation.clip.answers}
+    found = dict(zip(answers, classify_many([tmp_path / "sounds" / name for name in answers], engine), strict=True))
+    assert len(answers) == 6
+    assert last.evaluation.clip.labels["tone"].threshold == found["tone/0.wav"].rule.thresholds[0]
+    for name, one in answers.items():
+        assert one.scores[0] == pytest.approx(found[name].score, abs=1e-4)
+        assert one.answers == ((found[name].label or "not tone"),)
 
 
 def test_a_model_is_written_with_its_answer(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,7 +12,7 @@ from fixtures_cli import RATE, tone, tone_model  # noqa: F401
 from fixtures_models import SPECS
 from sounds import write
 
-from audiocnn.inference.classify import ClassifySettings, WindowScores, classify
+from audiocnn.inference.classify import ClassifySettings, WindowScores, classify, classify_many
 from audiocnn.inference.engine import load_engine
 from audiocnn.inference.pooling import (
     ClipPool,
@@ -22,7 +23,7 @@ from audiocnn.inference.pooling import (
     clip_scores,
     pool_of,
 )
-from audiocnn.model.model import Model, find_model
+from audiocnn.model.model import SENSITIVITIES, Model, OperatingPoint, find_model
 from audiocnn.model.pooling import ClipPooling, LabelPooling
 from audiocnn.spec.spec import spec_from_table
 
@@ -122,7 +123,7 @@ def test_calibration_moves_log_odds():
 def test_a_clip_as_long_as_those_that_were_learned_has_its_mean(name):
     scores = shares(10)
     scores[2:9, 0] = 1.0
-    assert clip_scores([scores], POOLS[name]) == pytest.approx(scores.mean(axis=0), abs=1e-6)
+    assert clip_scores([scores], POOLS[name]) == pytest.approx(scores.mean(axis=0, dtype=np.float64), abs=1e-6)
 
 
 @pytest.mark.parametrize(("score", "heard"), [(0.9999, True), (0.95, False)])
@@ -143,15 +144,17 @@ def test_what_fills_a_long_recording_is_the_answer_rather_than_a_glimpse():
     together, alone = (
         clip_scores([scores], partial(ClipPool, ClipPooling(1.0, 1.0), HOP, one)) for one in (True, False)
     )
-    assert together == pytest.approx(scores.mean(axis=0), abs=1e-6)
-    assert alone[0] == pytest.approx(scores[:, 0].mean(), abs=1e-6)
+    assert together == pytest.approx(scores.mean(axis=0, dtype=np.float64), abs=1e-6)
+    assert alone[0] == pytest.approx(scores[:, 0].mean(dtype=np.float64), abs=1e-6)
     assert alone[1] == pytest.approx(1.0)
 
 
 def test_labels_that_must_be_one_keep_their_mean():
     scores = shares(500)
     scores /= scores.sum(axis=1, keepdims=True)
-    assert clip_scores([scores], POOLS["clips that exclude each other"]) == pytest.approx(scores.mean(axis=0), abs=1e-6)
+    assert clip_scores([scores], POOLS["clips that exclude each other"]) == pytest.approx(
+        scores.mean(axis=0, dtype=np.float64), abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", POOLS)
@@ -202,28 +205,27 @@ def minute(tmp_path):
     return write(tmp_path / "minute.wav", tone((31.0, 31.5), seconds=60.0), RATE)
 
 
-@pytest.mark.parametrize("sensitivity", [None, "sensitive", "precise"])
-def test_half_a_second_in_a_minute_is_found(minute, tone_model, sensitivity):  # noqa: F811
-    from dataclasses import replace
+THRESHOLDS = {"balanced": 0.5, "sensitive": 0.2, "precise": 0.8}
 
-    thresholds = {"balanced": 0.5, "sensitive": 0.2, "precise": 0.8}
+
+def test_half_a_second_in_a_minute_is_found(minute, tone_model):  # noqa: F811
     model = find_model(tone_model)
-    assert classify(minute, tone_model).label is None  # the mean
-    pooled = replace(model, label_pooling={"tone": LabelPooling(0.2, 1.2, -0.5, thresholds)})
-    assert pooled.clip_threshold("tone") == 0.5
-    engine = load_engine(pooled)
-    settings = ClassifySettings()
-    from audiocnn.inference.classify import classify_many
+    pooled = replace(model, label_pooling={"tone": LabelPooling(0.2, 1.2, -0.5, THRESHOLDS)})
+    quiet = write(minute.parent / "quiet.wav", tone(seconds=60.0), RATE)
+    assert classify(minute, tone_model).label is None  # by the mean
+    found, other = classify_many([minute, quiet], load_engine(pooled))
+    assert (found.label, other.label) == ("tone", None)
+    assert found.score > 0.9 > 0.1 > other.score
 
-    found, quiet = classify_many(
-        [minute, write(minute.parent / "quiet.wav", tone(seconds=60.0), RATE)], engine, settings
-    )
-    assert (found.label, quiet.label) == ("tone", None)
-    assert found.clips[0].rule.thresholds == (0.5,)
-    assert found.score > 0.9 > 0.1 > quiet.score
-    if sensitivity:
-        from audiocnn.model.model import OperatingPoint
 
-        points = {"tone": {name: OperatingPoint({"threshold": 0.4}) for name in thresholds}}
-        rule = ClassifySettings(sensitivity=sensitivity).rule(replace(pooled, points=points))
-        assert rule.thresholds == (thresholds[sensitivity],)
+def test_thresholds_are_those_of_pooled_scores(tone_model):  # noqa: F811
+    points = {"tone": {name: OperatingPoint({"threshold": 0.4}) for name in SENSITIVITIES}}
+    model = replace(find_model(tone_model), thresholds={"tone": 0.3}, points=points)
+    plain = replace(model, label_pooling={"tone": LabelPooling(0.2)})
+    pooled = replace(model, label_pooling={"tone": LabelPooling(0.2, thresholds=THRESHOLDS)})
+    for name in (None, *SENSITIVITIES):
+        settings = ClassifySettings(sensitivity=name)
+        assert settings.rule(plain).thresholds == (0.4 if name else 0.3,)
+        assert settings.rule(pooled).thresholds == (THRESHOLDS[name or "balanced"],)
+        assert ClassifySettings(0.7, sensitivity=name).rule(pooled).thresholds == (0.7,)
+        assert pooled.rule("tone", name).threshold == (0.4 if name else 0.3), "of segments"

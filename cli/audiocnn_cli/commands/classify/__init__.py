@@ -99,7 +99,7 @@ def classify(
     ray: Ray = None,
     exit_status: _ExitFlag = False,
 ) -> ExitStatus:
-    """The answer is the label with the highest mean score over the clip. Of a model whose labels stand alone it is all
+    """The answer is the label with the highest score over the clip. Of a model whose labels stand alone it is all
     labels that reach their thresholds; one whose labels exclude each other answers with one.
 
     \b

@@ -113,22 +113,23 @@ def training_lines(report: TrainReport, clips: bool = False) -> list[str]:
     training = report.model.training
     thresholds = ", ".join(f"{label} {value:g}" for label, value in report.model.thresholds.items())
     early = ", stopped early" if report.stopped_early else ""
-    held_out = f"on {plural(training['groups']['validation'], 'group')} held out"
+    held_out = f"{plural(training['groups']['validation'], 'group')} held out"
     said = f"thresholds: {thresholds} (tuned on {report.model.tuned_on})" if report.model.tuned_on else ""
-    best, after = [f"best epoch {report.best_epoch} of {report.epochs}{early}", f"in {clock(report.seconds)}"], []
+    best, figures = f"best epoch {report.best_epoch} of {report.epochs}{early}", ""
     if report.figure is None:
-        best.insert(1, _NOTHING_HELD_OUT)
+        best += f": {_NOTHING_HELD_OUT}"
     elif clips:
-        figures = [f"{figure_title(name)} {figure:.4f}" for name, figure in training["validation"].items()]
-        after = [f"{held_out}, calibrated: {', '.join(figures)}"]
+        named = [f"{figure_title(name)} {figure:.4f}" for name, figure in training["validation"].items()]
+        figures = f"{held_out}, calibrated: {', '.join(named)}"
     else:
-        best.insert(1, f"{report.figure_name} {report.figure:.4f} {held_out}")
-    return [
-        f"{best[0]}: {', '.join(best[1:])}",
-        *after,
-        *([said] if said else []),
+        best += f": {report.figure_name} {report.figure:.4f} on {held_out}"
+    lines = [
+        f"{best}, in {clock(report.seconds)}",
+        figures,
+        said,
         f"model: {report.model.folder} (ONNX and torch at most {report.export_difference:.0e} apart)",
     ]
+    return [line for line in lines if line]
 
 
 def next_commands(run: Path, clips: bool, must_choose: bool = False) -> list[str]:
