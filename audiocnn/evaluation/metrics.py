@@ -16,7 +16,7 @@ there; a segment that is detected only there is no false one.
     detection_error_rate              (false alarm + miss) / reference, in seconds
     detection_error_rate_collar       the same with a collar
     miss_rate, false_alarm_rate       miss / reference; false alarm / what is not reference, in seconds
-    detection_cost                    0.75 miss_rate + 0.25 false_alarm_rate (0 / 0 counts as 0)
+    detection_cost                    0.75 miss_rate + 0.25 false_alarm_rate (while tuning, 0 / 0 counts as 0)
     f1                                2 hit / (2 hit + false alarm + miss), in seconds
     segment_f1                        the same of whole segments, paired one to one: right is what lies within
                                       0.2 s at the onset, and 0.2 s or a fifth of the length at the offset

@@ -47,9 +47,9 @@ def find_label_files(path: Path, kind: str | None = None) -> Iterator[Path | Ent
         raise LabelError(f"{show_name(path)}: no labels in this folder; looked for names that end in {known}")
 
 
-def read_checked(path: Path, kind: str | None = None) -> list[LabelledRecording]:
+def read_checked(path: Path, kind: str | None = None, label_column: str | None = None) -> list[LabelledRecording]:
     """The recordings in a file of labels. LabelError: it cannot be read, or has times that cannot be."""
-    found = read_labelled_recordings(path, kind or label_format(path))
+    found = read_labelled_recordings(path, kind or label_format(path), label_column)
     for one in found:
         for segment in one.segments:
             why = segment_problem(segment)

@@ -28,11 +28,12 @@ _NOT_PLAIN = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, b"\x1f\x8b")  # how labe
 class LabelFile:
     """A file of labels. `of` finds a recording in it by its name, as much of it as both have."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, label_column: str | None = None) -> None:
+        """label_column: as of `find_label_column`. LabelError."""
         self.path = path
         with rereadable_file(path) as file:
             kind = label_format(file)
-            self.found: list[LabelledRecording] = read_labelled_recordings(file, kind)
+            self.found: list[LabelledRecording] = read_labelled_recordings(file, kind, label_column)
         self.keeps = FORMATS[kind].keeps
         self.nameless = not FORMATS[kind].many  # of one recording, whatever that is called
 
@@ -45,7 +46,7 @@ class LabelFile:
         """The labels of a recording. `alone`: it is the only one that is asked for, so a file that names none is meant
         for it. LabelError: it is not in the file, or more than once under names that do not tell."""
         for fits in (is_same_name, has_same_end, has_same_stem):
-            fitting = [one for one in self.found if fits(name, one.file)]
+            fitting = [one for one in self.found if fits(name, one.file) or fits(name, from_windows(one.file))]
             if len(fitting) > 1 and len({one.file for one in fitting}) > 1:
                 names = ", ".join(show_name(one.file) for one in fitting[:3])
                 raise LabelError(f"{show_name(self.path)}: which is {show_name(name)}: {names}? Give it the same name")

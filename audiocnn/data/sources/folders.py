@@ -155,7 +155,7 @@ def recordings_in(root: Path, left_out: Counter[str] | None = None) -> tuple[lis
 
 def _with_labels(root: Path, audio: list[Path], label_column: str | None) -> ReadTable:
     beside = _LabelFiles(root, audio, label_column)
-    files = list(_label_files(root, beside, _BESIDE_FORMATS))
+    files = list(_label_files(root, beside, _BESIDE_FORMATS)) or _files_apart(root, beside)
     paths = [path.relative_to(root).parts for path in audio]
     inside = [names for names in paths if len(names) > 1]
     parts = find_part_folders(paths)
@@ -224,6 +224,13 @@ def _labelled_below(item: Item, below: str) -> Item:
     number = below.count("/") + 1
     inside = item.filename.startswith(f"{below}/") and len(names) > number + 1 and item.label == names[0]
     return replace(item, label=names[number]) if inside else item
+
+
+def _files_apart(root: Path, beside: _LabelFiles) -> list[tuple[str, Path]]:
+    """Files of labels in folders of their own, each named as one recording elsewhere below the root; none unless most
+    of the recordings have one."""
+    files = list(_label_files(root, beside, _BESIDE_FORMATS, apart=True))
+    return files if len(files) >= _LABELLED_SHARE * len(beside.audio) else []
 
 
 def _odd_files(root: Path, files: Sequence[tuple[str, Path]], beside: _LabelFiles) -> list[Path]:
@@ -337,9 +344,10 @@ class _LabelFiles:
                 labels = read_labels(file, kind, self.label_column)
             except LabelError as error:
                 self.refused.append((file.relative_to(self.root).as_posix(), str(error)))
-                self.broken.update(self.here.get((file.parent, stem), ()))
+                apart = self.anywhere[stem] if self.is_only(stem) else ()
+                self.broken.update(self.here.get((file.parent, stem), apart))
                 continue
-            if (file.parent, stem) in self.here:
+            if (file.parent, stem) in self.here or self.is_only(stem):
                 if not FORMATS[kind].many:  # of the recording beside it, whatever media it names, such as a video
                     labels = {stem: [one for known in labels.values() for one in known]}
                 labels.setdefault(stem, [])  # an empty file: no annotation
@@ -357,6 +365,10 @@ class _LabelFiles:
                 self.refused.append((name, why))
         notes = (f"{show_name(self.root)}: {column.describe()}" for column in self.columns.values())
         return ReadTable(items, self.refused, tuple(notes))
+
+    def is_only(self, stem: str) -> bool:
+        """Whether one recording alone has this base name."""
+        return len(self.anywhere.get(stem, ())) == 1
 
     def _with_column(self, files: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
         """Those of formats with columns. LabelError: there are none."""
@@ -395,9 +407,11 @@ class _LabelFiles:
                 known[1].extend(annotations)
 
 
-def _label_files(root: Path, beside: _LabelFiles, formats: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Path]]:
+def _label_files(
+    root: Path, beside: _LabelFiles, formats: Mapping[str, Sequence[str]], apart: bool = False
+) -> Iterator[tuple[str, Path]]:
     """(format, file), format by format: every RTTM file, which names recordings, and other files beside a recording of
-    the same base name."""
+    the same base name; or apart from the only one of that name."""
     wanted = tuple(suffix.lower() for suffixes in formats.values() for suffix in suffixes)
     found: dict[str, list[Path]] = {kind: [] for kind in formats}
     for path in files_in(root):
@@ -405,7 +419,9 @@ def _label_files(root: Path, beside: _LabelFiles, formats: Mapping[str, Sequence
             kind = label_format(path)
             if kind not in formats:
                 continue
-            if kind == "rttm" or ((path.parent, recording_stem(path, kind)) in beside.here and _has_labels(kind, path)):
+            stem = recording_stem(path, kind)
+            named = beside.is_only(stem) if apart else (path.parent, stem) in beside.here
+            if kind == "rttm" or (named and _has_labels(kind, path)):
                 found[kind].append(path)
     for kind, paths in found.items():
         yield from ((kind, path) for path in paths)

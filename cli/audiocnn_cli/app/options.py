@@ -221,14 +221,17 @@ class InputOptions:
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad file.", rich_help_panel=INPUT)] = False
 
 
+LabelColumnName = Annotated[
+    str | None,
+    option("--label-column", "NAME", "The column with the labels, of tables that have several, or of Raven's."),
+]
+
+
 @dataclass(frozen=True)
 class LabelOptions:
     """Where the labels of recordings stand, where these alone do not tell."""
 
-    label_column: Annotated[
-        str | None,
-        option("--label-column", "NAME", "The column with the labels, of tables that have several, or of Raven's."),
-    ] = None
+    label_column: LabelColumnName = None
     labels: Annotated[
         str | None,
         option("--labels", "PATH", "Labels that lie elsewhere: a file of them for all recordings, or a folder."),

@@ -14,7 +14,7 @@ import typer
 from audiocnn.errors import AudiocnnError, RecordingError, UsageError
 from audiocnn.labels.formats import FORMATS
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.options import BASIC, INPUT, OUTPUT, DetectFormat, ManyOutputs, option
+from audiocnn_cli.app.options import BASIC, INPUT, OUTPUT, DetectFormat, LabelColumnName, ManyOutputs, option
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.io.batch import batch_status
 
@@ -70,6 +70,7 @@ def convert(
     to: _To = DetectFormat.auto,
     source: _From = DetectFormat.auto,
     recordings: _Recordings = None,
+    label_column: LabelColumnName = None,
     output: ManyOutputs = ManyOutputs(),  # noqa: B008 - frozen
 ) -> ExitStatus:
     """What a format cannot hold, such as scores, is said on standard error. A bad file does not stop the others.
@@ -94,7 +95,8 @@ def convert(
         raise UsageError(f"--recordings {recordings}: no such folder; check the name")
     if destination.done:
         return ExitStatus.OK
-    reading = LabelReader(terminal, kind, Recordings(None if recordings is None else Path(recordings)))
+    places = Recordings(None if recordings is None else Path(recordings))
+    reading = LabelReader(terminal, kind, places, label_column)
     found = merge_recordings(reading.all(labels, None if source is DetectFormat.auto else source.value))
     if not reading.done:
         return batch_status(0, reading.failed)
@@ -112,8 +114,8 @@ def convert(
 class LabelReader:
     """Reads files of labels; a bad one is reported and counted."""
 
-    def __init__(self, terminal: Terminal, kind: str, recordings: Recordings) -> None:
-        self.terminal, self.kind, self.recordings = terminal, kind, recordings
+    def __init__(self, terminal: Terminal, kind: str, recordings: Recordings, label_column: str | None = None) -> None:
+        self.terminal, self.kind, self.recordings, self.label_column = terminal, kind, recordings, label_column
         self.done = self.failed = 0
 
     def all(self, names: list[str], source: str | None) -> Iterator[LabelledRecording]:
@@ -143,8 +145,12 @@ class LabelReader:
     def one(self, path: Path, shown: Path, source: str | None) -> list[LabelledRecording]:
         """LabelError: the file cannot be read."""
         from audiocnn.labels.convert import complete_recording, read_checked
+        from audiocnn.labels.formats import find_label_column
 
-        found = read_checked(path, source)
+        found = read_checked(path, source, self.label_column)
+        column = find_label_column(path, source, self.label_column)
+        if column is not None and column.told and not column.speech:  # who speaks is kept
+            self.terminal.error(f"{shown}: {column.describe()}", "note")
         if not found and not FORMATS[self.kind].many:
             raise UsageError(f"{shown}: names no recording, and {self.kind} needs one; leave it out")
         self.done += 1

@@ -17,6 +17,7 @@ from audiocnn_cli.app.options import (
     Files,
     InputOptions,
     Jobs,
+    LabelColumnName,
     ModelName,
     OutputOptions,
     RawOptions,
@@ -67,6 +68,7 @@ class SplitOptions:
         ),
         BASIC,
     ] = None
+    label_column: LabelColumnName = None
     only: Annotated[
         list[str] | None, option("--only", "LABEL", "Segments of this label; may be given again.", _CUTS)
     ] = None
@@ -124,7 +126,7 @@ def split(
     channel = read_channel(given.channel)
     folder = check_pieces_folder(cuts.output_dir, files, given.shard)
     inputs = leave_out_pieces(find_inputs(files, given, terminal, read_raw(samples), check_places), folder, files)
-    ask = segments_from(cuts.labels, model, rule, channel, device, jobs)
+    ask = segments_from(cuts.labels, cuts.label_column, model, rule, channel, device, jobs)
     splitter = Splitter(terminal, folder, settings, channel, output.force)
     with open_output(path, terminal, replace=output.force) as out:
         manifest = ResultWriter(split_writer(kind), out, terminal)

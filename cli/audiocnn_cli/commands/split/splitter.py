@@ -101,10 +101,10 @@ class ModelSegments:
 class LabelledSegments:
     device = ""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, label_column: str | None) -> None:
         from audiocnn.labels.lookup import LabelFile
 
-        self.file = LabelFile(Path(path))
+        self.file = LabelFile(Path(path), label_column)
 
     def __call__(self, inputs: Iterator[Input], batch: BatchRun, endless: bool) -> Generator[PendingInput]:
         first = list(islice(inputs, 2))
@@ -116,16 +116,24 @@ class LabelledSegments:
 
 
 def segments_from(
-    labels: str | None, model: str | None, rule: SegmentOptions, channel: str | int, device: str, jobs: int | None
+    labels: str | None,
+    label_column: str | None,
+    model: str | None,
+    rule: SegmentOptions,
+    channel: str | int,
+    device: str,
+    jobs: int | None,
 ) -> SegmentSource:
     """A model, or a file of labels, with which nothing about scores can be asked."""
     if labels is None:
+        if label_column is not None:
+            raise UsageError("--label-column is of the file of --labels, and there is none; name it, or leave this out")
         return ModelSegments(model, rule, channel, device, jobs)
     for name, value in {"model": model, **vars(rule)}.items():
         if value is not None:
             option = "--" + name.replace("_", "-")
             raise UsageError(f"{option} is for what a model finds, and --labels says what there is; leave one out")
-    return LabelledSegments(labels)
+    return LabelledSegments(labels, label_column)
 
 
 class Splitter:
