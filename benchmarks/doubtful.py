@@ -6,7 +6,7 @@ DATASET is what `audiocnn ingest` makes. A share of the labels becomes another, 
 Printed is the mean average precision with which each measure ranks the changed clips before all others. The measures,
 of p_own and p_other, the scores of the label and of the best other one:
 
-    log-odds          ln(p_other / p_own), which `evaluate --doubtful` sorts by
+    log-odds          ln(p_other / p_own), which `audiocnn doubtful` sorts by
     self-confidence   -p_own                              (Northcutt, Jiang and Chuang 2021)
     margin            p_other - p_own                     (the same)
     confident first   the margin, behind what their confident joint counts as errors

@@ -12,6 +12,8 @@ import pytest
 from fixtures_cli import PATH, RATE, tone, tone_model  # noqa: F401
 from sounds import write
 
+from audiocnn_cli.main import COMMANDS
+
 ROOT = Path(PATH.split(":")[0])
 HEAVY = {"torch", "librosa", "scipy", "matplotlib", "sklearn", "onnx", "onnxscript", "safetensors", "pydantic"}
 HEAVY |= {"optuna", "tensorboard", "sqlalchemy"}
@@ -62,10 +64,7 @@ def test_nothing_is_written_at_home(tone_model, tmp_path):  # noqa: F811
     assert list(home.rglob("*")) == []
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["detect", "score", "classify", "evaluate", "ingest", "train", "tune", "runs", "describe", "models", "info"],
-)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command_needs_no_network(command):
     assert not modules_of(command, "--help") & (HEAVY | {"onnxruntime"})
 

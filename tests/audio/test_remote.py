@@ -172,7 +172,7 @@ def test_nothing_lies_above_the_root(url, place):
     assert below_root(url) == Path(place)
 
 
-@pytest.mark.parametrize("command", ["evaluate {}", "tune {} -m tone", "tune {} --recipe r.toml",
+@pytest.mark.parametrize("command", ["evaluate {}", "tune {} -m tone", "search r.toml {}", "doubtful {}",
                                      "train {} -o run"])  # fmt: skip
 def test_what_must_lie_here_is_no_address(here, command):
     url = "zip://au/::a.zip"

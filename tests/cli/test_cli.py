@@ -75,6 +75,7 @@ def here(tmp_path, monkeypatch, tone_model):  # noqa: F811
     (tmp_path / "small.toml").write_text(RECIPE)
     (tmp_path / "bad.toml").write_text(RECIPE.replace("mels = 8", "melz = 8"))
     (tmp_path / "space.toml").write_text(RECIPE + "[tune]\nseed = { low = 1, high = 2 }\n")
+    (tmp_path / "trials.toml").write_text(RECIPE + '[tune]\n"train.weight_decay" = { choices = [0.1, 0.2] }\n')
     (tmp_path / "text.wav").write_text("no audio at all\n" * 100)
     (tmp_path / "silent").mkdir()
     (tmp_path / "silent" / "notes.txt").write_text("nothing here")
@@ -100,10 +101,12 @@ GOOD = {
     "score": ("score one.wav -m tone", table_of, "one.wav,0,0.0,0.01"),
     "classify": ("classify one.wav two.wav -m tone", json_lines, "two.wav  "),
     "evaluate": ("evaluate tones.tsv -m tone --resamples 20", json_lines, "AUROC"),
+    "doubtful": ("doubtful labels -m tone --top 2 --force -q", json_lines, "clip"),
     "ingest": ("ingest tones.tsv -o tones", json_lines, "tone 3"),
     "train": ("train --recipe small.toml -o run --device cpu", str, "--model run"),
     "runs": ("runs .", json_lines, "no run in ."),
     "tune": ("tune tones.tsv -m tone --threshold 0.5", json_lines, "better by"),
+    "search": ("search trials.toml --trials 1 -o tuned --device cpu --resume -q", json_lines, "trial"),
     "models": ("models", json_lines, "speech_2d"),
     "describe": ("describe speech_1d tone", json_lines, "hears 1 kHz"),
     "filters": ("filters tone -o filters.png --strongest one.wav --force", json_lines, "Hz"),
@@ -166,6 +169,7 @@ BAD = {
             2,
             r"s3://a/b\.wav: (s3:// needs s3fs; pip install s3fs|cannot be read|no access)",
         ),
+        ("detect one.wav -m tone --summary -f csv", 2, r"--summary is for jsonl and table; leave out -f csv"),
         ("detect -m tone -", 2, r"-: empty \(0 bytes\); check the command that writes it"),
     ],
     "score": [
@@ -212,6 +216,16 @@ BAD = {
         ("evaluate small.toml --split x -m tone", 2, r"keep, drop, split, label and whole need a table"),
         ("evaluate -m tone", 2, r"Missing argument 'DATA'"),
     ],
+    "doubtful": [
+        ("doubtful gone -m tone", 2, r"gone: no such file or folder"),
+        ("doubtful labels", 2, r"the model knows none of the labels \(none, tone\); name one that was trained on them"),
+        ("doubtful tones.tsv -m tone", 2, r"needs clips that have a label as a whole, and tones\.tsv has segments"),
+        ("doubtful labels -m tone --top 0", 2, r"'--top'"),
+        ("doubtful labels -m tone -o x.csv", 2, r"-o x\.csv: is no table; end its name in \.tsv"),
+        ("doubtful labels -m tone -o tones.tsv", 2, r"-o tones\.tsv: is there already; overwrite it with --force"),
+        ("doubtful labels -m tone --split x", 2, r'no recordings in split "x"'),
+        ("doubtful labels -m nope", 2, r'there is no model "nope"'),
+    ],
     "ingest": [
         ("ingest gone -o ds", 2, r"gone: no such file or folder"),
         ("ingest silent -o ds", 2, r"silent: no audio in this folder"),
@@ -252,7 +266,7 @@ BAD = {
         ("runs . --format xml", 2, r"'xml' is not one of"),
     ],
     "tune": [
-        ("tune", 2, r"nothing to tune on: name recordings whose segments or labels are known, or --recipe"),
+        ("tune", 2, r"Missing argument 'DATA"),
         ("tune gone -m tone", 2, r"gone: no such file or folder"),
         ("tune tones.tsv -m nope", 2, r'there is no model "nope"'),
         ("tune tones.tsv -m tone --label Tone", 2, r'--label: tone has no label "Tone"; did you mean "tone"'),
@@ -262,16 +276,21 @@ BAD = {
         ("tune tones.tsv -m tone --threshold 2", 2, r"--threshold 2: not between 0 and 1"),
         ("tune tones.tsv -m tone --plot one.wav", 2, r"one\.wav: a picture ends in \.png"),
         ("tune tones.tsv -m tone --scores x.wav", 2, r"--scores x\.wav: scores are kept in a file that ends in \.npz"),
-        ("tune tones.tsv -m tone --trials 3", 2, r"--trials is for --recipe FILE"),
+        ("tune tones.tsv -m tone --trials 3", 2, r"no option --trials"),
         ("tune tones.tsv --save", 2, r"--save: speech_1d is a released model and stays as it is; copy its folder"),
         ("tune labels -m tone --for segment_f1", 2, r"--for segment_f1: these are whole clips"),
+    ],
+    "search": [
+        ("search", 2, r"Missing argument 'RECIPE'; see `audiocnn search --help`"),
+        ("search gone.toml", 2, r"gone\.toml: cannot be read"),
+        ("search small.toml gone", 2, r"gone: no such file or folder"),
+        ("search small.toml --save", 2, r"no option --save"),
+        ("search small.toml -m tone", 2, r"no option -m"),
+        ("search small.toml -o labels", 2, r"labels: holds other files; name a new folder"),
+        ("search small.toml -o labels --resume", 2, r"labels: holds other files; name a new folder"),
+        ("search small.toml --trials 0", 2, r"'--trials'"),
+        ("search space.toml", 2, r'space\.toml: \[tune\]: "seed" cannot be searched; begin keys with mix'),
         ("tune --recipe gone.toml", 2, r"gone\.toml: cannot be read"),
-        ("tune --recipe small.toml --save", 2, r"--save is for a model, and --recipe trains new ones"),
-        ("tune --recipe small.toml -m tone", 2, r"--model is for a model to tune"),
-        ("tune --recipe small.toml -o labels", 2, r"labels: holds other files; name a new folder"),
-        ("tune --recipe small.toml -o labels --resume", 2, r"labels: holds other files; name a new folder"),
-        ("tune --recipe small.toml --trials 0", 2, r"'--trials'"),
-        ("tune --recipe space.toml", 2, r'space\.toml: \[tune\]: "seed" cannot be searched; begin keys with mix'),
     ],
     "models": [("models --format xml", 2, r"'xml' is not one of"), ("models extra", 2, r"extra")],
     "describe": [

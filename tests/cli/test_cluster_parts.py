@@ -34,6 +34,7 @@ from audiocnn_cli.cluster.worker import (
 )
 from audiocnn_cli.commands.classify import ClassifyTask, classify_provenance
 from audiocnn_cli.commands.detect import DetectTask, detect_provenance
+from audiocnn_cli.commands.detect.writers import DetectLayout
 from audiocnn_cli.io.inputs import Input
 
 FILES = 11
@@ -131,7 +132,7 @@ def inputs(*numbers):
 def worker(strict=False, task=None):
     model = find_model("tone")
     settings = DetectSettings()
-    task = task or DetectTask(settings, "jsonl", detect_provenance(model, settings, None).settings)
+    task = task or DetectTask(settings, DetectLayout("jsonl", detect_provenance(model, settings, None).settings))
     return RecordingWorker(Ledger(), 1, Crew(__version__, read_model_files(model), "cpu", task, strict))
 
 
@@ -170,7 +171,8 @@ def test_a_worker_writes_what_detect_writes(here):
 def test_a_worker_reads_the_part_of_a_recording_that_was_asked_for(here):
     excerpt, model = Selection(0.2, 0.9), find_model("tone")
     asked = pickle.loads(pickle.dumps([replace(one, excerpt=excerpt) for one in inputs()]))
-    task = DetectTask(DetectSettings(), "jsonl", detect_provenance(model, DetectSettings(), None, excerpt).settings)
+    digest = detect_provenance(model, DetectSettings(), None, excerpt).settings
+    task = DetectTask(DetectSettings(), DetectLayout("jsonl", digest))
     wanted = audiocnn("detect", "many", "-m", "tone", "--start", 0.2, "--end", 0.9).out.encode()
     assert b"".join(worker(task=task).do(asked).groups) == wanted
 

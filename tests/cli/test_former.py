@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from fixtures_cli import audiocnn, tone_model, write_tones  # noqa: F401
 
 from audiocnn_cli.app.completion import complete
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.former import FORMER_OPTIONS, rename_options
+from audiocnn_cli.app.former import FORMER_OPTIONS, rename_command, rename_options
 from audiocnn_cli.main import COMMANDS, command_of
 
 HAVING = [
@@ -66,3 +68,52 @@ def test_a_former_option_says_once_what_it_is_called_now(here, old):
 def test_what_only_looks_like_a_former_option_is_left():
     assert rename_options(["--", "--min-speech"], ["--min-duration"]) == (["--", "--min-speech"], [])
     assert rename_options(["--min-speech", "1"], ["--other"]) == (["--min-speech", "1"], [])
+
+
+# Commands
+
+
+@pytest.mark.parametrize(
+    ("args", "wanted"),
+    [
+        ("tune --recipe a.toml", "search a.toml"),
+        ("tune --recipe=a.toml --trials 3", "search a.toml --trials 3"),
+        ("tune data --trials 3 --recipe a.toml -o x", "search a.toml data --trials 3 -o x"),
+        ("tune --trials 3 --recipe", "search --trials 3"),
+        ("tune data -m tone", "tune data -m tone"),
+        ("tune data -- --recipe", "tune data -- --recipe"),
+        ("train --recipe a.toml", "train --recipe a.toml"),
+        ("search a.toml", "search a.toml"),
+        ("", ""),
+    ],
+)
+def test_a_command_that_is_called_something_else_now(args, wanted):
+    found, said = rename_command(args.split())
+    assert found == wanted.split()
+    assert bool(said) == (args != wanted)
+
+
+def test_tune_with_a_recipe_searches_and_says_so(here):
+    (here / "r.toml").write_text('[data]\nsource = "gone"\n')
+    old, new = (audiocnn(*args) for args in (("tune", "--recipe", "r.toml"), ("search", "r.toml")))
+    note = "audiocnn: note: `audiocnn tune --recipe FILE` is called `audiocnn search FILE` now\n"
+    assert (old.status, old.err) == (new.status, note + new.err) and new.status is ExitStatus.USAGE
+    assert audiocnn("tune", "--recipe", "r.toml", "-q").err == new.err
+
+
+def test_doubtful_clips_of_an_evaluation_are_those_of_doubtful(here):
+    old = audiocnn(
+        "evaluate", "labels", "-m", "tone", "--resamples", "0", "--doubtful", "3", "--doubtful-to", "old.tsv"
+    )
+    new = audiocnn("doubtful", "labels", "-m", "tone", "--top", "3", "-o", "new.tsv")
+    assert (old.status, new.status) == (ExitStatus.OK, ExitStatus.OK), old.err + new.err
+    assert (here / "old.tsv").read_text() == (here / "new.tsv").read_text() != ""
+    assert (here / "old.html").read_text().replace("old-corr", "new-corr") == (here / "new.html").read_text()
+    first, second = old.err.splitlines()
+    assert first == "audiocnn: note: --doubtful N is called `audiocnn doubtful DATA --top N` now"
+    assert second.replace("old.", "new.") == new.err.strip()
+    records = [json.loads(line) for line in new.out.splitlines()]
+    rows = [line.split("\t") for line in (here / "new.tsv").read_text().splitlines()[1:]]
+    assert [one["file"] for one in records] == [row[0] for row in rows]
+    assert [one["likely_wrong"] for one in records] == [row[-1] == "yes" for row in rows]
+    assert all(one["type"] == "doubtful" and one["schema"] == 1 for one in records)

@@ -70,27 +70,45 @@ def on_terminal(folder, columns, environ, *args):
     return status, came
 
 
-@pytest.mark.parametrize("columns", [20, 40, 80, 200])
-@pytest.mark.parametrize("kind", KINDS)
-def test_detect_fits_every_terminal(recordings, tone_model, kind, columns):  # noqa: F811
-    status, came = on_terminal(recordings, columns, KINDS[kind], "detect", NAME, "none.wav", "-m", str(tone_model))
+def shown_on(recordings, columns, kind, *args):
+    """The lines that `detect` shows, without colours and what moves; all fit but the last, which a terminal wraps."""
+    status, came = on_terminal(recordings, columns, KINDS[kind], "detect", *args)
     assert status == 0, came
     text = came.decode("ascii" if kind in IN_ASCII else "utf-8")
     assert bool(COLOUR.search(text)) == (kind not in ("no colour", "dumb")), text
     assert ("\x1b" in text) == (kind != "dumb")
-    assert ("█" in text) == (kind in ("usual", "no colour"))
-    shown = [SEQUENCE.sub("", line) for line in re.split(r"[\r\n]+", text)]
-    # The headline and the last lines are sentences, which the terminal wraps; all else is cut to fit.
-    sentences = re.compile(r"\.wav  2\.0 s|segments? (of|in)|no segment")
-    assert [line for line in shown if len(line) > columns and not sentences.search(line)] == []
-    plain = "\n".join(shown)
-    if kind == "C":
-        assert re.search(r"zwei \S+ T\S+ne\.wav  2\.0 s, 8000 Hz, mono", plain)
-    else:
-        assert f"{ESCAPED if kind in IN_ASCII else NAME}  2.0 s, 8000 Hz, mono" in plain
+    lines = [SEQUENCE.sub("", line) for line in re.split(r"[\r\n]+", text)]
+    assert [line for line in lines if len(line) > columns and "real time on" not in line] == []
+    return lines
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 200])
+@pytest.mark.parametrize("kind", KINDS)
+def test_detect_of_one_recording_fits_every_terminal(recordings, tone_model, kind, columns):  # noqa: F811
+    lines = shown_on(recordings, columns, kind, NAME, "-m", str(tone_model))
+    plain = "\n".join(lines)
+    assert ("█" in plain) == (kind in ("usual", "no colour"))
+    words = " ".join(plain.split())
+    headline = re.sub(r"\s", "", ESCAPED if kind in IN_ASCII else NAME) + "2.0s,8000Hz,mono"
+    joined = re.sub(r"\s", "", plain)
+    assert re.search(r"zwei\S+ne\.wav2\.0s,8000Hz,mono", joined) if kind == "C" else headline in joined
     rows = re.findall(r"^ *(\d\.\d\d)[ |]+(\d\.\d\d).*\btone\b", plain, re.MULTILINE)
     assert rows == [("0.27", "0.83"), ("1.17", "1.93")]
-    assert "2 segments of tone, 1.3 s (66 %)" in plain and 'no segment ("tone" >= 0.5)' in plain
+    assert "2 segments of tone, 1.3 s (66 %)" in words
+    timeline = next(number for number, line in enumerate(lines) if re.match(r" *tone [│|]", line))
+    assert timeline > max(number for number, line in enumerate(lines) if "1.17" in line)
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 200])
+@pytest.mark.parametrize("kind", KINDS)
+def test_detect_of_several_recordings_is_a_line_each(recordings, tone_model, kind, columns):  # noqa: F811
+    lines = shown_on(recordings, columns, kind, NAME, "none.wav", "-m", str(tone_model))
+    found = [line for line in lines if re.search(r"wav +([│|].*[│|] *)?(1\.3 s +66|0\.0 s +0) %$", line)]
+    assert [line.split()[-2] for line in found] == ["66", "0"], lines
+    assert bool(re.search(r"[│|].*[▁-█.:=#].*[│|]", found[0])) == (columns >= 40)
+    assert len({line.rstrip().rfind("%") for line in found}) == 1
+    words = " ".join("\n".join(lines).split())
+    assert "2 recordings, 4.0 s: 2 segments of tone, 1.3 s (33 %); nothing in 1 of them" in words
 
 
 @pytest.mark.parametrize("columns", [20, 40, 80, 200])

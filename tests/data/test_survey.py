@@ -177,7 +177,7 @@ def test_a_label_that_looks_like_several_is_said(tmp_path):
 
 
 def test_corrections_where_clips_have_several_labels(clips, tmp_path):
-    """As `evaluate --doubtful` writes them: ; between labels, nothing for none of them, - to leave out."""
+    """As `doubtful` writes them: ; between labels, nothing for none of them, - to leave out."""
     table = text(clips / "t.csv", "filename,label", "ann_0.wav,a|b", "ann_1.wav,b", "ann_2.wav,a", "ann_3.wav,a")
     text(clips / "fixed.tsv", "filename\tlabel", "ann_0.wav\tb;c", "ann_1.wav\t", "ann_2.wav\t-")
     wanted = {"ann_0.wav": ("b", "c"), "ann_1.wav": (), "ann_3.wav": ("a",)}

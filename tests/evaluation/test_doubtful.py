@@ -92,7 +92,7 @@ def test_a_label_that_the_model_does_not_know_is_doubted_most():
     found = find_doubtful(evaluated((["cat"], (0.9, 0.1, 0.0)), (["kat"], (0.9, 0.1, 0.0))), 1)
     assert (found[0].labels, found[0].suggested) == (("kat",), ("cat",))
     assert found[0].doubt > 10
-    with pytest.raises(UsageError, match=r"^--doubtful: the model knows none of the labels \(kat\); name one that"):
+    with pytest.raises(UsageError, match=r"^the model knows none of the labels \(kat\); name one that"):
         find_doubtful(evaluated((["kat"], (0.9, 0.1, 0.0))), 1)
 
 

@@ -346,18 +346,18 @@ def here(task, tmp_path, monkeypatch):
 
 
 def test_the_command_says_each_trial_and_goes_on(here):
-    done = audiocnn("tune", "--recipe", "small.toml", "--trials", "2", "-o", "tuned", "--device", "cpu")
+    done = audiocnn("search", "small.toml", "--trials", "2", "-o", "tuned", "--device", "cpu")
     assert done.status is ExitStatus.OK, done.err
     records = [json.loads(line) for line in done.out.splitlines()]
     assert [(one["type"], one.get("state")) for one in records] == [("trial", "complete")] * 2 + [("importance", None)]
     for said in ("trial 0: auroc", "trial 1: auroc", "best: trial", "audiocnn train --recipe tuned/best.toml"):
         assert said in done.err, said
     assert {path.name for path in Path("tuned").iterdir()} >= {"best.toml", "trials.png", "study.sqlite", "trial-0001"}
-    again = audiocnn("tune", "--recipe", "small.toml", "--trials", "3", "-o", "tuned", "--device", "cpu")
+    again = audiocnn("search", "small.toml", "--trials", "3", "-o", "tuned", "--device", "cpu")
     assert again.status is ExitStatus.USAGE
     assert "tuned/study.sqlite: there is a study already; go on with --resume" in again.err
     more = audiocnn(
-        "tune", "--recipe", "small.toml", "--trials", "3", "-o", "tuned", "--device", "cpu", "--resume", terminal=True
+        "search", "small.toml", "--trials", "3", "-o", "tuned", "--device", "cpu", "--resume", terminal=True
     )
     assert more.status is ExitStatus.OK, more.err
     assert "trial 2: auroc" in more.err and "trial 1: " not in more.err
@@ -365,7 +365,7 @@ def test_the_command_says_each_trial_and_goes_on(here):
 
 
 def test_resume_begins_a_search_where_there_is_none(here):
-    command = ("tune", "--recipe", "small.toml", "--trials", "1", "-o", "tuned", "--device", "cpu", "--resume")
+    command = ("search", "small.toml", "--trials", "1", "-o", "tuned", "--device", "cpu", "--resume")
     (here / "tuned" / ".at" / "study").mkdir(parents=True)  # another task of the same line has just begun
     done = audiocnn(*command)
     assert done.status is ExitStatus.OK, done.err
@@ -374,13 +374,13 @@ def test_resume_begins_a_search_where_there_is_none(here):
     assert again.status is ExitStatus.OK and "trial 0: auroc" not in again.err
     (here / "mine").mkdir()
     (here / "mine" / "notes.txt").write_text("x")
-    other = audiocnn("tune", "--recipe", "small.toml", "-o", "mine", "--resume")
+    other = audiocnn("search", "small.toml", "-o", "mine", "--resume")
     assert other.status is ExitStatus.USAGE and "mine: holds other files" in other.err
 
 
 def test_optuna_that_is_missing_is_one_line(here, monkeypatch):
     monkeypatch.setattr("audiocnn.training.study.find_spec", lambda name: None)
-    done = audiocnn("tune", "--recipe", "small.toml", "-o", "tuned")
+    done = audiocnn("search", "small.toml", "-o", "tuned")
     assert done.status is ExitStatus.USAGE
     assert "Optuna is not installed; install it with `pip install 'audiocnn[tune]'`" in done.err
     assert not Path("tuned").exists()
@@ -389,14 +389,14 @@ def test_optuna_that_is_missing_is_one_line(here, monkeypatch):
 def test_a_search_where_nothing_goes_to_its_end_fails(here):
     before = Path("small.toml").read_text().split("[tune")[0]
     Path("small.toml").write_text(before + '[tune]\n"spec" = { choices = ["speech_1d", "speech_2d"] }\n')
-    done = audiocnn("tune", "--recipe", "small.toml", "--trials", "2", "-o", "tuned", "--device", "cpu")
+    done = audiocnn("search", "small.toml", "--trials", "2", "-o", "tuned", "--device", "cpu")
     assert done.status is ExitStatus.USAGE
     assert "trial 0: " in done.err and "no trial went to its end" in done.err
 
 
 @pytest.mark.long
 def test_several_processes_share_a_study_and_what_one_leaves_behind_is_gone_on_with(here):
-    command = [sys.executable, "-c", CODE, "tune", "--recipe", "small.toml", "-o", "tuned", "--trials", "5"]
+    command = [sys.executable, "-c", CODE, "search", "small.toml", "-o", "tuned", "--trials", "5"]
     command += ["--pruner", "none", "--device", "cpu"]
     environ = {**os.environ, "PYTHONPATH": PATH, "OMP_NUM_THREADS": "1"}
     with Path("first.txt").open("w") as said:

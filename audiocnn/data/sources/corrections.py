@@ -29,7 +29,7 @@ from audiocnn.units import count_noun
 
 LEFT_OUT = "-"  # in place of a label
 _MOST_EXAMPLES = 5  # new labels
-LABEL_SEPARATOR = ";"  # as `evaluate --doubtful` writes it, whatever the tables of the data have
+LABEL_SEPARATOR = ";"  # as `doubtful` writes it, whatever the tables of the data have
 TIME_COLUMNS = ("onset", "offset")
 
 

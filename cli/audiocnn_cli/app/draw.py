@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO, cast
 
 from audiocnn.errors import printable
 from audiocnn.segments.segment import Segment
 from audiocnn.units import clock
-from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.app.terminal import Terminal, spell
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,6 +93,22 @@ def format_moment(seconds: float, longest: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest}" if longest >= 3600 else f"{minutes}:{rest}"
 
 
+def fit_name(file: str, width: int, terminal: Terminal) -> str:
+    """A name in so many letters; of a long one the end, which tells more than its beginning."""
+    shown = spell(printable(file), terminal.stdout)
+    if len(shown) > width:
+        shown = ("…" if terminal.unicode else "~") + shown[len(shown) - width + 1 :]
+    return f"{shown:<{width}}"
+
+
+def fit_label(label: str, width: int, unicode: bool) -> str:
+    """A label in so many letters; of a long one the beginning."""
+    shown = printable(label)
+    if len(shown) > width:
+        shown = shown[: width - 1] + ("…" if unicode else "~")
+    return f"{shown:<{width}}"
+
+
 def format_share(part: float, whole: float) -> str:
     return f"{100 * part / whole:.0f} %" if whole > 0 else "0 %"
 
@@ -143,9 +159,9 @@ def print_headline(found: Detection | Classification, console: Console) -> None:
     from rich.text import Text
 
     channels = {1: "mono", 2: "stereo"}.get(found.channels, f"{found.channels} channels")
-    line = Text(printable(found.file), style="bold")
+    line = Text(spell(printable(found.file), cast(TextIO, console.file)), style="bold")
     line.append(f"  {clock(found.duration_seconds)}, {found.sample_rate} Hz, {channels}", style="not bold dim")
-    console.print(line, soft_wrap=True)
+    console.print(line)
 
 
 def format_figure(figure: Figure | None, name: str, signed: bool = False) -> str:

@@ -94,6 +94,19 @@ Files = Annotated[
 OneRecording = Annotated[
     str, typer.Argument(metavar="FILE", help="A recording, or - for audio on standard input.", show_default=False)
 ]
+JudgedData = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A dataset, a source as for `ingest`, a recipe with [data], or one with [[conditions]].",
+        show_default=False,
+    ),
+]
+SplitName = Annotated[
+    str | None,
+    option("--split", "NAME", "One split of the data. [default: the recipe's, else all; of conditions dev]"),
+    BASIC,
+]
 ModelName = Annotated[
     str | None,
     option("--model", "MODEL", "A name from `audiocnn models`, or a model folder. [default: {model}]", short="-m"),

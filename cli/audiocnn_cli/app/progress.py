@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from audiocnn.units import clock
-from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.app.terminal import Terminal, spell
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -59,8 +59,7 @@ class Bar:
     @property
     def name(self) -> str:
         """What is worked on, in letters that the terminal has: escaped ones are longer."""
-        encoding = getattr(self.terminal.stderr, "encoding", None) or "utf-8"
-        return self.what.encode(encoding, "audiocnn").decode(encoding)
+        return spell(self.what, self.terminal.stderr)
 
     def room(self, left: str) -> int:
         """Letters of the name that leave room for what matters more."""

@@ -28,6 +28,7 @@ STALL_SECONDS = 0.3  # a write that takes longer after a signal waits for a read
 _NARROWEST = 20
 _MOST_DIGITS = 4  # of a width: rich draws each column
 _PIPE_WIDTH = 100
+_USUAL_HEIGHT = 24
 _HELP_WIDTHS = (80, 100)  # of a help page: where nobody knows the width, and at most
 _COERCED = ("C.UTF-8", "C.utf8", "UTF-8")  # what Python makes of LC_CTYPE where the locale is C
 
@@ -151,6 +152,16 @@ class Terminal:
             return max(_NARROWEST, os.get_terminal_size(stream.fileno()).columns)
         except (OSError, ValueError, AttributeError):
             return _PIPE_WIDTH
+
+    def height(self, stream: TextIO) -> int:
+        """Lines of a stream: those of LINES, else of the terminal, else a fixed number."""
+        given = self.environ.get("LINES", "")
+        if given.isdecimal() and 0 < len(given) <= _MOST_DIGITS:
+            return int(given)
+        try:
+            return os.get_terminal_size(stream.fileno()).lines or _USUAL_HEIGHT
+        except (OSError, ValueError, AttributeError):
+            return _USUAL_HEIGHT
 
     def help_width(self) -> int:
         """Columns of a help page, with a margin of two."""
@@ -304,6 +315,12 @@ def _in_ascii(problem: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error("audiocnn", _in_ascii)
+
+
+def spell(text: str, stream: TextIO) -> str:
+    """Text in letters that a stream has: those that it has not are written as their codes, which are longer."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "audiocnn").decode(encoding)
 
 
 def is_terminal(stream: TextIO) -> bool:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from audiocnn.data.sources.settings import DataSettings
     from audiocnn.evaluation.annotated import Scorer
     from audiocnn.evaluation.conditions import Conditions
-    from audiocnn.evaluation.results import Evaluation, EvaluationSettings
+    from audiocnn.evaluation.results import ClipEvaluation, Evaluation, EvaluationSettings
     from audiocnn.inference.engine import Engine
     from audiocnn.model.model import Model
     from audiocnn.recipe.recipe import Recipe
@@ -218,6 +218,14 @@ def judge_dataset(
                 terminal.error(f"{step.filename}: {step.error}")
             bar.update(step.done, step.total, f"{step.done} of {step.total}, {format_speed(sound, scored_in)}")
     raise AssertionError("evaluate ends with an evaluation")
+
+
+def clips_of(evaluation: Evaluation, option: str, data: str) -> ClipEvaluation:
+    """What was found of clips. UsageError where no clip has labels; option: what needs them, "" for the command."""
+    if evaluation.clip is None:
+        prefix = f"{option}: " if option else ""
+        raise UsageError(f"{prefix}needs clips that have a label as a whole, and {data} has segments alone")
+    return evaluation.clip
 
 
 @contextmanager

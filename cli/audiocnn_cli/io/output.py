@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -293,3 +293,42 @@ def _put_in_place(output: Output) -> None:
 def is_replaceable(path: Path) -> bool:
     """Whether a name stands for a file that may be replaced; not for /dev/null or a named pipe."""
     return os.path.isfile(path) or not os.path.exists(path)  # noqa: PTH110, PTH113 - Path's raise for long names
+
+
+def check_new_file(option: str, path: Path, force: bool) -> None:
+    """UsageError, before any work, where a whole file of this name cannot be made."""
+    if path.exists() and not force:
+        raise UsageError(f"{option} {path}: is there already; overwrite it with --force, or name another file")
+    check_folder_writable(option, path)
+
+
+def check_folder_writable(option: str, path: Path) -> None:
+    """UsageError where a new file of this name cannot be made in its folder."""
+    there = next((folder for folder in path.parents if folder.exists()), path.parent)
+    if not there.is_dir():
+        raise UsageError(f"{option} {path}: {there} is no folder; name another file")
+    if not os.access(there, os.W_OK):
+        raise UsageError(f"{option} {path}: {there} cannot be written to; name another file")
+
+
+def check_table(option: str, path: Path, suffixes: Sequence[str], taken: list[Path], force: bool) -> None:
+    """The same for a table besides the output, whose name ends in one of the suffixes. taken: absolute paths that
+    other options name, to which this one is added."""
+    if path.suffix.lower() not in suffixes:
+        raise UsageError(f"{option} {path}: is no table; end its name in {' or '.join(suffixes)}")
+    if path.is_dir():
+        raise UsageError(f"{option} {path}: is a folder; name a file in it")
+    check_new_file(option, path, force)
+    if path.absolute() in taken:
+        raise UsageError(f"{option} {path}: another option names it, too; name another file")
+    taken.append(path.absolute())
+
+
+def write_text(option: str, path: Path, text: str) -> None:
+    """A whole file. UsageError where it cannot be written."""
+    from audiocnn.files import write_whole
+
+    try:
+        write_whole(path, text.encode("utf-8", "surrogateescape"))
+    except OSError as problem:
+        raise UsageError(f"{option} {path}: cannot be written ({problem.strerror}); name another file") from None

@@ -13,8 +13,8 @@ from audiocnn.labels.formats.base import Writer, round_score
 from audiocnn.labels.formats.jsonl import SCORE_DIGITS, JsonLinesWriter, Record, last_record, record_head, start_field
 from audiocnn.labels.formats.table import CELL_SEPARATORS, SEGMENT_COLUMNS, Cells, TableWriter
 from audiocnn.units import round_seconds
-from audiocnn_cli.app.draw import draw_bar, format_moment, print_headline
-from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.app.draw import draw_bar, fit_label, fit_name, format_moment, print_headline
+from audiocnn_cli.app.terminal import Terminal, spell
 from audiocnn_cli.io.inputs import STDIN
 
 if TYPE_CHECKING:
@@ -134,11 +134,15 @@ class ClipTables(Writer[ClassifyResult]):
 
     def __init__(self, terminal: Terminal, layout: AnswerLayout, names: Sequence[str] | None) -> None:
         super().__init__()
-        self.console, self.unicode, self.layout = terminal.out, terminal.unicode, layout
+        self.terminal, self.console, self.unicode, self.layout = terminal, terminal.out, terminal.unicode, layout
         width = self.console.width
         most = width * 2 // 5
         self.alone = names is not None and len(names) == 1 and not layout.several_clips
-        self.name_width = most if names is None else min(most, max((len(printable(name)) for name in names), default=0))
+        self.name_width = (
+            most
+            if names is None
+            else min(most, max((len(spell(printable(name), terminal.stdout)) for name in names), default=0))
+        )
         longest = max(len(printable(label)) for label in layout.labels)
         self.label_width = max(1, min(longest, width // 4 if width >= _NARROW else width // 3))
         self.cells = width // 8 if width >= _WIDE else 0
@@ -156,7 +160,7 @@ class ClipTables(Writer[ClassifyResult]):
                 print_headline(recording, self.console)
                 self.clips(recording)
             else:
-                self.line(self.name_of(recording.file), recording.clips[0])
+                self.line(fit_name(recording.file, self.name_width, self.terminal), recording.clips[0])
         self.first = False
         return drawn.get()
 
@@ -216,14 +220,4 @@ class ClipTables(Writer[ClassifyResult]):
             line.append(text, style=style)
 
     def label_cell(self, label: str) -> str:
-        shown = printable(label)
-        if len(shown) > self.label_width:
-            shown = shown[: self.label_width - 1] + ("…" if self.unicode else "~")
-        return f"{shown:<{self.label_width}}"
-
-    def name_of(self, file: str) -> str:
-        """The end of a long name, which tells more than its beginning."""
-        shown = printable(file)
-        if len(shown) > self.name_width:
-            shown = ("…" if self.unicode else "~") + shown[len(shown) - self.name_width + 1 :]
-        return f"{shown:<{self.name_width}}"
+        return fit_label(label, self.label_width, self.unicode)

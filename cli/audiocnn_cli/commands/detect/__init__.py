@@ -12,6 +12,7 @@ from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import (
     BASIC,
     INPUT,
+    OUTPUT,
     RUNNING,
     ClusterOptions,
     DetectFormat,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from audiocnn.inference.scores import ScoredRecording
     from audiocnn.labels.formats.base import Writer
     from audiocnn.model.model import Model
-    from audiocnn_cli.commands.detect.writers import DetectResult
+    from audiocnn_cli.commands.detect.writers import DetectLayout, DetectResult
     from audiocnn_cli.io.output import Output
     from audiocnn_cli.io.resume import Provenance
 
@@ -50,6 +51,11 @@ _Format = Annotated[
     BASIC,
 ]
 _ExitFlag = Annotated[bool, flag("--exit-status", "End with 1 if there is no segment anywhere.", RUNNING)]
+_Summary = Annotated[
+    bool,
+    flag("--summary", "A line (or a record) for each recording, without its segments, and one for all.", OUTPUT),
+    BASIC,
+]
 _Follow = Annotated[
     bool,
     flag(
@@ -67,6 +73,7 @@ def detect(
     samples: RawOptions = RawOptions(),  # noqa: B008
     follow: _Follow = False,
     format: _Format = DetectFormat.auto,
+    summary: _Summary = False,
     output: ManyOutputs = ManyOutputs(),  # noqa: B008
     resume: Resume = False,
     device: Device = "auto",
@@ -74,8 +81,8 @@ def detect(
     ray: Ray = None,
     exit_status: _ExitFlag = False,
 ) -> ExitStatus:
-    """Off a terminal every segment is a line of JSON, and so is every file; on a terminal you get a table and a
-    timeline. A bad file does not stop the others.
+    """Off a terminal every segment is a line of JSON, and so is every file. On a terminal one recording is a table and
+    a timeline, several are a line each. A bad file does not stop the others.
 
     \b
     audiocnn detect interview.wav
@@ -88,7 +95,8 @@ def detect(
     from audiocnn.inference.engine import load_engine
     from audiocnn.model.model import DEFAULT_LIVE_MODEL, DEFAULT_MODEL, find_model
     from audiocnn_cli.commands.detect.follow import check_follow, follow_stream
-    from audiocnn_cli.commands.detect.writers import check_number
+    from audiocnn_cli.commands.detect.summary import check_summary
+    from audiocnn_cli.commands.detect.writers import DetectLayout, check_number
     from audiocnn_cli.io.inputs import find_inputs, read_channel, read_excerpt, read_raw
     from audiocnn_cli.io.results import check_single_stream, suffix_of
 
@@ -100,6 +108,8 @@ def detect(
 
         destination = cluster_destination(cluster, output, resume, format)
     kind = choose_format(destination, format, terminal)
+    if summary:
+        check_summary(kind, destination, follow, ray)
     settings = detect_settings(rule, read_channel(given.channel))
     raw, excerpt = read_raw(samples), read_excerpt(given)
     if follow:
@@ -115,8 +125,13 @@ def detect(
     if chosen.must_choose:
         fact = f"{chosen.name} takes every sound for one of its labels, rain and music as well"
         terminal.error(f"{fact}; trained again, it leaves out what is none of them", "warning")
-    provenance = detect_provenance(chosen, settings, raw, excerpt) if kind == "jsonl" else None
-    task = DetectTask(settings, kind, provenance.settings if provenance else "")
+    names = None
+    if kind == "table" and (terminal.shows_tables or summary) and given.files_from is None:
+        known = list(inputs)
+        inputs, names = iter(known), tuple(one.name for one in known)
+    resumable = kind == "jsonl" and not summary
+    provenance = detect_provenance(chosen, settings, raw, excerpt) if resumable else None
+    task = DetectTask(settings, DetectLayout(kind, provenance.settings if provenance else "", summary, names))
     job = BatchJob(task, inputs, given, destination, suffix_of(kind), provenance, unit="segment")
     if cluster is not None:
         return run_on_cluster(job, chosen, cluster, terminal).status(exit_status)
@@ -131,11 +146,8 @@ def detect(
 
 @dataclass(frozen=True)
 class DetectTask:
-    """Finds segments. digest: of the settings, for `file` records."""
-
     settings: DetectSettings
-    kind: str
-    digest: str
+    layout: DetectLayout
 
     @property
     def channel(self) -> str | int:
@@ -144,14 +156,14 @@ class DetectTask:
     def writer(self, out: Output, engine: Engine, terminal: Terminal) -> Writer[DetectResult]:
         from audiocnn_cli.commands.detect.writers import detect_writer
 
-        return detect_writer(self.kind, out, terminal, self.digest)
+        return detect_writer(self.layout, engine.model.labels, out, terminal)
 
     def results(self, scored: ScoredRecording, progress: BlockProgress, live: bool) -> Iterator[DetectResult]:
         from audiocnn.inference.detect import detect_scored
         from audiocnn_cli.commands.detect.follow import detect_live
         from audiocnn_cli.commands.detect.writers import LIVE_FORMATS
 
-        if live and self.kind in LIVE_FORMATS:
+        if live and self.layout.kind in LIVE_FORMATS and not self.layout.summary:
             yield from detect_live(scored, self.settings, progress)
         else:
             yield detect_scored(scored, self.settings, progress)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from io import StringIO
 from itertools import islice
@@ -43,15 +43,39 @@ if TYPE_CHECKING:
     from audiocnn_cli.io.output import Output
 
 LIVE_FORMATS = ("jsonl", "csv", "tsv")  # which take what is found in a stream one by one
+_LEAST_ROWS = 10  # of a table that is cut to fit the terminal
+_OTHER_LINES = (
+    9  # headline, two of the table's head, "more", ruler, summary, what stderr says, the prompt before and after
+)
 COLOURS = ("green", "cyan", "magenta", "yellow", "blue", "red")
 # What is found in a recording; of a stream on standard input each event, and the summary at its end.
 DetectResult = Detection | Event | FileSummary
 
 
-def detect_writer(kind: str, out: Output, terminal: Terminal, settings: str = "") -> Writer[DetectResult]:
-    """settings: the digest in `file` records."""
+@dataclass(frozen=True)
+class DetectLayout:
+    """kind: the format. settings: the digest in `file` records. summary: a line or record a recording, without its
+    segments. names: of all recordings, where they are known."""
+
+    kind: str
+    settings: str = ""
+    summary: bool = False
+    names: tuple[str, ...] | None = None
+
+
+def detect_writer(layout: DetectLayout, labels: Sequence[str], out: Output, terminal: Terminal) -> Writer[DetectResult]:
+    from audiocnn_cli.commands.detect.summary import DetectionLines, SummaryRecords
+
+    kind, settings = layout.kind, layout.settings
     if kind == "table":
-        return DetectionTables(terminal if out.path is None else replace(terminal, stdout=StringIO()))
+        to_terminal = out.path is None and terminal.shows_tables
+        alone = layout.names is not None and len(layout.names) == 1
+        drawing = terminal if out.path is None else replace(terminal, stdout=StringIO())
+        if layout.summary or (to_terminal and not alone):
+            return DetectionLines(drawing, labels, layout.names)
+        return DetectionTables(drawing, fits=to_terminal)
+    if layout.summary:
+        return SummaryRecords()
     return live_writer(kind, settings) if kind in LIVE_FORMATS else DetectionLabels(kind)
 
 
@@ -116,13 +140,14 @@ class DetectionLabels(Writer[DetectResult]):
 
 
 class DetectionTables(Writer[DetectResult]):
-    """A headline, a timeline and a table for each recording, as wide as the terminal."""
+    """A headline, a table and a timeline for each recording, as wide as the terminal; the timeline last, where it stays
+    in sight. fits: of a long table only as many rows as there is room for beside the rest."""
 
     drawn = True
 
-    def __init__(self, terminal: Terminal) -> None:
+    def __init__(self, terminal: Terminal, fits: bool = False) -> None:
         super().__init__()
-        self.terminal, self.console = terminal, terminal.out
+        self.terminal, self.console, self.fits = terminal, terminal.out, fits
         self.colours: dict[str, str] = {}
         self.first = True
 
@@ -134,10 +159,10 @@ class DetectionTables(Writer[DetectResult]):
             if not self.first:
                 self.console.print()
             print_headline(recording, self.console)
-            self.timeline(recording)
             if recording.segments:
-                self.console.print(self.table(recording))
-            self.console.print(self.summary(recording), soft_wrap=True)
+                self.rows(recording)
+            self.timeline(recording)
+            self.console.print(self.summary(recording))
         self.first = False
         return drawn.get()
 
@@ -172,7 +197,20 @@ class DetectionTables(Writer[DetectResult]):
         ruler = draw_ruler(detection.duration_seconds, cells, detection.start_seconds)
         self.console.print(Text(" " * (width + 2) + ruler, style="dim"), no_wrap=True, overflow="crop")
 
-    def table(self, detection: Detection) -> Table:
+    def rows(self, detection: Detection) -> None:
+        """The table, or the beginning of it and how many more there are."""
+        from rich.text import Text
+
+        count = len(detection.segments)
+        others = _OTHER_LINES + len(detection.tracks) * len(detection.thresholds)
+        room = max(_LEAST_ROWS, self.terminal.height(self.terminal.stdout) - others) if self.fits else count
+        most = room if count > room else count
+        self.console.print(self.table(detection, most))
+        if count > most:
+            self.console.print(Text(f"... {count - most} more: -o segments.csv", style="dim"))
+
+    def table(self, detection: Detection, most: int) -> Table:
+        """most: so many rows, the first of the recording."""
         from rich.text import Text
 
         several, narrow = len(detection.tracks) > 1, self.console.width < 50
@@ -185,13 +223,13 @@ class DetectionTables(Writer[DetectResult]):
         for name in names:
             table.add_column(name, justify="left" if name == "label" else "right", no_wrap=True)
         longest = detection.duration_seconds
-        for channel, track in detection.tracks.items():
-            for segment in track:
-                cells: list[str | Text] = [str(channel)] if several else []
-                cells += [format_moment(segment.start, longest), format_moment(segment.end, longest)]
-                cells += [] if narrow else [f"{segment.end - segment.start:.2f}"]
-                label = Text(printable(segment.label), style=self.colours[segment.label], overflow="ellipsis")
-                table.add_row(*cells, label, *([] if narrowest else [f"{segment.score:.2f}"]))
+        rows = ((channel, segment) for channel, track in detection.tracks.items() for segment in track)
+        for channel, segment in islice(rows, most):
+            cells: list[str | Text] = [str(channel)] if several else []
+            cells += [format_moment(segment.start, longest), format_moment(segment.end, longest)]
+            cells += [] if narrow else [f"{segment.end - segment.start:.2f}"]
+            label = Text(printable(segment.label), style=self.colours[segment.label], overflow="ellipsis")
+            table.add_row(*cells, label, *([] if narrowest else [f"{segment.score:.2f}"]))
         return table
 
     def summary(self, detection: Detection) -> Text:

@@ -12,13 +12,23 @@ import typer
 
 from audiocnn.audio.remote import refuse_urls
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.options import BASIC, Device, Jobs, LabelOptions, OutputOptions, ReportFormat, TableFormat, option
+from audiocnn_cli.app.options import (
+    BASIC,
+    Device,
+    Jobs,
+    JudgedData,
+    LabelOptions,
+    OutputOptions,
+    ReportFormat,
+    SplitName,
+    TableFormat,
+    option,
+)
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.commands.evaluate.outputs import (
     ClipOutputs,
     Html,
     check_clip_outputs,
-    check_folder_writable,
     check_page,
     write_clip_files,
     write_page,
@@ -40,14 +50,6 @@ if TYPE_CHECKING:
     from audiocnn.evaluation.results import EvaluationSettings
     from audiocnn_cli.commands.evaluate.tables import EvaluationReport
 
-_Data = Annotated[
-    str,
-    typer.Argument(
-        metavar="DATA",
-        help="A dataset, a source as for `ingest`, a recipe with [data], or one with [[conditions]].",
-        show_default=False,
-    ),
-]
 _Models = Annotated[
     list[str] | None, option("--model", "MODEL", "Give it again to compare. [default: {model}]", short="-m"), BASIC
 ]
@@ -56,11 +58,6 @@ _Against = Annotated[
     option(
         "--against", "NAME[,NAME]", "Judge other detectors, too: silero, webrtc, firered. They keep their thresholds."
     ),
-    BASIC,
-]
-_Split = Annotated[
-    str | None,
-    option("--split", "NAME", "One split of the data. [default: the recipe's, else all; of conditions dev]"),
     BASIC,
 ]
 
@@ -94,10 +91,10 @@ class _JudgeOptions:
 
 def evaluate(
     terminal: Terminal,
-    data: _Data,
+    data: JudgedData,
     models: _Models = None,
     against: _Against = None,
-    split: _Split = None,
+    split: SplitName = None,
     labels: LabelOptions = LabelOptions(),  # noqa: B008
     judge: _JudgeOptions = _JudgeOptions(),
     rule: JudgedSegments = JudgedSegments(),  # noqa: B008
@@ -116,14 +113,16 @@ def evaluate(
     audiocnn evaluate meetings/ -m speech_1d -m speech_2d
     audiocnn evaluate meetings/ --against silero,webrtc --html report.html
     audiocnn evaluate speech.toml --split test -o report.json
-    audiocnn evaluate birds/ -m runs/birds --html report.html --doubtful 50
+    audiocnn evaluate birds/ -m runs/birds --html report.html
     """
     from audiocnn.inference.engine import load_engine
     from audiocnn.model.model import DEFAULT_MODEL, find_model
     from audiocnn_cli.commands.evaluate.tables import EvaluationReport, with_differences
-    from audiocnn_cli.io.output import check_output, is_replaceable
+    from audiocnn_cli.io.output import check_folder_writable, check_output, is_replaceable
 
     refuse_urls(data)
+    if clips.doubtful is not None:
+        terminal.note("--doubtful N is called `audiocnn doubtful DATA --top N` now")
     path = check_output(output.output, output.force)
     if path is not None and is_replaceable(path):
         check_folder_writable("-o", path)

@@ -1,27 +1,28 @@
-"""The files of `evaluate` besides report.json: the page, the answer to each clip, doubtful clips to correct."""
+"""The files of `evaluate` besides report.json: the page, and the answer to each clip."""
 
 from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import typer
+
 from audiocnn.errors import UsageError
-from audiocnn.units import plural
 from audiocnn_cli.app.options import BASIC, OUTPUT, option
 from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.commands.doubtful import DoubtfulFiles, check_doubtful_files, write_doubtful
+from audiocnn_cli.io.judge import clips_of
+from audiocnn_cli.io.output import check_new_file, check_table, write_text
 
 if TYPE_CHECKING:
     from audiocnn.data.dataset import Dataset
     from audiocnn.evaluation.results import ClipEvaluation
     from audiocnn_cli.commands.evaluate.tables import EvaluationReport
 
-_DOUBTFUL_FILE = "doubtful.tsv"
-_DOUBTFUL_BYTES = 24 * 2**20  # of sounds on the page
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 Html = Annotated[
     str | None,
@@ -32,39 +33,22 @@ Html = Annotated[
 
 @dataclass(frozen=True)
 class ClipOutputs:
+    """Files about clips. Doubtful ones have a command of their own, `doubtful`, and here its options of before."""
+
     predictions: Annotated[
         str | None,
         option("--predictions", "FILE", "Write a CSV or TSV with the answer and the scores of each clip.", OUTPUT),
     ] = None
-    doubtful: Annotated[
-        int | None,
-        option(
-            "--doubtful",
-            "N",
-            "Write the N clips whose label and score disagree most, as a TSV to correct and a page to listen.",
-            OUTPUT,
-            least=1,
-        ),
-    ] = None
-    doubtful_to: Annotated[
-        str | None,
-        option(
-            "--doubtful-to",
-            "FILE",
-            f"Where that TSV goes; the page lies beside it. [default: {_DOUBTFUL_FILE}]",
-            OUTPUT,
-        ),
-    ] = None
+    doubtful: Annotated[int | None, typer.Option("--doubtful", min=1, metavar="N", hidden=True)] = None
+    doubtful_to: Annotated[str | None, typer.Option("--doubtful-to", metavar="FILE", hidden=True)] = None
 
 
 @dataclass(frozen=True)
 class _ClipPaths:
-    """The files, None where not asked for. count: of doubtful clips."""
+    """The files, None where not asked for."""
 
     predictions: Path | None
-    table: Path | None
-    page: Path | None
-    count: int
+    doubtful: DoubtfulFiles | None
 
 
 def check_page(html: str | None, output: Path | None, force: bool) -> Path | None:
@@ -76,7 +60,7 @@ def check_page(html: str | None, output: Path | None, force: bool) -> Path | Non
         raise UsageError(f"--html {html}: is no file; name one, such as report.html")
     if output is not None and path.absolute() == output.absolute():
         raise UsageError(f"--html {html}: is what -o names; give the page a name of its own")
-    _check_new_file("--html", path, force)
+    check_new_file("--html", path, force)
     return path
 
 
@@ -88,38 +72,14 @@ def check_clip_outputs(wanted: ClipOutputs, taken: Sequence[Path | None], models
     if models > 1 and (wanted.predictions or wanted.doubtful):
         option = "--predictions" if wanted.predictions else "--doubtful"
         raise UsageError(f"{option}: is of one model, and {models} are named; name one")
-    predictions = Path(wanted.predictions) if wanted.predictions is not None else None
-    table = Path(wanted.doubtful_to or _DOUBTFUL_FILE) if wanted.doubtful is not None else None
-    page = table.with_suffix(".html") if table is not None else None
     known = [path.absolute() for path in taken if path is not None]
-    for option, path in (("--predictions", predictions), ("--doubtful-to", table), ("--doubtful-to", page)):
-        if path is None:
-            continue
-        suffixes = [".html"] if path is page else [".tsv"] if path is table else list(_DELIMITERS)
-        if path.suffix.lower() not in suffixes:
-            raise UsageError(f"{option} {path}: is no table; end its name in {' or '.join(suffixes)}")
-        if path.is_dir():
-            raise UsageError(f"{option} {path}: is a folder; name a file in it")
-        _check_new_file(option, path, force)
-        if path.absolute() in known:
-            raise UsageError(f"{option} {path}: another option names it, too; name another file")
-        known.append(path.absolute())
-    return _ClipPaths(predictions, table, page, wanted.doubtful or 0)
-
-
-def _check_new_file(option: str, path: Path, force: bool) -> None:
-    if path.exists() and not force:
-        raise UsageError(f"{option} {path}: is there already; overwrite it with --force, or name another file")
-    check_folder_writable(option, path)
-
-
-def check_folder_writable(option: str, path: Path) -> None:
-    """UsageError where a new file of this name cannot be made in its folder."""
-    there = next((folder for folder in path.parents if folder.exists()), path.parent)
-    if not there.is_dir():
-        raise UsageError(f"{option} {path}: {there} is no folder; name another file")
-    if not os.access(there, os.W_OK):
-        raise UsageError(f"{option} {path}: {there} cannot be written to; name another file")
+    predictions = Path(wanted.predictions) if wanted.predictions is not None else None
+    if predictions is not None:
+        check_table("--predictions", predictions, tuple(_DELIMITERS), known, force)
+    doubtful = None
+    if wanted.doubtful is not None:
+        doubtful = check_doubtful_files("--doubtful-to", wanted.doubtful_to, wanted.doubtful, known, force)
+    return _ClipPaths(predictions, doubtful)
 
 
 def write_page(reports: Sequence[EvaluationReport], path: Path, dataset: Dataset | None = None) -> None:
@@ -134,22 +94,18 @@ def write_page(reports: Sequence[EvaluationReport], path: Path, dataset: Dataset
     curves = (find_learning_curve(Path(report.folder)) for report in reports if report.folder is not None)
     curve = next((found for found in curves if found), None)
     page = render_evaluation([report.to_dict() for report in reports], sounds, curve)
-    _write_file("--html", path, page)
+    write_text("--html", path, page)
 
 
 def write_clip_files(report: EvaluationReport, dataset: Dataset, paths: _ClipPaths, terminal: Terminal) -> None:
     """UsageError where no clip has labels."""
-    if paths.predictions is None and paths.table is None:
-        return
-    clip = report.evaluation.clip
-    if clip is None:
-        option = "--predictions" if paths.predictions else "--doubtful"
-        raise UsageError(f"{option}: needs clips that have a label as a whole, and {report.data} has segments alone")
     if paths.predictions is not None:
+        clip = clips_of(report.evaluation, "--predictions", report.data)
         delimiter = _DELIMITERS[paths.predictions.suffix.lower()]
-        _write_file("--predictions", paths.predictions, _predictions(clip, delimiter))
-    if paths.table is not None and paths.page is not None:
-        _write_doubtful(report, clip, dataset, paths, terminal)
+        write_text("--predictions", paths.predictions, _predictions(clip, delimiter))
+    if paths.doubtful is not None:
+        clip = clips_of(report.evaluation, "--doubtful", report.data)
+        write_doubtful(clip, (report.name, report.data), dataset, paths.doubtful, terminal)
 
 
 def _predictions(clip: ClipEvaluation, delimiter: str) -> str:
@@ -169,34 +125,3 @@ def _predictions(clip: ClipEvaluation, delimiter: str) -> str:
         ]
         writer.writerow([one.filename, *cells, *(f"{score:.4f}" for score in one.scores)])
     return text.getvalue()
-
-
-def _write_doubtful(
-    report: EvaluationReport, clip: ClipEvaluation, dataset: Dataset, paths: _ClipPaths, terminal: Terminal
-) -> None:
-    from audiocnn.evaluation.doubtful import doubts_to_tsv, find_doubtful
-    from audiocnn.report.doubtful import render_doubtful
-    from audiocnn.report.sound import clip_sounds
-
-    assert paths.table is not None and paths.page is not None
-    doubts = find_doubtful(clip, paths.count)
-    sounds = clip_sounds(dataset, [doubt.filename for doubt in doubts], _DOUBTFUL_BYTES)
-    labels = sorted({*clip.labels, *(label for doubt in doubts for label in doubt.labels)})
-    corrected = f"{paths.table.stem}-corrected.tsv"
-    page = render_doubtful(doubts, sounds, labels, (report.name, report.data), corrected, dataset.several)
-    _write_file("--doubtful-to", paths.table, doubts_to_tsv(doubts))
-    _write_file("--doubtful-to", paths.page, page)
-    likely = sum(doubt.likely_wrong for doubt in doubts)
-    terminal.say(
-        f"{plural(len(doubts), 'doubtful clip')}, {likely} of them likely wrong: listen in {paths.page},"
-        f" correct there or in {paths.table}, and train again with --corrections"
-    )
-
-
-def _write_file(option: str, path: Path, text: str) -> None:
-    from audiocnn.files import write_whole
-
-    try:
-        write_whole(path, text.encode("utf-8", "surrogateescape"))
-    except OSError as problem:
-        raise UsageError(f"{option} {path}: cannot be written ({problem.strerror}); name another file") from None

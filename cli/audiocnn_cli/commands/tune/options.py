@@ -19,22 +19,12 @@ from audiocnn_cli.app.options import (
     seconds_option,
 )
 
-_SEARCH = "Search"
-
 
 class Goal(StrEnum):
     f1 = "f1"
     segment_f1 = "segment_f1"
     detection_error = "detection_error"
     detection_cost = "detection_cost"
-
-
-class Pruner(StrEnum):
-    """When a training is ended early."""
-
-    median = "median"
-    hyperband = "hyperband"
-    none = "none"
 
 
 @dataclass(frozen=True)
@@ -85,38 +75,3 @@ class RuleOptions(SegmentRuleOptions):
     min_duration: Annotated[float | None, seconds_option("--min-duration", "Leave it at this. [default: tuned]")] = None
     min_silence: Annotated[float | None, seconds_option("--min-silence", "Leave it at this. [default: tuned]")] = None
     pad: JudgedPad = None
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    recipe: Annotated[str | None, option("--recipe", "FILE", "Train what its [tune] names.", _SEARCH)] = None
-    trials: Annotated[
-        int,
-        typer.Option("--trials", min=1, metavar="N", help="Trainings, of all processes.", rich_help_panel=_SEARCH),
-    ] = 20
-    epochs: Annotated[int | None, option("--epochs", "N", "Of each. [default: the recipe's]", _SEARCH, least=1)] = None
-    pruner: Annotated[
-        Pruner,
-        typer.Option(
-            "--pruner",
-            metavar="NAME",
-            help="What ends a training that falls behind: median, hyperband or none.",
-            rich_help_panel=_SEARCH,
-        ),
-    ] = Pruner.median
-    output: Annotated[
-        str | None,
-        option(
-            "--output",
-            "FOLDER",
-            "The folder to make: a run a trial, best.toml, trials.png. [default: runs/NAME.tune]",
-            _SEARCH,
-            short="-o",
-        ),
-    ] = None
-    study: Annotated[
-        str | None, option("--study", "FILE", "The SQLite file. [default: study.sqlite in it]", _SEARCH)
-    ] = None
-    resume: Annotated[
-        bool, flag("--resume", "Go on with the study, join it, or begin it if there is none.", _SEARCH)
-    ] = False

@@ -1,24 +1,25 @@
-"""`audiocnn tune --recipe FILE`: trials one after the other, a line each, and at the end the best ones.
-
-A file of its own beside `thresholds`, since the two share nothing but their command.
-"""
+"""`audiocnn search`: what a recipe should say, by trials; a line each as they end, and at the end the best ones."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import shlex
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from audiocnn.audio.remote import refuse_urls
 from audiocnn.errors import UsageError, printable
 from audiocnn.files import check_run_writable, settled
 from audiocnn.units import clock, plural
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.options import LabelOptions, ReportFormat
+from audiocnn_cli.app.options import Device, LabelOptions, ReportFormat, TableFormat, flag, option
 from audiocnn_cli.app.progress import Bar
 from audiocnn_cli.app.terminal import Terminal
-from audiocnn_cli.commands.tune.options import SearchOptions
 from audiocnn_cli.io.batch import batch_status
 
 if TYPE_CHECKING:
@@ -32,21 +33,76 @@ _PLAIN_PARTS = ("train", "mix", "spec", "groups", "layers")  # parts of keys tha
 _STATE_TITLES = {"pruned": "ended early", "cut off": "cut off"}
 
 
-def run_search(
-    data: str | None,
-    labels: LabelOptions,
-    options: SearchOptions,
-    format: ReportFormat,
-    force: bool,
-    device: str,
+class Pruner(StrEnum):
+    """When a training is ended early."""
+
+    median = "median"
+    hyperband = "hyperband"
+    none = "none"
+
+
+_RecipeFile = Annotated[
+    str,
+    typer.Argument(metavar="RECIPE", help="How the model is made; its [tune] says what to try.", show_default=False),
+]
+_TrainingData = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DATA", help="A dataset, or a source as for `ingest`, in place of the recipe's.", show_default=False
+    ),
+]
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    trials: Annotated[
+        int,
+        typer.Option("--trials", min=1, metavar="N", help="Trainings, of all processes."),
+    ] = 20
+    epochs: Annotated[int | None, option("--epochs", "N", "Of each. [default: the recipe's]", least=1)] = None
+    pruner: Annotated[
+        Pruner,
+        typer.Option(
+            "--pruner",
+            metavar="NAME",
+            help="What ends a training that falls behind: median, hyperband or none.",
+        ),
+    ] = Pruner.median
+    output: Annotated[
+        str | None,
+        option(
+            "--output",
+            "FOLDER",
+            "The folder to make: a run a trial, best.toml, trials.png. [default: runs/NAME.tune]",
+            short="-o",
+        ),
+    ] = None
+    study: Annotated[str | None, option("--study", "FILE", "The SQLite file. [default: study.sqlite in it]")] = None
+    resume: Annotated[bool, flag("--resume", "Go on with the study, join it, or begin it if there is none.")] = False
+
+
+def search(
     terminal: Terminal,
+    recipe_file: _RecipeFile,
+    data: _TrainingData = None,
+    labels: LabelOptions = LabelOptions(),  # noqa: B008 - frozen
+    options: SearchOptions = SearchOptions(),
+    format: TableFormat = ReportFormat.auto,
+    device: Device = "auto",
 ) -> ExitStatus:
+    """Trains with other values of what the recipe's [tune] names, each trial a run; those that fall behind are ended
+    early. The study goes on with --resume, and several processes may share it.
+
+    \b
+    audiocnn search speech.toml --trials 40 -o tuned
+    audiocnn search speech.toml --trials 80 -o tuned --resume
+    """
+    if data is not None:
+        refuse_urls(data)
     from audiocnn.training.study import STUDY_LOCK, Study, check_optuna, exclusive, open_study
 
-    if force:
-        raise UsageError("--force: a search is never overwritten; name another -o, or go on with --resume")
     check_optuna()
-    recipe = read_search_recipe(data, labels, options)
+    recipe = read_search_recipe(recipe_file, data, labels, options)
     folder = settled(Path(options.output or f"runs/{recipe.name}.tune"))
     check_run_writable(folder)
     path = Path(options.study) if options.study else folder / STUDY_FILE
@@ -66,18 +122,17 @@ def run_search(
     terminal.say(
         f"searching {', '.join(parameter.key for parameter in wanted.space)} on {where} into {printable(str(folder))}"
     )
-    went_on = search_command(data, labels, options, folder)
+    went_on = search_command(recipe_file, data, labels, options, folder)
     failed = show_search(wanted, study, options.trials, went_on, terminal)
     return finish_search(wanted, study, failed, format, terminal)
 
 
-def read_search_recipe(data: str | None, labels: LabelOptions, options: SearchOptions) -> Recipe:
+def read_search_recipe(file: str, data: str | None, labels: LabelOptions, options: SearchOptions) -> Recipe:
     """The recipe, on the data that were named, if any."""
     from audiocnn.recipe.recipe import read_recipe
     from audiocnn_cli.commands.train.recipe import with_data, with_recipe_labels
 
-    assert options.recipe is not None
-    recipe = read_recipe(Path(options.recipe))
+    recipe = read_recipe(Path(file))
     if options.epochs:
         recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, epochs=options.epochs))
     recipe = recipe if data is None else with_data(recipe, Path(data))
@@ -99,9 +154,11 @@ def check_search_folder(folder: Path, study: Path, resume: bool) -> None:
         raise UsageError(f"{folder}: holds other files; name a new folder with -o")
 
 
-def search_command(data: str | None, labels: LabelOptions, options: SearchOptions, folder: Path) -> str:
+def search_command(
+    recipe_file: str, data: str | None, labels: LabelOptions, options: SearchOptions, folder: Path
+) -> str:
     """The command that goes on with an interrupted search."""
-    words = ["audiocnn", "tune", *([data] if data else []), "--recipe", str(options.recipe), "-o", str(folder)]
+    words = ["audiocnn", "search", recipe_file, *([data] if data else []), "-o", str(folder)]
     words += ["--label-column", labels.label_column] if labels.label_column else []
     words += ["--labels", labels.labels] if labels.labels else []
     words += ["--trials", str(options.trials)]
@@ -115,13 +172,14 @@ def show_search(wanted: Search, study: Study, trials: int, went_on: str, termina
     """Show the trials as they come; returns how many failed here. Interrupted, the trial in hand is saved."""
     from audiocnn.training.events import EpochReport, StepReport, StopReport
     from audiocnn.training.interrupt import StopSignals
-    from audiocnn.training.search import Trial, TrialBegun, search
+    from audiocnn.training.search import Trial, TrialBegun
+    from audiocnn.training.search import search as search_space
     from audiocnn_cli.app.exits import Terminated
 
     stop_signals, failed = StopSignals(), 0
     try:
         with Bar(terminal, "trial") as bar:
-            for report in search(wanted, study, trials, stop_signals):
+            for report in search_space(wanted, study, trials, stop_signals):
                 if isinstance(report, TrialBegun):
                     bar.what = f"trial {report.number}"
                     bar.restart()
