@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from audiocnn.errors import LabelError, did_you_mean, show_name
 from audiocnn.units import is_numeric
 
+_SLICE_COLUMN = "slice_file_name"  # times beside it are those of the recording that slices were cut from
 # In the order in which they count; as `normal_column` has them.
 _FILE_COLUMNS = (
     *("filename", "file_name", "file", "filepath", "file_path", "path", "fname", "audio", "audio_file"),
@@ -82,6 +83,8 @@ def find_roles(columns: Sequence[str]) -> Roles:
     file = _first(_FILE_COLUMNS, named)
     onset, offset = _first(_ONSET_COLUMNS, times), _first(_OFFSET_COLUMNS, times)
     duration = _first(_DURATION_COLUMNS, times)
+    if file is not None and normal_column(file) == _SLICE_COLUMN:
+        return Roles(file, None, None, None)
     if onset is not None and offset is not None:
         return Roles(file, onset, offset, None)
     if onset is None and offset is not None and normal_column(offset).startswith("offset"):
