@@ -25,7 +25,7 @@ from audiocnn.training.transfer import check_transfer
 from audiocnn.training.validate import lengths_of
 
 _WARM_UP_STEPS, TIMED_STEPS = 1, 4
-EPOCHS = (8, 60)  # of a training that is made to fit, where validation does not take too much of it
+PLANNED_EPOCHS = (8, 60)  # of a training that is made to fit, where validation does not take too much of it
 _VALIDATION_SHARE = 0.2  # of the time, at most
 
 
@@ -77,22 +77,24 @@ def _validation_seconds(recipe: Recipe, training_set: TrainingSet) -> float:
 
 
 def fit_minutes(recipe: Recipe, pace: Pace, clips: int, minutes: float) -> Recipe:
-    """The recipe with as many epochs as fit, within `EPOCHS`, and with so many examples in each that the time is used.
-    clips: how many examples have each clip once; 0 of mixtures, which are never the same.
+    """The recipe with as many epochs as fit, within `PLANNED_EPOCHS`, and with so many examples in each that the time
+    is used. clips: how many examples have each clip once; 0 of mixtures, which are never the same.
 
     UsageError where not even a few batches fit.
     """
     train = recipe.train
     seconds = 60.0 * minutes - pace.end_seconds
-    epochs = EPOCHS[1]
+    epochs = PLANNED_EPOCHS[1]
     if clips:
         once = max(LEAST_BATCHES, math.ceil(clips / train.batch_size))
-        epochs = min(max(EPOCHS[0], int(seconds / (once * pace.step_seconds + pace.validation_seconds))), epochs)
+        epochs = min(
+            max(PLANNED_EPOCHS[0], int(seconds / (once * pace.step_seconds + pace.validation_seconds))), epochs
+        )
     if pace.validation_seconds:
         epochs = min(epochs, max(1, int(_VALIDATION_SHARE * seconds / pace.validation_seconds)))
     batches = int((seconds / epochs - pace.validation_seconds) / pace.step_seconds)
     if batches < LEAST_BATCHES:
-        least = pace.end_seconds + EPOCHS[0] * (LEAST_BATCHES * pace.step_seconds + pace.validation_seconds)
+        least = pace.end_seconds + PLANNED_EPOCHS[0] * (LEAST_BATCHES * pace.step_seconds + pace.validation_seconds)
         given = f"--minutes {minutes:g}: too few for this network and these recordings"
         raise UsageError(f"{given}; give {math.ceil(least / 6.0) / 10.0:g} or more")
     settings = dataclasses.replace(

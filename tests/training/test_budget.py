@@ -14,7 +14,7 @@ from sounds import sine, write
 from audiocnn.data.ingest import IngestSettings, cached_dataset
 from audiocnn.errors import UsageError
 from audiocnn.training.batches import make_training_set
-from audiocnn.training.budget import EPOCHS, Pace, fit_minutes, measure
+from audiocnn.training.budget import PLANNED_EPOCHS, Pace, fit_minutes, measure
 from audiocnn.training.events import Note, StepReport
 from audiocnn.training.train import train
 from audiocnn.training.trainer import choose_precision, has_bfloat16
@@ -39,7 +39,7 @@ def test_a_training_is_planned_to_take_the_minutes(minutes, clips, step, validat
     pace = pace_of(step, validation)
     recipe = fit_minutes(recipe_of(batch_size=8), pace, clips, minutes)
     assert seconds_of(recipe, pace) == pytest.approx(60 * minutes, rel=0.2)
-    assert 1 <= recipe.train.epochs <= EPOCHS[1]
+    assert 1 <= recipe.train.epochs <= PLANNED_EPOCHS[1]
     assert recipe.train.epochs * validation <= 0.25 * 60 * minutes or recipe.train.epochs == 1
 
 

@@ -121,9 +121,9 @@ def plan_training(given: TrainOptions, terminal: Terminal, scratch: Path | None 
     from audiocnn_cli.commands.train.recipe import (
         check_minutes,
         choose_recipe,
-        fit_minutes,
         fit_recipe,
         keep_labels,
+        plan_minutes,
         say_corrections,
         with_learning_options,
         with_part_options,
@@ -161,7 +161,7 @@ def plan_training(given: TrainOptions, terminal: Terminal, scratch: Path | None 
         recipe = keep_labels(recipe, dataset, given.parts.keep_label)
     say_corrections(recipe, terminal)
     if given.learning.minutes is not None and scratch is None:
-        recipe = fit_minutes(recipe, dataset, where, given.learning, given.parts, terminal)
+        recipe = plan_minutes(recipe, dataset, where, given.learning, given.parts, terminal)
     return TrainingPlan(recipe, dataset, folder, where, counts["refused"])
 
 

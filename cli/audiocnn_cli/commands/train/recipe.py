@@ -303,7 +303,7 @@ def check_minutes(minutes: float | None, epochs: int | None, resume: bool) -> No
         raise UsageError("--minutes plans a new training, and a run that is resumed has its plan; leave it out")
 
 
-def fit_minutes(
+def plan_minutes(
     recipe: Recipe, dataset: Dataset, device: str, learning: LearningOptions, parts: PartOptions, terminal: Terminal
 ) -> Recipe:
     """The recipe that takes --minutes on this machine; of several trainings each gets its part of them."""
