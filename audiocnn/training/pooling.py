@@ -37,9 +37,8 @@ _Floats = NDArray[np.float64]
 
 
 def tune_label_pooling(recordings: Sequence[JudgedRecording], labels: Sequence[str], label: str) -> LabelPooling:
-    """The pooling of a label, and its thresholds by operating point: one half, that which misses few, and that which is
-    seldom reached without the label (`clip_thresholds`). Recordings where only unsure stretches may hold it are left
-    out."""
+    """The pooling of a label, and its thresholds by operating point: those of `clip_thresholds`, `balanced` one half at
+    least. Recordings where only unsure stretches may hold it are left out."""
     column = list(labels).index(label)
     marks = [any(note.label == label for note in one.annotations) for one in recordings]
     judged = [k for k, one in enumerate(recordings) if len(one.scores) and (marks[k] or not one.unsure)]
@@ -54,8 +53,9 @@ def tune_label_pooling(recordings: Sequence[JudgedRecording], labels: Sequence[s
         scores = calibrate_scores(raw, gain, shift)
         found.append((_even_loss(scores, has), LabelPooling(seconds, gain, shift), scores))
     _, pooling, scores = min(found, key=lambda one: one[0])
-    _, sensitive, precise = clip_thresholds(scores, has).values()
-    thresholds = (0.5, min(0.5, sensitive), max(0.5, precise))
+    best, sensitive, precise = clip_thresholds(scores, has).values()
+    balanced = max(0.5, best)  # of a rare label one half would be reached by more recordings without it than with it
+    thresholds = (balanced, min(balanced, sensitive), max(balanced, precise))
     rounded = {name: round(x, 4) for name, x in zip(SENSITIVITIES, thresholds, strict=True)}
     return LabelPooling(pooling.seconds, pooling.gain, pooling.shift, rounded)
 

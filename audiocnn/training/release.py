@@ -6,6 +6,7 @@ What the model says of whole recordings is chosen and judged last, by its own sc
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import platform
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from audiocnn.errors import show_controls
 from audiocnn.evaluation.annotated import engine_scorer, evaluate, score_entries
 from audiocnn.evaluation.clips import ScoredClip
 from audiocnn.evaluation.operating_points import as_points, tune_clip_points, tune_operating_points
-from audiocnn.evaluation.results import CLIP_FIGURES, EvaluationSettings
+from audiocnn.evaluation.results import CLIP_FIGURES, Evaluation, EvaluationSettings
 from audiocnn.evaluation.save_thresholds import save_tuned, with_operating_points
 from audiocnn.evaluation.segments import JudgedRecording
 from audiocnn.evaluation.thresholds import tune_threshold
@@ -49,7 +50,13 @@ from audiocnn.training.calibrate import (
     fold_calibration,
 )
 from audiocnn.training.losses import with_rest
-from audiocnn.training.pooling import choose_clip_pooling, learned_pooling, pooled_scores, tune_label_pooling
+from audiocnn.training.pooling import (
+    EVENT_POOLING,
+    choose_clip_pooling,
+    learned_pooling,
+    pooled_scores,
+    tune_label_pooling,
+)
 from audiocnn.training.validate import clip_targets, example_logits, scored_recordings, thinned_logits
 
 MOST_VALUES = 2**26  # clips x positions x labels that a calibration takes; of more clips every second, third ...
@@ -58,6 +65,7 @@ CLIP_THRESHOLD, SHORTEST_SHARE = 0.75, 0.4
 _KNOWN_SHARE = 0.95  # of the held-out clips, which reach the threshold of segments
 _HIGHEST = ((10, 0.95), (100, 0.98))  # so many of them allow a threshold so high: the training was stopped by them
 _MOST_KNOWN = 1000
+_MOST_SECONDS = 36_000.0  # of held-out recordings that pooling is chosen on: their scores are held in memory
 _LEAST_CLIPS = 20  # held out, from where on they say more about scores than the network does
 
 
@@ -95,33 +103,41 @@ def release(
     difference = export_onnx(model, network)
     if spec.f.look_ahead_seconds is not None:  # made for live sound
         difference = max(difference, export_stream(model, network))
-    model = judge_held_out(model, training_set)
+    model = judge_held_out(model, recipe, training_set)
     save_tuned(model)
     write_whole(folder / CARD, make_card(model, recipe, difference).encode())
     return model, difference
 
 
-def judge_held_out(model: Model, training_set: TrainingSet) -> Model:
+def judge_held_out(model: Model, recipe: Recipe, training_set: TrainingSet) -> Model:
     """The model with its pooling of segments, and with its figures of clips: by the recordings that were held out, as
     they are. They are scored by what `classify` runs."""
-    if training_set.held_out is None:
+    held_out = training_set.held_out
+    if not training_set.clips and model.usual_answer == "one":  # it learned nothing of what is between its labels
+        return model
+    if not training_set.clips and (held_out is None or not recipe.evaluate.calibrate):
+        return replace(model, label_pooling=dict.fromkeys(model.labels, EVENT_POOLING))
+    if held_out is None:
         return model
     with contextlib.closing(load_engine(model, "cpu")) as engine:
         scorer = engine_scorer(engine)
         if training_set.clips:
-            *_, last = evaluate(training_set.held_out, scorer, EvaluationSettings(resamples=0))
-            clip = last.evaluation.clip if last.evaluation else None
-            figures = (
-                {name: clip.figures[name].value for name in CLIP_FIGURES[clip.answer] if name in clip.figures}
-                if clip
-                else {}
-            )
-            found = {name: round(value, 5) for name, value in figures.items() if value is not None}
-            return replace(model, training=model.training | {"validation": found or model.training["validation"]})
-        if model.usual_answer == "one":  # each position has one label, and what is between them none
-            return model
-        scored = [one for _, one in score_entries(training_set.held_out, scorer) if isinstance(one, JudgedRecording)]
+            *_, last = evaluate(held_out, scorer, EvaluationSettings(resamples=0))
+            return with_clip_figures(model, last.evaluation)
+        seconds = sum(held_out.duration_seconds(entry) for entry in held_out.entries)
+        some = held_out.with_entries(held_out.entries[:: max(1, math.ceil(seconds / _MOST_SECONDS))])
+        scored = [one for _, one in score_entries(some, scorer) if isinstance(one, JudgedRecording)]
     return with_label_pooling(model, scored)
+
+
+def with_clip_figures(model: Model, evaluation: Evaluation | None) -> Model:
+    """The model with figures of clips as its `validation`; it keeps what it has where none is defined."""
+    if evaluation is None or evaluation.clip is None:
+        return model
+    clip = evaluation.clip
+    values = {name: clip.figures[name].value for name in CLIP_FIGURES[clip.answer] if name in clip.figures}
+    found = {name: round(value, 5) for name, value in values.items() if value is not None}
+    return replace(model, training=model.training | {"validation": found or model.training["validation"]})
 
 
 def with_label_pooling(model: Model, recordings: Sequence[JudgedRecording]) -> Model:

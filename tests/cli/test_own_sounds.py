@@ -113,6 +113,17 @@ def test_it_says_what_it_found_chose_and_how_good_it_is(trained):
         assert f"audiocnn {verb} " in said
 
 
+def test_the_figures_of_held_out_clips_are_those_of_evaluate(trained, monkeypatch):
+    home, done = trained
+    monkeypatch.chdir(home)
+    said = dict(one.rsplit(" ", 1) for one in re.search(r"held out, calibrated: (.*)", done.err)[1].split(", "))
+    run = "runs/sounds"
+    judged = audiocnn("evaluate", f"{run}/recipe.toml", "-m", run, "--split", "validation")
+    figures = json.loads(judged.out)["clip"]["figures"]
+    names = ("accuracy", "balanced_accuracy", "macro_f1")
+    assert list(said.values()) == [f"{figures[name]['value']:.4f}" for name in names]
+
+
 def test_the_run_has_model_report_and_the_recipe_in_full(trained):
     home, _ = trained
     run = home / "runs" / "sounds"

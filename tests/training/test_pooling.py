@@ -162,7 +162,7 @@ def test_a_training_says_what_evaluate_says(tmp_path, output):
     )
     *_, report = train(recipe, dataset, tmp_path / "run")
     model = read_model(tmp_path / "run" / "model")
-    assert model == report.model
+    assert (model.training, model.clip_pooling) == (report.model.training, report.model.clip_pooling)
     assert (model.clip_pooling is None) == ("background" not in output)
     held_out = dataset.with_entries(divide(dataset, recipe).validation)
     *_, last = evaluate(held_out, engine_scorer(load_engine(model, "cpu")))
