@@ -161,7 +161,7 @@ class Recordings:
         for place in places:
             found = self._by_base_name(place, deep=place == self.folder).get(base_name(file), [])
             if len(found) > 1:  # of one name: those in folders of the same names, if there is one alone
-                found = [one for one in found if has_same_end(str(one.with_suffix("")), without_suffix(file))]
+                found = [one for one in found if _has_end(one, place, file)]
             if found:
                 return found[0] if len(found) == 1 else None
         return None
@@ -173,13 +173,7 @@ class Recordings:
         if self.folder is None:
             return None
         named = self._by_base_name(self.folder, deep=True).get(base_name(file), [])
-        wanted = without_suffix(file)
-        found = [
-            path
-            for path in named
-            if PurePath(file).parent == PurePath()
-            or has_same_end(str(path.relative_to(self.folder).with_suffix("")), wanted)
-        ]
+        found = [one for one in named if _has_end(one, self.folder, file)]
         return found[0] if len(found) == 1 else None
 
     def _by_base_name(self, folder: Path, deep: bool) -> dict[str, list[Path]]:
@@ -194,6 +188,11 @@ class Recordings:
 def from_windows(name: str) -> str:
     """The path of a file as Windows writes it, with slashes."""
     return PureWindowsPath(name).as_posix()
+
+
+def _has_end(recording: Path, folder: Path, file: str) -> bool:
+    """Whether the path of a recording below a folder, or as much of it as `file` has, is the end of `file`."""
+    return has_same_end(without_suffix(str(recording.relative_to(folder))), without_suffix(file))
 
 
 def without_suffix(file: str) -> str:

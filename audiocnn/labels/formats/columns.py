@@ -14,7 +14,7 @@ from audiocnn.units import is_numeric
 
 _SLICE_COLUMN = "slice_file_name"  # times beside it are those of the recording that slices were cut from
 # In the order in which they count; as `normal_column` has them.
-_FILE_COLUMNS = (
+FILE_COLUMNS = (
     *("filename", "file_name", "file", "filepath", "file_path", "path", "fname", "audio", "audio_file"),
     *(
         "audio_filename",
@@ -33,7 +33,7 @@ _ONSET_COLUMNS = ("onset", "start", "start_time", "begin", "begin_time", "tmin")
 _OFFSET_COLUMNS = ("offset", "end", "end_time", "stop", "stop_time", "tmax")
 _DURATION_COLUMNS = ("duration", "length")
 FIRST_LABEL_COLUMNS = ("event_label", "label", "annotation")  # that nothing else can be meant by
-_LABEL_COLUMNS = (
+LABEL_COLUMNS = (
     *("labels", "class", "classes", "class_name", "class_label", "category", "target", "species", "tag", "tags"),
     *("event", "sound_event", "common_name", "scientific_name", "species_code", "primary_label", "keyword", "genre"),
 )
@@ -42,7 +42,7 @@ _OTHER_COLUMNS = frozenset(
     {"split", "subset", "partition", "fold", "group", "channel", "score", "confidence", "license", "licence", "url"}
 )
 _UNIT = re.compile(r"_(s|sec|secs|seconds)$")
-_ONE_HOT_CELLS = frozenset({"0", "1", "0.0", "1.0"})
+_ONE_HOT_CELLS = frozenset({"", "0", "1", "0.0", "1.0"})
 _LEAST_ONE_HOT = 2
 LABEL_OPTION = "--label-column"
 NamedCells = dict[str, str]
@@ -80,7 +80,7 @@ def find_roles(columns: Sequence[str]) -> Roles:
     """What the columns of a table are by their names. Times are taken together or not at all: `start` alone is none."""
     named = {normal_column(column): column for column in reversed(columns)}
     times = {_UNIT.sub("", name): column for name, column in named.items()}
-    file = _first(_FILE_COLUMNS, named)
+    file = _first(FILE_COLUMNS, named)
     onset, offset = _first(_ONSET_COLUMNS, times), _first(_OFFSET_COLUMNS, times)
     duration = _first(_DURATION_COLUMNS, times)
     if file is not None and normal_column(file) == _SLICE_COLUMN:
@@ -157,7 +157,7 @@ def choose_label_column(
             for column in candidates:
                 if normal_column(column) == name:
                     return LabelColumn(column)
-    named = [one for one in filled if normal_column(one) in _LABEL_COLUMNS]
+    named = [one for one in filled if normal_column(one) in LABEL_COLUMNS]
     texts = [one for one in filled if _is_text(filled[one])]
     one_hot = tuple(one for one in filled if _ONE_HOT_CELLS.issuperset(filled[one]) and one not in named)
     found = [*texts, *([] if texts else named)] if any_text else named
