@@ -108,7 +108,7 @@ class ReviewOrder:
 
     def copy(self) -> ReviewOrder:
         other = ReviewOrder(self.count, self.model_labels)
-        other._embeddings, other._scores = dict(self._embeddings), dict(self._scores)
+        other._embeddings, other._scores, other._fit = dict(self._embeddings), dict(self._scores), self._fit
         return other
 
     def fit(self, labels: Mapping[int, str]) -> OrderFit:
@@ -116,9 +116,11 @@ class ReviewOrder:
         known = sorted(self._embeddings)
         if not known:
             return OrderFit(np.zeros((self.count, 0)))
-        compressed = _compressed(np.stack([self._embeddings[k] for k in known]))
-        points = np.full((self.count, compressed.shape[1]), np.nan)
-        points[known] = compressed
+        points = self._fit.points
+        if int(_located(points).sum()) < len(known):  # else they lie where they lay
+            compressed = _compressed(np.stack([self._embeddings[k] for k in known]))
+            points = np.full((self.count, compressed.shape[1]), np.nan)
+            points[known] = compressed
         if self.model_labels:
             return OrderFit(points, self._of_model())
         return OrderFit(points, _fitted(points, {k: label for k, label in labels.items() if k in self._embeddings}))

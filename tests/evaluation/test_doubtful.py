@@ -7,11 +7,11 @@ import csv
 import io
 import math
 import re
-import shutil
 
 import numpy as np
 import pytest
 import soundfile
+from browsers import launched, needs_browser
 from sounds import sine, write
 
 from audiocnn.data.ingest import cached_dataset
@@ -222,17 +222,11 @@ def test_the_page_needs_nothing_and_its_names_are_text(dataset):
     assert "1 of them would make the page too large and stand here without sound" in text
 
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the test extra)")
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-
-
-@pytest.mark.skipif(BROWSER is None, reason=f"needs a browser: one of {', '.join(BROWSERS)}")
+@needs_browser
 def test_labels_are_chosen_in_a_browser_and_the_table_is_downloaded(dataset, tmp_path):
     path = tmp_path / "doubtful.html"
     path.write_text(page_of(dataset), encoding="utf-8")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+    with launched() as browser:
         page = browser.new_context(accept_downloads=True).new_page()
         wrong, asked = [], []
         page.on("console", lambda message: wrong.append(message.text))
@@ -266,7 +260,6 @@ def test_labels_are_chosen_in_a_browser_and_the_table_is_downloaded(dataset, tmp
         assert page.locator("#state").inner_text() == "4 of 4 judged: 2 changed, 1 left out, 1 right"
         assert (page.title(), wrong) == ("4 doubtful clips of some data", [])
         assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
-        browser.close()
     rows = list(csv.reader((tmp_path / "corrected.tsv").open(encoding="utf-8", newline=""), delimiter="\t"))
     assert tuple(rows[0]) == DOUBT_COLUMNS
     assert [row[:2] for row in rows[1:]] == [

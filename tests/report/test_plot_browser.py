@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import shutil
 import time
 
 import numpy as np
 import pytest
+from browsers import launched, needs_browser
 from fixtures_cli import RATE, tone, tone_model  # noqa: F401
 from PIL import Image
 from sounds import write
@@ -19,10 +19,7 @@ from audiocnn.model.model import read_model
 from audiocnn.report.plot_page import render_plot
 from audiocnn.report.sound import read_page_sound
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the test extra)")
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"needs a browser: one of {', '.join(BROWSERS)}")
+pytestmark = needs_browser
 
 SPANS = ((0.6, 1.4), (2.0, 2.9))
 # Letters that would end a tag, an attribute and a script, if they were let.
@@ -32,10 +29,8 @@ SECONDS = 4.0
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+    with launched() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ async function take(found, at = trail.length) { // at: where it stands in the tr
   if (!found.clip) return finish();
   trail[at] = found.clip.index;
   place = at;
-  await open(found.clip);
+  open(found.clip);
 }
 
 const visit = async (at) => take(await answerOf(`clip/${trail[at]}`), at);
@@ -96,20 +96,19 @@ function finish() {
   say(`all ${summary.total} are done; Ctrl-C in the terminal ends the review`, "done");
 }
 
-async function open(found) {
+function open(found) {
   clip = found;
   selected = null;
   segments = (clip.segments || []).map((one) => [...one]);
   piece = 0;
-  draw();
-  await openPiece(0);
+  openPiece(0);
 }
 
 const pieces = () => Math.max(1, Math.ceil((clip.seconds - 1e-6) / settings.piece));
 const start = () => piece * settings.piece;
 const length = () => Math.max(1e-3, Math.min(settings.piece, clip.seconds - start()));
 
-async function openPiece(number) {
+function openPiece(number) {
   const mine = ++shown, own = clip;
   piece = number;
   sound.pause();
@@ -118,12 +117,21 @@ async function openPiece(number) {
   draw();
   if (own.problem) return say(`${own.problem}\nx leaves it out, s puts it off`, "bad");
   say("", "");
-  try {
-    const [heard, seen] = await Promise.all(["sound", "picture"].map(async (kind) => (await ask(`${kind}/${own.index}/${number}`)).blob()));
-    if (mine !== shown) return;
+  const load = async (kind, use) => {
+    try {
+      const found = await (await ask(`${kind}/${own.index}/${number}`)).blob();
+      if (mine === shown) use(found);
+    } catch (problem) {
+      if (mine === shown) say(`${problem.message}\nx leaves it out, s puts it off`, "bad");
+    }
+  };
+  load("sound", (found) => {
     URL.revokeObjectURL(soundUrl);
-    soundUrl = sound.src = URL.createObjectURL(heard);
-    const image = new Image(), url = URL.createObjectURL(seen);
+    soundUrl = sound.src = URL.createObjectURL(found);
+    if (byId("autoplay").checked) play(0);
+  });
+  load("picture", (found) => {
+    const image = new Image(), url = URL.createObjectURL(found);
     image.onload = () => {
       if (mine === shown) {
         picture = image;
@@ -132,10 +140,7 @@ async function openPiece(number) {
       URL.revokeObjectURL(url);
     };
     image.src = url;
-    if (byId("autoplay").checked) play(0);
-  } catch (problem) {
-    if (mine === shown) say(`${problem.message}\nx leaves it out, s puts it off`, "bad");
-  }
+  });
 }
 
 // Sound.
@@ -307,7 +312,7 @@ function confirm() {
   if (!clip) return;
   if (!summary.timed) return clip.suggested && answer(clip.suggested);
   if (clip.problem) return;
-  if (piece < pieces() - 1) return queue(() => openPiece(piece + 1));
+  if (piece < pieces() - 1) return openPiece(piece + 1);
   mark();
   queue(onward);
 }
@@ -333,7 +338,7 @@ function undo() {
 
 function turn(by) {
   const next = piece + by;
-  if (clip && next >= 0 && next < pieces()) queue(() => openPiece(next));
+  if (clip && next >= 0 && next < pieces()) openPiece(next);
 }
 
 function remove() {
