@@ -3,15 +3,16 @@
 python -m benchmarks.networks [--spec NAME ...] [--seeds 3] [--clips N] [--results FOLDER] [--table docs/networks.md]
 
 Each spec is trained by one recipe, `benchmarks/networks.toml`: ten spoken digits, the same number of clips seen, the
-same batches, the same schedule; only the spec and the seed change. The accuracy is that of the weights which were best
-on clips held out of the training part, on the 300 clips of the split "dev", which take no part in training: the answer
-is the label with the highest mean score over the clip.
+same batches; only the spec, with what its `[train]` says, and the seed change. The accuracy is that of the weights
+which were best on clips held out of the training part, on the 300 clips of the split "dev", which take no part in
+training: the answer is the label with the highest mean score over the clip.
 
 - A spec is left out where the arithmetic of `audiocnn describe` says that one training takes longer than `--budget`
   minutes on two cores. No weight is made to find that out.
 - Each training runs in a process of its own: one that fails has its reason in the table, and the others go on.
 - Killed at any moment, the same command goes on. What is done stands in `results.jsonl`, one line a training. It is
   done again where the spec (but for its summary) or the recipe says something else now, and where it failed.
+- With `--keep-rows` what was not trained here keeps its row in the page, which then says so.
 - `RESULTS/SPEC/seed0` keeps the model of the first seed, for `audiocnn filters` and `audiocnn explain`.
 """
 
@@ -35,7 +36,7 @@ from audiocnn.spec.describe import Description, describe
 from audiocnn.spec.spec import Spec, load_spec
 from audiocnn.units import clock
 from benchmarks.networks_runs import DIGITS, Job, Result, read_results, train_apart, write_result
-from benchmarks.networks_table import Facts, Standing, to_markdown, write_page
+from benchmarks.networks_table import Facts, Standing, read_earlier, to_markdown, write_page
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "benchmarks" / "networks.toml"
@@ -204,6 +205,15 @@ def standings(candidates: Sequence[Candidate], settings: Settings) -> list[Stand
     return found
 
 
+def with_earlier(rows: Sequence[Standing], page: Path) -> list[Standing]:
+    """The rows, with what the page has of those that were not trained here."""
+    earlier = read_earlier(page)
+    return [
+        row if row.results or row.reason else dataclasses.replace(row, earlier=earlier.get(row.facts.name))
+        for row in rows
+    ]
+
+
 def plan(candidates: Sequence[Candidate], jobs: Sequence[Job], settings: Settings) -> str:
     """What would be done, for `--list`."""
     lines = []
@@ -263,6 +273,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--table", type=Path, metavar="PAGE", help="a page to write the table into, a picture beside it"
     )
+    parser.add_argument("--keep-rows", action="store_true", help="of the page, where a spec was not trained here")
     parser.add_argument("--no-training", action="store_true", help="only the table, of what is done")
     parser.add_argument("--list", action="store_true", help="say what would be trained, and end")
     return parser
@@ -282,6 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failed = sum(bool(r.reason) for r in run_jobs(jobs, settings, lambda line: print(line, file=sys.stderr)))
         rows = standings(candidates, settings)
         if options.table:
+            rows = with_earlier(rows, options.table) if options.keep_rows else rows
             write_page(options.table, rows, settings.clips)
         else:
             print(to_markdown(rows, settings.clips))

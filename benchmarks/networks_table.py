@@ -46,17 +46,34 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class EarlierRow:
+    """What a table says of a spec: shares with the mean and the range that stand there."""
+
+    accuracies: tuple[float, ...]
+    clips_per_second: float
+
+
+@dataclass(frozen=True)
 class Standing:
-    """A row: the facts, one result a seed, and why there is none."""
+    """A row: the facts, one result a seed, and why there is none; or what an earlier table had, where there is none."""
 
     facts: Facts
     results: Sequence[Result]
     reason: str = ""
+    earlier: EarlierRow | None = None
 
     @property
     def accuracies(self) -> list[float]:
         """Of the seeds that are done; none where something went wrong."""
-        return [] if self.reason else [r.accuracy for r in self.results if r.accuracy is not None]
+        if self.reason or self.earlier:
+            return list(self.earlier.accuracies) if self.earlier and not self.reason else []
+        return [r.accuracy for r in self.results if r.accuracy is not None]
+
+    @property
+    def clips_per_second(self) -> float:
+        if self.earlier:
+            return self.earlier.clips_per_second
+        return statistics.fmean(result.clips_per_second for result in self.results)
 
     @property
     def mean(self) -> float | None:
@@ -85,8 +102,8 @@ def cells(row: Standing) -> list[str]:
         found += ["-"] * 5
     if row.mean is None:
         return [*found, row.reason or "not trained yet", "", ""]
-    speed = statistics.fmean(result.clips_per_second for result in row.results)
-    return [*found, f"{100 * row.mean:.1f} %", f"{min(percent):.1f} - {max(percent):.1f}", f"{speed:,.0f}"]
+    ends = f"{min(percent):.1f} - {max(percent):.1f}"
+    return [*found, f"{100 * row.mean:.1f} %", ends, f"{row.clips_per_second:,.0f}"]
 
 
 def millions(number: int) -> str:
@@ -96,14 +113,33 @@ def millions(number: int) -> str:
 
 def to_markdown(rows: Sequence[Standing], clips: int) -> str:
     """The table, and what it is of."""
-    done = {len(row.accuracies) for row in rows if row.accuracies}
+    done = {len(row.accuracies) for row in rows if row.accuracies and not row.earlier}
     seeds = " or ".join(str(count) for count in sorted(done)) or "no"
     threads = {result.threads for row in rows for result in row.results if result.threads}
     lines = [f"| {' | '.join(HEAD)} |", "|---|---|" + "---:|" * (len(HEAD) - 2)]
     lines += [f"| {' | '.join(cell.replace('|', '/') for cell in cells(row))} |" for row in sorted_rows(rows)]
     machine = f", on {' or '.join(map(str, sorted(threads)))} thread{'s' * (threads != {1})}" if threads else ""
     lines += ["", f"{clips:,} clips seen by each, {seeds} seeds{machine}."]
+    if kept := [f"`{row.facts.name}`" for row in sorted_rows(rows) if row.earlier]:
+        lines += ["", f"Not measured again, but kept from an earlier table: {', '.join(kept)}."]
     return "\n".join(lines)
+
+
+def read_earlier(page: Path) -> dict[str, EarlierRow]:
+    """The rows with an accuracy in the table of a page, by the name of the spec."""
+    before, after = around_table(page)
+    table = page.read_text(encoding="utf-8")[len(before) : -len(after)]
+    found = {}
+    for line in table.splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        row = dict(zip(HEAD, cells, strict=False))
+        if len(cells) == len(HEAD) and row["accuracy"].endswith(" %"):
+            mean, *ends = (float(text) / 100 for text in (row["accuracy"][:-2], *row["over the seeds"].split(" - ")))
+            low, high = ends
+            middle = 3 * mean - low - high  # of three seeds, the one between the ends
+            accuracies = (low, middle, high) if low < middle < high else (low, high) if low < high else (mean,)
+            found[row["spec"].strip("`")] = EarlierRow(accuracies, float(row["clips/s"].replace(",", "")))
+    return found
 
 
 def write_page(page: Path, rows: Sequence[Standing], clips: int) -> None:

@@ -65,20 +65,6 @@ def start_for_relu(layer: nn.Module, kind: str) -> None:
             nn.init.zeros_(layer.bias)
 
 
-def initialise(network: nn.Module, kind: str) -> None:
-    """Draw the weights of convolutions and dense layers anew, biases 0: "glorot", uniform, of variance
-    2 / (inputs + outputs) (Glorot and Bengio 2010, eq. 16), or "orthogonal" (Saxe et al. 2013). "he" is what they have
-    from `start_for_relu`, and nothing is drawn."""
-    if kind == "he":
-        return
-    draw = {"glorot": nn.init.xavier_uniform_, "orthogonal": nn.init.orthogonal_}[kind]
-    for module in network.modules():
-        if isinstance(module, (nn.Conv1d, nn.Conv2d)):
-            draw(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-
-
 def _uneven(padding: Pads) -> list[int]:
     """Padding as `functional.pad` takes it: the last axis first; empty where the two ends are alike."""
     if all(start == end for start, end in padding):

@@ -14,7 +14,7 @@ from audiocnn.toml import TomlTable
 OPTIMIZERS = ("adamw", "adam", "sgd")
 HINTED_SCHEDULES = ("cosine", "one_cycle", "constant")  # that follow the length of a training, whatever that is
 SCHEDULES = (*HINTED_SCHEDULES, "step", "plateau")
-INITIALISATIONS = ("he", "glorot", "orthogonal")
+INITIALISATIONS = ("he", "data", "glorot", "orthogonal")
 
 
 def read_optimisation(

@@ -28,11 +28,17 @@ from torch import Tensor, nn
 from audiocnn.augment.spectral import BatchShare, augment_features
 from audiocnn.errors import AudiocnnError, RecipeError
 from audiocnn.model.model import Model
-from audiocnn.model.modules import initialise
 from audiocnn.model.network import Network
 from audiocnn.recipe.recipe import Recipe
 from audiocnn.recipe.settings import AUTO_PRECISION
-from audiocnn.training.batches import TrainingSet, list_names, make_loader, prefetch_batches, recordings_of_examples
+from audiocnn.training.batches import (
+    TrainingSet,
+    first_examples,
+    list_names,
+    make_loader,
+    prefetch_batches,
+    recordings_of_examples,
+)
 from audiocnn.training.checkpoint import (
     BEST_CHECKPOINT,
     LAST_CHECKPOINT,
@@ -46,6 +52,7 @@ from audiocnn.training.dead_units import LayerUnits, warn_of_dead_units
 from audiocnn.training.distill import find_teacher
 from audiocnn.training.distributed import SINGLE_PROCESS, ProcessGroup, share_or_one
 from audiocnn.training.events import EpochReport, Note, StepReport, StopReport, TrainReport
+from audiocnn.training.initialise import initialise
 from audiocnn.training.interrupt import StopRequestedError, StopSignals
 from audiocnn.training.log import JSONL, write_log
 from audiocnn.training.losses import count_terms, make_clip_loss, soften_targets, training_loss
@@ -86,7 +93,7 @@ class Trainer:
         self.network = Network(spec).to(self.device)
         if spec.dims == 2:  # three times as fast on the CPU
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        initialise(self.network, self.settings.initialisation)
+        initialise(self.network, self.settings.initialisation, self.first_features)
         self.ema = copy.deepcopy(self.network)
         self.teacher = find_teacher(recipe, labels, self.device, self.precision == "bfloat16")
         self.frozen = freeze_groups(self.network, recipe.transfer.freeze if recipe.transfer else ())
@@ -235,6 +242,12 @@ class Trainer:
             for part in torch.split(samples, self.part_size(samples))
         ]
         return self.network.laid_out(parts[0] if len(parts) == 1 else torch.cat(parts))
+
+    def first_features(self) -> Tensor:
+        """Of the first batch, as `features` has them."""
+        samples, *_ = first_examples(self.recipe, self.training_set, max(2, self.settings.batch_size))
+        with torch.no_grad():
+            return self.features(samples)
 
     def soft_targets(self, samples: Tensor, targets: Tensor) -> Tensor:
         """Targets with softened edges, mixed with the scores of the teacher."""

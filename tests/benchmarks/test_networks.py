@@ -16,12 +16,13 @@ from fixtures_models import BATCH, LOG_MEL, RATE, WAVEFORM, shipped_specs, table
 from sounds import write
 
 from audiocnn.errors import RecipeError, UsageError
-from audiocnn.model.model import find_model
-from audiocnn.spec.spec import spec_from_table
+from audiocnn.model.model import find_model, spec_folders
+from audiocnn.spec.hints import HINT_KEYS
+from audiocnn.spec.spec import load_spec, spec_from_table
 from benchmarks import networks, networks_runs, networks_table
 from benchmarks.networks import Settings, digest_of, expected_seconds, find_candidates, find_jobs, recipe_for
 from benchmarks.networks_runs import Job, Result, read_results, train_apart, write_result
-from benchmarks.networks_table import Facts, Standing, to_markdown, write_page
+from benchmarks.networks_table import Facts, Standing, read_earlier, to_markdown, write_page
 from benchmarks.pages import BEGIN, END
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "networks.md"
@@ -338,6 +339,28 @@ def test_the_page_keeps_everything_but_the_table(tmp_path: Path) -> None:
         assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
 
 
+def three(*accuracies: float) -> list[Result]:
+    return [Result("x", "d", seed, "", one, 0.9, 1, 12340, 10.0, 2) for seed, one in enumerate(accuracies)]
+
+
+@pytest.mark.parametrize("accuracies", [(0.8,), (0.8, 0.9), (0.777, 0.813, 0.9), (0.5, 0.5, 0.5)])
+def test_rows_that_were_not_measured_again_are_kept_and_named(tmp_path: Path, accuracies: tuple[float, ...]) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"{BEGIN}\n{END}\n")
+    facts, other = Facts("kept", "samples", 1234, 0.5, 0.1, 10**6), Facts("new", "samples", 10, 0.5, 0.1, 10**5)
+    write_page(page, [Standing(facts, three(*accuracies)), Standing(other, [], "too large")], 1000)
+    before = next(line for line in page.read_text().splitlines() if "`kept`" in line)
+    assert set(read_earlier(page)) == {"kept"}  # a row without an accuracy has nothing to keep
+    fresh = [Standing(facts, []), Standing(other, three(0.5))]
+    write_page(page, networks.with_earlier(fresh, page), 1000)
+    text = page.read_text()
+    assert before in text.splitlines()
+    assert "kept from an earlier table: `kept`.\n" in text
+    again = [Standing(facts, three(0.3)), Standing(other, [], "failed")]
+    write_page(page, networks.with_earlier(again, page), 1000)
+    assert before not in page.read_text() and "earlier" not in page.read_text()
+
+
 @pytest.mark.parametrize("text", ["nothing", BEGIN, END, f"{END}\n{BEGIN}", f"{BEGIN}{END}{BEGIN}"])
 def test_a_page_without_a_place_for_it_is_left_alone(tmp_path: Path, text: str) -> None:
     page = tmp_path / "page.md"
@@ -382,3 +405,13 @@ def test_the_recipe_leaves_room_for_every_spec_that_ships() -> None:
     assert [candidate.problem for candidate in candidates if candidate.problem] == []
     jobs = find_jobs(candidates, settings)
     assert len({job.digest for job in jobs}) == len(jobs) / settings.seeds, "each spec has a digest of its own"
+
+
+def test_the_recipe_leaves_to_a_spec_what_that_wants():
+    recipe = networks.read_recipe(networks.RECIPE)
+    assert {f"train.{key}" for key in HINT_KEYS} <= recipe.unset
+    spec = load_spec(next(folder / "alexnet.toml" for folder in spec_folders()), 10)
+    one = recipe_for(recipe, spec, 0)
+    assert spec.hints and one.with_defaults(clips=True).train.learning_rate == spec.hints["learning_rate"]
+    plain = spec_from_table({key: value for key, value in spec.table.items() if key != "train"}, "alexnet", 10)
+    assert digest_of(one) != digest_of(recipe_for(recipe, plain, 0))  # other hints are another training

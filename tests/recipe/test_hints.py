@@ -19,10 +19,8 @@ from audiocnn.recipe.settings import TrainSettings
 from audiocnn.spec.describe import describe
 from audiocnn.spec.hints import HINT_KEYS
 from audiocnn.spec.spec import load_spec, spec_at_rate, spec_from_table, spec_with_window, with_background
-from audiocnn.training.batches import make_training_set
 from audiocnn.training.dry_run import dry_run
 from audiocnn.training.train import train
-from audiocnn.training.trainer import Trainer
 from audiocnn_cli.app.exits import ExitStatus
 
 HINTS = {
@@ -143,29 +141,6 @@ def test_a_run_learns_by_hints_and_keeps_what_it_used(tmp_path):
     assert "learning_rate 0.0003" in note
     again = list(train(kept, task, tmp_path / "run", resume=True))  # the recipe of the run is the same
     assert not any("the spec" in getattr(report, "text", "") for report in again)
-
-
-# First weights
-
-
-@pytest.mark.parametrize("kind", ["he", "glorot", "orthogonal"])
-def test_first_weights(tmp_path, kind):
-    """Glorot's bound, orthogonal rows, and He's variance before a relu."""
-    torch.manual_seed(0)
-    table = {**TINY, "defaults": {"norm": "none"}}
-    task = tone_task(tmp_path / "d", groups=4)
-    recipe = recipe_of(table, initialisation=kind)
-    network = Trainer(recipe, make_training_set(recipe, task), tmp_path).network
-    weights = network.groups["A"][1][0].weight.detach()  # 8 maps of 3 taps on 8 channels
-    if kind == "glorot":
-        bound = math.sqrt(6.0 / (8 * 3 + 8 * 3))
-        assert 0.9 * bound < weights.abs().max() <= bound
-    elif kind == "orthogonal":
-        torch.testing.assert_close(weights.flatten(1) @ weights.flatten(1).T, torch.eye(8), atol=1e-5, rtol=0)
-    else:
-        assert weights.std().item() == pytest.approx(math.sqrt(2.0 / 24), rel=0.25)
-        assert not torch.isclose(weights.flatten(1).norm(dim=1), torch.ones(8), atol=1e-3).all()
-    assert network.groups["A"][1][0].bias.abs().max() == 0.0
 
 
 # What is said of them
