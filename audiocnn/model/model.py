@@ -464,6 +464,13 @@ def shipped_models() -> Iterator[Path]:
     return iter(sorted(folders, key=lambda folder: (folder.name != DEFAULT_MODEL, folder.name)))
 
 
+def read_purposes() -> dict[str, str]:
+    """What each released model is for, by its name. ModelError for a file that cannot be read."""
+    path = shipped_folder() / "purposes.toml"
+    table = TomlTable(read_toml(path, ModelError), str(path), ModelError)
+    return {name: table.text(name) for name in list(table.values)}
+
+
 def spec_folders() -> list[Path]:
     return [shipped_folder() / "specs"]
 

@@ -12,8 +12,7 @@ from fixtures_cli import RATE, audiocnn, tone, tone_model, write_tones  # noqa: 
 from sounds import write
 
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.commands.detect.summary import SUMMARY_FORMATS
-from audiocnn_cli.commands.detect.writers import _LEAST_ROWS
+from audiocnn_cli.commands.detect.writers import _LEAST_ROWS, SUMMARY_FORMATS
 
 SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

@@ -93,7 +93,7 @@ def format_moment(seconds: float, longest: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest}" if longest >= 3600 else f"{minutes}:{rest}"
 
 
-def fit_name(file: str, width: int, terminal: Terminal) -> str:
+def pad_name(file: str, width: int, terminal: Terminal) -> str:
     """A name in so many letters; of a long one the end, which tells more than its beginning."""
     shown = spell(printable(file), terminal.stdout)
     if len(shown) > width:
@@ -101,7 +101,7 @@ def fit_name(file: str, width: int, terminal: Terminal) -> str:
     return f"{shown:<{width}}"
 
 
-def fit_label(label: str, width: int, unicode: bool) -> str:
+def pad_label(label: str, width: int, unicode: bool) -> str:
     """A label in so many letters; of a long one the beginning."""
     shown = printable(label)
     if len(shown) > width:

@@ -1,45 +1,58 @@
-"""`audiocnn models`: a table of the models and the specs that come with the package."""
+"""`audiocnn models`: what the models that come with the package are for, and on request the specs."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from audiocnn.errors import AudiocnnError, printable
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.options import ReportFormat, TableFormat
+from audiocnn_cli.app.options import ReportFormat, TableFormat, flag
 from audiocnn_cli.app.terminal import Terminal
 
 if TYPE_CHECKING:
     from audiocnn.spec.geometry import Geometry
 
 
-def models(terminal: Terminal, format: TableFormat = ReportFormat.auto) -> ExitStatus:
-    """Models are trained, for `--model`; specs are networks without weights, for `train --spec` and `describe`. A model
-    of your own is named by its folder, wherever it lies.
+_MOST_LABELS = 3  # named in the table; of more it says how many
+_WIDE, _WIDEST = 60, 110  # columns; narrower tables have no weights, and no window and hop
+_Specs = Annotated[bool, flag("--specs", "List the specs, too: networks without weights, to train.")]
+
+
+def models(terminal: Terminal, specs: _Specs = False, format: TableFormat = ReportFormat.auto) -> ExitStatus:
+    """Models are trained, for `--model`; one of your own is named by its folder, wherever it lies. Specs are networks
+    without weights, for `train --spec` and `describe`.
 
     \b
     audiocnn models
+    audiocnn models --specs
     audiocnn models --format json | jq -r .name
     """
     found, problems = _read_models()
-    specs, more = _read_specs()
-    for problem in problems + more:
+    networks: list[dict[str, Any]] = []
+    if specs:
+        networks, more = _read_specs()
+        problems += more
+    for problem in problems:
         terminal.error(problem)
-    if terminal.wants_table(format):
-        draw_rows("models", found, terminal, "none; train one with `audiocnn train`")
-        terminal.write("\n")
-        draw_rows("specs", specs, terminal, "none")
+    if not terminal.wants_table(format):
+        terminal.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found + networks))
     else:
-        terminal.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found + specs))
-    return ExitStatus.SOME_FAILED if problems or more else ExitStatus.OK
+        draw_models(found, terminal, "none; train one with `audiocnn train`")
+        terminal.write("\n")
+        if specs:
+            draw_specs(networks, terminal, "none")
+        else:
+            terminal.write("networks to train: audiocnn models --specs\n")
+    return ExitStatus.SOME_FAILED if problems else ExitStatus.OK
 
 
 def _read_models() -> tuple[list[dict[str, Any]], list[str]]:
     """The released models, and the problems of those that cannot be read."""
-    from audiocnn.model.model import DEFAULT_MODEL, read_model, shipped_models
+    from audiocnn.model.model import DEFAULT_MODEL, read_model, read_purposes, shipped_models
 
     rows, problems = [], []
+    purposes = read_purposes()
     for folder in shipped_models():
         try:
             model = read_model(folder)
@@ -47,6 +60,7 @@ def _read_models() -> tuple[list[dict[str, Any]], list[str]]:
             problems.append(str(problem))
             continue
         row = {"schema": 1, "type": "model", "name": model.name, "default": model.name == DEFAULT_MODEL}
+        row["purpose"] = purposes.get(model.name, model.summary)
         facts = {"labels": list(model.labels), "weights": model.parameters, "folder": str(folder)}
         rows.append(row | _geometry_facts(model.geometry) | facts | {"summary": model.summary})
     return rows, problems
@@ -77,23 +91,50 @@ def _geometry_facts(geometry: Geometry) -> dict[str, Any]:
     }
 
 
-def draw_rows(title: str, rows: list[dict[str, Any]], terminal: Terminal, nothing: str) -> None:
+def draw_models(rows: list[dict[str, Any]], terminal: Terminal, nothing: str) -> None:
+    """What each is for; where there is room the labels, and the weights, the window and the hop."""
+    columns = {
+        "models": [row["name"] for row in rows],
+        "for": [row["purpose"] + (" (default)" if row["default"] else "") for row in rows],
+    }
+    if terminal.out.width >= _WIDE:
+        counts = [f"{len(row['labels'])} labels" for row in rows]
+        columns["labels"] = [
+            ", ".join(row["labels"]) if len(row["labels"]) <= _MOST_LABELS else count
+            for row, count in zip(rows, counts, strict=True)
+        ]
+    _draw(columns, _numbers(rows) if terminal.out.width >= _WIDEST else {}, terminal, f"models: {nothing}")
+
+
+def draw_specs(rows: list[dict[str, Any]], terminal: Terminal, nothing: str) -> None:
+    """What each is; where there is room the weights, the window and the hop."""
+    columns = {"specs": [row["name"] for row in rows], "": [row["summary"] for row in rows]}
+    numbers = _numbers(rows)
+    shown = list(numbers)[: len(numbers) if terminal.out.width >= _WIDEST else terminal.out.width >= _WIDE]
+    _draw(columns, {title: numbers[title] for title in shown}, terminal, f"specs: {nothing}")
+
+
+def _numbers(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
+    return {
+        "weights": [f"{row['weights']:,}" for row in rows],
+        "window": [f"{row['window']:.3g} s" for row in rows],
+        "hop": [f"{row['hop']:.3g} s" for row in rows],
+    }
+
+
+def _draw(texts: dict[str, list[str]], numbers: dict[str, list[str]], terminal: Terminal, nothing: str) -> None:
+    """A table of columns, the names in the first of them."""
     from rich.text import Text
 
     console = terminal.out
-    if not rows:
-        console.print(f"{title}: {nothing}", soft_wrap=True)
+    if not next(iter(texts.values())):
+        console.print(nothing)
         return
-    wide = console.width >= 80
     table = terminal.new_table()
-    table.add_column(title, no_wrap=True)
-    for name in ["labels"] * ("labels" in rows[0]) + ["weights"] + ["window", "hop"] * wide:
-        table.add_column(name, justify="left" if name == "labels" else "right")
-    table.add_column("")
-    for row in rows:
-        cells = [Text(row["name"], style="bold" if row.get("default") else "")]
-        cells += [Text(printable(", ".join(row["labels"])))] if "labels" in row else []
-        cells += [Text(f"{row['weights']:,}")]
-        cells += [Text(f"{row['window']:.3g} s"), Text(f"{row['hop']:.3g} s")] if wide else []
-        table.add_row(*cells, Text(printable(row["summary"]) + (" (default)" if row.get("default") else "")))
+    for number, title in enumerate(texts):
+        table.add_column(title, no_wrap=number == 0)
+    for title in numbers:
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in zip(*texts.values(), *numbers.values(), strict=True):
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console.print(table)

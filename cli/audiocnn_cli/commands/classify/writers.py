@@ -13,7 +13,7 @@ from audiocnn.labels.formats.base import Writer, round_score
 from audiocnn.labels.formats.jsonl import SCORE_DIGITS, JsonLinesWriter, Record, last_record, record_head, start_field
 from audiocnn.labels.formats.table import CELL_SEPARATORS, SEGMENT_COLUMNS, Cells, TableWriter
 from audiocnn.units import round_seconds
-from audiocnn_cli.app.draw import draw_bar, fit_label, fit_name, format_moment, print_headline
+from audiocnn_cli.app.draw import draw_bar, format_moment, pad_label, pad_name, print_headline
 from audiocnn_cli.app.terminal import Terminal, spell
 from audiocnn_cli.io.inputs import STDIN
 
@@ -138,11 +138,8 @@ class ClipTables(Writer[ClassifyResult]):
         width = self.console.width
         most = width * 2 // 5
         self.alone = names is not None and len(names) == 1 and not layout.several_clips
-        self.name_width = (
-            most
-            if names is None
-            else min(most, max((len(spell(printable(name), terminal.stdout)) for name in names), default=0))
-        )
+        lengths = [len(spell(printable(name), terminal.stdout)) for name in names or ()]
+        self.name_width = most if names is None else min(most, max(lengths, default=0))
         longest = max(len(printable(label)) for label in layout.labels)
         self.label_width = max(1, min(longest, width // 4 if width >= _NARROW else width // 3))
         self.cells = width // 8 if width >= _WIDE else 0
@@ -160,7 +157,7 @@ class ClipTables(Writer[ClassifyResult]):
                 print_headline(recording, self.console)
                 self.clips(recording)
             else:
-                self.line(fit_name(recording.file, self.name_width, self.terminal), recording.clips[0])
+                self.line(pad_name(recording.file, self.name_width, self.terminal), recording.clips[0])
         self.first = False
         return drawn.get()
 
@@ -220,4 +217,4 @@ class ClipTables(Writer[ClassifyResult]):
             line.append(text, style=style)
 
     def label_cell(self, label: str) -> str:
-        return fit_label(label, self.label_width, self.unicode)
+        return pad_label(label, self.label_width, self.unicode)

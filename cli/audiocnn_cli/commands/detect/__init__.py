@@ -95,8 +95,7 @@ def detect(
     from audiocnn.inference.engine import load_engine
     from audiocnn.model.model import DEFAULT_LIVE_MODEL, DEFAULT_MODEL, find_model
     from audiocnn_cli.commands.detect.follow import check_follow, follow_stream
-    from audiocnn_cli.commands.detect.summary import check_summary
-    from audiocnn_cli.commands.detect.writers import DetectLayout, check_number
+    from audiocnn_cli.commands.detect.writers import DetectLayout, check_number, check_summary
     from audiocnn_cli.io.inputs import find_inputs, read_channel, read_excerpt, read_raw
     from audiocnn_cli.io.results import check_single_stream, suffix_of
 
