@@ -215,6 +215,11 @@ class ClipExamples:
         begin = (entry.samples - length) // 2
         return Example(self.dataset.waveform(entry, begin, begin + length), self.make_target(entry))
 
+    def whole_values(self, index: int, length: int) -> NDArray[np.float32]:
+        """What a network is given of `whole_clip`, and silence up to so many samples behind it."""
+        samples = self.whole_clip(index).samples
+        return np.pad(samples, ((0, 0), (0, length - samples.shape[1])))
+
     def whole_length(self, index: int) -> int:
         """The samples of `whole_clip`, without reading it."""
         return min(self.entries[index].samples, to_samples(WHOLE_CLIP_SECONDS, self.dataset.sample_rate))
@@ -264,6 +269,10 @@ class ValidationClips(Sequence[Example]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         return self.clips.whole_clip(self.numbers[index])
+
+    def values(self, index: int, length: int) -> NDArray[np.float32]:
+        """As of `ClipExamples.whole_values`."""
+        return self.clips.whole_values(self.numbers[index], length)
 
     def lengths(self) -> list[int]:
         return [self.clips.whole_length(number) for number in self.numbers]

@@ -41,6 +41,16 @@ class Example:
     targets: Targets
     span: tuple[int, int] | None = None
 
+    @property
+    def length(self) -> int:
+        """In samples."""
+        return int(self.samples.shape[1])
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """What a network is given."""
+        return self.samples
+
 
 @dataclass(frozen=True)
 class _Voices:

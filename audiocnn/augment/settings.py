@@ -84,6 +84,25 @@ CLIP_MIX: dict[str, Any] = {
     "time_masks": 1,
 }
 
+# What changes the samples of a clip in another way than by a gain, and where it does nothing.
+SAMPLE_CHANGES: dict[str, Any] = {
+    "speed": (1.0, 1.0),
+    "mixup": 0.0,
+    "between_share": 0.0,
+    "nothing_share": 0.0,
+    "background_share": 0.0,
+    "room_share": 0.0,
+    "telephone_share": 0.0,
+    "tilt_db": 0.0,
+    "clip_share": 0.0,
+}
+
+
+def find_sample_changes(settings: MixSettings) -> dict[str, Any]:
+    """The settings, by key, that change samples of clips in another way than by a gain."""
+    values = {key: getattr(settings, key) for key in SAMPLE_CHANGES}
+    return {key: value for key, value in values.items() if value != SAMPLE_CHANGES[key]}
+
 
 def check_backgrounds(settings: MixSettings, labels: Sequence[str], place: str) -> None:
     """RecipeError for labels of `[mix]` that are not learned, and for backgrounds that leave no foreground label."""

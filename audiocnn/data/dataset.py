@@ -1,7 +1,7 @@
 """A dataset: a folder of memory-mapped int16 samples with an SQLite index.
 
     samples-00000.npy    (samples, channels) int16, whole recordings one behind the other, each with its scale
-    features-00000.npy   (frames, features) float16, where asked for
+    features-00000.npy   (frames, channels * bands) float32 powers, where asked for: see `features.py`
     index.sqlite         meta, recordings, annotations, labels, refused, shards; views splits, groups
 
 What the index names is whole: samples reach the disk first, then one transaction makes them visible. This file
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocnn.audio.pcm import Samples
+from audiocnn.data.features import FeatureLayout, parse_layout
 from audiocnn.data.parts import PartNotes, UnusedPart
 from audiocnn.data.shards import ShardReader, Slice, rebuild_hint
 from audiocnn.errors import DatasetError
@@ -77,7 +78,9 @@ class Dataset:
         self.folder = folder
         self.sample_rate = whole_number(int(meta["sample_rate"]), least=1)
         self.channels = whole_number(int(meta["channels"]), least=1)
-        self.feature_name = meta.get("features") or None
+        text = meta.get("features", "")
+        self.layout: FeatureLayout | None = parse_layout(text)  # of the features that are kept, if any
+        self.feature_name = self.layout.spec if self.layout else text or None
         self.labels: tuple[str, ...] = tuple(_text(row[0]) for row in rows["labels"])
         self.several = meta.get("labels_per_clip") == "several"  # a clip may have no label, or more than one
         self.unsure = meta.get("unsure", "")  # the label of stretches of which nothing is known
@@ -121,12 +124,18 @@ class Dataset:
         """
         return as_floats(self.samples(entry)[:, begin:end], 1.0 if in_scale else entry.scale)
 
-    def features(self, entry: Entry) -> NDArray[np.float16]:
-        """(features, frames) float16 view; DatasetError where the dataset keeps none."""
+    def has_features(self, entry: Entry) -> bool:
+        """Whether all frames of a recording are kept that `layout` has."""
+        rows = self._feature_slices.get(entry.id)
+        return rows is not None and self.layout is not None and rows.length == self.layout.frames(entry.samples)
+
+    def features(self, entry: Entry) -> NDArray[np.floating[Any]]:
+        """(channels * bands, frames) float32 view, of `layout`; float16 of datasets that older versions made.
+        DatasetError where the dataset keeps none."""
         rows = self._feature_slices.get(entry.id)
         if rows is None:
             what = f"no features of {entry.filename}"
-            raise DatasetError(f"{self.folder}: {what}; ingest again with --features NAME")
+            raise DatasetError(f"{self.folder}: {what}; ingest again with --features SPEC")
         return self._features.view(rows)
 
     def annotations(self, entry: Entry) -> list[Annotation]:

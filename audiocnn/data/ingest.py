@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from audiocnn.audio.remote import NotThereError, Remote, absolute
 from audiocnn.data.dataset import Dataset, is_dataset
 from audiocnn.data.decode import Decoded, DecodeJob, decode_ahead, default_threads, read_decoded, reason_without_name
+from audiocnn.data.features import BandPowers, layout_of, recording_powers
 from audiocnn.data.sources import merge_items, ordered_labels, read_source
 from audiocnn.data.sources.settings import DEFAULT_SAMPLE_RATE, DataSettings
-from audiocnn.data.writer import ComputeFeatures, DatasetWriter, Item, StoredRecording
+from audiocnn.data.writer import DatasetWriter, Item, StoredRecording
 from audiocnn.errors import DatasetError, RecordingError, UsageError, show_name
 from audiocnn.files import parse_json
 from audiocnn.segments.segment import END_TOLERANCE_SECONDS, Annotation
+from audiocnn.spec.spec import Spec, spec_at_rate
 
 Outcome = Literal["added", "updated", "kept", "refused", "removed", "noted"]
 _ROUNDING_SECONDS = 0.01  # of tables; smaller cuts are not reported
@@ -41,15 +43,15 @@ _BLOCK_FRAMES = 3000
 class IngestSettings:
     """How to ingest.
 
-    sample_rate: None for that of the recipe, else 16000. channels: 1 for the mean of all. features: a name, of which
-    `frontend_for(name, sample_rate)` gives the function that computes them. jobs: decoder threads, 0 for the default.
-    replace: drop the recordings of sources that are not named any more. decode: a function like `decode_ahead`.
+    sample_rate: None for that of the recipe, else 16000. channels: 1 for the mean of all. features: the network, put at
+    that rate, whose features are kept; None for those that the dataset has already. jobs: decoder threads, 0 for the
+    default. replace: drop the recordings of sources that are not named any more. decode: a function like
+    `decode_ahead`.
     """
 
     sample_rate: int | None = None
     channels: int = 1
-    features: str | None = None
-    frontend_for: Callable[[str, int], ComputeFeatures] | None = None
+    features: Spec | None = None
     jobs: int = 0
     replace: bool = False
     decode: Callable[[Iterable[DecodeJob], int, int, int], Iterator[tuple[DecodeJob, Decoded | str | None]]] = (
@@ -63,14 +65,6 @@ class IngestSettings:
             raise UsageError(f"channels {self.channels}: expected 1 or more")
         if self.jobs < 0:
             raise UsageError(f"jobs {self.jobs}: expected 1 or more, or 0 for the default")
-        if self.features is not None and self.frontend_for is None:
-            raise UsageError(f"features {self.features}: nothing was given that computes them")
-
-    def compute(self, sample_rate: int) -> ComputeFeatures | None:
-        """The function that computes the features; None without features."""
-        if self.features is None or self.frontend_for is None:
-            return None
-        return self.frontend_for(self.features, sample_rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +93,8 @@ def ingest(
     Afterwards the dataset holds what the sources name: unchanged files (by size and time) are kept, missing files are
     removed, a bad one is refused and the rest is done. Errors come with the first step. Files in folders that need
     ffmpeg, which is missing, are counted by suffix in `left_out`.
-    DatasetError, RecordingError, LabelError, RecipeError: a source or an output that cannot be used at all.
+    DatasetError, RecordingError, LabelError, RecipeError: a source or an output that cannot be used at all. SpecError:
+    a network that has no features, or not at this rate.
     """
     settings = settings or IngestSettings()
     if not sources:
@@ -109,10 +104,11 @@ def ingest(
     items, refused, parts = merge_items(read)
     paths = [absolute(one.path.url) if isinstance(one.path, Remote) else str(one.path.resolve()) for one in read]
     try:
-        with DatasetWriter(output, rate, settings.channels, settings.features) as writer:
+        layout = layout_of(spec_at_rate(settings.features, rate)) if settings.features else None
+        with DatasetWriter(output, rate, settings.channels, layout) as writer:
             _check_sources(writer, paths, settings)
             work, gone, unread = plan_ingest(writer.stored(), items)
-            session = _Ingest(writer, rate, settings.channels, settings.compute(rate))
+            session = _Ingest(writer, rate, settings.channels)
             session.total = len(refused) + len(gone) + len(unread) + len(work)
             yield from (
                 IngestStep(0, session.total, str(one.path), "noted", notes=(note,))
@@ -226,8 +222,9 @@ def _problem(a: Annotation, duration_seconds: float) -> str | None:
 
 
 class _Ingest:
-    def __init__(self, writer: DatasetWriter, sample_rate: int, channels: int, compute: ComputeFeatures | None) -> None:
-        self._writer, self._rate, self._channels, self._compute = writer, sample_rate, channels, compute
+    def __init__(self, writer: DatasetWriter, sample_rate: int, channels: int) -> None:
+        self._writer, self._rate, self._channels = writer, sample_rate, channels
+        self._powers = BandPowers(writer.features.input) if writer.features else None
         self._waiting = self._waiting_samples = self._done = 0
         self._committed = time.monotonic()
         self.total = self.taken = 0
@@ -282,8 +279,11 @@ class _Ingest:
             self._writer.describe(number, replace(item, annotations=good), digest)
         else:
             outcome = "kept"
-        if self._compute is not None and (job.fresh or stored is None or not stored.has_features):
-            self._writer.add_features(number, self._compute)
+        layout = self._writer.features
+        if layout is not None and self._powers is not None and (job.fresh or stored is None or not stored.has_features):
+            recorded = (self._writer.samples(number), self._writer.scale(number))
+            parts = recording_powers(*recorded, layout, self._powers)
+            self._writer.add_features(number, parts)
             outcome = "added" if stored is None else "updated"
         self.taken += 1
         if outcome != "kept":

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -24,14 +24,13 @@ from audiocnn.data.dataset import (
     read_meta,
     whole_number,
 )
+from audiocnn.data.features import FeatureLayout, parse_layout
 from audiocnn.data.parts import PartNotes
 from audiocnn.data.shards import ShardWriter, Slice
 from audiocnn.errors import DatasetError
 from audiocnn.files import lock
 from audiocnn.segments.segment import Annotation, composed
 
-# samples int16 (channels, n) and their scale, see `Entry.scale` -> float16 (features, frames)
-ComputeFeatures = Callable[[NDArray[np.int16], float], NDArray[np.float16]]
 # These begin what `_begin` commits, with what stands in `meta`.
 _SCHEMA = """
 BEGIN;
@@ -138,28 +137,30 @@ class StoredRecording(NamedTuple):
 class DatasetWriter:
     """Makes or continues a dataset; a context manager. What is added becomes visible with `commit`.
 
+    features: what is kept besides samples; None for what the dataset has already, which may be nothing.
     DatasetError: a folder that holds something else, another rate or channel count, a second writer.
     """
 
-    def __init__(self, folder: Path, sample_rate: int, channels: int, features: str | None = None) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, sample_rate: int, channels: int, features: FeatureLayout | None = None) -> None:
+        self.folder, self.features = folder, features
         self.meta: dict[str, str] = {}
         self._lock = _lock_folder(folder)
         index: sqlite3.Connection | None = None
         try:
             (folder / INDEX_NAME).touch()
             self._index = index = open_index(folder)
-            self._begin({"sample_rate": str(sample_rate), "channels": str(channels)}, features)
+            self._begin({"sample_rate": str(sample_rate), "channels": str(channels)})
             self._samples = ShardWriter(folder, "samples", channels, "<i2", self._lengths("samples"))
             self._features: ShardWriter | None = None
-            if rows := int(self.meta.get("feature_rows", "0")):
-                self._features = ShardWriter(folder, "features", rows, "<f2", self._lengths("features"))
+            if self.features is not None:
+                rows = channels * self.features.input.bands
+                self._features = ShardWriter(folder, "features", rows, "<f4", self._lengths("features"))
         except BaseException as error:
             if index is not None:
                 index.close()
             self._lock.close()
             is_disk = isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode & 0xFF in _DISK_FAULTS
-            if isinstance(error, (sqlite3.DatabaseError, ValueError, TypeError)) and not is_disk:
+            if isinstance(error, (sqlite3.DatabaseError, ValueError, TypeError, KeyError)) and not is_disk:
                 raise damaged_index(folder, error) from None
             raise
 
@@ -248,16 +249,10 @@ class DatasetWriter:
         (scale,) = self._index.execute("SELECT scale FROM recordings WHERE id=?", (number,)).fetchone()
         return float(scale)
 
-    def add_features(self, number: int, compute: ComputeFeatures) -> None:
-        """Compute and store the features of a recording that was added. DatasetError: their shape differs."""
-        made = compute(self.samples(number), self.scale(number))
-        rows = int(self.meta.get("feature_rows", "0")) or made.shape[0]
-        if made.ndim != 2 or made.shape[0] != rows:
-            raise DatasetError(f"{self.folder}: features of shape {made.shape}, expected {rows} rows")
-        if self._features is None:
-            self._set_meta(feature_rows=str(rows))
-            self._features = ShardWriter(self.folder, "features", rows, "<f2", {})
-        written = self._features.append([made.T])
+    def add_features(self, number: int, parts: Iterable[NDArray[np.float32]]) -> None:
+        """Store float32 (frames, channels * bands) parts as the features of a recording that was added."""
+        assert self._features is not None
+        written = self._features.append(parts)
         self._index.execute(
             "UPDATE recordings SET feature_shard=?, feature_start=?, frames=? WHERE id=?", (*written, number)
         )
@@ -312,7 +307,7 @@ class DatasetWriter:
             self._index.executemany("INSERT OR REPLACE INTO shards VALUES (?, ?, ?)", rows)
         self._index.commit()
 
-    def _begin(self, wanted: dict[str, str], features: str | None) -> None:
+    def _begin(self, wanted: dict[str, str]) -> None:
         self.meta = read_meta(self._index, self.folder)
         if not self.meta:
             self._index.executescript(_SCHEMA)
@@ -325,10 +320,14 @@ class DatasetWriter:
             if have != value:
                 what = f"made with {key.replace('_', ' ')} {have}, asked for {value}"
                 raise DatasetError(f"{self.folder}: {what}; choose another folder")
-        if features is not None and features != self.meta.get("features"):
+        kept = parse_layout(self.meta.get("features", ""))
+        if self.features is None:
+            self.features = kept
+        elif self.features != kept:
             self._index.execute("UPDATE recordings SET feature_shard=NULL, feature_start=NULL, frames=NULL")
             self._index.execute("DELETE FROM shards WHERE kind='features'")
-            self._set_meta(features=features, feature_rows="0")
+            # Versions that kept other features tell by `feature_rows` whether there are any to go on with.
+            self._set_meta(features=self.features.to_json(), feature_rows="0")
         self._index.commit()
 
     def _shards(self) -> Iterator[tuple[str, ShardWriter]]:

@@ -139,20 +139,30 @@ class FrontEnd(nn.Module):
             constant(self, "dct", features.dct_matrix(spec.coefficients, spec.mels)[..., None])
 
     def forward(self, samples: Tensor) -> Tensor:
-        spec = self.spec
-        if spec.features == "waveform":
+        if self.spec.features == "waveform":
             return samples.unsqueeze(2)
         batch, channels, time = samples.shape
-        values: Tensor = self.powers(samples.reshape(batch * channels, time))
-        if spec.features in ("mel", "log_mel", "mfcc"):
-            values = functional.conv1d(values, self.mel)
-        if spec.logarithmic or spec.features == "mfcc":
-            values = torch.log(torch.clamp(values, min=spec.floor))
-        elif spec.features in ("stft", "cqt") and spec.scale == "magnitude":
-            values = torch.sqrt(values + 1e-12)
-        if spec.features == "mfcc":
-            values = functional.conv1d(values, self.dct)
+        values = self.of_powers(self.band_powers(samples.reshape(batch * channels, time)))
         return values.reshape(batch, channels, -1, values.shape[-1])
+
+    def band_powers(self, samples: Tensor) -> Tensor:
+        """(batch, samples) -> (batch, bands, frames), the power of each band; not of a waveform."""
+        values: Tensor = self.powers(samples)
+        return functional.conv1d(values, self.mel) if self.spec.powers.features == "mel" else values
+
+    def of_powers(self, values: Tensor) -> Tensor:
+        """(batch, bands, frames) of `band_powers` -> the features, (batch, bands, frames)."""
+        values = self.scaled(values)
+        return functional.conv1d(values, self.dct) if self.spec.features == "mfcc" else values
+
+    def scaled(self, powers: Tensor) -> Tensor:
+        """Powers, of any shape, on the scale of the spec."""
+        spec = self.spec
+        if spec.logarithmic or spec.features == "mfcc":
+            return torch.log(torch.clamp(powers, min=spec.floor))
+        if spec.features in ("stft", "cqt") and spec.scale == "magnitude":
+            return torch.sqrt(powers + 1e-12)
+        return powers
 
 
 class PowerSpectrum(nn.Module):

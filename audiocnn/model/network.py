@@ -120,6 +120,12 @@ class Network(nn.Module):
         values: Tensor = self.front_end(samples)
         return values.flatten(1, 2) if self.spec.dims == 1 else values
 
+    def features_of_powers(self, powers: Tensor) -> Tensor:
+        """(batch, channels, bands, frames) of `FrontEnd.band_powers` -> the same features."""
+        values = self.front_end.of_powers(powers.flatten(0, 1))
+        values = values.reshape(*powers.shape[:2], *values.shape[1:])
+        return values.flatten(1, 2) if self.spec.dims == 1 else values
+
     @property
     def localises(self) -> bool:
         return self.spec.localises

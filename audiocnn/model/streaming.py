@@ -321,10 +321,7 @@ def step_features(module: FrontEnd, samples: Tensor, tails: Tails) -> Tensor:
     powers = step_powers(module.powers, samples.reshape(batch * channels, time))
     if spec.features in ("mel", "log_mel", "mfcc"):
         powers = powers @ module.mel[..., 0].T
-    if spec.logarithmic or spec.features == "mfcc":
-        powers = torch.log(torch.clamp(powers, min=spec.floor))
-    elif spec.features in ("stft", "cqt") and spec.scale == "magnitude":
-        powers = torch.sqrt(powers + 1e-12)
+    powers = module.scaled(powers)
     if spec.features == "mfcc":
         powers = powers @ module.dct[..., 0].T
     return powers.reshape(batch, channels, powers.shape[1], powers.shape[2])

@@ -89,6 +89,14 @@ class InputSpec:
     def logarithmic(self) -> bool:
         return self.features == "log_mel" or (self.features in ("stft", "cqt") and self.scale == "log")
 
+    @property
+    def powers(self) -> InputSpec:
+        """What the power of each band follows from, `mel`, `stft` or `cqt`: all that is done to it afterwards (scale,
+        floor, DCT, mean, deviation) is left at its default, and so are the channels, which are alike."""
+        kind = "mel" if self.features in ("log_mel", "mfcc") else self.features
+        kept = {key: getattr(self, key) for key in FEATURE_KEYS[kind] if key not in ("scale", "floor")}
+        return InputSpec(kind, self.sample_rate, **kept)
+
     def to_table(self) -> dict[str, Any]:
         """Every constant that the features use, as TOML has it."""
         return {key: getattr(self, key) for key in (*COMMON_KEYS, *FEATURE_KEYS[self.features])}

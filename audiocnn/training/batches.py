@@ -11,14 +11,16 @@ import math
 import os
 import signal
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from audiocnn.audio.channels import mix_rows
@@ -36,13 +38,14 @@ from audiocnn.recipe.recipe import Recipe
 from audiocnn.recipe.settings import LEAST_BATCHES, TrainSettings
 from audiocnn.segments.segment import Annotation
 from audiocnn.training.distributed import SINGLE_PROCESS, ProcessGroup, share_or_one
+from audiocnn.training.features import StoredClips, StoredExample, describe_reading, find_misfits
 
 ExampleKey = tuple[int, int]
 _BATCHES_AHEAD = 2
 
 
 class ExampleSource(Protocol):
-    def example(self, epoch: int, index: int) -> Example: ...
+    def example(self, epoch: int, index: int) -> Example | StoredExample: ...
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class TrainingSet:
     background_share: float | None = None  # of the examples those that are none of the labels, where that is learned
     also: Mapping[str, Sequence[Example]] = field(default_factory=dict)  # more to tune and calibrate on, by name
     held_out: Dataset | None = None  # the recordings that stop the training, as they are
+    features: str = ""  # of a dataset that keeps some: whether they are read, and if not, why
 
 
 def make_training_set(recipe: Recipe, dataset: Dataset, validates: bool = True) -> TrainingSet:
@@ -92,15 +96,15 @@ def make_training_set(recipe: Recipe, dataset: Dataset, validates: bool = True) 
             fact = f'{recipe.name}: "nothing_share": what is none of the labels teaches a plain softmax nothing'
             raise RecipeError(f"{fact}; add background = true to [f] of the spec, or leave it out")
         evenness = recipe.train.balance_power if balance == "sampling" else 0.0
-        clip_source = ClipExamples(dataset, train, labels, recipe.mix, recipe.seed, evenness, others)
+        features, make = choose_reading(recipe, dataset, [*train, *held_out])
+        clip_source = make(dataset, train, labels, recipe.mix, recipe.seed, evenness, others)
         if held_out:
-            validation = ValidationClips(
-                ClipExamples(dataset, held_out, labels, recipe.mix, recipe.seed, others=others)
-            )
+            validation = ValidationClips(make(dataset, held_out, labels, recipe.mix, recipe.seed, others=others))
         counts = tuple(clip_source.counts().tolist())
         left = clip_source.rest_share if recipe.spec.f.background else None
         how = (several, balance != "none", counts, left)
-        return TrainingSet(labels, clip_source, validation, True, groups, seconds, *how, held_out=whole)
+        said: dict[str, Any] = {"held_out": whole, "features": features}
+        return TrainingSet(labels, clip_source, validation, True, groups, seconds, *how, **said)
     count_examples(recipe.train, 0)
     hop = recipe.spec.geometry().hop_samples
     source = Mixer(dataset, train, labels, recipe.mix, hop, recipe.seed)
@@ -110,7 +114,25 @@ def make_training_set(recipe: Recipe, dataset: Dataset, validates: bool = True) 
         mixer = Mixer(dataset, held_out, labels, recipe.mix, hop, recipe.seed + 1)
         validation = [mixer.example(0, index) for index in range(recipe.train.validation_examples)]
     also = read_further_examples(recipe, labels) if validates else {}
-    return TrainingSet(labels, source, validation, False, groups, seconds, also=also, held_out=whole)
+    features = _NOT_READ + "recordings with segments are mixed" if dataset.feature_name else ""
+    more: dict[str, Any] = {"also": also, "held_out": whole, "features": features}
+    return TrainingSet(labels, source, validation, False, groups, seconds, **more)
+
+
+_NOT_READ = "features of the dataset are not read: "
+
+
+def choose_reading(
+    recipe: Recipe, dataset: Dataset, entries: Sequence[Entry]
+) -> tuple[str, Callable[..., ClipExamples]]:
+    """What is said of the features that a dataset keeps (nothing where it keeps none), and what makes examples of its
+    clips: of these features where they fit, else of samples."""
+    if not dataset.feature_name:
+        return "", ClipExamples
+    misfits = find_misfits(recipe, dataset, entries)
+    if misfits or dataset.layout is None:
+        return _NOT_READ + "; ".join(misfits), ClipExamples
+    return describe_reading(recipe, dataset.layout), partial(StoredClips, recipe.spec)
 
 
 def select_entries(recipe: Recipe, dataset: Dataset) -> list[Entry]:
@@ -213,7 +235,8 @@ BatchTensors = tuple[Tensor, Tensor, Tensor]
 
 
 class ExampleDataset(torch.utils.data.Dataset[BatchTensors]):
-    """Examples by (epoch, index): samples (channels, samples), targets (rows, labels), and (2,) `clip_positions`."""
+    """Examples by (epoch, index): samples (channels, samples) or powers (channels, bands, frames), targets (rows,
+    labels), and (2,) `clip_positions`."""
 
     def __init__(self, source: ExampleSource, channels: int, hop_samples: int) -> None:
         self.source, self.channels, self.hop_samples = source, channels, hop_samples
@@ -250,17 +273,21 @@ class BatchSampler(torch.utils.data.Sampler[list[ExampleKey]]):
         return [(self.epoch, i) for i in range(first, min(first + self.batch_size, self.examples))]
 
 
-def example_tensors(example: Example, channels: int) -> tuple[Tensor, Tensor]:
-    """(channels, samples) and (rows, labels). Mono is repeated; any other count of channels becomes mono first."""
-    samples = example.samples
-    if len(samples) != channels:
-        samples = np.repeat(samples.mean(axis=0, keepdims=True), channels, axis=0)
-    return torch.from_numpy(np.ascontiguousarray(samples)), torch.from_numpy(example.targets)
+def example_tensors(example: Example | StoredExample, channels: int) -> tuple[Tensor, Tensor]:
+    """(channels, samples), of stored features (channels, bands, frames), and (rows, labels)."""
+    return values_tensor(example.values, channels), torch.from_numpy(example.targets)
 
 
-def clip_positions(example: Example, hop_samples: int) -> Tensor:
+def values_tensor(values: NDArray[np.float32], channels: int) -> Tensor:
+    """(channels, ...) as a tensor. Mono is repeated; any other count of channels becomes mono first."""
+    if len(values) != channels:
+        values = np.repeat(values.mean(axis=0, keepdims=True), channels, axis=0)
+    return torch.from_numpy(np.ascontiguousarray(values))
+
+
+def clip_positions(example: Example | StoredExample, hop_samples: int) -> Tensor:
     """(2,) [first, stop) of the positions that hold some of the clip, at least one; all of a mixture."""
-    count = max(1, -(-example.samples.shape[1] // hop_samples))
+    count = max(1, -(-example.length // hop_samples))
     if example.span is None:
         return torch.tensor([0, count])
     first = min(example.span[0] // hop_samples, count - 1)
@@ -343,6 +370,10 @@ class _WatchedDataset:
     def waveform(self, entry: Entry, *how: Any, **named: Any) -> Any:
         self.read[entry.filename] = None
         return self.dataset.waveform(entry, *how, **named)
+
+    def features(self, entry: Entry) -> Any:
+        self.read[entry.filename] = None
+        return self.dataset.features(entry)
 
 
 def recordings_of_examples(source: Any, keys: Iterable[tuple[int, int]]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from audiocnn.augment.settings import SAMPLE_CHANGES
 from audiocnn.data.dataset import Dataset
 from audiocnn.recipe.recipe import GivenBy, Recipe
 from audiocnn.training.batches import are_clips, first_examples, select_entries
@@ -28,7 +29,8 @@ LEARNED = 0.05  # of the first loss, and as a loss: what counts as next to nothi
 @dataclass(frozen=True)
 class DryRun:
     """One step of a training. Shapes as torch has them; seconds of an epoch are an estimate from a few steps. settings:
-    keys of `[train]` that a spec may give, with their values and who gave them."""
+    keys of `[train]` that a spec may give, with their values and who gave them. samples: or the powers that a dataset
+    keeps; reading: whether these are read, and if not, why."""
 
     labels: tuple[str, ...]
     settings: dict[str, tuple[Any, GivenBy]]
@@ -46,6 +48,7 @@ class DryRun:
     step_seconds: float
     example_seconds: float
     epoch_seconds: float
+    reading: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ def dry_run(recipe: Recipe, dataset: Dataset, device: str) -> DryRun:
         step_seconds=pace.step_seconds,
         example_seconds=pace.example_seconds,
         epoch_seconds=pace.epoch_seconds,
+        reading=training_set.features,
     )
 
 
@@ -119,10 +123,9 @@ def overfit(recipe: Recipe, dataset: Dataset, examples: int, device: str) -> Ite
 
 def without_augmentation(recipe: Recipe) -> Recipe:
     """Examples without anything that changes their sound, but for what makes mixtures of recordings."""
-    mix = dataclasses.replace(
-        recipe.mix, speed=(1.0, 1.0), room_share=0.0, telephone_share=0.0, tilt_db=0.0, clip_share=0.0,
-        equaliser_db=0.0, band_masks=0, time_masks=0, mixup=0.0, between_share=0.0, gain_db=(0.0, 0.0),
-    )  # fmt: skip
+    kept = ("background_share", "nothing_share")
+    plain = {key: nothing for key, nothing in SAMPLE_CHANGES.items() if key not in kept}
+    mix = dataclasses.replace(recipe.mix, equaliser_db=0.0, band_masks=0, time_masks=0, gain_db=(0.0, 0.0), **plain)
     return dataclasses.replace(recipe, mix=mix)
 
 

@@ -111,7 +111,7 @@ def describe_run(recipe: Recipe, training_set: TrainingSet, device: str, process
         "processes": processes,
         "audiocnn": __version__,
         "torch": torch.__version__,
-    }
+    } | ({"features": training_set.features} if training_set.features else {})
 
 
 def write_facts(run: Path, facts: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from audiocnn.errors import RecipeError
 from audiocnn.recipe.recipe import Recipe
 from audiocnn.recipe.settings import LEAST_BATCHES
 from audiocnn.training.batches import BATCHES_A_WORKER, TrainingSet, count_examples, first_examples
+from audiocnn.training.features import StoredClips
 from audiocnn.training.trainer import Trainer
 
 _MOST_ON_CPU, _MOST_ON_GPU = 128, 4096
@@ -56,7 +57,8 @@ def check_shared_memory(recipe: Recipe, training_set: TrainingSet) -> None:
     batches = -(-count_examples(settings, clips) // settings.batch_size)
     ahead = min(batches, settings.workers * BATCHES_A_WORKER)
     channels, rate = recipe.spec.input.channels, recipe.spec.input.sample_rate
-    batch_bytes = 4.0 * settings.batch_size * channels * recipe.mix.seconds * rate
+    values = math.prod(source.shape[1:]) if isinstance(source, StoredClips) else recipe.mix.seconds * rate
+    batch_bytes = 4.0 * settings.batch_size * channels * values
     need, free = ahead * batch_bytes, float(shutil.disk_usage(SHARED_MEMORY).free)
     if need > free:
         fits = floor_to_power_of_two(settings.batch_size * free / need)

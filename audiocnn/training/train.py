@@ -54,6 +54,8 @@ def train(
         recipe, resumed = group.from_leader(lambda: open_run(recipe, run, resume))
         source = check_transfer(recipe) if recipe.transfer is not None and not resumed else None
         training_set = make_training_set(recipe, dataset, group.is_leader)
+        if training_set.features:
+            yield Note(training_set.features)
         division = divide(dataset, recipe).digest()
         group.from_leader(lambda: check_division(division, run, resumed))
         if recipe.train.batch_size == AUTO_BATCH_SIZE:

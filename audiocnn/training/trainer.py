@@ -52,6 +52,7 @@ from audiocnn.training.dead_units import LayerUnits, warn_of_dead_units
 from audiocnn.training.distill import find_teacher
 from audiocnn.training.distributed import SINGLE_PROCESS, ProcessGroup, share_or_one
 from audiocnn.training.events import EpochReport, Note, StepReport, StopReport, TrainReport
+from audiocnn.training.features import features_of
 from audiocnn.training.initialise import initialise
 from audiocnn.training.interrupt import StopRequestedError, StopSignals
 from audiocnn.training.log import JSONL, write_log
@@ -182,9 +183,9 @@ class Trainer:
     def train_step(self, samples: Tensor, targets: Tensor, spans: Tensor | None = None) -> float:
         """One step at the epoch and step of `state`; returns the mean loss over the batch of all processes.
 
-        samples: (batch, channels, samples). targets: (batch, rows, labels). spans: (batch, 2), the positions
-        [first, stop) of each clip. All are this process's share of the batch. RecipeError, with the recordings, where
-        the loss or its gradients are not finite; the weights are then as they were.
+        samples: (batch, channels, samples), or powers as of `features`. targets: (batch, rows, labels). spans: (batch,
+        2), the positions [first, stop) of each clip. All are this process's share of the batch. RecipeError, with the
+        recordings, where the loss or its gradients are not finite; the weights are then as they were.
         """
         seed, epoch, step, group = self.recipe.seed, self.state.epoch, self.state.step, self.group
         for parameters in self.optimizer.param_groups:
@@ -236,10 +237,10 @@ class Trainer:
         return loss
 
     def features(self, samples: Tensor) -> Tensor:
-        """(batch, channels, samples) -> (batch, [channels,] bands, frames), in as many parts as the step."""
+        """(batch, channels, samples), or powers (batch, channels, bands, frames) that a dataset keeps -> (batch,
+        [channels,] bands, frames), in as many parts as the step."""
         parts = [
-            self.network.features(self.network.extended(part.to(self.device)))
-            for part in torch.split(samples, self.part_size(samples))
+            features_of(self.network, part.to(self.device)) for part in torch.split(samples, self.part_size(samples))
         ]
         return self.network.laid_out(parts[0] if len(parts) == 1 else torch.cat(parts))
 

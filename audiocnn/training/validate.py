@@ -21,9 +21,10 @@ from audiocnn.model.network import Network, append_background
 from audiocnn.segments.finder import find_segments
 from audiocnn.segments.onset_offset import Localiser
 from audiocnn.segments.segment import Annotation
-from audiocnn.training.batches import TrainingSet, example_tensors
+from audiocnn.training.batches import TrainingSet, values_tensor
 from audiocnn.training.calibrate import thin_rows
 from audiocnn.training.dead_units import LayerUnits, watch_units
+from audiocnn.training.features import features_of
 from audiocnn.training.losses import known_cross_entropy, with_rest
 
 _FEW_CLIPS = 200
@@ -70,15 +71,24 @@ def logits_by_batch(
     Shorter ones are padded to the longest with as many rows, which changes nothing, as recordings end in zeros."""
     network.eval()
     device, hop = next(network.parameters()).device, network.geometry.hop_samples
-    rows = [-(-length // hop) for length in lengths_of(examples)]
+    lengths, channels = lengths_of(examples), network.spec.input.channels
+    rows = [-(-length // hop) for length in lengths]
     order = sorted(range(len(examples)), key=rows.__getitem__)
     for count, alike in groupby(order, key=rows.__getitem__):
         for numbers in batched(alike, max(1, min(batch_size, _MOST_SAMPLES // (count * hop)))):
-            singles = [example_tensors(examples[number], network.spec.input.channels)[0] for number in numbers]
-            longest = max(single.shape[1] for single in singles)
-            samples = torch.stack([functional.pad(single, (0, longest - single.shape[1])) for single in singles])
-            values = network.features(network.extended(samples.to(device)))
-            yield numbers, network.logits_of(network.laid_out(values)).float().cpu()
+            longest = max(lengths[number] for number in numbers)
+            values = [padded_values(examples, number, longest) for number in numbers]
+            batch = torch.stack([values_tensor(each, channels) for each in values])
+            features = features_of(network, batch.to(device))
+            yield numbers, network.logits_of(network.laid_out(features)).float().cpu()
+
+
+def padded_values(examples: Sequence[Example], number: int, length: int) -> NDArray[np.float32]:
+    """What a network is given of an example, and silence up to so many samples behind it."""
+    if isinstance(examples, ValidationClips):
+        return examples.values(number, length)
+    samples = examples[number].samples
+    return np.pad(samples, ((0, 0), (0, length - samples.shape[1])))
 
 
 def lengths_of(examples: Sequence[Example]) -> list[int]:

@@ -33,6 +33,7 @@ from fixtures_cli import (
 from sounds import noise, sine, wav_bytes, write
 
 from audiocnn.segments.segment import Segment
+from audiocnn.spec.features import FEATURES
 from audiocnn_cli import main
 from audiocnn_cli.app import command as command_module
 from audiocnn_cli.app.draw import draw_ruler, draw_track, format_moment
@@ -229,7 +230,10 @@ BAD = {
     "ingest": [
         ("ingest gone -o ds", 2, r"gone: no such file or folder"),
         ("ingest silent -o ds", 2, r"silent: no audio in this folder"),
-        ("ingest labels -o ds --features logmel", 2, r'--features cannot be "logmel"; did you mean "log_mel"\?'),
+        ("ingest labels -o ds --features sound2d", 2, r'there is no spec "sound2d"; did you mean "sound_2d"\?'),
+        ("ingest labels -o ds --features speech_wave", 2, "speech_wave: hears samples, which a dataset keeps anyway"),
+        ("ingest labels -o ds --features none.toml", 2, "none.toml"),
+        *((f"ingest labels -o ds --features {kind}", 2, f"--features {kind}: bands and frames") for kind in FEATURES),
         ("ingest labels", 2, r"'--output' / '-o'"),
         ("ingest named.tsv -o ds", 3, r"gone\.wav"),
         ("ingest labels -o ds --ray ray://head", 2, r"Ray Data does not work through Ray Client"),
@@ -665,13 +669,13 @@ def test_evaluate_judges_segments_without_a_pad(here):
 
 def test_ingest_again_takes_what_changed(here):
     write(Path("labels/tone/bad.wav"), tone(), RATE).write_text("no audio")
-    first = audiocnn("ingest", "labels", "-o", "ds", "--features", "log_mel", "--sample-rate", RATE)
+    first = audiocnn("ingest", "labels", "-o", "ds", "--features", "sound_2d", "--sample-rate", RATE)
     assert first.status is ExitStatus.SOME_FAILED
     summary = json.loads(first.out)
     assert (summary["recordings"], summary["refused"], summary["labels"]) == (8, 1, {"none": 4, "tone": 4})
     assert re.match(r"audiocnn: refused: tone/bad\.wav: not audio", first.err)
     Path("labels/tone/bad.wav").unlink()
-    again = audiocnn("ingest", "labels", "-o", "ds", "--features", "log_mel", "--sample-rate", RATE)
+    again = audiocnn("ingest", "labels", "-o", "ds", "--features", "sound_2d", "--sample-rate", RATE)
     assert again.status is ExitStatus.OK
     assert json.loads(again.out)["done"] == {"added": 0, "updated": 0, "kept": 8, "removed": 0, "refused": 0}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import os
 import pickle
@@ -16,9 +17,12 @@ from numpy.typing import NDArray
 
 from audiocnn.data import shards
 from audiocnn.data.dataset import INDEX_NAME, Dataset, Entry, as_int16
+from audiocnn.data.features import FeatureLayout
+from audiocnn.data.shards import ShardWriter
 from audiocnn.data.writer import DatasetWriter, Item
 from audiocnn.errors import DatasetError, RecordingError
 from audiocnn.segments.segment import Annotation
+from audiocnn.spec.features import default_input
 
 
 def ramp(length: int, start: int = 0, channels: int = 1) -> NDArray[np.int16]:
@@ -160,30 +164,105 @@ def test_empty_shards_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert np.array_equal(dataset.samples(dataset.entries[1]), ramp(5, 9))
 
 
-def test_features(tmp_path: Path) -> None:
-    def halves(samples: NDArray[np.int16], scale: float = 1.0) -> NDArray[np.float16]:
-        return np.stack([samples[0, ::10] / 2, samples[0, ::10] / 4]).astype(np.float16)
+def frames_of(samples: NDArray[np.int16]) -> NDArray[np.float32]:
+    return np.stack([samples[0, ::10] / 2, samples[0, ::10] / 4], axis=1).astype(np.float32)
 
-    with DatasetWriter(tmp_path, 16000, 1, "halves") as writer:
+
+def layout(bands: int) -> FeatureLayout:
+    spec = dataclasses.replace(default_input("mel", 16000), mels=bands, frame_seconds=0.000625, hop_seconds=0.000625)
+    return FeatureLayout("halves", spec.powers, 0)
+
+
+def test_features(tmp_path: Path) -> None:
+    two = layout(2)
+    with DatasetWriter(tmp_path, 16000, 1, two) as writer:
         for i, name in enumerate("ab"):
-            writer.add_features(put(writer, Item(Path(name), name), ramp(100, i)), halves)
-        with pytest.raises(DatasetError, match=r"features of shape \(3, 4\), expected 2 rows"):
-            writer.add_features(1, lambda *_: np.zeros((3, 4), np.float16))
+            writer.add_features(put(writer, Item(Path(name), name), ramp(100, i)), [frames_of(ramp(100, i))])
+        put(writer, Item(Path("c"), "c"), ramp(100))
+        writer.add_features(put(writer, Item(Path("d"), "d"), ramp(100)), [frames_of(ramp(90))])
         writer.finish([], [])
     dataset = pickle.loads(pickle.dumps(Dataset.open(tmp_path)))
-    assert dataset.feature_name == "halves"
-    for i, entry in enumerate(dataset.entries):
-        assert np.array_equal(dataset.features(entry), halves(ramp(100, i)))
-        assert dataset.features(entry).dtype == np.float16
-    assert loadable(tmp_path) == {"features-00000.npy": 20, "samples-00000.npy": 200}
-    with DatasetWriter(tmp_path, 16000, 1, "others") as writer:
+    assert (dataset.feature_name, dataset.layout) == ("halves", two)
+    for i, entry in enumerate(dataset.entries[:2]):
+        assert np.array_equal(dataset.features(entry), frames_of(ramp(100, i)).T)
+        assert dataset.features(entry).dtype == np.float32
+    assert [dataset.has_features(entry) for entry in dataset.entries] == [True, True, False, False]  # d lacks a frame
+    with pytest.raises(DatasetError, match="no features of c; ingest again with --features SPEC"):
+        dataset.features(dataset.entries[2])
+    assert loadable(tmp_path) == {"features-00000.npy": 29, "samples-00000.npy": 400}
+    with DatasetWriter(tmp_path, 16000, 1) as writer:  # goes on with them
+        assert writer.features == two
+        writer.add_features(3, [frames_of(ramp(50)), frames_of(ramp(50, 50))])
+        writer.finish([], [])
+    dataset = Dataset.open(tmp_path)
+    assert np.array_equal(dataset.features(dataset.entries[2]), frames_of(ramp(100)).T)
+    with DatasetWriter(tmp_path, 16000, 1, layout(5)) as writer:
         assert not any(one.has_features for one in writer.stored())
-        writer.add_features(1, lambda *_: np.zeros((5, 4), np.float16))
+        writer.add_features(1, [np.zeros((4, 5), np.float32)])
         writer.finish([], [])
     dataset = Dataset.open(tmp_path)
     assert dataset.features(dataset.entries[0]).shape == (5, 4)
-    with pytest.raises(DatasetError, match="no features of b; ingest again with --features NAME"):
-        dataset.features(dataset.entries[1])
+    assert loadable(tmp_path)["features-00000.npy"] == 4
+
+
+def old_features(folder: Path) -> NDArray[np.float16]:
+    """A dataset as older versions made it: features of a kind with a name alone, half precision."""
+    make(folder, "a", "b")
+    values = np.arange(24, dtype=np.float16).reshape(12, 2)
+    with ShardWriter(folder, "features", 2, "<f2", {}) as old:
+        old.append([values])
+    with contextlib.closing(sqlite3.connect(folder / INDEX_NAME)) as index:
+        index.execute("UPDATE recordings SET feature_shard=0, feature_start=6 * (id - 1), frames=6")
+        index.execute("INSERT INTO shards VALUES ('features', 0, 12)")
+        index.executemany("INSERT INTO meta VALUES (?, ?)", [("features", "log_mel"), ("feature_rows", "2")])
+        index.commit()
+    return values
+
+
+def test_features_of_older_versions_stay_readable(tmp_path: Path) -> None:
+    values = old_features(tmp_path)
+    for _ in range(2):
+        dataset = Dataset.open(tmp_path)
+        assert (dataset.feature_name, dataset.layout) == ("log_mel", None)
+        assert np.array_equal(dataset.features(dataset.entries[1]), values[6:].T)
+        assert not any(map(dataset.has_features, dataset.entries))
+        with DatasetWriter(tmp_path, 16000, 1) as writer:  # which leaves them alone
+            assert writer.features is None
+            writer.finish([], [])
+    with DatasetWriter(tmp_path, 16000, 1, layout(2)) as writer:
+        assert not any(one.has_features for one in writer.stored())
+        writer.add_features(2, [frames_of(ramp(100, 1))])
+        writer.finish([], [])
+    dataset = Dataset.open(tmp_path)
+    assert np.array_equal(dataset.features(dataset.entries[1]), frames_of(ramp(100, 1)).T)
+    with pytest.raises(DatasetError, match="no features of a"):
+        dataset.features(dataset.entries[0])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        '{"spec": "x"}',
+        '{"spec": "x", "phase": 0, "input": 3}',
+        '{"spec": "x", "phase": 0, "input": {"features": "log_mal"}}',
+        '{"spec": "x", "phase": 160, "input": {"features": "mel"}}',
+        '{"spec": "x", "phase": -1, "input": {"features": "mel"}}',
+        '{"spec": "x", "phase": 0.5, "input": {"features": "mel"}}',
+        '{"spec": 7, "phase": 0, "input": {"features": "mel"}}',
+        '{"spec": "x", "phase": 0, "input": {"features": "mel", "mels": 1e99}}',
+        '{"spec": "x", "phase": 0, "input": {"features": "mel", "frame_seconds": 60, "fft_samples": 960000}}',
+    ],
+)
+def test_features_that_cannot_be_are_a_damaged_index(text: str, tmp_path: Path) -> None:
+    make(tmp_path, "a")
+    with contextlib.closing(sqlite3.connect(tmp_path / INDEX_NAME)) as index:
+        index.execute("INSERT INTO meta VALUES ('features', ?)", (text,))
+        index.commit()
+    for use in (Dataset.open, lambda folder: DatasetWriter(folder, 16000, 1)):
+        with pytest.raises(DatasetError, match=r"index.sqlite: damaged \(.*delete .* and ingest again") as caught:
+            use(tmp_path)
+        assert "\n" not in str(caught.value)
 
 
 def test_names_that_are_not_utf8(tmp_path: Path) -> None:

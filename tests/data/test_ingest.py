@@ -6,21 +6,24 @@ import errno
 import os
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from corpora import brief, counts, run, said, same_dataset, seed_of, text
-from numpy.typing import NDArray
 from sounds import noise, sine, write
 
-from audiocnn.data import decode, writer
+from audiocnn.data import decode, features, writer
 from audiocnn.data.dataset import Dataset
+from audiocnn.data.features import layout_of
 from audiocnn.data.ingest import IngestStep, cached_dataset, fit_annotations, ingest
 from audiocnn.data.shards import ShardWriter
 from audiocnn.data.sources.settings import data_settings
-from audiocnn.errors import DatasetError
+from audiocnn.errors import DatasetError, SpecError
+from audiocnn.model.frontend import FrontEnd
+from audiocnn.model.model import spec_folders
 from audiocnn.segments.segment import Annotation
+from audiocnn.spec.spec import find_spec, spec_at_rate
 
 # Annotations and the end of the recording
 
@@ -170,28 +173,41 @@ def test_channels_are_kept_on_request(tmp_path: Path) -> None:
     assert np.array_equal(dataset.samples(found["dog/one.wav"]), np.stack([both[:, 0]] * 2))
 
 
-def test_features(corpus: Path, tmp_path: Path) -> None:
-    asked: list[tuple[str, int]] = []
-
-    def frontend_for(name: str, sample_rate: int) -> Any:
-        asked.append((name, sample_rate))
-        return peaks
-
-    def peaks(samples: NDArray[np.int16], scale: float = 1.0) -> NDArray[np.float16]:
-        frames = samples[0, : len(samples[0]) // 160 * 160].reshape(-1, 160).astype(np.float32) / 32768
-        return np.stack([frames.min(1), frames.max(1)]).astype(np.float16)
-
-    output = tmp_path / "ds"
+@pytest.mark.parametrize("piece", [4096, 7])
+def test_features(piece: int, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "_FRAMES_A_PIECE", piece)
+    output, spec = tmp_path / "ds", find_spec("conv_a_2d", spec_folders())
     run(corpus, output)
-    steps = run(corpus, output, features="peaks", frontend_for=frontend_for)
-    assert counts(steps) == {"updated": 10}
+    assert Dataset.open(output).layout is None
+    assert counts(run(corpus, output, features=spec)) == {"updated": 10}
     write(corpus / "dog/9.wav", noise(2, 16000), 16000)
-    assert counts(run(corpus, output, features="peaks", frontend_for=frontend_for)) == {"kept": 10, "added": 1}
-    assert asked == [("peaks", 16000)] * 2
-    dataset = Dataset.open(output)
-    assert dataset.feature_name == "peaks"
+    (corpus / "dog/0.wav").unlink()
+    again = {"kept": 9, "added": 1, "removed": 1}
+    assert counts(run(corpus, output)) == again  # goes on with the features that are there
+    dataset, front_end = Dataset.open(output), FrontEnd(spec.input.powers)
+    assert (dataset.feature_name, dataset.layout) == ("conv_a_2d", layout_of(spec))
     for entry in dataset.entries:
-        assert np.array_equal(dataset.features(entry), peaks(dataset.samples(entry)))
+        assert dataset.has_features(entry)
+        samples = torch.from_numpy(dataset.samples(entry).astype(np.float32) / 32768)
+        start = -dataset.layout.first
+        padded = torch.nn.functional.pad(samples, (start, 400))
+        wanted = front_end.band_powers(padded)[0, :, : 1 + (start + entry.samples - 1) // 160]
+        np.testing.assert_allclose(dataset.features(entry), wanted, rtol=2e-4, atol=1e-9)
+    other = find_spec("sound_2d", spec_folders())
+    assert counts(run(corpus, output, features=other)) == {"updated": 10}
+    assert Dataset.open(output).layout == layout_of(other)
+
+
+def test_features_at_the_rate_of_the_dataset(corpus: Path, tmp_path: Path) -> None:
+    spec = find_spec("sound_2d", spec_folders())
+    run(corpus, tmp_path / "ds", features=spec, sample_rate=8000)
+    assert Dataset.open(tmp_path / "ds").layout == layout_of(spec_at_rate(spec, 8000))
+
+
+def test_a_network_on_samples_has_no_features(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="speech_wave: hears samples"):
+        run(corpus, tmp_path / "ds", features=find_spec("speech_wave", spec_folders()))
+    assert not (tmp_path / "ds").exists()
 
 
 def test_cached_dataset(corpus: Path, tmp_path: Path) -> None:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from audiocnn.audio.find import is_url
 from audiocnn.audio.remote import Remote
-from audiocnn.errors import UsageError, did_you_mean, printable, show_name
-from audiocnn.spec.features import FEATURES, default_input
+from audiocnn.errors import SpecError, UsageError, printable, show_name
+from audiocnn.spec.features import FEATURES
 from audiocnn.units import clock, plural
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import BASIC, LabelOptions, ReportFormat, TableFormat, flag, option
@@ -27,8 +24,8 @@ if TYPE_CHECKING:
     from audiocnn.data.dataset import Dataset
     from audiocnn.data.ingest import IngestSettings
     from audiocnn.data.sources.settings import DataSettings
+    from audiocnn.spec.spec import Spec
 
-_FRAMES_A_PIECE = 4096  # memory does not grow with the recording
 _OUTCOMES = ("added", "updated", "kept", "removed", "refused")
 Sources = Annotated[
     list[str],
@@ -42,7 +39,11 @@ DatasetFolder = Annotated[
     str, typer.Option("--output", "-o", metavar="DATASET", help="The folder to make, or to go on with."), BASIC
 ]
 Features = Annotated[
-    str | None, option("--features", "NAME", "Keep log_mel, mel, stft, mfcc or cqt too, as float16."), BASIC
+    str | None,
+    option(
+        "--features", "SPEC", "Keep the spectrograms, too, that this network hears: `train` then need not make them."
+    ),
+    BASIC,
 ]
 SampleRate = Annotated[
     int | None,
@@ -104,7 +105,7 @@ def ingest(
 
     \b
     audiocnn ingest sounds/ -o sounds.dataset
-    audiocnn ingest labels.csv -o birds.dataset --features log_mel
+    audiocnn ingest labels.csv -o birds.dataset --features sound_2d
     audiocnn ingest sounds/ -o sounds.dataset --survey
     """
     from audiocnn.audio.ffmpeg import left_out_line
@@ -112,12 +113,10 @@ def ingest(
     from audiocnn.data.ingest import IngestSettings
     from audiocnn.data.ingest import ingest as ingested
 
-    _check_features(features)
     settings = IngestSettings(
         sample_rate=sample_rate,
         channels=channels or IngestSettings.channels,
-        features=features,
-        frontend_for=make_frontend if features else None,
+        features=None if features is None else _find_features(features),
         jobs=jobs or 0,
         replace=force,
     )
@@ -178,7 +177,8 @@ def write_summary(dataset: Dataset, follower: IngestFollower, terminal: Terminal
     facts = f"{dataset.sample_rate} Hz, {plural(dataset.channels, 'channel')}"
     lines = [
         f"{printable(str(dataset.folder))}: {plural(len(dataset.entries), 'recording')},"
-        f" {clock(summary['seconds'])}, {facts}" + (f", {dataset.feature_name}" if dataset.feature_name else "")
+        f" {clock(summary['seconds'])}, {facts}"
+        + (f", features of {dataset.feature_name}" if dataset.feature_name else "")
     ]
     for name in ("labels", "splits"):
         if summary[name]:
@@ -224,35 +224,16 @@ def dataset_summary(dataset: Dataset, follower: IngestFollower) -> dict[str, Any
     }
 
 
-def _check_features(name: str | None) -> None:
-    choices = [known for known in FEATURES if known != "waveform"]
-    if name is not None and name not in choices:
-        raise UsageError(f'--features cannot be "{name}"; {did_you_mean(name, choices)}')
+def _find_features(name: str) -> Spec:
+    """The network of --features: a spec by name or file, or that of a recipe. UsageError for the bare kind of features,
+    whose bands and frames differ from network to network."""
+    from audiocnn.model.model import spec_folders
+    from audiocnn.recipe.recipe import read_recipe
+    from audiocnn.spec.spec import find_spec
+    from audiocnn.toml import read_toml
 
-
-def make_frontend(name: str, sample_rate: int) -> Callable[[NDArray[np.int16], float], NDArray[np.float16]]:
-    """int16 (channels, samples) and their scale -> float16 (channels * bands, frames), at least one frame."""
-    _check_features(name)
-    import torch
-
-    from audiocnn.data.dataset import as_floats
-    from audiocnn.model.frontend import FrontEnd
-
-    spec = default_input(name, sample_rate)
-    front_end, frame, hop = FrontEnd(spec).eval(), spec.frame_samples, spec.hop_samples
-    largest = np.finfo(np.float16).max
-
-    def compute(samples: NDArray[np.int16], scale: float) -> NDArray[np.float16]:
-        if samples.shape[1] < frame:
-            samples = np.pad(samples, ((0, 0), (0, frame - samples.shape[1])))
-        frames = (samples.shape[1] - frame) // hop + 1
-        found = np.empty((samples.shape[0] * spec.bands, frames), dtype=np.float16)
-        with torch.inference_mode():
-            for first in range(0, frames, _FRAMES_A_PIECE):
-                last = min(first + _FRAMES_A_PIECE, frames)
-                piece = as_floats(samples[:, first * hop : (last - 1) * hop + frame], scale)
-                values = front_end(torch.from_numpy(piece)[None])[0].reshape(-1, last - first).numpy()
-                found[:, first:last] = np.clip(values, -largest, largest)
-        return found
-
-    return compute
+    if name in FEATURES:
+        raise UsageError(f"--features {name}: bands and frames differ from network to network; name one, as sound_2d")
+    if name.endswith(".toml") and "input" not in read_toml(Path(name), SpecError):
+        return read_recipe(Path(name)).spec
+    return find_spec(name, spec_folders())

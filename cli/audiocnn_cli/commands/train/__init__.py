@@ -262,7 +262,7 @@ def dry_run_lines(found: DryRun, device: str) -> list[str]:
         "parts": f"{plural(found.groups['train'], 'group')} learned from, {found.groups['validation']} stop it",
         "network": f"{found.weights:,} weights, {found.learned_weights:,} of them learn",
         "batch": f"{plural(found.batch_size, 'example')}; {plural(found.steps, 'step')} an epoch",
-        "samples": _format_shape(found.samples),
+        "samples" if len(found.samples) == 3 else "powers": _format_shape(found.samples),
         "features": _format_shape(found.features),
         "logits": _format_shape(found.logits),
         "targets": _format_shape(found.targets),
@@ -277,7 +277,7 @@ def dry_run_lines(found: DryRun, device: str) -> list[str]:
     for number, (key, value, who) in enumerate(rows):
         head = "" if number else "[train]"
         lines.append(f"{head:9} {key:{widths[0]}}  {value:{widths[1]}}  {GIVEN_BY[who]}")
-    return [*lines, "nothing was written"]
+    return [*lines, *([found.reading] if found.reading else []), "nothing was written"]
 
 
 # Who gave a setting, for a person.
