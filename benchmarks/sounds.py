@@ -46,10 +46,11 @@ FROM_NOTHING, FROM_MODEL = "from nothing", "from {}"
 
 
 def task_dataset(task: str, shared: Path, folder: Path) -> Dataset:
-    """All recordings of a task, ingested once."""
+    """All recordings of a task, ingested once; their split is not that of the task."""
     group = "filename" if task in BY_CLIP else "group"
     data = DataSettings(shared, TABLE, keep={"task": (task,)}, label="label", group=group)
-    return cached_dataset(data, folder / f"{task}.dataset", IngestSettings(sample_rate=RATE, channels=1))
+    found = cached_dataset(data, folder / f"{task}.dataset", IngestSettings(sample_rate=RATE, channels=1))
+    return found.with_entries(replace(entry, split=None) for entry in found.entries)
 
 
 def trained_recipe(name: str, parts: Parts, model: str, begins: bool, seed: int) -> Recipe:
