@@ -35,6 +35,8 @@ _FOLD_COLUMNS = ("fold", "folds", "kfold", "cv_fold", "fold_id")
 FOLD_COLUMN = _FOLD_COLUMNS[0]  # the tag that folders of folds become
 _FLAG_COLUMNS = frozenset({"split", *_TEST_COLUMNS})  # where 0 and 1 are parts; in a column of folds they are two folds
 _FLAGS = {"0": "train", "false": "train", "no": "train", "1": "test", "true": "test", "yes": "test"}
+_HELD_OUT = re.compile(r"h[oe]ld[\s_-]+out")
+_PLAIN_WORDS = frozenset({"list", "lists", "file", "files", "filelist", "filtered", "set", "split", "data", "metadata"})
 _MOST_NAMED = 6
 
 
@@ -77,6 +79,24 @@ def parts_named(names: Iterable[str]) -> dict[str, str]:
     found = {name: part_named(name) for name in names}
     known = {name: part for name, part in found.items() if part is not None}
     return known if len(known) == len(found) else {}
+
+
+def part_in_name(name: str) -> tuple[str, tuple[str, ...]] | None:
+    """The part that one word of a name says, and the other words: "birds_train" is "train" of "birds"."""
+    words = [word for word in re.split(r"[\s_.-]+", _HELD_OUT.sub("holdout", name.lower())) if word]
+    parts = [part for word in words if (part := part_named(word)) is not None]
+    rest = tuple(word for word in words if part_named(word) is None and word not in _PLAIN_WORDS)
+    return (parts[0], rest) if len(parts) == 1 else None
+
+
+def _parts_in_names(names: Iterable[str]) -> dict[str, str]:
+    """What each of the names means, where all of them are parts, or all say one among other words, as "train-clean" and
+    "test-clean" do; else nothing."""
+    known = list(names)
+    if plain := parts_named(known):
+        return plain
+    said = {name: found[0] for name in known if (found := part_in_name(name)) is not None}
+    return said if len(said) == len(known) and len(set(said.values())) > 1 else {}
 
 
 def is_of_split(split: str | None, wanted: str) -> bool:
@@ -174,11 +194,10 @@ class PartFolders:
 
     @property
     def notes(self) -> PartNotes:
-        if self.folds:
-            return PartNotes(
-                folds=(fold_line(self.folds.values(), f"the folders {name_list(ordered_folds(self.folds))}"),)
-            )
-        return PartNotes((f"splits by the folders {name_list(sorted(self.parts))}",))
+        parts = f"splits by the folders {name_list(sorted(self.parts))}"
+        folders = f"the folders {name_list(ordered_folds(self.folds))}"
+        folds = (fold_line(self.folds.values(), folders),) if self.folds else ()
+        return PartNotes((parts,) if self.parts else (), folds)
 
 
 def find_part_folders(paths: Sequence[Sequence[str]]) -> PartFolders | None:
@@ -191,13 +210,14 @@ def find_part_folders(paths: Sequence[Sequence[str]]) -> PartFolders | None:
     depth = min(map(len, paths), default=0) - 1
     for level in range(depth):
         names = dict.fromkeys(path[level] for path in paths)
-        parts = parts_named(names)
         folds = {name: fold for name in names if (fold := fold_named(name)) is not None}
+        others = [name for name in names if name not in folds]
+        parts = _parts_in_names(others)
         inside = any(len(path) > level + 2 for path in paths)
         above = level > 0 and len({path[0] for path in paths}) > 1
-        folds = folds if len(folds) == len(names) > 1 else {}
-        if folds or (parts and (len(names) > 1 or (inside and not above))):
-            return PartFolders(level, {} if folds else parts, folds, inside and not above, above)
+        whole = len(parts) == len(others)
+        if whole and (len(names) > 1 or (parts and inside and not above)):
+            return PartFolders(level, parts, folds, inside and not above, above)
     return None
 
 
@@ -210,10 +230,12 @@ def unused_part_folders(labels: Iterable[str]) -> tuple[UnusedPart, ...]:
         return ()
     others = name_list(name for name in names if name not in like)
     if len(like) == 1:
-        fact = f'the folder "{like[0]}" looks like a part, but {others} beside it not: it is learned as a label'
+        fact = f'the folder "{like[0]}" looks like a part, but {others} beside it do not: it is learned as a label'
         remedy = "sort all into folders train and test, or rename it (--keep-label, if it is a label)"
     else:
-        fact = f"the folders {name_list(like)} look like parts, but {others} beside them not: all are learned as labels"
+        fact = (
+            f"the folders {name_list(like)} look like parts, but {others} beside them do not: all are learned as labels"
+        )
         remedy = "move the others into them, or rename them (--keep-label, if they are labels)"
     return (UnusedPart(f"{fact}; {remedy}", tuple(like)),)
 
@@ -270,7 +292,7 @@ def _meanings(column: str, values: set[str]) -> dict[str, str]:
         return flags
     known = {value: part for value in values if (part := part_named(value)) is not None}
     if name in ("split", *_FOLD_COLUMNS):
-        return known
+        return known or _parts_in_names(values)
     return known if name in _SPLIT_COLUMNS and len(known) == len(values) > 1 else {}
 
 

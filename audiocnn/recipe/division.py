@@ -22,6 +22,7 @@ from audiocnn.data.parts import (
     is_learned_split,
     name_list,
     ordered_folds,
+    part_named,
 )
 from audiocnn.data.splits import GroupOf, assign_folds, hold_out_clips, hold_out_groups, stratum_by, take_share
 from audiocnn.errors import DatasetError, RecipeError, did_you_mean, show_name
@@ -264,6 +265,8 @@ def choose_folds(dataset: Dataset, entries: Sequence[Entry], recipe: Recipe) -> 
     column = data.fold if data and data.fold is not None else official_folds(dataset, recipe)
     if column is not None:
         named = {entry.id: entry.tags[column] for entry in entries if entry.tags.get(column)}
+        if not (data and data.fold is not None):  # there may be parts in the column, too
+            named = {number: cell for number, cell in named.items() if part_named(cell) is None}
         if len(set(named.values())) < 2:
             columns = sorted({column for entry in entries for column in entry.tags})
             near = did_you_mean(column, columns) if columns and not named else "two at least are needed"

@@ -408,7 +408,7 @@ def test_parts_at_an_address(tmp_path: Path) -> None:
         ("", None),
         ("contest", None),
         ("set", None),
-    ],  # fmt: skip
+    ],
 )
 def test_names_of_parts(name: str, part: str | None) -> None:
     assert part_named(name) == part
@@ -531,6 +531,61 @@ def test_fsdd(tmp_path: Path) -> None:
     assert dict(read_source(settings).refused).keys() == {"recordings/odd.wav"}
     with pytest.raises(RecipeError, match=r"label_pattern .* fits none of 21 file names"):
         read_source(DataSettings(tmp_path, label_pattern="^([A-Z]{9})"))
+
+
+def test_tau_urban_scenes(tmp_path: Path) -> None:
+    names = [f"audio/{('airport', 'bus')[n % 2]}-lyon-{n}.wav" for n in range(6)]
+    rows = [f"{sound(tmp_path / name).relative_to(tmp_path)}\t{name[6:].split('-')[0]}" for name in names]
+    text(tmp_path / "meta.csv", "filename\tscene_label", *rows)
+    text(tmp_path / "evaluation_setup/fold1_train.csv", "filename\tscene_label", *rows[:4])
+    text(tmp_path / "evaluation_setup/fold1_test.csv", "filename", *names[4:])
+    read = read_source(tmp_path)
+    assert [(item.label, item.split) for item in read.items] == [
+        (("airport", "bus")[n % 2], "train" if n < 4 else "test") for n in range(6)
+    ]
+    assert read.refused == []
+    text(tmp_path / "evaluation_setup/fold2_train.csv", "filename", *names[2:])
+    text(tmp_path / "evaluation_setup/fold2_test.csv", "filename", *names[:2])
+    read = read_source(tmp_path)
+    assert {item.split for item in read.items} == {None}
+    (unused,) = read.parts.unused
+    assert "of several divisions" in unused.line
+
+
+@pytest.mark.parametrize(
+    ("folders", "splits"),
+    [
+        (("nsynth-train", "nsynth-valid", "nsynth-test"), {"train", "valid", "test"}),
+        (("train-clean-100", "train-other", "dev-clean", "test-clean"), {"train", "dev", "test"}),
+        (("steam train", "train horn"), {None}),
+        (("test tone", "dog"), {None}),
+    ],
+)
+def test_parts_among_other_words_of_folders(tmp_path: Path, folders: tuple[str, ...], splits: set[str | None]) -> None:
+    assert {item.split for item in labels_below(tmp_path, folders).items} == splits
+
+
+def test_an_unlabelled_test_is_no_test_and_said(tmp_path: Path) -> None:
+    labels_below(tmp_path, ("train",))
+    for number in range(3):
+        sound(tmp_path / f"test/{number}.wav")
+    read = read_source(tmp_path)
+    assert found(read) == {("cat", "train"), ("dog", "train")}
+    assert [name for name, _ in read.refused] == ["test/"]
+    (unused,) = read.parts.unused
+    assert 'the folder "test" looks like a part, but its recordings have no label' in unused.line
+
+
+def test_folds_beside_a_test(tmp_path: Path) -> None:
+    read = labels_below(tmp_path, ("fold1", "fold2", "test"))
+    assert {(item.split, item.tags.get("fold")) for item in read.items} == {(None, "1"), (None, "2"), ("test", None)}
+    assert (len(read.parts.parts), len(read.parts.folds)) == (1, 1)
+
+
+def test_folders_of_other_things_are_not_mentioned_beside_parts(tmp_path: Path) -> None:
+    labels_below(tmp_path, ("train", "test"))
+    text(tmp_path / "docs/readme.txt", "hello")
+    assert read_source(tmp_path).refused == []
 
 
 def test_three_tables_beside_each_other(tmp_path: Path) -> None:

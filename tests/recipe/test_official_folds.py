@@ -96,6 +96,13 @@ def test_a_fold_that_is_asked_for_goes_before_a_split_and_a_split_before_folds(t
     assert None not in folds_of([*by_fold.train, *by_fold.validation]), "the test of the data is not learned from"
 
 
+def test_a_part_in_the_column_of_folds_is_no_fold(tmp_path):
+    dataset = dataset_with(tmp_path, ("1", "2", "3", "test"), split=lambda fold: "test" if fold == "test" else None)
+    assert divide(dataset, recipe()).tested_on == "test"
+    division = divide(dataset, recipe(test_fold="3"))
+    assert set(folds_of([*division.train, *division.validation, *division.test])) == {"1", "2", "3"}
+
+
 @pytest.mark.parametrize("values", [{"fold": "fold", "test_fold": "2"}, {"folds": 3, "test_fold": "1"}])
 def test_what_a_recipe_says_of_folds_stays_as_it_is(tmp_path, values):
     division = divide(dataset_with(tmp_path, FIVE, 8), recipe(**values))

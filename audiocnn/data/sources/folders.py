@@ -15,7 +15,9 @@ from audiocnn.data.parts import (
     PartNotes,
     UnusedPart,
     find_part_folders,
+    fold_named,
     name_list,
+    part_named,
     unused_part_folders,
 )
 from audiocnn.data.sources.lists import find_part_lists, read_tables
@@ -173,7 +175,7 @@ def _with_labels(root: Path, audio: list[Path], label_column: str | None) -> Rea
         raise LabelError(_no_labels(root, parts))
     items, refused = _label_folders(zip(audio, paths, strict=True), parts)
     refused += _empty_folders(root, inside, parts) + _said_of_odd(root, odd)
-    notes = parts.notes if parts else PartNotes(unused=unused_part_folders(labels))
+    notes = parts.notes + _unlabelled(inside, parts) if parts else PartNotes(unused=unused_part_folders(labels))
     return _listed_in(root, ReadTable(items, refused, parts=notes))
 
 
@@ -214,8 +216,10 @@ def _listed_in(root: Path, found: ReadTable) -> ReadTable:
         fact = f"the lists {files} look like parts, too, and are not used, since there are {notes.understood[-1]}"
         unused = (UnusedPart(f"{fact}; keep one"),) if lists.files else ()
         return replace(found, parts=notes + PartNotes(unused=unused))
+    read = {path.relative_to(root).parts[0] + "/" for path in lists.files}  # no folders for labels
+    refused = [one for one in found.refused if one[0] not in read]
     items = [_labelled_below(item, lists.below) for item in found.items] if lists.below else found.items
-    return replace(found, items=lists.apply(items), parts=notes + lists.notes)
+    return replace(found, items=lists.apply(items), refused=refused, parts=notes + lists.notes)
 
 
 def _labelled_below(item: Item, below: str) -> Item:
@@ -261,8 +265,21 @@ def read_folder_at(root: Remote, left_out: Counter[str] | None = None) -> ReadTa
     if not labels:
         what = "no labels; at an address they are the names of subfolders, or name a table of this machine"
         raise LabelError(f"{show_name(root)}: {what}")
-    notes = parts.notes if parts else PartNotes(unused=unused_part_folders(labels))
+    notes = parts.notes + _unlabelled(inside, parts) if parts else PartNotes(unused=unused_part_folders(labels))
     return ReadTable(*_label_folders(places, parts), parts=notes)
+
+
+def _unlabelled(inside: Iterable[Sequence[str]], parts: PartFolders) -> PartNotes:
+    """What is said of folders of parts, or of folds, without a recording that has a label."""
+    folders = {names[parts.level] for names in inside}
+    labelled = {names[parts.level] for names in inside if parts.label(names) is not None}
+    remedy = "sort them into folders of labels, or take it away"
+    return PartNotes(
+        unused=tuple(
+            UnusedPart(f'the folder "{name}" looks like a part, but its recordings have no label; {remedy}')
+            for name in sorted(folders - labelled)
+        )
+    )
 
 
 def _label_folders(
@@ -313,6 +330,8 @@ def _empty_folders(root: Path, inside: Sequence[tuple[str, ...]], parts: PartFol
         why = f"a folder for a {what} without a recording; put some into it, or remove it"
         for folder in sorted(path.relative_to(root).parts for path in folders):
             above = folder[:-1]
+            if what == "part" and not (part_named(folder[-1]) or fold_named(folder[-1])):
+                continue
             if folder not in full and (not above or above in full) and not any(map(is_hidden, folder)):
                 found.append(("/".join(folder) + "/", why))
     return found

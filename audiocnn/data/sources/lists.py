@@ -3,14 +3,13 @@ the parts from lists of names such as `testing_list.txt`."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audiocnn.audio.find import files_in
-from audiocnn.data.parts import PartNotes, UnusedPart, name_list, part_named
+from audiocnn.data.parts import PartNotes, UnusedPart, name_list, part_in_name
 from audiocnn.data.sources.settings import TABLE_SUFFIXES, DataSettings
 from audiocnn.data.sources.tables import ReadTable, Refused, names_in_table, read_recordings
 from audiocnn.data.writer import Item
@@ -20,23 +19,13 @@ from audiocnn.labels.formats.text import read_lines
 from audiocnn.units import count_noun
 
 _LIST_SUFFIXES = frozenset({".txt", ".lst", ".list", ".scp", *TABLE_SUFFIXES})
-_PLAIN_WORDS = frozenset({"list", "lists", "file", "files", "filelist", "filtered", "set", "split", "data", "metadata"})
-_HELD_OUT = re.compile(r"h[oe]ld[\s_-]+out")
 _LEAST_SHARE = 0.5  # of the rows that name recordings of the folder; with fewer it is about something else
 _MOST_LIST_BYTES = 1 << 25
 
 
-def part_of_file(stem: str) -> tuple[str, tuple[str, ...]] | None:
-    """The part that the name of a file says, and the other words in it: "birds_train" is "train" of "birds"."""
-    words = [word for word in re.split(r"[\s_.-]+", _HELD_OUT.sub("holdout", stem.lower())) if word]
-    parts = [part for word in words if (part := part_named(word)) is not None]
-    rest = tuple(word for word in words if part_named(word) is None and word not in _PLAIN_WORDS)
-    return (parts[0], rest) if len(parts) == 1 else None
-
-
 def parts_of_names(stems: Sequence[str]) -> list[str]:
     """The parts that the names of files beside each other say, each another one of the same; else none."""
-    found = [one for stem in stems if (one := part_of_file(stem)) is not None]
+    found = [one for stem in stems if (one := part_in_name(stem)) is not None]
     parts = [part for part, _ in found]
     whole = len(set(parts)) == len(stems) > 1 and len({rest for _, rest in found}) == 1
     return parts if whole else []
@@ -44,11 +33,11 @@ def parts_of_names(stems: Sequence[str]) -> list[str]:
 
 def tables_beside(table: Path) -> list[Path]:
     """The tables beside one whose names say other parts of the same, as `test.csv` beside `train.csv`."""
-    own = part_of_file(table.stem)
+    own = part_in_name(table.stem)
     if own is None:
         return []
     others = [path for path in table.parent.iterdir() if path != table and path.suffix.lower() in TABLE_SUFFIXES]
-    named = {path: part_of_file(path.stem) for path in sorted(others)}
+    named = {path: part_in_name(path.stem) for path in sorted(others)}
     return [path for path, found in named.items() if found and found[1] == own[1] and found[0] != own[0]]
 
 
@@ -56,8 +45,8 @@ def read_tables(root: Path, audio: Sequence[Path], label_column: str | None = No
     """What the table in a folder says of its recordings, or several, whose names say the parts; None without one.
 
     label_column: the column with labels. Tables are looked for in the folder and in those in it: with columns for the
-    file and its label, most of whose rows name recordings of the folder. LabelError: there are several, and their names
-    say no parts.
+    file and its label, most of whose rows name recordings of the folder. LabelError: there are several, and neither do
+    their names say parts, nor does one name all that the others do.
     """
     stems = {path.stem for path in audio}
     tables = [path for path in _near_files(root, TABLE_SUFFIXES) if _is_about(path, stems)]
@@ -65,8 +54,12 @@ def read_tables(root: Path, audio: Sequence[Path], label_column: str | None = No
         return None
     parts = parts_of_names([path.stem for path in tables])
     if len(tables) > 1 and not parts:
-        names = name_list(show_name(path.relative_to(root)) for path in tables)
-        raise LabelError(f"{show_name(root)}: the tables {names} all name its recordings; name one, or keep one")
+        named = [set(names_in_table(path)[0]) for path in tables]
+        whole = [number for number, names in enumerate(named) if names.issuperset(set().union(*named))]
+        if len(whole) != 1:
+            names = name_list(show_name(path.relative_to(root)) for path in tables)
+            raise LabelError(f"{show_name(root)}: the tables {names} all name its recordings; name one, or keep one")
+        tables = [tables[whole[0]]]
     items: dict[str, Item] = {}
     refused: Refused = []
     notes, told, several = PartNotes(), dict[str, None](), False
@@ -139,10 +132,11 @@ def find_part_lists(root: Path, names: Sequence[str]) -> PartLists | None:
         bases.setdefault(Path(name).stem, []).append(name)
     of: dict[str, str] = {}
     begins: set[str] = set()
+    kinds: dict[tuple[str, ...], set[str]] = {}
     used: list[Path] = []
     unused: list[UnusedPart] = []
     for path in _near_files(root, _LIST_SUFFIXES):
-        named = part_of_file(path.stem)
+        named = part_in_name(path.stem)
         if named is None or path.relative_to(root).as_posix() in bases:
             continue
         listed = _listed(path)
@@ -150,6 +144,7 @@ def find_part_lists(root: Path, names: Sequence[str]) -> PartLists | None:
         known = [name for name in found if name is not None]
         if listed and len(known) >= _LEAST_SHARE * len(listed):
             used.append(path)
+            kinds.setdefault(named[1], set()).update(known)
             for name in known:
                 of.setdefault(name, named[0])
             pairs = ((one, dcase.normal_name(plain)) for one, plain in zip(found, listed, strict=True) if one)
@@ -157,6 +152,11 @@ def find_part_lists(root: Path, names: Sequence[str]) -> PartLists | None:
         elif not named[1] and listed:
             fact = f"the list {show_name(path.relative_to(root))} looks like a part, but names other recordings"
             unused.append(UnusedPart(f"{fact}, and is not used; correct the names, or take it away"))
+    if sum(map(len, kinds.values())) > len(of):  # as "fold1_train" and "fold2_train" do
+        files = name_list(show_name(path.relative_to(root)) for path in used)
+        fact = f"the lists {files} look like parts, but are of several divisions, and are not used"
+        unused.append(UnusedPart(f"{fact}; keep those of one, or write a column fold into a table"))
+        used = []
     if not used:
         return PartLists((), {}, None, PartNotes(unused=tuple(unused))) if unused else None
     rest = None if "train" in of.values() else "train"

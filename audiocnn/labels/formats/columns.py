@@ -35,7 +35,7 @@ _DURATION_COLUMNS = ("duration", "length")
 FIRST_LABEL_COLUMNS = ("event_label", "label", "annotation")  # that nothing else can be meant by
 LABEL_COLUMNS = (
     *("labels", "class", "classes", "class_name", "class_label", "category", "target", "species", "tag", "tags"),
-    *("event", "sound_event", "common_name", "scientific_name", "species_code", "primary_label", "keyword", "genre"),
+    *("event", "sound_event", "common_name", "scientific_name", "species_code", "primary_label", "keyword", "genre", "scene_label"),
 )
 # Never labels, whatever is in them.
 _OTHER_COLUMNS = frozenset(
