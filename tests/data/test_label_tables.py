@@ -13,8 +13,11 @@ from audiocnn.data.sources import SourceItems, read_source
 from audiocnn.data.sources.probe import with_several
 from audiocnn.data.sources.settings import DataSettings
 from audiocnn.errors import LabelError
+from audiocnn.labels.formats import FORMATS, SUBTITLES, format_writer
+from audiocnn.labels.formats.base import LabelledRecording
 from audiocnn.labels.formats.columns import FILE_COLUMNS, LABEL_COLUMNS, choose_label_column, find_roles
 from audiocnn.labels.lookup import Recordings
+from audiocnn.segments.segment import Segment
 
 LABELS = {"one.wav": "dog", "two.wav": "cat", "in/three.wav": "dog", "in/four.wav": "cat"}
 TIMES = {
@@ -148,6 +151,7 @@ def test_one_hot_columns_of_which_several_are_set(root: Path) -> None:
         "one.wav": ("dog", "owl"), "two.wav": (), "in/three.wav": ("cat",), "in/four.wav": ("dog",),
     }  # fmt: skip
     assert source.several
+    assert "several labels" in source.notes[0]
     assert with_several(DataSettings(path)).labels_per_clip == "several"
 
 
@@ -161,6 +165,7 @@ def test_one_hot_columns_with_times(root: Path) -> None:
     [
         ("word speaker", ["dog ann", "cat ben", "dog ben"], "word"),
         ("class category", ["a x", "a y", "b y"], "category"),
+        ("word tone", ["wren song", "robin call", "wren song"], "word"),  # alike by chance
     ],
 )
 def test_several_columns_that_may_be_labels_are_asked_about(
@@ -226,24 +231,25 @@ def test_labels_of_our_own_tables_stand_as_they_are(root: Path, name: str) -> No
 # Folders
 
 
-@pytest.mark.parametrize("ending", [".txt", ".TextGrid", ".rttm", ".selections.txt", ".csv", ".jsonl"])
-def test_labels_in_a_folder_beside_that_of_the_sound(tmp_path: Path, ending: str) -> None:
-    from audiocnn.labels.formats import format_writer, label_format
-    from audiocnn.labels.formats.base import LabelledRecording
-    from audiocnn.segments.segment import Segment
-
-    names = {".txt": "audacity", ".TextGrid": "textgrid", ".rttm": "rttm", ".selections.txt": "raven"}
-    kind = names.get(ending, ending[1:])
+@pytest.mark.parametrize("kind", [name for name in FORMATS if name not in SUBTITLES])
+def test_labels_in_a_folder_beside_that_of_the_sound(tmp_path: Path, kind: str) -> None:
     for number in range(3):
         write(tmp_path / f"d/audio/a{number}.wav", noise(1, 8000, number), 8000)
         one = LabelledRecording(f"a{number}.wav", {0: (Segment(0.25, 0.5, "dog", 0.5),)}, 1.0, 8000, 1)
         writer = format_writer(kind)
-        path = text(tmp_path / f"d/labels/a{number}{ending}")
-        path.write_text(writer.begin() + writer.recording(one) + str(writer.end()))
-        assert label_format(path) == kind
+        path = text(tmp_path / f"d/labels/a{number}{FORMATS[kind].suffixes[0]}")
+        end = (writer.begin(), writer.recording(one), writer.end())
+        path.write_bytes(b"".join(part if isinstance(part, bytes) else part.encode() for part in end))
     source = read_source(tmp_path / "d")
     assert source.refused == []
     assert times(source) == {f"audio/a{number}.wav": [(0.25, 0.5, "dog")] for number in range(3)}
+
+
+def test_features_apart_from_the_recordings_are_no_labels(tmp_path: Path) -> None:
+    for number in range(4):
+        write(tmp_path / f"d/{'dog' if number % 2 else 'cat'}/a{number}.wav", noise(1, 8000, number), 8000)
+        text(tmp_path / f"d/features/a{number}.csv", "0.1,0.2,0.3,0.4,0.5", "0.1,0.2,0.3,0.4,0.5")
+    assert {item.label for item in read_source(tmp_path / "d").items} == {"dog", "cat"}
 
 
 def test_notes_apart_from_a_few_recordings_are_no_labels(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from audiocnn.labels.formats import (
     FORMATS,
     READERS,
     SUBTITLES,
+    TABLES,
     find_label_column,
     has_columns,
     label_format,
@@ -233,7 +234,8 @@ def _labelled_below(item: Item, below: str) -> Item:
 def _files_apart(root: Path, beside: _LabelFiles) -> list[tuple[str, Path]]:
     """Files of labels in folders of their own, each named as one recording elsewhere below the root; none unless most
     of the recordings have one."""
-    files = list(_label_files(root, beside, _BESIDE_FORMATS, apart=True))
+    found = _label_files(root, beside, _BESIDE_FORMATS, apart=True)
+    files = [(kind, file) for kind, file in found if kind not in TABLES or sniff_file(file) in TABLES]
     return files if len(files) >= _LABELLED_SHARE * len(beside.audio) else []
 
 

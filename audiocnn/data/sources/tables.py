@@ -22,7 +22,7 @@ from audiocnn.data.sources.settings import DEFAULT_GROUP, FILENAME_GROUP, TABLE_
 from audiocnn.data.writer import Item
 from audiocnn.errors import LabelError, RecipeError, RecordingError, did_you_mean, show_name
 from audiocnn.labels.convert import find_label_files
-from audiocnn.labels.formats import FORMATS, dcase, find_label_column, label_format, read_labels, recording_stem
+from audiocnn.labels.formats import FORMATS, TABLES, dcase, find_label_column, label_format, read_labels, recording_stem
 from audiocnn.labels.formats.base import DEFAULT_LABEL, base_name
 from audiocnn.labels.formats.columns import (
     FIRST_LABEL_COLUMNS,
@@ -43,7 +43,6 @@ from audiocnn.segments.segment import Annotation
 Refused = list[tuple[str, str]]
 """(name, reason)"""
 _AUDIO_FOLDERS = ("audio", "wav", "wavs", "clips", "sounds", "recordings")  # beside the folder of a table
-TABLE_FORMATS = ("dcase", "csv", "tsv")  # read here, with their other columns
 _OWN_COLUMNS = frozenset({"filename", "onset", "offset", "split", "group", *FIRST_LABEL_COLUMNS})
 _TIMED_COLUMNS = frozenset({"channel", "score"})  # of segments, and not of the recording
 
@@ -64,7 +63,7 @@ def is_table(path: Path) -> bool:
     """Whether a file is a table of recordings, by its name; a .txt, which may be anything, by how it begins."""
     if path.suffix.lower() in TABLE_SUFFIXES:
         return True
-    return path.suffix.lower() == ".txt" and (sniff_file(path) or "dcase") in TABLE_FORMATS and lists_recordings(path)
+    return path.suffix.lower() == ".txt" and (sniff_file(path) or "dcase") in TABLES and lists_recordings(path)
 
 
 def names_in_table(path: Path) -> tuple[list[str], bool]:
@@ -113,8 +112,9 @@ def read_recordings(settings: DataSettings) -> ReadTable:
             continue
         items.append(replace(item, tags=item.tags | folders.tags(_names(name))) if folders else item)
     told = labels is not None and labels.told
-    notes = (f"{show_name(table.path)}: {labels.describe()}",) if labels is not None and told else ()
     one_hot = labels is not None and bool(labels.one_hot) and several
+    rest = "; some clips have several labels, or none" if one_hot else ""
+    notes = (f"{show_name(table.path)}: {labels.describe()}{rest}",) if labels is not None and told else ()
     if settings.segments is None:
         return ReadTable(items, refused, notes, one_hot, parts)
     found_in = with_segments(items, settings.segments, set(rows))

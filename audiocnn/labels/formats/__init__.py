@@ -64,6 +64,7 @@ FORMATS: dict[str, Format] = {one.name: one for one in _LIST}
 _FIRST = ("rttm", "audacity", "dcase", "textgrid", "elan", "raven", "csv", "tsv", "jsonl", "kaldi", "lhotse", "nemo")
 READERS: dict[str, tuple[str, ...]] = {name: FORMATS[name].suffixes for name in dict.fromkeys([*_FIRST, *FORMATS])}
 LABEL_SUFFIXES = tuple(dict.fromkeys(suffix for suffixes in READERS.values() for suffix in suffixes))
+TABLES = ("dcase", "csv", "tsv")  # which may have other columns, too
 SUBTITLES = ("srt", "vtt")  # which mostly hold what is said: they are read where they are named, and not found
 
 
@@ -146,7 +147,8 @@ def label_format(path: Path) -> str:
     if len(fitting) == 1:
         return fitting[0]
     sniffed = sniff_file(path)
-    if sniffed is not None and (sniffed in fitting or not fitting):
+    tables = TABLES if path.suffix.lower() == ".txt" else ()  # as spreadsheets save them, too
+    if sniffed is not None and (sniffed in (*fitting, *tables) or not fitting):
         return sniffed
     if fitting:
         return fitting[0]

@@ -35,8 +35,11 @@ _DURATION_COLUMNS = ("duration", "length")
 FIRST_LABEL_COLUMNS = ("event_label", "label", "annotation")  # that nothing else can be meant by
 LABEL_COLUMNS = (
     *("labels", "class", "classes", "class_name", "class_label", "category", "target", "species", "tag", "tags"),
-    *("event", "sound_event", "common_name", "scientific_name", "species_code", "primary_label", "keyword", "genre", "scene_label"),
+    *("event", "sound_event", "common_name", "scientific_name", "species_code", "primary_label", "keyword"),
+    *("genre", "scene_label"),
 )
+# The names and codes of a species, which all say the same.
+_SPECIES_COLUMNS = frozenset({"common_name", "scientific_name", "species_code", "primary_label", "ebird_code"})
 # Never labels, whatever is in them.
 _OTHER_COLUMNS = frozenset(
     {"split", "subset", "partition", "fold", "group", "channel", "score", "confidence", "license", "licence", "url"}
@@ -142,8 +145,9 @@ def choose_label_column(
     any_text: bool = False,
 ) -> LabelColumn:
     """The column with labels. `wanted` names it. Else it is one of `FIRST_LABEL_COLUMNS`; else one that is named as
-    labels often are; else columns of 0 and 1; else the only one with texts. Columns that say the same, such as a name
-    and a code for it, count as one. any_text: a name alone counts no more than a text. taken: columns of other use.
+    labels often are; else columns of 0 and 1; else the only one with texts. Columns that say the same, such as a
+    number and the word for it, count as one. any_text: a name alone counts no more than a text. taken: columns of
+    other use.
 
     LabelError: there is none, or there are several; `where` is the beginning of its message.
     """
@@ -191,19 +195,20 @@ def _is_text(cells: Sequence[str]) -> bool:
     return any(cell and not is_numeric(cell) for cell in cells)
 
 
-def _without_twins(columns: Sequence[str], cells: Mapping[str, Sequence[str]], texts: Collection[str]) -> list[str]:
-    """The columns, of those that say the same in other words the first with texts."""
-    found: dict[tuple[int, ...], str] = {}
-    for column in [*(one for one in columns if one in texts), *(one for one in columns if one not in texts)]:
-        found.setdefault(_pattern(cells[column]), column)
-    for column in texts:  # numbers stand for the words beside them
-        pattern = _pattern(cells[column])
-        if pattern in found and found[pattern] not in texts:
-            found[pattern] = column
-    return list(found.values())
+def _without_twins(columns: Sequence[str], cells: Mapping[str, Sequence[str]], texts: Sequence[str]) -> list[str]:
+    """The columns, of those that say the same in other words one: of the names and codes of a species the first, and in
+    place of numbers the words that they stand for. That words stand for each other nobody can know: few rows may look
+    so."""
+    species = [one for one in columns if normal_column(one) in _SPECIES_COLUMNS]
+    found = [one for one in columns if one not in species[1:]]
+    for column in [one for one in found if one not in texts]:
+        same = [one for one in texts if _pattern(cells[one]) == _pattern(cells[column])]
+        if len(same) == 1:
+            found[found.index(column)] = same[0]
+    return list(dict.fromkeys(found))
 
 
-def _pattern(cells: Sequence[str]) -> tuple[int, ...]:
+def _pattern(cells: Sequence[str]) -> list[int]:
     """Which rows have the same cell: the same for columns that stand for each other."""
     numbers: dict[str, int] = {}
-    return tuple(numbers.setdefault(cell, len(numbers)) for cell in cells)
+    return [numbers.setdefault(cell, len(numbers)) for cell in cells]

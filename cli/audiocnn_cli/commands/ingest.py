@@ -203,7 +203,7 @@ def write_survey(dataset: Dataset, terminal: Terminal, format: ReportFormat) -> 
 def dataset_summary(dataset: Dataset, follower: IngestFollower) -> dict[str, Any]:
     """The contents of the dataset and the outcomes of this run. `labels` counts clips and annotations; `parts` says by
     what parts and folds are known, `unused` what looks like some and is none."""
-    labels = Counter(entry.label for entry in dataset.entries if entry.label)
+    labels = Counter(label for entry in dataset.entries for label in entry.labels)
     for entry in dataset.entries:
         labels.update(annotation.label for annotation in dataset.annotations(entry))
     return {
