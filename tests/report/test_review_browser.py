@@ -210,6 +210,18 @@ def test_a_server_that_has_ended_is_said(opened, sounds):
     server._http.shutdown = server._http.server_close = lambda: None
 
 
+def test_what_was_answered_before_can_be_looked_at_again(opened, sounds, tmp_path):
+    table = CorrectionTable(tmp_path / "corrections.csv")
+    for path in sounds.iterdir():
+        table.set(path.name, Correction(("dog",)))
+    page, server = opened(sounds)
+    assert "all 6 are done" in page.text("#note")
+    page.press("ArrowLeft")
+    assert "answered: dog" in page.text("#given")
+    page.type("cat")
+    assert list(saved(server).values()).count(Correction(("cat",))) == 1 and "all 6 are done" in page.text("#note")
+
+
 @pytest.fixture
 def recording(tmp_path):
     samples = np.zeros(40 * RATE, np.float32)

@@ -86,14 +86,19 @@ const back = async () => {
   if (at >= 0) await visit(at);
 };
 
-function finish() {
+async function finish() {
+  if (!trail.length) { // all was answered before: it can be looked at again
+    for (let index = 0; index < summary.total; index++) trail.push(index);
+    if (trail.length === 1) return visit(0);
+  }
+  place = trail.length - 1;
   clip = null;
   shown++;
   sound.pause();
   picture = null;
   segments = [];
   draw();
-  say(`all ${summary.total} are done; Ctrl-C in the terminal ends the review`, "done");
+  say(`all ${summary.total} are done; ← goes back, Ctrl-C in the terminal ends the review`, "done");
 }
 
 function open(found) {
