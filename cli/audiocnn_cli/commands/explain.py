@@ -252,10 +252,8 @@ def write_tables(found: Explanation, picture: Path | None, terminal: Terminal) -
             effect = Text(f"{patch.effect:+.2f}", style="red" if patch.effect > 0 else "blue")
             table.add_row(f"{kind} {rank}", _time_text(patch), _band_text(patch), effect, f"{patch.without:.4f}")
     with terminal.paused():
-        terminal.out.print(Text(printable(_headline(found)), style="bold"), soft_wrap=True)
-        terminal.out.print(
-            f"{found.quiet_score:.4f} with everything turned down to {_FILL_TEXT[found.settings.fill]}", soft_wrap=True
-        )
+        terminal.out.print(Text(printable(_headline(found)), style="bold"))
+        terminal.out.print(f"{found.quiet_score:.4f} with everything turned down to {_FILL_TEXT[found.settings.fill]}")
         terminal.out.print()
         if table.row_count:
             terminal.out.print(table)
@@ -263,7 +261,7 @@ def write_tables(found: Explanation, picture: Path | None, terminal: Terminal) -
             terminal.out.print("no patch, stretch or band moves the score")
         if found.maps is not None:
             strongest = ", ".join(str(number) for number in found.maps.numbers)
-            terminal.out.print(f"\nstrongest maps of group {found.maps.group}: {strongest}", soft_wrap=True)
+            terminal.out.print(f"\nstrongest maps of group {found.maps.group}: {strongest}")
     terminal.say(f"picture: {picture}" if picture is not None else "for a picture, name one with -o FILE.png")
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _strongest = partial(option, panel="Strongest")
 _MOST_AROUND_SECONDS = 60.0
+_UNBOUNDED = 10_000  # columns
 _PERCENTAGES = ("level", "frequency", "time", "both", "between_channels")
 _TITLES = {"centre_hertz": "centre", "bandwidth_hertz": "bandwidth", "between_channels": "between channels"}
 Picture = Annotated[
@@ -291,8 +292,7 @@ def write_filters(bank: FilterBank, terminal: Terminal, table: bool) -> None:
             for name, value in towers[0]["by_chance"].items():
                 words = "specialise" if value < 0.01 else "may specialise" if value < 0.05 else "do not differ"
                 terminal.out.print(
-                    f"{_TITLES.get(name, name)}: the towers {words}; of random divisions {value:.1%} lie as far apart",
-                    soft_wrap=True,
+                    f"{_TITLES.get(name, name)}: the towers {words}; of random divisions {value:.1%} lie as far apart"
                 )
 
 
@@ -304,6 +304,9 @@ def _filter_table(rows: Sequence[jsonl.Record], first: list[str], terminal: Term
         table.add_column(_TITLES.get(name, name), justify="right")
     for row in rows:
         table.add_row(*(_cell(row, name) for name in columns))
+    unbounded = terminal.out.options.update(max_width=_UNBOUNDED)
+    if terminal.out.measure(table, options=unbounded).maximum > terminal.out.width:
+        table.padding = (0, 0)
     return table
 
 
@@ -357,4 +360,4 @@ def write_strongest(records: Sequence[jsonl.Record], terminal: Terminal, table: 
         if clips:
             folder = Path(shown[0]["clip"]).parents[1]
             words = f"{len(records)} sounds cut out, as FILTER/RANK.wav in {folder}, listed in strongest.jsonl there"
-            terminal.out.print(printable(words), soft_wrap=True)
+            terminal.out.print(printable(words))

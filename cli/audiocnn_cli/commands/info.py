@@ -39,11 +39,14 @@ def info(terminal: Terminal, format: TableFormat = ReportFormat.auto) -> ExitSta
     """
     facts = collect_facts()
     if terminal.wants_table(format):
-        rows = [(key, value if isinstance(value, list) else [value]) for key, value in _flatten(facts) if value != []]
-        width = max(len(key) for key, _ in rows)
-        for key, values in rows:
-            for number, value in enumerate(values):
-                terminal.write(f"{key if not number else '':<{width}}  {printable(str(value))}\n")
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 2))
+        for key, value in _flatten(facts):
+            for number, one in enumerate(value if isinstance(value, list) else [value]):
+                table.add_row("" if number else key, Text(printable(str(one))))
+        terminal.out.print(table)
     else:
         terminal.write(json.dumps({"schema": 1, "type": "info", **facts}, ensure_ascii=False) + "\n")
     return ExitStatus.OK

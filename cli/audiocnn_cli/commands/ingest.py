@@ -195,7 +195,11 @@ def write_survey(dataset: Dataset, terminal: Terminal, format: ReportFormat) -> 
 
     found = run_survey(dataset, terminal)
     if terminal.wants_table(format):
-        terminal.write("".join(f"  {printable(line)}\n" for line in describe_survey(found)))
+        from rich.padding import Padding
+        from rich.text import Text
+
+        for line in describe_survey(found):
+            terminal.out.print(Padding(Text(printable(line)), (0, 0, 0, 2)))
     else:
         terminal.write(json.dumps(found.to_dict(), ensure_ascii=False) + "\n")
 

@@ -180,7 +180,7 @@ class ClipTables(Writer[ClassifyResult]):
                 line.append(f" {sign} {thresholds[label]:.2f}", style="not bold dim")
             self.console.print(line, no_wrap=True, overflow="crop")
         if not reached:
-            self.console.print(Text("no label reaches its threshold", style="yellow"), soft_wrap=True)
+            self.console.print(Text("no label reaches its threshold", style="yellow"))
 
     def clips(self, found: Classification) -> None:
         """A line for each clip: channel, from when, until when, and the answer."""

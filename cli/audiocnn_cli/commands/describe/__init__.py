@@ -99,7 +99,7 @@ def draw_operating_points(model: Model, terminal: Terminal) -> None:
         rows = point_rows(rules, {name: point.figures for name, point in own.items()})
         print_table(f"{model.name}: {label}, --sensitivity", rows, list(rules), terminal)
         for origin in dict.fromkeys(point.measured_on for point in own.values() if point.measured_on):
-            terminal.out.print(f"measured on {printable(origin)}", style="dim", soft_wrap=True)
+            terminal.out.print(f"measured on {printable(origin)}", style="dim")
 
 
 def operating_points_record(model: Model) -> dict[str, object]:

@@ -46,7 +46,7 @@ def write_layers(found: Description, terminal: Terminal) -> None:
     room = max(_LEAST_WIDTH, console.width - _fixed_width(widths, titles))
     with terminal.paused():
         summary = f"  {printable(found.summary)}" if found.summary else ""
-        console.print(Text(printable(found.name), style="bold").append(summary, style="not bold"), soft_wrap=True)
+        console.print(Text(printable(found.name), style="bold").append(summary, style="not bold"))
         console.print(_layers_table(found, titles, terminal, room))
         console.print()
         console.print(_facts_table(_facts(found)))

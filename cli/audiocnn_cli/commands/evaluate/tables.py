@@ -125,7 +125,7 @@ def write_table(reports: Sequence[EvaluationReport], terminal: Terminal) -> None
         split = f", split {first.split}" if first.split else ""
         speed = ", ".join(f"{report.name} {format_speed(report.sound_seconds, report.seconds)}" for report in reports)
         facts = f"{clock(first.sound_seconds)} scored; {speed}"
-        terminal.out.print(f"{printable(first.data)}{split}: {facts}", style="bold", soft_wrap=True)
+        terminal.out.print(f"{printable(first.data)}{split}: {facts}", style="bold")
         for label in dict.fromkeys(label for report in reports for label in report.evaluation.labels):
             parts = [report.evaluation.labels.get(label) for report in reports]
             less = [r.difference.labels.get(label, _NONE) if r.difference else None for r in reports]
@@ -144,7 +144,7 @@ def write_table(reports: Sequence[EvaluationReport], terminal: Terminal) -> None
         notes = [note for r in reports for found in r.evaluation.labels.values() for note in found.notes]
         notes += [note for r in reports if r.evaluation.clip for note in r.evaluation.clip.notes]
         for note in dict.fromkeys(notes):
-            terminal.out.print(f"note: {note}", style="yellow", soft_wrap=True)
+            terminal.out.print(f"note: {note}", style="yellow")
 
 
 def _figure_rows(
@@ -318,6 +318,6 @@ def _write_pairs(confusion: Confusion, name: str, terminal: Terminal) -> None:
     for pair in confusion.pairs[:_MOST_PAIRS]:
         names = f"{printable(pair.label)} {arrow} {printable(pair.answer)}: {plural(pair.clips, 'clip')}"
         part = f" ({100 * pair.share:.0f} % of {printable(pair.label)})"
-        terminal.out.print(f"{names}{part}", soft_wrap=True)
+        terminal.out.print(f"{names}{part}")
         for file in pair.files:
-            terminal.out.print(f"  {printable(file)}", style="dim", soft_wrap=True)
+            terminal.out.print(f"  {printable(file)}", style="dim")

@@ -131,22 +131,24 @@ def joined_group(group: ProcessGroup, terminal: Terminal) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Column:
-    """rank: where the window is narrow, the column of the highest rank is left out first."""
+    """rank: where the window is narrow, the column of the highest rank is left out first. text: what it is."""
 
     title: str
     width: int
     rank: int
+    text: str
 
 
+_FIGURE = "FIGURE"
 _COLUMNS = (
-    _Column("epoch", 7, 0),
-    _Column("loss", 7, 1),
-    _Column("val loss", 8, 2),
-    _Column("FIGURE", 8, 0),
-    _Column("rate", 8, 4),
-    _Column("x real", 7, 3),
-    _Column("waiting", 7, 5),
-    _Column("left", 8, 2),
+    _Column("epoch", 7, 0, "of how many at most"),
+    _Column("loss", 7, 1, "of what is learned from"),
+    _Column("val loss", 8, 2, "of what is held out"),
+    _Column(_FIGURE, 8, 0, "of what is held out, * the best so far"),
+    _Column("rate", 8, 4, "learning rate"),
+    _Column("x real", 7, 3, "seconds of sound learned from in a second"),
+    _Column("waiting", 7, 5, "share of the time without examples"),
+    _Column("left", 8, 2, "time to the last epoch"),
 )
 
 
@@ -204,7 +206,8 @@ class EpochTable:
         if self.terminal.quiet:
             return
         if not self.begun:
-            titles = [column.title.replace("FIGURE", report.figure_name) for column in _COLUMNS]
+            titles = [column.title.replace(_FIGURE, report.figure_name) for column in _COLUMNS]
+            self.explain(titles)
             self.show(titles, "dim")
             self.begun = True
         cells = [
@@ -218,6 +221,15 @@ class EpochTable:
             clock(report.seconds_left),
         ]
         self.show(cells, "bold green" if report.best else "", " *" if report.best else "")
+
+    def explain(self, titles: list[str]) -> None:
+        """What the columns are, for who watches, in lines that break between words."""
+        from rich.text import Text
+
+        if self.terminal.watched:
+            said = "; ".join(f"{titles[i]}: {_COLUMNS[i].text}" for i in self.columns if titles[i])
+            with self.terminal.paused():
+                self.terminal.err.print(Text(printable(said), style="dim"))
 
     def show(self, cells: list[str], style: str, mark: str = "") -> None:
         from rich.text import Text
