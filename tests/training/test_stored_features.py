@@ -35,7 +35,14 @@ from audiocnn.data.writer import DatasetWriter
 from audiocnn.files import read_json
 from audiocnn.recipe.recipe import Recipe
 from audiocnn.spec.spec import spec_at_rate, spec_from_table
-from audiocnn.training.batches import ExampleDataset, clip_positions, first_examples, make_loader, make_training_set
+from audiocnn.training.batches import (
+    ExampleDataset,
+    clip_positions,
+    first_examples,
+    make_loader,
+    make_training_set,
+    recordings_of_examples,
+)
 from audiocnn.training.dry_run import dry_run
 from audiocnn.training.events import EpochReport, Note
 from audiocnn.training.features import StoredClips
@@ -219,6 +226,13 @@ def test_a_loader_gives_powers_in_the_order_of_the_keys(workers, tmp_path):
     assert torch.equal(first, wanted)
     again = pickle.loads(pickle.dumps(source))
     assert np.array_equal(again.example(0, 2).values, source.example(0, 2).values)
+
+
+def test_recordings_of_an_example_are_known(tmp_path):
+    recipe = plain_recipe(spec_of(LOG_MEL))
+    source = reading_of(recipe, keep_features(clips_in(tmp_path / "d"), recipe.spec)).source
+    names = [source.entries[source.choose(np.random.default_rng(0), 0, index)].filename for index in range(3)]
+    assert recordings_of_examples(source, [(0, index) for index in range(3)]) == names
 
 
 def test_all_places_of_a_clip_are_drawn(tmp_path):
