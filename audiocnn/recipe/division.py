@@ -196,8 +196,8 @@ def _understood(dataset: Dataset, recipe: Recipe, division: Division) -> tuple[s
     folds = [*notes.folds] or _fold_lines(dataset)
     if official_folds(dataset, recipe):
         test_fold, stop_fold = _official_roles(choose_folds(dataset, dataset.entries, recipe), recipe)
-        stopping = f", {stop_fold} stops the training" if stop_fold is not None else ""
-        said += [f"{line}: {test_fold} is the test{stopping}" for line in folds]
+        stops = f", {stop_fold} stops the training" if stop_fold is not None else ""
+        said += [f"{line}: {test_fold} is the test{stops}" for line in folds]
         said += [f"{line}: not used, since a fold is tested on" for line in notes.parts]
     elif not (data and (data.fold is not None or data.folds or data.split)):
         tested = division.tested_on in (*TEST_PARTS, *STOP_PARTS)
