@@ -38,7 +38,7 @@ from audiocnn.evaluation.save_thresholds import save_tuned
 from audiocnn.evaluation.segments import JudgedRecording, detect_intervals
 from audiocnn.inference.classify import AnswerRule, ClassifySettings
 from audiocnn.inference.engine import load_engine
-from audiocnn.inference.pooling import Pool, clip_scores, pool_of
+from audiocnn.inference.pooling import ScorePool, clip_scores, pool_of
 from audiocnn.labels.formats.text import read_table
 from audiocnn.model.model import Model, find_model
 from audiocnn.recipe.recipe import Recipe, read_recipe
@@ -84,7 +84,7 @@ def print_figures(name: str, model: Model) -> None:
 class Reader(NamedTuple):
     """How scores of a recording become its labels."""
 
-    pool: Callable[[], Pool]
+    pool: Callable[[], ScorePool]
     rule: AnswerRule
 
     def labels(self, scores: NDArray[np.float32]) -> list[str]:

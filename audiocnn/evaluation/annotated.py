@@ -23,7 +23,7 @@ from audiocnn.evaluation.results import AnswerMode, Evaluation, EvaluationSettin
 from audiocnn.evaluation.segments import JudgedRecording, evaluate_scores
 from audiocnn.inference.classify import thresholds_of_clips
 from audiocnn.inference.engine import Engine
-from audiocnn.inference.pooling import MeanPool, Pool, clip_scores, pool_of
+from audiocnn.inference.pooling import MeanPool, ScorePool, clip_scores, pool_of
 from audiocnn.labels.formats.columns import LABEL_OPTION
 from audiocnn.model.model import split_outputs
 from audiocnn.segments.finder import FindSegments, SegmentRule, find_segments
@@ -55,7 +55,7 @@ class Scorer:
     localiser: Localiser | None = None
     points: Mapping[str, Mapping[str, SegmentRule]] = field(default_factory=dict)
     background: bool = False
-    pool: Callable[[], Pool] = MeanPool
+    pool: Callable[[], ScorePool] = MeanPool
     clip_thresholds: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -28,7 +28,7 @@ _MOST_PAIRS = 20
 _FILES_A_PAIR = 5
 AnswerMode = Literal["one", "several"]
 """One of the labels is the answer, the one with the highest score; or each label is one that reaches its threshold."""
-CLIP_FIGURES: dict[AnswerMode, tuple[str, ...]] = {  # that say most
+MAIN_CLIP_FIGURES: dict[AnswerMode, tuple[str, ...]] = {  # that say most
     "one": ("accuracy", "balanced_accuracy", "macro_f1"),
     "several": ("mean_average_precision", "macro_f1", "subset_accuracy"),
 }

@@ -23,7 +23,7 @@ from audiocnn.errors import RecordingError, UsageError
 from audiocnn.inference.batcher import Scores
 from audiocnn.inference.engine import Engine, load_engine
 from audiocnn.inference.frames import data_frame
-from audiocnn.inference.pooling import MeanPool, Pool, pool_of
+from audiocnn.inference.pooling import MeanPool, ScorePool, pool_of
 from audiocnn.inference.scores import RecordingLike, RecordingResult, ScoreBlock, ScoredRecording, map_many, scoring
 from audiocnn.model.model import DEFAULT_CLASSIFIER, Model, Thresholds, find_model, threshold_of_each
 from audiocnn.units import round_seconds
@@ -48,12 +48,14 @@ class WindowScores:
     half as many rows as the others or more; else it belongs to the one before.
     """
 
-    def __init__(self, hop_seconds: float, every_seconds: float | None, pool: Callable[[], Pool] = MeanPool) -> None:
+    def __init__(
+        self, hop_seconds: float, every_seconds: float | None, pool: Callable[[], ScorePool] = MeanPool
+    ) -> None:
         self.hop_seconds, self.every_seconds, self.pool = hop_seconds, every_seconds, pool
         self.number = 0  # of the window that the next row belongs to
         self.row = 0
         self.now = pool()
-        self.full: Pool | None = None  # the window before; what is left at the end may still join it
+        self.full: ScorePool | None = None  # the window before; what is left at the end may still join it
 
     def push(self, scores: Scores) -> list[Window]:
         """Takes the next rows (rows, classes); returns what is certain."""
@@ -78,7 +80,7 @@ class WindowScores:
             left, number = self.full, self.number - 1
         return [self._window(number, None, left, duration_seconds)] if left.rows else []
 
-    def _window(self, number: int, end: int | None, pool: Pool, duration_seconds: float = 0.0) -> Window:
+    def _window(self, number: int, end: int | None, pool: ScorePool, duration_seconds: float = 0.0) -> Window:
         """One that is done; the last one ends with the recording."""
         every = self.every_seconds or 0.0
         return Window(number * every, duration_seconds if end is None else end * every, pool.scores)

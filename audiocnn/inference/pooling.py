@@ -28,7 +28,7 @@ _Rows = NDArray[np.float64]
 _SMALLEST = 1e-12  # a score of 0 or 1 has no log-odds
 
 
-class Pool(Protocol):
+class ScorePool(Protocol):
     """Takes rows (rows, classes) in blocks; `scores` (classes,) is what they are together, of at least one row."""
 
     @property
@@ -197,7 +197,7 @@ def count_rows(seconds: float, hop_seconds: float) -> int:
     return max(1, round(seconds / hop_seconds))
 
 
-def pool_of(model: Model) -> Callable[[], Pool]:
+def pool_of(model: Model) -> Callable[[], ScorePool]:
     """What makes a pool for a recording, or a window of one, as the model says."""
     hop_seconds = model.geometry.hop_seconds
     if model.clip_pooling is not None:
@@ -208,7 +208,7 @@ def pool_of(model: Model) -> Callable[[], Pool]:
     return MeanPool
 
 
-def clip_scores(blocks: Iterable[Scores], pool: Callable[[], Pool] = MeanPool) -> Scores:
+def clip_scores(blocks: Iterable[Scores], pool: Callable[[], ScorePool] = MeanPool) -> Scores:
     """Blocks of rows (rows, classes), at least one row -> the scores of the clip (classes,)."""
     own = pool()
     for block in blocks:

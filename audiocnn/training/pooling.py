@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from audiocnn.augment.mixture import Example
 from audiocnn.evaluation.operating_points import clip_thresholds
 from audiocnn.evaluation.segments import JudgedRecording
-from audiocnn.inference.pooling import ClipPool, LabelPool, MeanPool, Pool, calibrate_scores, clip_scores
+from audiocnn.inference.pooling import ClipPool, LabelPool, MeanPool, ScorePool, calibrate_scores, clip_scores
 from audiocnn.model.model import SENSITIVITIES
 from audiocnn.model.network import Network
 from audiocnn.model.pooling import ClipPooling, LabelPooling
@@ -114,7 +114,7 @@ def pooled_scores(
     network: Network,
     clips: Sequence[Example],
     batch_size: int,
-    pools: Sequence[Callable[[], Pool]] = (MeanPool,),
+    pools: Sequence[Callable[[], ScorePool]] = (MeanPool,),
     gains: Sequence[float] = (),
 ) -> NDArray[np.float32]:
     """(pools, clips, labels): the scores of each clip by each pool, its logits times the gain of that (1 unless given).

@@ -26,7 +26,7 @@ from audiocnn.errors import show_controls
 from audiocnn.evaluation.annotated import engine_scorer, evaluate, score_entries
 from audiocnn.evaluation.clips import ScoredClip
 from audiocnn.evaluation.operating_points import as_points, tune_clip_points, tune_operating_points
-from audiocnn.evaluation.results import CLIP_FIGURES, Evaluation, EvaluationSettings
+from audiocnn.evaluation.results import MAIN_CLIP_FIGURES, Evaluation, EvaluationSettings
 from audiocnn.evaluation.save_thresholds import save_tuned, with_operating_points
 from audiocnn.evaluation.segments import JudgedRecording
 from audiocnn.evaluation.thresholds import tune_threshold
@@ -135,7 +135,7 @@ def with_clip_figures(model: Model, evaluation: Evaluation | None) -> Model:
     if evaluation is None or evaluation.clip is None:
         return model
     clip = evaluation.clip
-    values = {name: clip.figures[name].value for name in CLIP_FIGURES[clip.answer] if name in clip.figures}
+    values = {name: clip.figures[name].value for name in MAIN_CLIP_FIGURES[clip.answer] if name in clip.figures}
     found = {name: round(value, 5) for name, value in values.items() if value is not None}
     return replace(model, training=model.training | {"validation": found or model.training["validation"]})
 

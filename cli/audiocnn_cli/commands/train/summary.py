@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audiocnn.errors import AudiocnnError, printable
-from audiocnn.evaluation.results import CLIP_FIGURES, figure_title
+from audiocnn.evaluation.results import MAIN_CLIP_FIGURES, figure_title
 from audiocnn.units import clock, plural
 from audiocnn_cli.app.draw import format_figure
 from audiocnn_cli.app.exits import ExitStatus
@@ -88,7 +88,7 @@ def test_lines(evaluation: Evaluation, division: Division, run: Path) -> list[st
     if clip is None:
         figures = {f"{label}: F1": found.figures["f1"] for label, found in evaluation.labels.items()}
     else:
-        names = [name for name in CLIP_FIGURES[clip.answer] if name in clip.figures]
+        names = [name for name in MAIN_CLIP_FIGURES[clip.answer] if name in clip.figures]
         figures = {figure_title(name): clip.figures[name] for name in names}
     width = max(map(len, figures), default=0)
     lines += [f"  {title:{width}}  {format_figure(figure, title)}" for title, figure in figures.items()]
