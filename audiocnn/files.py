@@ -21,6 +21,7 @@ PIPE_SECONDS = 10.0  # that somebody has to begin writing into a named pipe
 _COPY_BYTES = 1 << 20
 _MOST_NAME_BYTES = 255
 
+RUN_FILE = "run.json"  # in the folder of a run: when and where it was begun
 MOST_BYTES = 100_000_000  # of a file of our own that is read at once: no run or report comes near
 
 
@@ -53,6 +54,18 @@ def read_json(path: Path) -> Any:
 def is_file_name(text: str) -> bool:
     """Whether a file can have this name, which is no path to elsewhere."""
     return Path(text).name == text and text not in ("", "..") and "\0" not in text and len(os.fsencode(text)) <= 255
+
+
+def path_beside(folder: Path, before: str, path: str) -> str | None:
+    """A path that lies to `folder` as `path` did when the folder was at `before`; None where nothing is there, or
+    nothing has moved."""
+    if not before or not Path(path).is_absolute() or before == str(folder.resolve()):
+        return None
+    try:
+        there = Path(os.path.normpath(folder.resolve() / os.path.relpath(path, before)))
+        return str(there) if there.exists() else None
+    except (ValueError, OSError):  # another drive; no name of a file
+        return None
 
 
 def settled(path: Path) -> Path:

@@ -11,6 +11,7 @@ reads; `writer.py` writes.
 from __future__ import annotations
 
 import copy
+import json
 import math
 import os
 import re
@@ -27,10 +28,11 @@ from audiocnn.audio.pcm import Samples
 from audiocnn.data.features import FeatureLayout, parse_layout
 from audiocnn.data.parts import PartNotes, UnusedPart
 from audiocnn.data.shards import ShardReader, Slice, rebuild_hint
-from audiocnn.errors import DatasetError
-from audiocnn.files import parse_json
+from audiocnn.errors import DatasetError, show_name
+from audiocnn.files import parse_json, path_beside
 from audiocnn.segments.segment import Annotation
 from audiocnn.toml import is_number, repr_value
+from audiocnn.units import count_noun
 
 # Still read: 1, which knew one label a clip, and not the rate and channels of the file; 2, without scales.
 FORMAT_VERSION = 3
@@ -38,6 +40,7 @@ INDEX_NAME = "index.sqlite"
 _TABLES = {"meta", "shards", "recordings", "annotations", "labels", "refused"}
 _PLAIN_TABLE = re.compile(r"CREATE TABLE\b((?!\bAS\b).)*", re.IGNORECASE | re.DOTALL)
 _MOST_VALUE_BYTES = 10_000_000  # of a text in the index
+_MOST_NAMED = 5  # files of a label that is lost
 _FULL_SCALE = 32768
 _LEAST_PEAK = 0.25  # of the scale: so an error of rounding is at most 1 / 16,384 of the peak
 _SMALLEST_SCALE, _LARGEST_SCALE = 2.0**-64, 2.0**64
@@ -86,7 +89,9 @@ class Dataset:
         self.unsure = meta.get("unsure", "")  # the label of stretches of which nothing is known
         self.sources: tuple[str, ...] = _texts(meta.get("sources", "[]"))  # absolute paths
         self.parts = _parts(meta.get("parts", "[[], [], []]"))  # what was understood of them in the sources
+        self.moved_sources = moved_sources(meta, folder)
         self.refused = [(_text(name), str(reason)) for name, reason in rows["refused"]]
+        self.lost = _lost(meta.get("lost", "{}"))  # labels that no recording has: those that had them were refused
         self.entries: list[Entry] = []
         self._slices: dict[int, Slice] = {}
         self._feature_slices: dict[int, Slice] = {}
@@ -122,7 +127,7 @@ class Dataset:
         in_scale: the scale of the entry is 1 instead, for whoever gives it another level anyway: bounds of gains then
         mean the same for a quiet recording as for a loud one.
         """
-        return as_floats(self.samples(entry)[:, begin:end], 1.0 if in_scale else entry.scale)
+        return from_int16(self.samples(entry)[:, begin:end], 1.0 if in_scale else entry.scale)
 
     def has_features(self, entry: Entry) -> bool:
         """Whether all frames of a recording are kept that `layout` has."""
@@ -224,6 +229,14 @@ def _parts(value: str) -> PartNotes:
     return PartNotes(parts, folds, said, tuple(UnusedPart(row[0], row[1:]) for row in unused if row))
 
 
+def _lost(value: str) -> dict[str, tuple[str, ...]]:
+    """Labels with the names of files, as JSON."""
+    found = parse_json(value)
+    if not isinstance(found, dict):
+        raise ValueError(f"{repr_value(value)} where labels are expected")
+    return {label: _texts(json.dumps(names)) for label, names in found.items()}
+
+
 def _tags(value: str) -> dict[str, str]:
     found = parse_json(value)
     if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
@@ -242,7 +255,7 @@ def as_int16(samples: Samples, scale: float = 1.0) -> NDArray[np.int16]:
     return whole
 
 
-def as_floats(samples: NDArray[np.int16], scale: float = 1.0) -> Samples:
+def from_int16(samples: NDArray[np.int16], scale: float = 1.0) -> Samples:
     """int16 -> float32 in [-scale, scale], any shape."""
     floats: Samples = samples.astype(np.float32)
     floats *= np.float32(scale / _FULL_SCALE)
@@ -285,6 +298,18 @@ class ScaleFinder:
         return self.peak <= scale and (self.peak >= _LEAST_PEAK * scale or scale <= _SMALLEST_SCALE)
 
 
+def describe_lost(lost: Mapping[str, Sequence[str]]) -> str:
+    """Which labels no recording has, and whose files these were; "" for none."""
+    if not lost:
+        return ""
+    label, names = next(iter(lost.items()))
+    shown = ", ".join(show_name(name) for name in names[:_MOST_NAMED])
+    shown += f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    others = f", and {count_noun(len(lost) - 1, 'other label')}" if len(lost) > 1 else ""
+    files = "its one file cannot" if len(names) == 1 else f"none of its {len(names)} files can"
+    return f'"{show_name(label)}": {files} be taken ({shown}){others}'
+
+
 def damaged_index(folder: Path, problem: Exception) -> DatasetError:
     return DatasetError(f"{folder / INDEX_NAME}: damaged ({str(problem)[:120]}); {rebuild_hint(folder)}")
 
@@ -318,6 +343,12 @@ def read_meta(index: sqlite3.Connection, folder: Path) -> dict[str, str]:
         what = f"dataset format {version}, and this audiocnn reads up to {FORMAT_VERSION}"
         raise DatasetError(f"{folder}: {what}; update audiocnn")
     return meta
+
+
+def moved_sources(meta: dict[str, str], folder: Path) -> tuple[str, ...]:
+    """Where the sources of a dataset are by now, if they have moved along with its folder."""
+    sources, before = _texts(meta.get("sources", "[]")), meta.get("folder", "")
+    return tuple(path_beside(folder, before, source) or source for source in sources)
 
 
 def name_to_sql(name: str) -> str | bytes:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocnn.audio.remote import NotThereError, Remote, absolute
-from audiocnn.data.dataset import Dataset, is_dataset
+from audiocnn.data.dataset import Dataset, describe_lost, is_dataset, moved_sources
 from audiocnn.data.decode import Decoded, DecodeJob, decode_ahead, default_threads, read_decoded, reason_without_name
 from audiocnn.data.features import BandPowers, layout_of, recording_powers
 from audiocnn.data.sources import merge_items, ordered_labels, read_source
@@ -27,7 +27,8 @@ from audiocnn.files import parse_json
 from audiocnn.segments.segment import END_TOLERANCE_SECONDS, Annotation
 from audiocnn.spec.spec import Spec, spec_at_rate
 
-Outcome = Literal["added", "updated", "kept", "refused", "removed", "noted"]
+# lost: a label, with all its files; noted: how a source was understood
+Outcome = Literal["added", "updated", "kept", "refused", "removed", "noted", "lost"]
 _ROUNDING_SECONDS = 0.01  # of tables; smaller cuts are not reported
 _COMMIT_RECORDINGS = 256
 _COMMIT_SAMPLES = 1 << 25
@@ -123,7 +124,10 @@ def ingest(
                 why = f"not one recording could be taken; the last was {session.last_refused}"
                 raise DatasetError(f"{output}: {why}")
             unsure = next((source.unsure for source in read if source.unsure), "")
-            writer.finish(ordered_labels(read), paths, any(source.several for source in read), unsure, parts)
+            lost = session.lost_labels(items, unsure)
+            yield from session.report_lost(lost)
+            labels = [label for label in ordered_labels(read) if label not in lost]
+            writer.finish(labels, paths, any(source.several for source in read), unsure, parts, lost)
     except (OSError, sqlite3.Error) as error:
         what = f"cannot be written ({getattr(error, 'strerror', None) or error})"
         raise DatasetError(f"{output}: {what}; make room, and run it again to go on") from error
@@ -229,6 +233,21 @@ class _Ingest:
         self._committed = time.monotonic()
         self.total = self.taken = 0
         self.last_refused = ""
+        self.taken_labels: set[str] = set()
+
+    def lost_labels(self, items: Iterable[Item], unsure: str) -> dict[str, list[str]]:
+        """The labels that nothing which was taken has, with the names of the files that had them."""
+        lost: dict[str, list[str]] = {}
+        for item in items:
+            for label in sorted(item.all_labels() - self.taken_labels - {unsure}):
+                lost.setdefault(label, []).append(item.filename)
+        return lost
+
+    def report_lost(self, lost: dict[str, list[str]]) -> Iterator[IngestStep]:
+        self.total += len(lost)
+        for label, names in lost.items():
+            reason = f"label {describe_lost({label: names})}; mend them, or leave the label out"
+            yield replace(self._step("label", "lost", 0), reason=reason)
 
     def begin(
         self, refused: list[tuple[str, str]], gone: list[StoredRecording], sources: Sequence[str]
@@ -286,6 +305,7 @@ class _Ingest:
             self._writer.add_features(number, parts)
             outcome = "added" if stored is None else "updated"
         self.taken += 1
+        self.taken_labels |= replace(item, annotations=good).all_labels()
         if outcome != "kept":
             self._commit_in_time(samples)
         return self._step(item.filename, outcome, samples, (*notes, *cut, *bad))
@@ -312,7 +332,8 @@ class _Ingest:
 def _check_sources(writer: DatasetWriter, paths: list[str], settings: IngestSettings) -> None:
     """DatasetError: other sources than before, so that recordings would be dropped, without `replace`."""
     before: list[str] = parse_json(writer.meta.get("sources", "[]"))
-    missing = [path for path in before if path not in paths]
+    places = zip(before, moved_sources(writer.meta, writer.folder), strict=True)
+    missing = [path for path, now in places if path not in paths and now not in paths]
     if missing and not settings.replace and writer.stored():
         what = f"also holds {show_name(missing[0])}"
         remedy = "name that source too, choose another folder, or replace it with --force"

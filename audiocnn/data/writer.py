@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -105,6 +105,10 @@ class Item:
     @property
     def labels(self) -> tuple[str, ...]:
         return () if self.label is None else (self.label, *self.more)
+
+    def all_labels(self) -> set[str]:
+        """Those of the clip, of its sound, and of its annotations."""
+        return {*self.labels, *filter(None, [self.whole]), *(note.label for note in self.annotations)}
 
     def identity(self) -> tuple[int, int]:
         """The size in bytes and the time of change in ns of the file, by which a change is noticed; of an address, a
@@ -267,7 +271,7 @@ class DatasetWriter:
 
     def start_again(self, sources: Iterable[str] = ()) -> None:
         """Mark the dataset as unfinished and made of these, until `finish`; forget what was refused."""
-        self._set_meta(complete="0", sources=json.dumps(list(sources)))
+        self._set_meta(complete="0", sources=json.dumps(list(sources)), folder=str(self.folder.resolve()))
         self._index.execute("DELETE FROM refused")
 
     def finish(
@@ -277,9 +281,11 @@ class DatasetWriter:
         several: bool = False,
         unsure: str = "",
         parts: PartNotes = PartNotes(),  # noqa: B008
+        lost: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """Mark the dataset as complete and remove empty shards. several: a clip may have several labels. unsure: the
-        label of stretches of which nothing is known. parts: what was understood of the parts of the sources."""
+        label of stretches of which nothing is known. parts: what was understood of the parts of the sources. lost: as
+        `Dataset.lost`."""
         self._index.execute("DELETE FROM labels")
         self._index.executemany("INSERT INTO labels VALUES (?, ?)", [(name, i) for i, name in enumerate(labels)])
         per_clip = "several" if several else "one"
@@ -288,7 +294,7 @@ class DatasetWriter:
             ensure_ascii=True,
         )
         known = {"sources": json.dumps(list(sources)), "labels_per_clip": per_clip, "unsure": unsure, "parts": said}
-        self._set_meta(complete="1", **known)
+        self._set_meta(complete="1", lost=json.dumps(dict(lost or {})), **known)
         self.commit()
         for kind, shards in self._shards():
             column = {"samples": "shard", "features": "feature_shard"}[kind]

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from audiocnn.augment.settings import CLIP_MIX, MixSettings
-from audiocnn.data.dataset import Dataset
+from audiocnn.data.dataset import Dataset, describe_lost
 from audiocnn.data.sources.probe import Originals
 from audiocnn.errors import DatasetError
 from audiocnn.recipe.division import Division
@@ -50,7 +50,7 @@ class ClipFacts:
     """The facts of clips that settings are chosen by.
 
     clips: of each label. others: the same of labels that mean none of them. seconds: shortest, median, ninth decile,
-    longest. several: a clip may have several labels.
+    longest. several: a clip may have several labels. lost: which labels have no file that can be read, as a text.
     """
 
     clips: Mapping[str, int]
@@ -58,6 +58,7 @@ class ClipFacts:
     sample_rate: int
     several: bool = False
     others: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    lost: str = ""
 
     @property
     def total(self) -> int:
@@ -113,7 +114,8 @@ def check_label_count(facts: ClipFacts) -> None:
     if len(facts.clips) > 1 or ((facts.several or facts.others) and facts.clips):
         return
     found = f'one label, "{next(iter(facts.clips))}"' if facts.clips else "no label"
-    raise DatasetError(f'found {found}: nothing to tell apart; add a folder of other sounds, such as "other"')
+    remedy = f"{facts.lost}; mend them, or " if facts.lost else ""
+    raise DatasetError(f'found {found}: nothing to tell apart; {remedy}add a folder of other sounds, such as "other"')
 
 
 def choose_window(facts: ClipFacts) -> float:
@@ -229,7 +231,7 @@ def collect_clip_facts(dataset: Dataset, recipe: Recipe) -> ClipFacts:
         [dataset.duration_seconds(entry) for entry in clips], [0.0, 0.5, 0.9, 1.0]
     )
     seconds = (float(shortest), float(median), float(most), float(longest))
-    return ClipFacts(dict(counts), seconds, dataset.sample_rate, several, rest)
+    return ClipFacts(dict(counts), seconds, dataset.sample_rate, several, rest, describe_lost(dataset.lost))
 
 
 def choose_recipe_rate(recipe: Recipe, originals: Originals | None, dataset: Dataset | None, given: bool) -> int:

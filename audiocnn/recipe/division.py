@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from audiocnn.data.dataset import Dataset, Entry
+from audiocnn.data.dataset import Dataset, Entry, describe_lost
 from audiocnn.data.duplicates import DisjointSets, duplicates_within
 from audiocnn.data.parts import (
     STOP_PARTS,
@@ -336,7 +336,9 @@ def _check_clips(dataset: Dataset, entries: Sequence[Entry], recipe: Recipe) -> 
     if len(kinds) == 1 and () not in kinds:
         label = ", ".join(next(iter(kinds)))
         what = f'every recording has the label "{label}", so that there is nothing to tell apart'
-        raise DatasetError(f"{dataset.folder}: {what}; add recordings of something else, in a folder of their own")
+        mend = f"{describe_lost(dataset.lost)}; mend them, or " if dataset.lost else ""
+        remedy = f"{mend}add recordings of something else, in a folder of their own"
+        raise DatasetError(f"{dataset.folder}: {what}; {remedy}")
     if len(entries) < 2:
         raise DatasetError("one recording is too few: some are needed to train on, others to stop early on; add more")
 
@@ -347,10 +349,10 @@ def _share_of(train: list[Entry], recipe: Recipe) -> list[Entry]:
 
 
 def learned_labels(dataset: Dataset, recipe: Recipe) -> tuple[str, ...]:
-    """The labels that a recipe names; else all of the dataset, but, for a network that knows a background, those that
-    mean nothing else than that."""
+    """The labels that a recipe names, without those whose files were all refused; else all of the dataset, but, for a
+    network that knows a background, those that mean nothing else than that."""
     if recipe.data and recipe.data.labels:
-        return tuple(recipe.data.labels)
+        return tuple(label for label in recipe.data.labels if label not in dataset.lost)
     labels = tuple(dataset.labels)
     wanted = tuple(label for label in labels if not is_background_label(label))
     return wanted if recipe.spec.f.background and wanted else labels

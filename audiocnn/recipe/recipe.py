@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from audiocnn.augment.settings import CLIP_MIX, MixSettings, check_backgrounds, read_mix
-from audiocnn.data.sources.settings import DataSettings, data_settings
+from audiocnn.data.dataset import is_dataset
+from audiocnn.data.sources.settings import TABLE_SUFFIXES, DataSettings, data_settings
 from audiocnn.errors import AudiocnnError, ModelError, RecipeError, SpecError, UsageError
 from audiocnn.evaluation.thresholds import MEASURES, Measure
+from audiocnn.files import RUN_FILE, path_beside, read_json
 from audiocnn.model.model import DEFAULT_MODEL, Model, find_model, spec_folders
 from audiocnn.recipe.search_space import Space, read_space
 from audiocnn.recipe.settings import AUTO_BATCH_SIZE, CLIP_TRAIN, TrainSettings, read_train, resolve_model
@@ -26,6 +28,8 @@ from audiocnn.toml import TomlTable, read_toml
 DEFAULT_RECIPE = "audiocnn.toml"
 RECIPE_FILE = "recipe.toml"  # in the folder of a run
 GivenBy = Literal["option", "recipe", "spec", "default"]
+_DATA_PATHS, _TABLES = ("source", "corrections"), ("recordings", "segments")  # of [data]
+_PATHS = (("mix", "hard_negatives"), ("evaluate", "conditions"), ("train", "teacher"), ("train", "from"))
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,50 @@ class Recipe:
         return table
 
 
+def map_paths(table: Mapping[str, Any], change: Callable[[str, str], str]) -> dict[str, Any]:
+    """A recipe in full whose paths are `change(path, source)`; source: of [data], for the tables that may lie in it,
+    else ""."""
+    changed = {part: dict(values) if isinstance(values, Mapping) else values for part, values in table.items()}
+    if isinstance(changed.get("data"), dict):
+        changed["data"] = _map_data_paths(changed["data"], change)
+    for part, key in _PATHS:
+        if isinstance(changed.get(part), dict) and changed[part].get(key):
+            changed[part][key] = change(changed[part][key], "")
+    also = changed["evaluate"].get("also") if isinstance(changed.get("evaluate"), dict) else None
+    if isinstance(also, list | tuple):
+        changed["evaluate"]["also"] = [change(name, "") for name in also]
+    return changed
+
+
+def _map_data_paths(data: Mapping[str, Any], change: Callable[[str, str], str]) -> dict[str, Any]:
+    changed = dict(data)
+    changed |= {key: change(data[key], "") for key in _DATA_PATHS if data.get(key)}
+    changed |= {key: change(data[key], data.get("source", "")) for key in _TABLES if data.get(key)}
+    if isinstance(data.get("more"), list | tuple) and all(isinstance(one, Mapping) for one in data["more"]):
+        changed["more"] = [_map_data_paths(one, change) for one in data["more"]]
+    return changed
+
+
+def move_paths(table: Mapping[str, Any], run: Path, folder: str) -> dict[str, Any]:
+    """The recipe in full of a run that was made in `folder`, and lies in `run` now: what has moved along with it is
+    where it is now. Other paths stay."""
+    return map_paths(table, lambda path, _: (isinstance(path, str) and path_beside(run, folder, path)) or path)
+
+
+def move_data(data: DataSettings, source: Path) -> DataSettings:
+    """The same data from another place, where the tables are that lay beside them. source: of a table it may also be
+    the folder that holds it."""
+    old, new = data.source, source
+    if old.suffix.lower() in TABLE_SUFFIXES:
+        source = source / old.name if source.is_dir() and not is_dataset(source) else source
+        old, new = old.parent, source.parent
+
+    def moved(path: Path | None) -> Path | None:
+        return new / path.relative_to(old) if path is not None and path.is_relative_to(old) else path
+
+    return dataclasses.replace(data, source=source, recordings=moved(data.recordings), segments=moved(data.segments))
+
+
 def without_where(data: dict[str, Any]) -> dict[str, Any]:
     """A `[data]` table, and those of `more` in it, without the place that messages begin with."""
     kept = {key: value for key, value in data.items() if key not in ("where", "more")}
@@ -139,8 +187,12 @@ def to_toml_values(value: Any) -> Any:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """A recipe file. Paths in it are relative to it. Raises RecipeError or SpecError: file, key, remedy."""
-    table = TomlTable(read_toml(path, RecipeError), str(path), RecipeError)
+    """A recipe file. Paths in it are relative to it; those of a run move along with it. RecipeError or SpecError: the
+    file, the key, the remedy."""
+    values = read_toml(path, RecipeError)
+    if (folder := _folder_of_run(path.parent)) is not None:
+        values = move_paths(values, path.parent, folder)
+    table = TomlTable(values, str(path), RecipeError)
     if "conditions" in table.values:
         remedy = "judge on a part of it (`audiocnn evaluate --split NAME`), or name it in a recipe"
         raise table.wrong(f"is a file of conditions; {remedy}")
@@ -167,6 +219,16 @@ def read_recipe(path: Path) -> Recipe:
     if recipe.data and recipe.data.labels:
         check_backgrounds(recipe.mix, recipe.data.labels, f"{path}: [mix]")
     return recipe
+
+
+def _folder_of_run(run: Path) -> str | None:
+    """Where a run lay when its recipe was written; None where that is not known, or here."""
+    try:
+        facts = read_json(run / RUN_FILE)
+    except (OSError, ValueError):
+        return None
+    folder = facts.get("folder") if isinstance(facts, dict) else None
+    return folder if isinstance(folder, str) else None
 
 
 def find_unset_keys(table: Mapping[str, Any]) -> frozenset[str]:
@@ -261,9 +323,12 @@ def read_evaluate(table: TomlTable, folder: Path) -> EvaluateSettings:
     return settings
 
 
-def check_run(recipe: Recipe, run: Path, resume: bool, parts: Collection[str] | None = None) -> None:
+def check_run(
+    recipe: Recipe, run: Path, resume: bool, parts: Collection[str] | None = None, moved: bool = False
+) -> None:
     """Refuse a folder that is not empty and no run, and one whose run is not the one to go on with. parts: of the
-    recipe, that are compared; None for all."""
+    recipe, that are compared; None for all. moved: the data have another place now, as where they are gone from the old
+    one. How many epochs there are may change."""
     kept, table = run / RECIPE_FILE, recipe.to_table()
     if not kept.exists():
         if run.exists() and any(run.iterdir()):
@@ -273,7 +338,11 @@ def check_run(recipe: Recipe, run: Path, resume: bool, parts: Collection[str] | 
         raise UsageError(
             f"{run}: there is a run already; go on with --resume, begin anew with --force, or name another -o"
         )
-    before = read_recipe(kept).to_table()  # with the defaults of today, where a key is newer than the run
+    old = read_recipe(kept)
+    if old.data and recipe.data and (moved or not old.data.source.exists()):
+        old = dataclasses.replace(old, data=move_data(old.data, recipe.data.source))
+    before = old.to_table()  # with the defaults of today, where a key is newer than the run
+    before["train"]["epochs"] = table["train"]["epochs"]
     for part in sorted(table.keys() | before.keys() if parts is None else parts):
         if json.dumps(table.get(part), sort_keys=True) != json.dumps(before.get(part), sort_keys=True):
             what = f"[{part}] is not what this recipe says{first_difference(before.get(part), table.get(part))}"

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from audiocnn.audio.pcm import Samples
 from audiocnn.audio.recording import Selection, open_recording
-from audiocnn.data.dataset import Dataset, Entry, as_floats
+from audiocnn.data.dataset import Dataset, Entry, from_int16
 from audiocnn.inspection.plot import PlotData
 from audiocnn.units import clock
 
@@ -79,7 +79,7 @@ def _read_clip_sound(dataset: Dataset, entry: Entry) -> ClipSound | None:
     target = io.BytesIO()
     # What is louder than full scale is turned down as a whole.
     quiet = entry.scale < 1.0
-    sound = as_floats(heard, entry.scale) if quiet else heard
+    sound = from_int16(heard, entry.scale) if quiet else heard
     soundfile.write(target, sound, playing, format="FLAC", subtype="PCM_24" if quiet else "PCM_16")
     return ClipSound(
         data_uri("audio/flac", target.getvalue()), start / rate, (stop - start) / rate, samples.shape[1] / rate

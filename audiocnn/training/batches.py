@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ from audiocnn.recipe.settings import LEAST_BATCHES, TrainSettings
 from audiocnn.segments.segment import Annotation
 from audiocnn.training.distributed import SINGLE_PROCESS, ProcessGroup, share_or_one
 from audiocnn.training.features import StoredClips, StoredExample, describe_reading, find_misfits
+from audiocnn.units import to_samples
 
 ExampleKey = tuple[int, int]
 _BATCHES_AHEAD = 2
@@ -304,11 +306,53 @@ def count_examples(settings: TrainSettings, clips: int) -> int:
     return max(clips, LEAST_BATCHES * settings.batch_size)
 
 
+BATCHES_A_WORKER = 4  # that are made ahead, where shared memory holds so many
+_BATCHES_IN_HAND = 2  # that are learned from, or on their way
+SHARED_MEMORY = Path("/dev/shm")
+_SHARED_SHARE = 0.9  # of what is free there
+
+
+@dataclass(frozen=True)
+class WorkerPlan:
+    """Processes that make batches, and how many each makes ahead. note: why they are fewer than were asked for."""
+
+    workers: int
+    ahead: int
+    note: str = ""
+
+
+def plan_workers(recipe: Recipe, training_set: TrainingSet) -> WorkerPlan:
+    """As many as shared memory has room for, in which they hand on what they make: writing beyond it would kill them.
+    In Docker it is 64 MB, unless more is asked for. Without a process a thread makes the batches."""
+    settings, source = recipe.train, training_set.source
+    if not settings.workers or not SHARED_MEMORY.is_dir():
+        return WorkerPlan(settings.workers, BATCHES_A_WORKER)
+    clips = source.round if isinstance(source, ClipExamples) else 0
+    batches = -(-count_examples(settings, clips) // settings.batch_size)
+    samples = to_samples(recipe.mix.seconds, recipe.spec.input.sample_rate)
+    rows = 1 if training_set.clips else -(-samples // recipe.spec.geometry().hop_samples)
+    each = math.prod(source.shape[1:]) if isinstance(source, StoredClips) else samples
+    values = recipe.spec.input.channels * each + rows * len(training_set.labels)
+    size = 4.0 * settings.batch_size * values
+    free = float(shutil.disk_usage(SHARED_MEMORY).free) if os.access(SHARED_MEMORY, os.W_OK) else 0.0
+    room = int(_SHARED_SHARE * free / size)
+    if room >= min(batches, settings.workers * BATCHES_A_WORKER + _BATCHES_IN_HAND):
+        return WorkerPlan(settings.workers, BATCHES_A_WORKER)
+    workers = max(0, min(settings.workers, room - _BATCHES_IN_HAND))
+    if workers == settings.workers:
+        return WorkerPlan(workers, (room - _BATCHES_IN_HAND) // workers)
+    made = f"{workers} instead of {settings.workers} processes make" if workers else "a thread makes"
+    what = f"shared memory ({SHARED_MEMORY}) has {free / 1e6:.0f} MB free, for batches of {size / 1e6:.1f} MB"
+    return WorkerPlan(workers, 1, f"{what}: {made} them; give it more for speed (docker run --shm-size 8g)")
+
+
 def make_loader(
-    recipe: Recipe, source: ExampleSource, group: ProcessGroup = SINGLE_PROCESS
+    recipe: Recipe, source: ExampleSource, group: ProcessGroup = SINGLE_PROCESS, plan: WorkerPlan | None = None
 ) -> tuple[BatchSampler, torch.utils.data.DataLoader[BatchTensors]]:
-    """The loader of training batches, and its sampler, which is told the next epoch."""
+    """The loader of training batches, and its sampler, which is told the next epoch. plan: None for the processes that
+    the recipe wants."""
     settings = recipe.train
+    plan = plan or WorkerPlan(settings.workers, BATCHES_A_WORKER)
     clips = source.round if isinstance(source, ClipExamples) else 0
     sampler = BatchSampler(count_examples(settings, clips), settings.batch_size, group)
     loader = torch.utils.data.DataLoader(
@@ -317,14 +361,11 @@ def make_loader(
         # Without a generator of its own a loader draws from the random state that dropout uses, and a run that was
         # resumed inside an epoch would not be the run that went straight through.
         generator=torch.Generator(),
-        num_workers=settings.workers,
-        prefetch_factor=BATCHES_A_WORKER if settings.workers else None,
+        num_workers=plan.workers,
+        prefetch_factor=plan.ahead if plan.workers else None,
         worker_init_fn=exit_on_sigterm,
     )
     return sampler, loader
-
-
-BATCHES_A_WORKER = 4  # that are made ahead
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from audiocnn.recipe.division import divide
 from audiocnn.recipe.recipe import Recipe
 from audiocnn.recipe.settings import AUTO_BATCH_SIZE, LEAST_BATCHES
 from audiocnn.training.batches import TrainingSet, are_clips, first_examples, make_training_set, select_entries
-from audiocnn.training.memory import batch_too_large, check_batch_fits, check_shared_memory, largest_batch
+from audiocnn.training.memory import batch_too_large, check_batch_fits, largest_batch
 from audiocnn.training.trainer import FORWARD_SHARE, Trainer
 from audiocnn.training.transfer import check_transfer
 from audiocnn.training.validate import lengths_of
@@ -125,7 +125,6 @@ def set_up(recipe: Recipe, dataset: Dataset, device: str) -> tuple[Recipe, Train
         size = largest_batch(recipe, training_set, device)
         recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, batch_size=size))
     check_batch_fits(recipe, training_set, device)
-    check_shared_memory(recipe, training_set)
     torch.manual_seed(recipe.seed)
     trainer = Trainer(recipe, training_set, device=device)
     if source is not None:

@@ -52,10 +52,13 @@ class TrainingState:
     threads: int = 0
     processes: int = 1
     dead: list[dict[str, Any]] = field(default_factory=list)  # `LayerUnits` of the best epoch
+    epochs: int = 0  # that were wanted; 0: not known
+    extended_at: int = 0  # the epoch from which on more were wanted than before, which patience counts from
 
     def check(self) -> None:
         """TypeError, ValueError or KeyError for values that no training writes."""
-        whole = (self.epoch, self.step, self.best_epoch, self.drops, self.dropped_at, self.threads, self.processes)
+        whole = [self.epoch, self.step, self.best_epoch, self.drops, self.dropped_at, self.threads, self.processes]
+        whole += [self.epochs, self.extended_at]
         if not all(type(number) is int and 0 <= number < 2**31 for number in whole):
             raise ValueError(whole)
         for number in (self.loss_sum, self.best, self.best_loss, self.seconds):

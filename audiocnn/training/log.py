@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiocnn.errors import AudiocnnError, UsageError
-from audiocnn.files import parse_json, read_json, read_regular, write_whole
+from audiocnn.files import RUN_FILE, parse_json, read_json, read_regular, write_whole
 from audiocnn.toml import is_number
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from audiocnn.training.batches import TrainingSet
     from audiocnn.training.events import EpochReport
 
-JSONL, CSV, RUN_FILE = "metrics.jsonl", "metrics.csv", "run.json"
+JSONL, CSV = "metrics.jsonl", "metrics.csv"
 OLD_JSONL = "log.jsonl"  # what runs of version 0.1 have instead of metrics.jsonl
 _MOST_GIT_BYTES = 10_000_000
 _GIT_HASH = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
@@ -115,12 +115,15 @@ def describe_run(recipe: Recipe, training_set: TrainingSet, device: str, process
 
 
 def write_facts(run: Path, facts: Mapping[str, Any]) -> None:
-    """Say what a run is when it begins; where it goes on, only when and from which revision is added."""
+    """Say what a run is when it begins; where it goes on, when and from which revision is added, and where it and its
+    data are by now."""
     now = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "git": git_revision(Path.cwd())}
+    facts = {**facts, "folder": str(run.resolve())}
     before = read_facts(run)
     if before:
         earlier = before.get("resumed")
         table = before | {"resumed": [*(earlier if isinstance(earlier, list) else []), now]}
+        table |= {key: facts[key] for key in ("folder", "data") if key in facts}
         table.pop("pruned", None)
     else:
         table = {"schema": 1, "type": "run", "started": now["at"], "git": now["git"], **facts}

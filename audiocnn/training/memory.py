@@ -6,7 +6,6 @@ A processor gains nothing by large batches, and an epoch of few steps learns lit
 from __future__ import annotations
 
 import math
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +16,7 @@ from audiocnn.augment.clips import ClipExamples
 from audiocnn.errors import RecipeError
 from audiocnn.recipe.recipe import Recipe
 from audiocnn.recipe.settings import LEAST_BATCHES
-from audiocnn.training.batches import BATCHES_A_WORKER, TrainingSet, count_examples, first_examples
-from audiocnn.training.features import StoredClips
+from audiocnn.training.batches import TrainingSet, count_examples, first_examples
 from audiocnn.training.trainer import Trainer
 
 _MOST_ON_CPU, _MOST_ON_GPU = 128, 4096
@@ -26,7 +24,6 @@ _FEW_SAMPLES = 2**24  # of a batch that is not checked: 64 MB
 _GRADIENT_FACTOR = 2.0  # of what is kept for gradients: there are their gradients, and the spectra of the front end
 _MEMORY_SHARE = 0.5  # of the free memory that an automatic batch size takes
 CGROUP = Path("/sys/fs/cgroup")
-SHARED_MEMORY = Path("/dev/shm")
 
 
 def check_batch_fits(recipe: Recipe, training_set: TrainingSet, device: str, world: int = 1) -> None:
@@ -45,26 +42,6 @@ def check_batch_fits(recipe: Recipe, training_set: TrainingSet, device: str, wor
         raise RecipeError(
             f"{need}, and {free / 1e9:.1f} GB are free; take --batch-size {fits}, or [train] accumulate = {parts}"
         )
-
-
-def check_shared_memory(recipe: Recipe, training_set: TrainingSet) -> None:
-    """RecipeError, before any time is spent, where the batches that worker processes make ahead do not fit into the
-    shared memory that they are handed on in: writing there would kill them."""
-    settings, source = recipe.train, training_set.source
-    if not settings.workers or not SHARED_MEMORY.is_dir():
-        return
-    clips = source.round if isinstance(source, ClipExamples) else 0
-    batches = -(-count_examples(settings, clips) // settings.batch_size)
-    ahead = min(batches, settings.workers * BATCHES_A_WORKER)
-    channels, rate = recipe.spec.input.channels, recipe.spec.input.sample_rate
-    values = math.prod(source.shape[1:]) if isinstance(source, StoredClips) else recipe.mix.seconds * rate
-    batch_bytes = 4.0 * settings.batch_size * channels * values
-    need, free = ahead * batch_bytes, float(shutil.disk_usage(SHARED_MEMORY).free)
-    if need > free:
-        fits = floor_to_power_of_two(settings.batch_size * free / need)
-        what = f"{ahead} batches of {settings.batch_size} need {need / 1e6:.0f} MB of shared memory ({SHARED_MEMORY})"
-        remedy = f"take --batch-size {fits}, [train] workers = 0, or give more (docker run --shm-size 8g)"
-        raise RecipeError(f"{what}, and {free / 1e6:.0f} MB are free; {remedy}")
 
 
 def largest_batch(recipe: Recipe, training_set: TrainingSet, device: str, below: int | None = None) -> int:

@@ -39,7 +39,7 @@ from audiocnn.model.model import CARD, SENSITIVITIES, WEIGHTS, Model, OperatingP
 from audiocnn.model.network import Network, append_background
 from audiocnn.model.pooling import ClipPooling
 from audiocnn.model.weights import save_weights
-from audiocnn.recipe.recipe import RECIPE_FILE, Recipe
+from audiocnn.recipe.recipe import RECIPE_FILE, Recipe, map_paths
 from audiocnn.segments.finder import SegmentRule
 from audiocnn.training.batches import TrainingSet
 from audiocnn.training.calibrate import (
@@ -269,35 +269,12 @@ def tune_clip_thresholds(
 
 def strip_folders(table: dict[str, Any]) -> dict[str, Any]:
     """A recipe in full whose paths are names: of a folder or file, wherever it lies on another machine."""
-    shorter = {part: dict(values) if isinstance(values, dict) else values for part, values in table.items()}
-    if "data" in shorter:
-        shorter["data"] = strip_data_folders(shorter["data"])
-    if shorter.get("evaluate", {}).get("also"):
-        shorter["evaluate"]["also"] = [Path(name).name for name in shorter["evaluate"]["also"]]
-    for part, key in (
-        ("mix", "hard_negatives"),
-        ("evaluate", "conditions"),
-        ("train", "teacher"),
-        ("train", "from"),
-    ):
-        if shorter.get(part, {}).get(key):
-            shorter[part][key] = Path(shorter[part][key]).name
-    return shorter
 
+    def named(path: str, source: str) -> str:
+        inside = bool(source) and Path(path).is_relative_to(source)
+        return Path(path).relative_to(source).as_posix() if inside else Path(path).name
 
-def strip_data_folders(data: dict[str, Any]) -> dict[str, Any]:
-    """`[data]` whose paths are names, and the same of `more` in it."""
-    shorter = dict(data)
-    for key in ("recordings", "segments"):
-        if key in data:
-            inside = Path(data[key]).is_relative_to(data["source"])
-            shorter[key] = Path(data[key]).relative_to(data["source"]).as_posix() if inside else Path(data[key]).name
-    for key in ("source", "corrections"):
-        if data.get(key):
-            shorter[key] = Path(data[key]).name
-    if data.get("more"):
-        shorter["more"] = [strip_data_folders(one) for one in data["more"]]
-    return shorter
+    return map_paths(table, named)
 
 
 def calibrate_network(

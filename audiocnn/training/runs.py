@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from audiocnn.errors import AudiocnnError, RecipeError
-from audiocnn.files import is_locked, read_json
+from audiocnn.files import RUN_FILE, is_locked, read_json
 from audiocnn.toml import read_toml
-from audiocnn.training.log import RUN_FILE, LogRow, best_row, log_path, read_facts, read_log
+from audiocnn.training.log import LogRow, best_row, log_path, read_facts, read_log
 
 RECIPE, MODEL, _REPORT, CHECKPOINTS = "recipe.toml", "model/model.toml", "report.json", "checkpoints"
 LAST_MADE = ("model/model.onnx", "model/README.md")  # of a model folder

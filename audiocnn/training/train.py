@@ -16,7 +16,7 @@ import torch
 
 from audiocnn.data.dataset import Dataset
 from audiocnn.errors import AudiocnnError
-from audiocnn.files import locked, settled, write_whole
+from audiocnn.files import RUN_FILE, locked, settled, write_whole
 from audiocnn.model.model import Model
 from audiocnn.recipe.division import divide
 from audiocnn.recipe.recipe import RECIPE_FILE, Recipe, check_run, read_recipe
@@ -27,8 +27,8 @@ from audiocnn.training.checkpoint import LAST_CHECKPOINT, clear_temporaries, exp
 from audiocnn.training.distributed import SINGLE_PROCESS, ProcessGroup
 from audiocnn.training.events import EpochReport, Note, StepReport, StopReport, TrainReport
 from audiocnn.training.interrupt import StopSignals
-from audiocnn.training.log import RUN_FILE, describe_run, write_facts
-from audiocnn.training.memory import batch_too_large, check_batch_fits, check_shared_memory, largest_batch
+from audiocnn.training.log import describe_run, write_facts
+from audiocnn.training.memory import batch_too_large, check_batch_fits, largest_batch
 from audiocnn.training.trainer import Trainer
 from audiocnn.training.transfer import Origin, check_transfer
 
@@ -41,17 +41,19 @@ def train(
     resume: bool = False,
     stop_signals: StopSignals | None = None,
     group: ProcessGroup = SINGLE_PROCESS,
+    moved: bool = False,
 ) -> Iterator[Origin | Note | StepReport | EpochReport | StopReport | TrainReport]:
     """Train a recipe on a dataset into the folder `run`; the last report holds the model, or says where it stopped.
 
     Raises AudiocnnError before any time is spent: a run that exists (without `resume`) or that another process is at,
     data that does not fit, a model to begin from that does not. stop_signals: watched while steps are made. group: of
-    several processes only the leader writes, and only it ends with a model.
+    several processes only the leader writes, and only it ends with a model. moved: the data of the run to resume have
+    another place now.
     """
     run, wanted = settled(run), recipe.used_hints()
     recipe = recipe.with_defaults(are_clips(select_entries(recipe, dataset)))
     with locked(run, group.is_leader):
-        recipe, resumed = group.from_leader(lambda: open_run(recipe, run, resume))
+        recipe, resumed = group.from_leader(lambda: open_run(recipe, run, resume, moved))
         source = check_transfer(recipe) if recipe.transfer is not None and not resumed else None
         training_set = make_training_set(recipe, dataset, group.is_leader)
         if training_set.features:
@@ -66,14 +68,11 @@ def train(
             )
         else:
             group.from_leader(lambda: check_batch_fits(recipe, training_set, device, group.world_size))
-        group.from_leader(lambda: check_shared_memory(recipe, training_set))
         torch.manual_seed(recipe.seed)
         trainer = Trainer(recipe, training_set, run, device, stop_signals, group)
         trainer.state.division = division
-        if group.is_leader and not (run / RECIPE_FILE).exists():
-            with explain_write_errors(run / RECIPE_FILE):
-                write_whole(run / RECIPE_FILE, tomli_w.dumps(recipe.to_table()).encode())
         if group.is_leader:
+            write_recipe(recipe, run)
             with explain_write_errors(run / RUN_FILE):
                 write_facts(run, describe_run(recipe, training_set, device, group.world_size))
         if wanted:
@@ -100,16 +99,30 @@ def train(
             yield trainer.finish()
 
 
-def open_run(recipe: Recipe, run: Path, resume: bool) -> tuple[Recipe, bool]:
+def open_run(recipe: Recipe, run: Path, resume: bool, moved: bool = False) -> tuple[Recipe, bool]:
     """The recipe, with the batch size that the run has already if it was left open, and whether there is a checkpoint
-    to resume. AudiocnnError: the run is not the one to resume."""
+    to resume. AudiocnnError: the run is not the one to resume, or has learned more epochs than the recipe wants."""
     if recipe.train.batch_size == AUTO_BATCH_SIZE and resume and (run / RECIPE_FILE).exists():
         size = read_recipe(run / RECIPE_FILE).train.batch_size
         recipe = replace(recipe, train=replace(recipe.train, batch_size=size))
     clear_temporaries(run)
     clear_temporaries(run / LAST_CHECKPOINT.parent)
-    check_run(recipe, run, resume)
-    return recipe, has_checkpoint(run, resume)
+    check_run(recipe, run, resume, moved=moved)
+    resumed = has_checkpoint(run, resume)
+    learned = read_progress(run / LAST_CHECKPOINT).get("epoch", 0) if resumed else 0
+    if learned > recipe.train.epochs:
+        remedy = f"take --epochs {learned} or more, or leave it out"
+        raise AudiocnnError(f"{run}: {learned} epochs are learned already, and {recipe.train.epochs} wanted; {remedy}")
+    return recipe, resumed
+
+
+def write_recipe(recipe: Recipe, run: Path) -> None:
+    """The recipe in full into the folder of a run, unless it stands there: of a run that goes on, epochs and the places
+    of its data may be others."""
+    path, content = run / RECIPE_FILE, tomli_w.dumps(recipe.to_table()).encode()
+    with explain_write_errors(path):
+        if not path.exists() or path.read_bytes() != content:
+            write_whole(path, content)
 
 
 def has_checkpoint(run: Path, resume: bool) -> bool:

@@ -17,7 +17,7 @@ import math
 import platform
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from audiocnn.training.batches import (
     first_examples,
     list_names,
     make_loader,
+    plan_workers,
     prefetch_batches,
     recordings_of_examples,
 )
@@ -111,7 +112,9 @@ class Trainer:
             asked = self.settings.precision
             self.notes.append(f"{asked} is slower than {self.precision} here: trains in {self.precision}")
         self.logits = group.data_parallel(self.compile(_Logits(self.network)), self.device)
-        self.sampler, self.loader = make_loader(recipe, training_set.source, group)
+        plan = plan_workers(recipe, training_set)
+        self.notes += [plan.note] if plan.note and group.is_leader else []
+        self.sampler, self.loader = make_loader(recipe, training_set.source, group, plan)
         self.steps = len(self.sampler)  # of an epoch
         self.state = TrainingState(threads=torch.get_num_threads(), processes=group.world_size)
         self.stopped = False
@@ -274,7 +277,7 @@ class Trainer:
 
     @property
     def out_of_patience(self) -> bool:
-        return self.state.epoch - self.state.best_epoch >= self.settings.patience
+        return self.state.epoch - max(self.state.best_epoch, self.state.extended_at) >= self.settings.patience
 
     def stop_requested(self) -> bool:
         """Whether a signal came to any of the processes."""
@@ -336,7 +339,7 @@ class Trainer:
 
     def save(self, name: Path) -> None:
         if self.group.is_leader:
-            self.state.scaler = self.scaler.state_dict()
+            self.state.scaler, self.state.epochs = self.scaler.state_dict(), self.settings.epochs
             parts = {"network": self.network, "averaged": self.ema}
             save_checkpoint(self.run / name, parts, self.optimizer, asdict(self.state))
         self.saved_at = time.monotonic()
@@ -361,8 +364,7 @@ class Trainer:
         if state.scaler:
             self.scaler.load_state_dict(state.scaler)
         self.write_log()
-        where = f"epoch {state.epoch + 1}, step {min(state.step + 1, self.steps)} of {self.steps}"
-        notes = [f"going on at {where}"] if state.epoch < self.settings.epochs else []
+        notes = [*self.change_epochs(), self.describe_position()]
         threads = torch.get_num_threads()
         if self.device.type == "cpu" and state.threads and state.threads != threads:
             torch.set_num_threads(state.threads)
@@ -373,6 +375,27 @@ class Trainer:
             notes.append(f"{what}: the same training but for rounding, and for the batches of batch norms")
         state.threads, state.processes = torch.get_num_threads(), self.group.world_size
         return [Note(text) for text in notes]
+
+    def change_epochs(self) -> list[str]:
+        """Take the epochs that are wanted now, with the learning rates of that many; what changes by it."""
+        state, wanted = self.state, self.settings.epochs
+        before = state.epochs or (int(state.log[-1]["epochs"]) if state.log else wanted)
+        if wanted > before:
+            state.extended_at = state.epoch
+        if wanted == before:
+            return []
+        old = learning_rate_at(replace(self.settings, epochs=before), state.epoch, state.step, self.steps, state.drops)
+        rate = f", now {self.learning_rate:.1e} instead of {old:.1e}" if old != self.learning_rate else ""
+        return [f"{wanted} epochs instead of {before}: the learning rate is that of {wanted}{rate}"]
+
+    def describe_position(self) -> str:
+        state, wanted = self.state, self.settings.epochs
+        if state.epoch >= wanted:
+            return f"all {wanted} epochs are learned, and the model is made again; --epochs with more goes on"
+        if self.out_of_patience:
+            what = f"stopped early after epoch {state.epoch}, since {self.settings.patience} brought nothing better"
+            return f"{what}: the model is made again; --epochs with more than {wanted} goes on"
+        return f"going on at epoch {state.epoch + 1}, step {min(state.step + 1, self.steps)} of {self.steps}"
 
     @property
     def goes_on(self) -> bool:

@@ -82,6 +82,31 @@ def test_folders_of_labels(here):
     assert "in/b.rttm: a link" in done.err and "in/label/forbidden: cannot be read" in done.err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [("train", "in", "--dry-run", "--device", "cpu"), ("evaluate", "in", "-m", "tone"), ("tune", "in", "-m", "tone")],
+)
+def test_what_learns_and_judges_names_what_cannot_be_read(here, command):
+    for name in ("a", "z"):
+        Path(f"in/label/{name}.txt").write_text("0.2\t0.6\ttone\n")
+    Path("in/label/b.txt").symlink_to("/nowhere.txt")
+    done = audiocnn(*command)
+    names = [name.removeprefix("in/") for name in (*BAD, "in/label/b.txt")]
+    assert all(re.search(rf"refused: {name}: ", done.err) for name in names), done.err
+
+
+@pytest.mark.parametrize("kind", [".txt", ".csv", ".TextGrid", ".rttm", ".eaf", ".selections.txt", ".jsonl"])
+@pytest.mark.parametrize("labels", ["beside", "folders"])
+def test_a_dangling_file_of_labels_is_named(here, kind, labels):
+    """Where folders say the labels, and where files beside the recordings do."""
+    if labels == "beside":
+        for name in ("a", "z"):
+            Path(f"in/label/{name}.txt").write_text("0.2\t0.6\ttone\n")
+    Path(f"in/label/b{kind}").symlink_to("/nowhere")
+    done = audiocnn("ingest", "in", "-o", "dataset")
+    assert f"refused: label/b{kind}: a link that leads nowhere" in done.err
+
+
 def test_filters_search_the_others(here):
     done = audiocnn("filters", "tone", "--strongest", "in", "-f", "json")
     assert done.status is ExitStatus.SOME_FAILED, done.err

@@ -18,7 +18,7 @@ from audiocnn.augment.clips import ClipExamples, ValidationClips
 from audiocnn.augment.mixture import Mixer
 from audiocnn.augment.settings import MixSettings
 from audiocnn.data import decode
-from audiocnn.data.dataset import Dataset, ScaleFinder, as_floats, as_int16
+from audiocnn.data.dataset import Dataset, ScaleFinder, as_int16, from_int16
 from audiocnn.data.duplicates import find_duplicates
 from audiocnn.data.survey import survey
 from audiocnn.evaluation.annotated import Scorer, score_entries
@@ -136,7 +136,7 @@ def test_a_scale_is_as_large_as_the_samples(exponent: int) -> None:
     finder = ScaleFinder()
     finder.add(samples)
     assert finder.fits(finder.scale) and finder.fits(finder.likely_scale)
-    assert np.abs(as_floats(as_int16(samples, finder.scale), finder.scale) - samples).max() <= 2.0 ** (exponent - 14)
+    assert np.abs(from_int16(as_int16(samples, finder.scale), finder.scale) - samples).max() <= 2.0 ** (exponent - 14)
 
 
 def test_silence_has_full_scale() -> None:
@@ -179,7 +179,7 @@ def test_levels_of_mixtures_mean_what_they_say(tmp_path: Path, factor: float) ->
         assert np.array_equal(first.targets, second.targets, equal_nan=True)
     makers = [MixtureMaker(one, one.entries, ("tone",), "") for one in made]
     for entries in zip(plain.entries, other.entries, strict=True):
-        a, b = (as_floats(one.samples, one.scale) for one in map(unmixed, made, entries, makers))
+        a, b = (from_int16(one.samples, one.scale) for one in map(unmixed, made, entries, makers))
         assert np.allclose(a * factor, b, rtol=0, atol=TOLERANCE * factor)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audiocnn.data.dataset import Entry, as_floats
+from audiocnn.data.dataset import Entry, from_int16
 from audiocnn.errors import DatasetError, RecordingError, UsageError
 from audiocnn.evaluation.annotated import Scorer, evaluate
 from audiocnn.evaluation.clips import ScoredClip, evaluate_clips
@@ -232,7 +232,7 @@ class ListDataset:
         return self.held[entry.id]
 
     def waveform(self, entry):
-        return as_floats(self.samples(entry), entry.scale)
+        return from_int16(self.samples(entry), entry.scale)
 
     def annotations(self, entry):
         return self.known.get(entry.id, [])

@@ -7,21 +7,25 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
-from fixtures_cli import audiocnn
+from fixtures_cli import PATH, audiocnn
 from fixtures_models import BATCH, LOG_MEL, recipe_of, table_of, tone_task
 from sounds import sine, write
 
+from audiocnn.augment.mixture import Example
 from audiocnn.errors import AudiocnnError, RecipeError
 from audiocnn.files import check_run_writable
 from audiocnn.model.model import CARD, read_model
 from audiocnn.recipe.recipe import read_recipe
-from audiocnn.training import memory
-from audiocnn.training.batches import make_training_set
+from audiocnn.training import batches, memory
+from audiocnn.training.batches import TrainingSet, make_training_set, plan_workers
 from audiocnn.training.dry_run import Overfit, dry_run, overfit
 from audiocnn.training.events import EpochReport, Note, TrainReport
 from audiocnn.training.memory import (
@@ -196,17 +200,78 @@ def test_a_batch_that_cannot_fit_is_refused_with_one_that_does(task, monkeypatch
     check_batch_fits(recipe_of(DROPPING, batch_size=2**11), training_set, CPU)
 
 
-def test_batches_that_shared_memory_cannot_hold_are_refused_by_training_and_dry_run(task, tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "SHARED_MEMORY", tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000))
-    recipe = recipe_of(DROPPING, batch_size=64, workers=2)
-    fact = r"batches of 64 need .* MB of shared memory .*; take --batch-size \d+, \[train\] workers = 0, or give more"
-    for begin in (lambda: next(train(recipe, task, tmp_path / "run")), lambda: dry_run(recipe, task, CPU)):
-        with pytest.raises(RecipeError, match=fact):
-            begin()
-    dry_run(recipe_of(DROPPING, batch_size=64, workers=0), task, CPU)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**10))
-    dry_run(recipe, task, CPU)
+class Ones:
+    """Examples that cost nothing."""
+
+    def example(self, epoch, index):
+        return Example(np.ones((1, SAMPLES), np.float32), np.zeros((ROWS, 1), np.float32))
+
+
+SAMPLES, ROWS = 3000, -(-3000 // recipe_of(DROPPING).spec.geometry().hop_samples)
+# Batches that shared memory holds, processes that are wanted, steps of an epoch: processes, and batches ahead of each.
+PLANS = {
+    "plenty": (100, 4, 30, (4, 4)),
+    "fewer ahead": (10, 4, 30, (4, 2)),
+    "one ahead": (6, 4, 30, (4, 1)),
+    "fewer processes": (5, 4, 30, (3, 1)),
+    "one process": (3, 4, 30, (1, 1)),
+    "none": (2, 4, 30, (0, 1)),
+    "no room at all": (0, 2, 30, (0, 1)),
+    "few batches": (4, 4, 4, (4, 4)),
+    "no process wanted": (0, 0, 30, (0, 4)),
+}
+
+
+@pytest.mark.parametrize(("room", "workers", "steps", "expected"), PLANS.values(), ids=PLANS)
+def test_worker_processes_are_as_many_as_shared_memory_holds(tmp_path, monkeypatch, room, workers, steps, expected):
+    batch = 64 * 4 * (SAMPLES + ROWS)
+    monkeypatch.setattr(batches, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=(room + 0.5) * batch / 0.9))
+    recipe = recipe_of(DROPPING, batch_size=64, examples_per_epoch=64 * steps, workers=workers)
+    plan = plan_workers(recipe, TrainingSet(("tone",), Ones(), [], False, {}, 1.0))
+    assert (plan.workers, plan.ahead) == expected
+    assert bool(plan.note) is (plan.workers < workers)
+    assert not plan.note or ("--shm-size" in plan.note and "\n" not in plan.note)
+
+
+def test_a_training_goes_on_without_shared_memory(task, tmp_path, monkeypatch):
+    monkeypatch.setattr(batches, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may write anywhere
+    recipe = recipe_of(DROPPING, workers=2, epochs=1, examples_per_epoch=32, validation_examples=4)
+    notes = [one.text for one in train(recipe, task, tmp_path / "run") if isinstance(one, Note)]
+    assert any("a thread makes them" in note for note in notes)
+
+
+IN_64_MB = """
+import sys, time
+from test_checks import DROPPING, Ones
+from fixtures_models import recipe_of
+from audiocnn.training.batches import TrainingSet, make_loader, plan_workers, prefetch_batches
+
+size, workers = map(int, sys.argv[1:])
+recipe = recipe_of(DROPPING, batch_size=size, examples_per_epoch=10 * size, workers=workers)
+training_set = TrainingSet(("tone",), Ones(), [], False, {}, 1.0)
+loader = make_loader(recipe, training_set.source, plan=plan_workers(recipe, training_set))[1]
+with prefetch_batches(loader) as found:
+    for count, _ in enumerate(found, 1):
+        time.sleep(0.1)  # so that all is made that is made ahead
+print(count)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not Path("/dev/shm").is_dir() or os.geteuid() != 0, reason="mounts a /dev/shm of its own")
+@pytest.mark.parametrize(("size", "workers"), [(500, 4), (1500, 2), (4000, 2)])
+def test_64_mb_of_shared_memory_are_enough(tmp_path, size, workers):
+    (tmp_path / "run.py").write_text(IN_64_MB)
+    inner = f"mount -t tmpfs -o size=64m tmpfs /dev/shm && {sys.executable} {tmp_path / 'run.py'} {size} {workers}"
+    tests = Path(__file__).parent
+    env = os.environ | {"PYTHONPATH": f"{PATH}:{tests}:{tests.parent / 'helpers'}"}
+    mounting = ["unshare", "-m", "bash", "-c", inner]
+    done = subprocess.run(mounting, env=env, capture_output=True, text=True, check=False)
+    if "unshare" in done.stderr or "mount" in done.stderr:
+        pytest.skip("this machine lets nobody mount")
+    assert (done.returncode, done.stdout.strip()) == (0, "10"), done.stderr
 
 
 def test_a_worker_that_was_killed_is_one_line(task, tmp_path, monkeypatch):

@@ -171,6 +171,7 @@ def apply_settings(dataset: Dataset, settings: DataSettings) -> Dataset:
     before, used = _used(dataset, dataset.entries), _used(changed, entries)
     kept = [label for label in dataset.labels if label in used or label not in before]
     changed.labels = (*kept, *sorted(used - set(dataset.labels)))
+    changed.lost = {label: names for label, names in dataset.lost.items() if label not in used}
     return changed
 
 

@@ -8,7 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from audiocnn.audio.find import AUDIO_SUFFIXES, EntryError, files_in, find_recordings, is_folder, is_hidden
+from audiocnn.audio.find import (
+    AUDIO_SUFFIXES,
+    EntryError,
+    entry_path,
+    find_recordings,
+    is_folder,
+    is_hidden,
+    walk_folder,
+)
 from audiocnn.audio.remote import Remote, recordings_at
 from audiocnn.data.parts import (
     PartFolders,
@@ -175,7 +183,7 @@ def _with_labels(root: Path, audio: list[Path], label_column: str | None) -> Rea
     if not labels:
         raise LabelError(_no_labels(root, parts))
     items, refused = _label_folders(zip(audio, paths, strict=True), parts)
-    refused += _empty_folders(root, inside, parts) + _said_of_odd(root, odd)
+    refused += _empty_folders(root, inside, parts) + _said_of_odd(root, odd) + beside.refused
     notes = parts.notes + _unlabelled(inside, parts) if parts else PartNotes(unused=unused_part_folders(labels))
     return _listed_in(root, ReadTable(items, refused, parts=notes))
 
@@ -435,8 +443,15 @@ def _label_files(
     the same base name; or apart from the only one of that name."""
     wanted = tuple(suffix.lower() for suffixes in formats.values() for suffix in suffixes)
     found: dict[str, list[Path]] = {kind: [] for kind in formats}
-    for path in files_in(root):
-        if path.name.lower().endswith(wanted):
+    for path in walk_folder(root):
+        if not entry_path(path).name.lower().endswith(wanted):
+            continue
+        if isinstance(path, EntryError):
+            refusal = (path.path.relative_to(root).as_posix(), path.reason)
+            # False, where nobody may look
+            if os.path.islink(path.path) and refusal not in beside.refused:  # noqa: PTH114
+                beside.refused.append(refusal)
+        else:
             kind = label_format(path)
             if kind not in formats:
                 continue

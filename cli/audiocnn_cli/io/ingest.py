@@ -87,10 +87,16 @@ def run_survey(dataset: Dataset, terminal: Terminal) -> Survey:
 
 
 def dataset_for(
-    recipe: Recipe, run: Path, terminal: Terminal, counts: Counter[str] | None = None, kept: bool = True
+    recipe: Recipe,
+    run: Path,
+    terminal: Terminal,
+    counts: Counter[str] | None = None,
+    kept: bool = True,
+    moved: bool = False,
 ) -> Dataset:
     """The dataset of a recipe; another source is first ingested, into a folder beside the run. What that did is added
-    to `counts`: files "refused", and so on. kept: that folder stays."""
+    to `counts`: files "refused", and so on. kept: that folder stays. moved: it may hold the same recordings from a
+    place that is no more."""
     from audiocnn.audio.ffmpeg import left_out_line
     from audiocnn.data.dataset import Dataset, is_dataset
     from audiocnn.data.ingest import IngestSettings, cached_dataset
@@ -103,7 +109,8 @@ def dataset_for(
             fact = f'{recipe.data.where}: "more" is for sources, and {recipe.data.source} is a dataset'
             raise RecipeError(f"{fact}; ingest all of them into one, or leave it out")
         return apply_settings(Dataset.open(recipe.data.source), recipe.data)
-    settings = IngestSettings(sample_rate=recipe.spec.input.sample_rate, channels=recipe.spec.input.channels)
+    rate, channels = recipe.spec.input.sample_rate, recipe.spec.input.channels
+    settings = IngestSettings(sample_rate=rate, channels=channels, replace=moved)
     cache = cache_beside(run, recipe.data, settings)
     left_out = Counter[str]()
     with IngestFollower(terminal, "ingest") as follower:
@@ -139,6 +146,9 @@ def _suits(cache: Path, source: Path | DataSettings, settings: IngestSettings) -
     with suppress(DatasetError):  # ingest says what is wrong with it
         kept = Dataset.open(cache, unfinished=True)
         path = source if isinstance(source, Path) else source.source
-        others = set(kept.sources) - {str(path.resolve())} if kept.entries else set()
+        places = zip(kept.sources, kept.moved_sources, strict=True) if kept.entries else ()
+        others = [one for one, now in places if str(path.resolve()) not in (one, now)]
+        if settings.replace:
+            others = [one for one in others if Path(one).exists()]
         return not others and (kept.sample_rate, kept.channels) == (settings.sample_rate, settings.channels)
     return True

@@ -58,7 +58,7 @@ def train(
     audiocnn train words/ --from speech_1d --freeze A
     """
     repeated = bool(parts.folds or parts.learning_curve)
-    run = replace(run, output=str(settled(Path(run.output))) if run.output else None)
+    data, run = run_to_resume(data, run)
     options = TrainOptions(data, run, learning, parts, labels, checks, device)
     group = find_process_group(terminal)
     check_trial_options(checks, group is None, repeated)
@@ -87,10 +87,18 @@ def train(
 
             status = train_repeats(plan.recipe, plan.dataset, plan.folder, plan.device, run, parts, terminal)
         else:
-            training = Training(plan.recipe, plan.dataset, plan.folder, plan.device, run.resume, run.tensorboard)
+            moved = run.moved is not None
+            training = Training(plan.recipe, plan.dataset, plan.folder, plan.device, run.resume, run.tensorboard, moved)
             say_notes(plan.recipe, plan.dataset, terminal)
             status = finish_run(plan.recipe, plan.dataset, run_training(training, terminal), plan.folder, terminal)
     return ExitStatus.SOME_FAILED if plan.refused else status
+
+
+def run_to_resume(data: str | None, run: RunOptions) -> tuple[str | None, RunOptions]:
+    """DATA that is a run is the run to resume: `train runs/x --resume`."""
+    if run.resume and run.output is None and data is not None and (Path(data) / "recipe.toml").is_file():
+        data, run = None, replace(run, output=data)
+    return data, replace(run, output=str(settled(Path(run.output))) if run.output else None)
 
 
 @dataclass(frozen=True)
@@ -143,7 +151,7 @@ def plan_training(given: TrainOptions, terminal: Terminal, scratch: Path | None 
     if scratch is None:
         check_run_writable(folder)
     check_unlocked(folder)
-    check_run_folder(recipe, folder, run.resume and scratch is None, run.force, repeated)
+    check_run_folder(recipe, folder, replace(run, resume=run.resume and scratch is None), repeated)
     check_source_model(recipe, folder, run)
     if run.tensorboard:
         from audiocnn.training.log import check_tensorboard
@@ -157,7 +165,7 @@ def plan_training(given: TrainOptions, terminal: Terminal, scratch: Path | None 
         fit = (given.learning, terminal, counts, scratch is None, given.parts.keep_label)
         recipe, dataset = fit_recipe(recipe, folder, run, *fit)
     else:
-        dataset = dataset_for(recipe, folder, terminal, counts, scratch is None)
+        dataset = dataset_for(recipe, folder, terminal, counts, scratch is None, run.moved is not None)
         recipe = keep_labels(recipe, dataset, given.parts.keep_label)
     say_corrections(recipe, terminal)
     if given.learning.minutes is not None and scratch is None:
@@ -172,7 +180,8 @@ def train_in_group(given: TrainOptions, terminal: Terminal, group: ProcessGroup)
 
     plan = group.from_leader(lambda: plan_training(given, terminal))
     where, run = choose_device(given.device, group.local_rank), given.run
-    training = Training(plan.recipe, plan.dataset, plan.folder, where, run.resume, run.tensorboard)
+    moved = run.moved is not None
+    training = Training(plan.recipe, plan.dataset, plan.folder, where, run.resume, run.tensorboard, moved)
     command = f"torchrun --nproc-per-node {group.world_size} -m audiocnn_cli train"
     command += f" -o {shlex.quote(str(plan.folder))} --resume"
     with hint_resume(lambda: command, terminal):

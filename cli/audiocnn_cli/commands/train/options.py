@@ -46,6 +46,9 @@ class RunOptions:
         bool, flag("--tensorboard", "Curves for TensorBoard, too, in the folder `tensorboard` of the run.")
     ] = False
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted."), BASIC] = False
+    moved: Annotated[
+        str | None, option("--data", "PLACE", "With --resume: where the data are now, if they have moved.")
+    ] = None
     force: Annotated[bool, typer.Option("--force", help="Remove what an earlier run made there, and begin anew.")] = (
         False
     )

@@ -46,7 +46,9 @@ def choose_recipe(data: str | None, run: RunOptions) -> tuple[Recipe, bool]:
     if run.recipe is not None:
         recipe = read_recipe(Path(run.recipe))
     elif run.resume and kept is not None and kept.exists():
-        recipe = read_recipe(kept)
+        recipe = find_data(read_recipe(kept), kept, data, run)
+    elif run.moved is not None:
+        raise UsageError(f"--data {run.moved}: is for a run to go on with; name that with -o and --resume")
     elif data is None and run.resume and run.output:
         raise UsageError(f"{run.output}: there is no run to resume; name the data to begin one, without --resume")
     elif data is None and Path(DEFAULT_RECIPE).exists():
@@ -61,6 +63,28 @@ def choose_recipe(data: str | None, run: RunOptions) -> tuple[Recipe, bool]:
     transfer = choose_transfer(run, recipe.transfer)
     recipe = dataclasses.replace(recipe, transfer=transfer, spec=choose_spec(run, transfer) or recipe.spec)
     return (recipe if data is None else with_data(recipe, Path(data))), False
+
+
+def find_data(recipe: Recipe, kept: Path, data: str | None, run: RunOptions) -> Recipe:
+    """The recipe of a run to resume, with its data where they are now: that of --data, or of DATA where they have gone
+    from where they were. UsageError: they are not there, or named twice."""
+    from audiocnn.recipe.recipe import move_data
+
+    if recipe.data is None:
+        return recipe
+    place = run.moved if run.moved is not None or recipe.data.source.exists() else data
+    if run.moved is not None and data is not None:
+        raise UsageError(f"{data} and --data {run.moved} both name the data; name them once")
+    if place is not None and not Path(place).exists():
+        raise UsageError(f"{place}: no such file or folder; check the name")
+    if place is not None:
+        return dataclasses.replace(recipe, data=move_data(recipe.data, Path(place)))
+    if not recipe.data.source.exists():
+        what = f"{kept}: the data are not at {recipe.data.source} any more"
+        cache = kept.parent.with_name(f"{kept.parent.name}.dataset")
+        stored = f" (their samples are in {cache})" if cache.is_dir() else ""
+        raise UsageError(f"{what}{stored}; say where they are with --data PLACE")
+    return recipe
 
 
 def find_run_recipe(data: str | None, run: RunOptions) -> Path | None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from audiocnn.training.interrupt import StopSignals
     from audiocnn.training.log import TensorBoardWriter
     from audiocnn.training.transfer import Origin
+    from audiocnn_cli.commands.train.options import RunOptions
 
 _Report = TypeVar("_Report")
 _LOST = (
@@ -46,6 +47,7 @@ class Training:
     device: str
     resume: bool
     tensorboard: bool = False
+    moved: bool = False
 
 
 def run_training(training: Training, terminal: Terminal) -> TrainReport:
@@ -81,7 +83,7 @@ def training_reports(
     from audiocnn.training.train import train
 
     t, stopped = training, False
-    for report in train(t.recipe, t.dataset, t.folder, t.device, t.resume, stop_signals, group):
+    for report in train(t.recipe, t.dataset, t.folder, t.device, t.resume, stop_signals, group, t.moved):
         if isinstance(report, Note) and report.warning:
             terminal.error(report.text, "warning")
         elif isinstance(report, Note):
@@ -289,22 +291,22 @@ _REPEAT_FILES = ("folds.json", "folds.html", "learning_curve.json", "learning_cu
 # What a process that was killed while it wrote NAME leaves beside it (`write_whole`, `part_path`).
 _HALF_WRITTEN = re.compile(r"[.](?P<name>.+)[.]([a-z0-9_]{8}|audiocnn-part)")
 _REPEAT_NAMES = re.compile("(fold|share)-.+")
-_NOT_REPEATED = ("output", "resume", "force")
+_NOT_REPEATED = ("output", "resume", "force", "moved")
 
 
-def check_run_folder(recipe: Recipe, folder: Path, resume: bool, force: bool, repeated: bool) -> None:
+def check_run_folder(recipe: Recipe, folder: Path, run: RunOptions, repeated: bool) -> None:
     """Refuse, before recordings are read, a folder that a run cannot be made in, or gone on with. repeated: folds or
     shares, which have folders of their own in it."""
     from audiocnn.recipe.recipe import check_run
 
-    if resume and force:
+    if run.resume and run.force:
         raise UsageError("--resume goes on with a run and --force begins anew; name one")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is no folder; name another one with -o")
-    if force or (resume and repeated):
+    if run.force or (run.resume and repeated):
         return
     if not repeated or (folder / _RECIPE_FILE).exists():
-        check_run(recipe, folder, resume, ("data",))
+        check_run(recipe, folder, run.resume, ("data",), run.moved is not None)
     elif folder.exists():
         foreign = next(find_foreign_files(folder), None)
         if foreign is not None:
