@@ -207,11 +207,12 @@ def standings(candidates: Sequence[Candidate], settings: Settings) -> list[Stand
 
 def with_earlier(rows: Sequence[Standing], page: Path) -> list[Standing]:
     """The rows, with what the page has of those that were not trained here."""
-    earlier = read_earlier(page)
-    return [
-        row if row.results or row.reason else dataclasses.replace(row, earlier=earlier.get(row.facts.name))
-        for row in rows
-    ]
+    earlier, found = read_earlier(page), []
+    for row in rows:
+        old = None if row.results or row.reason else earlier.get(row.facts.name)
+        facts = dataclasses.replace(row.facts, multiply_adds_per_second=old.multiply_adds_per_second) if old else None
+        found.append(dataclasses.replace(row, facts=facts, earlier=old) if facts else row)
+    return found
 
 
 def plan(candidates: Sequence[Candidate], jobs: Sequence[Job], settings: Settings) -> str:

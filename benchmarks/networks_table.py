@@ -47,10 +47,11 @@ class Facts:
 
 @dataclass(frozen=True)
 class EarlierRow:
-    """What a table says of a spec: shares with the mean and the range that stand there."""
+    """A row as a table has it, and its accuracies: shares with about the mean, and the range, that stand there."""
 
+    cells: tuple[str, ...]
     accuracies: tuple[float, ...]
-    clips_per_second: float
+    multiply_adds_per_second: int
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,6 @@ class Standing:
         return [r.accuracy for r in self.results if r.accuracy is not None]
 
     @property
-    def clips_per_second(self) -> float:
-        if self.earlier:
-            return self.earlier.clips_per_second
-        return statistics.fmean(result.clips_per_second for result in self.results)
-
-    @property
     def mean(self) -> float | None:
         """The mean accuracy over the seeds."""
         return statistics.fmean(self.accuracies) if self.accuracies else None
@@ -93,6 +88,8 @@ def cost_of(row: Standing) -> tuple[int, str]:
 
 def cells(row: Standing) -> list[str]:
     """One row of the table."""
+    if row.earlier:
+        return list(row.earlier.cells)
     facts, percent = row.facts, [100 * value for value in row.accuracies]
     found = [f"`{facts.name}`"]
     if facts.sees:
@@ -102,8 +99,8 @@ def cells(row: Standing) -> list[str]:
         found += ["-"] * 5
     if row.mean is None:
         return [*found, row.reason or "not trained yet", "", ""]
-    ends = f"{min(percent):.1f} - {max(percent):.1f}"
-    return [*found, f"{100 * row.mean:.1f} %", ends, f"{row.clips_per_second:,.0f}"]
+    speed = statistics.fmean(result.clips_per_second for result in row.results)
+    return [*found, f"{100 * row.mean:.1f} %", f"{min(percent):.1f} - {max(percent):.1f}", f"{speed:,.0f}"]
 
 
 def millions(number: int) -> str:
@@ -119,7 +116,7 @@ def to_markdown(rows: Sequence[Standing], clips: int) -> str:
     lines = [f"| {' | '.join(HEAD)} |", "|---|---|" + "---:|" * (len(HEAD) - 2)]
     lines += [f"| {' | '.join(cell.replace('|', '/') for cell in cells(row))} |" for row in sorted_rows(rows)]
     machine = f", on {' or '.join(map(str, sorted(threads)))} thread{'s' * (threads != {1})}" if threads else ""
-    lines += ["", f"{clips:,} clips seen by each, {seeds} seeds{machine}."]
+    lines += ["", f"{clips:,} clips seen by each, {seeds} seed{'s' * (seeds != '1')}{machine}."]
     if kept := [f"`{row.facts.name}`" for row in sorted_rows(rows) if row.earlier]:
         lines += ["", f"Not measured again, but kept from an earlier table: {', '.join(kept)}."]
     return "\n".join(lines)
@@ -134,11 +131,12 @@ def read_earlier(page: Path) -> dict[str, EarlierRow]:
         cells = [cell.strip() for cell in line.split("|")[1:-1]]
         row = dict(zip(HEAD, cells, strict=False))
         if len(cells) == len(HEAD) and row["accuracy"].endswith(" %"):
-            mean, *ends = (float(text) / 100 for text in (row["accuracy"][:-2], *row["over the seeds"].split(" - ")))
-            low, high = ends
-            middle = 3 * mean - low - high  # of three seeds, the one between the ends
-            accuracies = (low, middle, high) if low < middle < high else (low, high) if low < high else (mean,)
-            found[row["spec"].strip("`")] = EarlierRow(accuracies, float(row["clips/s"].replace(",", "")))
+            mean, low, high = (
+                float(text) / 100 for text in (row["accuracy"][:-2], *row["over the seeds"].split(" - "))
+            )
+            middle = min(max(3 * mean - low - high, low), high)  # of three seeds, the one between the ends
+            cost = float(row["multiply-adds/s"].replace(",", "").removesuffix(" M"))
+            found[row["spec"].strip("`")] = EarlierRow(tuple(cells), (low, middle, high), round(1e6 * cost))
     return found
 
 
