@@ -26,7 +26,7 @@ from audiocnn.data.sources.correction_table import ChangedElsewhereError, Correc
 from audiocnn.data.sources.corrections import LEFT_OUT, Correction
 from audiocnn.data.sources.folders import read_folder
 from audiocnn.data.sources.probe import take_evenly
-from audiocnn.errors import RecordingError, UsageError, show_name
+from audiocnn.errors import AudiocnnError, RecordingError, UsageError, show_name
 from audiocnn.evaluation.metrics import LEAST_PROBABILITY
 from audiocnn.evaluation.review_order import EMBEDDED_SECONDS, Choice, ReviewOrder, embed_clip
 from audiocnn.inference.classify import ClassifySettings, classify_scored
@@ -345,10 +345,10 @@ class Review:
                 return
             try:
                 self.listen(index)
-            except RecordingError as error:
+            except AudiocnnError as error:
                 with self._lock:
-                    self._problems[index] = reason_without_name(error, self.clips[index].path)
-            if len(self.order) >= _ENOUGH:
+                    self._problems[index] = reason_without_name(RecordingError(str(error)), self.clips[index].path)
+            if self.table.timed or len(self.order) >= _ENOUGH:
                 self.ready.set()
             if len(self.order) >= 2 * fitted + 1:
                 self.refit()

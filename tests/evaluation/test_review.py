@@ -13,9 +13,10 @@ import pytest
 from fixtures_cli import PATH
 from sounds import noise, sine, write
 
+from audiocnn.data.ingest import cached_dataset
 from audiocnn.data.sources import read_source
 from audiocnn.data.sources.correction_table import ChangedElsewhereError, CorrectionTable
-from audiocnn.data.sources.corrections import Correction
+from audiocnn.data.sources.corrections import Correction, apply_settings
 from audiocnn.data.sources.settings import DataSettings
 from audiocnn.errors import LabelError, RecordingError, UsageError
 from audiocnn.evaluation.review import LABEL_KEYS, ConflictError, Review, check_label, read_review_source
@@ -206,6 +207,30 @@ def test_segments_replace_those_of_the_data(sounds, tmp_path):
         "02.wav": (),
     }
     assert all(item.annotated for item in found.values())
+
+
+def test_labels_and_segments_of_a_dataset_are_replaced(sounds, tmp_path):
+    first, second = (CorrectionTable(tmp_path / name, timed=True) for name in ("a.csv", "b.csv"))
+    for name in ("00.wav", "01.wav", "02.wav"):
+        first.set(name, Correction((), (Annotation(0.0, 0.2, "cat"),)))
+    dataset = cached_dataset(DataSettings(sounds, corrections=first.path), tmp_path / "d")
+    second.set("00.wav", Correction((), (Annotation(0.2, 0.3, "owl"), Annotation(0.0, 0.1, "dog"))))
+    second.set("01.wav", None)
+    found = apply_settings(dataset, DataSettings(dataset.folder, corrections=second.path))
+    marks = {entry.filename: [note.label for note in found.annotations(entry)] for entry in found.entries}
+    assert marks == {"00.wav": ["dog", "owl"], "02.wav": ["cat"]} and found.labels == ("cat", "dog", "owl")
+    alone = apply_settings(dataset, DataSettings(dataset.folder, corrections=second.path, only_corrected=True))
+    assert [entry.filename for entry in alone.entries] == ["00.wav"] and alone.labels == ("dog", "owl")
+    assert [note.label for note in dataset.annotations(dataset.entries[0])] == ["cat"]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
+def test_a_table_of_segments_is_a_source_of_its_own(sounds, name):
+    table = CorrectionTable(sounds / name, timed=True)
+    table.set("00.wav", MARKED)
+    table.set("02.wav", SILENT)
+    found = {item.filename: item.annotations for item in read_source(table.path).items}
+    assert found == {"00.wav": MARKED.annotations, "02.wav": ()}
 
 
 # The order
