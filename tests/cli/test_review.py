@@ -70,7 +70,7 @@ class Running:
 def run(folder, *arguments):
     env = {"PYTHONPATH": PATH, "PATH": os.environ["PATH"]}
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)], cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False
+        [*COMMAND, *map(str, arguments)], cwd=folder, env=env, capture_output=True, text=True, timeout=900, check=False
     )
 
 
