@@ -104,7 +104,7 @@ class BandPowers:
 
 
 def recording_powers(
-    samples: NDArray[np.int16], scale: float, layout: FeatureLayout, powers: BandPowers
+    samples: NDArray[np.int16], layout: FeatureLayout, powers: BandPowers, scale: float = 1.0
 ) -> Iterator[Powers]:
     """(channels, samples) of a whole recording, 32,768 of which are `scale` -> (frames, channels * bands), piece by
     piece."""

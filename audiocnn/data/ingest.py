@@ -300,8 +300,8 @@ class _Ingest:
             outcome = "kept"
         layout = self._writer.features
         if layout is not None and self._powers is not None and (job.fresh or stored is None or not stored.has_features):
-            recorded = (self._writer.samples(number), self._writer.scale(number))
-            parts = recording_powers(*recorded, layout, self._powers)
+            scale = self._writer.scale(number)
+            parts = recording_powers(self._writer.samples(number), layout, self._powers, scale)
             self._writer.add_features(number, parts)
             outcome = "added" if stored is None else "updated"
         self.taken += 1

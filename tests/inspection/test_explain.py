@@ -529,7 +529,7 @@ def test_a_recording_may_come_through_a_pipe(here):
 
 
 def test_the_help_tells_the_defaults_of_the_library(capsys):
-    run("--help")
+    run("--help-all")
     text = " ".join(capsys.readouterr().out.split())
     defaults = {field.name: field.default for field in dataclasses.fields(ExplainSettings)}
     for option, name in {"--maps": "maps", "--top": "top", "--fill": "fill", "--gradient-points": "points"}.items():

@@ -163,6 +163,7 @@ def choose_label_column(
                     return LabelColumn(column)
     named = [one for one in filled if normal_column(one) in LABEL_COLUMNS]
     texts = [one for one in filled if _is_text(filled[one])]
+    named = [one for one in named if one in texts] or named  # numbers beside words are codes
     one_hot = tuple(one for one in filled if _ONE_HOT_CELLS.issuperset(filled[one]) and one not in named)
     found = [*texts, *([] if texts else named)] if any_text else named
     if not found and len(one_hot) >= _LEAST_ONE_HOT and not any_text:

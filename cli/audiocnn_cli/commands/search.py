@@ -17,7 +17,7 @@ from audiocnn.errors import UsageError, printable
 from audiocnn.files import check_run_writable, settled
 from audiocnn.units import clock, plural
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.options import Device, LabelOptions, ReportFormat, TableFormat, flag, option
+from audiocnn_cli.app.options import BASIC, Device, LabelOptions, ReportFormat, TableFormat, flag, option
 from audiocnn_cli.app.progress import Bar
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.io.batch import batch_status
@@ -58,8 +58,9 @@ class SearchOptions:
     trials: Annotated[
         int,
         typer.Option("--trials", min=1, metavar="N", help="Trainings, of all processes."),
+        BASIC,
     ] = 20
-    epochs: Annotated[int | None, option("--epochs", "N", "Of each. [default: the recipe's]", least=1)] = None
+    epochs: Annotated[int | None, option("--epochs", "N", "Of each. [default: the recipe's]", least=1), BASIC] = None
     pruner: Annotated[
         Pruner,
         typer.Option(
@@ -76,9 +77,12 @@ class SearchOptions:
             "The folder to make: a run a trial, best.toml, trials.png. [default: runs/NAME.tune]",
             short="-o",
         ),
+        BASIC,
     ] = None
     study: Annotated[str | None, option("--study", "FILE", "The SQLite file. [default: study.sqlite in it]")] = None
-    resume: Annotated[bool, flag("--resume", "Go on with the study, join it, or begin it if there is none.")] = False
+    resume: Annotated[bool, flag("--resume", "Go on with the study, join it, or begin it if there is none."), BASIC] = (
+        False
+    )
 
 
 def search(
