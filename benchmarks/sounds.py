@@ -33,7 +33,7 @@ from benchmarks.small_sets import Parts, parts_of
 
 TABLE = Path(__file__).parent.parent / "data" / "marks" / "sounds.tsv"
 RATE = 16_000
-# How clips are kept together: voices are the labels themselves, some drums are of one group, and six people say all digits.
+# How clips are kept together: voices are labels themselves, some drums are of one group, six people say all digits.
 TASKS = {
     "words": {"test_share": 0.3},
     "digits": {"test_groups": 1},

@@ -59,6 +59,7 @@ from audiocnn.training.pooling import (
 )
 from audiocnn.training.validate import clip_targets, example_logits, scored_recordings, thinned_logits
 
+_MOST_LISTED = 100  # labels in a card
 MOST_VALUES = 2**26  # clips x positions x labels that a calibration takes; of more clips every second, third ...
 # Of the segments of a network that learned whole clips, and that they may be none of its labels (docs/own-sounds.md).
 CLIP_THRESHOLD, SHORTEST_SHARE = 0.75, 0.4
@@ -303,6 +304,12 @@ def describe_machine(device: torch.device) -> str:
     return f"{device.type}, {os.cpu_count()} cores, {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
+def list_labels(labels: Sequence[str]) -> str:
+    """All of them, or some of very many."""
+    more = len(labels) - _MOST_LISTED
+    return ", ".join(labels[:_MOST_LISTED]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def make_card(model: Model, recipe: Recipe, difference: float) -> str:
     geometry, training, origin = model.geometry, model.training, model.training.get("from")
     thresholds = ", ".join(f"{label} {value:g}" for label, value in model.thresholds.items()) or "0.5 (not tuned)"
@@ -314,7 +321,7 @@ def make_card(model: Model, recipe: Recipe, difference: float) -> str:
     groups = training["groups"]
     held_out = f"{groups['validation']} groups held out to stop early"
     rows = [
-        ("labels", ", ".join(model.labels)),
+        ("labels", list_labels(model.labels)),
         ("input", f"{geometry.sample_rate} Hz, {model.channels} channel(s)"),
         ("one score each", f"{geometry.hop_seconds:g} s, from a window of {geometry.window_seconds:.3f} s"),
         ("thresholds", thresholds + (f", tuned on {model.tuned_on}" if model.tuned_on else "")),

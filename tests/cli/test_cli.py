@@ -214,7 +214,7 @@ BAD = {
         ("evaluate tones.tsv -m tone --resamples -1", 2, r"--resamples"),
         ("evaluate tones.tsv -m tone --collar nan", 2, r"--collar nan: give seconds"),
         ("evaluate tones.tsv -m tone --smooth 0.2 --smooth 0", 2, r"--smooth 0: give seconds above 0"),
-        ("evaluate small.toml --split x -m tone", 2, r"keep, drop, split, label and whole need a table"),
+        ("evaluate small.toml --split x -m tone", 2, r"keep, drop, split, whole and label = "folder" need a table"),
         ("evaluate -m tone", 2, r"Missing argument 'DATA'"),
     ],
     "doubtful": [
@@ -274,7 +274,7 @@ BAD = {
         ("tune gone -m tone", 2, r"gone: no such file or folder"),
         ("tune tones.tsv -m nope", 2, r'there is no model "nope"'),
         ("tune tones.tsv -m tone --label Tone", 2, r'--label: tone has no label "Tone"; did you mean "tone"'),
-        ("tune tones.tsv", 2, r"has no label of speech_1d \(speech\), but tone"),
+        ("tune tones.tsv", 2, r"not one label that speech_1d knows \(speech\), but tone"),
         ("tune tones.tsv -m tone --for auroc", 2, r"'auroc' is not one of"),
         ("tune tones.tsv -m tone --split x", 2, r'no recordings in split "x"'),
         ("tune tones.tsv -m tone --threshold 2", 2, r"--threshold 2: not between 0 and 1"),
@@ -399,7 +399,7 @@ def tables(here):
 
 def test_every_command_is_in_these_lists():
     assert list(GOOD) == list(BAD) != []
-    assert set(GOOD) == set(COMMANDS)
+    assert set(GOOD) == set(COMMANDS) - {"review"}  # which serves until it is stopped: tests/cli/test_review.py
 
 
 @pytest.mark.parametrize(

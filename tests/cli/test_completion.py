@@ -48,7 +48,13 @@ def test_what_may_come(words, wanted):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_of_every_command_is_completed(name):
-    options = {option for param in command_of(name).params for option in param.opts if option.startswith("--")}
+    options = {
+        option
+        for param in command_of(name).params
+        if not param.hidden
+        for option in param.opts
+        if option.startswith("--")
+    }
     assert options | {"--help"} <= set(complete([name, "--"], COMMANDS, command_of)) and "--quiet" in options
 
 

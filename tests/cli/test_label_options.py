@@ -145,7 +145,7 @@ def test_evaluate_judges_with_both_pads(here, tone_model):  # noqa: F811
     (here / "a.rttm").write_text("SPEAKER a 1 0.5 0.5 <NA> <NA> tone <NA> <NA>\n")
 
     def judged(*options):
-        done = audiocnn("evaluate", ".", "-m", tone_model, *options)
+        done = audiocnn("evaluate", ".", "-m", tone_model, "--label-column", "name", *options)
         assert done.status is ExitStatus.OK, done.err
         return json.loads(done.out)["labels"]["tone"]
 

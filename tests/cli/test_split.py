@@ -24,7 +24,7 @@ from audiocnn import files
 from audiocnn.audio import writer as writer_module
 from audiocnn.audio.bit_depth import OwnSamples, at_depth, depth_of
 from audiocnn.audio.writer import SoundWriter, opus_rate
-from audiocnn.errors import LabelError, UsageError
+from audiocnn.errors import LabelError, RecordingError, UsageError
 from audiocnn.labels import split
 from audiocnn.labels.lookup import LabelFile
 from audiocnn.labels.split import (
@@ -491,7 +491,11 @@ def test_parts_behind_the_last_segment_are_told_of(here, tone_model):  # noqa: F
 
 def test_what_is_cut_off_of_doubles_is_told_of(here):
     one = as_bytes(sound_of("DOUBLE", 4000, 1), RATE, "CAF", "DOUBLE")
-    cut = OwnSamples(write_bytes(here / "cut.caf", one[: len(one) // 2]))
+    try:
+        cut = OwnSamples(write_bytes(here / "cut.caf", one[: len(one) // 2]))
+    except RecordingError as problem:  # some builds of libsndfile refuse a CAF that lacks more than a page
+        assert "damaged or cut short" in str(problem)
+        return
     assert 0 < sum(map(len, cut.blocks())) < 2100
     assert "damaged or cut short" in str(cut.note)
 

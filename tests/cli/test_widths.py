@@ -32,7 +32,7 @@ REPORTS = {
     "split": ["two.wav -m tone --output-dir cuts --force"],
     "ingest": ["labels -o set --survey"],
 }
-SILENT = {"score", "train", "search", "plot", "ensemble", "convert", "export"}
+SILENT = {"score", "train", "search", "plot", "ensemble", "convert", "export", "review"}
 LINES = [(name, line) for name, lines in REPORTS.items() for line in lines]
 
 

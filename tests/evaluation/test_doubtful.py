@@ -23,7 +23,6 @@ from audiocnn.evaluation.doubtful import DOUBT_COLUMNS, Doubt, doubts_to_tsv, fi
 from audiocnn.evaluation.results import EvaluationSettings
 from audiocnn.report.doubtful import render_doubtful
 from audiocnn.report.sound import MOST_CLIP_SECONDS, clip_sounds, find_loudest
-from audiocnn.segments.finder import SegmentRule
 
 LABELS = ("cat", "dog", "hen")
 # A name and a label that would end a tag, an attribute and a script, if they were let.
@@ -36,8 +35,8 @@ def evaluated(*made, answer="one", labels=LABELS):
         ScoredClip(f"{k}.wav", np.array(scores), held[0] if held else "", labels=tuple(held))
         for k, (held, scores) in enumerate(made)
     ]
-    rules = dict.fromkeys(labels, SegmentRule(threshold=0.5))
-    return evaluate_clips(clips, labels, rules, EvaluationSettings(resamples=0), answer)
+    thresholds = dict.fromkeys(labels, 0.5)
+    return evaluate_clips(clips, labels, thresholds, EvaluationSettings(resamples=0), answer)
 
 
 ONE = evaluated(

@@ -207,11 +207,17 @@ def test_a_threshold_below_a_thousandth_stays_between_the_scores(tmp_path, monke
     assert thresholds == pytest.approx({"low": 3e-4, "high": 3e-4}, abs=1e-6)
 
 
+def show_default(value):
+    if isinstance(value, tuple):
+        return f"[{value[0]:g}, {value[1]:g}]"
+    return f"`{value}`" if isinstance(value, str) else f"{value:g}"
+
+
 @pytest.mark.parametrize(("part", "values"), [("mix", CLIP_MIX), ("train", CLIP_TRAIN)])
 def test_the_manual_has_the_defaults_for_clips(part, values):
     page = (Path(__file__).resolve().parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
     table = page.split(f"| of `[{part}]` | clips |\n|---|---|\n")[1].split("\n\n")[0]
-    shown = [f"[{value[0]:g}, {value[1]:g}]" if isinstance(value, tuple) else f"{value:g}" for value in values.values()]
+    shown = [show_default(value) for value in values.values()]
     assert table.splitlines() == [f"| `{key}` | {value} |" for key, value in zip(values, shown, strict=True)]
 
 

@@ -137,7 +137,12 @@ def test_every_option_of_train_is_said(tmp_path):
         parts.append(kind(**dict.fromkeys(kind.__dataclass_fields__, 1)))
     said = shlex.split(resume_command(tmp_path, "sounds", parts, True, "cpu"))
     given = {word for word in said if word.startswith("-")} - {"-o", "--device", "--resume"}
-    assert given == flags - {"--output", "--resume", "--force"}
+    assert given == flags - {
+        "--output",
+        "--resume",
+        "--force",
+        "--data",
+    }  # where the data are is kept, once it was said
 
 
 def test_a_path_is_settled_where_a_part_of_it_may_go_away(tmp_path, monkeypatch):
