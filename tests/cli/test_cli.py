@@ -214,7 +214,7 @@ BAD = {
         ("evaluate tones.tsv -m tone --resamples -1", 2, r"--resamples"),
         ("evaluate tones.tsv -m tone --collar nan", 2, r"--collar nan: give seconds"),
         ("evaluate tones.tsv -m tone --smooth 0.2 --smooth 0", 2, r"--smooth 0: give seconds above 0"),
-        ("evaluate small.toml --split x -m tone", 2, r"keep, drop, split, whole and label = "folder" need a table"),
+        ("evaluate small.toml --split x -m tone", 2, r"keep, drop, split, whole and label = .folder. need a table"),
         ("evaluate -m tone", 2, r"Missing argument 'DATA'"),
     ],
     "doubtful": [
