@@ -86,7 +86,7 @@ def test_labels_may_stand_in_names(tmp_path):
     with pytest.raises(RecipeError, match="label_pattern is for a folder, and this is a dataset"):
         planned(dataset.folder, tmp_path, parts)
     text(tmp_path / "t.csv", "filename,label", "fsdd/0_anna_0.wav,x")
-    with pytest.raises(RecipeError, match="label_pattern is for a folder, and this is a table"):
+    with pytest.raises(RecipeError, match="label_pattern is for a folder, and this is a file"):
         planned(tmp_path / "t.csv", tmp_path, parts)
 
 

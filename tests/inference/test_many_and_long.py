@@ -39,7 +39,7 @@ SETTINGS = dataclasses.replace(MixSettings(), **CLIP_MIX, seconds=0.5)
 
 def test_ten_thousand_labels_are_drawn_from_without_a_matrix(monkeypatch):
     labels = [f"label{number}" for number in range(MANY)]
-    entries = [SimpleNamespace(labels=(label,), samples=100) for label in labels for _ in range(3)]
+    entries = [SimpleNamespace(labels=(label,), samples=100, scale=1.0) for label in labels for _ in range(3)]
     dataset = SimpleNamespace(sample_rate=RATE, several=False, folder="many")
     monkeypatch.setattr(ClipExamples, "targets", None)  # 30,000 clips x 10,000 labels: more than a gigabyte
     clips = ClipExamples(dataset, entries, labels, SETTINGS, 1, evenness=1.0)

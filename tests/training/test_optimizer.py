@@ -11,7 +11,8 @@ from fixtures_models import BATCH, LOG_MEL, recipe_of, table_of, tone_task
 
 from audiocnn.errors import RecipeError
 from audiocnn.model.network import Network
-from audiocnn.recipe.settings import OPTIMIZERS, SCHEDULES, TrainSettings
+from audiocnn.recipe.settings import TrainSettings
+from audiocnn.spec.hints import OPTIMIZERS, SCHEDULES
 from audiocnn.training.batches import make_training_set
 from audiocnn.training.checkpoint import LAST_CHECKPOINT
 from audiocnn.training.events import EpochReport
