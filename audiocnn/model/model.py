@@ -465,8 +465,10 @@ def shipped_models() -> Iterator[Path]:
 
 
 def read_purposes() -> dict[str, str]:
-    """What each released model is for, by its name. ModelError for a file that cannot be read."""
+    """What released models are for, by name; nothing where no file says so. ModelError for one that cannot be read."""
     path = shipped_folder() / "purposes.toml"
+    if not path.is_file():
+        return {}
     table = TomlTable(read_toml(path, ModelError), str(path), ModelError)
     return {name: table.text(name) for name in list(table.values)}
 
