@@ -27,6 +27,13 @@ def is_level(samples: Samples) -> NDArray[np.bool_]:
     return found
 
 
+def from_int16(samples: NDArray[np.int16], scale: float = 1.0) -> Samples:
+    """int16 -> float32 in [-scale, scale], any shape."""
+    floats: Samples = samples.astype(np.float32)
+    floats *= np.float32(scale / 32768.0)
+    return floats
+
+
 @cache
 def _mulaw() -> Samples:
     """The 256 values of G.711 mu-law."""

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocnn.audio.pcm import Samples
+from audiocnn.audio.pcm import Samples, from_int16
 from audiocnn.data.features import FeatureLayout, parse_layout
 from audiocnn.data.parts import PartNotes, UnusedPart
 from audiocnn.data.shards import ShardReader, Slice, rebuild_hint
@@ -253,13 +253,6 @@ def as_int16(samples: Samples, scale: float = 1.0) -> NDArray[np.int16]:
     scaled = np.rint(samples * np.float32(_FULL_SCALE / scale)).clip(-_FULL_SCALE, _FULL_SCALE - 1)
     whole: NDArray[np.int16] = scaled.astype(np.int16)
     return whole
-
-
-def from_int16(samples: NDArray[np.int16], scale: float = 1.0) -> Samples:
-    """int16 -> float32 in [-scale, scale], any shape."""
-    floats: Samples = samples.astype(np.float32)
-    floats *= np.float32(scale / _FULL_SCALE)
-    return floats
 
 
 class ScaleFinder:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocnn.audio.pcm import from_int16
 from audiocnn.errors import SpecError
 from audiocnn.files import parse_json
 from audiocnn.spec.features import InputSpec, read_input
@@ -113,12 +114,7 @@ def recording_powers(
     for begin in range(0, frames, _FRAMES_A_PIECE):
         end = min(begin + _FRAMES_A_PIECE, frames)
         piece = cut_padded(samples, layout.first + begin * hop, layout.first + (end - 1) * hop + frame)
-        yield powers(scaled(piece, scale)).reshape(-1, end - begin).T
-
-
-def scaled(samples: NDArray[np.int16], scale: float) -> NDArray[np.float32]:
-    """Samples as the recording has them, full scale 1."""
-    return samples.astype(np.float32) * np.float32(scale / 32768.0)
+        yield powers(from_int16(piece, scale)).reshape(-1, end - begin).T
 
 
 def cut_padded(samples: NDArray[Any], begin: int, end: int) -> NDArray[Any]:

@@ -19,9 +19,9 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocnn.audio.pcm import Samples
+from audiocnn.audio.pcm import Samples, from_int16
 from audiocnn.audio.recording import Selection, open_recording
-from audiocnn.data.dataset import Dataset, Entry, from_int16
+from audiocnn.data.dataset import Dataset, Entry
 from audiocnn.inspection.plot import PlotData
 from audiocnn.units import clock
 

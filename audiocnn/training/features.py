@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from audiocnn.audio.pcm import from_int16
 from audiocnn.augment.clips import ClipExamples
 from audiocnn.augment.effects import Random
 from audiocnn.augment.mixture import Targets
 from audiocnn.augment.settings import find_sample_changes
 from audiocnn.data.dataset import Dataset, Entry
-from audiocnn.data.features import BandPowers, FeatureLayout, Powers, cut_padded, scaled
+from audiocnn.data.features import BandPowers, FeatureLayout, Powers, cut_padded
 from audiocnn.model.network import Network
 from audiocnn.recipe.recipe import Recipe
 from audiocnn.spec.features import FEATURE_KEYS
@@ -119,7 +120,7 @@ class StoredClips(ClipExamples):
             if cut is not None and one < other:
                 offset = zero - place.begin
                 piece = cut_padded(cut, offset + one * hop, offset + (other - 1) * hop + frame)
-                out[..., one:other] = self.powers(scaled(piece, place.entry.scale))
+                out[..., one:other] = self.powers(from_int16(piece, place.entry.scale))
         return out
 
 

@@ -13,12 +13,13 @@ import soundfile
 from corpora import counts, run
 from sounds import noise, sine, write
 
+from audiocnn.audio.pcm import from_int16
 from audiocnn.audio.recording import open_recording
 from audiocnn.augment.clips import ClipExamples, ValidationClips
 from audiocnn.augment.mixture import Mixer
 from audiocnn.augment.settings import MixSettings
 from audiocnn.data import decode
-from audiocnn.data.dataset import Dataset, ScaleFinder, as_int16, from_int16
+from audiocnn.data.dataset import Dataset, ScaleFinder, as_int16
 from audiocnn.data.duplicates import find_duplicates
 from audiocnn.data.survey import survey
 from audiocnn.evaluation.annotated import Scorer, score_entries

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audiocnn.data.dataset import Entry, from_int16
+from audiocnn.audio.pcm import from_int16
+from audiocnn.data.dataset import Entry
 from audiocnn.errors import DatasetError, RecordingError, UsageError
 from audiocnn.evaluation.annotated import Scorer, evaluate
 from audiocnn.evaluation.clips import ScoredClip, evaluate_clips

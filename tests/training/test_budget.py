@@ -95,6 +95,8 @@ def clip_folder(tmp_path_factory):
         (("--minutes", "nan"), "--minutes nan: not a length of time"),
         (("--minutes", "3", "--epochs", "4"), "--minutes and --epochs both say how long"),
         (("--minutes", "3", "--resume"), "leave it out"),
+        (("--minutes", "3", "--folds", "3"), "--minutes plans one training"),
+        (("--minutes", "3", "--learning-curve", "0.5,1"), "--minutes plans one training"),
         (("--minutes", "0.0001", "--device", "cpu", "--from", "none"), "--minutes 0.0001: too few"),
     ],
 )

@@ -140,14 +140,14 @@ def plan_training(given: TrainOptions, terminal: Terminal, scratch: Path | None 
     from audiocnn_cli.io.ingest import dataset_for
 
     run = given.run
-    check_minutes(given.learning.minutes, given.learning.epochs, run.resume)
+    repeated = bool(given.parts.folds or given.parts.learning_curve)
+    check_minutes(given.learning.minutes, given.learning.epochs, run.resume, repeated)
     recipe, plain = choose_recipe(given.data, run)
     recipe = with_part_options(with_learning_options(recipe, given.learning), given.parts)
     recipe = with_recipe_labels(recipe, given.labels)
     folder = Path(run.output or f"runs/{recipe.name}")
     if scratch is not None:
         folder = scratch / folder.name
-    repeated = bool(given.parts.folds or given.parts.learning_curve)
     if scratch is None:
         check_run_writable(folder)
     check_unlocked(folder)
@@ -169,7 +169,7 @@ def plan_training(given: TrainOptions, terminal: Terminal, scratch: Path | None 
         recipe = keep_labels(recipe, dataset, given.parts.keep_label)
     say_corrections(recipe, terminal)
     if given.learning.minutes is not None and scratch is None:
-        recipe = plan_minutes(recipe, dataset, where, given.learning, given.parts, terminal)
+        recipe = plan_minutes(recipe, dataset, where, given.learning.minutes, terminal)
     return TrainingPlan(recipe, dataset, folder, where, counts["refused"])
 
 

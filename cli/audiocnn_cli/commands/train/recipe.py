@@ -315,7 +315,7 @@ def fit_recipe(
     return recipe, dataset
 
 
-def check_minutes(minutes: float | None, epochs: int | None, resume: bool) -> None:
+def check_minutes(minutes: float | None, epochs: int | None, resume: bool, repeated: bool) -> None:
     """UsageError for a budget that cannot be, or that something else decides."""
     if minutes is None:
         return
@@ -323,23 +323,21 @@ def check_minutes(minutes: float | None, epochs: int | None, resume: bool) -> No
         raise UsageError(f"--minutes {minutes:g}: not a length of time; give minutes above 0, such as 3")
     if epochs is not None:
         raise UsageError("--minutes and --epochs both say how long to train; name one")
+    if repeated:
+        raise UsageError("--minutes plans one training, and --folds and --learning-curve make several; give --epochs")
     if resume:
         raise UsageError("--minutes plans a new training, and a run that is resumed has its plan; leave it out")
 
 
-def plan_minutes(
-    recipe: Recipe, dataset: Dataset, device: str, learning: LearningOptions, parts: PartOptions, terminal: Terminal
-) -> Recipe:
-    """The recipe that takes --minutes on this machine; of several trainings each gets its part of them."""
+def plan_minutes(recipe: Recipe, dataset: Dataset, device: str, minutes: float, terminal: Terminal) -> Recipe:
+    """The recipe that takes so many minutes on this machine."""
     from audiocnn.training.budget import fit_minutes, measure
 
-    assert learning.minutes is not None
-    trainings = parts.folds or len(parse_shares(parts.learning_curve or "1"))
     recipe, pace, clips = measure(recipe, dataset, device)
-    recipe = fit_minutes(recipe, pace, clips, learning.minutes / trainings)
-    epochs, examples = recipe.train.epochs, recipe.train.examples_per_epoch
-    each = f" for each of {trainings} trainings" if trainings > 1 else ""
-    budget = f"{epochs} epochs of {examples:,} examples fit into {learning.minutes / trainings:g} minutes{each}"
+    recipe = fit_minutes(recipe, pace, clips, minutes)
+    budget = (
+        f"{recipe.train.epochs} epochs of {recipe.train.examples_per_epoch:,} examples fit into {minutes:g} minutes"
+    )
     _say_block("minutes", [f"{budget}: a step takes {pace.step_seconds:.2g} s here"], terminal)
     return recipe
 
