@@ -168,7 +168,7 @@ def plan_training(given: TrainOptions, terminal: Terminal, scratch: Path | None 
         dataset = dataset_for(recipe, folder, terminal, counts, scratch is None, run.moved is not None)
         recipe = keep_labels(recipe, dataset, given.parts.keep_label)
     say_corrections(recipe, terminal)
-    if given.learning.minutes is not None and scratch is None:
+    if given.learning.minutes is not None:
         recipe = plan_minutes(recipe, dataset, where, given.learning.minutes, terminal)
     return TrainingPlan(recipe, dataset, folder, where, counts["refused"])
 
