@@ -1,6 +1,6 @@
 """How fast `audiocnn detect` is, beside other detectors and beside what bounds it; in one run, on the same files.
 
-python -m benchmarks.detect [--case NAME ...] [--runs 3] [--table docs/performance.md] [--again] [--list]
+python -m benchmarks.detect [--case NAME ...] [--runs 3] [--table docs/background/performance.md] [--again] [--list]
 
 Whole processes unless a case says otherwise, on recordings that are made of real meetings. In each run of a case
 every contender has its turn, one after the other (A B A B ...); a ratio is that of two turns of one run, and what the

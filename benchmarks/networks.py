@@ -1,6 +1,7 @@
 """Every network that ships, on the same task: how much it costs, and how often it is right.
 
-python -m benchmarks.networks [--spec NAME ...] [--seeds 3] [--clips N] [--results FOLDER] [--table docs/networks.md]
+python -m benchmarks.networks [--spec NAME ...] [--seeds 3] [--clips N] [--results FOLDER]
+    [--table docs/background/networks.md]
 
 Each spec is trained by one recipe, `benchmarks/networks.toml`: ten spoken digits, the same number of clips seen, the
 same batches; only the spec, with what its `[train]` says, and the seed change. The accuracy is that of the weights

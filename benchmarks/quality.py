@@ -1,10 +1,10 @@
-"""The tables of docs/quality.md and of the model cards, from the reports of `audiocnn evaluate`.
+"""The tables of docs/background/quality.md and of the model cards, from the reports of `audiocnn evaluate`.
 
 for model in speech_1d speech_2d; do
     audiocnn evaluate data/recipes/speech_conditions.toml -m $model --against silero,webrtc \\
         --by condition --by kind --by source -o runs/$model.json --html runs/$model.html
 done
-python -m benchmarks.quality runs/speech_1d.json runs/speech_2d.json --page docs/quality.md \\
+python -m benchmarks.quality runs/speech_1d.json runs/speech_2d.json --page docs/background/quality.md \\
     --card speech_1d --card speech_2d
 
 The page gets its tables between its two marks; a card gets its own section "Figures".
@@ -179,8 +179,8 @@ def page_text(files: Sequence[Sequence[Report]]) -> str:
 def card_text(report: Report, peers: Sequence[Report]) -> str:
     """The section of a card: the model beside one peer."""
     return (
-        "## Figures\n\nOn the part `dev` of `data/recipes/speech_conditions.toml`; docs/quality.md says how.\n\n"
-        + page_text([[report, *peers]])
+        "## Figures\n\nOn the part `dev` of `data/recipes/speech_conditions.toml`; "
+        "docs/background/quality.md says how.\n\n" + page_text([[report, *peers]])
     )
 
 

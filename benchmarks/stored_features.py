@@ -1,7 +1,7 @@
 """How much faster an epoch is from features that a dataset keeps than from its samples; in one process, on one thread.
 
 python -m benchmarks.stored_features [--data FOLDER] [--spec SPEC ...] [--clips 128] [--runs 3]
-                                    [--table docs/performance.md]
+                                    [--table docs/background/performance.md]
 
 Clips are ingested with `--features` of each network; a recipe without mixing is then trained from samples and from
 features, an epoch of the one after an epoch of the other, and seconds are those of the processor (all threads, with

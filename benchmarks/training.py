@@ -1,7 +1,7 @@
 """How fast `audiocnn train` is, beside the same loop without data and beside a plain loop; in one run, on one machine.
 
 python -m benchmarks.training [--recipe FILE ...] [--runs 3] [--seconds 20] [--datasets FOLDER]
-                             [--table docs/performance.md]
+                             [--table docs/background/performance.md]
 
 In each run every loop has its turn, one after the other, in a process of its own; a ratio is that of two turns of one
 run, and the table shows the median over the runs. What the loops are stands in `training_loops.py`. Recordings are

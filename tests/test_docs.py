@@ -20,7 +20,7 @@ from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "data" / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "data" / "README.md", *(ROOT / "docs").rglob("*.md")])
 RECIPES = sorted((ROOT / "data" / "recipes").glob("*.toml"))
 MODELS = [path for path in RECIPES if not is_conditions(path)]
 
@@ -38,19 +38,19 @@ def test_every_command_is_in_the_readme(name: str) -> None:
     "key", sorted({*LAYER_KINDS, *FEATURES, *ACTIVATIONS, *COMMON_KEYS}.union(*FEATURE_KEYS.values()))
 )
 def test_every_word_of_a_spec_is_explained(key: str) -> None:
-    assert f"`{key}`" in text_of("docs/specs.md") or f"`{key} =" in text_of("docs/specs.md")
+    assert f"`{key}`" in text_of("docs/reference/specs.md") or f"`{key} =" in text_of("docs/reference/specs.md")
 
 
 @pytest.mark.parametrize("settings", [MixSettings, TrainSettings, EvaluateSettings, DataSettings])
 def test_every_key_of_a_recipe_is_explained(settings: type) -> None:
-    page = text_of("docs/recipes.md")
+    page = text_of("docs/reference/recipes.md")
     missing = [field.name for field in dataclasses.fields(settings) if f"`{field.name}`" not in page]
     assert missing in ([], ["where"])  # where a recipe stands is not a key of it
 
 
 @pytest.mark.parametrize("settings", [MixSettings, TrainSettings])
 def test_the_defaults_in_the_manual_are_those_of_the_code(settings: type) -> None:
-    rows = [line for line in text_of("docs/recipes.md").splitlines() if line.startswith("| `")]
+    rows = [line for line in text_of("docs/reference/recipes.md").splitlines() if line.startswith("| `")]
     for field in dataclasses.fields(settings):
         row = next(line for line in rows if f"`{field.name}`" in line)
         keys = re.findall(r"`(\w+)`", row.split("|")[1])
@@ -67,7 +67,7 @@ def test_the_defaults_in_the_manual_are_those_of_the_code(settings: type) -> Non
 
 @pytest.mark.parametrize("code", ExitStatus)
 def test_every_exit_code_is_explained(code: ExitStatus) -> None:
-    assert re.search(rf"^\| .*\b{int(code)}\b.* \|", text_of("docs/output.md"), re.MULTILINE)
+    assert re.search(rf"^\| .*\b{int(code)}\b.* \|", text_of("docs/reference/output.md"), re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -78,7 +78,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("settings", [MixtureSettings, Condition, Subset])
 def test_every_key_of_a_condition_is_explained_with_its_default(settings: type) -> None:
-    section = text_of("docs/recipes.md").split("\n## Conditions:")[1]
+    section = text_of("docs/reference/recipes.md").split("\n## Conditions:")[1]
     for field in dataclasses.fields(settings):
         if field.name == "mix":  # what the keys of mixtures are read into
             continue
@@ -120,7 +120,7 @@ def test_pages_name_no_place_of_one_machine() -> None:
 
 def test_the_page_of_the_architecture_names_files_that_there_are() -> None:
     """`io/job.run_job` is a name in io/job.py, `models/specs/` a folder; bare words are rooms or names."""
-    page = text_of("docs/architecture.md")
+    page = text_of("docs/background/architecture.md")
     homes = [ROOT, ROOT / "audiocnn", ROOT / "cli" / "audiocnn_cli"]
     named = [word for word in re.findall(r"`([\w/.]+)`", page) if "/" in word]
     assert len(named) > 40
@@ -134,5 +134,5 @@ def test_the_page_of_the_architecture_names_files_that_there_are() -> None:
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_every_label_format_is_explained(name: str) -> None:
-    rows = [line.split("|")[1] for line in text_of("docs/formats.md").splitlines() if line.startswith("| `")]
+    rows = [line.split("|")[1] for line in text_of("docs/reference/formats.md").splitlines() if line.startswith("| `")]
     assert any(f"`{name}`" in row for row in rows)

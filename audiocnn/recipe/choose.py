@@ -1,7 +1,7 @@
 """Settings that fit a set of clips: sample rate, window, network, length of the training, with the reasons.
 
 The rules are few, so that a person can check them; each choice is reported and stands in the recipe as a plain number,
-to be changed. docs/own-sounds.md says what they rest on.
+to be changed. docs/how-to/own-sounds.md says what they rest on.
 """
 
 from __future__ import annotations

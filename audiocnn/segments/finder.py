@@ -37,7 +37,9 @@ from numpy.typing import ArrayLike, NDArray
 from audiocnn.errors import UsageError
 from audiocnn.segments.segment import EPSILON_SECONDS, Segment
 
-RISE_SECONDS = 0.3  # from neg_threshold to threshold; longer rises of the score gain nothing (docs/quality.md)
+RISE_SECONDS = (
+    0.3  # from neg_threshold to threshold; longer rises of the score gain nothing (docs/background/quality.md)
+)
 
 
 @dataclass(frozen=True)

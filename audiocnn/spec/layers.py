@@ -1,6 +1,7 @@
 """The kinds of layer, one class each: what a TOML table may say, and sizes and costs by arithmetic; never torch.
 
-A new kind is a class, a line in `LAYER_KINDS`, and a builder in `modules`; docs/networks.md shows one being added.
+A new kind is a class, a line in `LAYER_KINDS`, and a builder in `modules`;
+docs/background/networks.md shows one being added.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from benchmarks.measuring import BenchmarkError, audiocnn, measure
 from benchmarks.pages import BEGIN, END
 
 RATE = 16000
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "background" / "performance.md"
 NOTHING = "is not installed"
 
 

@@ -25,7 +25,7 @@ from benchmarks.networks_runs import Job, Result, read_results, train_apart, wri
 from benchmarks.networks_table import Facts, Standing, read_earlier, to_markdown, write_page
 from benchmarks.pages import BEGIN, END
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "networks.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "background" / "networks.md"
 SMALL = table_of(LOG_MEL, [{"conv": 8, "kernel": 3}], {"window_seconds": 0.15, "output": "softmax"}, defaults=BATCH)
 LARGE = table_of(WAVEFORM, [{"conv": 4, "kernel": 8}], {"window_seconds": 2.0, "layers": [{"dense": 4096}]})
 RECIPE = """
@@ -391,7 +391,7 @@ def test_names_in_the_picture_do_not_cover_each_other(monkeypatch: pytest.Monkey
 
 
 def test_every_spec_that_ships_has_a_row() -> None:
-    """Fails when a spec is added: `python -m benchmarks.networks --table docs/networks.md` trains it."""
+    """Fails when a spec is added: `python -m benchmarks.networks --table docs/background/networks.md` trains it."""
     table = PAGE.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
     named = {line.split("`")[1] for line in table.splitlines() if line.startswith("| `")}
     assert named == {path.stem for path in shipped_specs()}

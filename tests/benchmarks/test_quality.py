@@ -1,4 +1,4 @@
-"""The tables of docs/quality.md: from reports, the right way round; and what trials change in a recipe."""
+"""The tables of docs/background/quality.md: from reports, the right way round; and what trials change in a recipe."""
 
 from __future__ import annotations
 

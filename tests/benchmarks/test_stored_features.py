@@ -50,4 +50,4 @@ def test_nothing_to_measure_is_refused() -> None:
 
 
 def test_the_page_has_a_place_for_the_table() -> None:
-    around_table(stored_features.ROOT / "docs/performance.md", "stored features")
+    around_table(stored_features.ROOT / "docs/background/performance.md", "stored features")

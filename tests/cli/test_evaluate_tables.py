@@ -117,7 +117,7 @@ def test_how_figures_are_shown(figure, name, signed, text):
 
 
 def test_the_manual_explains_every_figure_and_key():
-    page = (Path(__file__).resolve().parents[2] / "docs" / "evaluating.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "evaluating.md").read_text(encoding="utf-8")
     found = with_differences([report("one"), report("two")], None)[1].to_dict()
     label = found["labels"]["speech"]
     optional = {"schema", "type"}

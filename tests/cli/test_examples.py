@@ -1,4 +1,4 @@
-"""Every example of the help texts and of `docs/pipelines.md` is run, in a folder with a few recordings.
+"""Every example of the help texts and of `docs/how-to/pipelines.md` is run, in a folder with a few recordings.
 
 Those that train, or take long, are checked word by word instead: each option must be one of the command's.
 """
@@ -44,7 +44,7 @@ def blocks(page):
 
 
 LINES = [(name, line) for name in COMMANDS for line in examples(name)]
-PIPELINES = blocks("docs/pipelines.md")
+PIPELINES = blocks("docs/how-to/pipelines.md")
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_pipelines(here, block):
 
 
 def test_the_page_has_what_people_look_for():
-    page = (ROOT / "docs" / "pipelines.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how-to" / "pipelines.md").read_text(encoding="utf-8")
     for wanted in (
         "-print0 | audiocnn detect -0 --files-from -", "sox ", "--raw s16le", "| jq", "parallel ", "--shard {}/",
         "audiocnn split ", "%.rttm: %.wav", "5 3 * * *", "--resume",
@@ -144,5 +144,5 @@ def test_the_pipelines_of_the_readme_are_among_them():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     section = text.split("\n## In pipes, scripts and queues\n")[1].split("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("    ")]
-    known = (ROOT / "docs" / "pipelines.md").read_text(encoding="utf-8").splitlines()
+    known = (ROOT / "docs" / "how-to" / "pipelines.md").read_text(encoding="utf-8").splitlines()
     assert len(lines) >= 9 and [line for line in lines if line not in known] == []

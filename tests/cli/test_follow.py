@@ -407,7 +407,7 @@ def test_follow_in_this_process_leaves_signals_as_they_were(tone_model):  # noqa
 def test_the_manual_names_every_encoding_and_option():
     from audiocnn.audio.pcm import ENCODINGS
 
-    page = (Path(__file__).parents[2] / "docs" / "streams.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "streams.md").read_text(encoding="utf-8")
     for word in (*ENCODINGS, "--raw", "--rate", "--channels", "--follow", "arecord", "ffmpeg", "sox"):
         assert f"`{word}`" in page or word in ("arecord", "ffmpeg", "sox", "--follow"), word
         assert word in page

@@ -382,7 +382,7 @@ def test_a_model_is_called_as_its_data(tmp_path, data, name):
 
 
 def test_the_guide_names_commands_and_options_that_are_there():
-    page = (Path(__file__).parents[2] / "docs" / "own-sounds.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "own-sounds.md").read_text(encoding="utf-8")
     lines = re.findall(r"(?m)^ {4,}audiocnn (\w+)(.*?)(?: {2,}#.*)?$", page)
     assert {verb for verb, _ in lines} >= {"train", "classify", "detect", "evaluate", "export"}
     for verb, rest in lines:

@@ -176,7 +176,7 @@ def test_the_curve_of_a_run_is_found_from_its_models(tmp_path):
 
 
 def test_the_manual_explains_every_key_and_figure():
-    text = (Path(__file__).resolve().parents[2] / "docs" / "clips.md").read_text(encoding="utf-8")
+    text = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "clips.md").read_text(encoding="utf-8")
     one, several = report_of()["clip"], report_of(answer="several")["clip"]
     more = report_of(tuple("abcdefg"))["clip"]["figures"]
     label = one["labels"]["cat"]

@@ -394,7 +394,7 @@ def test_the_numbers_of_the_front_end_follow_from_its_kernels():
 
 
 def test_the_manual_shows_what_the_command_prints():
-    page = (Path(__file__).parents[2] / "docs" / "describing.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "describing.md").read_text(encoding="utf-8")
     shown = page.split("```text\n")[1].split("```")[0]
     out = described("conv_a_pool_b_2d", "--format", "table", COLUMNS="98")
     assert "".join(line.rstrip() + "\n" for line in out.splitlines()) == shown

@@ -17,7 +17,7 @@ from audiocnn.spec.describe import describe
 from audiocnn.spec.layers import LAYER_KINDS
 from audiocnn.spec.spec import spec_from_table
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "networks.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "background" / "networks.md"
 
 
 @pytest.fixture

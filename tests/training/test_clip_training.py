@@ -215,7 +215,7 @@ def show_default(value):
 
 @pytest.mark.parametrize(("part", "values"), [("mix", CLIP_MIX), ("train", CLIP_TRAIN)])
 def test_the_manual_has_the_defaults_for_clips(part, values):
-    page = (Path(__file__).resolve().parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "recipes.md").read_text(encoding="utf-8")
     table = page.split(f"| of `[{part}]` | clips |\n|---|---|\n")[1].split("\n\n")[0]
     shown = [show_default(value) for value in values.values()]
     assert table.splitlines() == [f"| `{key}` | {value} |" for key, value in zip(values, shown, strict=True)]

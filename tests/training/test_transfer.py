@@ -499,7 +499,7 @@ def test_the_command_refuses_in_one_line_before_it_reads_a_recording(
 
 
 def test_the_manual_has_the_keys():
-    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "recipes.md").read_text(encoding="utf-8")
     assert "| `from` |" in page
     assert "| `freeze` |" in page
     assert "| `freeze_norms` |" in page
