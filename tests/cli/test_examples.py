@@ -138,11 +138,3 @@ def test_the_page_has_what_people_look_for():
         "audiocnn split ", "%.rttm: %.wav", "5 3 * * *", "--resume",
     ):  # fmt: skip
         assert wanted in page, wanted
-
-
-def test_the_pipelines_of_the_readme_are_among_them():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.split("\n## In pipes, scripts and queues\n")[1].split("\n## ")[0]
-    lines = [line for line in section.splitlines() if line.startswith("    ")]
-    known = (ROOT / "docs" / "how-to" / "pipelines.md").read_text(encoding="utf-8").splitlines()
-    assert len(lines) >= 9 and [line for line in lines if line not in known] == []
