@@ -27,7 +27,7 @@ def test_a_picture_holds_what_was_printed_in_its_colours(tmp_path: Path) -> None
     words = re.sub("&#160;", " ", re.sub(r"<[^>]+>", "", text.split("</style>")[1]))
     assert "green" in words and "and plain" in words and "second" in words
     styles = re.findall(r'class="[^"]*(r\d+)"[^>]*>([^<]+)<', text)
-    assert len({style for style, shown in styles if "green" in shown or "plain" in shown}) == 2
+    assert len({style for style, shown in styles if "green" in shown or "plain" in shown}) == 3  # bold, green, plain
     assert not re.search(r"url\((?!#)|(?:src|href)=", text)
 
 
