@@ -28,26 +28,26 @@ from audiocnn_cli.app.typer_internals import CLICK_USAGE_ERROR, plain_hyphens, s
 # The files beside this one; each has a function of its own name.
 COMMANDS = {
     "detect": "Find speech, or what a model was trained on, in recordings.",
-    "score": "Print a score for each label at every hop.",
-    "classify": "Say what each clip is: one answer, with the best labels and their scores.",
+    "score": "Print the score of each label over time.",
+    "classify": "Assign a label to each recording, and list the best labels with their scores.",
     "train": "Train a network on your own sounds.",
-    "runs": "List the runs in a folder: how well each went, and what still runs.",
-    "evaluate": "Measure how good a model is on recordings whose segments or labels are known.",
+    "runs": "List training runs with their results.",
+    "evaluate": "Measure a model on annotated recordings.",
     "doubtful": "Find the labels of clips that are most likely wrong.",
-    "review": "Listen to recordings on a page, the most useful first, and label them with one key each.",
-    "tune": "Find the thresholds that suit a model best.",
-    "search": "Find what a recipe should say, by many trainings.",
+    "review": "Label recordings in the browser with one key each, the most useful first.",
+    "tune": "Choose the thresholds of a model on annotated recordings.",
+    "search": "Search for better hyper-parameters of a recipe.",
     "ingest": "Make a dataset from folders, tables and recipes.",
-    "models": "List the models and specs that are here.",
-    "describe": "Show a network layer by layer: sizes, costs, what it hears.",
-    "filters": "Draw what the first layer listens for, and find the sounds that move it most.",
-    "explain": "Draw which stretch and band of a recording moved the score.",
-    "plot": "Draw a recording with its scores and segments, as a picture or a page that plays.",
+    "models": "List the installed models and network specs.",
+    "describe": "Show a network layer by layer: sizes, costs, receptive field.",
+    "filters": "Draw the filters of a network, and find the sounds that activate them most.",
+    "explain": "Show which times and frequencies of a recording led to a score.",
+    "plot": "Draw a recording with its scores and segments, as a picture or an interactive page.",
     "ensemble": "Average several models into one.",
-    "convert": "Turn labels of one format into another: RTTM, TextGrid, Audacity, subtitles and more.",
+    "convert": "Convert annotations between formats: RTTM, TextGrid, Audacity, subtitles and more.",
     "split": "Cut recordings at their segments, exact to the sample.",
-    "export": "Make the ONNX file of a model again, and compare it with torch.",
-    "info": "Show versions, devices, and where things are.",
+    "export": "Write the ONNX file of a model and compare it with PyTorch.",
+    "info": "Show versions, devices and folders.",
 }
 _END_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 # How a signal that came ends the command: an import that it cut short makes another error of it.
@@ -109,18 +109,14 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def _root_command(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     show_completion: Annotated[
         str | None,
-        typer.Option(
-            "--show-completion", metavar="SHELL", help="Print what makes bash, zsh or fish complete audiocnn."
-        ),
+        typer.Option("--show-completion", metavar="SHELL", help="Print the completion script for bash, zsh or fish."),
     ] = None,
     install_completion: Annotated[
         str | None,
-        typer.Option(
-            "--install-completion", metavar="SHELL", help="Put that where the shell looks for it; nothing else changes."
-        ),
+        typer.Option("--install-completion", metavar="SHELL", help="Install the completion script for that shell."),
     ] = None,
 ) -> None:
     """Convolutional networks for sound: find speech in recordings, train on your own, measure what you trained."""

@@ -45,7 +45,7 @@ def seconds_option(name: str, text: str) -> object:
     return option(name, "SECONDS", text, SEGMENTS)
 
 
-_JUDGED_PAD = "Widen segments on both sides, or by 0.1,0.3 at start and end."
+_JUDGED_PAD = "Extend segments at both ends; 0.1,0.3: at the start and at the end."
 JudgedPad = Annotated[str | None, seconds_option("--pad", f"{_JUDGED_PAD} [default: that of operating points, else 0]")]
 
 
@@ -87,7 +87,7 @@ Files = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="FILE",
-        help="Recordings, folders (everything inside that is audio), or - for audio on standard input.",
+        help="Recordings, folders (searched for audio files), or - for audio on standard input.",
         show_default=False,
     ),
 ]
@@ -98,13 +98,13 @@ JudgedData = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A dataset, a source as for `ingest`, a recipe with [data], or one with [[conditions]].",
+        help="A folder of annotated recordings, a table, a dataset, or a recipe; `ingest --help` has all sources.",
         show_default=False,
     ),
 ]
 SplitName = Annotated[
     str | None,
-    option("--split", "NAME", "One split of the data. [default: the recipe's, else all; of conditions dev]"),
+    option("--split", "NAME", "Use only this split of the data. [default: the recipe's, else all; for conditions dev]"),
     BASIC,
 ]
 ModelName = Annotated[
@@ -124,7 +124,7 @@ Jobs = Annotated[
     option(
         "--jobs",
         "N",
-        "Stretches of sound scored at the same time, each on a core. [default: one a core]",
+        "Number of chunks scored in parallel, one core each. [default: all cores]",
         RUNNING,
         short="-j",
         least=1,
@@ -135,12 +135,13 @@ Ray = Annotated[
     option(
         "--ray",
         "ADDRESS",
-        "Work on a Ray cluster: local starts one, auto joins that of this machine, or HOST:PORT; -o is a folder.",
+        "Run on a Ray cluster: local starts one, auto joins the one of this machine, or HOST:PORT; -o is a folder.",
         RUNNING,
     ),
 ]
 AudioTrack = Annotated[
-    int | None, option("--track", "N", "Which audio track of a film, from 0. [default: the film's own default]", INPUT)
+    int | None,
+    option("--track", "N", "Audio track of a video file, from 0. [default: the default track of the file]", INPUT),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite the output.", rich_help_panel=OUTPUT)]
 TableFormat = Annotated[ReportFormat, format_option("table or json; auto: a table on a terminal, else JSON.")]
@@ -155,7 +156,8 @@ class SegmentRuleOptions:
         option(
             "--threshold",
             "SCORE",
-            "A segment begins at this score; or one a label: dog=0.6,cat=0.4. [default: the model's, else {threshold}]",
+            "Score at which a segment begins; or dog=0.6,cat=0.4 for single labels. "
+            "[default: the model's, else {threshold}]",
             SEGMENTS,
         ),
         BASIC,
@@ -164,7 +166,7 @@ class SegmentRuleOptions:
         float | None,
         score_option(
             "--neg-threshold",
-            "It ends below this score. [default: threshold - 0.15, at least 0.01; of a softmax at least 0.5]",
+            "Score below which a segment ends. [default: threshold - 0.15, at least 0.01; of a softmax at least 0.5]",
         ),
     ] = None
     min_duration: Annotated[
@@ -176,7 +178,7 @@ class SegmentRuleOptions:
     pad: Annotated[
         str | None,
         seconds_option(
-            "--pad", "Widen segments on both sides, or by 0.1,0.3 at start and end. [default: {pad_seconds}]"
+            "--pad", "Extend segments at both ends; 0.1,0.3: at the start and at the end. [default: {pad_seconds}]"
         ),
     ] = None
     max_duration: Annotated[
@@ -186,8 +188,8 @@ class SegmentRuleOptions:
 
 def sensitivity_option(panel: str = SEGMENTS) -> object:
     """An operating point of a model that has them."""
-    text = "An operating point of the model: balanced, sensitive (misses less) or precise (fewer false alarms)."
-    return option("--sensitivity", "NAME", text + " Single options win. [default: balanced]", panel)
+    text = "Operating point of the model: balanced, sensitive (misses less) or precise (fewer false alarms)."
+    return option("--sensitivity", "NAME", text + " Options below take precedence. [default: balanced]", panel)
 
 
 @dataclass(frozen=True)
@@ -203,40 +205,42 @@ class SegmentOptions(SegmentRuleOptions, _SensitivityOption):
 @dataclass(frozen=True)
 class InputOptions:
     files_from: Annotated[
-        str | None, option("--files-from", "FILE|-", "Read names of recordings from a file, one a line.", INPUT)
+        str | None, option("--files-from", "FILE|-", "Read the names of recordings from a file, one per line.", INPUT)
     ] = None
-    null: Annotated[bool, flag("--null", "Names in --files-from end with a zero byte.", INPUT, short="-0")] = False
+    null: Annotated[
+        bool, flag("--null", "Names in --files-from end with a zero byte (find -print0).", INPUT, short="-0")
+    ] = False
     glob: Annotated[
         list[str] | None,
         option(
             "--glob",
             "PATTERN",
-            "Files of a folder that fit it, not those that end as audio does: '*.flac'. May be repeated.",
+            "In folders, take the files that match, instead of all audio files: '*.flac'. May be repeated.",
             INPUT,
         ),
     ] = None
     shard: Annotated[
         str | None,
-        option("--shard", "I/N", "Only the I-th of N parts of the list; all parts together are the whole list.", INPUT),
+        option("--shard", "I/N", "Process only part I of N of the list, to divide work among machines.", INPUT),
     ] = None
     channel: Annotated[
         str,
         typer.Option(
             "--channel",
             metavar="mix|each|N",
-            help="mix: the mean of all, which does not cancel; each: one by one; or a number, from 0.",
+            help="mix: the mean of all channels; each: every channel separately; or a channel number, from 0.",
             rich_help_panel=INPUT,
         ),
     ] = "mix"
-    start: Annotated[float | None, option("--start", "SECONDS", "Begin here in each recording.", INPUT)] = None
-    end: Annotated[float | None, option("--end", "SECONDS", "End here in each recording.", INPUT)] = None
+    start: Annotated[float | None, option("--start", "SECONDS", "Start at this time in each recording.", INPUT)] = None
+    end: Annotated[float | None, option("--end", "SECONDS", "Stop at this time in each recording.", INPUT)] = None
     track: AudioTrack = None
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad file.", rich_help_panel=INPUT)] = False
 
 
 LabelColumnName = Annotated[
     str | None,
-    option("--label-column", "NAME", "The column with the labels, of tables that have several, or of Raven's."),
+    option("--label-column", "NAME", "Column that contains the labels, if a table has several text columns."),
 ]
 
 
@@ -247,7 +251,7 @@ class LabelOptions:
     label_column: LabelColumnName = None
     labels: Annotated[
         str | None,
-        option("--labels", "PATH", "Labels that lie elsewhere: a file of them for all recordings, or a folder."),
+        option("--labels", "PATH", "Annotations that are stored elsewhere: one file for all recordings, or a folder."),
     ] = None
 
 
@@ -260,11 +264,11 @@ class RawOptions:
         option(
             "--raw",
             "FORMAT",
-            "Samples have no header: s8, u8, s16le, s24le, s32le, f32le, f64le, these with be, mulaw or alaw.",
+            "Format of samples without a header: s8, u8, s16le, s24le, s32le, f32le, f64le, or with be; mulaw or alaw.",
             INPUT,
         ),
     ] = None
-    rate: Annotated[int | None, option("--rate", "HERTZ", "Raw samples a second.", INPUT)] = None
+    rate: Annotated[int | None, option("--rate", "HERTZ", "Sample rate of raw samples.", INPUT)] = None
     channels: Annotated[
         int | None, option("--channels", "N", "Channels of raw samples. [default: {raw_channels}]", INPUT)
     ] = None
@@ -277,7 +281,7 @@ class OutputOptions:
         option(
             "--output",
             "FILE",
-            "Write to a file, which has its name when all is done. Its suffix picks the format.",
+            "Write to this file; it appears when it is complete. Its suffix selects the format.",
             OUTPUT,
             short="-o",
         ),
@@ -300,20 +304,20 @@ class ManyOutputs(OutputOptions):
         ),
         BASIC,
     ] = None
-    skip_existing: Annotated[
-        bool, flag("--skip-existing", "Leave out recordings whose output is there already.", OUTPUT)
-    ] = False
+    skip_existing: Annotated[bool, flag("--skip-existing", "Skip recordings whose output exists.", OUTPUT)] = False
 
 
 @dataclass(frozen=True)
 class Talk:
     """How much is said on stderr. Every command has these; `command.py` applies them to the terminal."""
 
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr.", rich_help_panel=RUNNING)] = (
-        False
-    )
-    verbose: Annotated[bool, flag("--verbose", "More on stderr; tracebacks of bugs.", RUNNING, short="-v")] = False
-    no_progress: Annotated[bool, flag("--no-progress", "No progress bar on a terminal.", RUNNING)] = False
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only errors to standard error.", rich_help_panel=RUNNING)
+    ] = False
+    verbose: Annotated[
+        bool, flag("--verbose", "Print more to standard error, and tracebacks of bugs.", RUNNING, short="-v")
+    ] = False
+    no_progress: Annotated[bool, flag("--no-progress", "Show no progress bar.", RUNNING)] = False
 
 
 def read_thresholds(text: str | None) -> Thresholds:

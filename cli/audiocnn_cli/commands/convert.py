@@ -37,7 +37,7 @@ _To = Annotated[
         "--format",
         "-f",
         metavar="FORMAT",
-        help=f"What to write: {', '.join(FORMATS)}; auto: by the suffix of -o, else JSON Lines.",
+        help=f"Output format: {', '.join(FORMATS)}; auto: by the suffix of -o, else JSON Lines.",
         rich_help_panel=OUTPUT,
     ),
     BASIC,
@@ -47,7 +47,7 @@ _From = Annotated[
     typer.Option(
         "--from",
         metavar="FORMAT",
-        help="What LABELS are; auto: by their names, and by how they begin.",
+        help="Input format; auto: detect it by file name and content.",
         rich_help_panel=INPUT,
     ),
     BASIC,
@@ -57,7 +57,7 @@ _Recordings = Annotated[
     option(
         "--recordings",
         "FOLDER",
-        "Where the recordings are, for their names and durations. [default: beside the labels]",
+        "Folder of the recordings, for their names and durations. [default: beside the labels]",
         INPUT,
     ),
     BASIC,
@@ -73,7 +73,8 @@ def convert(
     label_column: LabelColumnName = None,
     output: ManyOutputs = ManyOutputs(),  # noqa: B008 - frozen
 ) -> ExitStatus:
-    """What a format cannot hold, such as scores, is said on standard error. A bad file does not stop the others.
+    """What the target format cannot represent, such as scores, is reported on standard error. A file that cannot be
+    read does not stop the others.
 
     \b
     audiocnn convert found.jsonl -o found.rttm

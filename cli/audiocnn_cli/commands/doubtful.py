@@ -49,7 +49,7 @@ _FILE = "doubtful.tsv"
 _SOUND_BYTES = 24 * 2**20  # on the page
 _DIGITS = 4
 _WIDE = 60  # columns; narrower tables have no scores
-_Top = Annotated[int, typer.Option("--top", "-k", min=1, metavar="N", help="So many clips, the most doubtful first.")]
+_Top = Annotated[int, typer.Option("--top", "-k", min=1, metavar="N", help="Number of clips, the most doubtful first.")]
 _Output = Annotated[
     str | None,
     option(
@@ -74,9 +74,9 @@ def doubtful(
     device: Device = "auto",
     jobs: Jobs = None,
 ) -> ExitStatus:
-    """Clips are ranked by how much the model says another label than they have. They are written to a table and to a
-    page that plays them; correct either, and train again with --corrections. Take a model that was not trained on
-    these clips: what it learned by heart it does not doubt.
+    """Clips are ranked by how strongly the model contradicts their label, and written to a table and to a page that
+    plays them. Correct either, and train again with --corrections. Use a model that was not trained on these clips:
+    labels that it has memorised are not found.
 
     \b
     audiocnn doubtful birds/ -m runs/birds

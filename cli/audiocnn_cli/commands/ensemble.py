@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 _Names = Annotated[
     list[str], typer.Argument(metavar="MODEL", help="Names from `audiocnn models`, or model folders; two or more.")
 ]
-_Output = Annotated[str, typer.Option("--output", "-o", metavar="MODEL", help="The model folder to make.")]
+_Output = Annotated[str, typer.Option("--output", "-o", metavar="MODEL", help="Model folder to create.")]
 _Weights = Annotated[
-    str | None, option("--weights", "W,W,...", "How much each counts, in their order. [default: all the same]")
+    str | None, option("--weights", "W,W,...", "Weight of each member, in their order. [default: equal]")
 ]
 
 
@@ -33,9 +33,9 @@ def ensemble(
     force: Force = False,
     format: TableFormat = ReportFormat.auto,
 ) -> ExitStatus:
-    """The scores of what comes out are the mean of theirs; it is used like any other model. Labels, sample rate,
-    channels and hop must be the same; windows may differ. Its thresholds are the mean of theirs: look at them with
-    `audiocnn evaluate`.
+    """The ensemble is used like any other model; its scores are the mean of its members' scores. Labels, sample rate,
+    channels and hop must be the same; windows may differ. Its thresholds are the mean of the members' thresholds:
+    check them with `audiocnn evaluate`.
 
     \b
     audiocnn ensemble speech_1d speech_2d -o both

@@ -44,7 +44,12 @@ _FILL_TEXT = {"background": "the background", "mean": "the mean of each band", "
 _DIGITS = 4
 Channel = Annotated[
     str,
-    typer.Option("--channel", metavar="mix|N", help="mix: the mean of all; or one, from 0.", rich_help_panel=INPUT),
+    typer.Option(
+        "--channel",
+        metavar="mix|N",
+        help="mix: the mean of all channels; or a channel number, from 0.",
+        rich_help_panel=INPUT,
+    ),
     BASIC,
 ]
 
@@ -63,7 +68,7 @@ class ExplainOptions:
 
     label: Annotated[
         str | None,
-        option("--label", "LABEL", "Whose score. [default: the label with the highest score there]", _WHAT),
+        option("--label", "LABEL", "Label to explain. [default: the label with the highest score there]", _WHAT),
         BASIC,
     ] = None
     at: Annotated[
@@ -71,30 +76,43 @@ class ExplainOptions:
         option(
             "--at",
             "SECONDS",
-            "The score at this time. [default: the highest; in a recording of at most two windows, the mean]",
+            "Explain the score at this time. [default: the highest; in a recording of at most two windows, the mean]",
             _WHAT,
         ),
         BASIC,
     ] = None
-    whole: Annotated[bool, flag("--whole", "The mean of all scores, of a recording of at most 60 s.", _WHAT), BASIC] = (
-        False
-    )
-    group: Annotated[str | None, option("--group", "NAME", "Show the maps of this group, too.", _WHAT), BASIC] = None
-    maps: Annotated[int | None, _how("--maps", "N", "So many maps, the strongest. [default: 16]", least=1)] = None
-    top: Annotated[int | None, _how("--top", "N", "Name so many patches. [default: 5]", least=1), BASIC] = None
+    whole: Annotated[
+        bool, flag("--whole", "Explain the score of the whole recording, of at most 60 s.", _WHAT), BASIC
+    ] = False
+    group: Annotated[
+        str | None, option("--group", "NAME", "Also show the feature maps of this group.", _WHAT), BASIC
+    ] = None
+    maps: Annotated[
+        int | None, _how("--maps", "N", "Number of feature maps, the strongest first. [default: 16]", least=1)
+    ] = None
+    top: Annotated[int | None, _how("--top", "N", "Number of patches to list. [default: 5]", least=1), BASIC] = None
     patch_seconds: Annotated[
-        float | None, _how("--patch-seconds", "SECONDS", "How long a patch is. [default: a 16th of the window]")
+        float | None, _how("--patch-seconds", "SECONDS", "Length of a patch. [default: a sixteenth of the window]")
     ] = None
     patch_bands: Annotated[
-        int | None, _how("--patch-bands", "N", "How many bands a patch has. [default: an 8th of them]", least=1)
+        int | None, _how("--patch-bands", "N", "Height of a patch in bands. [default: an eighth of all]", least=1)
     ] = None
     fill: Annotated[
         Fill | None,
-        _how("--fill", "LEVEL", "Turn patches down to background, mean or silence. [default: background]"),
+        _how(
+            "--fill",
+            "LEVEL",
+            "Value that patches are replaced with: background, mean or silence. [default: background]",
+        ),
     ] = None
     points: Annotated[
         int | None,
-        _how("--gradient-points", "N", "Take slopes at so many points; 1: at the sound itself. [default: 16]", least=1),
+        _how(
+            "--gradient-points",
+            "N",
+            "Number of points of the integrated gradients; 1: the plain gradient. [default: 16]",
+            least=1,
+        ),
     ] = None
 
     def settings(self) -> ExplainSettings:
@@ -109,7 +127,7 @@ class ExplainOptions:
 @dataclass(frozen=True)
 class PictureOptions:
     output: Annotated[
-        str | None, option("--output", "FILE", "The picture: .png, .svg or .pdf.", OUTPUT, short="-o"), BASIC
+        str | None, option("--output", "FILE", "Picture to write: .png, .svg or .pdf.", OUTPUT, short="-o"), BASIC
     ] = None
     force: Force = False
 
@@ -134,9 +152,9 @@ def explain(
     device: Device = "auto",
     format: TableFormat = ReportFormat.auto,
 ) -> ExitStatus:
-    """Patches of time and band are turned down one after the other, and the fall of the score is what they did for it;
-    slopes say it cell by cell. The picture lays both over the spectrogram: red speaks for the label, blue against it.
-    The rows on stdout have the numbers, those of the patches as in the picture.
+    """Patches of the spectrogram are attenuated one after the other; how much the score falls is the contribution of
+    the patch (occlusion). Integrated gradients give the same at a finer resolution. The picture shows both over the
+    spectrogram: red supports the label, blue contradicts it. The numbers are written to standard output.
 
     \b
     audiocnn explain interview.wav -o picture.png

@@ -9,15 +9,15 @@ from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import ModelArgument, ReportFormat, TableFormat, flag
 from audiocnn_cli.app.terminal import Terminal
 
-_StreamFlag = Annotated[bool, flag("--stream", "stream.onnx: a step over live sound, which computes each sample once.")]
+_StreamFlag = Annotated[bool, flag("--stream", "Write stream.onnx, which processes a live stream step by step.")]
 
 
 def export(
     terminal: Terminal, model: ModelArgument, stream: _StreamFlag = False, format: TableFormat = ReportFormat.auto
 ) -> ExitStatus:
-    """model.onnx takes samples (batch, channels, time) and gives scores (batch, positions, classes); it extends a
-    recording at its ends by itself. stream.onnx goes on from what was heard before. Either is only written if its
-    scores are within 1e-4 of torch.
+    """model.onnx takes samples (batch, channels, time) and returns scores (batch, positions, classes); it pads the
+    ends of a recording by itself. stream.onnx takes and returns the state of a live stream. A file is only written if
+    its scores are within 1e-4 of those of PyTorch.
 
     \b
     audiocnn export runs/speech

@@ -34,10 +34,10 @@ _UNBOUNDED = 10_000  # columns
 _PERCENTAGES = ("level", "frequency", "time", "both", "between_channels")
 _TITLES = {"centre_hertz": "centre", "bandwidth_hertz": "bandwidth", "between_channels": "between channels"}
 Picture = Annotated[
-    str | None, option("--output", "FILE", "The picture; .png, .svg or .pdf.", "Output", short="-o"), BASIC
+    str | None, option("--output", "FILE", "Picture to write: .png, .svg or .pdf.", "Output", short="-o"), BASIC
 ]
 Most = Annotated[
-    int, typer.Option("--most", min=1, metavar="N", help="Draw at most so many filters, the strongest."), BASIC
+    int, typer.Option("--most", min=1, metavar="N", help="Draw at most this many filters, the strongest first."), BASIC
 ]
 
 
@@ -50,27 +50,31 @@ class StrongestOptions:
         _strongest(
             "--strongest",
             "DATA",
-            "A dataset, table, recipe, folder or recording: find, list and cut out the sounds that move each filter"
-            " most. May be repeated.",
+            "Recordings (a folder, dataset, table or recipe) in which to find and cut out the sounds that activate "
+            "each filter most. May be repeated.",
         ),
         BASIC,
     ] = None
     group: Annotated[
         str | None,
-        _strongest("--group", "NAME", "Of the last layer of this group. [default: of the first layer]"),
+        _strongest(
+            "--group", "NAME", "Draw the filters of the last layer of this group. [default: those of the first layer]"
+        ),
         BASIC,
     ] = None
     top: Annotated[
         int | None,
-        _strongest("--top", "K", "So many places a filter, each of another recording. [default: 9]", least=1),
+        _strongest(
+            "--top", "K", "Number of sounds for each filter, each from another recording. [default: 9]", least=1
+        ),
         BASIC,
     ] = None
     around: Annotated[
-        float | None, _strongest("--around", "SECONDS", "Cut so much more on both sides. [default: 0.25]")
+        float | None, _strongest("--around", "SECONDS", "Extend each cut by this much at both ends. [default: 0.25]")
     ] = None
     clips: Annotated[
         str | None,
-        _strongest("--clips", "DIR", "Where the cut sounds go. [default: beside the picture, FILE.strongest]"),
+        _strongest("--clips", "DIR", "Folder for the cut sounds. [default: next to the picture, FILE.strongest]"),
         BASIC,
     ] = None
 
@@ -99,8 +103,9 @@ def filters(
     jobs: Jobs = None,
     format: TableFormat = ReportFormat.auto,
 ) -> ExitStatus:
-    """On samples a filter is drawn as its waveform and spectrum, on features as a patch; where the network divides into
-    towers, each has its side. The numbers go to stdout, a row a filter, in the order of the picture.
+    """A filter on samples is drawn as a waveform and its spectrum, a filter on features as a patch. Where the network
+    splits into towers, each tower has its own side of the picture. The numbers are written to standard output, one
+    row for each filter, in the order of the picture.
 
     \b
     audiocnn filters speech_1d -o filters.png

@@ -36,13 +36,11 @@ Sources = Annotated[
     ),
 ]
 DatasetFolder = Annotated[
-    str, typer.Option("--output", "-o", metavar="DATASET", help="The folder to make, or to go on with."), BASIC
+    str, typer.Option("--output", "-o", metavar="DATASET", help="Folder to create or to continue."), BASIC
 ]
 Features = Annotated[
     str | None,
-    option(
-        "--features", "SPEC", "Keep the spectrograms, too, that this network hears: `train` then need not make them."
-    ),
+    option("--features", "SPEC", "Also store the spectrograms of this network, so that `train` need not compute them."),
     BASIC,
 ]
 SampleRate = Annotated[
@@ -50,7 +48,7 @@ SampleRate = Annotated[
     option(
         "--sample-rate",
         "HERTZ",
-        "Rate of the samples that are kept. [default: the recipe's, else {sample_rate}]",
+        "Sample rate of the stored samples. [default: the recipe's, else {sample_rate}]",
         least=1,
     ),
     BASIC,
@@ -60,13 +58,15 @@ Channels = Annotated[
     option(
         "--channels",
         "N",
-        "Channels that are kept; 1 is the mean of all; for more, mono is repeated. [default: {channels}]",
+        "Number of channels to store; 1: the mean of all; more: mono is repeated. [default: {channels}]",
         least=1,
     ),
     BASIC,
 ]
 DecodeThreads = Annotated[
-    int | None, option("--jobs", "N", "Threads that decode. [default: 2]", short="-j", least=1), BASIC
+    int | None,
+    option("--jobs", "N", "Number of threads that decode. [default: 2]", short="-j", least=1),
+    BASIC,
 ]
 DecodeCluster = Annotated[
     str | None,
@@ -77,10 +77,10 @@ DecodeCluster = Annotated[
     ),
 ]
 DropOthers = Annotated[
-    bool, typer.Option("--force", help="Drop recordings of sources that are not named any more."), BASIC
+    bool, typer.Option("--force", help="Remove recordings of sources that are no longer named."), BASIC
 ]
 WithSurvey = Annotated[
-    bool, flag("--survey", "Say what is in it and what is wrong: copies, leaks, silence, uneven labels."), BASIC
+    bool, flag("--survey", "Report the contents and problems: copies, leaks, silence, unbalanced labels."), BASIC
 ]
 
 
@@ -98,10 +98,10 @@ def ingest(
     survey: WithSurvey = False,
     format: TableFormat = ReportFormat.auto,
 ) -> ExitStatus:
-    """A source is a folder with a subfolder for each label; a folder with files of labels (RTTM, TextGrid, Audacity,
-    ELAN and more) beside the recordings; such a file alone, which names them; a table with the columns filename and
-    label, and perhaps onset, offset, split and group; or a recipe with a [data] table. Run it again and it takes what
-    has changed; killed, it goes on where it was.
+    """A source is a folder with one subfolder for each label; a folder with annotation files (RTTM, TextGrid,
+    Audacity, ELAN and more) next to the recordings; an annotation file that names the recordings; a table with the
+    columns filename and label, and optionally onset, offset, split and group; or a recipe with a [data] table.
+    Running the command again only processes what has changed; an interrupted run continues.
 
     \b
     audiocnn ingest sounds/ -o sounds.dataset

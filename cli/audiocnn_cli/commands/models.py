@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 _MOST_LABELS = 3  # named in the table; of more it says how many
 _WIDE, _WIDEST = 60, 110  # columns; narrower tables have no weights, and no window and hop
-_Specs = Annotated[bool, flag("--specs", "List the specs, too: networks without weights, to train.")]
+_Specs = Annotated[bool, flag("--specs", "Also list the specs: networks without weights, to train.")]
 
 
 def models(terminal: Terminal, specs: _Specs = False, format: TableFormat = ReportFormat.auto) -> ExitStatus:
-    """Models are trained, for `--model`; one of your own is named by its folder, wherever it lies. Specs are networks
+    """Models are trained networks, for `--model`; your own models are named by their folders. Specs are networks
     without weights, for `train --spec` and `describe`.
 
     \b

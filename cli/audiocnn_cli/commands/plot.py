@@ -39,7 +39,7 @@ _PAGES = (".html", ".htm")
 class PlotOutput:
     output: Annotated[
         str | None,
-        option("--output", "FILE", "A page that plays (.html), or a picture (.png, .svg, .pdf).", OUTPUT, short="-o"),
+        option("--output", "FILE", "An interactive page (.html), or a picture (.png, .svg, .pdf).", OUTPUT, short="-o"),
         BASIC,
     ] = None
     force: Force = False
@@ -59,12 +59,12 @@ class PlotOutput:
 class PlotOptions:
     start: Annotated[
         float | None,
-        typer.Option("--from", "--start", metavar="SECONDS", help="Draw from here on.", rich_help_panel=INPUT),
+        typer.Option("--from", "--start", metavar="SECONDS", help="Start of the part to draw.", rich_help_panel=INPUT),
         BASIC,
     ] = None
     end: Annotated[
         float | None,
-        typer.Option("--to", "--end", metavar="SECONDS", help="Draw as far as this.", rich_help_panel=INPUT),
+        typer.Option("--to", "--end", metavar="SECONDS", help="End of the part to draw.", rich_help_panel=INPUT),
         BASIC,
     ] = None
     channel: Annotated[
@@ -72,13 +72,13 @@ class PlotOptions:
         typer.Option(
             "--channel",
             metavar="mix|each|N",
-            help="mix: the mean of all; each: one below the other; or a number, from 0.",
+            help="mix: the mean of all channels; each: one below the other; or a channel number, from 0.",
             rich_help_panel=INPUT,
         ),
     ] = "mix"
     track: AudioTrack = None
     sound: Annotated[
-        bool, typer.Option("--sound/--no-sound", help="Carry the sound in the page.", rich_help_panel=OUTPUT), BASIC
+        bool, typer.Option("--sound/--no-sound", help="Include the sound in the page.", rich_help_panel=OUTPUT), BASIC
     ] = True
 
     def time_range(self) -> TimeRange:
@@ -98,8 +98,8 @@ def plot(
     rule: SegmentOptions = SegmentOptions(),  # noqa: B008 - frozen
     device: Device = "auto",
 ) -> ExitStatus:
-    """The page is one file that needs no network: click a segment to hear it, or anywhere to play on from there; zoom,
-    change the speed, step from segment to segment. Scores and segments are those of `detect` on the whole recording.
+    """The page is a single file that works offline: click a segment to hear it, or anywhere to play from there; zoom,
+    change the speed, step from segment to segment. Scores and segments are those of `detect` for the whole recording.
 
     \b
     audiocnn plot interview.wav -o interview.html

@@ -51,12 +51,12 @@ _Model = Annotated[
 
 @dataclass(frozen=True)
 class _What:
-    unlabelled: Annotated[bool, flag("--unlabelled", "Folders are no labels: nothing is known yet.", INPUT)] = False
+    unlabelled: Annotated[bool, flag("--unlabelled", "Do not take folder names as labels.", INPUT)] = False
     segments: Annotated[
         bool | None,
         typer.Option(
             "--segments/--clips",
-            help="Mark segments, or label whole clips. [default: segments in long recordings]",
+            help="Mark segments, or label whole clips. [default: segments for long recordings]",
             show_default=False,
             rich_help_panel=INPUT,
         ),
@@ -75,8 +75,10 @@ class _Where:
             short="-o",
         ),
     ] = None
-    no_open: Annotated[bool, flag("--no-open", "Print the address, and start no browser.", RUNNING)] = False
-    port: Annotated[int | None, option("--port", "N", "[default: any that is free]", RUNNING, least=1)] = None
+    no_open: Annotated[bool, flag("--no-open", "Print the address and open no browser.", RUNNING)] = False
+    port: Annotated[
+        int | None, option("--port", "N", "Port of the server. [default: any free port]", RUNNING, least=1)
+    ] = None
 
 
 def review(
@@ -87,9 +89,10 @@ def review(
     where: _Where = _Where(),
     device: Device = "auto",
 ) -> ExitStatus:
-    """The page shows and plays one clip after another: uncertain ones, those whose label is doubtful, and those like
-    which none was heard yet. Each answer is one key, and is saved at once. Only the address with its token opens the
-    page, and only from this machine. Ctrl-C ends it and says how to train with the table.
+    """The page plays one clip after another: clips that the model is unsure of, clips whose label is doubtful, and
+    clips unlike those heard so far. Each answer is one key and is saved at once. The page can only be opened on this
+    machine, with the token in its address. Ctrl-C stops the server and prints the command that trains with the
+    answers.
 
     \b
     audiocnn review sounds/ --model runs/sounds

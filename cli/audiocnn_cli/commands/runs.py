@@ -52,7 +52,7 @@ class RunsFormat(StrEnum):
     tsv = "tsv"
 
 
-_Folder = Annotated[str, typer.Argument(metavar="FOLDER", help="Where the runs lie, at any depth.")]
+_Folder = Annotated[str, typer.Argument(metavar="FOLDER", help="Folder that contains runs, at any depth.")]
 _SortBy = Annotated[
     RunSort,
     typer.Option(
@@ -61,7 +61,7 @@ _SortBy = Annotated[
         help="figure (of what was held out, the best first), tested, name, state, epochs, weights, time or started.",
     ),
 ]
-_Reverse = Annotated[bool, typer.Option("--reverse", help="The other way round.")]
+_Reverse = Annotated[bool, typer.Option("--reverse", help="Reverse the order.")]
 _Format = Annotated[
     RunsFormat, format_option("table, json (a line a run), csv or tsv; auto: a table on a terminal, else JSON.")
 ]
@@ -74,8 +74,8 @@ def runs(
     reverse: _Reverse = False,
     format: _Format = RunsFormat.auto,
 ) -> ExitStatus:
-    """Each run with its spec, data, best figures, number of weights, time, and the git revision it was begun from. A
-    run that is damaged is a row that says so.
+    """Shows each run with its spec, data, best figures, number of weights, duration and git revision. A damaged run
+    is reported in its row.
 
     \b
     audiocnn runs

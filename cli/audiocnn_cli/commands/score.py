@@ -52,9 +52,9 @@ def score(
     device: Device = "auto",
     jobs: Jobs = None,
 ) -> ExitStatus:
-    """Rows come as the recording is read: file, channel, start, end, and one column for each label. With --channel
-    each, the channels take turns, some 30 s at a time. An .npz file holds one recording: scores (channels, rows,
-    labels), channels, hop_seconds, labels, recording.
+    """Rows are written while the recording is read: file, channel, start, end, and one column for each label. With
+    --channel each, the channels alternate in blocks of about 30 s. An .npz file holds one recording: scores
+    (channels, rows, labels), channels, hop_seconds, labels, recording.
 
     \b
     audiocnn score interview.wav > scores.csv

@@ -43,7 +43,7 @@ class Pruner(StrEnum):
 
 _RecipeFile = Annotated[
     str,
-    typer.Argument(metavar="RECIPE", help="How the model is made; its [tune] says what to try.", show_default=False),
+    typer.Argument(metavar="RECIPE", help="Recipe whose [tune] section lists the settings to try.", show_default=False),
 ]
 _TrainingData = Annotated[
     str | None,
@@ -57,7 +57,7 @@ _TrainingData = Annotated[
 class SearchOptions:
     trials: Annotated[
         int,
-        typer.Option("--trials", min=1, metavar="N", help="Trainings, of all processes."),
+        typer.Option("--trials", min=1, metavar="N", help="Number of trainings, of all processes together."),
         BASIC,
     ] = 20
     epochs: Annotated[int | None, option("--epochs", "N", "Of each. [default: the recipe's]", least=1), BASIC] = None
@@ -66,7 +66,7 @@ class SearchOptions:
         typer.Option(
             "--pruner",
             metavar="NAME",
-            help="What ends a training that falls behind: median, hyperband or none.",
+            help="Rule that stops trainings that fall behind: median, hyperband or none.",
         ),
     ] = Pruner.median
     output: Annotated[
@@ -80,7 +80,7 @@ class SearchOptions:
         BASIC,
     ] = None
     study: Annotated[str | None, option("--study", "FILE", "The SQLite file. [default: study.sqlite in it]")] = None
-    resume: Annotated[bool, flag("--resume", "Go on with the study, join it, or begin it if there is none."), BASIC] = (
+    resume: Annotated[bool, flag("--resume", "Continue or join the study, or begin it if there is none."), BASIC] = (
         False
     )
 
@@ -94,8 +94,8 @@ def search(
     format: TableFormat = ReportFormat.auto,
     device: Device = "auto",
 ) -> ExitStatus:
-    """Trains with other values of what the recipe's [tune] names, each trial a run; those that fall behind are ended
-    early. The study goes on with --resume, and several processes may share it.
+    """Trains with different values of the settings listed in [tune] of the recipe. Each trial is a run; trials that
+    fall behind are stopped early. A study continues with --resume, and several processes can work on it.
 
     \b
     audiocnn search speech.toml --trials 40 -o tuned

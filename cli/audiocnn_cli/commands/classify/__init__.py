@@ -53,7 +53,9 @@ ClassifierName = Annotated[
 ]
 _Top = Annotated[
     int,
-    typer.Option("--top", "-k", min=1, metavar="N", help="So many labels, the best first.", rich_help_panel=_ANSWERS),
+    typer.Option(
+        "--top", "-k", min=1, metavar="N", help="Number of labels to list, the best first.", rich_help_panel=_ANSWERS
+    ),
     BASIC,
 ]
 _Threshold = Annotated[
@@ -61,8 +63,8 @@ _Threshold = Annotated[
     option(
         "--threshold",
         "SCORE",
-        "A lower score is no answer; or one a label: dog=0.6,cat=0.4. [default: of labels that stand alone the "
-        "model's, else none]",
+        "Lowest score of an answer; or dog=0.6,cat=0.4 for single labels. [default: the model's for sigmoid output, "
+        "else none]",
         _ANSWERS,
     ),
     BASIC,
@@ -70,7 +72,12 @@ _Threshold = Annotated[
 _Sensitivity = Annotated[str | None, sensitivity_option(_ANSWERS), BASIC]
 _Every = Annotated[
     float | None,
-    option("--every", "SECONDS", "An answer for each stretch of this length, not one for the whole.", _ANSWERS),
+    option(
+        "--every",
+        "SECONDS",
+        "One answer for each stretch of this length instead of one for the whole recording.",
+        _ANSWERS,
+    ),
     BASIC,
 ]
 _Format = Annotated[
@@ -78,7 +85,7 @@ _Format = Annotated[
     format_option("jsonl, csv, tsv or table; auto: by the suffix of -o, a table on a terminal, else JSON Lines."),
     BASIC,
 ]
-_ExitFlag = Annotated[bool, flag("--exit-status", "End with 1 if there is no answer anywhere.", RUNNING)]
+_ExitFlag = Annotated[bool, flag("--exit-status", "Exit with 1 if no recording has an answer.", RUNNING)]
 
 
 def classify(
@@ -99,8 +106,9 @@ def classify(
     ray: Ray = None,
     exit_status: _ExitFlag = False,
 ) -> ExitStatus:
-    """The answer is the label with the highest score over the clip. Of a model whose labels stand alone it is all
-    labels that reach their thresholds; one whose labels exclude each other answers with one.
+    """The answer is the label with the highest score. A model whose labels can occur together (sigmoid output)
+    answers with every label that reaches its threshold; a model whose labels exclude each other (softmax output)
+    answers with one.
 
     \b
     audiocnn classify interview.wav

@@ -29,11 +29,12 @@ NetworkNames = Annotated[
 Classes = Annotated[
     int | None,
     typer.Option(
-        "--classes", min=1, max=10**6, metavar="N", help="How many labels. [default: the model's, else 1 or 2]"
+        "--classes", min=1, max=10**6, metavar="N", help="Number of labels. [default: the model's, else 1 or 2]"
     ),
 ]
 InputSize = Annotated[
-    str | None, option("--input", "SIZE", "Instead of features: CxHxW in 2-D, CxN in 1-D, such as 3x224x224.")
+    str | None,
+    option("--input", "SIZE", "Size of the input instead of features: CxHxW for 2-D, CxN for 1-D, such as 3x224x224."),
 ]
 
 
@@ -44,9 +45,10 @@ def describe(
     input: InputSize = None,
     format: TableFormat = ReportFormat.auto,
 ) -> ExitStatus:
-    """Sizes, weights and costs follow from arithmetic on the spec; no weight is made. "hears" is the receptive field of
-    one position: in time, and in 2-D in Hz, in the middle of the spectrum. Several networks are set side by side; of an
-    ensemble each member is described. A model that has operating points says what they are, and how good.
+    """Sizes, weights and costs are computed from the spec without building the network. "hears" is the receptive
+    field of one position: in time, and for 2-D networks in Hz, measured in the middle of the spectrum. Several
+    networks are shown side by side; for an ensemble, each member is described. A model with operating points lists
+    them with their figures.
 
     \b
     audiocnn describe speech_1d

@@ -50,10 +50,10 @@ _Format = Annotated[
     format_option(f"{', '.join(FORMATS)} or table; auto: by the suffix of -o, a table on a terminal, else JSON Lines."),
     BASIC,
 ]
-_ExitFlag = Annotated[bool, flag("--exit-status", "End with 1 if there is no segment anywhere.", RUNNING)]
+_ExitFlag = Annotated[bool, flag("--exit-status", "Exit with 1 if no recording has a segment.", RUNNING)]
 _Summary = Annotated[
     bool,
-    flag("--summary", "A line (or a record) for each recording, without its segments, and one for all.", OUTPUT),
+    flag("--summary", "Print one line (or record) for each recording and one for all, without segments.", OUTPUT),
     BASIC,
 ]
 _Follow = Annotated[
@@ -81,8 +81,8 @@ def detect(
     ray: Ray = None,
     exit_status: _ExitFlag = False,
 ) -> ExitStatus:
-    """Off a terminal every segment is a line of JSON, and so is every file. On a terminal one recording is a table and
-    a timeline, several are a line each. A bad file does not stop the others.
+    """On a terminal, one recording is shown as a table with a timeline, several recordings as one line each. In a
+    pipe, each segment and each file is a line of JSON. A file that cannot be read does not stop the others.
 
     \b
     audiocnn detect interview.wav

@@ -51,12 +51,14 @@ if TYPE_CHECKING:
     from audiocnn_cli.commands.evaluate.tables import EvaluationReport
 
 _Models = Annotated[
-    list[str] | None, option("--model", "MODEL", "Give it again to compare. [default: {model}]", short="-m"), BASIC
+    list[str] | None,
+    option("--model", "MODEL", "Repeat the option to compare models. [default: {model}]", short="-m"),
+    BASIC,
 ]
 _Against = Annotated[
     str | None,
     option(
-        "--against", "NAME[,NAME]", "Judge other detectors, too: silero, webrtc, firered. They keep their thresholds."
+        "--against", "NAME[,NAME]", "Also evaluate other detectors: silero, webrtc, firered, with their own thresholds."
     ),
     BASIC,
 ]
@@ -65,14 +67,14 @@ _Against = Annotated[
 @dataclasses.dataclass(frozen=True)
 class _JudgeOptions:
     resamples: Annotated[
-        int | None, option("--resamples", "N", "Draws for the intervals. [default: {resamples}]", least=0)
+        int | None, option("--resamples", "N", "Bootstrap draws for the intervals. [default: {resamples}]", least=0)
     ] = None
     collar: Annotated[
         float | None,
         option(
             "--collar",
             "SECONDS",
-            "Of the error rate that leaves out edges; no other figure does. [default: {collar_seconds}]",
+            "Collar around boundaries for the error rate with a collar. [default: {collar_seconds}]",
         ),
     ] = None
     smooth: Annotated[
@@ -80,11 +82,11 @@ class _JudgeOptions:
         option(
             "--smooth",
             "SECONDS",
-            "Curves of scores smoothed over so long, too. May be repeated. [default: {smoothing_seconds}]",
+            "Also compute figures of scores smoothed over this time. May be repeated. [default: {smoothing_seconds}]",
         ),
     ] = None
     by: Annotated[
-        list[str] | None, option("--by", "COLUMN", "Figures for each value of a column, too. May be repeated.")
+        list[str] | None, option("--by", "COLUMN", "Also compute figures for each value of a column. May be repeated.")
     ] = None
     seed: Annotated[int | None, typer.Option("--seed", min=0, metavar="N", help="[default: {seed}]")] = None
 
@@ -105,9 +107,9 @@ def evaluate(
     device: Device = "auto",
     jobs: Jobs = None,
 ) -> ExitStatus:
-    """Figures are of 10 ms frames and of segments, with 95 % intervals from drawing groups of recordings anew; of
-    several models the differences to the first, too, draw by draw. A source that is not a dataset is ingested
-    first, beside the output, or into a temporary folder.
+    """Figures are computed on 10 ms frames and on segments, with 95 % confidence intervals from a bootstrap over
+    groups of recordings. With several models, the paired differences to the first model are shown, too. A source that
+    is not a dataset is first converted to one, next to the output or in a temporary folder.
 
     \b
     audiocnn evaluate meetings/ -m speech_1d -m speech_2d

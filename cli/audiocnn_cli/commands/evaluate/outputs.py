@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 Html = Annotated[
     str | None,
-    option("--html", "FILE", "Write a page with figures, curves and conditions, to open in a browser.", OUTPUT),
+    option("--html", "FILE", "Write an HTML report with figures and curves.", OUTPUT),
     BASIC,
 ]
 

@@ -53,7 +53,7 @@ class SplitOptions:
         option(
             "--output-dir",
             "DIR",
-            "The folder for the pieces; subfolders are as those of the recordings. Must be named.",
+            "Folder for the pieces, with the same subfolders as the recordings. Must be named.",
             _CUTS,
         ),
         BASIC,
@@ -64,16 +64,21 @@ class SplitOptions:
     labels: Annotated[
         str | None,
         option(
-            "--labels", "FILE", "Cut at these labels, in any format that `convert` reads; no model is asked.", _CUTS
+            "--labels",
+            "FILE",
+            "Cut at these annotations instead of running a model; any format that `convert` reads.",
+            _CUTS,
         ),
         BASIC,
     ] = None
     label_column: LabelColumnName = None
     only: Annotated[
-        list[str] | None, option("--only", "LABEL", "Segments of this label; may be given again.", _CUTS)
+        list[str] | None, option("--only", "LABEL", "Only segments of this label. May be repeated.", _CUTS)
     ] = None
-    join: Annotated[bool, flag("--join", "One file of all stretches of a label, one after the other.", _CUTS)] = False
-    invert: Annotated[bool, flag("--invert", "Keep what belongs to no segment.", _CUTS)] = False
+    join: Annotated[bool, flag("--join", "Join all segments of a label into one file for each recording.", _CUTS)] = (
+        False
+    )
+    invert: Annotated[bool, flag("--invert", "Keep everything outside the segments.", _CUTS)] = False
 
 
 _Format = Annotated[
@@ -98,9 +103,9 @@ def split(
     device: Device = "auto",
     jobs: Jobs = None,
 ) -> ExitStatus:
-    """Cuts are exact to the sample, at the recording's own rate, channels and depth. What was written is listed on
-    standard output, or with -o in a file. With --channel each or N a piece holds that channel alone. No file is
-    overwritten without --force.
+    """Cuts are exact to the sample and keep the sample rate, channels and bit depth of the recording. The files
+    written are listed on standard output, or in the file given with -o. With --channel each or N, a piece contains
+    only that channel. Existing files are only overwritten with --force.
 
     \b
     audiocnn split interview.wav --output-dir cuts

@@ -46,10 +46,10 @@ def train(
     checks: CheckOptions = CheckOptions(),  # noqa: B008
     device: Device = "auto",
 ) -> ExitStatus:
-    """Of a folder with a subfolder for each label it says what is in it, chooses network and settings that fit, trains,
-    and judges the model by clips that were kept apart. Without DATA it does what ./audiocnn.toml says. The run is a
-    folder: the model, a report, a log of the epochs, checkpoints and the recipe in full; interrupted, it goes on with
-    --resume.
+    """Give it a folder with one subfolder for each label: it summarises the recordings, chooses a network and
+    settings that fit, trains, and tests the model on clips that it held out. Without DATA, it follows
+    ./audiocnn.toml. The output is a run folder with the model, a report, a log, checkpoints and the complete recipe.
+    An interrupted run continues with --resume.
 
     \b
     audiocnn train sounds/

@@ -11,7 +11,11 @@ from audiocnn_cli.app.options import BASIC, flag, option
 
 TrainData = Annotated[
     str | None,
-    typer.Argument(metavar="DATA", help="A dataset, a source as for `ingest`, or a recipe.", show_default=False),
+    typer.Argument(
+        metavar="DATA",
+        help="A folder with one subfolder for each label, a table, a dataset, or a recipe.",
+        show_default=False,
+    ),
 ]
 
 
@@ -19,7 +23,7 @@ TrainData = Annotated[
 class RunOptions:
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", metavar="FILE", help="How the model is made. [default: ./audiocnn.toml]"),
+        typer.Option("--recipe", metavar="FILE", help="Recipe of the training. [default: ./audiocnn.toml]"),
         BASIC,
     ] = None
     spec: Annotated[
@@ -30,26 +34,28 @@ class RunOptions:
     source: Annotated[
         str | None,
         option(
-            "--from", "MODEL", "Begin with its groups, or with `none`; F is new for new labels. [default: what fits]"
+            "--from",
+            "MODEL",
+            "Start from the weights of this model, or none; F is new where the labels are. [default: what fits]",
         ),
         BASIC,
     ] = None
     freeze: Annotated[
-        str | None, typer.Option("--freeze", metavar="A,B", help="Groups of that model that stay as they are.")
+        str | None, typer.Option("--freeze", metavar="A,B", help="Groups of that model whose weights are not trained.")
     ] = None
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="RUN", help="The folder to make. [default: runs/NAME]"),
+        typer.Option("--output", "-o", metavar="RUN", help="Run folder to create. [default: runs/NAME]"),
         BASIC,
     ] = None
     tensorboard: Annotated[
-        bool, flag("--tensorboard", "Curves for TensorBoard, too, in the folder `tensorboard` of the run.")
+        bool, flag("--tensorboard", "Also write curves for TensorBoard, into the folder `tensorboard` of the run.")
     ] = False
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted."), BASIC] = False
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run."), BASIC] = False
     moved: Annotated[
-        str | None, option("--data", "PLACE", "With --resume: where the data are now, if they have moved.")
+        str | None, option("--data", "PLACE", "With --resume: the new place of the data, if they were moved.")
     ] = None
-    force: Annotated[bool, typer.Option("--force", help="Remove what an earlier run made there, and begin anew.")] = (
+    force: Annotated[bool, typer.Option("--force", help="Delete an earlier run in that folder and start again.")] = (
         False
     )
 
@@ -61,20 +67,29 @@ class LearningOptions:
     ] = None
     minutes: Annotated[
         float | None,
-        option("--minutes", "N", "Train for about so long, as measured in a few steps. [default: until it is good]"),
+        option("--minutes", "N", "Train for about this long. [default: until it stops improving]"),
         BASIC,
     ] = None
     batch_size: Annotated[
         str | None,
-        option("--batch-size", "N|auto", "Or what memory holds. [default: the recipe's, else what fits]", short="-b"),
+        option(
+            "--batch-size",
+            "N|auto",
+            "Batch size, or auto: as large as memory allows. [default: the recipe's, else what fits]",
+            short="-b",
+        ),
     ] = None
     learning_rate: Annotated[
         float | None,
-        option("--learning-rate", "RATE", "The highest. [default: the recipe's, else the network's, else 0.002]"),
+        option(
+            "--learning-rate", "RATE", "Highest learning rate. [default: the recipe's, else the network's, else 0.002]"
+        ),
     ] = None
     sample_rate: Annotated[
         int | None,
-        option("--sample-rate", "HERTZ", "Rate to learn at. [default: the recipe's, else what fits]", least=1000),
+        option(
+            "--sample-rate", "HERTZ", "Sample rate of the network. [default: the recipe's, else what fits]", least=1000
+        ),
     ] = None
     seed: Annotated[int | None, typer.Option("--seed", min=0, metavar="N", help="[default: the recipe's, else 0]")] = (
         None
@@ -84,48 +99,64 @@ class LearningOptions:
 @dataclasses.dataclass(frozen=True)
 class PartOptions:
     group: Annotated[
-        str | None, option("--group", "COLUMN", "What is not parted, such as speaker. [default: the recipe's]")
+        str | None,
+        option(
+            "--group", "COLUMN", "Column whose values are kept in one split, such as speaker. [default: the recipe's]"
+        ),
     ] = None
     group_pattern: Annotated[
         str | None,
         option(
             "--group-pattern",
             "REGEX",
-            "The same from file names: its first group, '^([^_]+)_'; with a slash in it from paths.",
+            "Groups from file names: the first group of '^([^_]+)_'; with a slash, from paths.",
         ),
     ] = None
     label_pattern: Annotated[
-        str | None, option("--label-pattern", "REGEX", "Labels from file names, in the same way, instead of folders.")
+        str | None,
+        option("--label-pattern", "REGEX", "Take labels from file names by a pattern, instead of from folders."),
     ] = None
     keep_label: Annotated[
         list[str] | None,
-        option("--keep-label", "LABEL", "Learn it, though it is called other, noise, background, silence or none."),
+        option(
+            "--keep-label",
+            "LABEL",
+            "Treat this folder as a label, although it is called other, noise, background, silence or none.",
+        ),
     ] = None
     corrections: Annotated[
         str | None,
-        option("--corrections", "FILE", "A table: filename, label, maybe onset, offset. It wins; - leaves out."),
+        option(
+            "--corrections",
+            "FILE",
+            "Table of corrected labels (filename, label, onset, offset); label - leaves a recording out.",
+        ),
     ] = None
     only_corrected: Annotated[
-        bool, flag("--only-corrected", "Leave out what that table does not name, whatever folder it lies in.")
+        bool, flag("--only-corrected", "Leave out all recordings that the table does not list.")
     ] = False
     folds: Annotated[
-        int | None, option("--folds", "K", "Train K times, each tested on another part.", least=2), BASIC
+        int | None,
+        option("--folds", "K", "Cross-validate: train K times, each time testing on another part.", least=2),
+        BASIC,
     ] = None
     fold: Annotated[
         str | None, option("--fold", "FOLD", "Test on this fold of the data. [default: the recipe's, else the last]")
     ] = None
     learning_curve: Annotated[
-        str | None, option("--learning-curve", "SHARES", "Train on these shares of the clips: 0.1,0.3,1.")
+        str | None,
+        option("--learning-curve", "SHARES", "Train on several shares of the clips, for a learning curve: 0.1,0.3,1."),
     ] = None
 
 
 @dataclasses.dataclass(frozen=True)
 class CheckOptions:
     dry_run: Annotated[
-        bool, flag("--dry-run", "Check everything, make one step, say what an epoch takes; write nothing."), BASIC
+        bool, flag("--dry-run", "Check everything, run one step, report the time of an epoch; write nothing."), BASIC
     ] = False
     overfit: Annotated[
-        int | None, option("--overfit", "N", "Try to learn N examples by heart; write nothing.", least=1)
+        int | None,
+        option("--overfit", "N", "Try to memorise N examples, as a test of the network; write nothing.", least=1),
     ] = None
 
     @property

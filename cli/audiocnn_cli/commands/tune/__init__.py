@@ -18,8 +18,7 @@ _Data = Annotated[
     list[str],
     typer.Argument(
         metavar="DATA",
-        help="A dataset, a source as for `ingest`, a recipe with [data], or one with [[conditions]]; "
-        "for operating points several.",
+        help="A folder of annotated recordings, a table, a dataset, or a recipe; several for operating points.",
         show_default=False,
     ),
 ]
@@ -37,10 +36,10 @@ def tune(
     device: Device = "auto",
     jobs: Jobs = None,
 ) -> ExitStatus:
-    """Of a model, the threshold and the times of its segments: DATA is scored once, then hundreds of rules are tried on
-    the scores. Nothing is changed without --save.
+    """Finds the threshold, shortest segment and shortest pause that suit DATA best: DATA is scored once, then
+    hundreds of settings are tried on the scores. The model is only changed with --save.
 
-    With --operating-points, the three rules that --sensitivity chooses from; of several DATA each counts the same.
+    With --operating-points, it tunes the three settings that --sensitivity selects; several DATA have equal weight.
 
     \b
     audiocnn tune meetings/ -m runs/speech

@@ -41,14 +41,16 @@ class SweepOptions:
     ] = None
     operating_points: Annotated[
         bool,
-        flag("--operating-points", "The rules of --sensitivity balanced, sensitive and precise, on all of DATA."),
+        flag(
+            "--operating-points", "Tune the settings of --sensitivity balanced, sensitive and precise on all of DATA."
+        ),
         BASIC,
     ] = False
     cross_fit: Annotated[
-        bool, flag("--cross-fit", "Their figures: tuned on one half of the recordings, measured on the other.")
+        bool, flag("--cross-fit", "Measure by cross-fitting: tune on one half of the recordings, measure on the other.")
     ] = False
     label: Annotated[
-        list[str] | None, typer.Option("--label", metavar="LABEL", help="Only this one. May be repeated."), BASIC
+        list[str] | None, typer.Option("--label", metavar="LABEL", help="Only this label. May be repeated."), BASIC
     ] = None
     split: Annotated[
         str | None,
@@ -58,20 +60,20 @@ class SweepOptions:
         BASIC,
     ] = None
     scores: Annotated[
-        str | None, option("--scores", "FILE", "Keep the scores in this .npz: the next time takes seconds.")
+        str | None, option("--scores", "FILE", "Keep the scores in this .npz file; the next run then takes seconds.")
     ] = None
-    plot: Annotated[str | None, option("--plot", "FILE", "Draw what was tried: .png, .svg or .pdf.", OUTPUT), BASIC] = (
+    plot: Annotated[str | None, option("--plot", "FILE", "Plot what was tried: .png, .svg or .pdf.", OUTPUT), BASIC] = (
         None
     )
-    save: Annotated[bool, flag("--save", "Write what is best into the model folder.", OUTPUT), BASIC] = False
+    save: Annotated[bool, flag("--save", "Write the best settings into the model folder.", OUTPUT), BASIC] = False
 
 
 @dataclass(frozen=True)
 class RuleOptions(SegmentRuleOptions):
     """What is given is not tuned; pads and cuts are not, but for the pads of operating points."""
 
-    threshold: Annotated[str | None, score_option("--threshold", "Leave it at this. [default: tuned]")] = None
-    neg_threshold: Annotated[float | None, score_option("--neg-threshold", "Leave it at this. [default: tuned]")] = None
-    min_duration: Annotated[float | None, seconds_option("--min-duration", "Leave it at this. [default: tuned]")] = None
-    min_silence: Annotated[float | None, seconds_option("--min-silence", "Leave it at this. [default: tuned]")] = None
+    threshold: Annotated[str | None, score_option("--threshold", "Keep this value. [default: tuned]")] = None
+    neg_threshold: Annotated[float | None, score_option("--neg-threshold", "Keep this value. [default: tuned]")] = None
+    min_duration: Annotated[float | None, seconds_option("--min-duration", "Keep this value. [default: tuned]")] = None
+    min_silence: Annotated[float | None, seconds_option("--min-silence", "Keep this value. [default: tuned]")] = None
     pad: JudgedPad = None
