@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from weakref import WeakSet
 
 import numpy as np
@@ -23,7 +23,6 @@ from audiocnn.audio.pcm import Samples
 from audiocnn.spec.geometry import NO_CROP, Crop
 
 Scores = NDArray[np.float32]
-_Job = tuple[Samples, "Future[Scores]", Crop]
 _RUNNING: WeakSet[Batcher] = WeakSet()
 
 
@@ -36,6 +35,15 @@ class Backend(Protocol):
         """(batch, channels, samples) -> (batch, rows, outputs): scores, and behind them edges where there are any.
         crop: as of `Geometry.crop`."""
         ...
+
+
+class Job(NamedTuple):
+    """run(samples, crop), by itself or with others alike; without samples `call()`, always by itself."""
+
+    future: Future[Scores]
+    samples: Samples | None = None
+    crop: Crop = NO_CROP
+    call: Callable[[], Scores] | None = None
 
 
 class Batcher:
@@ -53,22 +61,28 @@ class Batcher:
 
     def renew(self) -> None:
         """Without threads and jobs, as at the start and after a fork, in which they stay with the parent."""
-        self.waiting: deque[_Job] = deque()
+        self.waiting: deque[Job] = deque()
         self.changed = threading.Condition()
         self.threads: list[threading.Thread] = []
         self.idle = 0
 
     def submit(self, samples: Samples, crop: Crop = NO_CROP) -> Future[Scores]:
         """(tracks, channels, samples) -> the scores of all tracks, (tracks, rows, classes), later."""
-        future: Future[Scores] = Future()
+        return self.add(Job(Future(), samples, crop))
+
+    def submit_call(self, call: Callable[[], Scores]) -> Future[Scores]:
+        """What `call` gives, later. It may wait for what was submitted before it: jobs are taken in order."""
+        return self.add(Job(Future(), call=call))
+
+    def add(self, job: Job) -> Future[Scores]:
         with self.changed:
             if self.closed:
                 raise RuntimeError("the threads have ended")
-            self.waiting.append((samples, future, crop))
+            self.waiting.append(job)
             if len(self.waiting) > self.idle and len(self.threads) < self.count:
                 self.start()
             self.changed.notify()
-        return future
+        return job.future
 
     def start(self) -> None:
         """One more thread. Where the system gives none, those that there are go on; there must be one."""
@@ -86,8 +100,8 @@ class Batcher:
         """Tell the threads to end: what runs is finished, what waits is cancelled."""
         with self.changed:
             self.closed = True
-            for _, future, _ in self.waiting:
-                future.cancel()
+            for job in self.waiting:
+                job.future.cancel()
             self.waiting.clear()
             self.changed.notify_all()
 
@@ -98,20 +112,26 @@ class Batcher:
 
     def work(self) -> None:
         while jobs := self.take():
-            batch = jobs[0][0] if len(jobs) == 1 else np.concatenate([samples for samples, _, _ in jobs])
             try:
-                scores = self.run(batch, jobs[0][2])
+                scores = self.compute(jobs)
             except BaseException as problem:  # noqa: BLE001 - whoever waits for the scores gets to know
-                for _, future, _ in jobs:
-                    future.set_exception(problem)
+                for job in jobs:
+                    job.future.set_exception(problem)
                 continue
             first = 0
-            for samples, future, _ in jobs:
-                future.set_result(scores[first : first + len(samples)])
-                first += len(samples)
-            del jobs, batch, scores, samples, future  # while this thread waits, nothing of them is held
+            for job in jobs:
+                tracks = len(scores) if job.samples is None else len(job.samples)
+                job.future.set_result(scores[first : first + tracks])
+                first += tracks
+            del jobs, scores, job  # while this thread waits, nothing of them is held
 
-    def take(self) -> list[_Job]:
+    def compute(self, jobs: list[Job]) -> Scores:
+        if (call := jobs[0].call) is not None:
+            return call()
+        batch = [job.samples for job in jobs if job.samples is not None]
+        return self.run(batch[0] if len(batch) == 1 else np.concatenate(batch), jobs[0].crop)
+
+    def take(self) -> list[Job]:
         """The job that has waited longest, and others of its shape; none when it is time to go."""
         with self.changed:
             while True:
@@ -121,21 +141,24 @@ class Batcher:
                 self.idle -= 1
                 if self.closed:
                     return []
-                if jobs := [job for job in self.choose() if job[1].set_running_or_notify_cancel()]:
+                if jobs := [job for job in self.choose() if job.future.set_running_or_notify_cancel()]:
                     return jobs
 
-    def choose(self) -> list[_Job]:
+    def choose(self) -> list[Job]:
         """Takes jobs for one batch off those that wait: no more than a fair share, for others are free as well."""
         first = self.waiting.popleft()
+        if first.samples is None:
+            return [first]
         share = -(-(len(self.waiting) + 1) // self.count)
-        chosen, room = [first], self.batch_samples - first[0].size
-        if share > 1 and room >= first[0].size:
-            others: deque[_Job] = deque()
+        chosen, shape, size = [first], first.samples.shape, first.samples.size
+        room = self.batch_samples - size
+        if share > 1 and room >= size:
+            others: deque[Job] = deque()
             for job in self.waiting:
-                alike = job[0].shape == first[0].shape and job[2] == first[2]
-                if len(chosen) < share and alike and job[0].size <= room:
+                alike = job.samples is not None and job.samples.shape == shape and job.crop == first.crop
+                if alike and len(chosen) < share and room >= size:
                     chosen.append(job)
-                    room -= job[0].size
+                    room -= size
                 else:
                     others.append(job)
             self.waiting = others

@@ -17,19 +17,33 @@ _DAMAGED = "its weights are damaged: copy the model folder again, or train again
 
 class Chunk(NamedTuple):
     """What the network is to run on: samples (channels, n), and the frames that it leaves out behind its level. Of the
-    rows that come, so many are dropped at the start, and so many kept."""
+    rows that come, so many are dropped at the start, and so many kept. frames: where not None, the frames of the
+    recording [first, stop) that the network is to run on; the samples are those of the frames among them that no chunk
+    before had."""
 
     samples: Samples
     crop: Crop
     drop: int
     rows: int
+    frames: tuple[int, int] | None = None
+
+
+class Frames(NamedTuple):
+    """Of features: how many samples a frame has, and how many lie between the starts of two."""
+
+    samples: int
+    hop_samples: int
 
 
 class ChunkPlan:
-    """Which samples of a growing recording the next rows need. Holds no more than a chunk, a window and a block."""
+    """Which samples of a growing recording the next rows need. Holds no more than a chunk, a window and a block.
 
-    def __init__(self, geometry: Geometry, chunk_rows: int, channels: int) -> None:
+    frames: where given, a recording of several chunks is cut at its frames, of which none is computed twice.
+    """
+
+    def __init__(self, geometry: Geometry, chunk_rows: int, channels: int, frames: Frames | None = None) -> None:
         self.geometry, self.chunk_rows, self.channels = geometry, chunk_rows, channels
+        self.frames, self.framed = frames, 0  # frames that chunks have had
         self.blocks: deque[Samples] = deque()
         self.start = 0  # the recording's sample that the first block begins with
         self.end = 0  # samples seen so far
@@ -63,10 +77,27 @@ class ChunkPlan:
         elif stop > self.end:
             return None
         drop = self.row - begin
+        whole = last and self.row == 0
         self.row += rows
         keep = max(0, self.row - before) * hop - geometry.extend_start
         crop = geometry.crop(stop - first, drop, rows)
-        return Chunk(self.cut(first, stop, keep), crop, 0 if any(crop) else drop, rows)
+        frames = None
+        if self.frames is not None and not whole:
+            frames, first, stop = self.new_frames(first, stop, self.frames)
+            keep = max(keep, self.framed * self.frames.hop_samples - geometry.extend_start)
+        return Chunk(self.cut(first, stop, keep), crop, 0 if any(crop) else drop, rows, frames)
+
+    def new_frames(self, first: int, stop: int, frames: Frames) -> tuple[tuple[int, int], int, int]:
+        """The frames of the samples [first, stop), and which samples those of them need that are new; none, first and
+        stop being the same, where all were there before."""
+        start = -self.geometry.extend_start
+        first_frame = (first - start) // frames.hop_samples
+        stop_frame = first_frame + max(0, (stop - first - frames.samples) // frames.hop_samples + 1)
+        new = max(self.framed, first_frame)
+        self.framed = max(self.framed, stop_frame)
+        first = start + new * frames.hop_samples
+        stop = start + (stop_frame - 1) * frames.hop_samples + frames.samples
+        return (first_frame, stop_frame), first, stop if new < stop_frame else first
 
     def cut(self, first: int, stop: int, keep: int) -> Samples:
         """The samples [first, stop), zeros where there is no recording; forgets the blocks before `keep`."""

@@ -8,13 +8,15 @@ both sides, which are dropped. So the scores are those of the recording read who
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,10 +24,10 @@ from audiocnn.audio.arrays import AnyArray, as_floats, channels_of
 from audiocnn.audio.pcm import Samples
 from audiocnn.errors import ModelError, UsageError, check_not_forked
 from audiocnn.inference.batcher import Backend, Batcher, Scores
-from audiocnn.inference.chunks import Chunk, ChunkPlan, kept_rows
+from audiocnn.inference.chunks import Chunk, ChunkPlan, Frames, kept_rows
 from audiocnn.inference.steps import ChunkStepper, Stepper, StepSession, TailStepper
 from audiocnn.model.model import ONNX, STREAM_ONNX, Model, join_outputs, split_outputs
-from audiocnn.model.onnx import OnnxFile, says_geometry
+from audiocnn.model.onnx import CUT_AT, FEATURES, OnnxFile, cut_graph, says_geometry
 from audiocnn.spec.geometry import NO_CROP, Crop, Geometry
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from audiocnn.model.weights import Ensemble
 
 CHUNK_SECONDS = 30.0
+_PIECE_SECONDS = 8.0  # of features that are computed at once: what they are made of fits into a core's cache
 _GPU_CHUNKS = 32  # in one batch; fewer where its memory is too small
 
 
@@ -45,15 +48,30 @@ class OnnxBackend:
     def __init__(self, model: Model, threads: int = 1) -> None:
         self.model, self.parts = model, ["scores", "edges"] if model.localises else ["scores"]
         self.no_extension = np.zeros(2, dtype=np.int64)
-        self.crops = False
-        self.file = OnnxFile(model.part(ONNX), f"audiocnn export {model.folder}", threads, self._is_for_model)
+        self.crops = self.in_parts = False
+        self.open = functools.partial(OnnxFile, model.part(ONNX), f"audiocnn export {model.folder}", threads)
+        self.file = self.open(self._is_for_model)
+        self.front_and_rest: tuple[OnnxFile, OnnxFile] | None = None  # opened for the first long recording
+        self.opening = threading.Lock()
 
     def _is_for_model(self, session: onnxruntime.InferenceSession) -> bool:
         names = {value.name for value in session.get_overridable_initializers()}
         self.crops = "crop" in names
+        self.in_parts = session.get_modelmeta().custom_metadata_map.get(CUT_AT) == FEATURES
         parts = session.get_outputs()
         fits = "extend" in names and parts[0].shape[-1] == len(self.model.labels)
         return fits and [part.name for part in parts] == self.parts and says_geometry(session, self.model.geometry)
+
+    def _halves(self) -> tuple[OnnxFile, OnnxFile]:
+        """Of a network behind a level: what makes its features, and the rest."""
+        with self.opening:
+            if self.front_and_rest is None:
+                window = self.model.specs[0].window_size()
+                sizes: list[int | str] = ["batch", window.channels, *window.axes[:-1], "frames"]
+                front = functools.partial(cut_graph, begin={}, end=[FEATURES])
+                rest = functools.partial(cut_graph, begin={FEATURES: sizes}, end=self.parts)
+                self.front_and_rest = self.open(_fits, front), self.open(_fits, rest)
+            return self.front_and_rest
 
     def run(self, samples: Samples, crop: Crop = NO_CROP) -> Scores:
         feeds = {"samples": samples, "extend": self.no_extension}
@@ -66,6 +84,17 @@ class OnnxBackend:
             hop = self.model.geometry.level_hop
             scores = scores[:, crop[0] // hop : scores.shape[1] - crop[1] // hop]
         return scores
+
+    def features(self, samples: Samples) -> Scores:
+        """(batch, channels, samples) -> (batch, channels, bands, frames), where `in_parts`; in 1-D without bands."""
+        feeds = {"samples": samples, "extend": self.no_extension}
+        found: Scores = self._halves()[0].run([FEATURES], feeds)[0].copy()
+        return found
+
+    def run_on(self, features: Scores, crop: Crop = NO_CROP) -> Scores:
+        """What `run` gives for the samples that these are the features of."""
+        feeds = {FEATURES: features, "crop": np.array(crop, dtype=np.int64)}
+        return join_outputs(*self._halves()[1].run(self.parts, feeds)).copy()
 
 
 class TorchBackend:
@@ -122,8 +151,12 @@ class Engine:
         self.geometry: Geometry = model.geometry
         self.channels = model.channels
         self.steps: StepSession | None = None  # of live sound, opened when first needed
-        # Chunks overlap by what tells a level how loud it is around; longer ones take memory, and no less time.
-        wanted = max(chunk_seconds, 4 * self.geometry.near_seconds, 2 * self.geometry.window_seconds)
+        # Where features are computed once, chunks overlap by no more than what a score sees; else also by what tells a
+        # level how loud it is around, and longer ones take memory, and no less time.
+        self.parts = backend if isinstance(backend, OnnxBackend) and backend.in_parts else None
+        self.frames = _frames_of(model) if self.parts else None
+        overlap = self.geometry.near_seconds if self.frames else self.geometry.window_seconds
+        wanted = max(chunk_seconds, 4 * self.geometry.near_seconds, 2 * overlap)
         self.chunk_rows = max(1, round(wanted / self.geometry.hop_seconds))
         chunk_samples = self.chunk_rows * self.geometry.hop_samples + self.geometry.window_samples
         self.chunks_ahead = jobs + 2 * batch_chunks
@@ -197,8 +230,13 @@ class Engine:
         """One `ChunkScores` for each chunk, in order. Going on reads blocks and hands them to the workers; it never
         waits for scores. How far to go ahead is the caller's choice. For a stream, `paused` says after each block
         whether nothing more is there for now: then all rows that have their samples go as a smaller chunk."""
-        for samples, crop, drop, rows in self._chunks(blocks, paused):
+        pieces: deque[_Piece] = deque()
+        for chunk in self._chunks(blocks, paused):
+            samples, crop, drop, rows, _ = chunk
             tracks = self._as_tracks(samples)
+            if chunk.frames is not None:
+                yield ChunkScores(self._submit_parts(tracks, chunk, pieces), drop, rows)
+                continue
             if rows < self.chunk_rows and self.geometry.shift_exact:
                 # Short ones of nearly the same length get the same, a multiple of a power of two that is at most a
                 # sixteenth of it: so they fit in one batch. The rows that zeros after the end add are dropped; no
@@ -210,11 +248,36 @@ class Engine:
                 tracks = longer
             yield ChunkScores(self.batcher.submit(tracks, crop), drop, rows)
 
+    def _submit_parts(self, tracks: Samples, chunk: Chunk, pieces: deque[_Piece]) -> Future[Scores]:
+        """The features of frames that are new, piece by piece, and the rest of the network on all that the chunk needs.
+        pieces: those that there are of this recording."""
+        parts = self.parts
+        assert parts is not None and self.frames is not None and chunk.frames is not None
+        first, stop = chunk.frames
+        length, hop = self.frames
+        most = max(1, round(_PIECE_SECONDS * self.geometry.sample_rate / hop))
+        start = pieces[-1].stop if pieces else first
+        for new in range(start, stop, most):
+            end = min(new + most, stop)
+            samples = tracks[..., (new - start) * hop : (end - 1 - start) * hop + length]
+            compute = functools.partial(parts.features, np.ascontiguousarray(samples))
+            pieces.append(_Piece(new, end, self.batcher.submit_call(compute)))
+        while pieces[0].stop <= first:
+            pieces.popleft()
+        there, needed = first - pieces[0].start, [piece.features for piece in pieces]
+
+        def run() -> Scores:
+            found = [future.result() for future in needed]
+            found[0] = found[0][..., there:]
+            return parts.run_on(np.concatenate(found, axis=-1)[..., : stop - first], chunk.crop)
+
+        return self.batcher.submit_call(run)
+
     def _chunks(self, blocks: Iterable[Samples], paused: Callable[[], bool] | None = None) -> Iterator[Chunk]:
         """Blocks (channels, samples) of a recording -> what the network is to run on."""
         plan: ChunkPlan | None = None
         for block in blocks:
-            plan = plan or ChunkPlan(self.geometry, self.chunk_rows, len(block))
+            plan = plan or ChunkPlan(self.geometry, self.chunk_rows, len(block), self.frames)
             plan.push(block)
             partial = paused is not None and paused()
             while (ready := plan.next_chunk(last=False, partial=partial)) is not None:
@@ -225,6 +288,14 @@ class Engine:
     def _as_tracks(self, samples: Samples) -> Samples:
         """(channels of the recording, samples) -> (tracks, channels of the network, samples)."""
         return samples[:, None] if self.channels == 1 else samples[None]
+
+
+class _Piece(NamedTuple):
+    """Features of the frames [start, stop) of a recording."""
+
+    start: int
+    stop: int
+    features: Future[Scores]
 
 
 class ChunkScores:
@@ -238,6 +309,16 @@ class ChunkScores:
         """(tracks, rows, outputs), less the rows that only carried context. Waits for it."""
         check_not_forked(self.pid, "scoring")
         return kept_rows(self.future.result(), self.drop, self.rows)
+
+
+def _frames_of(model: Model) -> Frames:
+    frame = model.specs[0].input.receptive_field
+    return Frames(frame.kernel, frame.stride)
+
+
+def _fits(_: onnxruntime.InferenceSession) -> bool:
+    """A part of a file that is looked at as a whole."""
+    return True
 
 
 def usable_cores() -> int:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from audiocnn.errors import ModelError, SpecError
 from audiocnn.files import write_whole
 from audiocnn.model.model import ONNX, STREAM_ONNX, TOML, Model, join_outputs
-from audiocnn.model.onnx import GRAPH_DIGEST, check_onnx, graph_digest, open_session
+from audiocnn.model.onnx import CUT_AT, FEATURES, GRAPH_DIGEST, check_onnx, graph_digest, open_session
 from audiocnn.spec.geometry import Geometry
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def export_onnx(model: Model, network: Network | Ensemble) -> float:
     _name_dimensions(graph)
     _add_extension(graph, network.geometry)
     toml = (model.folder / TOML).read_text(encoding="utf-8")
-    content = _content(graph, model, network.geometry, {"audiocnn": toml})
+    more = {"audiocnn": toml} | ({CUT_AT: FEATURES} if network.geometry.level_hop else {})
+    content = _content(graph, model, network.geometry, more)
     return _write_equal(model.folder / ONNX, content, _largest_difference(content, network))
 
 
@@ -125,41 +126,51 @@ def _trace(network: Network | Ensemble) -> Any:
 
 
 def _trace_parts(network: Network, example: Tensor, shapes: Any) -> Any:
-    """A network behind a level, as two graphs with a crop between them: an input with a default, in frames at the two
-    ends. What is needed to tell how loud it is around goes no further."""
+    """A network behind a level, as three graphs: what is between them has a name, `FEATURES`, so that a reader can cut
+    there; behind the level comes a crop, an input with a default, in frames at the two ends. What is needed to tell how
+    loud it is around goes no further."""
     import torch
     from onnx import TensorProto, compose, helper, numpy_helper
 
-    from audiocnn.model.network import BehindLevel, UpToLevel
+    from audiocnn.model.network import BehindLevel, Features, Level
 
-    front = _traced(UpToLevel(network), (example,), ["samples"], ["leveled"], shapes)
     with torch.no_grad():
-        values = UpToLevel(network)(example)
+        values = Features(network)(example)
+        leveled = Level(network)(values)
     frames = {0: torch.export.Dim("batch"), values.dim() - 1: torch.export.Dim("frames", min=values.shape[-1] // 2 + 1)}
-    rest = _traced(BehindLevel(network), (values,), ["cropped"], _output_names(network), {"values": frames})
-    front, rest = compose.add_prefix(front, "front."), compose.add_prefix(rest, "rest.")
+    traced = {
+        "front.": _traced(Features(network), (example,), ["samples"], ["values"], shapes),
+        "level.": _traced(Level(network), (values,), ["values"], ["leveled"], {"values": frames}),
+        "rest.": _traced(BehindLevel(network), (leveled,), ["cropped"], _output_names(network), {"values": frames}),
+    }
+    parts = {prefix: compose.add_prefix(graph, prefix) for prefix, graph in traced.items()}
+    front, level, rest = (part.graph for part in parts.values())
     zeros = np.zeros(values.dim() - 1, dtype=np.int64)
     constants = {"no_crop": zeros, "crop": np.zeros(2, np.int64), "one_of_each": np.array([1, 1], np.int64)}
+    first_node = helper.make_node("Identity", ["samples"], [front.input[0].name])
+    between = [
+        helper.make_node("Identity", ["front.values"], [FEATURES]),
+        helper.make_node("Identity", [FEATURES], ["level.values"]),
+    ]
     crop_nodes = [
         helper.make_node("Neg", ["crop"], ["less"]),
         helper.make_node("Split", ["less", "one_of_each"], ["less_before", "less_after"], axis=0),
         helper.make_node("Concat", ["no_crop", "less_before", "no_crop", "less_after"], ["crops"], axis=0),
-        helper.make_node("Pad", ["front.leveled", "crops"], ["rest.cropped"], mode="constant"),
+        helper.make_node("Pad", ["level.leveled", "crops"], ["rest.cropped"], mode="constant"),
     ]
     names = _output_names(network)
     last_nodes = [helper.make_node("Identity", [f"rest.{name}"], [name]) for name in names]
-    outputs = list(rest.graph.output)
+    outputs = list(rest.output)
     for output, name in zip(outputs, names, strict=True):
         output.name = name
-    samples = front.graph.input[0]
-    first_node = helper.make_node("Identity", ["samples"], [samples.name])
+    samples = front.input[0]
     samples.name = "samples"
     crop = helper.make_tensor_value_info("crop", TensorProto.INT64, [2])
-    weights = [*front.graph.initializer, *rest.graph.initializer]
+    weights = [weight for part in (front, level, rest) for weight in part.initializer]
     weights += [numpy_helper.from_array(value, name) for name, value in constants.items()]
-    nodes = [first_node, *front.graph.node, *crop_nodes, *rest.graph.node, *last_nodes]
+    nodes = [first_node, *front.node, *between, *level.node, *crop_nodes, *rest.node, *last_nodes]
     graph = helper.make_graph(nodes, "network", [samples, crop], outputs, weights)
-    return helper.make_model(graph, opset_imports=front.opset_import, ir_version=front.ir_version)
+    return helper.make_model(graph, opset_imports=parts["front."].opset_import, ir_version=parts["front."].ir_version)
 
 
 def _traced(module: nn.Module, example: tuple[Tensor, ...], inputs: list[str], outputs: list[str], shapes: Any) -> Any:

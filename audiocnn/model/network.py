@@ -237,15 +237,26 @@ def two_outputs(found: Any, classes: int) -> tuple[Tensor, Tensor]:
     return found[..., :classes], found[..., classes:].unflatten(-1, (classes, 2))
 
 
-class UpToLevel(nn.Module):
-    """The part of a network up to the level that is its first layer, for graphs: samples -> features less it."""
+class Features(nn.Module):
+    """The part of a network that is fixed, for graphs: samples -> features."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, samples: Tensor) -> Tensor:
-        return self.network.leveled(self.network.features(samples))
+        return self.network.features(samples)
+
+
+class Level(nn.Module):
+    """The level that is the first layer, for graphs: features -> features less it."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.network.leveled(values)
 
 
 class BehindLevel(nn.Module):

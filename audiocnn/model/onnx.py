@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import onnxruntime
 
 GRAPH_DIGEST = "graph_sha256"  # a key of the metadata
+CUT_AT = "cut_at"  # a key of the metadata: the value between two parts that may run apart
+FEATURES = "features"  # what a network behind a level calls the values that the level hears
 MOST_ONNX_BYTES = 2**31  # that a message of Protocol Buffers can have
 _DOMAINS = ("", "ai.onnx")  # of operators: both names stand for those of ONNX itself
 # onnx.proto3: TensorProto.DataType -> bytes of an element, and the field that holds it where there are no raw bytes.
@@ -228,6 +230,70 @@ def _text(value: Value) -> str:
     return bytes(_bytes(value)).decode("utf-8", "replace")
 
 
+def cut_graph(content: bytes, begin: Mapping[str, Sequence[int | str]], end: Sequence[str]) -> bytes:
+    """A file with what a graph computes between some of its values: those of `begin`, of these sizes (a name stands for
+    one that is free), become inputs of single precision, those of `end` outputs. Inputs that are needed stay.
+
+    content: has passed `check_onnx`. KeyError where a value of `end` is not there, or needs one that is not there.
+    """
+    model = list(fields(memoryview(content)))
+    graph = list(fields(_bytes(next(value for number, value in model if number == 7))))
+    nodes = [(value, [_text(name) for n, name in fields(_bytes(value)) if n == 1]) for k, value in graph if k == 1]
+    makers = {_text(name): place for place, (node, _) in enumerate(nodes) for n, name in fields(_bytes(node)) if n == 2}
+    given = {_name_of(value, 8): value for number, value in graph if number == 5}  # constants, defaults of inputs
+    inputs = {_name_of(value, 1): value for number, value in graph if number == 11}
+    wanted, seen, kept = list(end), set[str](begin), set[int]()
+    while wanted:
+        name = wanted.pop()
+        if name in seen or not name:
+            continue
+        seen.add(name)
+        if name in makers:
+            kept.add(makers[name])
+            wanted += nodes[makers[name]][1]
+        elif name not in given and name not in inputs:
+            raise KeyError(name)
+    parts = [_field(1, _bytes(nodes[place][0])) for place in sorted(kept)]
+    parts += [_field(2, b"part")]
+    parts += [_field(5, _bytes(value)) for name, value in given.items() if name in seen]
+    parts += [_field(11, _value_info(name, sizes)) for name, sizes in begin.items()]
+    parts += [_field(11, _bytes(value)) for name, value in inputs.items() if name in seen and name not in begin]
+    parts += [_field(12, _value_info(name, None)) for name in end]
+    versions = [(number, value) for number, value in model if number in (1, 8)]  # of the format and of the operators
+    whole = [_number(n, v) if isinstance(v, int) else _field(n, v) for n, v in versions]
+    return b"".join([*whole, _field(7, b"".join(parts))])
+
+
+def _name_of(message: Value, field: int) -> str:
+    return next(_text(value) for number, value in fields(_bytes(message)) if number == field)
+
+
+def _value_info(name: str, sizes: Sequence[int | str] | None) -> bytes:
+    """A ValueInfoProto: single precision, of these sizes, or of any."""
+    kind = _number(1, 1)
+    if sizes is not None:
+        dims = [_number(1, size) if isinstance(size, int) else _field(2, size.encode()) for size in sizes]
+        kind += _field(2, b"".join(_field(1, dim) for dim in dims))
+    return _field(1, name.encode()) + _field(2, _field(1, kind))
+
+
+def _field(number: int, content: bytes | memoryview) -> bytes:
+    return _varint_bytes(number << 3 | 2) + _varint_bytes(len(content)) + bytes(content)
+
+
+def _number(number: int, value: int) -> bytes:
+    return _varint_bytes(number << 3) + _varint_bytes(value)
+
+
+def _varint_bytes(value: int) -> bytes:
+    found = bytearray()
+    while value >= 0x80:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    found.append(value)
+    return bytes(found)
+
+
 def _read_onnx(path: Path) -> bytes:
     """A file of a size that it may have. ModelError."""
     try:
@@ -262,14 +328,20 @@ def open_session(graph: bytes, threads: int | None = None, **options: Any) -> on
 class OnnxFile:
     """An ONNX file of a model, checked, opened and run. ModelError, with `command` as the remedy, where it cannot be.
 
-    fits: whether it is what it has to be; asked when it is opened. A process that was forked off opens it again, since
-    the threads of the old session have stayed with the parent.
+    fits: whether it is what it has to be; asked when it is opened. part: the part of the file that is wanted, if not
+    all, from its content. A process that was forked off opens it again, since the threads of the old session have
+    stayed with the parent.
     """
 
     def __init__(
-        self, path: Path, command: str, threads: int, fits: Callable[[onnxruntime.InferenceSession], bool]
+        self,
+        path: Path,
+        command: str,
+        threads: int,
+        fits: Callable[[onnxruntime.InferenceSession], bool],
+        part: Callable[[bytes], bytes] | None = None,
     ) -> None:
-        self.path, self.threads, self.fits = path, threads, fits
+        self.path, self.threads, self.fits, self.part = path, threads, fits, part
         self.remedy = f"make it again with `{command}`"
         self.opened = os.getpid(), self._open()
 
@@ -277,7 +349,7 @@ class OnnxFile:
         content = _read_onnx(self.path)
         check_onnx(content, self.path)
         try:
-            session = open_session(content, self.threads)
+            session = open_session(content if self.part is None else self.part(content), self.threads)
             fits = self.fits(session)
         except Exception as problem:  # noqa: BLE001 - onnxruntime raises many kinds; all mean a damaged file
             raise self.error(f"cannot be loaded ({_in_short(problem)})") from None

@@ -181,3 +181,32 @@ def test_where_the_system_gives_no_thread_those_that_there_are_go_on(monkeypatch
     assert [future.result(30).item() for future in futures] == [0, 1, 2, 3]
     with pytest.raises(RuntimeError, match="can't start new thread"):
         Batcher(lambda batch, crop: batch, 1, 100).submit(chunk(0))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_call_may_wait_for_what_was_submitted_before_it(threads):
+    """Jobs are taken in order, so that one thread is enough; calls make no batch with samples or with each other."""
+    batches = []
+
+    def run(batch, crop):
+        batches.append(len(batch))
+        return batch[:, :, :1]
+
+    batcher = Batcher(run, threads, 100)
+    calls = []
+    for n in range(40):
+        parts = [batcher.submit(chunk(10 * n + k)) for k in range(3)]
+        calls.append(batcher.submit_call(lambda parts=parts: sum(part.result(30) for part in parts)))
+    assert [call.result(30).item() for call in calls] == [30 * n + 3 for n in range(40)]
+    assert sum(batches) == 120
+    batcher.close()
+
+
+def test_a_call_that_fails_tells_who_asked_and_the_next_goes_on():
+    batcher = Batcher(lambda batch, crop: batch, 1, 100)
+    bad = batcher.submit_call(lambda: 1 / 0)
+    good = batcher.submit_call(lambda: chunk(3))
+    with pytest.raises(ZeroDivisionError):
+        bad.result(30)
+    assert (good.result(30) == 3).all()
+    batcher.close()

@@ -347,3 +347,55 @@ def test_what_only_tells_the_level_goes_no_further(name, exported):
 def test_networks_without_such_a_level_are_not_cropped():
     for name in ("valid_2d", "level_2d", "same_1d", "level_ahead"):
         assert spec_named(name).geometry().crop(10_000, 3, 4) == (0, 0)
+
+
+def blocks_of(sound, length):
+    return (sound[:, start : start + length] for start in range(0, sound.shape[1], length))
+
+
+@pytest.mark.parametrize("block", [1777, 48_000])
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("name", ["level_padded", "look_ahead_live"])
+def test_a_long_recording_behind_a_level_computes_no_feature_twice(name, jobs, block, exported):
+    """Cut at its frames, the same scores as by the whole file; each frame is computed once."""
+    model, network, _ = exported(name)
+    geometry = network.geometry
+    backend = OnnxBackend(model, threads=1)
+    engine = Engine(model, backend, chunk_seconds=geometry.near_seconds, jobs=jobs)
+    rows = 5 * engine.chunk_rows + 7
+    sound = noise(network.spec, 1, rows * geometry.hop_samples - 3)[0]
+    computed = []
+    make = backend.features
+
+    def counted(samples):
+        found = make(samples)
+        computed.append(found.shape[-1])
+        return found
+
+    backend.features = counted
+    found = np.concatenate([scores[0] for scores in engine.score_tracks(blocks_of(sound, block))])
+    whole = backend.file.run(backend.parts, {"samples": sound[None]})[0][0]
+    np.testing.assert_allclose(found, whole, atol=2e-6)
+    frame = network.spec.input
+    ends = geometry.extend_start + geometry.extend_end
+    assert len(computed) > 4
+    assert sum(computed) == (sound.shape[1] + ends - frame.frame_samples) // frame.hop_samples + 1
+
+
+def test_a_recording_of_one_chunk_is_run_whole(exported):
+    model, network, _ = exported("level_padded")
+    backend = OnnxBackend(model, threads=1)
+    engine = Engine(model, backend)
+    engine.score(noise(network.spec, 1, 9 * network.geometry.hop_samples)[0])
+    assert backend.front_and_rest is None
+
+
+def test_a_file_without_a_place_to_cut_is_run_as_before(exported):
+    model, network, _ = exported("level_padded")
+    backend = OnnxBackend(model, threads=1)
+    backend.in_parts = False
+    old = Engine(model, backend, chunk_seconds=0.1)
+    new = Engine(model, OnnxBackend(model, threads=1), chunk_seconds=0.1)
+    sound = noise(network.spec, 1, (3 * old.chunk_rows + 5) * network.geometry.hop_samples)[0]
+    np.testing.assert_allclose(new.score(sound), old.score(sound), atol=2e-6)
+    assert old.parts is None and new.parts is not None
