@@ -1,13 +1,13 @@
-"""The tables of docs/background/quality.md and of the model cards, from the reports of `audiocnn evaluate`.
+"""The tables of the model cards, or of a page, from the reports of `audiocnn evaluate`.
 
 for model in speech_1d speech_2d; do
     audiocnn evaluate data/recipes/speech_conditions.toml -m $model --against silero,webrtc \\
         --by condition --by kind --by source -o runs/$model.json --html runs/$model.html
 done
-python -m benchmarks.quality runs/speech_1d.json runs/speech_2d.json --page docs/background/quality.md \\
+python -m benchmarks.quality runs/speech_1d.json runs/speech_2d.json \\
     --card speech_1d --card speech_2d
 
-The page gets its tables between its two marks; a card gets its own section "Figures".
+`--page FILE` puts all tables between the two marks of a page; a card gets its own section "Figures".
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ def read_conditions(path: Path) -> Conditions:
         raise table.wrong('no part; add one, as [parts.dev] with split = "dev"')
     mix = table.table("mix")
     balance = mix.text("balance", "")
-    shared = _read_mixtures(mix, MixtureSettings())
+    shared = read_mixtures(mix, MixtureSettings())
     mix.close()
     listed = table.raw("conditions")
     if not isinstance(listed, list) or not listed:
@@ -164,7 +164,7 @@ def _read_condition(table: TomlTable, shared: MixtureSettings, base: Path, known
     whole, source = _read_filter(table, "as_they_are", None), _read_source(table, base)
     if source is not None and whole is None:
         raise table.wrong('"source" is of recordings as they are; add as_they_are = {}')
-    mix = shared if whole is not None else _read_mixtures(table, shared)
+    mix = shared if whole is not None else read_mixtures(table, shared)
     table.close()
     return Condition(name, mix, whole, source, parts)
 
@@ -177,7 +177,8 @@ def _read_source(table: TomlTable, base: Path) -> Path | DataSettings | None:
     return None if name is None else base / name
 
 
-def _read_mixtures(table: TomlTable, base: MixtureSettings) -> MixtureSettings:
+def read_mixtures(table: TomlTable, base: MixtureSettings) -> MixtureSettings:
+    """The keys of mixtures, in `[mix]` or in a condition; `base`: what those that are not given are."""
     settings = dataclasses.replace(
         base,
         mixtures=table.integer("mixtures", base.mixtures, most=100_000),

@@ -79,7 +79,7 @@ class DataSettings:
 def data_settings(table: object, base: Path, where: str, is_more: bool = False) -> DataSettings:
     """Read a [data] table. `source` is relative to `base`, the tables to `source`; those of recordings and segments may
     also be relative to `base`. is_more: the table is one of `more` of another. RecipeError."""
-    data = TomlTable(table, where, RecipeError)
+    data = table if isinstance(table, TomlTable) else TomlTable(table, where, RecipeError)
     source = base / data.text("source", ".")
     root = source.parent if source.suffix.lower() in TABLE_SUFFIXES else source
     more = () if is_more else _more(data, base)

@@ -179,13 +179,18 @@ class SectionedCommand(TyperCommand):
             elif param.name not in self.shown and param.name != "help":
                 left_out += param.name != _HELP_ALL
                 continue
-            sections.setdefault(section, []).append((record[0], record[1].format_map(_Defaults())))
+            sections.setdefault(section, []).append((record[0], fill_defaults(record[1])))
         for title, rows in sections.items():
             if rows:
                 write_rows(formatter, title, rows)
         if left_out:
             formatter.write_paragraph()
             formatter.write_text(f"{left_out} more with --help-all")
+
+
+def fill_defaults(text: str) -> str:
+    """A help text with the defaults of the library in the place of their names in braces."""
+    return text.format_map(_Defaults())
 
 
 class _Defaults(dict[str, Any]):
