@@ -8,20 +8,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from audiocnn.audio.pcm import RawFormat
     from audiocnn.errors import AudiocnnError
+    from audiocnn.evaluation.report import EvaluationReport
+    from audiocnn.evaluation.results import EvaluationSettings, Figure
     from audiocnn.inference.classify import Classification, ClassifySettings, Clip, classify, classify_many
     from audiocnn.inference.detect import Detection, DetectSettings, Ending, Onset, detect, detect_many, follow
     from audiocnn.inference.engine import Engine, load_engine
     from audiocnn.inference.scores import RecordingScores, score
     from audiocnn.inference.stream import LiveModel, Stream, Streams
     from audiocnn.model.model import Model, find_model
+    from audiocnn.progress import Progress
     from audiocnn.segments.finder import SegmentRule, find_segments
-    from audiocnn.segments.segment import Segment
+    from audiocnn.segments.segment import Annotation, Segment
+    from audiocnn.workflows.evaluate import evaluate
+    from audiocnn.workflows.train import TrainingResult, train
 
 __all__ = [
-    "AudiocnnError", "Classification", "ClassifySettings", "Clip", "DetectSettings", "Detection", "Ending", "Engine",
-    "LiveModel", "Model", "Onset", "RawFormat", "RecordingScores", "Segment", "SegmentRule", "Stream", "Streams",
-    "__version__", "classify", "classify_many", "detect", "detect_many", "find_model", "find_segments", "follow",
-    "load_engine", "score",
+    "Annotation", "AudiocnnError", "Classification", "ClassifySettings", "Clip", "DetectSettings", "Detection",
+    "Ending", "Engine", "EvaluationReport", "EvaluationSettings", "Figure", "LiveModel", "Model", "Onset",
+    "Progress", "RawFormat", "RecordingScores", "Segment", "SegmentRule", "Stream", "Streams", "TrainingResult",
+    "__version__", "classify", "classify_many", "detect", "detect_many", "evaluate", "find_model", "find_segments",
+    "follow", "load_engine", "score", "train",
 ]  # fmt: skip
 
 __version__ = "0.1.0"
@@ -32,10 +38,15 @@ _HOMES = {
     "audiocnn.inference.scores": ("RecordingScores", "score"),
     "audiocnn.inference.stream": ("LiveModel", "Stream", "Streams"),
     "audiocnn.errors": ("AudiocnnError",),
+    "audiocnn.evaluation.report": ("EvaluationReport",),
+    "audiocnn.evaluation.results": ("EvaluationSettings", "Figure"),
     "audiocnn.model.model": ("Model", "find_model"),
+    "audiocnn.progress": ("Progress",),
     "audiocnn.audio.pcm": ("RawFormat",),
     "audiocnn.segments.finder": ("SegmentRule", "find_segments"),
-    "audiocnn.segments.segment": ("Segment",),
+    "audiocnn.segments.segment": ("Annotation", "Segment"),
+    "audiocnn.workflows.evaluate": ("evaluate",),
+    "audiocnn.workflows.train": ("TrainingResult", "train"),
 }
 
 
@@ -43,9 +54,11 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for: `import audiocnn` costs nothing."""
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(home), name)
-    raise AttributeError(f"module 'audiocnn' has no attribute '{name}'")
+if not TYPE_CHECKING:  # to which every name would then be one that there is
+
+    def __getattr__(name: str) -> Any:
+        """Import what is asked for when it is asked for: `import audiocnn` costs nothing."""
+        for home, names in _HOMES.items():
+            if name in names:
+                return getattr(import_module(home), name)
+        raise AttributeError(f"module 'audiocnn' has no attribute '{name}'")

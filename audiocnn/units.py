@@ -54,6 +54,14 @@ def time_scale(rate: int) -> float:
     return heard_rate(rate) / rate
 
 
+def format_speed(audio_seconds: float, seconds: float) -> str:
+    """How much faster than the recording plays: `310x real time`."""
+    if seconds <= 0:
+        return ""
+    times = audio_seconds / seconds
+    return f"{times:.0f}x real time" if times >= 10 else f"{times:.1f}x real time"
+
+
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
@@ -86,3 +87,15 @@ class ArrayDecoder(FileDecoder):
 
     def close(self) -> None:
         pass
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySource:
+    """Samples as `ArrayDecoder` takes them, in place of a file; as text, their name."""
+
+    samples: AnyArray
+    sample_rate: int
+    name: str
+
+    def __str__(self) -> str:
+        return self.name

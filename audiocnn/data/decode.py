@@ -18,6 +18,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocnn.audio.arrays import ArraySource
 from audiocnn.audio.pcm import Samples
 from audiocnn.audio.recording import Recording, RecordingInfo, open_recording
 from audiocnn.audio.remote import Remote, openable
@@ -29,6 +30,7 @@ from audiocnn.errors import RecordingError, show_name
 _AHEAD_SAMPLES = 1 << 21
 _FILES_AHEAD = 4
 _Read = TypeVar("_Read")
+SourceLike = Path | Remote | ArraySource
 
 
 class ScaleError(Exception):
@@ -105,7 +107,7 @@ def default_threads() -> int:
 
 
 def read_decoded(
-    decoded: Decoded, read: Callable[[Decoded], _Read], path: Path | Remote, sample_rate: int, channels: int
+    decoded: Decoded, read: Callable[[Decoded], _Read], path: SourceLike, sample_rate: int, channels: int
 ) -> _Read:
     """What `read` makes of all blocks of a recording, at the right scale: they may come a second time. RecordingError,
     also where the recording cannot be opened again."""
@@ -120,14 +122,17 @@ def read_decoded(
         return read(again)
 
 
-def decode_recording(path: Path | Remote, sample_rate: int, channels: int, scale: float | None = None) -> Decoded | str:
+def decode_recording(path: SourceLike, sample_rate: int, channels: int, scale: float | None = None) -> Decoded | str:
     """The recording with its first blocks; or the reason why it cannot be read, or does not fit `channels`.
 
     channels 1 is the mean of all that the recording has; for more, a mono recording is repeated. scale: where it is
     known; None to find it.
     """
     try:
-        recording = open_recording(openable(path))
+        if isinstance(path, ArraySource):
+            recording = open_recording(path.samples, name=path.name, sample_rate=path.sample_rate)
+        else:
+            recording = open_recording(openable(path))
     except RecordingError as error:
         return reason_without_name(error, path)
     try:
@@ -161,7 +166,7 @@ def decode_recording(path: Path | Remote, sample_rate: int, channels: int, scale
     return Decoded(head, rest(), recording, taken)
 
 
-def reason_without_name(error: RecordingError, path: Path | Remote) -> str:
+def reason_without_name(error: RecordingError, path: SourceLike) -> str:
     """The message without the name of the recording, which is printed beside it."""
     return str(error).removeprefix(f"{show_name(path)}: ")
 

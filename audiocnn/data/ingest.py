@@ -15,9 +15,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocnn.audio.arrays import ArraySource
 from audiocnn.audio.remote import NotThereError, Remote, absolute
 from audiocnn.data.dataset import Dataset, describe_lost, is_dataset, moved_sources
-from audiocnn.data.decode import Decoded, DecodeJob, decode_ahead, default_threads, read_decoded, reason_without_name
+from audiocnn.data.decode import (
+    Decoded,
+    DecodeJob,
+    decode_ahead,
+    decode_recording,
+    default_threads,
+    read_decoded,
+    reason_without_name,
+)
 from audiocnn.data.features import BandPowers, layout_of, recording_powers
 from audiocnn.data.sources import merge_items, ordered_labels, read_source
 from audiocnn.data.sources.settings import DEFAULT_SAMPLE_RATE, DataSettings
@@ -150,6 +159,22 @@ def cached_dataset(
     return Dataset.open(cache_folder)
 
 
+def ingest_arrays(
+    recordings: Sequence[tuple[Item, ArraySource]], output: Path, sample_rate: int, channels: int
+) -> Iterator[IngestStep]:
+    """Make the dataset `output` of samples in memory. DatasetError: none can be taken."""
+    with DatasetWriter(output, sample_rate, channels) as writer:
+        session = _Ingest(writer, sample_rate, channels)
+        session.total = len(recordings)
+        yield from session.begin([], [], [])
+        for item, source in recordings:
+            job = DecodeJob(item, None, (source.samples.nbytes, 0))
+            yield session.take(job, decode_recording(source, sample_rate, channels), source)
+        if not session.taken:
+            raise DatasetError(f"not one recording could be taken; the last was {session.last_refused}")
+        writer.finish(sorted(session.taken_labels), [], any(item.more for item, _ in recordings))
+
+
 def plan_ingest(
     stored: list[StoredRecording], items: list[Item]
 ) -> tuple[list[DecodeJob], list[StoredRecording], list[tuple[str, str]]]:
@@ -261,8 +286,9 @@ class _Ingest:
             yield self._step(stored.filename, "removed", stored.samples)
         self._writer.commit()
 
-    def take(self, job: DecodeJob, decoded: Decoded | str | None) -> IngestStep:
-        """Store one recording, or the reason why not; `decoded` is None for an unchanged file."""
+    def take(self, job: DecodeJob, decoded: Decoded | str | None, array: ArraySource | None = None) -> IngestStep:
+        """Store one recording, or the reason why not; `decoded` is None for an unchanged file. array: its samples,
+        where there is no file."""
         if decoded is None:
             assert job.stored is not None
             return self._describe(job, job.stored.id, job.stored.samples, ())
@@ -270,11 +296,12 @@ class _Ingest:
             self._writer.remove(job.stored.id)
         if isinstance(decoded, str):
             return self._refuse(job.item.filename, decoded)
+        source = array or job.item.path
         try:
-            read = (job.item.path, self._rate, self._channels)
+            read = (source, self._rate, self._channels)
             number, samples, notes = read_decoded(decoded, lambda one: self._add(job, one), *read)
         except RecordingError as error:
-            return self._refuse(job.item.filename, reason_without_name(error, job.item.path))
+            return self._refuse(job.item.filename, reason_without_name(error, source))
         return self._describe(job, number, samples, notes)
 
     def _add(self, job: DecodeJob, decoded: Decoded) -> tuple[int, int, tuple[str, ...]]:

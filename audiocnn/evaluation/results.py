@@ -9,16 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocnn.data.sources.corrections import LABEL_SEPARATOR
 from audiocnn.errors import UsageError
 from audiocnn.evaluation.metrics import Curves
+from audiocnn.inference.frames import data_frame
 from audiocnn.segments.finder import SegmentRule
 from audiocnn.segments.segment import Floats
 from audiocnn.units import round_seconds
+
+if TYPE_CHECKING:
+    import pandas
 
 _REPORT_SCHEMA = 1
 _EXAMPLES_WRONG, _EXAMPLES_RIGHT = 20, 10
@@ -233,6 +238,12 @@ class Confusion:
             found[row, column] = clips
         return found
 
+    def to_dataframe(self) -> pandas.DataFrame:
+        """How many clips of each label (rows) got each answer (columns). UsageError without pandas."""
+        counts, names = self.counts(), list(self.labels)
+        columns = {name: counts[:, column].tolist() for column, name in enumerate(names)}
+        return data_frame(columns).set_axis(names, axis="index")
+
     def to_dict(self) -> dict[str, Any] | None:
         """A part of report.json; None for more labels than a matrix is good for."""
         if len(self.labels) > MOST_MATRIX_LABELS:
@@ -330,6 +341,21 @@ class ClipEvaluation:
     answers: tuple[JudgedClip, ...] = field(default=(), repr=False, compare=False)
     drawn: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """A row for each clip: file, labels, answers, score, right, and the score of each label. UsageError without
+        pandas."""
+        answers = self.answers
+        return data_frame(
+            {
+                "file": [one.filename for one in answers],
+                "labels": [LABEL_SEPARATOR.join(one.labels) for one in answers],
+                "answers": [LABEL_SEPARATOR.join(one.answers) for one in answers],
+                "score": [round(one.score, 6) for one in answers],
+                "right": [one.right for one in answers],
+                **{label: [float(one.scores[k]) for one in answers] for k, label in enumerate(self.labels)},
+            }
+        )
 
     def examples(self) -> tuple[list[JudgedClip], list[JudgedClip]]:
         """Those to listen to: the wrong answers that were surest, then right ones, the least sure half of them first

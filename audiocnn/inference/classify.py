@@ -21,11 +21,20 @@ from audiocnn.audio.arrays import AnyArray
 from audiocnn.audio.recording import Selection
 from audiocnn.errors import RecordingError, UsageError
 from audiocnn.inference.batcher import Scores
-from audiocnn.inference.engine import Engine, load_engine
+from audiocnn.inference.engine import Engine, engine_of, load_engine
 from audiocnn.inference.frames import data_frame
 from audiocnn.inference.pooling import MeanPool, ScorePool, pool_of
-from audiocnn.inference.scores import RecordingLike, RecordingResult, ScoreBlock, ScoredRecording, map_many, scoring
-from audiocnn.model.model import DEFAULT_CLASSIFIER, Model, Thresholds, find_model, threshold_of_each
+from audiocnn.inference.scores import (
+    RecordingLike,
+    RecordingResult,
+    ScoreBlock,
+    ScoredRecording,
+    follow_results,
+    map_many,
+    scoring,
+)
+from audiocnn.model.model import DEFAULT_CLASSIFIER, Model, ModelLike, Thresholds, find_model, threshold_of_each
+from audiocnn.progress import ProgressCallback
 from audiocnn.units import round_seconds
 
 if TYPE_CHECKING:
@@ -236,8 +245,8 @@ class Classification(RecordingResult):
             {
                 "file": [self.file] * len(clips),
                 "channel": [one.channel for one in clips],
-                "start": [round_seconds(one.start) for one in clips],
-                "end": [round_seconds(one.end) for one in clips],
+                "start": [one.start for one in clips],
+                "end": [one.end for one in clips],
                 "label": [one.label for one in clips],
                 "score": [one.score for one in clips],
             }
@@ -279,7 +288,13 @@ class Classifier:
     def _clips(self, channel: int, windows: Sequence[Window], start_seconds: float) -> list[Clip]:
         self.count += len(windows)
         return [
-            Clip(self.rule, channel, start_seconds + window.start, start_seconds + window.end, window.scores)
+            Clip(
+                self.rule,
+                channel,
+                round_seconds(start_seconds + window.start),
+                round_seconds(start_seconds + window.end),
+                window.scores,
+            )
             for window in windows
         ]
 
@@ -300,7 +315,7 @@ def classify_scored(
 
 def classify(
     file: str | Path | BinaryIO | AnyArray,
-    model: str | Path = DEFAULT_CLASSIFIER,
+    model: ModelLike = DEFAULT_CLASSIFIER,
     settings: ClassifySettings | None = None,
     device: str = "auto",
     *,
@@ -325,14 +340,16 @@ def classify(
 
 def classify_many(
     files: Iterable[RecordingLike],
-    engine: Engine,
+    engine: Engine | ModelLike = DEFAULT_CLASSIFIER,
     settings: ClassifySettings | None = None,
     idle: Callable[[], object] = lambda: None,
+    progress: ProgressCallback | None = None,
 ) -> Generator[Classification | RecordingError]:
     """Each file's answers, or the error that stopped it, in order; a bad file does not stop the others.
 
-    `files` and `idle` as for `score_many`.
+    engine, `files`, `idle` and `progress` as for `detect_many`.
     """
-    settings = settings or ClassifySettings()
+    settings, engine = settings or ClassifySettings(), engine_of(engine)
     settings.rule(engine.model)  # what cannot be is refused before a file is opened
-    yield from map_many(lambda scored: classify_scored(scored, settings), files, engine, settings.channel, idle)
+    found = map_many(lambda scored: classify_scored(scored, settings), files, engine, settings.channel, idle)
+    yield from follow_results(found, files, "classify", progress)

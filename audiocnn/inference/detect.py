@@ -19,10 +19,27 @@ from audiocnn.audio.pcm import RawFormat
 from audiocnn.audio.recording import Selection
 from audiocnn.errors import RecordingError
 from audiocnn.inference.batcher import Scores
-from audiocnn.inference.engine import Engine, load_engine
+from audiocnn.inference.engine import Engine, engine_of, load_engine
 from audiocnn.inference.frames import data_frame
-from audiocnn.inference.scores import RecordingLike, RecordingResult, ScoreBlock, ScoredRecording, map_many, scoring
-from audiocnn.model.model import DEFAULT_LIVE_MODEL, DEFAULT_MODEL, Model, Thresholds, find_model, threshold_of_each
+from audiocnn.inference.scores import (
+    RecordingLike,
+    RecordingResult,
+    ScoreBlock,
+    ScoredRecording,
+    follow_results,
+    map_many,
+    scoring,
+)
+from audiocnn.model.model import (
+    DEFAULT_LIVE_MODEL,
+    DEFAULT_MODEL,
+    Model,
+    ModelLike,
+    Thresholds,
+    find_model,
+    threshold_of_each,
+)
+from audiocnn.progress import ProgressCallback
 from audiocnn.segments.finder import SegmentFinder, SegmentRule
 from audiocnn.segments.segment import Segment
 from audiocnn.units import round_seconds
@@ -92,8 +109,8 @@ class Detection(RecordingResult):
             {
                 "file": [self.file] * len(rows),
                 "channel": [channel for channel, _ in rows],
-                "start": [round_seconds(one.start) for _, one in rows],
-                "end": [round_seconds(one.end) for _, one in rows],
+                "start": [one.start for _, one in rows],
+                "end": [one.end for _, one in rows],
                 "label": [one.label for _, one in rows],
                 "score": [one.score for _, one in rows],
             }
@@ -197,12 +214,11 @@ class Detector:
         timed: list[tuple[float, bool, Event]] = []
         known = start_seconds + heard_seconds
         for label, finder in zip(self.rules, self.finders[channel], strict=True):
-            onsets = [start_seconds + start for start in finder.onsets(heard_seconds)]
+            onsets = [round_seconds(start_seconds + start) for start in finder.onsets(heard_seconds)]
             timed += [(start, False, Onset(channel, start, label, known)) for start in onsets]
         for found in segments:
-            segment = found
-            if start_seconds:
-                segment = replace(found, start=start_seconds + found.start, end=start_seconds + found.end)
+            start, end = round_seconds(start_seconds + found.start), round_seconds(start_seconds + found.end)
+            segment = replace(found, start=start, end=end)
             timed.append((segment.start, True, Ending(channel, segment, known)))
             self.segments += 1
             self.seconds[segment.label] += segment.end - segment.start
@@ -250,7 +266,7 @@ def detect_recording(
 
 def detect(
     file: str | Path | BinaryIO | AnyArray,
-    model: str | Path = DEFAULT_MODEL,
+    model: ModelLike = DEFAULT_MODEL,
     settings: DetectSettings | None = None,
     device: str = "auto",
     *,
@@ -273,22 +289,25 @@ def detect(
 
 def detect_many(
     files: Iterable[RecordingLike],
-    engine: Engine,
+    engine: Engine | ModelLike = DEFAULT_MODEL,
     settings: DetectSettings | None = None,
     idle: Callable[[], object] = lambda: None,
+    progress: ProgressCallback | None = None,
 ) -> Generator[Detection | RecordingError]:
     """Each file's detection, or the error that stopped it, in order; a bad file does not stop the others.
 
-    `files` and `idle` as for `score_many`.
+    engine: what `load_engine` gives, to be used many times; or the model of one. `files` and `idle` as for
+    `score_many`. progress: called with a `Progress` after each file.
     """
-    settings = settings or DetectSettings()
+    settings, engine = settings or DetectSettings(), engine_of(engine)
     settings.rules(engine.model)  # what cannot be is refused before a file is opened
-    yield from map_many(lambda scored: detect_scored(scored, settings), files, engine, settings.channel, idle)
+    found = map_many(lambda scored: detect_scored(scored, settings), files, engine, settings.channel, idle)
+    yield from follow_results(found, files, "detect", progress)
 
 
 def follow(
     stream: str | Path | BinaryIO,
-    model: str | Path = DEFAULT_LIVE_MODEL,
+    model: ModelLike = DEFAULT_LIVE_MODEL,
     settings: DetectSettings | None = None,
     device: str = "auto",
     raw: RawFormat | None = None,

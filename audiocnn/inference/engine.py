@@ -26,7 +26,7 @@ from audiocnn.errors import ModelError, UsageError, check_not_forked
 from audiocnn.inference.batcher import Backend, Batcher, Scores
 from audiocnn.inference.chunks import Chunk, ChunkPlan, Frames, kept_rows
 from audiocnn.inference.steps import ChunkStepper, Stepper, StepSession, TailStepper
-from audiocnn.model.model import ONNX, STREAM_ONNX, Model, join_outputs, split_outputs
+from audiocnn.model.model import ONNX, STREAM_ONNX, Model, ModelLike, find_model, join_outputs, split_outputs
 from audiocnn.model.onnx import CUT_AT, FEATURES, OnnxFile, cut_graph, says_geometry
 from audiocnn.spec.geometry import NO_CROP, Crop, Geometry
 
@@ -346,3 +346,8 @@ def load_engine(model: Model, device: str = "auto", jobs: int | None = None) -> 
     backend = TorchBackend(load_networks(model), torch.device(device), half=cuda)
     # Two threads, so that one batch is copied while another is computed.
     return Engine(model, backend, jobs=2 if cuda else 1, batch_chunks=_GPU_CHUNKS)
+
+
+def engine_of(model: Engine | ModelLike) -> Engine:
+    """An engine as it is; for a model, by name or folder, one is loaded."""
+    return model if isinstance(model, Engine) else load_engine(find_model(model))

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -31,7 +31,8 @@ from audiocnn.errors import RecordingError, bare, check_not_forked, show_name
 from audiocnn.inference.batcher import Scores
 from audiocnn.inference.engine import ChunkScores, Engine, load_engine, usable_cores
 from audiocnn.inference.frames import data_frame
-from audiocnn.model.model import DEFAULT_MODEL, find_model, split_outputs
+from audiocnn.model.model import DEFAULT_MODEL, ModelLike, find_model, split_outputs
+from audiocnn.progress import Progress, ProgressCallback
 from audiocnn.units import round_seconds
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ class ScoredRecording:
         return {
             "file": self.name,
             "start_seconds": self.start_seconds,
-            "duration_seconds": self.start_seconds + self.duration_seconds,
+            "duration_seconds": round_seconds(self.start_seconds + self.duration_seconds),
             "sample_rate": info.sample_rate,
             "channels": info.channels,
             "model": self.engine.model.name,
@@ -261,7 +262,7 @@ class RecordingScores(RecordingResult):
 
 def score(
     file: str | Path | BinaryIO | AnyArray,
-    model: str | Path = DEFAULT_MODEL,
+    model: ModelLike = DEFAULT_MODEL,
     channel: str | int = "mix",
     device: str = "auto",
     *,
@@ -576,4 +577,21 @@ def map_many(
                 result = evaluate(scored)
             except RecordingError as problem:
                 result = bare(problem)
+            yield result
+
+
+def follow_results(
+    results: Generator[_Result | RecordingError],
+    files: Iterable[RecordingLike],
+    stage: str,
+    progress: ProgressCallback | None,
+) -> Generator[_Result | RecordingError]:
+    """The results as they are; each is first told to `progress`. What that raises ends them, and the reading."""
+    total = len(files) if isinstance(files, Sized) else None
+    with closing(results):
+        for done, result in enumerate(results, 1):
+            if progress is not None:
+                progress(
+                    Progress(stage, done, total, result.file if isinstance(result, RecordingResult) else str(result))
+                )
             yield result

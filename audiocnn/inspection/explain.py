@@ -27,7 +27,7 @@ from audiocnn.model.network import Network
 from audiocnn.model.weights import Ensemble, load_networks
 from audiocnn.spec.features import Array
 
-Progress = Callable[[str, float, float | None], None]
+PatchProgress = Callable[[str, float, float | None], None]
 _WHOLE_WINDOWS = 2  # a recording of at most so many is explained as a whole
 _MOST_WHOLE_SECONDS = 60.0
 
@@ -100,7 +100,7 @@ def explain_recording(
     engine: Engine,
     settings: ExplainSettings | None = None,
     channel: str | int = "mix",
-    progress: Progress | None = None,
+    progress: PatchProgress | None = None,
     track: int | None = None,
 ) -> Explanation:
     """Explain a score of a recording, which is read twice: to find the score, then for its window.
@@ -183,7 +183,7 @@ def _explain_window(
     window: ScoreWindow,
     scores: Samples,
     settings: ExplainSettings,
-    progress: Progress,
+    progress: PatchProgress,
 ) -> Explanation:
     """Turn patches down and take slopes. scores: (rows, classes) of the whole recording."""
     model, geometry, rate = engine.model, engine.geometry, engine.geometry.sample_rate
@@ -226,7 +226,7 @@ def _explain_window(
 
 
 class _StepCounter:
-    def __init__(self, progress: Progress, what: str, total: int) -> None:
+    def __init__(self, progress: PatchProgress, what: str, total: int) -> None:
         self.progress, self.what, self.total, self.done = progress, what, total, 0
 
     def __call__(self, more: int) -> None:

@@ -477,8 +477,13 @@ def spec_folders() -> list[Path]:
     return [shipped_folder() / "specs"]
 
 
-def find_model(name: str | Path) -> Model:
-    """A model by the name of a released one, or by its folder, wherever it lies."""
+ModelLike = str | Path | Model
+
+
+def find_model(name: ModelLike) -> Model:
+    """A model by the name of a released one, or by its folder, wherever it lies; one that was read, as it is."""
+    if isinstance(name, Model):
+        return name
     path = Path(name)
     try:
         there, whole = path.exists(), any(file.is_file() for file in (path / TOML, path / "model" / TOML))

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
+from pathlib import Path
 
+from audiocnn.data.dataset import Dataset
+from audiocnn.evaluation.report import EvaluationReport
 from audiocnn.evaluation.results import figure_title
 from audiocnn.report.charts import (
     ReportColumn,
@@ -19,7 +22,7 @@ from audiocnn.report.charts import (
     roc_plot,
 )
 from audiocnn.report.clips import Sounds, clip_section
-from audiocnn.report.folds import curve_section
+from audiocnn.report.folds import curve_section, find_learning_curve
 from audiocnn.report.page import (
     ReportPart,
     column_name,
@@ -32,6 +35,7 @@ from audiocnn.report.page import (
     render_page,
     titled_figures,
 )
+from audiocnn.report.sound import clip_sounds
 from audiocnn.report.style import style_sheet
 from audiocnn.units import clock
 
@@ -56,6 +60,16 @@ def render_evaluation(
         *_notes(reports),
     ]
     return render_page(title, style_sheet(), body)
+
+
+def evaluation_page(reports: Sequence[EvaluationReport], dataset: Dataset | None = None) -> str:
+    """HTML of what `evaluate` found; with a dataset the page plays some of its clips."""
+    clips = [report.evaluation.clip for report in reports if report.evaluation.clip]
+    files = list(dict.fromkeys(file for clip in clips for file in clip.files_to_hear()))
+    sounds = clip_sounds(dataset, files) if dataset is not None else {}
+    curves = (find_learning_curve(Path(report.folder)) for report in reports if report.folder is not None)
+    curve = next((found for found in curves if found), None)
+    return render_evaluation([report.to_dict() for report in reports], sounds, curve)
 
 
 def _head(reports: Sequence[ReportPart]) -> Iterator[str]:

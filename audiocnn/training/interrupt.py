@@ -28,10 +28,15 @@ class StopSignals:
         self.numbers, self.several = numbers, several
         self.first: int | None = None
         self.first_at = 0.0
+        self.problem: BaseException | None = None
 
     @property
     def requested(self) -> bool:
-        return self.first is not None
+        return self.first is not None or self.problem is not None
+
+    def stop_for(self, problem: BaseException) -> None:
+        """Stop as a signal would, for an error of the program that trains, which is raised when all is saved."""
+        self.problem = problem
 
     def raise_if_requested(self) -> None:
         """StopRequestedError where a signal came."""
@@ -64,4 +69,6 @@ class StopSignals:
 
     def raise_first(self) -> None:
         """Do what the first signal would have done, now that all is saved."""
+        if self.problem is not None:
+            raise self.problem
         signal.raise_signal(self.first or signal.SIGINT)

@@ -11,12 +11,12 @@ import io
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from audiocnn.errors import AudiocnnError, UsageError
 from audiocnn.files import RUN_FILE, parse_json, read_json, read_regular, write_whole
@@ -32,6 +32,7 @@ OLD_JSONL = "log.jsonl"  # what runs of version 0.1 have instead of metrics.json
 _MOST_GIT_BYTES = 10_000_000
 _GIT_HASH = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 LogRow = dict[str, Any]
+_Report = TypeVar("_Report")
 
 
 def write_log(run: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -236,3 +237,35 @@ class TensorBoardWriter:
 
     def close(self) -> None:
         self.writer.close()
+
+
+def log_to_tensorboard(reports: Iterable[_Report], run: Path, wanted: bool) -> Iterator[_Report]:
+    """The reports as they are; where it is wanted, each epoch goes to TensorBoard, too."""
+    if not wanted:
+        yield from reports
+        return
+    from audiocnn.training.events import EpochReport
+
+    board = None
+    try:
+        for report in reports:
+            if isinstance(report, EpochReport):
+                board = board or _open_tensorboard(run, report.epoch)
+                board.epoch(report)
+            yield report
+    finally:
+        if board is not None:
+            board.close()
+
+
+def _open_tensorboard(run: Path, epoch: int) -> TensorBoardWriter:
+    """The event files of a run, from an epoch on; a new run shows its recipe, and one that was begun without
+    TensorBoard the epochs before."""
+    new = not (run / TENSORBOARD_FOLDER).is_dir()
+    board = TensorBoardWriter(run, 1 if new else epoch)
+    if new:
+        board.recipe((run / "recipe.toml").read_text(encoding="utf-8"))
+        for row in read_log(run):
+            if row["epoch"] < epoch:
+                board.row(row)
+    return board

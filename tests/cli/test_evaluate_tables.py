@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from audiocnn.evaluation.report import EvaluationReport
 from audiocnn.evaluation.results import EvaluationSettings, Figure
 from audiocnn.evaluation.segments import JudgedRecording, evaluate_scores
 from audiocnn.segments.finder import SegmentRule
 from audiocnn.segments.segment import Annotation
 from audiocnn_cli.app.draw import format_figure
 from audiocnn_cli.app.terminal import Terminal
-from audiocnn_cli.commands.evaluate.tables import EvaluationReport, with_differences, write_table
+from audiocnn_cli.commands.evaluate.tables import with_differences, write_table
 
 HOP = 0.02
 

@@ -32,11 +32,18 @@ from audiocnn.recipe.recipe import Transfer
 from audiocnn.spec.spec import spec_from_table
 from audiocnn.training.train import train
 from audiocnn.training.transfer import Origin, check_transfer
+from audiocnn.workflows.judge import find_source, open_judged_dataset
+from audiocnn.workflows.plan import (
+    TrainingRequest,
+    choose_recipe,
+    find_run_recipe,
+    fit_recipe,
+    keep_labels,
+    name_after_data,
+)
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.terminal import Terminal
-from audiocnn_cli.commands.train.options import LearningOptions, RunOptions
-from audiocnn_cli.commands.train.recipe import choose_recipe, find_run_recipe, fit_recipe, keep_labels, name_after_data
-from audiocnn_cli.io.judge import find_source, open_judged_dataset
+from audiocnn_cli.io.ingest import TerminalListener
 from audiocnn_cli.main import command_of
 
 RATE = 8000
@@ -87,12 +94,13 @@ def terminal_of():
     return Terminal(io.BytesIO(), Stream(False), Stream(False), {"COLUMNS": "100"})
 
 
-def looked_at(data, tmp_path, run=RunOptions(), learning=LearningOptions()):  # noqa: B008
+def looked_at(data, tmp_path, request=TrainingRequest()):  # noqa: B008
     """What `train` would train, without the training: recipe, dataset, what was said."""
     terminal = terminal_of()
-    recipe, plain = choose_recipe(str(data), dataclasses.replace(run, output=run.output or str(tmp_path / "run")))
+    request = dataclasses.replace(request, data=str(data), output=request.output or str(tmp_path / "run"))
+    recipe, plain = choose_recipe(request)
     assert plain
-    recipe, dataset = fit_recipe(recipe, tmp_path / "run", run, learning, terminal)
+    recipe, dataset = fit_recipe(recipe, tmp_path / "run", request, TerminalListener(terminal))
     return recipe, dataset, terminal.stderr.getvalue()
 
 
@@ -173,19 +181,19 @@ def test_the_rate_is_that_of_the_recordings(tmp_path, rate, chosen):
 
 
 def test_flags_override_what_would_be_chosen(tmp_path):
-    learning = LearningOptions(epochs=2, batch_size="4", sample_rate=6000, seed=5)
-    recipe, dataset, _ = looked_at(folder_of(tmp_path / "sounds", 3), tmp_path, learning=learning)
+    learning = TrainingRequest(epochs=2, batch_size="4", sample_rate=6000, seed=5)
+    recipe, dataset, _ = looked_at(folder_of(tmp_path / "sounds", 3), tmp_path, learning)
     assert (recipe.train.epochs, recipe.train.batch_size, recipe.seed) == (2, 4, 5)
     assert recipe.spec.input.sample_rate == dataset.sample_rate == 6000
-    named = RunOptions(spec="conv_ab_2d", output=str(tmp_path / "named"))
-    recipe, _, _ = looked_at(tmp_path / "sounds", tmp_path, run=named)
+    named = TrainingRequest(spec="conv_ab_2d", output=str(tmp_path / "named"))
+    recipe, _, _ = looked_at(tmp_path / "sounds", tmp_path, named)
     assert (recipe.spec.name, recipe.spec.f.window_seconds, recipe.spec.input.sample_rate) == ("conv_ab_2d", 0.5, 16000)
 
 
 def test_samples_kept_at_another_rate_are_kept_and_others_made_beside_them(tmp_path):
     folder_of(tmp_path / "sounds", 3)
     _, first, _ = looked_at(tmp_path / "sounds", tmp_path)
-    _, second, _ = looked_at(tmp_path / "sounds", tmp_path, learning=LearningOptions(sample_rate=4000))
+    _, second, _ = looked_at(tmp_path / "sounds", tmp_path, TrainingRequest(sample_rate=4000))
     assert (first.sample_rate, second.sample_rate) == (8000, 4000)
     assert first.folder != second.folder
     assert Dataset.open(first.folder).sample_rate == 8000
@@ -376,9 +384,9 @@ def test_a_model_is_called_as_its_data(tmp_path, data, name):
     path = tmp_path / data
     path.touch() if path.suffix == ".tsv" else path.mkdir()
     assert name_after_data(path) == name
-    assert find_run_recipe(str(path), RunOptions()) == Path("runs") / name / "recipe.toml"
-    assert find_run_recipe(None, RunOptions(output="run")) == Path("run/recipe.toml")
-    assert find_run_recipe(None, RunOptions()) is None
+    assert find_run_recipe(str(path), TrainingRequest()) == Path("runs") / name / "recipe.toml"
+    assert find_run_recipe(None, TrainingRequest(output="run")) == Path("run/recipe.toml")
+    assert find_run_recipe(None, TrainingRequest()) is None
 
 
 def test_the_guide_names_commands_and_options_that_are_there():
@@ -414,12 +422,12 @@ def test_a_folder_of_other_sounds_is_no_label_but_learned(tmp_path):
 @pytest.mark.parametrize(
     ("clips", "rate", "run", "begins"),
     [
-        (12, 16000, RunOptions(), True),
-        (12, 44100, RunOptions(), True),  # heard at 16 kHz
-        (BACKBONE_CLIPS, 16000, RunOptions(), False),  # enough to learn all of it from them
-        (12, 8000, RunOptions(), False),  # its groups know 16 kHz
-        (12, 16000, RunOptions(source="none"), False),
-        (12, 16000, RunOptions(spec="lenet5"), False),  # a network that a person named
+        (12, 16000, TrainingRequest(), True),
+        (12, 44100, TrainingRequest(), True),  # heard at 16 kHz
+        (BACKBONE_CLIPS, 16000, TrainingRequest(), False),  # enough to learn all of it from them
+        (12, 8000, TrainingRequest(), False),  # its groups know 16 kHz
+        (12, 16000, TrainingRequest(source="none"), False),
+        (12, 16000, TrainingRequest(spec="lenet5"), False),  # a network that a person named
     ],
 )
 def test_few_clips_begin_with_a_model_that_knows_many_sounds(clips, rate, run, begins, tmp_path, monkeypatch):
@@ -447,17 +455,17 @@ def one_step(recipe):
 
 def test_a_recipe_that_begins_with_a_model_may_be_told_to_begin_with_none(tmp_path):
     (tmp_path / "a.toml").write_text('name = "a"\nspec = "sound_2d"\n[train]\nfrom = "sounds"\n')
-    assert choose_recipe(str(tmp_path / "a.toml"), RunOptions())[0].transfer == Transfer("sounds")
-    assert choose_recipe(str(tmp_path / "a.toml"), RunOptions(source="none"))[0].transfer is None
+    assert choose_recipe(TrainingRequest(str(tmp_path / "a.toml")))[0].transfer == Transfer("sounds")
+    assert choose_recipe(TrainingRequest(str(tmp_path / "a.toml"), source="none"))[0].transfer is None
 
 
 def test_a_label_called_noise_can_be_kept(tmp_path):
     folder_of(tmp_path / "sounds", 20, ["low", "high"])
     for k in range(20):
         write(tmp_path / "sounds" / "noise" / f"{k}.wav", noise(0.5, RATE, k).astype(np.float32) / 32768.0, RATE)
-    run = RunOptions(output=str(tmp_path / "run"))
-    recipe, _ = choose_recipe(str(tmp_path / "sounds"), run)
-    recipe, dataset = fit_recipe(recipe, tmp_path / "run", run, LearningOptions(), terminal_of(), keep_label=["noise"])
+    request = TrainingRequest(str(tmp_path / "sounds"), output=str(tmp_path / "run"), keep_label=["noise"])
+    recipe, _ = choose_recipe(request)
+    recipe, dataset = fit_recipe(recipe, tmp_path / "run", request, TerminalListener(terminal_of()))
     assert learned_labels(dataset, recipe) == ("high", "low", "noise")
     with pytest.raises(UsageError, match='--keep-label nois: nothing is labelled so; did you mean "noise"'):
         keep_labels(recipe, dataset, ["nois"])
@@ -509,8 +517,8 @@ WHALES = {"rate": 200, "seconds": 12.0, "pulse_seconds": 1.2, "hertz": {"fin": 2
 
 
 def test_bands_and_window_follow_the_rate(tmp_path):
-    learning = LearningOptions(sample_rate=250_000)
-    recipe, dataset, _ = looked_at(chirps(tmp_path / "bats", 3, **BATS), tmp_path / "a", learning=learning)
+    learning = TrainingRequest(sample_rate=250_000)
+    recipe, dataset, _ = looked_at(chirps(tmp_path / "bats", 3, **BATS), tmp_path / "a", learning)
     settings = recipe.spec.input
     assert (settings.sample_rate, settings.high_hertz) == (250_000, pytest.approx(0.475 * 250_000))
     assert settings.hop_seconds == pytest.approx(0.01 * 48 / 250)

@@ -13,10 +13,10 @@ from sounds import noise, write
 
 from audiocnn.errors import RecipeError, UsageError
 from audiocnn.recipe.division import divide
+from audiocnn.workflows.plan import TrainingRequest, choose_recipe, fit_recipe, say_notes, with_part_options
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.terminal import Terminal
-from audiocnn_cli.commands.train.options import LearningOptions, PartOptions, RunOptions
-from audiocnn_cli.commands.train.recipe import choose_recipe, fit_recipe, say_notes, with_part_options
+from audiocnn_cli.io.ingest import TerminalListener
 
 
 def esc50(root, folds=5, clips=2):
@@ -36,17 +36,18 @@ def esc50(root, folds=5, clips=2):
 def planned(data, tmp_path, parts):
     """The recipe and dataset that `train` would train, and what it says."""
     terminal = Terminal(io.BytesIO(), Stream(False), Stream(False), {"COLUMNS": "100"})
-    recipe, _ = choose_recipe(str(data), RunOptions(output=str(tmp_path / "run")))
+    listener = TerminalListener(terminal)
+    recipe, _ = choose_recipe(TrainingRequest(str(data), output=str(tmp_path / "run")))
     recipe = with_part_options(recipe, parts)
-    recipe, dataset = fit_recipe(recipe, tmp_path / "run", RunOptions(), LearningOptions(), terminal)
-    say_notes(recipe, dataset, terminal)
+    recipe, dataset = fit_recipe(recipe, tmp_path / "run", TrainingRequest(), listener)
+    say_notes(recipe, dataset, listener)
     return recipe, dataset, terminal.stderr.getvalue()
 
 
 @pytest.mark.parametrize(("fold", "test", "stop"), [(None, "5", "4"), ("2", "2", "1"), ("fold1", "1", "5")])
 @pytest.mark.parametrize("data", ["", "meta/esc50.csv"])
 def test_train_uses_official_folds_and_says_so(tmp_path, data, fold, test, stop):
-    recipe, dataset, said = planned(esc50(tmp_path / "ESC-50") / data, tmp_path, PartOptions(fold=fold))
+    recipe, dataset, said = planned(esc50(tmp_path / "ESC-50") / data, tmp_path, TrainingRequest(fold=fold))
     assert f'folds 1 to 5 by column "fold": {test} is the test, {stop} stops the training' in said
     assert f"12 to learn from, 4 to stop by, 4 to test on (fold {test})" in said
     assert {entry.tags["fold"] for entry in divide(dataset, recipe).test} == {test}
@@ -78,7 +79,7 @@ def test_labels_may_stand_in_names(tmp_path):
     for digit in range(3):
         for who in ("anna", "bob"):
             write(tmp_path / f"fsdd/{digit}_{who}_0.wav", noise(0.1, 8000, 10 * digit + len(who)), 8000)
-    parts = PartOptions(label_pattern="^([0-9])_", group_pattern="_([a-z]+)_")
+    parts = TrainingRequest(label_pattern="^([0-9])_", group_pattern="_([a-z]+)_")
     _, dataset, said = planned(tmp_path / "fsdd", tmp_path, parts)
     assert dataset.labels == ("0", "1", "2")
     assert {entry.group for entry in dataset.entries} == {"anna", "bob"}
@@ -91,6 +92,6 @@ def test_labels_may_stand_in_names(tmp_path):
 
 
 def test_one_fold_or_all_of_them(tmp_path):
-    recipe, _ = choose_recipe(str(tmp_path), RunOptions())
+    recipe, _ = choose_recipe(TrainingRequest(str(tmp_path)))
     with pytest.raises(UsageError, match="--folds tests on each fold in turn and --fold on one; name one"):
-        with_part_options(recipe, PartOptions(folds=5, fold="1"))
+        with_part_options(recipe, TrainingRequest(folds=5, fold="1"))

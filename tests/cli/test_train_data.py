@@ -11,7 +11,7 @@ from fixtures_models import RATE, mark, recipe_of, write_dataset
 from audiocnn.data.sources.settings import DataSettings
 from audiocnn.errors import UsageError
 from audiocnn.training.batches import make_training_set
-from audiocnn_cli.commands.train.recipe import with_data
+from audiocnn.workflows.plan import with_data
 
 
 def recordings(splits):

@@ -14,9 +14,9 @@ from sounds import sine, write
 from audiocnn.data.dataset import Dataset
 from audiocnn.data.ingest import IngestSettings, cached_dataset, ingest
 from audiocnn.errors import DatasetError, UsageError
+from audiocnn.workflows.judge import check_columns
+from audiocnn.workflows.sources import cache_beside
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.io.ingest import cache_beside
-from audiocnn_cli.io.judge import check_columns
 
 RATE = 8000
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 import audiocnn
 from audiocnn.audio.recording import read_samples
@@ -18,6 +19,7 @@ from audiocnn.audio.recording import read_samples
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 SAMPLE = ROOT / "data/samples/greeting.flac"
+MODELS = ROOT / "models" / "audiocnn_models"
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "cli", ROOT / "models")))}
 
 
@@ -94,3 +96,38 @@ def test_a_caller_with_a_wrong_rate_is_told():
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=EXAMPLES, env=ENVIRONMENT, capture_output=True, timeout=60, check=False)
     assert json.loads(done.stdout)["error"].startswith("sample_rate 0: give a whole number"), done.stderr
+
+
+@pytest.mark.parametrize("model", [path.parent.name for path in sorted(MODELS.glob("*/model.onnx"))])
+def test_the_file_says_all_that_scores_need(model, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import onnx_alone
+
+    found = audiocnn.find_model(model)
+    path = tmp_path / "sound.wav"
+    samples, rate = read_samples(SAMPLE, found.geometry.sample_rate)
+    soundfile.write(path, samples.T, rate, "FLOAT")
+    wanted = audiocnn.score(path, model)
+    labels, hop_seconds, scores = onnx_alone.score(str(MODELS / model / "model.onnx"), str(path))
+    assert (tuple(labels), hop_seconds) == (wanted.labels, wanted.hop_seconds)
+    np.testing.assert_allclose(scores, wanted.scores[0], atol=1e-4)
+
+
+def test_onnx_alone_prints_a_table_and_needs_nothing_of_ours():
+    model = MODELS / "speech_1d" / "model.onnx"
+    code = f"import sys; sys.path[:0] = [{str(EXAMPLES)!r}]; import onnx_alone; onnx_alone.main(*sys.argv[1:]); "
+    code += "sys.exit('audiocnn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, model, SAMPLE], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    head, first, *rest = done.stdout.splitlines()
+    assert head == "start,speech"
+    assert first.startswith("0.00,0.")
+    assert len(rest) + 1 == 350  # 7 s, a score each 20 ms
+
+
+def test_onnx_alone_says_that_a_rate_does_not_fit(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import onnx_alone
+
+    with pytest.raises(SystemExit, match="has 8000 Hz, and the model wants 16000; convert it"):
+        onnx_alone.score(str(MODELS / "speech_1d" / "model.onnx"), str(ROOT / "data/samples/telephone.wav"))

@@ -15,10 +15,10 @@ needs_browser = pytest.mark.skipif(BROWSER is None, reason=f"needs a browser: on
 
 
 @contextmanager
-def launched() -> Iterator[Any]:
-    """A browser of playwright, which the test is skipped without."""
+def launched(*more: str) -> Iterator[Any]:
+    """A browser of playwright, which the test is skipped without. more: arguments of its own."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the test extra)")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu", *more])
         yield browser
         browser.close()

@@ -14,10 +14,11 @@ from sounds import sine, write
 
 from audiocnn.errors import UsageError
 from audiocnn.files import settled
+from audiocnn.workflows.run_folder import RUN_FILES, clear_run
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.commands.train import run
 from audiocnn_cli.commands.train.options import LearningOptions, PartOptions, RunOptions
-from audiocnn_cli.commands.train.run import clear_run, resume_command
+from audiocnn_cli.commands.train.run import resume_command
 
 RATE = 8000
 SMALL = """
@@ -60,8 +61,8 @@ def test_what_runs_folds_and_shares_make_is_removed(tmp_path):
 @pytest.mark.parametrize(
     "foreign",
     ["notes.txt", "fold-1/notes.txt", "fold-2/sound.wav", "folder/recipe.toml", ".recipe.toml.bak", "recipe.toml/mine"]
-    + [f"{folder}/thesis.docx" for folder in run.RUN_FILES]
-    + [f"fold-1/{folder}/old/last.safetensors" for folder in run.RUN_FILES],
+    + [f"{folder}/thesis.docx" for folder in RUN_FILES]
+    + [f"fold-1/{folder}/old/last.safetensors" for folder in RUN_FILES],
 )
 def test_nothing_is_removed_where_something_else_lies_there(tmp_path, foreign):
     run_of(tmp_path)
@@ -200,5 +201,5 @@ def test_folds_go_on_by_the_command_that_is_told_and_begin_anew_by_force(tmp_pat
     assert done.status is ExitStatus.OK, done.err
     asked_for = {"log.jsonl"}  # of an older version
     files = {path.relative_to("out").as_posix() for path in Path("out").rglob("*") if path.is_file()}
-    made = {(Path(folder) / name).as_posix() for folder, names in run.RUN_FILES.items() for name in names}
+    made = {(Path(folder) / name).as_posix() for folder, names in RUN_FILES.items() for name in names}
     assert files == {name for name in made if not name.startswith("tensorboard/")} - asked_for

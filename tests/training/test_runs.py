@@ -234,7 +234,7 @@ def test_tensorboard_has_the_rows_and_a_run_that_goes_on_continues_them(tmp_path
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     from audiocnn.training.events import EpochReport
-    from audiocnn_cli.commands.train.run import log_to_tensorboard
+    from audiocnn.training.log import log_to_tensorboard
 
     run = run_of(tmp_path / "run")
     reports = [EpochReport(**row) for row in ROWS]

@@ -373,24 +373,6 @@ def detect_settings(rule: SegmentRuleOptions, channel: str | int = "mix") -> Det
     )
 
 
-def choose_device(name: str, local: int = 0) -> str:
-    """A device that is there: `auto` takes a GPU if there is one. local: of several processes on a machine each takes
-    the GPU of its number."""
-    import torch
-
-    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(kind for kind, there in found.items() if there)
-    if name == "cuda" and local:
-        name = f"cuda:{local}"
-    kind, _, number = name.partition(":")
-    if kind not in found or (number and not (kind == "cuda" and number.isdecimal())):
-        raise UsageError(f'--device cannot be "{name}"; use auto, cpu, cuda, cuda:N or mps')
-    if not found[kind] or (number and int(number) >= torch.cuda.device_count()):
-        raise UsageError(f"--device {name}: there is no such device here; use --device cpu")
-    return name
-
-
 def flag_of(name: str) -> str:
     """The flag of a field of options: min_duration -> --min-duration."""
     return {"source": "--from", "goal": "--for"}.get(name, "--" + name.replace("_", "-"))

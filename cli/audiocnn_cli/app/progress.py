@@ -95,11 +95,3 @@ def _shorten_name(name: str, room: int) -> str:
     if len(name) <= room:
         return name
     return "…" + name[len(name) - room + 1 :] if room > 1 else ""
-
-
-def format_speed(audio_seconds: float, seconds: float) -> str:
-    """How much faster than the recording plays: `310x real time`."""
-    if seconds <= 0:
-        return ""
-    times = audio_seconds / seconds
-    return f"{times:.0f}x real time" if times >= 10 else f"{times:.1f}x real time"

@@ -28,16 +28,8 @@ from audiocnn_cli.app.options import (
     option,
 )
 from audiocnn_cli.app.terminal import Terminal
-from audiocnn_cli.io.judge import (
-    JudgedSegments,
-    check_channels,
-    clips_of,
-    judge_dataset,
-    make_scorer,
-    model_candidate,
-    open_judged_dataset,
-    resolve_split,
-)
+from audiocnn_cli.io.ingest import TerminalListener
+from audiocnn_cli.io.judge import JudgedSegments, clips_of, scorer_by_options
 from audiocnn_cli.io.output import check_table, write_text
 
 if TYPE_CHECKING:
@@ -86,17 +78,24 @@ def doubtful(
     from audiocnn.evaluation.results import EvaluationSettings
     from audiocnn.inference.engine import load_engine
     from audiocnn.model.model import DEFAULT_MODEL, find_model
+    from audiocnn.workflows.judge import (
+        check_channels,
+        judge_dataset,
+        model_candidate,
+        open_judged_dataset,
+        resolve_split,
+    )
 
     refuse_urls(data)
     files = check_doubtful_files("-o", output, top, [], force)
     part = resolve_split(data, split)
     engine = load_engine(find_model(model or DEFAULT_MODEL), device, jobs)
-    candidate = model_candidate(engine.model, make_scorer(engine, JudgedSegments()))
-    counts = Counter[str]()
-    with open_judged_dataset(data, part, None, [engine], [candidate], terminal, counts) as (dataset, chosen):
+    candidate = model_candidate(engine.model, scorer_by_options(engine, JudgedSegments()))
+    counts, listener = Counter[str](), TerminalListener(terminal)
+    with open_judged_dataset(data, part, None, [engine], [candidate], listener, counts) as (dataset, chosen):
         check_channels(dataset, engine)
         settings = EvaluationSettings(resamples=0)
-        evaluation, *_ = judge_dataset(dataset, candidate.scorer, settings, chosen, candidate.name, terminal)
+        evaluation, *_ = judge_dataset(dataset, candidate.scorer, settings, chosen, candidate.name, listener)
         clips = clips_of(evaluation, "", data)
         doubts = write_doubtful(clips, (candidate.name, data), dataset, files, terminal)
     if terminal.wants_table(format):

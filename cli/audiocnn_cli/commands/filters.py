@@ -14,9 +14,10 @@ import typer
 from audiocnn.errors import UsageError, printable
 from audiocnn.labels.formats import jsonl
 from audiocnn.labels.formats.base import file_fields
+from audiocnn.units import format_speed
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import BASIC, Force, Jobs, ModelArgument, ReportFormat, TableFormat, option
-from audiocnn_cli.app.progress import Bar, format_speed
+from audiocnn_cli.app.progress import Bar
 from audiocnn_cli.app.terminal import Terminal
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from audiocnn.units import clock, plural
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import BASIC, LabelOptions, ReportFormat, TableFormat, flag, option
 from audiocnn_cli.app.terminal import Terminal
-from audiocnn_cli.io.ingest import IngestFollower, refuse_label_options, with_label_options
+from audiocnn_cli.io.ingest import IngestFollower
 
 if TYPE_CHECKING:
     from audiocnn.data.dataset import Dataset
@@ -149,6 +149,7 @@ def _source_of(source: str, labels: LabelOptions) -> Path | Remote | DataSetting
     from audiocnn.data.dataset import is_dataset
     from audiocnn.data.sources import recipe_settings
     from audiocnn.data.sources.settings import DataSettings
+    from audiocnn.workflows.sources import refuse_label_options, with_label_options
 
     if labels == LabelOptions():
         return Remote(source) if is_url(source) else Path(source)

@@ -113,11 +113,12 @@ def search(
     check_search_folder(folder, path, options.resume)
 
     from audiocnn.training.search import make_search
-    from audiocnn_cli.app.options import choose_device
-    from audiocnn_cli.io.ingest import dataset_for
+    from audiocnn.workflows.plan import choose_device
+    from audiocnn.workflows.sources import dataset_for
+    from audiocnn_cli.io.ingest import TerminalListener
 
     where = choose_device(device)
-    dataset = dataset_for(recipe, folder, terminal)
+    dataset = dataset_for(recipe, folder, TerminalListener(terminal))
     wanted = make_search(recipe, recipe.tune, dataset, folder, where)
     (folder / STUDY_LOCK).mkdir(parents=True, exist_ok=True)  # and it stays, for those that come later
     with exclusive(folder / STUDY_LOCK):  # of several that begin together one makes the study
@@ -134,7 +135,7 @@ def search(
 def read_search_recipe(file: str, data: str | None, labels: LabelOptions, options: SearchOptions) -> Recipe:
     """The recipe, on the data that were named, if any."""
     from audiocnn.recipe.recipe import read_recipe
-    from audiocnn_cli.commands.train.recipe import with_data, with_recipe_labels
+    from audiocnn.workflows.plan import with_data, with_recipe_labels
 
     recipe = read_recipe(Path(file))
     if options.epochs:

@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from audiocnn.errors import AudiocnnError, show_name
-from audiocnn.units import clock
+from audiocnn.units import clock, format_speed
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.progress import Bar, format_speed
+from audiocnn_cli.app.progress import Bar
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.io.inputs import Input
 from audiocnn_cli.io.output import OutputError, PassedError

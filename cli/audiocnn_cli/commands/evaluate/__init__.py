@@ -33,22 +33,12 @@ from audiocnn_cli.commands.evaluate.outputs import (
     write_clip_files,
     write_page,
 )
-from audiocnn_cli.io.judge import (
-    JudgedSegments,
-    check_channels,
-    check_columns,
-    judge_dataset,
-    make_scorer,
-    model_candidate,
-    open_judged_dataset,
-    peer_candidates,
-    resolve_split,
-    say_unknown_labels,
-)
+from audiocnn_cli.io.ingest import TerminalListener
+from audiocnn_cli.io.judge import JudgedSegments, peer_candidates, scorer_by_options
 
 if TYPE_CHECKING:
+    from audiocnn.evaluation.report import EvaluationReport
     from audiocnn.evaluation.results import EvaluationSettings
-    from audiocnn_cli.commands.evaluate.tables import EvaluationReport
 
 _Models = Annotated[
     list[str] | None,
@@ -117,9 +107,19 @@ def evaluate(
     audiocnn evaluate speech.toml --split test -o report.json
     audiocnn evaluate birds/ -m runs/birds --html report.html
     """
+    from audiocnn.evaluation.report import EvaluationReport
     from audiocnn.inference.engine import load_engine
     from audiocnn.model.model import DEFAULT_MODEL, find_model
-    from audiocnn_cli.commands.evaluate.tables import EvaluationReport, with_differences
+    from audiocnn.workflows.judge import (
+        check_channels,
+        check_columns,
+        judge_dataset,
+        model_candidate,
+        open_judged_dataset,
+        resolve_split,
+        say_unknown_labels,
+    )
+    from audiocnn_cli.commands.evaluate.tables import with_differences
     from audiocnn_cli.io.output import check_folder_writable, check_output, is_replaceable
 
     refuse_urls(data)
@@ -132,19 +132,21 @@ def evaluate(
     files = check_clip_outputs(clips, (path, page), len(models or [DEFAULT_MODEL]), output.force)
     settings, split = _judge_settings(judge), resolve_split(data, split)
     engines = [load_engine(find_model(name), device, jobs) for name in models or [DEFAULT_MODEL]]
-    candidates = [model_candidate(engine.model, make_scorer(engine, rule), rule.sensitivity) for engine in engines]
+    candidates = [
+        model_candidate(engine.model, scorer_by_options(engine, rule), rule.sensitivity) for engine in engines
+    ]
     candidates += peer_candidates(against, rule)
-    counts = Counter[str]()
-    with open_judged_dataset(data, split, path, engines, candidates, terminal, counts, labels) as (dataset, part):
+    counts, listener = Counter[str](), TerminalListener(terminal)
+    with open_judged_dataset(data, split, path, engines, candidates, listener, counts, labels) as (dataset, part):
         check_columns(dataset, settings.group_by, data)
         for engine in engines:
             check_channels(dataset, engine)
         for one in candidates:
-            say_unknown_labels(dataset, part, one, data, terminal)
+            say_unknown_labels(dataset, part, one, data, listener)
         reports = []
         for one in candidates:
             about = (one.name, one.folder, one.tuned_on, one.thresholds, data, split)
-            found = judge_dataset(dataset, one.scorer, settings, part, one.name, terminal)
+            found = judge_dataset(dataset, one.scorer, settings, part, one.name, listener)
             reports.append(EvaluationReport(*about, *found, version=one.version))
         reports = with_differences(reports, terminal)
         _write_reports(reports, path, format, terminal)
@@ -159,7 +161,8 @@ def _write_reports(
     reports: Sequence[EvaluationReport], path: Path | None, format: ReportFormat, terminal: Terminal
 ) -> None:
     """A file if one is named, and a table where it is wanted; JSON Lines without either."""
-    from audiocnn_cli.commands.evaluate.tables import write_json, write_table
+    from audiocnn.evaluation.report import write_json
+    from audiocnn_cli.commands.evaluate.tables import write_table
     from audiocnn_cli.io.output import open_output
 
     if path is not None:

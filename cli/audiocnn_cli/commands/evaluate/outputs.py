@@ -20,8 +20,8 @@ from audiocnn_cli.io.output import check_new_file, check_table, write_text
 
 if TYPE_CHECKING:
     from audiocnn.data.dataset import Dataset
+    from audiocnn.evaluation.report import EvaluationReport
     from audiocnn.evaluation.results import ClipEvaluation
-    from audiocnn_cli.commands.evaluate.tables import EvaluationReport
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 Html = Annotated[
@@ -84,17 +84,9 @@ def check_clip_outputs(wanted: ClipOutputs, taken: Sequence[Path | None], models
 
 def write_page(reports: Sequence[EvaluationReport], path: Path, dataset: Dataset | None = None) -> None:
     """The page, whole or not at all; with a dataset it plays some of its clips."""
-    from audiocnn.report.evaluation import render_evaluation
-    from audiocnn.report.folds import find_learning_curve
-    from audiocnn.report.sound import clip_sounds
+    from audiocnn.report.evaluation import evaluation_page
 
-    clips = [report.evaluation.clip for report in reports if report.evaluation.clip]
-    files = list(dict.fromkeys(file for clip in clips for file in clip.files_to_hear()))
-    sounds = clip_sounds(dataset, files) if dataset is not None else {}
-    curves = (find_learning_curve(Path(report.folder)) for report in reports if report.folder is not None)
-    curve = next((found for found in curves if found), None)
-    page = render_evaluation([report.to_dict() for report in reports], sounds, curve)
-    write_text("--html", path, page)
+    write_text("--html", path, evaluation_page(reports, dataset))
 
 
 def write_clip_files(report: EvaluationReport, dataset: Dataset, paths: _ClipPaths, terminal: Terminal) -> None:

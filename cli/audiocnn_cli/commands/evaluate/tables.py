@@ -5,34 +5,30 @@ Of whole clips there are also tables of labels, and of the answers that each lab
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from audiocnn.errors import UsageError, printable
-from audiocnn.evaluation.compare import Comparison, LabelDifference, compare
+from audiocnn.evaluation.compare import LabelDifference, compare
+from audiocnn.evaluation.report import EvaluationReport
 from audiocnn.evaluation.results import (
     ClipEvaluation,
     ClipGroup,
     ClipLabel,
     Confusion,
-    Evaluation,
     LabelEvaluation,
     figure_title,
 )
-from audiocnn.segments.finder import SegmentRule
-from audiocnn.units import clock, plural
+from audiocnn.units import clock, format_speed, plural
 from audiocnn_cli.app.draw import FigureRow, format_figure, format_share, print_table
-from audiocnn_cli.app.progress import format_speed
 from audiocnn_cli.app.terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 _SMOOTHED_ROWS = ("auroc", "fpr_at_5pct_miss")
-_DEFAULT_THRESHOLD = SegmentRule.threshold
 _LABEL_COLUMNS = {
     "precision": "precision",
     "recall": "recall",
@@ -48,59 +44,6 @@ _MOST_PAIRS = 5
 _LEAST_NAME, _MOST_NAME = 4, 20
 _Part = LabelEvaluation | LabelDifference | ClipEvaluation | ClipGroup
 _NONE = LabelDifference({})
-
-
-@dataclass(frozen=True)
-class EvaluationReport:
-    """One model or peer on one set of recordings. `sound_seconds` were scored in `seconds`.
-
-    folder: where the model lies; a peer has none, and a version. tuned_on: what its thresholds were chosen on; where a
-    rule has another threshold than these, it was given. difference: to the first report, `difference_to`.
-    """
-
-    name: str
-    folder: str | None
-    tuned_on: str
-    thresholds: Mapping[str, float]
-    data: str
-    split: str | None
-    evaluation: Evaluation
-    sound_seconds: float
-    seconds: float
-    version: str | None = None
-    difference_to: str | None = None
-    difference: Comparison | None = None
-
-    def origin(self, label: str) -> str:
-        own = self.evaluation.labels[label].rule.threshold == self.thresholds.get(label, _DEFAULT_THRESHOLD)
-        return self.tuned_on or "not tuned" if own else "given"
-
-    def to_dict(self) -> dict[str, Any]:
-        about = {
-            "model": self.name,
-            **({"version": self.version} if self.version else {}),
-            "folder": self.folder,
-            "tuned_on": self.tuned_on,
-            "data": self.data,
-            "split": self.split,
-            "sound_seconds": round(self.sound_seconds, 4),
-            "times_real_time": round(self.sound_seconds / self.seconds, 1) if self.seconds > 0 else None,
-        }
-        contents = self.evaluation.to_dict()
-        for label, found in contents["labels"].items():
-            found["tuned_on"] = self.origin(label)
-        if self.difference is not None:
-            contents["difference_to"] = {"model": self.difference_to, **self.difference.to_dict()}
-        return {"schema": contents.pop("schema"), "type": contents.pop("type"), **about, **contents}
-
-
-def write_json(reports: Sequence[EvaluationReport], write: Callable[[str], object], pretty: bool) -> None:
-    """One report as an object; several as a list in a file, as lines on stdout."""
-    contents = [report.to_dict() for report in reports]
-    if pretty:
-        write(json.dumps(contents[0] if len(contents) == 1 else contents, indent=2, ensure_ascii=False) + "\n")
-    else:
-        write("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in contents))
 
 
 def with_differences(reports: Sequence[EvaluationReport], terminal: Terminal) -> list[EvaluationReport]:

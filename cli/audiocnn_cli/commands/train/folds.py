@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.commands.train.options import PartOptions, RunOptions
+from audiocnn_cli.io.ingest import TerminalListener
 
 if TYPE_CHECKING:
     from audiocnn.data.dataset import Dataset
@@ -34,7 +35,7 @@ def train_repeats(
     from audiocnn.files import write_whole
     from audiocnn.recipe.folds import CURVE_REPEATS, FOLD_REPEATS, curve_repeats, fold_repeats, summarize_repeats
     from audiocnn.report.folds import render_folds
-    from audiocnn_cli.commands.train.recipe import parse_shares
+    from audiocnn.workflows.plan import parse_shares
 
     kind = FOLD_REPEATS if parts.folds else CURVE_REPEATS
     if parts.folds:
@@ -59,22 +60,24 @@ def train_repeat(
     from audiocnn.recipe.division import divide
     from audiocnn.recipe.folds import RepeatResult
     from audiocnn.report.folds import FOLD_FIGURES
-    from audiocnn_cli.commands.train.recipe import say_notes
-    from audiocnn_cli.commands.train.run import Training, clear_run, run_training
-    from audiocnn_cli.commands.train.summary import draw_curves
-    from audiocnn_cli.io.judge import JudgedSegments, judge_dataset, make_scorer
+    from audiocnn.workflows.judge import judge_dataset, make_scorer
+    from audiocnn.workflows.plan import say_notes
+    from audiocnn.workflows.run_folder import clear_run
+    from audiocnn.workflows.train import Training, draw_curves
+    from audiocnn_cli.commands.train.run import run_training
 
+    listener = TerminalListener(terminal)
     if run.force:
         clear_run(folder)
     resume = run.resume and (folder / "recipe.toml").exists()
     division = divide(dataset, each.recipe)
-    say_notes(each.recipe, dataset, terminal)
+    say_notes(each.recipe, dataset, listener)
     training = Training(each.recipe, dataset, folder, device, resume, run.tensorboard, run.moved is not None)
     report = run_training(training, terminal)
-    draw_curves(folder, each.recipe.name, terminal)
-    scorer = make_scorer(load_engine(report.model, "cpu", None), JudgedSegments())
+    draw_curves(folder, each.recipe.name, listener)
+    scorer = make_scorer(load_engine(report.model, "cpu", None))
     part = dataset.with_entries(division.test)
-    evaluation, *_ = judge_dataset(part, scorer, EvaluationSettings(), None, each.name, terminal)
+    evaluation, *_ = judge_dataset(part, scorer, EvaluationSettings(), None, each.name, listener)
     assert evaluation.clip is not None
     figures = {name: figure for name, figure in evaluation.clip.figures.items() if name in FOLD_FIGURES}
     return RepeatResult(each, (len(division.train), len(division.validation), len(division.test)), figures)

@@ -6,36 +6,22 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audiocnn.errors import AudiocnnError, printable
+from audiocnn.errors import printable
 from audiocnn.evaluation.results import MAIN_CLIP_FIGURES, figure_title
 from audiocnn.units import clock, plural
 from audiocnn_cli.app.draw import format_figure
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.io.ingest import TerminalListener
 
 if TYPE_CHECKING:
     from audiocnn.data.dataset import Dataset
     from audiocnn.evaluation.results import Evaluation
-    from audiocnn.model.model import Model
     from audiocnn.recipe.division import Division
     from audiocnn.recipe.recipe import Recipe
     from audiocnn.training.events import TrainReport
 
 
-def draw_curves(run: Path, name: str, terminal: Terminal) -> list[str]:
-    """Draw the curves of a run that has ended, and say where; that it cannot be drawn ends no training."""
-    from audiocnn.report.train_picture import CURVES_FILE, draw_training_curves
-    from audiocnn.training.log import read_log
-
-    try:
-        draw_training_curves(read_log(run), run / CURVES_FILE, name)
-    except AudiocnnError as problem:
-        terminal.error(str(problem), "warning")
-        return []
-    return [f"curves: {run / CURVES_FILE}"]
-
-
-_REPORT, _PAGE = "report.json", "report.html"  # in the folder of a run
 _MOST_PAIRS = 3
 _NOTHING_HELD_OUT = "the last, since nothing was held out"
 
@@ -43,11 +29,16 @@ _NOTHING_HELD_OUT = "the last, since nothing was held out"
 def finish_run(recipe: Recipe, dataset: Dataset, report: TrainReport, run: Path, terminal: Terminal) -> ExitStatus:
     """Test the model, and say what came out and what to do with it."""
     from audiocnn.recipe.division import divide
+    from audiocnn.workflows.train import draw_curves, test_model
 
-    division = divide(dataset, recipe)
+    division, listener = divide(dataset, recipe), TerminalListener(terminal)
     clips = not any(entry.annotated for entry in dataset.entries)
-    evaluation = test_model(dataset, division, recipe, report.model, run, terminal) if division.test else None
-    lines = [*training_lines(report, clips), *draw_curves(run, recipe.name, terminal)]
+    evaluation = None
+    if division.test:
+        evaluation = test_model(dataset, division, recipe, report.model, run, listener).evaluation
+    lines = training_lines(report, clips)
+    if (curves := draw_curves(run, recipe.name, listener)) is not None:
+        lines.append(f"curves: {curves}")
     if evaluation is not None:
         lines += ["", *test_lines(evaluation, division, run)]
     elif clips:
@@ -56,31 +47,10 @@ def finish_run(recipe: Recipe, dataset: Dataset, report: TrainReport, run: Path,
     return ExitStatus.SOME_FAILED if evaluation is not None and evaluation.failures else ExitStatus.OK
 
 
-def test_model(
-    dataset: Dataset, division: Division, recipe: Recipe, model: Model, run: Path, terminal: Terminal
-) -> Evaluation:
-    """Judge the model by the test part; report.json and report.html in the run have all of it."""
-    from audiocnn.evaluation.results import EvaluationSettings
-    from audiocnn.inference.engine import load_engine
-    from audiocnn_cli.commands.evaluate.outputs import write_page
-    from audiocnn_cli.commands.evaluate.tables import EvaluationReport, write_json
-    from audiocnn_cli.io.judge import JudgedSegments, judge_dataset, make_scorer
-    from audiocnn_cli.io.output import open_output
-
-    scorer = make_scorer(load_engine(model, "cpu", None), JudgedSegments())
-    part = dataset.with_entries(division.test)
-    found = judge_dataset(part, scorer, EvaluationSettings(), None, "test", terminal)
-    data = str(recipe.data.source if recipe.data else dataset.folder)
-    about = (model.name, str(model.folder), model.tuned_on, model.thresholds, data, division.tested_on)
-    reports = [EvaluationReport(*about, *found)]
-    with open_output(run / _REPORT, terminal) as out:
-        write_json(reports, out.write, pretty=True)
-    write_page(reports, run / _PAGE, part)
-    return found[0]
-
-
 def test_lines(evaluation: Evaluation, division: Division, run: Path) -> list[str]:
     """The figures that say most, and which labels are taken for each other."""
+    from audiocnn.workflows.train import PAGE
+
     lines = [
         f"tested on {plural(len(division.test), 'recording')} ({division.tested_on}) that nothing was learned from:"
     ]
@@ -96,7 +66,7 @@ def test_lines(evaluation: Evaluation, division: Division, run: Path) -> list[st
     lines += [
         f"  {pair.label} taken for {pair.answer}: {pair.clips} of {round(pair.clips / pair.share)}" for pair in pairs
     ]
-    return [*lines, f"  all figures, and clips to listen to: {run / _PAGE}"]
+    return [*lines, f"  all figures, and clips to listen to: {run / PAGE}"]
 
 
 def why_untested(recipe: Recipe, division: Division) -> str:

@@ -127,15 +127,11 @@ def _score_all(
     data: list[str], engine: Engine, where: LabelOptions, sweep: SweepOptions, terminal: Terminal
 ) -> tuple[list[dict[str, _Set]], list[str], int]:
     """Of each DATA what is scored, by the labels that it knows, and what it is; how many could not be scored."""
-    from audiocnn_cli.io.judge import (
-        check_channels,
-        make_scorer,
-        model_candidate,
-        open_judged_dataset,
-        say_unknown_labels,
-    )
+    from audiocnn.workflows.judge import check_channels, model_candidate, open_judged_dataset, say_unknown_labels
+    from audiocnn_cli.io.ingest import TerminalListener
+    from audiocnn_cli.io.judge import scorer_by_options
 
-    model, scorer = engine.model, make_scorer(engine, RuleOptions())
+    model, scorer = engine.model, scorer_by_options(engine, RuleOptions())
     sets: list[dict[str, _Set]] = []
     scored_sets: list[_Set] = []
     origins, failed = [], 0
@@ -144,10 +140,10 @@ def _score_all(
         kept = Path(sweep.scores) if sweep.scores else None
         if kept and number:
             kept = kept.with_stem(f"{kept.stem}-{number + 1}")
-        side = model_candidate(model, scorer)
-        with open_judged_dataset(one, split, kept, [engine], [side], terminal, counts, where) as (dataset, part):
+        side, listener = model_candidate(model, scorer), TerminalListener(terminal)
+        with open_judged_dataset(one, split, kept, [engine], [side], listener, counts, where) as (dataset, part):
             check_channels(dataset, engine)
-            say_unknown_labels(dataset, part, side, one, terminal)
+            say_unknown_labels(dataset, part, side, one, listener)
             labels = choose_labels(model, dataset, sweep.label)
             scored = score_data(dataset, part, model, scorer, kept, terminal)
         recordings, clips, wrong = scored

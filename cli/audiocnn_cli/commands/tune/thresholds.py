@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audiocnn.errors import AudiocnnError, UsageError, did_you_mean, printable, show_name
-from audiocnn.units import plural
+from audiocnn.units import format_speed, plural
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import LabelOptions, ReportFormat, flag_of, read_pads, read_thresholds
-from audiocnn_cli.app.progress import Bar, format_speed
+from audiocnn_cli.app.progress import Bar
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.commands.tune.options import Goal, RuleOptions, SweepOptions
 from audiocnn_cli.io.batch import batch_status
@@ -46,26 +46,22 @@ def run_sweep(
     from audiocnn.evaluation.save_thresholds import check_writable
     from audiocnn.inference.engine import load_engine
     from audiocnn.model.model import DEFAULT_MODEL, find_model
-    from audiocnn_cli.io.judge import (
-        check_channels,
-        make_scorer,
-        model_candidate,
-        open_judged_dataset,
-        say_unknown_labels,
-    )
+    from audiocnn.workflows.judge import check_channels, model_candidate, open_judged_dataset, say_unknown_labels
+    from audiocnn_cli.io.ingest import TerminalListener
+    from audiocnn_cli.io.judge import scorer_by_options
 
     check_tune_files(sweep, force)
     model = find_model(name or DEFAULT_MODEL)
     if sweep.save:
         check_writable(model)
     engine = load_engine(model, device, jobs)
-    scorer = make_scorer(engine, rule)
+    scorer = scorer_by_options(engine, rule)
     counts, split = Counter[str](), choose_split(data, sweep.split)
     kept = Path(sweep.scores) if sweep.scores else None
-    side = model_candidate(model, scorer)
-    with open_judged_dataset(data, split, kept, [engine], [side], terminal, counts, where) as (dataset, part):
+    side, listener = model_candidate(model, scorer), TerminalListener(terminal)
+    with open_judged_dataset(data, split, kept, [engine], [side], listener, counts, where) as (dataset, part):
         check_channels(dataset, engine)
-        say_unknown_labels(dataset, part, side, data, terminal)
+        say_unknown_labels(dataset, part, side, data, listener)
         labels = choose_labels(model, dataset, sweep.label)
         scored = score_data(dataset, part, model, scorer, kept, terminal)
     goal = (sweep.goal or Goal.f1).value
@@ -197,14 +193,14 @@ def sweep_label(
 
     from audiocnn.evaluation.thresholds import TunedRule, sweep_segments
     from audiocnn.model.model import threshold_of_each
-    from audiocnn_cli.io.judge import judged_pad
+    from audiocnn.workflows.judge import judged_pads
 
     given = {
         "threshold": threshold_of_each(read_thresholds(rule.threshold), model.labels)[model.labels.index(label)],
         "neg_threshold": rule.neg_threshold,
         "min_speech_seconds": rule.min_duration,
         "min_silence_seconds": rule.min_silence,
-        **read_pads(judged_pad(model, rule.pad)),
+        **judged_pads(model, read_pads(rule.pad)),
         "max_speech_seconds": rule.max_duration,
     }
     fixed = {name: value for name, value in given.items() if value is not None}

@@ -1,4 +1,4 @@
-"""The recipe that `audiocnn train` follows, and its data.
+"""The recipe that a training follows, and its data: `plan_training`, for the command and for `audiocnn.train`.
 
 A recipe is named, or that of a run to resume, or ./audiocnn.toml (`choose_recipe`); options override it; without one,
 the data is ingested if need be, and what fits it is chosen (`fit_recipe`).
@@ -11,16 +11,17 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiocnn.audio.remote import refuse_urls
-from audiocnn.errors import AudiocnnError, UsageError, did_you_mean, printable
-from audiocnn_cli.app.options import LabelOptions
-from audiocnn_cli.app.progress import Bar
-from audiocnn_cli.app.terminal import Terminal
-from audiocnn_cli.commands.train.options import LearningOptions, PartOptions, RunOptions
-from audiocnn_cli.io.ingest import dataset_for, refuse_label_options, with_label_options
+from audiocnn.errors import AudiocnnError, UsageError, did_you_mean
+from audiocnn.files import check_run_writable, is_locked, settled
+from audiocnn.recipe.recipe import RECIPE_FILE
+from audiocnn.workflows.listener import Listener
+from audiocnn.workflows.run_folder import check_run_folder, clear_run
+from audiocnn.workflows.sources import LabelPlace, dataset_for, refuse_label_options, with_label_options
 
 if TYPE_CHECKING:
     from audiocnn.data.dataset import Dataset
@@ -31,11 +32,153 @@ if TYPE_CHECKING:
 FROM_NONE = "none"  # of --from: begin with weights from chance
 
 
-def choose_recipe(data: str | None, run: RunOptions) -> tuple[Recipe, bool]:
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What a training is asked for, as the options of `audiocnn train` have it; None leaves it to the recipe, or to
+    what fits.
+
+    data: a dataset, a source as for `ingest`, or a recipe. source: the model to begin from, or "none". moved: where the
+    data of a run to resume are now.
+    """
+
+    data: str | None = None
+    recipe: str | None = None
+    spec: str | None = None
+    source: str | None = None
+    freeze: str | None = None
+    output: str | None = None
+    tensorboard: bool = False
+    resume: bool = False
+    moved: str | None = None
+    force: bool = False
+    minutes: float | None = None
+    epochs: int | None = None
+    batch_size: str | None = None
+    learning_rate: float | None = None
+    sample_rate: int | None = None
+    seed: int | None = None
+    group: str | None = None
+    group_pattern: str | None = None
+    label_pattern: str | None = None
+    keep_label: Sequence[str] | None = None
+    corrections: str | None = None
+    only_corrected: bool = False
+    folds: int | None = None
+    fold: str | None = None
+    learning_curve: str | None = None
+    label_column: str | None = None
+    labels: str | None = None
+    device: str = "auto"
+
+    @property
+    def repeated(self) -> bool:
+        """Whether several models are trained, in folders of their own."""
+        return bool(self.folds or self.learning_curve)
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """refused: how many files of the data could not be read."""
+
+    recipe: Recipe
+    dataset: Dataset
+    folder: Path
+    device: str
+    refused: int
+
+
+def run_to_resume(request: TrainingRequest) -> TrainingRequest:
+    """`data` that is a run is the run to resume: `train runs/x --resume`."""
+    data, output = request.data, request.output
+    if request.resume and output is None and data is not None and (Path(data) / RECIPE_FILE).is_file():
+        data, output = None, data
+    return dataclasses.replace(request, data=data, output=str(settled(Path(output))) if output else None)
+
+
+def plan_training(request: TrainingRequest, listener: Listener, scratch: Path | None = None) -> TrainingPlan:
+    """Check, read and remove everything before a training. scratch: a folder for the samples of recordings that are no
+    dataset yet, where nothing else may be written; the run is then not looked at."""
+    check_minutes(request)
+    recipe, plain = choose_recipe(request)
+    recipe = with_part_options(with_learning_options(recipe, request), request)
+    recipe = with_recipe_labels(recipe, request)
+    folder = Path(request.output or f"runs/{recipe.name}")
+    if scratch is not None:
+        folder = scratch / folder.name
+    if scratch is None:
+        check_run_writable(folder)
+    check_unlocked(folder)
+    resume = request.resume and scratch is None
+    check_run_folder(recipe, folder, resume, request.force, request.moved is not None, request.repeated)
+    check_source_model(recipe, folder, request)
+    if request.tensorboard:
+        from audiocnn.training.log import check_tensorboard
+
+        check_tensorboard()
+    where = choose_device(request.device)
+    if request.force:
+        clear_run(folder)
+    counts = Counter[str]()
+    if plain:
+        recipe, dataset = fit_recipe(recipe, folder, request, listener, counts, scratch is None)
+    else:
+        dataset = dataset_for(recipe, folder, listener, counts, scratch is None, request.moved is not None)
+        recipe = keep_labels(recipe, dataset, request.keep_label)
+    say_corrections(recipe, listener)
+    if request.minutes is not None:
+        recipe = plan_minutes(recipe, dataset, where, request.minutes, listener)
+    return TrainingPlan(recipe, dataset, folder, where, counts["refused"])
+
+
+def check_unlocked(folder: Path) -> None:
+    """Refuse a folder that another process is training in, before recordings are read and anything is removed. What a
+    killed one left half written goes."""
+    from audiocnn.training.checkpoint import clear_temporaries
+
+    if is_locked(folder):
+        raise UsageError(f"{folder}: another process is training here; wait for it, or name another -o")
+    for place in (folder, *folder.glob("fold-*"), *folder.glob("share-*")):
+        clear_temporaries(place)
+
+
+def check_source_model(recipe: Recipe, folder: Path, request: TrainingRequest) -> None:
+    """Refuse a model to begin from that does not fit, before recordings are read and before anything is removed; and a
+    model to learn from that would be removed."""
+    source = recipe.transfer.model if recipe.transfer else ""
+    for model, what in ((source, "--from"), (recipe.train.teacher, "teacher")):
+        if request.force and model and Path(model).resolve().is_relative_to(folder.resolve()):
+            raise UsageError(f"{folder}: the model of {what} lies in it; name another -o")
+    if recipe.transfer is None:
+        return
+    from audiocnn.training.train import check_source
+
+    check_source(recipe, folder, request.resume)
+
+
+def choose_device(name: str, local: int = 0) -> str:
+    """A device that is there: `auto` takes a GPU if there is one. local: of several processes on a machine each takes
+    the GPU of its number."""
+    import torch
+
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind, there in found.items() if there)
+    if name == "cuda" and local:
+        name = f"cuda:{local}"
+    kind, _, number = name.partition(":")
+    if kind not in found or (number and not (kind == "cuda" and number.isdecimal())):
+        raise UsageError(f'--device cannot be "{name}"; use auto, cpu, cuda, cuda:N or mps')
+    if not found[kind] or (number and int(number) >= torch.cuda.device_count()):
+        raise UsageError(f"--device {name}: there is no such device here; use --device cpu")
+    return name
+
+
+def choose_recipe(request: TrainingRequest) -> tuple[Recipe, bool]:
     """The recipe that was named; that of the run to resume; ./audiocnn.toml; or the defaults, for the data that was
     named, and then True: what fits the data is still to be chosen."""
     from audiocnn.recipe.recipe import DEFAULT_RECIPE, read_recipe
 
+    run, data = request, request.data
     if data is not None:
         refuse_urls(data)
     if data is not None and data.endswith(".toml"):
@@ -65,7 +208,7 @@ def choose_recipe(data: str | None, run: RunOptions) -> tuple[Recipe, bool]:
     return (recipe if data is None else with_data(recipe, Path(data))), False
 
 
-def find_data(recipe: Recipe, kept: Path, data: str | None, run: RunOptions) -> Recipe:
+def find_data(recipe: Recipe, kept: Path, data: str | None, run: TrainingRequest) -> Recipe:
     """The recipe of a run to resume, with its data where they are now: that of --data, or of DATA where they have gone
     from where they were. UsageError: they are not there, or named twice."""
     from audiocnn.recipe.recipe import move_data
@@ -87,11 +230,11 @@ def find_data(recipe: Recipe, kept: Path, data: str | None, run: RunOptions) -> 
     return recipe
 
 
-def find_run_recipe(data: str | None, run: RunOptions) -> Path | None:
+def find_run_recipe(data: str | None, run: TrainingRequest) -> Path | None:
     """Where the run that is made of this data keeps its recipe; None where neither says which run."""
     if run.output is None and data is None:
         return None
-    return Path(run.output or f"runs/{name_after_data(Path(data or ''))}") / "recipe.toml"
+    return Path(run.output or f"runs/{name_after_data(Path(data or ''))}") / RECIPE_FILE
 
 
 def name_after_data(data: Path) -> str:
@@ -100,7 +243,7 @@ def name_after_data(data: Path) -> str:
     return whole.stem if whole.is_file() else whole.name.removesuffix(".dataset")
 
 
-def make_default_recipe(data: Path, run: RunOptions) -> Recipe:
+def make_default_recipe(data: Path, run: TrainingRequest) -> Recipe:
     from audiocnn.augment.settings import MixSettings
     from audiocnn.model.model import DEFAULT_MODEL
     from audiocnn.recipe.recipe import Recipe, find_unset_keys
@@ -113,7 +256,7 @@ def make_default_recipe(data: Path, run: RunOptions) -> Recipe:
     return with_data(Recipe(name, network, None, MixSettings(), TrainSettings(), transfer=transfer, unset=unset), data)
 
 
-def choose_transfer(run: RunOptions, before: Transfer | None) -> Transfer | None:
+def choose_transfer(run: TrainingRequest, before: Transfer | None) -> Transfer | None:
     """--from and --freeze, over what the recipe says."""
     from audiocnn.recipe.recipe import Transfer
     from audiocnn.recipe.settings import resolve_model
@@ -130,7 +273,7 @@ def choose_transfer(run: RunOptions, before: Transfer | None) -> Transfer | None
     return None if model is None else Transfer(model, freeze)
 
 
-def choose_spec(run: RunOptions, transfer: Transfer | None) -> Spec | None:
+def choose_spec(run: TrainingRequest, transfer: Transfer | None) -> Spec | None:
     """The spec of --spec; without it that of --from; None where the options name none."""
     from audiocnn.recipe.recipe import source_spec
 
@@ -166,7 +309,7 @@ def with_data(recipe: Recipe, data: Path) -> Recipe:
     return dataclasses.replace(recipe, data=settings)
 
 
-def with_recipe_labels(recipe: Recipe, labels: LabelOptions) -> Recipe:
+def with_recipe_labels(recipe: Recipe, labels: LabelPlace) -> Recipe:
     """The recipe with labels from where the options say. UsageError: its data has them already."""
     from audiocnn.data.dataset import is_dataset
 
@@ -198,7 +341,7 @@ def check_learning_rate(rate: float | None) -> float | None:
     return rate
 
 
-def with_learning_options(recipe: Recipe, learning: LearningOptions) -> Recipe:
+def with_learning_options(recipe: Recipe, learning: TrainingRequest) -> Recipe:
     from audiocnn.recipe.choose import recipe_at_rate
 
     batch_size = None if learning.batch_size is None else parse_batch_size(learning.batch_size)
@@ -208,7 +351,7 @@ def with_learning_options(recipe: Recipe, learning: LearningOptions) -> Recipe:
     return recipe_at_rate(recipe, learning.sample_rate) if learning.sample_rate else recipe
 
 
-def with_part_options(recipe: Recipe, parts: PartOptions) -> Recipe:
+def with_part_options(recipe: Recipe, parts: TrainingRequest) -> Recipe:
     if parts.folds and parts.learning_curve:
         raise UsageError("--folds and --learning-curve both train several times; name one")
     if parts.folds and parts.fold:
@@ -254,16 +397,13 @@ def parse_shares(text: str) -> list[float]:
 def fit_recipe(
     recipe: Recipe,
     folder: Path,
-    run: RunOptions,
-    learning: LearningOptions,
-    terminal: Terminal,
+    request: TrainingRequest,
+    listener: Listener,
     counts: Counter[str] | None = None,
     kept: bool = True,
-    keep_label: Sequence[str] | None = None,
 ) -> tuple[Recipe, Dataset]:
     """A recipe that nobody wrote, with what fits its data. Segments in recordings are for a detector, whose recipe has
-    its defaults; a network that was named keeps its sizes. counts, kept: as in `dataset_for`. keep_label: as of
-    `keep_labels`."""
+    its defaults; a network that was named keeps its sizes. counts, kept: as in `dataset_for`."""
     from audiocnn.data.dataset import Dataset, is_dataset
     from audiocnn.data.sources.corrections import apply_settings
     from audiocnn.data.sources.probe import originals_of, with_several
@@ -290,46 +430,47 @@ def fit_recipe(
     recipe = dataclasses.replace(recipe, data=data)
     originals = None if known else originals_of(data)
     if originals.timed if originals else known is not None and any(entry.annotated for entry in known.entries):
-        return recipe, dataset_for(recipe, folder, terminal, counts, kept)
-    keep: KeepSpec = "all" if recipe.transfer else "sizes" if run.spec else "nothing"
+        return recipe, dataset_for(recipe, folder, listener, counts, kept)
+    keep: KeepSpec = "all" if recipe.transfer else "sizes" if request.spec else "nothing"
     given = keep != "nothing"
     recipe = recipe if given else dataclasses.replace(recipe, spec=find_named_spec(DEFAULT_CLIP_SPEC))
-    recipe = recipe_at_rate(recipe, learning.sample_rate or choose_recipe_rate(recipe, originals, known, given))
-    dataset = known or dataset_for(recipe, folder, terminal, counts, kept)
-    recipe = keep_labels(recipe, dataset, keep_label)
+    recipe = recipe_at_rate(recipe, request.sample_rate or choose_recipe_rate(recipe, originals, known, given))
+    dataset = known or dataset_for(recipe, folder, listener, counts, kept)
+    recipe = keep_labels(recipe, dataset, request.keep_label)
     facts = collect_clip_facts(dataset, recipe)
-    if not given and run.source is None and wants_backbone(facts):
+    if not given and request.source is None and wants_backbone(facts):
         backbone = source_spec(BACKBONE)
         if backbone.input.sample_rate == recipe.spec.input.sample_rate:
             recipe = dataclasses.replace(recipe, transfer=Transfer(BACKBONE), spec=backbone)
-    with Bar(terminal, "look") as bar:
-        found = survey(dataset, lambda done, total: bar.update(done, total, f"{done} of {total}"))
-    _say_block("found", describe_survey(found), terminal)
+    with listener.stage("survey", "look") as follow:
+        found = survey(dataset, lambda done, total: follow(done, total, f"{done} of {total}"))
+    listener.say_block("found", describe_survey(found))
     choice = choose_settings(facts, recipe.spec, keep)
-    recipe = with_learning_options(choice.recipe(recipe), learning)
-    _say_block("chosen", [*explain_choice(facts, recipe), *describe_parts(divide(dataset, recipe), dataset)], terminal)
+    recipe = with_learning_options(choice.recipe(recipe), request)
+    listener.say_block("chosen", [*explain_choice(facts, recipe), *describe_parts(divide(dataset, recipe), dataset)])
     for line in choice.warnings:
-        terminal.error(line, "warning")
+        listener.warn(line)
     if originals is not None and max(originals.rates, default=0) > recipe.spec.input.sample_rate:
-        say_lost_power(recipe, terminal)
+        say_lost_power(recipe, listener)
     return recipe, dataset
 
 
-def check_minutes(minutes: float | None, epochs: int | None, resume: bool, repeated: bool) -> None:
+def check_minutes(request: TrainingRequest) -> None:
     """UsageError for a budget that cannot be, or that something else decides."""
+    minutes = request.minutes
     if minutes is None:
         return
     if not 0.0 < minutes < math.inf:
         raise UsageError(f"--minutes {minutes:g}: not a length of time; give minutes above 0, such as 3")
-    if epochs is not None:
+    if request.epochs is not None:
         raise UsageError("--minutes and --epochs both say how long to train; name one")
-    if repeated:
+    if request.repeated:
         raise UsageError("--minutes plans one training, and --folds and --learning-curve make several; give --epochs")
-    if resume:
+    if request.resume:
         raise UsageError("--minutes plans a new training, and a run that is resumed has its plan; leave it out")
 
 
-def plan_minutes(recipe: Recipe, dataset: Dataset, device: str, minutes: float, terminal: Terminal) -> Recipe:
+def plan_minutes(recipe: Recipe, dataset: Dataset, device: str, minutes: float, listener: Listener) -> Recipe:
     """The recipe that takes so many minutes on this machine."""
     from audiocnn.training.budget import fit_minutes, measure
 
@@ -338,18 +479,18 @@ def plan_minutes(recipe: Recipe, dataset: Dataset, device: str, minutes: float, 
     budget = (
         f"{recipe.train.epochs} epochs of {recipe.train.examples_per_epoch:,} examples fit into {minutes:g} minutes"
     )
-    _say_block("minutes", [f"{budget}: a step takes {pace.step_seconds:.2g} s here"], terminal)
+    listener.say_block("minutes", [f"{budget}: a step takes {pace.step_seconds:.2g} s here"])
     return recipe
 
 
-def say_lost_power(recipe: Recipe, terminal: Terminal) -> None:
+def say_lost_power(recipe: Recipe, listener: Listener) -> None:
     """That recordings have sound above what the network is to hear, if they do."""
     from audiocnn.data.sources.probe import lost_power
 
     rate = recipe.spec.input.sample_rate
     if recipe.data is not None and (lost := lost_power(recipe.data, rate)) is not None:
         fact = f"{lost.share:.0%}".replace("%", " %") + f' of the power of "{lost.label}" lies above {rate // 2} Hz'
-        terminal.error(f"{fact}, which is not heard: --sample-rate {lost.rate}", "warning")
+        listener.warn(f"{fact}, which is not heard: --sample-rate {lost.rate}")
 
 
 def keep_labels(recipe: Recipe, dataset: Dataset, names: Sequence[str] | None) -> Recipe:
@@ -367,25 +508,18 @@ def keep_labels(recipe: Recipe, dataset: Dataset, names: Sequence[str] | None) -
     return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, labels=kept))
 
 
-def say_corrections(recipe: Recipe, terminal: Terminal) -> None:
+def say_corrections(recipe: Recipe, listener: Listener) -> None:
     from audiocnn.data.sources import corrections_line
 
     if recipe.data and (line := corrections_line(recipe.data)):
-        terminal.say(printable(line))
+        listener.say(line)
 
 
-def say_notes(recipe: Recipe, dataset: Dataset, terminal: Terminal) -> None:
+def say_notes(recipe: Recipe, dataset: Dataset, listener: Listener) -> None:
     """What is so about the parts, before a training: how the data names them, leaks, and why there is no test."""
     from audiocnn.recipe.division import divide
 
     with suppress(AudiocnnError):  # the training says what is wrong
         division = divide(dataset, recipe)
         if lines := (*division.understood, *division.notes):
-            _say_block("parts", lines, terminal)
-
-
-def _say_block(title: str, lines: Sequence[str], terminal: Terminal) -> None:
-    """A title and lines below each other, on stderr."""
-    indent = " " * (len(title) + 2)
-    for number, line in enumerate(lines):
-        terminal.say((f"{title}: " if number == 0 else indent) + printable(line))
+            listener.say_block("parts", lines)

@@ -1,0 +1,147 @@
+"""Figures of a model on recordings whose labels are known: `evaluate`, which does what `audiocnn evaluate` does."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from audiocnn.audio.arrays import AnyArray, ArrayDecoder, ArraySource
+from audiocnn.audio.remote import refuse_urls
+from audiocnn.data.dataset import Dataset
+from audiocnn.data.ingest import ingest_arrays
+from audiocnn.data.writer import Item
+from audiocnn.errors import AudiocnnError, UsageError
+from audiocnn.evaluation.report import EvaluationReport
+from audiocnn.evaluation.results import EvaluationSettings
+from audiocnn.inference.detect import DetectSettings
+from audiocnn.inference.engine import Engine, load_engine
+from audiocnn.model.model import DEFAULT_MODEL, ModelLike, find_model
+from audiocnn.progress import ProgressCallback
+from audiocnn.segments.segment import Annotation, Segment
+from audiocnn.workflows.judge import (
+    check_channels,
+    check_columns,
+    judge_dataset,
+    make_scorer,
+    model_candidate,
+    name_data,
+    open_judged_dataset,
+    resolve_split,
+    say_unknown_labels,
+)
+from audiocnn.workflows.listener import Listener, ProgressListener
+from audiocnn.workflows.sources import GivenLabels
+
+Interval = Annotation | Segment | tuple[float, float, str]
+ArrayRecording = tuple[AnyArray, int, str | Sequence[str] | Sequence[Interval]]
+"""Samples as of `detect`, their rate in Hz, and what is known: the label of a clip, or all its labels; or the segments
+in it, which may be none."""
+_ARRAYS = "the arrays"
+
+
+def evaluate(
+    data: str | Path | Iterable[ArrayRecording],
+    model: ModelLike = DEFAULT_MODEL,
+    settings: DetectSettings | None = None,
+    device: str = "auto",
+    *,
+    split: str | None = None,
+    labels: str | Path | None = None,
+    label_column: str | None = None,
+    evaluation: EvaluationSettings | None = None,
+    output: str | Path | None = None,
+    jobs: int | None = None,
+    progress: ProgressCallback | None = None,
+) -> EvaluationReport:
+    """How good a model is, as `audiocnn evaluate` says with the options of these names.
+
+    data: a folder, a table, a recipe or a dataset; or samples in memory, each a tuple (samples, sample_rate, known),
+    where known is the label of a clip, a list of all its labels, or a list of the segments in it: `Annotation`,
+    `Segment` or (onset, offset, label) in seconds. settings: as for `detect`. output: where samples of recordings that
+    are no dataset are kept, beside this name, for the next time; they are read into a temporary folder unless given.
+
+    `progress` is called with a `Progress` for each recording; an exception that it raises ends the work. AudiocnnError:
+    what the command says, in one line. A recording that cannot be read does not stop the others: `warnings`.
+
+    >>> found = audiocnn.evaluate("meetings/", "speech_1d")
+    >>> found.figures["f1"].value
+    0.93
+    """
+    listener, evaluation = ProgressListener(progress), evaluation or EvaluationSettings()
+    engine = load_engine(find_model(model), device, jobs)
+    candidate = model_candidate(engine.model, make_scorer(engine, settings), settings.sensitivity if settings else None)
+    name, part = _ARRAYS, split
+    if isinstance(data, str | os.PathLike):
+        name = os.fspath(data)
+        refuse_urls(name)
+        part = resolve_split(name, split)
+        given = GivenLabels(label_column, None if labels is None else os.fspath(labels))
+        beside = None if output is None else Path(output)
+        opened = open_judged_dataset(name, part, beside, [engine], [candidate], listener, None, given)
+    elif split or labels or label_column or output:
+        raise UsageError(
+            "split, labels, label_column and output are for recordings in files; leave them out for arrays"
+        )
+    else:
+        opened = _open_arrays(data, engine, candidate.scorer.sample_rate, listener)
+    with opened as (dataset, chosen):
+        check_columns(dataset, evaluation.group_by, name)
+        check_channels(dataset, engine)
+        say_unknown_labels(dataset, chosen, candidate, name, listener)
+        about = (candidate.name, candidate.folder, candidate.tuned_on, candidate.thresholds, name, part)
+        found = judge_dataset(dataset, candidate.scorer, evaluation, chosen, candidate.name, listener)
+    return EvaluationReport(*about, *found, warnings=tuple(listener.warnings))
+
+
+@contextmanager
+def _open_arrays(
+    recordings: Iterable[ArrayRecording], engine: Engine, sample_rate: int, listener: Listener
+) -> Iterator[tuple[Dataset, str | None]]:
+    """Samples in memory as a dataset for now, stored as those of files are."""
+    items = [_item(number, given) for number, given in enumerate(recordings, 1)]
+    if not items:
+        raise UsageError("no recordings; give (samples, sample_rate, label or segments) for each")
+    with tempfile.TemporaryDirectory(prefix="audiocnn-") as temporary, name_data(_ARRAYS, temporary):
+        folder = Path(temporary) / "dataset"
+        with listener.ingesting() as follow:
+            for step in ingest_arrays(items, folder, sample_rate, engine.channels):
+                follow(step)
+        yield Dataset.open(folder), None
+
+
+def _item(number: int, given: ArrayRecording) -> tuple[Item, ArraySource]:
+    """UsageError, with the number of the recording, for what cannot be one."""
+    name = f"array {number}"
+    if not isinstance(given, tuple | list) or len(given) != 3:
+        raise UsageError(f"{name}: give (samples, sample_rate, label or segments)")
+    samples, sample_rate, known = given
+    try:
+        decoder = ArrayDecoder(samples, sample_rate)
+    except AudiocnnError as problem:
+        raise UsageError(f"{name}: {problem}") from None
+    source = ArraySource(samples, decoder.sample_rate, name)
+    if isinstance(known, str):
+        return Item(Path(name), name, label=known), source
+    if not isinstance(known, Iterable):
+        raise UsageError(f"{name}: {known!r} is neither a label nor a list of segments; give one of them")
+    listed = list(known)
+    if listed and all(isinstance(one, str) for one in listed):
+        texts = list(dict.fromkeys(one for one in listed if isinstance(one, str)))
+        return Item(Path(name), name, label=texts[0], more=tuple(texts[1:])), source
+    return Item(Path(name), name, annotated=True, annotations=tuple(_annotation(one, name) for one in listed)), source
+
+
+def _annotation(one: object, name: str) -> Annotation:
+    if isinstance(one, Annotation):
+        return one
+    if isinstance(one, Segment):
+        return Annotation(one.start, one.end, one.label)
+    try:
+        onset, offset, label = one  # type: ignore[misc]
+        times = float(onset), float(offset)  # type: ignore[has-type]
+    except (TypeError, ValueError):
+        raise UsageError(f"{name}: {one!r} is no segment; give (onset, offset, label), in seconds") from None
+    return Annotation(*times, str(label))  # type: ignore[has-type]

@@ -1,0 +1,236 @@
+"""Labelled recordings to judge on, and the models that are judged, for the commands and for `audiocnn.evaluate`."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from audiocnn.data.dataset import Dataset, is_dataset
+from audiocnn.data.ingest import IngestSettings, cached_dataset
+from audiocnn.data.sources.corrections import apply_settings
+from audiocnn.data.sources.probe import with_several
+from audiocnn.data.sources.settings import DataSettings
+from audiocnn.errors import AudiocnnError, UsageError, did_you_mean, show_name
+from audiocnn.evaluation.annotated import Scorer, engine_scorer, evaluate, find_unknown_labels
+from audiocnn.evaluation.conditions import Conditions, is_conditions, read_conditions
+from audiocnn.evaluation.results import Evaluation, EvaluationSettings
+from audiocnn.evaluation.testset import make_set
+from audiocnn.inference.classify import thresholds_of_clips
+from audiocnn.inference.detect import DetectSettings
+from audiocnn.inference.engine import Engine
+from audiocnn.model.model import Model
+from audiocnn.recipe.division import divide
+from audiocnn.recipe.recipe import Recipe, read_recipe
+from audiocnn.units import format_speed, plural
+from audiocnn.workflows.listener import Listener
+from audiocnn.workflows.sources import (
+    NOWHERE,
+    LabelPlace,
+    cache_beside,
+    counting,
+    refuse_label_options,
+    with_label_options,
+)
+
+_PARTS = ("train", "validation", "test")  # of a training
+_MOST_UNKNOWN = 10  # that are named
+_REPORTED = "dev"  # the part that figures are of, unless another is asked for
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model or a peer that is judged. A model has a folder, a peer a version."""
+
+    name: str
+    scorer: Scorer
+    tuned_on: str
+    thresholds: Mapping[str, float]
+    folder: str | None = None
+    version: str | None = None
+
+
+def check_columns(dataset: Dataset, columns: Sequence[str], data: str) -> None:
+    """UsageError for a column of --by that no recording has."""
+    known = sorted({name for entry in dataset.entries for name in entry.tags})
+    for column in columns:
+        if column not in known:
+            there = did_you_mean(column, known) if known else "it has none; leave --by out"
+            raise UsageError(f'--by: no column "{column}" in {data}; {there}')
+
+
+def resolve_split(data: str, split: str | None) -> str | None:
+    """The meaning of `--split`: a part of conditions, if the data are such, else a split, or all."""
+    return _REPORTED if split is None and is_conditions(data) else split
+
+
+def _make_test_set(conditions: Conditions, dataset: Dataset, part: str, folder: Path, listener: Listener) -> Dataset:
+    """The set, made of ingested recordings into `folder`, or found there."""
+    with listener.stage("mix") as follow:
+        return make_set(
+            conditions, dataset, part, folder, lambda done, total, name: follow(done, total, f"{done} of {total}")
+        )
+
+
+def _select_part(dataset: Dataset, part: str | None, recipe: Recipe | None) -> tuple[Dataset, str | None]:
+    """The split of this name; where there is none, the part of this name that a training by the recipe cuts."""
+    if recipe is not None and part in _PARTS and all(entry.split != part for entry in dataset.entries):
+        return _cut_part(dataset, recipe, part), None
+    return dataset, part
+
+
+def _cut_part(dataset: Dataset, recipe: Recipe, part: str) -> Dataset:
+    """The part that a training by the recipe cuts from data without such a split. UsageError where it cuts none."""
+    division = divide(dataset, recipe)
+    entries = {"train": division.train, "validation": division.validation, "test": division.test}[part]
+    if not entries:
+        why = f": {'; '.join(division.notes)}" if division.notes else ""
+        raise UsageError(f"--split {part}: the data has no such split, and the recipe cuts none{why}; leave it out")
+    return dataset.with_entries(entries)
+
+
+def find_source(
+    data: str,
+    split: str | None,
+    several: bool,
+    labels: LabelPlace = NOWHERE,
+) -> tuple[DataSettings, str | None, Recipe | None]:
+    """The source to ingest, the split to ask of the dataset, and the recipe where it is one: one that names a split
+    leaves others out by itself. several: a model gives clips several labels, and a table may, too."""
+    if not Path(data).exists():
+        raise UsageError(f"{data}: no such file or folder; check the name")
+    if not data.endswith(".toml"):
+        settings = with_label_options(DataSettings(Path(data), where=show_name(data)), labels)
+        return with_several(settings, several), split, None
+    recipe = read_recipe(Path(data))
+    if recipe.data is None:
+        raise UsageError(f"{data}: has no [data]; add it, or name the recordings")
+    settings = with_label_options(recipe.data, labels)
+    if settings.split is None and split in _PARTS:
+        return settings, split, recipe  # maybe the data has no splits, and a training cuts its own
+    return dataclasses.replace(settings, split=split or settings.split), None, None
+
+
+def model_candidate(model: Model, scorer: Scorer, sensitivity: str | None = None) -> Candidate:
+    thresholds = {label: model.point_values(label, sensitivity)["threshold"] for label in model.labels}
+    return Candidate(model.name, scorer, model.tuned_on, thresholds, folder=str(model.folder))
+
+
+def judged_pads(model: Model, given: Mapping[str, float]) -> Mapping[str, float]:
+    """By how much segments that are judged are widened, by the names of `DetectSettings`: not at all unless asked for,
+    or by a model whose operating points say how far."""
+    return given if given or model.points else {"pad_seconds": 0.0}
+
+
+def make_scorer(engine: Engine, settings: DetectSettings | None = None) -> Scorer:
+    """What evaluates a model by these settings."""
+    settings = settings or DetectSettings()
+    pads = {"pad_seconds": settings.pad_seconds, "end_pad_seconds": settings.end_pad_seconds}
+    given = {name: seconds for name, seconds in pads.items() if seconds is not None}
+    settings = dataclasses.replace(settings, **judged_pads(engine.model, given))  # type: ignore[arg-type]
+    rules = settings.rules(engine.model)
+    thresholds = thresholds_of_clips(engine.model, settings.threshold, settings.sensitivity)
+    return engine_scorer(engine, rules, thresholds)
+
+
+def check_channels(dataset: Dataset, engine: Engine) -> None:
+    """UsageError where a network of several channels gets another number of them."""
+    if engine.channels > 1 and dataset.channels not in (1, engine.channels):
+        raise UsageError(
+            f"{dataset.folder}: has {dataset.channels} channels and {engine.model.name} wants {engine.channels};"
+            " ingest with that many"
+        )
+
+
+def say_unknown_labels(dataset: Dataset, part: str | None, side: Candidate, data: str, listener: Listener) -> None:
+    """Name the labels of the recordings that a model or a peer does not know, before anything is judged. DatasetError
+    where it knows none of them."""
+    unknown = find_unknown_labels(dataset, side.scorer, part, side.name)
+    if unknown:
+        names = ", ".join(f'"{show_name(label)}" ({count:,})' for label, count in [*unknown.items()][:_MOST_UNKNOWN])
+        more = f" and {len(unknown) - _MOST_UNKNOWN} more" if len(unknown) > _MOST_UNKNOWN else ""
+        what = f"{plural(len(unknown), 'label')} that {side.name} does not know, not judged: {names}{more}"
+        listener.warn(f"{data}: {what}", "note")
+
+
+def judge_dataset(
+    dataset: Dataset,
+    scorer: Scorer,
+    settings: EvaluationSettings,
+    part: str | None,
+    name: str,
+    listener: Listener,
+    stage: str = "evaluate",
+) -> tuple[Evaluation, float, float]:
+    """The evaluation, the seconds of sound that were scored, and the seconds that this took. name: of the model."""
+    began, sound, scored_in = time.monotonic(), 0.0, 0.0
+    with listener.stage(stage, name) as follow:
+        for step in evaluate(dataset, scorer, settings, part):
+            if step.evaluation is not None:
+                return step.evaluation, sound, scored_in
+            sound, scored_in = sound + step.seconds, time.monotonic() - began
+            if step.error:
+                listener.warn(f"{step.filename}: {step.error}", "error")
+            follow(step.done, step.total, f"{step.done} of {step.total}, {format_speed(sound, scored_in)}")
+    raise AssertionError("evaluate ends with an evaluation")
+
+
+@contextmanager
+def open_judged_dataset(
+    data: str,
+    split: str | None,
+    output: Path | None,
+    engines: list[Engine],
+    candidates: list[Candidate],
+    listener: Listener,
+    counts: Counter[str] | None = None,
+    labels: LabelPlace = NOWHERE,
+) -> Iterator[tuple[Dataset, str | None]]:
+    """The dataset, and which split of it to judge. What is no dataset is ingested beside the output, else for now;
+    what has conditions is made into a set there. What was done is added to `counts`: files "refused", and so on."""
+    if is_dataset(data):
+        refuse_label_options(labels, data)
+        yield Dataset.open(data), split
+        return
+    conditions = read_conditions(Path(data)) if split and is_conditions(data) else None
+    if conditions and split:
+        refuse_label_options(labels, data)
+        # Of the recordings only those of the split of this part are ingested.
+        source = dataclasses.replace(conditions.data, split=conditions.part(split).split)
+        part = recipe = None
+    else:
+        several = any(engine.model.answer == "several" for engine in engines)
+        source, part, recipe = find_source(data, split, several, labels)
+    if is_dataset(source.source):
+        refuse_label_options(labels, data)
+        dataset = apply_settings(Dataset.open(source.source), source)
+        yield _select_part(dataset, source.split or part, recipe)
+        return
+    channels = max(engine.channels for engine in engines)
+    sample_rate = max(candidate.scorer.sample_rate for candidate in candidates)
+    settings = IngestSettings(sample_rate=sample_rate, channels=channels)
+    with tempfile.TemporaryDirectory(prefix="audiocnn-") as temporary, name_data(data, temporary):
+        kept = cache_beside(output.with_suffix(""), source, settings) if output else None
+        cache = kept or Path(temporary) / "dataset"
+        with listener.ingesting() as follow:
+            dataset = cached_dataset(source, cache, settings, counting(follow, counts))
+        if conditions and split:
+            dataset = _make_test_set(conditions, dataset, split, cache.with_suffix(".set"), listener)
+        yield _select_part(dataset, part, recipe)
+
+
+@contextmanager
+def name_data(data: str, temporary: str) -> Iterator[None]:
+    """Errors name the data that were given instead of a temporary folder."""
+    try:
+        yield
+    except AudiocnnError as error:
+        message = str(error).replace(str(Path(temporary) / "dataset"), data)
+        if message == str(error):
+            raise
+        raise type(error)(message) from error

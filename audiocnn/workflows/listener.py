@@ -1,0 +1,74 @@
+"""Who hears what a workflow does: `Listener`, which the command draws, and `ProgressListener` for a callback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from audiocnn.errors import show_name
+from audiocnn.progress import Progress, ProgressCallback
+
+if TYPE_CHECKING:
+    from audiocnn.data.ingest import IngestStep
+
+FollowIngest = Callable[["IngestStep"], None]
+FollowStage = Callable[[int, int, str], None]
+"""done, total, a few words."""
+
+
+class Listener:
+    """Hears what a workflow does; this one does nothing with it."""
+
+    def say(self, text: str) -> None:
+        """A line for a person."""
+
+    def warn(self, text: str, kind: str = "warning") -> None:
+        """A line about what is wrong; kind "error" for what could not be done."""
+
+    def say_block(self, title: str, lines: Sequence[str]) -> None:
+        """A title, and lines below each other."""
+        for line in lines:
+            self.say(f"{title}: {line}")
+
+    @contextmanager
+    def ingesting(self, what: str = "ingest") -> Iterator[FollowIngest]:
+        """What is called with each step of an ingest."""
+        yield lambda step: None
+
+    @contextmanager
+    def stage(self, what: str, title: str = "") -> Iterator[FollowStage]:
+        """What is called with each step of some work; title: what a person calls it."""
+        yield lambda done, total, text: None
+
+
+class ProgressListener(Listener):
+    """Keeps the lines, and hands the steps to a callback."""
+
+    def __init__(self, progress: ProgressCallback | None = None) -> None:
+        self.progress: ProgressCallback = progress or (lambda moment: None)
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.notes.append(text)
+
+    def warn(self, text: str, kind: str = "warning") -> None:
+        self.warnings.append(text)
+
+    @contextmanager
+    def ingesting(self, what: str = "ingest") -> Iterator[FollowIngest]:
+        def follow(step: IngestStep) -> None:
+            for problem in ([step.reason] if step.reason else []) + list(step.notes):
+                name = show_name(step.filename)
+                self.warn(problem if problem.startswith(name) else f"{name}: {problem}")
+            self.progress(Progress(what, step.done, step.total, show_name(step.filename)))
+
+        yield follow
+
+    @contextmanager
+    def stage(self, what: str, title: str = "") -> Iterator[FollowStage]:
+        def follow(done: int, total: int, text: str) -> None:
+            self.progress(Progress(what, done, total, text))
+
+        yield follow

@@ -1,0 +1,101 @@
+"""The folder of a run: what may be made in it, and `clear_run`, which removes what a run made and nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from audiocnn.errors import UsageError, show_name
+from audiocnn.recipe.recipe import RECIPE_FILE, Recipe, check_run
+from audiocnn.training.runs import is_run
+
+_OTHER_REPORTS = ("report.json", "report.html", "curves.png")
+# The files that a run makes, and no others: what --force may remove. Of a folder, those in it.
+RUN_FILES = {
+    ".": (RECIPE_FILE, "run.json", "metrics.csv", "metrics.jsonl", "log.jsonl", *_OTHER_REPORTS),
+    "checkpoints": ("last.safetensors", "best.safetensors"),
+    "model": ("model.toml", "model.safetensors", "model.onnx", "README.md", RECIPE_FILE),
+    "tensorboard": ("events.out.tfevents.*",),
+}
+_REPEAT_FILES = ("folds.json", "folds.html", "learning_curve.json", "learning_curve.html")
+# What a process that was killed while it wrote NAME leaves beside it (`write_whole`, `part_path`).
+_HALF_WRITTEN = re.compile(r"[.](?P<name>.+)[.]([a-z0-9_]{8}|audiocnn-part)")
+_REPEAT_NAMES = re.compile("(fold|share)-.+")
+
+
+def check_run_folder(recipe: Recipe, folder: Path, resume: bool, force: bool, moved: bool, repeated: bool) -> None:
+    """Refuse, before recordings are read, a folder that a run cannot be made in, or gone on with. repeated: folds or
+    shares, which have folders of their own in it."""
+    if resume and force:
+        raise UsageError("--resume goes on with a run and --force begins anew; name one")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is no folder; name another one with -o")
+    if force or (resume and repeated):
+        return
+    if not repeated or (folder / RECIPE_FILE).exists():
+        check_run(recipe, folder, resume, ("data",), moved)
+    elif folder.exists():
+        foreign = next(find_foreign_files(folder), None)
+        if foreign is not None:
+            what = f"holds other files, such as {show_name(foreign.relative_to(folder))}"
+            raise UsageError(f"{folder}: {what}; name a new folder with -o, or go on with --resume")
+        if any(folder.iterdir()):
+            what = "there are runs already; go on with --resume, begin anew with --force, or name another -o"
+            raise UsageError(f"{folder}: {what}")
+
+
+def clear_run(run: Path) -> None:
+    """Remove what a run makes, and nothing else. UsageError, and all is left, where something else lies there, or no
+    run."""
+    if not run.is_dir() or not any(run.iterdir()):
+        return
+    contents = list(_run_contents(run))
+    foreign = next((path for path, made in contents if not made), None)
+    if foreign is not None:
+        what = f"{run}: holds other files, such as {show_name(foreign.relative_to(run))}"
+        raise UsageError(f"{what}; nothing is removed: move them, or name a new folder with -o")
+    if not _holds_run(run):
+        raise UsageError(f"{run}: holds no run; nothing is removed: name a new folder with -o")
+    try:
+        for path, _ in contents:  # and not what somebody puts there meanwhile
+            path.unlink(missing_ok=True)
+    except OSError as problem:
+        raise UsageError(f"{run}: cannot be removed ({problem.strerror}); name a new folder with -o") from None
+    for folder in sorted((path for path in run.rglob("*") if path.is_dir()), reverse=True):
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _holds_run(folder: Path) -> bool:
+    own = (folder / RECIPE_FILE).is_file() and is_run(folder)
+    return own or any((folder / name).is_file() for name in _REPEAT_FILES) or any(map(is_repeat, folder.iterdir()))
+
+
+def find_foreign_files(run: Path) -> Iterator[Path]:
+    """What no run makes, in the folder and in those of its folds and shares."""
+    return (path for path, made in _run_contents(run) if not made)
+
+
+def _run_contents(run: Path) -> Iterator[tuple[Path, bool]]:
+    """All that lies in the folder of a run, and of each whether a run makes it."""
+    for path in sorted(run.iterdir()):
+        if is_repeat(path):
+            yield from _run_contents(path)
+        elif path.name in RUN_FILES and path.is_dir() and not path.is_symlink():
+            yield from ((file, _is_made(file, RUN_FILES[path.name])) for file in sorted(path.iterdir()))
+        else:
+            yield path, _is_made(path, (*RUN_FILES["."], *_REPEAT_FILES))
+
+
+def _is_made(path: Path, names: Sequence[str]) -> bool:
+    """Whether a run gives a file this name, or left it half written under that name."""
+    half = _HALF_WRITTEN.fullmatch(path.name)
+    file = path.is_symlink() or not path.is_dir()
+    return file and any(fnmatchcase(half["name"] if half else path.name, name) for name in names)
+
+
+def is_repeat(path: Path) -> bool:
+    return bool(_REPEAT_NAMES.fullmatch(path.name)) and not path.is_symlink() and (path / RECIPE_FILE).is_file()

@@ -1,0 +1,127 @@
+"""Sources as datasets: `dataset_for` a recipe, kept beside its run; labels from where a caller says they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Protocol
+
+from audiocnn.audio.ffmpeg import left_out_line
+from audiocnn.data.dataset import Dataset, is_dataset
+from audiocnn.data.ingest import IngestSettings, IngestStep, cached_dataset
+from audiocnn.data.sources.corrections import apply_settings
+from audiocnn.data.sources.settings import DataSettings
+from audiocnn.errors import DatasetError, RecipeError, UsageError
+from audiocnn.recipe.recipe import Recipe
+from audiocnn.units import clock, plural
+from audiocnn.workflows.listener import FollowIngest, Listener
+
+
+class LabelPlace(Protocol):
+    """Where the labels of recordings stand, where these alone do not tell. label_column: of a table. labels: a file of
+    them for all recordings, or a folder."""
+
+    @property
+    def label_column(self) -> str | None: ...
+
+    @property
+    def labels(self) -> str | None: ...
+
+
+@dataclass(frozen=True)
+class GivenLabels:
+    """A `LabelPlace`."""
+
+    label_column: str | None = None
+    labels: str | None = None
+
+
+NOWHERE = GivenLabels()  # but with the recordings
+
+
+def with_label_options(settings: DataSettings, given: LabelPlace) -> DataSettings:
+    """The settings with labels from where the options say. UsageError: there is nothing."""
+    if given.labels is not None and not Path(given.labels).exists():
+        raise UsageError(f"--labels {given.labels}: no such file or folder; check the name")
+    segments = settings.segments if given.labels is None else Path(given.labels)
+    return replace(settings, label=given.label_column or settings.label, segments=segments)
+
+
+def refuse_label_options(given: LabelPlace, data: str | Path) -> None:
+    """UsageError for options that say where labels are, of data that has them already."""
+    for name, value in (("--label-column", given.label_column), ("--labels", given.labels)):
+        if value is not None:
+            raise UsageError(f"{name}: {data} has its labels already; leave it out, or ingest the recordings with it")
+
+
+def dataset_for(
+    recipe: Recipe,
+    run: Path,
+    listener: Listener,
+    counts: Counter[str] | None = None,
+    kept: bool = True,
+    moved: bool = False,
+) -> Dataset:
+    """The dataset of a recipe; another source is first ingested, into a folder beside the run. What that did is added
+    to `counts`: files "refused", and so on. kept: that folder stays. moved: it may hold the same recordings from a
+    place that is no more."""
+    if recipe.data is None:
+        raise RecipeError(f"{recipe.name}: the recipe has no [data]; add it, or name the data: `audiocnn train DATA`")
+    if is_dataset(recipe.data.source):
+        if recipe.data.more:
+            fact = f'{recipe.data.where}: "more" is for sources, and {recipe.data.source} is a dataset'
+            raise RecipeError(f"{fact}; ingest all of them into one, or leave it out")
+        return apply_settings(Dataset.open(recipe.data.source), recipe.data)
+    rate, channels = recipe.spec.input.sample_rate, recipe.spec.input.channels
+    settings = IngestSettings(sample_rate=rate, channels=channels, replace=moved)
+    cache = cache_beside(run, recipe.data, settings)
+    left_out = Counter[str]()
+    with listener.ingesting() as follow:
+        dataset = cached_dataset(recipe.data, cache, settings, counting(follow, counts), left_out)
+    if left_out:
+        listener.warn(left_out_line(left_out))
+    hours = sum(dataset.duration_seconds(entry) for entry in dataset.entries)
+    many = f"{plural(len(dataset.entries), 'recording')}, {clock(hours)}"
+    listener.say(f"{cache}: {many}, kept for the next time" if kept else f"{recipe.data.source}: {many}")
+    return dataset
+
+
+def counting(follow: FollowIngest, counts: Counter[str] | None) -> FollowIngest:
+    """The same, which also counts the outcomes of files."""
+
+    def followed(step: IngestStep) -> None:
+        if counts is not None:
+            counts[step.outcome] += 1
+        follow(step)
+
+    return followed
+
+
+def cache_beside(run: Path, source: Path | DataSettings, settings: IngestSettings) -> Path:
+    """The folder beside a run, or a report, for its samples; another one where it holds those of other sources, at
+    another rate or in other channels: nothing that somebody made is replaced."""
+    first = run.parent / f"{run.name}.dataset"
+    if _suits(first, source, settings):
+        return first
+    base = f"{run.name}-{settings.sample_rate}-{settings.channels}"
+    names = (base if number == 1 else f"{base}-{number}" for number in count(1))
+    folders = (run.parent / f"{name}.dataset" for name in names)
+    return next(folder for folder in folders if _suits(folder, source, settings))
+
+
+def _suits(cache: Path, source: Path | DataSettings, settings: IngestSettings) -> bool:
+    """Whether samples of this source can be kept there: there is nothing, or they were before."""
+    if not is_dataset(cache):
+        return True
+    with suppress(DatasetError):  # ingest says what is wrong with it
+        kept = Dataset.open(cache, unfinished=True)
+        path = source if isinstance(source, Path) else source.source
+        places = zip(kept.sources, kept.moved_sources, strict=True) if kept.entries else ()
+        others = [one for one, now in places if str(path.resolve()) not in (one, now)]
+        if settings.replace:
+            others = [one for one in others if Path(one).exists()]
+        return not others and (kept.sample_rate, kept.channels) == (settings.sample_rate, settings.channels)
+    return True

@@ -1,0 +1,287 @@
+"""A training from the data to the tested model: `train`, which does what `audiocnn train` does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from audiocnn.errors import AudiocnnError, UsageError
+from audiocnn.evaluation.report import EvaluationReport, write_json
+from audiocnn.evaluation.results import EvaluationSettings
+from audiocnn.files import write_whole
+from audiocnn.inference.engine import load_engine
+from audiocnn.inference.frames import data_frame
+from audiocnn.model.model import Model
+from audiocnn.progress import Progress, ProgressCallback
+from audiocnn.recipe.division import Division, divide
+from audiocnn.workflows.judge import judge_dataset, make_scorer
+from audiocnn.workflows.listener import Listener, ProgressListener
+from audiocnn.workflows.plan import TrainingRequest, plan_training, run_to_resume, say_notes
+
+if TYPE_CHECKING:
+    import pandas
+
+    from audiocnn.data.dataset import Dataset
+    from audiocnn.recipe.recipe import Recipe
+    from audiocnn.training.distributed import ProcessGroup
+    from audiocnn.training.events import EpochReport, StepReport, TrainReport
+    from audiocnn.training.interrupt import StopSignals
+    from audiocnn.training.transfer import Origin
+
+REPORT, PAGE = "report.json", "report.html"  # in the folder of a run
+
+
+@dataclass(frozen=True)
+class Training:
+    recipe: Recipe
+    dataset: Dataset
+    folder: Path
+    device: str
+    resume: bool
+    tensorboard: bool = False
+    moved: bool = False
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A model that was trained, and how good it is.
+
+    folder: of the run. model: for `detect`, `classify`, `evaluate` and so on. evaluation: on the recordings that were
+    kept apart; None where there are none. figure: of the best epoch, on what stopped the training, by the name
+    figure_name; None where nothing was held out. notes: what was found, chosen and done, in lines. warnings: what is
+    wrong with the data.
+    """
+
+    folder: Path
+    model: Model
+    evaluation: EvaluationReport | None
+    epochs: int
+    best_epoch: int
+    figure_name: str
+    figure: float | None
+    seconds: float
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """A row for each epoch, as metrics.csv in the folder has them. UsageError without pandas."""
+        from audiocnn.training.log import read_log
+
+        rows = read_log(self.folder)
+        names = dict.fromkeys(name for row in rows for name in row)
+        return data_frame({name: [row.get(name) for row in rows] for name in names})
+
+
+def train(
+    data: str | Path | None = None,
+    *,
+    output: str | Path | None = None,
+    minutes: float | None = None,
+    epochs: int | None = None,
+    recipe: str | Path | None = None,
+    spec: str | Path | None = None,
+    from_model: str | Path | None = None,
+    freeze: Sequence[str] = (),
+    batch_size: int | Literal["auto"] | None = None,
+    learning_rate: float | None = None,
+    sample_rate: int | None = None,
+    seed: int | None = None,
+    labels: str | Path | None = None,
+    label_column: str | None = None,
+    label_pattern: str | None = None,
+    keep_labels: Sequence[str] = (),
+    group: str | None = None,
+    group_pattern: str | None = None,
+    fold: str | None = None,
+    corrections: str | Path | None = None,
+    only_corrected: bool = False,
+    resume: bool = False,
+    force: bool = False,
+    moved_to: str | Path | None = None,
+    tensorboard: bool = False,
+    device: str = "auto",
+    progress: ProgressCallback | None = None,
+) -> TrainingResult:
+    """Train a model, as `audiocnn train` does with the options of these names, and test it.
+
+    data: a folder with a subfolder of recordings for each label, or another source as for `audiocnn ingest`; a dataset;
+    a recipe (.toml). Without it, what ./audiocnn.toml says is done, or the run `output` goes on with `resume`. Network
+    and settings are chosen to fit, as the command chooses them, unless they are given. output: the folder of the run,
+    runs/NAME unless given. minutes: how long the training may take on this machine. from_model: the model to begin
+    with, by name or folder, "none" for none; freeze: its groups that stay as they are. moved_to: with `resume`, where
+    the data are now.
+
+    Nothing is printed. `progress` is called with a `Progress` for each recording that is read and each step; an
+    exception that it raises ends the training, and like Ctrl-C leaves a run that `resume=True` goes on with.
+    AudiocnnError: what the command says, in one line.
+
+    >>> result = audiocnn.train("birds/", minutes=3)
+    >>> audiocnn.classify("dawn.wav", result.model).label
+    'robin'
+    """
+    listener = ProgressListener(progress)
+    request = run_to_resume(
+        TrainingRequest(
+            data=_text(data),
+            output=_text(output),
+            minutes=minutes,
+            epochs=epochs,
+            recipe=_text(recipe),
+            spec=_text(spec),
+            source=_text(from_model),
+            freeze=",".join(freeze) or None,
+            batch_size=_text(batch_size),
+            learning_rate=learning_rate,
+            sample_rate=sample_rate,
+            seed=seed,
+            labels=_text(labels),
+            label_column=label_column,
+            label_pattern=label_pattern,
+            keep_label=tuple(keep_labels) or None,
+            group=group,
+            group_pattern=group_pattern,
+            fold=fold,
+            corrections=_text(corrections),
+            only_corrected=only_corrected,
+            resume=resume,
+            force=force,
+            moved=_text(moved_to),
+            tensorboard=tensorboard,
+            device=device,
+        )
+    )
+    plan = plan_training(request, listener)
+    training = Training(
+        plan.recipe, plan.dataset, plan.folder, plan.device, resume, tensorboard, request.moved is not None
+    )
+    say_notes(plan.recipe, plan.dataset, listener)
+    report = _follow_training(training, listener)
+    division = divide(plan.dataset, plan.recipe)
+    evaluation = None
+    if division.test:
+        evaluation = test_model(plan.dataset, division, plan.recipe, report.model, plan.folder, listener)
+    draw_curves(plan.folder, plan.recipe.name, listener)
+    return TrainingResult(
+        folder=plan.folder,
+        model=report.model,
+        evaluation=evaluation,
+        epochs=report.epochs,
+        best_epoch=report.best_epoch,
+        figure_name=report.figure_name,
+        figure=report.figure,
+        seconds=report.seconds,
+        notes=tuple(listener.notes),
+        warnings=tuple(listener.warnings),
+    )
+
+
+def _text(value: str | int | Path | None) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | os.PathLike):
+        raise UsageError(f"{type(value).__name__} is neither a name nor a path; give a text")
+    return os.fspath(value) if isinstance(value, os.PathLike) else str(value)
+
+
+def _follow_training(training: Training, listener: ProgressListener) -> TrainReport:
+    """Train, and hand each step to the callback. What that raises ends the training when the step in hand is done and
+    all is saved."""
+    from audiocnn.training.distributed import ProcessGroup
+    from audiocnn.training.events import EpochReport, StepReport, TrainReport
+    from audiocnn.training.interrupt import StopSignals
+
+    signals = StopSignals()
+    figure: float | None = None
+    reports = training_reports(training, listener, signals, ProcessGroup())
+    epochs = training.recipe.train.epochs
+    for report in reports:
+        if isinstance(report, TrainReport):
+            return report
+        if isinstance(report, EpochReport):
+            figure = report.figure
+        if not isinstance(report, StepReport):
+            continue
+        done = (report.epoch - 1) * report.steps + report.step
+        moment = Progress(
+            "train", done, epochs * report.steps, f"epoch {report.epoch}", report.epoch, report.loss, figure
+        )
+        try:
+            listener.progress(moment)
+        except BaseException as problem:  # noqa: BLE001 - raised again when all is saved
+            signals.stop_for(problem)
+            listener.progress = lambda moment: None
+    raise AssertionError("a training ends with its report")
+
+
+def training_reports(
+    training: Training, listener: Listener, stop_signals: StopSignals, group: ProcessGroup
+) -> Iterator[Origin | StepReport | EpochReport | TrainReport]:
+    """The reports of a training, whose notes go to the listener. The first Ctrl-C (or SIGTERM) ends it when the step in
+    hand is done and all is saved; then the signal does what it does everywhere."""
+    from audiocnn.training.log import log_to_tensorboard
+
+    reports = _training_steps(training, listener, stop_signals, group)
+    return log_to_tensorboard(reports, training.folder, training.tensorboard and group.is_leader)
+
+
+def _training_steps(
+    training: Training, listener: Listener, stop_signals: StopSignals, group: ProcessGroup
+) -> Iterator[Origin | StepReport | EpochReport | TrainReport]:
+    from audiocnn.training.events import Note, StopReport
+    from audiocnn.training.train import train as train_recipe
+
+    t, stopped = training, False
+    for report in train_recipe(t.recipe, t.dataset, t.folder, t.device, t.resume, stop_signals, group, t.moved):
+        if isinstance(report, Note) and report.warning:
+            listener.warn(report.text)
+        elif isinstance(report, Note):
+            listener.say(report.text)
+        elif isinstance(report, StopReport):
+            listener.say(f"stopped at epoch {report.epoch}, step {report.step} of {report.steps}: saved")
+            stopped = True
+        else:
+            yield report
+    if stopped:
+        stop_signals.raise_first()
+
+
+def test_model(
+    dataset: Dataset, division: Division, recipe: Recipe, model: Model, run: Path, listener: Listener
+) -> EvaluationReport:
+    """Judge the model by the test part; report.json and report.html in the run have all of it."""
+    from audiocnn.report.evaluation import evaluation_page
+
+    scorer = make_scorer(load_engine(model, "cpu", None))
+    part = dataset.with_entries(division.test)
+    found = judge_dataset(part, scorer, EvaluationSettings(), None, "test", listener, "test")
+    data = str(recipe.data.source if recipe.data else dataset.folder)
+    about = (model.name, str(model.folder), model.tuned_on, model.thresholds, data, division.tested_on)
+    report = EvaluationReport(*about, *found)
+    lines: list[str] = []
+    write_json([report], lines.append, pretty=True)
+    _write(run / REPORT, "".join(lines))
+    _write(run / PAGE, evaluation_page([report], part))
+    return report
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_whole(path, text.encode("utf-8", "surrogateescape"))
+    except OSError as problem:
+        raise UsageError(f"{path}: cannot be written ({problem.strerror}); make room there") from None
+
+
+def draw_curves(run: Path, name: str, listener: Listener) -> Path | None:
+    """Draw the curves of a run that has ended, and return where; that it cannot be drawn ends no training."""
+    from audiocnn.report.train_picture import CURVES_FILE, draw_training_curves
+    from audiocnn.training.log import read_log
+
+    try:
+        draw_training_curves(read_log(run), run / CURVES_FILE, name)
+    except AudiocnnError as problem:
+        listener.warn(str(problem))
+        return None
+    return run / CURVES_FILE
