@@ -15,6 +15,7 @@ from audiocnn.audio.pcm import Samples
 from audiocnn.augment import effects
 from audiocnn.augment.background import FADE_SECONDS, synthesize_sound
 from audiocnn.augment.effects import Random
+from audiocnn.augment.instruments import draw_tune
 from audiocnn.data.dataset import Dataset, Entry
 from audiocnn.units import heard_rate, to_samples
 
@@ -24,8 +25,8 @@ _LEAST_QUIET_SECONDS, _LOOKED_AT_SECONDS = 0.2, 20.0
 _LEVEL_DB = (-50.0, -6.0)  # of full scale, of what is made
 _MADE_SECONDS = (0.1, 2.5)
 _MOST_MADE, _MOST_HARMONICS = 4, 40
-_SILENCE_SHARE, _BETWEEN_SHARE = 0.15, 0.3
-_KIND_SHARES = (0.3, 0.25, 0.3, 0.15)  # made sounds, hits, calls, noise
+_SILENCE_SHARE, _BETWEEN_SHARE = 0.08, 0.17
+_KIND_SHARES = (0.22, 0.18, 0.22, 0.1, 0.28)  # made sounds, hits, calls, noise, tunes
 _TRIES = 4
 
 
@@ -42,8 +43,8 @@ class NothingExamples:
             return effects.draw_silence(random, self.length)[None, :]
         if kind < _SILENCE_SHARE + _BETWEEN_SHARE and (between := self.draw_between(random)) is not None:
             return between[None, :]
-        kinds = (self.draw_made, self.draw_hits, self.draw_calls, self.draw_noise)
-        make = kinds[int(random.choice(4, p=_KIND_SHARES))]
+        kinds = (self.draw_made, self.draw_hits, self.draw_calls, self.draw_noise, self.draw_tune)
+        make = kinds[int(random.choice(len(kinds), p=_KIND_SHARES))]
         sound = make(random)
         gain = effects.db_to_amplitude(random.uniform(*_LEVEL_DB)) / np.sqrt(max(effects.power(sound), effects.QUIET))
         return (sound * np.float32(gain))[None, :]
@@ -103,6 +104,16 @@ class NothingExamples:
             out[start : start + count] += call[:count].astype(np.float32)
             start += size + int(size * random.exponential(1.0)) if random.random() < 0.7 else self.length
         return out
+
+    def draw_tune(self, random: Random) -> Samples:
+        """One instrument, two times in five over noise."""
+        tune = draw_tune(random, self.rate, self.length)
+        if random.random() < 0.4:
+            level = effects.db_to_amplitude(random.uniform(-40.0, -10.0)) * np.sqrt(
+                max(effects.power(tune), effects.QUIET)
+            )
+            tune = tune + self.draw_noise(random) * np.float32(level)
+        return tune
 
     def draw_noise(self, random: Random) -> Samples:
         """Coloured noise, half of the time in a band of its own, half of the time coming and going."""

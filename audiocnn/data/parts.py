@@ -38,6 +38,8 @@ _FLAGS = {"0": "train", "false": "train", "no": "train", "1": "test", "true": "t
 _HELD_OUT = re.compile(r"h[oe]ld[\s_-]+out")
 _PLAIN_WORDS = frozenset({"list", "lists", "file", "files", "filelist", "filtered", "set", "split", "data", "metadata"})
 _MOST_NAMED = 6
+AUDIO_FOLDERS = ("audio", "wav", "wavs", "clips", "sounds", "recordings")  # what people call a folder of recordings
+WRAPPERS = frozenset({*AUDIO_FOLDERS, "data", "dataset", "datasets", "files", "samples", "sound"})
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def part_in_name(name: str) -> tuple[str, tuple[str, ...]] | None:
     return (parts[0], rest) if len(parts) == 1 else None
 
 
-def _parts_in_names(names: Iterable[str]) -> dict[str, str]:
+def parts_in_names(names: Iterable[str]) -> dict[str, str]:
     """What each of the names means, where all of them are parts, or all say one among other words, as "train-clean" and
     "test-clean" do; else nothing."""
     known = list(names)
@@ -97,6 +99,11 @@ def _parts_in_names(names: Iterable[str]) -> dict[str, str]:
         return plain
     said = {name: found[0] for name in known if (found := part_in_name(name)) is not None}
     return said if len(said) == len(known) and len(set(said.values())) > 1 else {}
+
+
+def names_recordings(name: str) -> bool:
+    """Whether a folder of this name is one of recordings, by a word in it: `audio`, `FSD50K.dev_audio`."""
+    return any(word in AUDIO_FOLDERS for word in re.split(r"[\W_]+", name.lower()))
 
 
 def is_of_split(split: str | None, wanted: str) -> bool:
@@ -212,12 +219,27 @@ def find_part_folders(paths: Sequence[Sequence[str]]) -> PartFolders | None:
         names = dict.fromkeys(path[level] for path in paths)
         folds = {name: fold for name in names if (fold := fold_named(name)) is not None}
         others = [name for name in names if name not in folds]
-        parts = _parts_in_names(others)
+        parts = parts_in_names(others)
         inside = any(len(path) > level + 2 for path in paths)
         above = level > 0 and len({path[0] for path in paths}) > 1
         whole = len(parts) == len(others)
         if whole and (len(names) > 1 or (parts and inside and not above)):
             return PartFolders(level, parts, folds, inside and not above, above)
+    return None
+
+
+def find_wrapper(paths: Sequence[Sequence[str]], root_name: str) -> PartFolders | None:
+    """Where the folders of labels are, of recordings that all lie in one folder which is called `data`, `audio` and the
+    like, or as the root is (an archive that was unpacked), and so is no label; None without one. There may be one such
+    folder in another."""
+    wrappers = {*WRAPPERS, root_name.lower()}
+    depth = min(map(len, paths), default=0) - 1
+    for level in range(1, depth):
+        around = {path[level - 1].lower() for path in paths}
+        if len(around) > 1 or not around <= wrappers:
+            return None
+        if len({path[level] for path in paths}) > 1:
+            return PartFolders(level - 1, {}, {}, inside=True, above=False)
     return None
 
 
@@ -292,7 +314,7 @@ def _meanings(column: str, values: set[str]) -> dict[str, str]:
         return flags
     known = {value: part for value in values if (part := part_named(value)) is not None}
     if name in ("split", *_FOLD_COLUMNS):
-        return known or _parts_in_names(values)
+        return known or parts_in_names(values)
     return known if name in _SPLIT_COLUMNS and len(known) == len(values) > 1 else {}
 
 

@@ -23,7 +23,7 @@ from audiocnn.files import write_whole
 from audiocnn.model.pooling import ClipPooling, LabelPooling, pooling_table, read_pooling
 from audiocnn.segments.finder import SegmentRule
 from audiocnn.segments.onset_offset import Localiser
-from audiocnn.segments.segment import is_background_label
+from audiocnn.segments.segment import means_the_rest
 from audiocnn.spec.geometry import Geometry, joint_geometry
 from audiocnn.spec.spec import Spec, spec_from_table
 from audiocnn.toml import TomlTable, read_toml
@@ -120,7 +120,7 @@ class Model:
     @property
     def must_choose(self) -> bool:
         """Whether every sound gets one of its labels, since none of them means something else."""
-        others = any(is_background_label(label) for label in self.labels)
+        others = any(means_the_rest(label, self.labels) for label in self.labels)
         return self.usual_answer == "one" and not self.background and not others
 
     @property

@@ -250,9 +250,13 @@ def recipe_at_rate(recipe: Recipe, rate: int) -> Recipe:
 
 
 def describe_parts(division: Division, dataset: Dataset) -> list[str]:
-    """The sizes of the parts, and whether clips were kept together by group."""
+    """The sizes of the parts; of those that were cut here, whether clips were kept together by group."""
     counts = [f"{len(division.train)} to learn from", f"{len(division.validation)} to stop by"]
     counts += [f"{len(division.test)} to test on ({division.tested_on})"] if division.test else []
+    parts = f"parts: {', '.join(counts)}"
+    if not division.cut:
+        return [parts]
     alone = len({entry.group for entry in dataset.entries}) == len(dataset.entries)
     kept = "each clip on its own; --group-pattern keeps a speaker or a session in one part" if alone else "by group"
-    return [f"parts: {', '.join(counts)}", f"cut: {kept}"]
+    of = "what stops the training, from the rest, " if division.cut == ("stop",) and division.test else ""
+    return [parts, f"cut: {of}{kept}"]

@@ -42,7 +42,8 @@ TEST_GROUPS = 3  # of a label that is tested on: one to test, one to stop by, on
 @dataclass(frozen=True)
 class Division:
     """The parts of a dataset. tested_on: what the test part is, "" where there is none. notes: what else is so.
-    understood: how the data itself names its parts or folds, and what they are used for."""
+    understood: how the data itself names its parts or folds, and what they are used for. cut: the parts of clips that
+    were cut here, "test" or "stop"; others are as the data has them."""
 
     train: list[Entry]
     validation: list[Entry]
@@ -50,6 +51,7 @@ class Division:
     tested_on: str = ""
     notes: tuple[str, ...] = ()
     understood: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """Equal where the same recordings with the same labels are in the same parts."""
@@ -94,15 +96,17 @@ def _divide(dataset: Dataset, recipe: Recipe) -> Division:
         return Division(_share_of(train, recipe), stop, test, tested_on, tuple(notes))
     _check_clips(dataset, entries, recipe)
     group_of = merge_groups(dataset, entries)
-    share = recipe.evaluate.test_share
+    share, cut = recipe.evaluate.test_share, ["test"] if test and not given else []
     if not tested_on and share and not (recipe.data and recipe.data.split):
         kept, test = _cut_test(entries, share, group_of, notes)
         entries, tested_on = (kept, f"{100 * share:.0f} % held out") if test else (entries, "")
+        cut += ["test"] if test else []
     train, stop = _cut_stop(entries, recipe, group_of, notes)
+    cut += ["stop"] if stop is not entries and any(entry.split not in STOP_PARTS for entry in stop) else []
     if given:
         parts = _given_parts(train, stop, test)
         notes += [*_copies_between(dataset, parts), *_groups_between(parts)]
-    return Division(_share_of(train, recipe), stop, test, tested_on, tuple(notes))
+    return Division(_share_of(train, recipe), stop, test, tested_on, tuple(notes), cut=tuple(cut))
 
 
 def _tested(dataset: Dataset, recipe: Recipe, notes: list[str]) -> tuple[list[Entry], list[Entry], str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -45,6 +46,14 @@ def composed(label: str) -> str:
 
 def is_background_label(label: str) -> bool:
     return label.casefold() in BACKGROUND_LABELS
+
+
+def means_the_rest(label: str, labels: Iterable[str]) -> bool:
+    """Whether a label is that of all sounds which are none of the others. Where others name kinds of it, as "white
+    noise" beside "noise" does, it is one sound among many."""
+    if not is_background_label(label):
+        return False
+    return not any(label.casefold() in re.split(r"[\W_]+", other.casefold()) for other in labels if other != label)
 
 
 def merge(intervals: Iterable[tuple[float, float]], duration_seconds: float = math.inf) -> Floats:

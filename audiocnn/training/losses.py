@@ -21,6 +21,7 @@ from torch.nn import functional
 from audiocnn.model.network import Network, append_background
 from audiocnn.recipe.settings import TrainSettings
 
+WORST_SHARE = 0.25  # of the positions of what is none of the labels
 EDGE_WEIGHT = 4.0  # of the squared error, in half windows, beside the cross-entropy: both then move alike
 
 
@@ -133,15 +134,20 @@ def training_loss(
     network: Network, logits: Tensor, targets: Tensor, spans: Tensor | None = None, rule: ClipLoss | None = None
 ) -> Tensor:
     """Cross-entropy of (batch, positions, labels) against targets for each hop; against (batch, 1, labels) that of the
-    mean score over the clip, by which `classify` answers. spans: (batch, 2), [first, stop) of the positions where each
-    clip is; without, all."""
+    mean score over the clip, by which `classify` answers. What has none of the labels must have none at any position,
+    as `detect` hears them one by one: its loss is that of where it is most like one (`pool_worst`). spans: (batch, 2),
+    [first, stop) of the positions where each clip is; without, all."""
     softmax = network.spec.f.output == "softmax"
     if network.spec.f.background:
         logits, targets = append_background(logits), with_rest(targets)
     if targets.shape[1] == 1:
         if spans is None:
             spans = torch.tensor([[0, logits.shape[1]]]).expand(len(logits), 2)
-        return clip_cross_entropy(pool_spans(logits, spans, softmax), targets, softmax, rule or ClipLoss())
+        pooled = pool_spans(logits, spans, softmax)
+        if network.spec.f.background:
+            none = targets[:, 0, -1] >= 1.0
+            pooled = torch.where(none[:, None, None], pool_worst(logits), pooled)
+        return clip_cross_entropy(pooled, targets, softmax, rule or ClipLoss())
     if network.spec.localises:
         return localising_loss(network, logits, targets)
     if not softmax:
@@ -184,6 +190,16 @@ def clip_cross_entropy(pooled: Tensor, targets: Tensor, softmax: bool, rule: Cli
         wanted = wanted * (1.0 - rule.smoothing) + rule.smoothing / max(2, labels)
         losses = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean(dim=1)
     return (losses * weights).mean()
+
+
+def pool_worst(logits: Tensor) -> Tensor:
+    """(batch, positions, labels + 1) logits -> (batch, 1, labels + 1), the logs of the mean scores over the share
+    `WORST_SHARE` of the positions where "none of these" is least likely."""
+    count = max(1, round(WORST_SHARE * logits.shape[1]))
+    logs = logits.log_softmax(dim=-1)
+    worst = logs[..., -1].topk(count, dim=1, largest=False).indices
+    kept = logs.gather(1, worst[..., None].expand(-1, -1, logs.shape[-1]))
+    return kept.logsumexp(dim=1, keepdim=True) - math.log(count)
 
 
 def pool_spans(logits: Tensor, spans: Tensor, softmax: bool) -> Tensor:

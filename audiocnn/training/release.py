@@ -63,7 +63,7 @@ _MOST_LISTED = 100  # labels in a card
 MOST_VALUES = 2**26  # clips x positions x labels that a calibration takes; of more clips every second, third ...
 # Of the segments of a network that learned whole clips, and that they may be none of its labels:
 # docs/how-to/own-sounds.md.
-CLIP_THRESHOLD, SHORTEST_SHARE = 0.75, 0.4
+CLIP_THRESHOLD, SHORTEST_SHARE = 0.75, 0.35
 _KNOWN_SHARE = 0.95  # of the held-out clips, which reach the threshold of segments
 _HIGHEST = ((10, 0.95), (100, 0.98))  # so many of them allow a threshold so high: the training was stopped by them
 _MOST_KNOWN = 1000

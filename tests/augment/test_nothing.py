@@ -43,7 +43,7 @@ def test_every_kind_has_the_length_and_is_the_same_for_the_same_numbers(dataset)
     assert len({one.tobytes() for one in draws[0]}) > 50
 
 
-@pytest.mark.parametrize("name", ["draw_made", "draw_hits", "draw_noise"])
+@pytest.mark.parametrize("name", ["draw_made", "draw_hits", "draw_calls", "draw_noise", "draw_tune"])
 @pytest.mark.parametrize("length", [100, 1600, 16000])
 def test_what_is_made_sounds_at_any_length(dataset, name, length):
     nothing = NothingExamples(dataset, dataset.entries, length)

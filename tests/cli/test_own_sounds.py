@@ -362,6 +362,34 @@ def test_groups_that_are_kept_together_are_said(tmp_path):
         assert said in describe_parts(divide(dataset, dataclasses.replace(recipe_of(), data=None)), dataset)[1]
 
 
+@pytest.mark.parametrize(
+    ("splits", "share", "said"),
+    [
+        (("train",) * 3, 0.1, "cut: each clip"),
+        (("train", "test", "train"), 0.1, "cut: what stops the training, from the rest, each clip"),
+        (("train", "val", "train"), 0.1, "cut: what stops the training, from the rest, each clip"),
+        (("train", "test", "val"), 0.1, None),
+        (("train", "test", "train"), 0.0, None),
+    ],
+)
+def test_only_what_is_cut_here_is_said_to_be(tmp_path, splits, share, said):
+    from fixtures_models import recipe_of, write_dataset
+
+    from audiocnn.recipe.division import divide
+
+    clips = [
+        (f"{label}{n}.wav", sound(label, n, 0.2, 2000), {"label": label, "split": splits[n % 3]})
+        for label in ("low", "high")
+        for n in range(30)
+    ]
+    recipe = dataclasses.replace(recipe_of(), data=None)
+    recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, validation_share=share))
+    dataset = write_dataset(tmp_path / "d", clips)
+    lines = describe_parts(divide(dataset, recipe), dataset)
+    assert len(lines) == (1 if said is None else 2)
+    assert said is None or lines[1].startswith(said)
+
+
 def test_what_is_found_is_said(tmp_path):
     root = folder_of(tmp_path / "sounds", 6)
     for number in range(6, 24):

@@ -24,6 +24,7 @@ from audiocnn.data.parts import (
     unused_part_folders,
 )
 from audiocnn.data.sources import SourceItems, merge_items, read_source
+from audiocnn.data.sources.probe import with_several
 from audiocnn.data.sources.settings import DataSettings
 from audiocnn.errors import LabelError, RecipeError
 
@@ -391,6 +392,129 @@ def test_parts_at_an_address(tmp_path: Path) -> None:
     source = read_source(Remote((tmp_path / "data").as_uri()))
     assert found(source) == {(label, part) for label in LABELS for part in ("train", "test")}
     assert len(source.parts.parts) == 1
+
+
+@pytest.mark.parametrize("wrapper", ["data", "Audio", "recordings", "birds", "birds/data", "wav/birds"])
+def test_one_folder_around_all_is_no_label(tmp_path: Path, wrapper: str) -> None:
+    root = tmp_path / "birds"
+    for label in LABELS:
+        for number in range(2):
+            sound(root / wrapper / label / f"{number}.wav")
+    for source in (root, Remote(root.as_uri())):
+        read = read_source(source)
+        assert found(read) == {(label, None) for label in LABELS}
+        assert read.refused == []
+        assert read.parts.said == (f'labels by the folders in "{wrapper}"',)
+        assert sorted(item.filename for item in read.items)[0] == f"{wrapper}/cat/0.wav"
+
+
+@pytest.mark.parametrize(
+    "layout", [("robin/day1/a.wav", "robin/day2/b.wav"), ("data/a.wav", "data/b.wav"), ("data/robin/a.wav",)]
+)
+def test_one_label_stays_one(tmp_path: Path, layout: tuple[str, ...]) -> None:
+    for name in layout:
+        sound(tmp_path / "birds" / name)
+    assert {label for label, _ in found(read_source(tmp_path / "birds"))} == {layout[0].split("/")[0]}
+
+
+def test_parts_in_a_folder_around_all(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for label in LABELS:
+            sound(tmp_path / "birds/data" / part / label / "a.wav")
+    read = read_source(tmp_path / "birds")
+    assert found(read) == {(label, part) for label in LABELS for part in ("train", "test")}
+    assert read.parts.said == ()
+
+
+def kaldi(folder: Path, *rows: tuple[str, str, str]) -> None:
+    """A data directory of Kaldi: name, recording, label."""
+    text(folder / "wav.scp", *(f"{name} {path}" for name, path, _ in rows))
+    text(folder / "utt2label", *(f"{name} {label}" for name, _, label in rows))
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (("train", "test"), {"train", "test"}),
+        (("train", "dev", "test"), {"train", "dev", "test"}),
+        (("train_clean_5", "dev_clean_2"), {"train", "dev"}),
+    ],
+)
+@pytest.mark.parametrize("inside", [True, False])
+def test_kaldi_folders_beside_each_other_are_parts(tmp_path: Path, names: Any, splits: set[str], inside: bool) -> None:
+    for part in names:
+        place = tmp_path / "data" / part if inside else tmp_path / "audio" / part
+        rows = [(f"{label}1", str(sound(place / f"{label}.wav")), label) for label in LABELS]
+        kaldi(tmp_path / "data" / part, *rows)
+    (tmp_path / "data/local").mkdir()
+    read = read_source(tmp_path / "data")
+    assert found(read) == {(label, part) for label in LABELS for part in splits}
+    assert len({item.filename for item in read.items}) == 2 * len(names)
+    assert read.refused == []
+    assert len(read.parts.parts) == 1
+
+
+def test_a_recording_in_two_kaldi_folders_is_in_the_first(tmp_path: Path) -> None:
+    path = str(sound(tmp_path / "a.wav"))
+    for part in ("train", "test"):
+        kaldi(tmp_path / "data" / part, ("a", path, "dog"), ("b", str(sound(tmp_path / f"{part}.wav")), "cat"))
+    read = read_source(tmp_path / "data")
+    assert len(read.items) == 3
+    assert [name for name, _ in read.refused] == [path]
+
+
+def test_kaldi_folders_that_are_no_parts_are_refused(tmp_path: Path) -> None:
+    for name in ("train", "train_sp"):
+        kaldi(tmp_path / "data" / name, ("a", str(sound(tmp_path / "a.wav")), "dog"))
+    with pytest.raises(LabelError, match=r'"train", "train_sp" are no parts .*; name one of them'):
+        read_source(tmp_path / "data")
+
+
+@pytest.mark.parametrize("name", ["", "FSD50K.ground_truth/dev.csv"])
+def test_fsd50k(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "FSD50K"
+    sets = ("Bark,Dog,Animal", "Meow,Cat,Animal", "Rain,Water", "Bell")
+    for part, count in (("dev", 8), ("eval", 4)):
+        rows = [(f"{count}{n}", sets[n % 4], "/m/1,/m/2", "val" if n > 5 else "train") for n in range(count)]
+        for row in rows:
+            sound(root / f"FSD50K.{part}_audio" / f"{row[0]}.wav")
+        columns = ("fname", "labels", "mids", "split")[: 4 if part == "dev" else 3]
+        table(root / f"FSD50K.ground_truth/{part}.csv", columns, *(row[: len(columns)] for row in rows))
+    table(root / "FSD50K.ground_truth/vocabulary.csv", (0, "Bark", "/m/1"), (1, "Dog", "/m/2"))
+    settings = with_several(DataSettings(root / name))
+    assert (settings.labels_per_clip, settings.separator) == ("several", ",")
+    read = read_source(settings)
+    assert read.refused == []
+    assert {item.labels for item in read.items} == {tuple(one.split(",")) for one in sets}
+    assert {item.split for item in read.items} == ({"train", "val"} if name else {"train", "val", "eval"})
+
+
+@pytest.mark.parametrize(
+    ("cells", "separator"),
+    [
+        (("dog,animal", "cat,animal", "rain"), ","),
+        (("dog;animal", "cat;animal", "rain"), ";"),
+        (("Speech, synthesised", "Speech, whispered", "Rain"), ""),  # names
+        (("left,right", "up", "down"), ""),
+        (("dog,", "cat,", "rain"), ""),
+        (("dog", "cat", "rain"), ""),
+    ],
+)
+@pytest.mark.parametrize("folder", [True, False])
+def test_what_separates_labels_in_the_cells_of_a_table(
+    tmp_path: Path, cells: Any, separator: str, folder: bool
+) -> None:
+    for number in range(3):
+        sound(tmp_path / "d" / f"{number}.wav")
+    path = table(tmp_path / "d/t.csv", ("filename", "label"), *((f"{n}.wav", cell) for n, cell in enumerate(cells)))
+    found = with_several(DataSettings(path.parent if folder else path))
+    assert (found.labels_per_clip, found.separator) == ("several" if separator else "one", separator)
+
+
+def test_signs_in_the_names_of_folders_separate_nothing(tmp_path: Path) -> None:
+    for label in ("dog,animal", "cat,animal", "a;b"):
+        sound(tmp_path / "d" / label / "a.wav")
+    assert with_several(DataSettings(tmp_path / "d")) == DataSettings(tmp_path / "d")
 
 
 @pytest.mark.parametrize(

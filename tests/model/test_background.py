@@ -15,7 +15,7 @@ from audiocnn.inference.classify import AnswerRule, classify
 from audiocnn.inference.detect import detect
 from audiocnn.inference.engine import load_engine
 from audiocnn.model.export import export_onnx
-from audiocnn.model.model import read_model
+from audiocnn.model.model import find_model, read_model
 from audiocnn.recipe.settings import TrainSettings
 from audiocnn.spec.spec import spec_from_table, with_background
 from audiocnn.training.losses import make_clip_loss, training_loss
@@ -128,10 +128,26 @@ def test_a_clip_that_is_none_of_them_has_no_label(network, tmp_path):
     assert found.score < 1e-6
 
 
-def test_models_that_must_choose(tmp_path):
-    plain = network_of(spec_of())
-    assert write_folder(plain, tmp_path / "plain", labels=LABELS).must_choose
-    assert not write_folder(plain, tmp_path / "noise", labels=("cat", "dog", "Noise")).must_choose
+@pytest.mark.parametrize(
+    ("labels", "chooses"),
+    [
+        (LABELS, True),
+        (("cat", "dog", "Noise"), False),
+        (("cat", "dog", "_background_noise_"), False),
+        (("cat", "noisette", "noise"), False),
+        (("cat", "noise", "white noise"), True),
+        (("cat", "Noise", "engine_noise"), True),
+        (("silence", "before the silence", "dog"), True),
+        (("silence", "white noise", "noise"), False),
+    ],
+)
+def test_a_model_must_choose_unless_a_label_means_the_rest(labels, chooses, tmp_path):
+    assert write_folder(network_of(spec_of()), tmp_path / "model", labels=labels).must_choose == chooses
+
+
+@pytest.mark.parametrize("name", ["digits", "commands", "speech_1d", "speech_music_noise", "sounds"])
+def test_of_the_released_models_only_the_one_to_begin_with_must_choose(name):
+    assert find_model(name).must_choose == (name == "sounds")
 
 
 @pytest.mark.parametrize("name", ["digits", "commands"])

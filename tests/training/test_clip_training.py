@@ -296,9 +296,9 @@ def test_the_threshold_of_segments_is_as_high_as_clips_allow(tmp_path, monkeypat
 
 
 def test_the_shortest_segment_goes_by_window_and_clips(tmp_path):
-    rows = [(f"{n}.wav", tone_of(0.3, 0, 0.3, 300), {"label": "low"}) for n in range(3)]
+    rows = [(f"{n}.wav", tone_of(0.4, 0, 0.3, 300), {"label": "low"}) for n in range(3)]
     rows += [(f"other{n}.wav", tone_of(2.0, 0, 0.3, 300), {"label": "other"}) for n in range(9)]
     dataset = write_dataset(tmp_path / "d", rows)
     clips = ClipExamples(dataset, dataset.entries, ("low",), MIX, 1, others=True)
-    assert shortest_event(clips, 1.0) == pytest.approx(0.12)
-    assert shortest_event(clips, 0.1) == pytest.approx(0.04)
+    assert shortest_event(clips, 1.0) == pytest.approx(0.14)
+    assert shortest_event(clips, 0.2) == pytest.approx(0.07)

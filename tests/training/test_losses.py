@@ -142,3 +142,33 @@ def test_softened_targets_are_means_over_what_is_known():
     assert soft[:3].tolist() == pytest.approx([0.0, 1 / 3, 0.5])
     assert soft[3:5].isnan().all()
     assert soft[5:].tolist() == [0.0, 0.0]
+
+
+def background_network():
+    network = network_with("softmax")
+    network.spec.f.background = True
+    return network
+
+
+@pytest.mark.parametrize("spikes", [1, 4, 5, 40])
+def test_what_is_none_of_the_labels_pays_for_a_moment_that_sounds_like_one(spikes):
+    logits = torch.full((1, 40, 2), -10.0)
+    logits[:, :spikes, 0] = 10.0
+    none, label = torch.zeros(1, 1, 2), torch.tensor([[[1.0, 0.0]]])
+    loss = float(training_loss(background_network(), logits, none))
+    quarter = min(spikes, 10) / 10  # of the ten positions that count
+    assert loss == pytest.approx(10.0 if quarter == 1 else -math.log(1 - quarter), rel=1e-3)
+    assert float(training_loss(background_network(), logits, label)) == pytest.approx(
+        -math.log(spikes / 40), rel=1e-3, abs=1e-3
+    )
+
+
+def test_of_what_is_none_of_the_labels_all_of_it_counts_and_of_a_clip_what_it_fills():
+    logits = torch.full((2, 8, 2), -10.0)
+    logits[:, 6:, 0] = 10.0
+    targets = torch.tensor([[[0.0, 0.0]], [[1.0, 0.0]]])
+    spans = torch.tensor([[0, 4], [6, 8]])
+    each = [float(training_loss(background_network(), logits[[n]], targets[[n]], spans[[n]])) for n in range(2)]
+    assert each == pytest.approx([10.0, 0.0], abs=1e-3)
+    both = float(training_loss(background_network(), logits, targets, spans))
+    assert both == pytest.approx(sum(each) / 2, abs=1e-3)

@@ -15,10 +15,12 @@ from audiocnn.data.sources.corrections import apply_settings, correct_items, des
 from audiocnn.data.sources.folders import (
     holds_labels,
     is_kaldi,
+    kaldi_folders,
     read_folder,
     read_folder_at,
     read_folder_by_pattern,
     read_kaldi,
+    read_kaldi_parts,
     read_label_file,
     recordings_in,
 )
@@ -193,7 +195,10 @@ def _read_items(settings: DataSettings, left_out: Counter[str] | None) -> ReadTa
         return replace(found, refused=unread + found.refused)
     if is_kaldi(source):
         return read_kaldi(source)
-    return read_folder(source, left_out, settings.label, need_labels=settings.corrections is None)
+    if folders := kaldi_folders(source):
+        return read_kaldi_parts(source, folders)
+    cells = (settings.labels_per_clip, settings.separator)
+    return read_folder(source, left_out, settings.label, settings.corrections is None, *cells)
 
 
 def _said_of_tables_beside(table: Path) -> PartNotes:

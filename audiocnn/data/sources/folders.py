@@ -23,9 +23,11 @@ from audiocnn.data.parts import (
     PartNotes,
     UnusedPart,
     find_part_folders,
+    find_wrapper,
     fold_named,
     name_list,
     part_named,
+    parts_in_names,
     unused_part_folders,
 )
 from audiocnn.data.sources.lists import find_part_lists, read_tables
@@ -91,6 +93,38 @@ def read_kaldi(folder: Path) -> ReadTable:
     return ReadTable(items, refused)
 
 
+def kaldi_folders(folder: Path) -> list[Path]:
+    """The data directories of Kaldi beside each other in a folder that is none itself, two at least; else none."""
+    if is_kaldi(folder):
+        return []
+    found = sorted(path for path in folder.iterdir() if is_folder(path) and is_kaldi(path))
+    return found if len(found) > 1 else []
+
+
+def read_kaldi_parts(root: Path, folders: Sequence[Path]) -> ReadTable:
+    """Items of data directories of Kaldi whose names say the parts. LabelError: they do not."""
+    names = [path.name for path in folders]
+    parts = parts_in_names(names)
+    if not parts:
+        fact = f"the Kaldi folders {name_list(names)} are no parts such as train and test"
+        raise LabelError(f"{show_name(root)}: {fact}; name one of them, or rename them")
+    items: dict[str, Item] = {}
+    refused: Refused = []
+    notes = dict[str, None]()
+    for path in folders:
+        found = read_kaldi(path)
+        notes |= dict.fromkeys(found.notes)
+        refused += [(f"{path.name}/{name}", reason) for name, reason in found.refused]
+        for item in found.items:
+            name = item.filename if Path(item.filename).is_absolute() else f"{path.name}/{item.filename}"
+            if name in items:
+                refused.append((name, f"{show_name(path)} names it, and {items[name].split} does, too; keep it in one"))
+                continue
+            items[name] = replace(item, filename=name, split=parts[path.name])
+    said = PartNotes((f"splits by the Kaldi folders {name_list(names)}",))
+    return ReadTable(list(items.values()), refused, tuple(notes), parts=said)
+
+
 def read_label_file(path: Path, label_column: str | None = None) -> ReadTable:
     """Items in the order of the file; recordings are searched for below its folder. LabelError: it cannot be read."""
     recordings = Recordings(path.parent)
@@ -118,14 +152,20 @@ def _name(recording: Path, folder: Path) -> str:
 
 
 def read_folder(
-    root: Path, left_out: Counter[str] | None = None, label_column: str | None = None, need_labels: bool = True
+    root: Path,
+    left_out: Counter[str] | None = None,
+    label_column: str | None = None,
+    need_labels: bool = True,
+    labels_per_clip: str = "one",
+    separator: str = "",
 ) -> ReadTable:
     """Items sorted by name; files that need ffmpeg, which is missing, are counted in `left_out`. need_labels: what has
-    none is refused, else it is an item without. RecordingError: no audio; LabelError: no labels, or it is not known
-    which column of their tables says them."""
+    none is refused, else it is an item without. labels_per_clip, separator: of tables in it. RecordingError: no audio;
+    LabelError: no labels, or it is not known which column of their tables says them."""
     audio, unread = recordings_in(root, left_out)
+    tables = DataSettings(root, label=label_column, labels_per_clip=labels_per_clip, separator=separator)
     try:
-        found = _with_labels(root, audio, label_column)
+        found = _with_labels(root, audio, tables)
     except LabelError:
         if need_labels or label_column is not None:
             raise
@@ -164,7 +204,9 @@ def recordings_in(root: Path, left_out: Counter[str] | None = None) -> tuple[lis
     return audio, [(one.path.relative_to(root).as_posix(), one.reason) for one in unread]
 
 
-def _with_labels(root: Path, audio: list[Path], label_column: str | None) -> ReadTable:
+def _with_labels(root: Path, audio: list[Path], tables: DataSettings) -> ReadTable:
+    """tables: how those that say labels are read."""
+    label_column = tables.label
     beside = _LabelFiles(root, audio, label_column)
     files = list(_label_files(root, beside, _BESIDE_FORMATS)) or _files_apart(root, beside)
     paths = [path.relative_to(root).parts for path in audio]
@@ -174,7 +216,7 @@ def _with_labels(root: Path, audio: list[Path], label_column: str | None) -> Rea
     if len(odd) < len(files):
         return _of_parts(beside.read(files), parts)
     labels = {label for names in inside if (label := _label(names, parts)) is not None}
-    if len(labels) < 2 and (found := read_tables(root, audio, label_column)) is not None:
+    if len(labels) < 2 and (found := read_tables(tables, audio)) is not None:
         return found if found.parts.parts else _listed_in(root, found)
     if label_column is not None:
         raise LabelError(f"{show_name(root)}: no table of labels beside the recordings; leave {LABEL_OPTION} out")
@@ -182,9 +224,9 @@ def _with_labels(root: Path, audio: list[Path], label_column: str | None) -> Rea
         return _of_parts(beside.read(subtitles), parts)
     if not labels:
         raise LabelError(_no_labels(root, parts))
+    parts, notes = _noted_folders(root.resolve().name, paths, labels, parts)
     items, refused = _label_folders(zip(audio, paths, strict=True), parts)
     refused += _empty_folders(root, inside, parts) + _said_of_odd(root, odd) + beside.refused
-    notes = parts.notes + _unlabelled(inside, parts) if parts else PartNotes(unused=unused_part_folders(labels))
     return _listed_in(root, ReadTable(items, refused, parts=notes))
 
 
@@ -275,8 +317,22 @@ def read_folder_at(root: Remote, left_out: Counter[str] | None = None) -> ReadTa
     if not labels:
         what = "no labels; at an address they are the names of subfolders, or name a table of this machine"
         raise LabelError(f"{show_name(root)}: {what}")
-    notes = parts.notes + _unlabelled(inside, parts) if parts else PartNotes(unused=unused_part_folders(labels))
+    parts, notes = _noted_folders(root.place.name, [names for _, names in places], labels, parts)
     return ReadTable(*_label_folders(places, parts), parts=notes)
+
+
+def _noted_folders(
+    root_name: str, paths: Sequence[Sequence[str]], labels: set[str], parts: PartFolders | None
+) -> tuple[PartFolders | None, PartNotes]:
+    """Where the folders of parts are, or of labels where these lie in one around all; and what is said of them."""
+    if parts:
+        return parts, parts.notes + _unlabelled([names for names in paths if len(names) > 1], parts)
+    if len(labels) == 1 and (wrapper := find_wrapper(paths, root_name)):
+        around = "/".join(paths[0][: wrapper.level + 1])
+        inner = {names[wrapper.level + 1] for names in paths}
+        said = (f'labels by the folders in "{show_name(around)}"',)
+        return wrapper, PartNotes(said=said, unused=unused_part_folders(inner))
+    return None, PartNotes(unused=unused_part_folders(labels))
 
 
 def _unlabelled(inside: Iterable[Sequence[str]], parts: PartFolders) -> PartNotes:

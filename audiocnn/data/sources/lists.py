@@ -41,14 +41,14 @@ def tables_beside(table: Path) -> list[Path]:
     return [path for path, found in named.items() if found and found[1] == own[1] and found[0] != own[0]]
 
 
-def read_tables(root: Path, audio: Sequence[Path], label_column: str | None = None) -> ReadTable | None:
+def read_tables(settings: DataSettings, audio: Sequence[Path]) -> ReadTable | None:
     """What the table in a folder says of its recordings, or several, whose names say the parts; None without one.
 
-    label_column: the column with labels. Tables are looked for in the folder and in those in it: with columns for the
-    file and its label, most of whose rows name recordings of the folder. LabelError: there are several, and neither do
-    their names say parts, nor does one name all that the others do.
+    settings: the folder, and how labels are read. Tables are looked for in the folder and in those in it: with columns
+    for the file and its label, most of whose rows name recordings of the folder. LabelError: there are several, and
+    neither do their names say parts, nor does one name all that the others do.
     """
-    stems = {path.stem for path in audio}
+    root, stems = settings.source, {path.stem for path in audio}
     tables = [path for path in _near_files(root, TABLE_SUFFIXES) if _is_about(path, stems)]
     if not tables:
         return None
@@ -64,7 +64,7 @@ def read_tables(root: Path, audio: Sequence[Path], label_column: str | None = No
     refused: Refused = []
     notes, told, several = PartNotes(), dict[str, None](), False
     for number, path in enumerate(tables):
-        found = read_recordings(DataSettings(root, recordings=path, label=label_column, where=show_name(path)))
+        found = read_recordings(replace(settings, recordings=path, where=show_name(path)))
         refused, notes, several = refused + found.refused, notes + found.parts, several or found.several
         told |= dict.fromkeys(found.notes)
         for item in found.items:
@@ -72,7 +72,8 @@ def read_tables(root: Path, audio: Sequence[Path], label_column: str | None = No
                 why = f"{show_name(path)} names it, and another table does, too; keep it in one part"
                 refused.append((item.filename, why))
                 continue
-            items[item.filename] = replace(item, split=parts[number] if parts else item.split)
+            # A table of a part may say in a column how that is divided, as the "dev" of FSD50K.
+            items[item.filename] = replace(item, split=item.split or parts[number]) if parts else item
     names = name_list(show_name(path.relative_to(root)) for path in tables)
     said: list[str] = [] if parts else [f"labels by the table {names}"]
     left = len({path.resolve() for path in audio} - {Path(str(item.path)).resolve() for item in items.values()})

@@ -4,7 +4,7 @@ have several labels."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocnn.audio.recording import open_recording, read_info
+from audiocnn.data.dataset import is_dataset
 from audiocnn.data.sources import read_source
-from audiocnn.data.sources.settings import LABEL_SEPARATORS, DataSettings
+from audiocnn.data.sources.settings import COMMA, LABEL_SEPARATORS, DataSettings
 from audiocnn.data.sources.tables import is_table
 from audiocnn.errors import RecordingError
 from audiocnn.units import heard_rate
@@ -117,9 +118,12 @@ def take_evenly(paths: Sequence[_Taken], most: int) -> list[_Taken]:
 
 
 def with_several(data: DataSettings, asked_for: bool = False) -> DataSettings:
-    """The settings with labels_per_clip = "several" and the separator, if this is a table in which clips have several
-    labels, on several rows or in one cell; else unchanged. asked_for: for any table of clips, even if none has two."""
-    if not data.source.is_file() or not is_table(data.source) or data.labels_per_clip == "several":
+    """The settings with labels_per_clip = "several" and the separator, if this is a table, or a folder with one, in
+    which clips have several labels, on several rows or in one cell; else unchanged. asked_for: for any table of clips,
+    even if none has two."""
+    folder = data.source.is_dir() and not is_dataset(data.source) and data.recordings is None
+    table = data.source.is_file() and is_table(data.source)
+    if not (folder or table) or data.labels_per_clip == "several" or data.label_pattern is not None:
         return data
     several = replace(data, labels_per_clip="several")
     read = read_source(several)
@@ -128,9 +132,19 @@ def with_several(data: DataSettings, asked_for: bool = False) -> DataSettings:
         return several
     whole = {label for item in items for label in item.labels}
     least = 1.0 if asked_for else _SEVERAL_SHARE * len(items)
-    for separator in (*(one for one in LABEL_SEPARATORS if any(one in label for label in whole)), ""):
+    for separator in (*separators_in(whole), ""):
         found = replace(several, separator=separator)
         separated = [item for item in read_source(found).items if item.label] if separator else items
         if separated and sum(bool(item.more) for item in separated) >= least:
             return found
-    return several if asked_for and items else data
+    return several if asked_for and items and table else data
+
+
+def separators_in(cells: Collection[str]) -> list[str]:
+    """What may stand between labels in these cells of a table. A comma does where no blank is beside one, and what it
+    separates is found in several cells: "Bark,Dog" and "Howl,Dog", not "Speech, synthesised"."""
+    found = [one for one in LABEL_SEPARATORS if any(one in cell for cell in cells)]
+    counts = Counter(piece for cell in cells for piece in set(cell.split(COMMA)))
+    pieces = {piece for cell in cells if COMMA in cell for piece in cell.split(COMMA)}
+    plain = all(piece and piece == piece.strip() for piece in pieces)
+    return [*found, COMMA] if plain and any(counts[piece] > 1 for piece in pieces) else found

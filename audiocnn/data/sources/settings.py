@@ -16,7 +16,8 @@ DEFAULT_GROUP = "group"
 FILENAME_GROUP = "filename"  # every recording stands alone
 _LABELS_PER_CLIP = ("one", "several")
 _MOST_FOLDS = 1000
-LABEL_SEPARATORS = (";", "|")  # between labels in one cell; a comma may be part of a name
+LABEL_SEPARATORS = (";", "|")  # between labels in one cell
+COMMA = ","  # may be part of a name
 _SHARED_KEYS = ("labels", "labels_per_clip", "separator", "split", "sample_rate", "unsure")
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
 

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from audiocnn.audio.find import is_url
 from audiocnn.audio.remote import Remote
 from audiocnn.data.parts import (
+    AUDIO_FOLDERS,
     PartFolders,
     PartNotes,
     find_part_column,
@@ -17,6 +18,7 @@ from audiocnn.data.parts import (
     fold_column,
     fold_line,
     is_of_split,
+    names_recordings,
 )
 from audiocnn.data.sources.settings import DEFAULT_GROUP, FILENAME_GROUP, TABLE_SUFFIXES, DataSettings
 from audiocnn.data.writer import Item
@@ -42,7 +44,6 @@ from audiocnn.segments.segment import Annotation
 
 Refused = list[tuple[str, str]]
 """(name, reason)"""
-_AUDIO_FOLDERS = ("audio", "wav", "wavs", "clips", "sounds", "recordings")  # beside the folder of a table
 _OWN_COLUMNS = frozenset({"filename", "onset", "offset", "split", "group", *FIRST_LABEL_COLUMNS})
 _TIMED_COLUMNS = frozenset({"channel", "score"})  # of segments, and not of the recording
 
@@ -198,13 +199,17 @@ def _names(filename: str) -> tuple[str, ...]:
 
 
 class _Finder:
-    """Finds recordings of a table that are not where it says: below its folder, or in a folder such as `audio` beside
-    that, where one alone has this name."""
+    """Finds recordings of a table that are not where it says: below its folder, or in a folder such as `audio` or
+    `FSD50K.dev_audio` beside that, where one alone has this name."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        beside = [root.resolve().parent / name for name in _AUDIO_FOLDERS]
-        self.places = [Recordings(root), *(Recordings(one) for one in beside if one.is_dir() and one != root.resolve())]
+        around = root.resolve().parent
+        beside = sorted(
+            (one for one in around.iterdir() if one != root.resolve() and names_recordings(one.name) and one.is_dir()),
+            key=lambda one: (one.name not in AUDIO_FOLDERS, one.name),
+        )
+        self.places = [Recordings(root), *map(Recordings, beside)]
 
     def __call__(self, name: str) -> Path | None:
         return next((found for place in self.places if (found := place.below(name))), None)
