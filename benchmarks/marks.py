@@ -6,6 +6,10 @@
 The folder has a `recordings.tsv`; those of the kinds `speech` and `commands` are marked. Each is first brought to one
 level. A frame of 10 ms is `speech` where both judges score 0.5 or more, `unsure` where one of them does, or where they
 agree nowhere in the recording. Nothing is bridged. The table is in DCASE order: filename, onset, offset, event_label.
+A recording that is a voice by its folder is never learned from where they agree nowhere. `--alone firered` takes the
+marks of one judge there, in the split train:
+
+    python -m benchmarks.marks ../shared/more --alone firered -o data/marks/more_alone.tsv
 
 Recordings without voices that are nearly silent may hold one from the next room, that nobody heard who collected them.
 Those of `--hidden-split` (train) are brought to that level, too; what either judge then calls speech is `unsure`. With
@@ -18,7 +22,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +47,7 @@ GRID_SECONDS = 0.01
 SPEECH, UNSURE = "speech", "unsure"
 LEVEL_RMS = 0.1  # -20 dB of full scale, of what is no more than 30 dB below the loudest 20 ms
 LEVEL_RANGE_DB = 30.0
+Mark = Callable[[NDArray[np.float32], Sequence[Peer]], list[Segment]]
 QUIET_DB = -45.0  # of full scale: a recording below it is nearly silent
 
 
@@ -51,23 +57,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", "--output", type=Path, required=True, help="the table")
     parser.add_argument("--hidden-split", default="train", help="nearly silent recordings of this part, too")
     parser.add_argument("--hidden-alone", action="store_true", help="leave the voices out")
+    parser.add_argument("--alone", choices=JUDGES, help="marks the voices of the split train where they agree nowhere")
     given = parser.parse_args(arguments)
     try:
         judges = [load_peer(name) for name in JUDGES]
+        alone = None if given.alone is None else JUDGES.index(given.alone)
         rows = [row for _, row in read_table(given.folder / "recordings.tsv").rows]
-        names = [row["filename"] for row in rows if row["kind"] in KINDS and not given.hidden_alone]
+        voices = [row for row in rows if row["kind"] in KINDS and not given.hidden_alone]
         without = [
             row["filename"] for row in rows if row["kind"] == NONSPEECH and row.get("split") == given.hidden_split
         ]
         lines = [Dcase().begin()]
-        for number, (name, mark) in enumerate(
-            [*((name, mark_voices) for name in names), *((name, mark_hidden_voices) for name in without)], 1
-        ):
+        marks = [(row["filename"], marker_of(row, alone)) for row in voices]
+        marks += [(name, mark_hidden_voices) for name in without]
+        for number, (name, mark) in enumerate(marks, 1):
             samples, _ = read_samples(given.folder / name, SAMPLE_RATE)
             if segments := mark(samples, judges):
                 lines.append(Dcase().recording(LabelledRecording(name, {0: segments})))
-            if number % 200 == 0 or number == len(names) + len(without):
-                print(f"{number} of {len(names) + len(without)}", file=sys.stderr)
+            if number % 200 == 0 or number == len(marks):
+                print(f"{number} of {len(marks)}", file=sys.stderr)
         given.output.parent.mkdir(parents=True, exist_ok=True)
         write_whole(given.output, "".join(lines).encode())
     except AudiocnnError as problem:
@@ -76,9 +84,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def mark_voices(samples: NDArray[np.float32], judges: Sequence[Peer]) -> list[Segment]:
-    """(channels, samples) at 16 kHz -> segments `speech` and `unsure`, in the order of time."""
-    return agreement(votes_of(samples, judges), samples.shape[1] / SAMPLE_RATE)
+def marker_of(row: Mapping[str, str], alone: int | None) -> Mark:
+    """How a voice is marked; alone: by which judge where they agree nowhere, which is asked of the split train."""
+    return partial(mark_voices, alone=alone if row.get("split") == "train" else None)
+
+
+def mark_voices(samples: NDArray[np.float32], judges: Sequence[Peer], alone: int | None = None) -> list[Segment]:
+    """(channels, samples) at 16 kHz -> segments `speech` and `unsure`, in the order of time; where the judges agree
+    nowhere, those of the judge `alone`, if one is named."""
+    votes, seconds = votes_of(samples, judges), samples.shape[1] / SAMPLE_RATE
+    if alone is not None and not votes.all(axis=0).any() and votes[alone].any():
+        votes = votes[alone : alone + 1]
+    return agreement(votes, seconds)
 
 
 def mark_hidden_voices(samples: NDArray[np.float32], judges: Sequence[Peer]) -> list[Segment]:

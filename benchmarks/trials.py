@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from audiocnn.toml import read_toml
 from audiocnn.training.events import EpochReport, TrainReport
 from audiocnn.training.train import train
 
-LABEL = "speech"
+LABEL, KEPT = "speech", "figures.json"
 LOUD = ("noise_0db", "noise_-5db")
 FIGURES = ("tune auroc", "tune 0 dB", "tune -5 dB", "tune fpr at 5 % miss", "tune false clips", "also auroc")
 
@@ -125,18 +126,24 @@ def run(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     names = [trial["name"] for trial in plan["trials"]]
     if unknown := sorted(set(options.only) - set(names)):
         raise UsageError(f"--only {unknown[0]}: no such trial; there are {', '.join(names)}")
-    found: dict[str, dict[str, Any]] = {}
     for seed in options.seeds:  # seed by seed: whenever this is stopped, all trials have as many, or one more
         for trial in plan["trials"]:
             name, folder = trial["name"], options.output / f"{trial['name']}-{seed}"
-            kept = folder / "figures.json"
+            kept = folder / KEPT
             if not kept.exists() and name in (options.only or names):
                 changes = changed(plan.get("change", {}), trial.get("change", {})) | {"seed": seed}
                 model = trained(recipe_with(base, changes), dataset, folder)
                 kept.write_text(json.dumps(figures_of(model, tune, also)) + "\n")
                 print(f"{folder.name}: {kept.read_text().strip()}", file=sys.stderr, flush=True)
-            if kept.exists():
-                found.setdefault(name, {})[str(seed)] = json.loads(kept.read_text())
+    return figures_in(options.output, names, options.seeds)
+
+
+def figures_in(folder: Path, names: Iterable[str], seeds: Sequence[int]) -> dict[str, dict[str, Any]]:
+    """Trial -> seed -> figures, of the runs in a folder that are done."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, seed in itertools.product(names, seeds):
+        if (kept := folder / f"{name}-{seed}" / KEPT).exists():
+            found.setdefault(name, {})[str(seed)] = json.loads(kept.read_text())
     return found
 
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from audiocnn.model.network import Network
     from audiocnn.model.streaming import StreamNetwork
     from audiocnn.model.weights import Ensemble
+    from audiocnn.spec.spec import Spec
 
 OPSET = 18
 TOLERANCE = 1e-4
@@ -49,13 +50,27 @@ def export_onnx(model: Model, network: Network | Ensemble) -> float:
 
     Raises ModelError if that is above 1e-4: the file is then not written.
     """
-    graph = _trace(network)
-    _name_dimensions(graph)
-    _add_extension(graph, network.geometry)
+    graph = _file_graph(network)
     toml = (model.folder / TOML).read_text(encoding="utf-8")
     more = {"audiocnn": toml} | ({CUT_AT: FEATURES} if network.geometry.level_hop else {})
     content = _content(graph, model, network.geometry, more)
     return _write_equal(model.folder / ONNX, content, _largest_difference(content, network))
+
+
+def untrained_onnx(spec: Spec) -> bytes:
+    """The graph of a network with the weights that a training begins with, as `export_onnx` makes it: to time it."""
+    from audiocnn.model.network import Network
+
+    content: bytes = _file_graph(Network(spec)).SerializeToString()
+    return content
+
+
+def _file_graph(network: Network | Ensemble) -> Any:
+    """The graph with named sizes, which extends a recording by itself."""
+    graph = _trace(network)
+    _name_dimensions(graph)
+    _add_extension(graph, network.geometry)
+    return graph
 
 
 def export_stream(model: Model, network: Network | Ensemble) -> float:

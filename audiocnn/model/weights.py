@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -41,10 +42,14 @@ class Ensemble(nn.Module):
     def forward(self, samples: Tensor, half: bool = False) -> Tensor:
         """(batch, channels, samples) -> scores (batch, positions, classes), of these samples and no extension; `half`
         as for a `Network`."""
+        return self.mean(samples, lambda network, part: network(part, half))
+
+    def mean(self, samples: Tensor, found_by: Callable[[Network, Tensor], Tensor]) -> Tensor:
+        """The mean of what `found_by` gives for each network and the samples that it hears, as `Network.forward`."""
         orders = [order_outputs(order) if self.localises else order for order in self.orders]
-        parts = zip(self.members, self.shares, orders, self.geometry.crops, strict=True)
+        parts = zip(self.networks, self.shares, orders, self.geometry.crops, strict=True)
         found = [
-            share * network(samples[..., start : samples.shape[-1] - end], half)[..., order]
+            share * found_by(network, samples[..., start : samples.shape[-1] - end])[..., order]
             for network, share, order, (start, end) in parts
         ]
         return torch.stack(found).sum(dim=0)

@@ -39,15 +39,17 @@ class Teacher:
         return (1.0 - self.share) * targets + self.share * scores
 
     def scores(self, samples: Tensor) -> Tensor:
-        """(batch, channels, samples) -> (batch, rows, classes), by the network in bfloat16 if wanted; an ensemble and
-        features stay in single precision."""
-        network = self.network
-        if isinstance(network, Ensemble):
-            return network(samples)  # type: ignore[no-any-return]
+        """(batch, channels, samples) -> (batch, rows, outputs), scores first."""
+        if isinstance(self.network, Ensemble):
+            return self.network.mean(samples, self.found_by)
+        return self.found_by(self.network, samples)
+
+    def found_by(self, network: Network, samples: Tensor) -> Tensor:
+        """The same, of one network: groups and F in bfloat16 if wanted, features in single precision."""
         values = network.laid_out(network.features(samples))
         with torch.autocast(samples.device.type, torch.bfloat16, enabled=self.bfloat16):
             logits = network.logits_of(values)
-        return network.scores_of(logits.float())
+        return network.found_of(logits.float())
 
 
 def find_teacher(

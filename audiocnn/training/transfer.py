@@ -64,12 +64,13 @@ def check_transfer(recipe: Recipe) -> Model:
     group and layer) or where there is nothing to freeze, or nothing but frozen groups."""
     assert recipe.transfer is not None
     model, spec = source_model(recipe.transfer.model), recipe.spec
-    check_same_input(spec, model)
     theirs = {group.name: group for group in model.spec.groups}
     shared = [group.name for group in spec.groups if group.name in theirs]
     if not shared:
         names = ", ".join(theirs) or "none"
         raise RecipeError(f"{spec.name}: has no group of {model.name} ({names}); name groups as there, or drop --spec")
+    if spec.groups[0].name in theirs:  # what comes after a new group does not see the features
+        check_same_input(spec, model)
     spec = spec.with_classes(len(model.labels))
     mine, others = shapes_of(spec), shapes_of(model.spec)
     for group in spec.groups:

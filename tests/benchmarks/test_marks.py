@@ -10,7 +10,7 @@ from sounds import write
 
 from audiocnn.labels.formats.dcase import Dcase
 from audiocnn.labels.formats.text import read_table
-from benchmarks.marks import KINDS, SPEECH, UNSURE, agreement, main, mark_hidden_voices, to_one_level
+from benchmarks.marks import KINDS, SPEECH, UNSURE, agreement, main, mark_hidden_voices, marker_of, to_one_level
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,6 +30,33 @@ def test_agreement_is_speech_and_dissent_is_unsure(first, second, expected):
     votes = np.array([[vote == "1" for vote in votes] for votes in (first, second)])
     found = [(round(s.start, 3), round(s.end, 3), s.label) for s in agreement(votes, 0.085)]
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("split", "alone", "expected"),
+    [
+        ("train", None, [(0.0, 0.1, UNSURE)]),  # they agree nowhere
+        ("train", 0, [(0.02, 0.04, SPEECH)]),
+        ("train", 1, [(0.06, 0.08, SPEECH)]),
+        ("dev", 0, [(0.0, 0.1, UNSURE)]),
+    ],
+)
+def test_one_judge_marks_voices_where_they_agree_nowhere(split, alone, expected):
+    class Fixed:
+        hop_seconds = 0.01
+
+        def __init__(self, rows):
+            self.rows = rows
+
+        def score(self, samples):
+            return np.isin(np.arange(10), self.rows).astype(np.float32)[:, None]
+
+    sound = np.full((1, 1600), 0.1, np.float32)
+    mark = marker_of({"split": split}, alone)
+    found = [(round(s.start, 3), round(s.end, 3), s.label) for s in mark(sound, [Fixed([2, 3]), Fixed([6, 7])])]
+    assert found == expected
+    agreed = [(round(s.start, 3), s.label) for s in mark(sound, [Fixed([2, 3]), Fixed([3])])]
+    assert agreed == [(0.02, UNSURE), (0.03, SPEECH)]  # and nothing changes where they do
 
 
 @pytest.mark.parametrize("gain_db", [-50, -20, 0, 15])

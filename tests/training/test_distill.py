@@ -10,6 +10,8 @@ import torch
 from fixtures_models import RATE, TINY, network_of, noise, recipe_of, table_of, write_folder
 
 from audiocnn.errors import RecipeError
+from audiocnn.model.ensemble import make_ensemble
+from audiocnn.model.model import find_model
 from audiocnn.model.weights import load_network
 from audiocnn.recipe.recipe import read_recipe
 from audiocnn.recipe.settings import TrainSettings
@@ -51,17 +53,27 @@ def test_a_clip_is_taught_the_mean_score(tmp_path):
     assert torch.allclose(taught, scores.mean(dim=1, keepdim=True), atol=1e-6)
 
 
-def test_features_of_a_teacher_are_made_in_single_precision(tmp_path):
-    network = teacher_folder(tmp_path / "wise")
-    recipe = recipe_of(teacher=str(tmp_path / "wise"), teacher_share=1.0, precision="bfloat16")
-    teacher = find_teacher(recipe, ("tone",), CPU)
-    seen = []
-    teacher.network.front_end.register_forward_hook(lambda module, given, made: seen.append(made.dtype))
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("members", [1, 2])
+def test_features_of_a_teacher_are_made_in_single_precision_and_all_else_in_the_recipes(tmp_path, precision, members):
+    network, folder = teacher_folder(tmp_path / "wise"), tmp_path / "wise"
+    if members > 1:
+        folder = tmp_path / "wiser"
+        make_ensemble([find_model(tmp_path / "wise")] * members, folder)
+    recipe = recipe_of(teacher=str(folder), teacher_share=1.0, precision=precision)
+    teacher = find_teacher(recipe, ("tone",), CPU, precision == "bfloat16")
+    seen = {"features": [], "convolutions": []}
+    for one in teacher.network.networks if members > 1 else [teacher.network]:
+        one.front_end.register_forward_hook(lambda module, given, made: seen["features"].append(made.dtype))
+        convolution = next(
+            module for module in one.groups.modules() if isinstance(module, torch.nn.Conv1d | torch.nn.Conv2d)
+        )
+        convolution.register_forward_hook(lambda module, given, made: seen["convolutions"].append(made.dtype))
     samples = torch.from_numpy(noise(recipe.spec, 2, RATE))
     with torch.no_grad():
         wanted = network(network.extended(samples))
     got = teacher.mix_targets(samples, torch.zeros_like(wanted))
-    assert seen == [torch.float32]
+    assert seen == {"features": [torch.float32] * members, "convolutions": [getattr(torch, precision)] * members}
     assert torch.allclose(got, wanted, atol=0.02)
 
 

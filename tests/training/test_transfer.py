@@ -29,6 +29,8 @@ from safetensors.torch import load_file
 
 from audiocnn.errors import ModelError, RecipeError
 from audiocnn.model.model import CARD, WEIGHTS, read_model
+from audiocnn.model.network import Network
+from audiocnn.model.weights import load_network
 from audiocnn.recipe.recipe import Recipe, Transfer, read_recipe
 from audiocnn.spec.spec import spec_from_table
 from audiocnn.training import trainer as trainer_module
@@ -352,6 +354,21 @@ REFUSED = [
     (changed(TABLE, ["groups", 0, "name"], "X"), ("X",), r'freeze: group "X" is new, tiny has none; freeze B only'),
     (changed(TABLE, ["groups"], []), (), r"tiny: has no group of tiny \(A, B\); name groups as there, or drop --spec"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["mels", "hop_seconds", "frame_seconds"])
+def test_behind_a_new_group_features_may_be_others(source, key):
+    value = {"mels": 16, "hop_seconds": 0.02, "frame_seconds": 0.05}[key]
+    table = changed(changed(TABLE, ["input", key], value), ["groups", 0, "name"], "X")
+    recipe = recipe_from(source[0], (), table)
+    model = check_transfer(recipe)
+    network = Network(recipe.spec.with_classes(len(model.labels)))
+    origin = begin_from(model, model.labels, (), network)
+    assert (origin.groups, origin.new) == (("B",), ("X",))
+    theirs = load_network(model).state_dict()
+    taken = {name: weight for name, weight in network.state_dict().items() if name.startswith("groups.B_")}
+    assert taken
+    assert all(torch.equal(weight, theirs[name]) for name, weight in taken.items())
 
 
 @pytest.mark.parametrize(("table", "freeze", "said"), REFUSED, ids=[case[2][:40] for case in REFUSED])
