@@ -8,10 +8,11 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 MOST_CHOICES = 20  # that one line can name
+_MOST_NAMES = 10  # of files, which are longer
 
 
 class AudiocnnError(Exception):
@@ -87,6 +88,13 @@ def show_name(path: object) -> str:
     """A file's name as it can stand in a message: one line, printable, whatever its bytes."""
     text = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else str(path)
     return printable(text)
+
+
+def show_names(paths: Sequence[object], every: bool = False) -> str:
+    """Several names as they can stand in one line: the first ones, and how many more there are, or every one."""
+    most = len(paths) if every or len(paths) <= _MOST_NAMES else _MOST_NAMES - 1
+    more = f" and {len(paths) - most} more" if most < len(paths) else ""
+    return ", ".join(map(show_name, paths[:most])) + more
 
 
 def printable(text: str) -> str:

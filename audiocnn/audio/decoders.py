@@ -295,7 +295,8 @@ def _refusal(reason: str, source: AudioSource) -> RefusedError:
         return RefusedError(f"{source.name}: {substitute}")
     # What it says of a file that looks like MP3 and is none is about pipes.
     if "not recognised" in reason or "possibly a pipe" in reason:
-        remedy = f"{CONVERT}, or {_RAW_STREAM}" if source.is_piped else CONVERT
+        remedy = f"check what it is, or {CONVERT if find_program() else INSTALL_FFMPEG}"
+        remedy = f"{CONVERT}, or {_RAW_STREAM}" if source.is_piped else remedy
         return RefusedError(f"{source.name}: not audio that can be read here; {remedy}")
     if "annel count is zero" in reason:
         return DamagedError(f"{source.name}: the header says 0 channels; write the file again")

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from audiocnn.audio.ffmpeg import FFMPEG_SUFFIXES, find_program, left_out_line
 from audiocnn.errors import RecordingError, show_name
@@ -146,11 +146,17 @@ def _is_dangling(entry: os.DirEntry[str], error: OSError) -> bool:
     return entry.is_symlink() and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
-def matches_any(inside: Path, patterns: Sequence[str]) -> bool:
+def matches_any(inside: PurePath, patterns: Sequence[str]) -> bool:
     return any(matches(inside, pattern) for pattern in patterns)
 
 
-def matches(inside: Path, pattern: str) -> bool:
+def is_excluded(path: PurePath, patterns: Sequence[str]) -> bool:
+    """Whether a path, or a folder that it lies in, is one of the patterns, or fits one as for `matches`."""
+    places = [path, *path.parents]
+    return any(pattern == str(place) or matches(place, pattern) for place in places for pattern in patterns)
+
+
+def matches(inside: PurePath, pattern: str) -> bool:
     """A pattern without a slash is one of names, at any depth; one with a slash is one of the whole path inside the
     folder, in which `*` stays between slashes and `**` is any number of folders. Large and small letters differ."""
     if "/" not in pattern:

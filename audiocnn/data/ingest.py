@@ -80,7 +80,8 @@ class IngestSettings:
 @dataclass(frozen=True, slots=True)
 class IngestStep:
     """The outcome for one file. seconds: its length; reason: why it was refused; notes: warnings. Before the first file
-    those of a source as a whole are "noted": how it was understood, where it might mean something else."""
+    those of a source as a whole are "noted": how it was understood, where it might mean something else. origin, makers:
+    where its labels stand, and the models that made them."""
 
     done: int
     total: int
@@ -89,6 +90,8 @@ class IngestStep:
     seconds: float = 0.0
     reason: str | None = None
     notes: tuple[str, ...] = ()
+    origin: str = ""
+    makers: tuple[str, ...] = ()
 
 
 def ingest(
@@ -125,6 +128,8 @@ def ingest(
                 for one in read
                 for note in one.notes
             )
+            for one in read:
+                yield IngestStep(0, session.total, str(one.path), "noted", origin=one.origin, makers=one.makers)
             yield from session.begin(refused + unread, gone, paths)
             threads = settings.jobs or default_threads()
             for job, decoded in settings.decode(work, rate, settings.channels, threads):

@@ -5,6 +5,7 @@ Recordings whose segments are known are judged by `segments`, entries that are l
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +26,7 @@ from audiocnn.inference.classify import thresholds_of_clips
 from audiocnn.inference.engine import Engine
 from audiocnn.inference.pooling import MeanPool, ScorePool, clip_scores, pool_of
 from audiocnn.labels.formats.columns import LABEL_OPTION
+from audiocnn.labels.mapping import MAP_OPTION
 from audiocnn.model.model import split_outputs
 from audiocnn.segments.finder import FindSegments, SegmentRule, find_segments
 from audiocnn.segments.onset_offset import Localiser
@@ -161,7 +163,8 @@ def find_unknown_labels(
         what = f"not one label that {name} knows ({ours}), but {theirs}"
         near = did_you_mean(unknown[0], scorer.labels)
         hint = f"{near} " if near.startswith("did") else ""
-        remedy = f"{hint}take a model of these labels, correct them, or name their column with {LABEL_OPTION}"
+        rename = f"say which is which with {MAP_OPTION} {shlex.quote(f'{unknown[0]}={scorer.labels[0]}')}"
+        remedy = f"{hint}{rename}, name their column with {LABEL_OPTION}, or take a model of these labels"
         raise DatasetError(f"{dataset.folder}: {what}; {remedy}")
     return dict(sorted(((one, counts[one]) for one in unknown), key=lambda pair: (-pair[1], pair[0])))
 

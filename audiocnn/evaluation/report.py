@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from audiocnn.evaluation.compare import Comparison
 from audiocnn.evaluation.results import Evaluation, Figure
 from audiocnn.inference.frames import data_frame
+from audiocnn.model.model import OperatingPoint, describe_price
 from audiocnn.segments.finder import SegmentRule
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ class EvaluationReport:
     """One model or peer on one set of recordings. `sound_seconds` were scored in `seconds`.
 
     folder: where the model lies; a peer has none, and a version. tuned_on: what its thresholds were chosen on; where a
-    rule has another threshold than these, it was given. difference: to the first report, `difference_to`. warnings:
-    what is wrong with the recordings; those that could not be scored are in `evaluation.failures`.
+    rule has another threshold than these, it was given. points: its operating points. difference: to the first report,
+    `difference_to`. warnings: what is wrong with the recordings; those that could not be scored are in
+    `evaluation.failures`. title: what it is called in tables, where several have one name.
     """
 
     name: str
@@ -40,6 +42,12 @@ class EvaluationReport:
     difference_to: str | None = None
     difference: Comparison | None = None
     warnings: tuple[str, ...] = ()
+    points: Mapping[str, Mapping[str, OperatingPoint]] = field(default_factory=dict)
+    title: str = ""
+
+    @property
+    def head(self) -> str:
+        return self.title or self.name
 
     @property
     def figures(self) -> dict[str, Figure]:
@@ -75,6 +83,12 @@ class EvaluationReport:
     def origin(self, label: str) -> str:
         own = self.evaluation.labels[label].rule.threshold == self.thresholds.get(label, _DEFAULT_THRESHOLD)
         return self.tuned_on or "not tuned" if own else "given"
+
+    def prices(self) -> list[str]:
+        """What the operating points that fit these recordings best cost elsewhere."""
+        best = {label: part.best_point for label, part in self.evaluation.labels.items()}
+        found = [describe_price(label, self.points.get(label, {}), name) for label, name in best.items() if name]
+        return [f"{self.head}: {price}; check it on recordings of music and noise" for price in found if price]
 
     def to_dict(self) -> dict[str, Any]:
         about = {

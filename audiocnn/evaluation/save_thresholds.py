@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from audiocnn.errors import ModelError, UsageError
+from audiocnn.errors import ModelError, UsageError, show_name
 from audiocnn.evaluation.thresholds import TunedRule
-from audiocnn.files import write_whole
+from audiocnn.files import fit_name, write_whole
 from audiocnn.model.card import (
     POINTS_TITLE,
     POOLING_TITLE,
@@ -26,7 +29,6 @@ from audiocnn.model.model import (
     SENSITIVITIES,
     Model,
     OperatingPoint,
-    shipped_folder,
     write_model,
 )
 from audiocnn.model.onnx import check_onnx
@@ -37,9 +39,18 @@ _CARD_ROW = re.compile(r"^\| thresholds \|.*$", re.MULTILINE)
 
 def check_writable(model: Model) -> None:
     """UsageError for a released model."""
-    if model.folder.resolve().is_relative_to(shipped_folder().resolve()):
-        remedy = "copy its folder, and name the copy with --model"
+    if model.is_released:
+        remedy = "save it as a model of your own with --save-as FOLDER"
         raise UsageError(f"--save: {model.name} is a released model and stays as it is; {remedy}")
+
+
+def check_new_model(option: str, folder: Path) -> None:
+    """UsageError where a folder for a new model cannot be made."""
+    if os.path.lexists(folder):
+        raise UsageError(f"{option} {show_name(folder)}: is there already; name a new folder")
+    there = next((parent for parent in folder.absolute().parents if parent.exists()), folder)
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise UsageError(f"{option} {show_name(folder)}: {show_name(there)} cannot be written to; name another folder")
 
 
 def with_tuned_rules(model: Model, found: Sequence[TunedRule], tuned_on: str) -> Model:
@@ -113,6 +124,31 @@ def save_tuned(model: Model) -> None:
         write_model(model)
     except OSError as problem:
         raise ModelError(f"{model.folder}: cannot be written ({problem.strerror}); make room, or copy it") from None
+
+
+def save_tuned_as(model: Model, folder: Path) -> Model:
+    """A copy of the model in a new folder, named as that, with what is tuned. It has its name when it is whole, and the
+    model that was tuned stays as it is. UsageError: something is there; ModelError: it cannot be written."""
+    check_new_model("--save-as", folder)
+    beside = folder.with_name(fit_name(f".{folder.name}", f".{os.getpid()}"))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(model.folder, beside)
+        _rename_card(beside / CARD, model.name, folder.resolve().name)
+        save_tuned(replace(model, folder=beside, name=folder.resolve().name))
+        beside.rename(folder)
+    except OSError as problem:
+        raise ModelError(f"{show_name(folder)}: cannot be written ({problem.strerror}); name another folder") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return replace(model, folder=folder, name=folder.resolve().name)
+
+
+def _rename_card(path: Path, old: str, new: str) -> None:
+    """The heading of a card with the new name."""
+    if path.is_file():
+        text = path.read_text(encoding="utf-8")
+        write_whole(path, text.replace(f"# {old}\n", f"# {card_text(new)}\n", 1).encode())
 
 
 def _write_card(model: Model) -> None:

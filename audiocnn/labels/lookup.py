@@ -25,6 +25,10 @@ _MOST_LABEL_BYTES = 1 << 30  # of a stream: some ten million segments
 _NOT_PLAIN = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, b"\x1f\x8b")  # how labels begin that may hold zero bytes
 
 
+class UnnamedError(LabelError):
+    """A file of labels that does not name a recording."""
+
+
 class LabelFile:
     """A file of labels. `of` finds a recording in it by its name, as much of it as both have."""
 
@@ -38,13 +42,18 @@ class LabelFile:
         self.nameless = not FORMATS[kind].many  # of one recording, whatever that is called
 
     @property
+    def names_silent(self) -> bool:
+        """Whether it also names recordings in which nothing is."""
+        return "empty" in self.keeps
+
+    @property
     def has_channels(self) -> bool:
         """Whether it says in which channel something is."""
         return "channel" in self.keeps
 
     def of(self, name: str, alone: bool) -> LabelledRecording:
         """The labels of a recording. `alone`: it is the only one that is asked for, so a file that names none is meant
-        for it. LabelError: it is not in the file, or more than once under names that do not tell."""
+        for it. UnnamedError: it is not in the file; LabelError: more than once under names that do not tell."""
         for fits in (is_same_name, has_same_end, has_same_stem):
             fitting = [one for one in self.found if fits(name, one.file) or fits(name, from_windows(one.file))]
             if len(fitting) > 1 and len({one.file for one in fitting}) > 1:
@@ -54,7 +63,7 @@ class LabelFile:
                 return merge_entries(fitting)
         if alone and self.nameless and self.found:
             return merge_entries(self.found)
-        raise LabelError(f"{show_name(self.path)}: says nothing of {show_name(name)}; check the names in it")
+        raise UnnamedError(f"{show_name(self.path)}: says nothing of {show_name(name)}; check the names in it")
 
 
 @contextmanager

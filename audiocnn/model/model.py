@@ -179,6 +179,16 @@ class Model:
             raise ModelError(f"{self.folder}: {name} is missing; {remedy}")
         return path
 
+    @property
+    def is_released(self) -> bool:
+        """Whether it is one of those that came with the program, which stay as they are."""
+        return self.folder.resolve().is_relative_to(shipped_folder().resolve())
+
+    @property
+    def reference(self) -> str:
+        """What --model takes for it: the name of a released model, else its folder."""
+        return self.name if self.is_released and self.folder.name == self.name else str(self.folder)
+
     def check_sensitivity(self, sensitivity: str | None) -> None:
         """UsageError for an operating point that there is not, or that the model does not have."""
         if sensitivity is not None and sensitivity not in SENSITIVITIES:
@@ -189,11 +199,9 @@ class Model:
 
             if self.points_hindrance:
                 raise UsageError(f"--sensitivity {sensitivity}: {self.points_hindrance}; leave it out")
-            folder = shlex.quote(str(self.folder))
-            released = self.folder.resolve().is_relative_to(shipped_folder().resolve())
-            remedy = f"copy {folder} to COPY, and make them there with" if released else "make them with"
-            command = f"audiocnn tune DATA --model {'COPY' if released else folder} --operating-points --save"
-            what = f"{self.name} has no operating points; {remedy} `{command}`"
+            where = "--save-as FOLDER" if self.is_released else "--save"
+            command = f"audiocnn tune DATA --model {shlex.quote(self.reference)} --operating-points {where}"
+            what = f"{self.name} has no operating points; make them with `{command}`"
             raise UsageError(f"--sensitivity {sensitivity}: {what}")
 
     @property
@@ -278,6 +286,28 @@ def _point_table(name: str, point: OperatingPoint) -> dict[str, Any]:
 
 Thresholds = float | Mapping[str | None, float] | None
 """One for all labels; or by label, that of all others with the key None; None is the model's own."""
+
+
+_PRICES = {  # of operating points: what gets worse
+    "sensitive": {
+        "false_segment_share": "it finds something in {} of the recordings without {label}",
+        "false_alarm_rate": "it takes {} of the time without {label} for it",
+    },
+    "precise": {"miss_rate": "it misses {} of the time with {label}"},
+}
+
+
+def describe_price(label: str, points: Mapping[str, OperatingPoint], name: str) -> str:
+    """What an operating point costs, beside what `balanced` does, as the model was measured; "" where it does not say
+    so, or costs nothing."""
+    said = []
+    balanced = points[SENSITIVITIES[0]].figures if points else {}
+    for figure, text in _PRICES.get(name, {}).items() if name in points else ():
+        own, usual = points[name].figures.get(figure), balanced.get(figure)
+        if own is not None and usual is not None and own > usual:
+            share = text.format(f"{100 * own:.1f} %", label=label)
+            said.append(f"{share} ({SENSITIVITIES[0]}: {100 * usual:.1f} %)")
+    return f"{name} has a price: {', '.join(said)}, where the model was measured" if said else ""
 
 
 def threshold_of_each(given: Thresholds, labels: Sequence[str]) -> list[float | None]:

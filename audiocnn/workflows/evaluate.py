@@ -78,7 +78,7 @@ def evaluate(
         name = os.fspath(data)
         refuse_urls(name)
         part = resolve_split(name, split)
-        given = GivenLabels(label_column, None if labels is None else os.fspath(labels))
+        given = GivenLabels(label_column, labels=None if labels is None else os.fspath(labels))
         beside = None if output is None else Path(output)
         opened = open_judged_dataset(name, part, beside, [engine], [candidate], listener, None, given)
     elif split or labels or label_column or output:

@@ -8,11 +8,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from audiocnn.data.dataset import Dataset, is_dataset
-from audiocnn.data.ingest import IngestSettings, cached_dataset
+from audiocnn.data.ingest import IngestSettings, IngestStep, cached_dataset
 from audiocnn.data.sources.corrections import apply_settings
 from audiocnn.data.sources.probe import with_several
 from audiocnn.data.sources.settings import DataSettings
@@ -24,11 +24,11 @@ from audiocnn.evaluation.testset import make_set
 from audiocnn.inference.classify import thresholds_of_clips
 from audiocnn.inference.detect import DetectSettings
 from audiocnn.inference.engine import Engine
-from audiocnn.model.model import Model
+from audiocnn.model.model import Model, OperatingPoint
 from audiocnn.recipe.division import divide
 from audiocnn.recipe.recipe import Recipe, read_recipe
 from audiocnn.units import format_speed, plural
-from audiocnn.workflows.listener import Listener
+from audiocnn.workflows.listener import FollowIngest, Listener
 from audiocnn.workflows.sources import (
     NOWHERE,
     LabelPlace,
@@ -53,6 +53,7 @@ class Candidate:
     thresholds: Mapping[str, float]
     folder: str | None = None
     version: str | None = None
+    points: Mapping[str, Mapping[str, OperatingPoint]] = field(default_factory=dict)
 
 
 def check_columns(dataset: Dataset, columns: Sequence[str], data: str) -> None:
@@ -118,7 +119,7 @@ def find_source(
 
 def model_candidate(model: Model, scorer: Scorer, sensitivity: str | None = None) -> Candidate:
     thresholds = {label: model.point_values(label, sensitivity)["threshold"] for label in model.labels}
-    return Candidate(model.name, scorer, model.tuned_on, thresholds, folder=str(model.folder))
+    return Candidate(model.name, scorer, model.tuned_on, thresholds, folder=str(model.folder), points=model.points)
 
 
 def judged_pads(model: Model, given: Mapping[str, float]) -> Mapping[str, float]:
@@ -217,11 +218,36 @@ def open_judged_dataset(
     with tempfile.TemporaryDirectory(prefix="audiocnn-") as temporary, name_data(data, temporary):
         kept = cache_beside(output.with_suffix(""), source, settings) if output else None
         cache = kept or Path(temporary) / "dataset"
+        seen = _LabelOrigin()
         with listener.ingesting() as follow:
-            dataset = cached_dataset(source, cache, settings, counting(follow, counts))
+            dataset = cached_dataset(source, cache, settings, seen.noting(counting(follow, counts)))
+        seen.tell(data, listener)
         if conditions and split:
             dataset = _make_test_set(conditions, dataset, split, cache.with_suffix(".set"), listener)
         yield _select_part(dataset, part, recipe)
+
+
+class _LabelOrigin:
+    """Where the labels of recordings were found, and which models made them."""
+
+    def __init__(self) -> None:
+        self.origin = ""
+        self.makers: tuple[str, ...] = ()
+
+    def noting(self, follow: FollowIngest) -> FollowIngest:
+        def followed(step: IngestStep) -> None:
+            self.origin, self.makers = step.origin or self.origin, step.makers or self.makers
+            follow(step)
+
+        return followed
+
+    def tell(self, data: str, listener: Listener) -> None:
+        """Say it; warn where a model made them, so that figures tell how alike two models are."""
+        if self.origin:
+            listener.say(f"{data}: labels from {self.origin}")
+        if self.makers:
+            fact = f"labels are those that {' and '.join(self.makers)} found, and no person's"
+            listener.warn(f"{data}: {fact}; correct them first, or judge by others")
 
 
 @contextmanager

@@ -67,6 +67,7 @@ class TrainingRequest:
     fold: str | None = None
     learning_curve: str | None = None
     label_column: str | None = None
+    label_map: str | None = None
     labels: str | None = None
     device: str = "auto"
 

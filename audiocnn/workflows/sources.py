@@ -15,6 +15,7 @@ from audiocnn.data.ingest import IngestSettings, IngestStep, cached_dataset
 from audiocnn.data.sources.corrections import apply_settings
 from audiocnn.data.sources.settings import DataSettings
 from audiocnn.errors import DatasetError, RecipeError, UsageError
+from audiocnn.labels.mapping import read_label_map
 from audiocnn.recipe.recipe import Recipe
 from audiocnn.units import clock, plural
 from audiocnn.workflows.listener import FollowIngest, Listener
@@ -28,6 +29,9 @@ class LabelPlace(Protocol):
     def label_column(self) -> str | None: ...
 
     @property
+    def label_map(self) -> str | None: ...
+
+    @property
     def labels(self) -> str | None: ...
 
 
@@ -36,6 +40,7 @@ class GivenLabels:
     """A `LabelPlace`."""
 
     label_column: str | None = None
+    label_map: str | None = None
     labels: str | None = None
 
 
@@ -47,12 +52,18 @@ def with_label_options(settings: DataSettings, given: LabelPlace) -> DataSetting
     if given.labels is not None and not Path(given.labels).exists():
         raise UsageError(f"--labels {given.labels}: no such file or folder; check the name")
     segments = settings.segments if given.labels is None else Path(given.labels)
-    return replace(settings, label=given.label_column or settings.label, segments=segments)
+    settings = replace(settings, label=given.label_column or settings.label, segments=segments)
+    if given.label_map is None:
+        return settings
+    label_map = {**settings.label_map, **read_label_map(given.label_map)}
+    more = tuple(replace(one, label_map=label_map) for one in settings.more)
+    return replace(settings, label_map=label_map, more=more)
 
 
 def refuse_label_options(given: LabelPlace, data: str | Path) -> None:
     """UsageError for options that say where labels are, of data that has them already."""
-    for name, value in (("--label-column", given.label_column), ("--labels", given.labels)):
+    options = {"--label-column": given.label_column, "--label-map": given.label_map, "--labels": given.labels}
+    for name, value in options.items():
         if value is not None:
             raise UsageError(f"{name}: {data} has its labels already; leave it out, or ingest the recordings with it")
 

@@ -141,6 +141,7 @@ def run(args: Sequence[str] | None = None, terminal: Terminal | None = None) -> 
     arguments = list(sys.argv[1:] if args is None else args)
     ours = terminal is None
     terminal = _terminal_of_process(arguments) if terminal is None else terminal
+    terminal.words = arguments
     try:
         if ours:
             _take_signals()

@@ -281,7 +281,7 @@ BAD = {
         ("tune tones.tsv -m tone --plot one.wav", 2, r"one\.wav: a picture ends in \.png"),
         ("tune tones.tsv -m tone --scores x.wav", 2, r"--scores x\.wav: scores are kept in a file that ends in \.npz"),
         ("tune tones.tsv -m tone --trials 3", 2, r"no option --trials"),
-        ("tune tones.tsv --save", 2, r"--save: speech_1d is a released model and stays as it is; copy its folder"),
+        ("tune tones.tsv --save", 2, r"--save: speech_1d is a released model and stays as it is; .*--save-as FOLDER"),
         ("tune labels -m tone --for segment_f1", 2, r"--for segment_f1: these are whole clips"),
     ],
     "search": [

@@ -60,7 +60,7 @@ def test_a_peer_has_a_version_and_no_folder():
 def test_differences_stand_behind_each_but_the_first(terminal):
     reports = with_differences([report("one"), report("two", 1.5), report("three", 1.0)], terminal)
     assert [r.difference_to for r in reports] == [None, "one", "one"]
-    write_table(reports, terminal)
+    write_table(reports, terminal, every=True)
     rows = {line.split("  ")[0].strip(): line for line in terminal.stdout.getvalue().splitlines()}
     assert rows[""].split() == ["one", "two", "difference", "three", "difference"]
     first = reports[1].difference.labels["speech"].figures["auroc"]
@@ -124,3 +124,36 @@ def test_the_manual_explains_every_figure_and_key():
     optional = {"schema", "type"}
     for name in [*label["figures"], *label["curves"], *(set(found) - optional), "value", "low", "high", "smoothed"]:
         assert f"`{name}`" in page, name
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_the_figures_that_say_most_come_first_and_the_rest_on_request(terminal, every):
+    write_table([report("one")], terminal, every)
+    table = terminal.stdout.getvalue()
+    main = [table.index(one) for one in ("miss rate", "false alarm rate", "detection error rate", "F1", "AUROC")]
+    rest = ("EER", "onset bias ms", "smoothed", "tuned on", "edges within 50 ms")
+    assert [one in table for one in rest] == [every] * len(rest)
+    assert ("--all-figures" in table) == (not every)
+    assert every or main == sorted(main)
+    assert len(replace(report("one")).to_dict()["labels"]["speech"]["figures"]) > len(main) + 5
+
+
+@pytest.mark.parametrize(
+    ("folders", "heads"),
+    [
+        (["models/one", "mine/other"], ["one", "other"]),
+        (["a/model", "b/model"], ["a/model", "b/model"]),
+        (["a/one", None], ["one", "same"]),
+    ],
+)
+def test_models_of_one_name_are_told_apart_by_their_folders(terminal, folders, heads):
+    reports = [replace(report("same"), folder=folder) for folder in folders]
+    write_table(with_differences(reports, terminal), terminal)
+    head = next(line for line in terminal.stdout.getvalue().splitlines() if "difference" in line).split()
+    assert head == [heads[0], heads[1], "difference"]
+    assert [one.to_dict()["model"] for one in reports] == ["same", "same"]
+
+
+def test_models_of_different_names_keep_them(terminal):
+    write_table([replace(report(name), folder=f"x/{name}-2") for name in ("one", "two")], terminal)
+    assert "one-2" not in terminal.stdout.getvalue()

@@ -159,11 +159,11 @@ def test_what_is_there_is_left_or_skipped_or_overwritten(here):
     Path("out/in/a.jsonl").write_text("mine")
     done = output()
     assert done.status is ExitStatus.SOME_FAILED
-    assert "in/a.wav: its output out/in/a.jsonl is there already; leave it with --skip-existing" in done.err
+    assert "out/in/a.jsonl is there already; leave it with --skip-existing" in done.err
     os.utime("in/a.wav", (4e9, 4e9))
     done = output("--skip-existing")
     assert done.status is ExitStatus.OK
-    assert "out/in/a.jsonl is older than the recording and left as it was; take it away, or use --force" in done.err
+    assert "out/in/a.jsonl: older than the recording" in done.err and "--update" in done.err
     os.utime("in/a.wav", (1e9, 1e9))
     done = output("--skip-existing", "-v")
     assert "older" not in done.err

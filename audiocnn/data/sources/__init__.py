@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from pathlib import Path
@@ -34,6 +35,8 @@ from audiocnn.data.sources.settings import (
 from audiocnn.data.sources.tables import ReadTable, Refused, is_table, read_recordings, with_segments
 from audiocnn.data.writer import Item
 from audiocnn.errors import DatasetError, RecipeError, show_name
+from audiocnn.labels.formats import read_makers
+from audiocnn.labels.mapping import describe_unmapped, map_label
 from audiocnn.toml import read_toml
 
 
@@ -51,6 +54,8 @@ class SourceItems:
     parts: PartNotes = field(default_factory=PartNotes)
     notes: tuple[str, ...] = ()  # how it was understood, where it might mean something else
     one_hot: bool = False  # its labels are columns of 0 and 1, and a clip has several of them
+    origin: str = ""  # where the labels stand
+    makers: tuple[str, ...] = ()  # models that made them
 
     @property
     def name(self) -> str:
@@ -163,11 +168,43 @@ def _read_settings(settings: DataSettings, left_out: Counter[str] | None = None)
         timed = any(item.annotated for item in items)
         items = [_keep_labels(item, settings, timed) for item in items]
     about = (settings.labels, settings.sample_rate, several or settings.labels_per_clip == "several", settings.unsure)
-    return SourceItems(settings.source, items, refused, *about, parts, notes, several)
+    origin = (read.origin, read.makers)
+    return SourceItems(settings.source, items, refused, *about, parts, notes, several, *origin)
 
 
 def _read_items(settings: DataSettings, left_out: Counter[str] | None) -> ReadTable:
     """The one way by which recordings and their labels are read, whatever asks for them."""
+    found = _read_labelled(settings, left_out)
+    found = replace(found, origin=found.origin or _origin(settings))
+    if not settings.label_map:
+        return found
+    notes = describe_unmapped(settings.label_map, {label for item in found.items for label in item.all_labels()})
+    items = [_map_labels(item, settings.label_map) for item in found.items]
+    return replace(found, items=items, notes=(*found.notes, *notes))
+
+
+def _origin(settings: DataSettings) -> str:
+    """Where the labels of recordings stand, if not in files beside them."""
+    if settings.label_pattern is not None:
+        return "the names of files"
+    table = settings.segments or settings.recordings or settings.source
+    return show_name(table) if table != settings.source or table.is_file() or is_kaldi(table) else "names of folders"
+
+
+def _map_labels(item: Item, label_map: Mapping[str, str]) -> Item:
+    """The item with the names that the map has for its labels."""
+    first, *more = dict.fromkeys(map_label(label, label_map) for label in item.labels) or [None]
+    return replace(
+        item,
+        label=first,
+        more=tuple(filter(None, more)),
+        whole=None if item.whole is None else map_label(item.whole, label_map),
+        annotations=tuple(replace(one, label=map_label(one.label, label_map)) for one in item.annotations),
+    )
+
+
+def _read_labelled(settings: DataSettings, left_out: Counter[str] | None) -> ReadTable:
+    """The same with the labels as they stand there."""
     source = settings.source
     if not source.exists():
         what = f"no such file or folder {show_name(source)}"
@@ -185,14 +222,15 @@ def _read_items(settings: DataSettings, left_out: Counter[str] | None) -> ReadTa
             what = "a recording alone" if source.suffix.lower() in AUDIO_SUFFIXES else "no source"
             remedy = "name a folder, a table (.csv, .tsv), a file of labels or a recipe (.toml)"
             raise DatasetError(f"{show_name(source)}: {what}; {remedy}")
-        return read_label_file(source, settings.label)
+        return replace(read_label_file(source, settings.label), makers=tuple(read_makers(source)))
     if settings.label_pattern is not None:
         return read_folder_by_pattern(settings, left_out)
     if settings.segments is not None:
         files, unread = recordings_in(source, left_out)
         items = [Item(path, path.relative_to(source).as_posix()) for path in files]
         found = with_segments(items, settings.segments, {item.filename for item in items}, settings.label)
-        return replace(found, refused=unread + found.refused)
+        makers = () if settings.segments.is_dir() else tuple(read_makers(settings.segments))
+        return replace(found, refused=unread + found.refused, makers=makers)
     if is_kaldi(source):
         return read_kaldi(source)
     if folders := kaldi_folders(source):

@@ -153,6 +153,8 @@ def apply_settings(dataset: Dataset, settings: DataSettings) -> Dataset:
     """
     if dataset.several:
         settings = replace(settings, labels_per_clip="several")
+    if settings.label_map:
+        raise RecipeError(f"{settings.where}: label_map is for a source, and this is a dataset; ingest that anew")
     if settings.label_pattern is not None:
         raise RecipeError(f"{settings.where}: label_pattern is for a folder, and this is a dataset; ingest that anew")
     entries, marked = _corrected(dataset, settings)

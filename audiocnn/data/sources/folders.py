@@ -44,6 +44,7 @@ from audiocnn.labels.formats import (
     has_columns,
     label_format,
     read_labels,
+    read_makers,
     recording_stem,
 )
 from audiocnn.labels.formats.base import base_name
@@ -418,6 +419,7 @@ class _LabelFiles:
         self.broken: set[Path] = set()
         self.refused: Refused = []
         self.columns: dict[str, LabelColumn] = {}  # that labels are read from, and that might not be meant
+        self.makers: dict[str, str] = {}  # models that made labels, and the format of these
 
     def read(self, files: list[tuple[str, Path]]) -> ReadTable:
         if self.label_column is not None:
@@ -427,6 +429,7 @@ class _LabelFiles:
             try:
                 self._note_column(kind, file)
                 labels = read_labels(file, kind, self.label_column)
+                self.makers |= dict.fromkeys(read_makers(file, kind), kind)
             except LabelError as error:
                 self.refused.append((file.relative_to(self.root).as_posix(), str(error)))
                 apart = self.anywhere[stem] if self.is_only(stem) else ()
@@ -449,7 +452,17 @@ class _LabelFiles:
                 why = "no labels beside it, where others have them; add a file of them, empty if need be"
                 self.refused.append((name, why))
         notes = (f"{show_name(self.root)}: {column.describe()}" for column in self.columns.values())
-        return ReadTable(items, self.refused, tuple(notes))
+        read = {kind for kind, _ in self.found.values()}
+        about = (self._origin(files), tuple(maker for maker, kind in self.makers.items() if kind in read))
+        return ReadTable(items, self.refused, tuple(notes), False, PartNotes(), *about)
+
+    def _origin(self, files: Sequence[tuple[str, Path]]) -> str:
+        """How many files of which formats say the labels, and how many others there are beside them."""
+        read = Counter(kind for kind, _ in self.found.values())
+        count = Counter(kind for kind, _ in files)
+        said = [f"{kind} of {count_noun(number, 'recording')}" for kind, number in read.items()]
+        left = [f"{count_noun(count[kind], 'file')} of {kind}" for kind in count if kind not in read]
+        return ", ".join(said) + (f"; not read, since each recording has labels: {', '.join(left)}" if left else "")
 
     def is_only(self, stem: str) -> bool:
         """Whether one recording alone has this base name."""

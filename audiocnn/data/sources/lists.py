@@ -80,7 +80,8 @@ def read_tables(settings: DataSettings, audio: Sequence[Path]) -> ReadTable | No
     if left:
         said.append(f"{count_noun(left, 'recording')} that no table names: left out")
     used = PartNotes((f"splits by the tables {names}",) if parts else (), said=tuple(said))
-    return ReadTable(list(items.values()), refused, tuple(told), several, used + notes)
+    origin = name_list(show_name(path.relative_to(root)) for path in tables)
+    return ReadTable(list(items.values()), refused, tuple(told), several, used + notes, origin)
 
 
 def _near_files(root: Path, suffixes: Iterable[str]) -> Iterator[Path]:

@@ -18,7 +18,7 @@ _LABELS_PER_CLIP = ("one", "several")
 _MOST_FOLDS = 1000
 LABEL_SEPARATORS = (";", "|")  # between labels in one cell
 COMMA = ","  # may be part of a name
-_SHARED_KEYS = ("labels", "labels_per_clip", "separator", "split", "sample_rate", "unsure")
+_SHARED_KEYS = ("labels", "label_map", "labels_per_clip", "separator", "split", "sample_rate", "unsure")
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
 
 
@@ -48,7 +48,8 @@ class DataSettings:
     not name are left out, whatever they are labelled. fold: the column with the official folds; folds: how
     many to make if there are none; test_fold: the one to test on. training_share: the share of the training part that
     is used. unsure: the label of stretches of which nothing is known, neither that they hold a label nor that they hold
-    none; "" for no such stretches. more: further sources, whose labels are those of this one.
+    none; "" for no such stretches. more: further sources, whose labels are those of this one. label_map: other names of
+    labels, as of `map_label`, which count in all else that names labels.
     """
 
     source: Path
@@ -75,6 +76,7 @@ class DataSettings:
     training_share: float = 1.0
     unsure: str = ""
     more: tuple[DataSettings, ...] = ()
+    label_map: Mapping[str, str] = field(default_factory=dict)
 
 
 def data_settings(table: object, base: Path, where: str, is_more: bool = False) -> DataSettings:
@@ -115,6 +117,7 @@ def data_settings(table: object, base: Path, where: str, is_more: bool = False) 
         training_share=data.number("training_share", 1.0, above=True, most=1.0),
         unsure=data.text("unsure", ""),
         more=more,
+        label_map=_label_map(data),
     )
     data.close()
     _check(settings, data)
@@ -208,6 +211,14 @@ def _whole(data: TomlTable) -> tuple[WholeLabel, ...]:
             raise table.wrong('"label" and "where" must not be empty, as in { label = "rain", where.kind = "rain" }')
         table.close()
     return tuple(found)
+
+
+def _label_map(data: TomlTable) -> dict[str, str]:
+    """`label_map`: label -> its other name."""
+    found = data.table("label_map").values
+    if not all(isinstance(name, str) and name for name in found.values()):
+        raise data.wrong('"label_map" must have a name for each label, as in { talk = "speech" }')
+    return {composed(label): composed(name) for label, name in found.items()}
 
 
 def _choices(data: TomlTable, key: str) -> dict[str, tuple[str, ...]]:

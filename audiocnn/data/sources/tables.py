@@ -51,13 +51,16 @@ _TIMED_COLUMNS = frozenset({"channel", "score"})  # of segments, and not of the 
 @dataclass(frozen=True)
 class ReadTable:
     """What a table says. notes: how it was understood, where it might mean something else. several: a clip may have
-    several labels, or none, as columns of 0 and 1 say. parts: what it says of parts and folds."""
+    several labels, or none, as columns of 0 and 1 say. parts: what it says of parts and folds. origin: where the labels
+    stand. makers: models that made them, where they say so."""
 
     items: list[Item]
     refused: Refused
     notes: tuple[str, ...] = ()
     several: bool = False
     parts: PartNotes = field(default_factory=PartNotes)
+    origin: str = ""
+    makers: tuple[str, ...] = ()
 
 
 def is_table(path: Path) -> bool:

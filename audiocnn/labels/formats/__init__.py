@@ -98,6 +98,13 @@ def read_labels(path: Path, name: str | None = None, label_column: str | None = 
     return reader.read_annotations(path, label_column) if _has_columns(reader) else reader.read_annotations(path)
 
 
+def read_makers(path: Path, name: str | None = None) -> list[str]:
+    """The models that made the labels of a file, where its format says so. LabelError."""
+    if (name or label_format(path)) != "jsonl":
+        return []
+    return list(dict.fromkeys(one.model for one in read_labelled_recordings(path, "jsonl") if one.model))
+
+
 def find_label_column(path: Path, name: str | None = None, label_column: str | None = None) -> LabelColumn | None:
     """The column of a table that `read_labels` takes the labels from: `label_column` where that is given. None for
     formats without columns. LabelError: there is no such column, or several may be meant; a format without columns,

@@ -71,9 +71,11 @@ class Writer(Generic[ResultT]):
 
     A format that may hold several recordings is whole after each: its `end` is empty. notes: what had to be changed
     because the format cannot hold it, each line once. drawn: the text is for a terminal, with colours and the like.
+    tells_total: the end says how much there was.
     """
 
     drawn = False
+    tells_total = False
 
     def __init__(self) -> None:
         self.notes: list[str] = []

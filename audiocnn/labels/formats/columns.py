@@ -129,7 +129,7 @@ class LabelColumn:
         if self.speech and not self.name:
             return f'no column says the label, so that all is "speech"; {LABEL_OPTION} NAME says which does'
         if self.speech:
-            return f'all is "speech", whoever speaks; {LABEL_OPTION} {self.name} takes the names as labels'
+            return f'all is "speech", whoever speaks; {LABEL_OPTION} {self.name} tells speakers apart'
         if not self.one_hot:
             return f'labels are those of the column "{show_name(self.name)}"; {LABEL_OPTION} takes another'
         names = ", ".join(map(show_name, self.one_hot[:4])) + (", ..." if len(self.one_hot) > 4 else "")

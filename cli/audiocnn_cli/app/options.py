@@ -45,6 +45,7 @@ def seconds_option(name: str, text: str) -> object:
     return option(name, "SECONDS", text, SEGMENTS)
 
 
+_MODELS = "[default: the model's, else"
 _JUDGED_PAD = "Extend segments at both ends; 0.1,0.3: at the start and at the end."
 JudgedPad = Annotated[str | None, seconds_option("--pad", f"{_JUDGED_PAD} [default: that of operating points, else 0]")]
 
@@ -156,8 +157,7 @@ class SegmentRuleOptions:
         option(
             "--threshold",
             "SCORE",
-            "Score at which a segment begins; or dog=0.6,cat=0.4 for single labels. "
-            "[default: the model's, else {threshold}]",
+            f"Score at which a segment begins; or dog=0.6,cat=0.4 for single labels. {_MODELS} {{threshold}}]",
             SEGMENTS,
         ),
         BASIC,
@@ -166,19 +166,21 @@ class SegmentRuleOptions:
         float | None,
         score_option(
             "--neg-threshold",
-            "Score below which a segment ends. [default: threshold - 0.15, at least 0.01; of a softmax at least 0.5]",
+            f"Score below which a segment ends. {_MODELS} threshold - 0.15, at least 0.01; of a softmax at least 0.5]",
         ),
     ] = None
     min_duration: Annotated[
-        float | None, seconds_option("--min-duration", "Drop shorter segments. [default: {min_speech_seconds}]"), BASIC
+        float | None,
+        seconds_option("--min-duration", f"Drop shorter segments. {_MODELS} {{min_speech_seconds}}]"),
+        BASIC,
     ] = None
     min_silence: Annotated[
-        float | None, seconds_option("--min-silence", "Bridge shorter gaps. [default: {min_silence_seconds}]")
+        float | None, seconds_option("--min-silence", f"Bridge shorter gaps. {_MODELS} {{min_silence_seconds}}]")
     ] = None
     pad: Annotated[
         str | None,
         seconds_option(
-            "--pad", "Extend segments at both ends; 0.1,0.3: at the start and at the end. [default: {pad_seconds}]"
+            "--pad", f"Extend segments at both ends; 0.1,0.3: at the start and at the end. {_MODELS} {{pad_seconds}}]"
         ),
     ] = None
     max_duration: Annotated[
@@ -188,8 +190,12 @@ class SegmentRuleOptions:
 
 def sensitivity_option(panel: str = SEGMENTS) -> object:
     """An operating point of a model that has them."""
-    text = "Operating point of the model: balanced, sensitive (misses less) or precise (fewer false alarms)."
-    return option("--sensitivity", "NAME", text + " Options below take precedence. [default: balanced]", panel)
+    text = (
+        "Operating point of the model: balanced; sensitive misses less, but finds many more segments where there is "
+        "no speech; precise has fewer false alarms, but misses more. `audiocnn describe MODEL` lists the figures. "
+        "Options below take precedence. [default: balanced]"
+    )
+    return option("--sensitivity", "NAME", text, panel)
 
 
 @dataclass(frozen=True)
@@ -223,6 +229,24 @@ class InputOptions:
         str | None,
         option("--shard", "I/N", "Process only part I of N of the list, to divide work among machines.", INPUT),
     ] = None
+    exclude: Annotated[
+        list[str] | None,
+        option(
+            "--exclude",
+            "PATTERN|@FILE",
+            "Leave out recordings and subfolders that fit it, or the lines of a file. May be repeated.",
+            INPUT,
+        ),
+    ] = None
+    settled: Annotated[
+        float | None,
+        option(
+            "--settled",
+            "MINUTES",
+            "Leave out files that changed in the last minutes, which may still be copied.",
+            INPUT,
+        ),
+    ] = None
     channel: Annotated[
         str,
         typer.Option(
@@ -244,6 +268,12 @@ LabelColumnName = Annotated[
 ]
 
 
+LabelMapText = Annotated[
+    str | None,
+    option("--label-map", "LABEL=NAME", "Labels by other names: talk=speech,song=music; *=speech renames all others."),
+]
+
+
 @dataclass(frozen=True)
 class LabelOptions:
     """Where the labels of recordings stand, where these alone do not tell."""
@@ -253,6 +283,7 @@ class LabelOptions:
         str | None,
         option("--labels", "PATH", "Annotations that are stored elsewhere: one file for all recordings, or a folder."),
     ] = None
+    label_map: LabelMapText = None
 
 
 @dataclass(frozen=True)
@@ -308,12 +339,25 @@ class ManyOutputs(OutputOptions):
 
 
 @dataclass(frozen=True)
+class RecordingOutputs(ManyOutputs):
+    """The same, where each output is made of a recording, and can be made again."""
+
+    update: Annotated[
+        bool,
+        flag(
+            "--update",
+            "As --skip-existing, and do again what is older than its recording; of JSON Lines also what was damaged, "
+            "or made with another model or other settings.",
+            OUTPUT,
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
 class Talk:
     """How much is said on stderr. Every command has these; `command.py` applies them to the terminal."""
 
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print only errors to standard error.", rich_help_panel=RUNNING)
-    ] = False
+    quiet: Annotated[bool, flag("--quiet", "Print only errors and warnings to stderr.", RUNNING, short="-q")] = False
     verbose: Annotated[
         bool, flag("--verbose", "Print more to standard error, and tracebacks of bugs.", RUNNING, short="-v")
     ] = False

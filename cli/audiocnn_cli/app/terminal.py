@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -43,6 +43,7 @@ class Terminal:
     environ: Mapping[str, str]
     verbosity: int = 0  # -1 with -q, 1 with -v
     animate: bool = True  # False with --no-progress
+    words: Sequence[str] = ()  # of the command, as it was given
     live: Any = field(default=None, repr=False)  # what is being animated, to be paused while others write
 
     @classmethod

@@ -23,6 +23,13 @@ from audiocnn.errors import did_you_mean
 CLICK_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 _NO_SUCH_OPTION = "NoSuchOption"
 _FROM_PYDANTIC = "Value error, "
+# What pydantic says of a value, and what is to be given instead.
+_WRONG_VALUES = (
+    (re.compile(r"Input should be a valid number.*"), "give a number, such as 0.5"),
+    (re.compile(r"Input should be a valid integer.*"), "give a whole number, such as 2"),
+    (re.compile(r"Input should be greater than or equal to (\S+)"), r"give \1 or more"),
+)
+_WRONG_OPTION = re.compile(r"Invalid value for '(--[\w-]+)'(?: / '-\w')?: (?=give )")
 _TYPE = re.compile(r" <[^<>]*>$")  # the Python type beside an argument's name
 _UNBROKEN = "\N{NON-BREAKING HYPHEN}"
 _RANGE = re.compile(r"\s*\[x>=\d+\]$")
@@ -114,6 +121,9 @@ def usage_line(problem: Exception) -> str:
     path = context.command_path if context else "audiocnn"
     option = getattr(problem, "option_name", None)
     text = str(getattr(problem, "format_message", problem.__str__)()).rstrip(".").replace(_FROM_PYDANTIC, "")
+    for wrong, right in _WRONG_VALUES:
+        text = wrong.sub(right, text)
+    text = _WRONG_OPTION.sub(r"\1: ", text)
     if option is not None and type(problem).__name__ == _NO_SUCH_OPTION:
         params = [param for param in context.command.params if not param.hidden] if context else []
         known = [name for param in params for name in param.opts]

@@ -18,11 +18,11 @@ from typing import Any
 from zlib import crc32
 
 from audiocnn.errors import UsageError, show_name
-from audiocnn_cli.app.options import ManyOutputs
+from audiocnn_cli.app.options import ManyOutputs, RecordingOutputs
 from audiocnn_cli.io.inputs import Input
 from audiocnn_cli.io.output import open_part, output_errors
 from audiocnn_cli.io.records import SEGMENT_HEAD, parse_record
-from audiocnn_cli.io.results import Destination
+from audiocnn_cli.io.results import Destination, check_existing
 from audiocnn_cli.io.resume import Provenance, RecordGroup, read_record_groups
 
 PART_RECORDINGS = 100
@@ -49,8 +49,9 @@ def find_parts_folder(options: ManyOutputs, resume: bool) -> Destination:
         raise UsageError("--ray writes parts into a folder; name it with -o FOLDER")
     if resume and (options.force or options.skip_existing):
         raise UsageError("--resume goes on with what is there; leave out --force and --skip-existing")
-    if options.skip_existing and options.force:
-        raise UsageError("--skip-existing leaves what is there and --force overwrites it; name one of them")
+    check_existing(options)
+    if isinstance(options, RecordingOutputs) and options.update:
+        raise UsageError("--update is for --output-dir FOLDER; parts of --ray go on with --resume")
     folder = Path(str(options.output))
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"-o {show_name(folder)}: is a file; with --ray name a folder")

@@ -14,7 +14,16 @@ import typer
 from audiocnn.errors import AudiocnnError, RecordingError, UsageError
 from audiocnn.labels.formats import FORMATS
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.options import BASIC, INPUT, OUTPUT, DetectFormat, LabelColumnName, ManyOutputs, option
+from audiocnn_cli.app.options import (
+    BASIC,
+    INPUT,
+    OUTPUT,
+    DetectFormat,
+    LabelColumnName,
+    LabelMapText,
+    ManyOutputs,
+    option,
+)
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.io.batch import batch_status
 
@@ -71,6 +80,7 @@ def convert(
     source: _From = DetectFormat.auto,
     recordings: _Recordings = None,
     label_column: LabelColumnName = None,
+    label_map: LabelMapText = None,
     output: ManyOutputs = ManyOutputs(),  # noqa: B008 - frozen
 ) -> ExitStatus:
     """What the target format cannot represent, such as scores, is reported on standard error. A file that cannot be
@@ -84,6 +94,7 @@ def convert(
     """
     from audiocnn.labels.convert import find_losses, merge_recordings
     from audiocnn.labels.lookup import Recordings
+    from audiocnn.labels.mapping import describe_unmapped, map_recordings, read_label_map
     from audiocnn_cli.io.output import format_of_output
     from audiocnn_cli.io.results import OUTPUT_SUFFIXES, find_destination
 
@@ -92,6 +103,7 @@ def convert(
         if chosen is DetectFormat.table:
             raise UsageError(f"{flag} table: a table is for people to read; name one of {', '.join(FORMATS)}")
     kind = format_of_output(destination.path, to.value, OUTPUT_SUFFIXES, "jsonl")
+    renamed = {} if label_map is None else read_label_map(label_map)
     if recordings is not None and not Path(recordings).is_dir():
         raise UsageError(f"--recordings {recordings}: no such folder; check the name")
     if destination.done:
@@ -101,8 +113,15 @@ def convert(
     found = merge_recordings(reading.all(labels, None if source is DetectFormat.auto else source.value))
     if not reading.done:
         return batch_status(0, reading.failed)
+    if label_map is not None:
+        for line in describe_unmapped(renamed, {segment.label for one in found for segment in one.segments}):
+            terminal.error(line, "note")
+        found = map_recordings(found, renamed)
     for line in find_losses(found, kind):
         terminal.say(f"audiocnn: {line}")
+    if destination.folder is not None and reading.nameless:
+        fact = f"{', '.join(reading.nameless)} does not name recordings without a segment: they get no file"
+        terminal.say(f"audiocnn: {fact}; jsonl of `detect` names all")
     done, failed = write_recordings(found, kind, destination, terminal)
     if terminal.watched:
         from audiocnn.units import plural
@@ -118,6 +137,7 @@ class LabelReader:
     def __init__(self, terminal: Terminal, kind: str, recordings: Recordings, label_column: str | None = None) -> None:
         self.terminal, self.kind, self.recordings, self.label_column = terminal, kind, recordings, label_column
         self.done = self.failed = 0
+        self.nameless: dict[str, None] = {}  # formats, of many recordings, that leave out those without a segment
 
     def all(self, names: list[str], source: str | None) -> Iterator[LabelledRecording]:
         """What all of them say; a file that names no recording counts as one without a segment, named by its stem."""
@@ -146,7 +166,7 @@ class LabelReader:
     def one(self, path: Path, shown: Path, source: str | None) -> list[LabelledRecording]:
         """LabelError: the file cannot be read."""
         from audiocnn.labels.convert import complete_recording, read_checked
-        from audiocnn.labels.formats import find_label_column
+        from audiocnn.labels.formats import find_label_column, label_format
 
         found = read_checked(path, source, self.label_column)
         column = find_label_column(path, source, self.label_column)
@@ -154,6 +174,9 @@ class LabelReader:
             self.terminal.error(f"{shown}: {column.describe()}", "note")
         if not found and not FORMATS[self.kind].many:
             raise UsageError(f"{shown}: names no recording, and {self.kind} needs one; leave it out")
+        format = source or label_format(path)
+        if FORMATS[format].many and "empty" not in FORMATS[format].keeps:
+            self.nameless[format] = None
         self.done += 1
         return [complete_recording(one, shown, self.kind, self.recordings) for one in found]
 
@@ -171,7 +194,7 @@ def write_recordings(
 ) -> tuple[int, int]:
     """Write all into one output, or each into its own; how many are done, and how many could not be."""
     from audiocnn.labels.formats import format_writer
-    from audiocnn_cli.io.output import PassedError
+    from audiocnn_cli.io.output import ExistsError, PassedError, there_already
     from audiocnn_cli.io.results import open_results
 
     if destination.folder is None and not FORMATS[kind].many and len(found) > 1:
@@ -179,7 +202,7 @@ def write_recordings(
         raise UsageError(f"--to {kind}: {what}; write each to a file of its own with --output-dir")
     named = {one.file: one for one in _sort_for(kind, found)}
     inputs = _inputs_of(named) if destination.check is None else destination.check(_inputs_of(named))
-    failed = 0
+    failed, existing = 0, list[Path]()
     suffix, said = FORMATS[kind].suffixes[0], set[str]()
     with open_results(destination, suffix, lambda _: format_writer(kind), terminal, said=said) as results:
         for one in results.wanted(inputs):
@@ -189,9 +212,14 @@ def write_recordings(
                     writer.recording(named[one.name])
             except PassedError:
                 continue
+            except ExistsError as problem:
+                existing.append(problem.path)
             except RecordingError as problem:
                 failed += 1
                 terminal.error(str(problem))
+    if existing:
+        terminal.error(there_already(existing, terminal.verbose))
+        failed += len(existing)
     return max(len(named), 1) - failed, failed  # no recording at all is a result
 
 

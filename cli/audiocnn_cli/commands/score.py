@@ -23,9 +23,9 @@ from audiocnn_cli.app.options import (
     Files,
     InputOptions,
     Jobs,
-    ManyOutputs,
     ModelName,
     RawOptions,
+    RecordingOutputs,
     ScoreFormat,
     format_option,
 )
@@ -48,7 +48,7 @@ def score(
     given: InputOptions = InputOptions(),  # noqa: B008 - frozen
     samples: RawOptions = RawOptions(),  # noqa: B008
     format: _Format = ScoreFormat.auto,
-    output: ManyOutputs = ManyOutputs(),  # noqa: B008
+    output: RecordingOutputs = RecordingOutputs(),  # noqa: B008
     device: Device = "auto",
     jobs: Jobs = None,
 ) -> ExitStatus:

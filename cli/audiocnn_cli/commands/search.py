@@ -17,7 +17,7 @@ from audiocnn.errors import UsageError, printable
 from audiocnn.files import check_run_writable, settled
 from audiocnn.units import clock, plural
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.options import BASIC, Device, LabelOptions, ReportFormat, TableFormat, flag, option
+from audiocnn_cli.app.options import BASIC, Device, LabelOptions, ReportFormat, TableFormat, flag, flag_of, option
 from audiocnn_cli.app.progress import Bar
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.io.batch import batch_status
@@ -164,8 +164,7 @@ def search_command(
 ) -> str:
     """The command that goes on with an interrupted search."""
     words = ["audiocnn", "search", recipe_file, *([data] if data else []), "-o", str(folder)]
-    words += ["--label-column", labels.label_column] if labels.label_column else []
-    words += ["--labels", labels.labels] if labels.labels else []
+    words += [word for name, value in dataclasses.asdict(labels).items() if value for word in (flag_of(name), value)]
     words += ["--trials", str(options.trials)]
     words += ["--epochs", str(options.epochs)] if options.epochs else []
     words += ["--study", options.study] if options.study else []

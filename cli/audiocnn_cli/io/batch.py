@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,7 +17,7 @@ from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.progress import Bar
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.io.inputs import Input
-from audiocnn_cli.io.output import OutputError, PassedError
+from audiocnn_cli.io.output import ExistsError, OutputError, PassedError, there_already
 
 if TYPE_CHECKING:
     from audiocnn.audio.recording import Recording
@@ -70,6 +71,7 @@ class BatchRun:
         self.seen = self.given = 0  # in the list; of them to be done now
         self.elsewhere = 0  # of these, what another process did
         self.short = 0  # that ended before --end
+        self.existing: list[Path] = []  # outputs that were in the way
 
     def __enter__(self) -> BatchRun:
         self.bar.__enter__()
@@ -134,7 +136,10 @@ class BatchRun:
         except AudiocnnError as problem:
             self.failed += 1
             self.stopped = self.stopped or self.strict
-            self.terminal.error(str(problem))
+            if isinstance(problem, ExistsError):
+                self.existing.append(problem.path)
+            else:
+                self.terminal.error(str(problem))
             self.tell(name, str(problem))
 
     def finish(self, audio_seconds: float, read: ReadNotes, is_short: bool = False) -> None:
@@ -148,6 +153,11 @@ class BatchRun:
             self.damaged += 1
             self.stopped = self.strict
             self.terminal.error(f"{read.note}; copy it again", kind="warning")
+
+    def tell_existing(self) -> None:
+        """One line for all outputs that were in the way."""
+        if self.existing:
+            self.terminal.error(there_already(self.existing, self.terminal.verbose))
 
     def left_out(self, lost: Sequence[str], cut: Sequence[str] = ()) -> None:
         """Tell what of a recording could not be taken, and what only in part; a loss counts as damage."""
@@ -177,16 +187,19 @@ class BatchRun:
             return ExitStatus.NOTHING_FOUND
         return status
 
-    def report(self, what: str, device: str) -> None:
-        """A last line for who watches: how much, how fast, where."""
+    def report(self, what: str, device: str, place: str = "", is_told: bool = False) -> None:
+        """A last line for who watches: how much, how fast, where the results lie. is_told: how much stands above."""
         if not (self.terminal.watched or self.terminal.verbose) or not (self.done or self.passed):
             return
         files = "1 recording" if self.done == 1 else f"{self.done} recordings"
         speed = format_speed(self.audio_seconds, time.monotonic() - self.began)
+        where = f" on {device}" if device else ""
         bad = f", {self.failed} failed" if self.failed else ""
         before = f"; {self.passed} done before" if self.passed else ""
         before += f"; {self.short} ended before --end" if self.short else ""
-        self.terminal.say(f"{what}{files}, {clock(self.audio_seconds)} of sound, {speed} on {device}{bad}{before}")
+        place = f"; written to {place}" if place and self.done else ""
+        amount = "" if is_told else f"{what}{files}, {clock(self.audio_seconds)} of sound, "
+        self.terminal.say(f"{amount}{speed}{where}{'' if is_told else bad}{before}{place}")
 
 
 def open_input(one: Input) -> Recording:

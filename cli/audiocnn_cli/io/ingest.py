@@ -31,6 +31,8 @@ class IngestFollower:
         self.counts: Counter[str] = Counter()
         self.listed = self.problems = 0
         self.seconds = 0.0
+        self.origin = ""  # where labels stand
+        self.makers: tuple[str, ...] = ()  # models that made them
         self.began = time.monotonic()
 
     def __enter__(self) -> IngestFollower:
@@ -45,6 +47,7 @@ class IngestFollower:
 
     def __call__(self, step: IngestStep) -> None:
         self.counts[step.outcome] += 1
+        self.origin, self.makers = step.origin or self.origin, step.makers or self.makers
         self.seconds += step.seconds if step.outcome in ("added", "updated") else 0.0
         for problem in ([step.reason] if step.reason else []) + list(step.notes):
             self.tell(step.filename, problem, "refused" if step.reason else "note")

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import codecs
 import io
+import math
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from audiocnn.audio.ffmpeg import left_out_line
-from audiocnn.audio.find import EntryError, entry_path, find_recordings, is_folder, is_url, matches_any, walk_folder
+from audiocnn.audio.find import (
+    EntryError,
+    entry_path,
+    find_recordings,
+    is_excluded,
+    is_folder,
+    is_url,
+    matches_any,
+    walk_folder,
+)
 from audiocnn.audio.remote import Remote, below_root, recordings_at
-from audiocnn.errors import RecordingError, UsageError, show_name
+from audiocnn.errors import RecordingError, UsageError, show_name, show_names
 from audiocnn.files import copy_stream, open_waiting, temporary_errors, temporary_file
 from audiocnn_cli.app.options import (
     InputOptions,
     RawOptions,
 )
 from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.io.output import ExistsError
 
 if TYPE_CHECKING:
     from audiocnn.audio.pcm import RawFormat
@@ -39,7 +51,8 @@ STDIN_NAMES = (STDIN, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 class Input:
     """One recording: its name in records, and what to open. Or, with `problem`, why it is none.
 
-    inside: where it lies in the folder that was named. target: what is to be written for it, with --output-dir.
+    inside: where it lies in the folder that was named. target: the output of it, with --output-dir; with redo
+    in place of what is there. existing: an output that is there and stays, which is the problem.
     """
 
     name: str
@@ -49,10 +62,15 @@ class Input:
     excerpt: Selection | None = None
     inside: Path | None = None
     target: Path | None = None
+    redo: bool = False
+    existing: Path | None = None
+    changed_ns: int | None = None  # when the file was changed last, as it was taken for an output
 
     @property
     def opened(self) -> Path | BinaryIO:
         """What to open. RecordingError for one with a problem."""
+        if self.existing is not None:
+            raise ExistsError(self.existing)
         if self.source is None:
             raise RecordingError(self.problem)
         return self.source.fetched() if isinstance(self.source, Remote) else self.source
@@ -137,16 +155,76 @@ def find_inputs(
         raise UsageError(f"{folders[0]}: is a folder; with --raw name each file itself, or say which with --glob")
     if options.glob and not folders and listed is None and not any(map(is_url, names)):
         raise UsageError("--glob says which files of a folder are wanted; name a folder")
+    if options.settled is not None and not options.settled > 0:
+        raise UsageError(f"--settled cannot be {options.settled:g}; give minutes, as 5")
+    patterns = read_patterns(options.exclude)
     first, step = read_shard(options.shard)
     list_file = _open_list(listed, terminal)
     found = _expand_names(names, list_file, options, terminal)
+    if patterns:
+        found = (one for one in found if not _is_excluded(one, patterns))
     if check is not None and (list_file is None or list_file.seekable()):
         found = check(found)
     found = islice(found, first, None, step)
+    if options.settled is not None:
+        found = _leave_out_fresh(found, options.settled, terminal)
     excerpt = read_excerpt(options)
     if raw is None and excerpt is None:
         return found
     return (replace(one, raw=raw, excerpt=excerpt) for one in found)
+
+
+def read_patterns(given: Sequence[str] | None) -> list[str]:
+    """The patterns of --exclude: each as it is, or, of @FILE, the lines of it that are not empty. UsageError: there is
+    no such file, or no pattern."""
+    patterns: list[str] = []
+    for one in given or ():
+        if not one.startswith("@"):
+            patterns.append(one)
+            continue
+        try:
+            with open_waiting(Path(one[1:]), f"--exclude {one}", UsageError) as file:
+                for name in split_names(file, b"\n"):
+                    if isinstance(name, RecordingError):
+                        raise UsageError(f"--exclude {one}: {name}")
+                    patterns.append(os.fsdecode(name))
+        except OSError as problem:
+            raise UsageError(f"--exclude {one}: cannot be read ({problem.strerror}); check the name") from None
+    if not all(pattern.strip("/") for pattern in patterns):
+        raise UsageError('--exclude "": an empty pattern; give a name, or a pattern such as "*.tmp.wav"')
+    return [pattern.rstrip("/") for pattern in patterns]
+
+
+def _is_excluded(one: Input, patterns: Sequence[str]) -> bool:
+    """By its place inside the folder that was named, or by its name as messages have it."""
+    if one.name in STDIN_NAMES:
+        return False
+    if one.name in patterns or is_excluded(one.inside or PurePath(os.path.normpath(one.name)), patterns):
+        return True
+    paths = [pattern for pattern in patterns if "/" in pattern]
+    return one.inside is not None and is_excluded(PurePath(one.name), paths)
+
+
+def _leave_out_fresh(inputs: Iterable[Input], minutes: float, terminal: Terminal) -> Iterator[Input]:
+    """The inputs without files that changed in the last minutes, by their contents or by their names and times."""
+    fresh: list[str] = []
+    for one in inputs:
+        if isinstance(one.source, Path) and _seconds_unchanged(one.source) < minutes * 60:
+            fresh.append(one.name)
+        else:
+            yield one
+    if fresh:
+        changed = f"changed in the last {minutes:g} min, and left for a later run by --settled"
+        terminal.say(f"audiocnn: {show_names(fresh, terminal.verbose)}: {changed}")
+
+
+def _seconds_unchanged(path: Path) -> float:
+    """What cannot be told has never changed."""
+    try:
+        status = path.stat()
+    except OSError:
+        return math.inf
+    return time.time() - max(status.st_mtime, status.st_ctime)
 
 
 def _open_list(path: str | None, terminal: Terminal) -> BinaryIO | None:

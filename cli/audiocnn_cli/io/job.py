@@ -12,6 +12,7 @@ from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Generic, Protocol
 
+from audiocnn.errors import show_name
 from audiocnn.labels.formats.base import ResultT, Writer
 from audiocnn.units import plural
 from audiocnn_cli.app.options import InputOptions
@@ -81,7 +82,9 @@ def run_job(job: BatchJob[ResultT], engine: Engine, terminal: Terminal) -> Batch
         with batch, closing(score_many(sources, engine, task.channel, batch.idle)) as readings:
             write_results(task, batch.over(readings), results, batch)
         results.close(batch, job.needs_recording)
-    batch.report(f"{plural(batch.segments, job.unit)} in " if job.unit else "", engine.device)
+    place = job.destination.path or job.destination.folder
+    told = f"{plural(batch.segments, job.unit)} in " if job.unit else ""
+    batch.report(told, engine.device, "" if place is None else show_name(place), results.tells_total)
     return batch
 
 

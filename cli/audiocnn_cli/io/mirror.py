@@ -13,9 +13,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePath
+from stat import S_ISREG
+from typing import TYPE_CHECKING, overload
 
 from audiocnn.audio.find import AUDIO_SUFFIXES
 from audiocnn.errors import RecordingError, UsageError, show_name
@@ -23,17 +26,32 @@ from audiocnn.files import fit_name
 from audiocnn_cli.io.inputs import STDIN_NAMES, Input
 from audiocnn_cli.io.output import is_replaceable
 
+if TYPE_CHECKING:
+    from audiocnn_cli.io.resume import Provenance
+
 _STDIN_STEM = "stdin"
 _FOLDERS_KNOWN = 256
 
 
 class Mirror:
-    """Gives each recording its target in a folder, whose name for outputs ends in `suffix`."""
+    """Gives each recording its target in a folder, whose name for outputs ends in `suffix`.
 
-    def __init__(self, folder: Path, suffix: str, skip_existing: bool, force: bool) -> None:
+    update: what is there and out of date is made again. provenance: what outputs are made with, where they say so.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        suffix: str,
+        skip_existing: bool = False,
+        force: bool = False,
+        update: bool = False,
+        provenance: Provenance | None = None,
+    ) -> None:
         self.folder, self.suffix = folder, suffix
-        self.skip_existing, self.force = skip_existing, force
-        self.older: list[Path] = []  # outputs that were left, and whose recordings have changed since
+        self.skip_existing, self.force, self.update = skip_existing, force, update
+        self.provenance = provenance
+        self.left: dict[str, list[Path]] = {}  # outputs that are out of date, by why
         self.taken: set[int] = set()  # hashes of targets: a long list of names would fill the memory
         self.stems_in = lru_cache(_FOLDERS_KNOWN)(_count_stems)
 
@@ -50,14 +68,43 @@ class Mirror:
             elif key in self.taken:
                 yield refuse_input(one, f"its output {show_name(target)} is that of another recording of this list")
             elif not os.path.lexists(target) or self.force:
-                yield replace(one, target=target)
+                yield replace(one, target=target, changed_ns=_changed_ns(one.source))
             elif not self.skip_existing:
-                yield refuse_input(
-                    one, f"its output {show_name(target)} is there already; leave it with --skip-existing, or --force"
-                )
-            elif _is_older(target, one.source):
-                self.older.append(target)
+                yield replace(one, source=None, existing=target)
+            else:
+                yield from self.again(one, target)
             self.taken.add(key)
+
+    def again(self, one: Input, target: Path) -> Iterator[Input]:
+        """A recording whose output is there: to be done again where that is out of date and `update` says so."""
+        try:
+            reason = self.out_of_date(one, target)
+        except UsageError as problem:  # it is none of ours
+            if self.update:
+                yield refuse_input(one, f"{problem}")
+            return
+        if reason and self.update:
+            yield replace(one, target=target, redo=True, changed_ns=_changed_ns(one.source))
+        elif reason:
+            self.left.setdefault(reason, []).append(target)
+
+    def out_of_date(self, one: Input, target: Path) -> str:
+        """Why an output is to be made again; empty where it is not. UsageError: it was made by something else."""
+        changed_ns = _changed_ns(one.source)
+        if changed_ns is not None and _changed_ns(target, changed_ns) < changed_ns:
+            return "older than the recording"
+        if self.provenance is None or not target.is_file():
+            return ""
+        from audiocnn_cli.io.resume import OtherSettingsError, read_record_groups
+
+        try:
+            with target.open("rb") as file:
+                whole = read_record_groups(file, show_name(target), self.provenance, torn=True)
+        except OtherSettingsError:
+            return "made with another model, other settings or another version"
+        except OSError:
+            return ""
+        return "" if whole else "made of a recording that was damaged"
 
     def target(self, one: Input) -> Path:
         place = place_in_tree(one)
@@ -90,7 +137,7 @@ def place_in_tree(one: Input) -> PurePath:
 
 def check_places(inputs: Iterable[Input]) -> Iterator[Input]:
     """The inputs of a list that has an end. UsageError, before any is done, where two have the same place."""
-    mirror, known, taken = Mirror(Path(), "", skip_existing=False, force=False), list(inputs), dict[Path, str]()
+    mirror, known, taken = Mirror(Path(), ""), list(inputs), dict[Path, str]()
     for one in known:
         if one.source is None:
             continue
@@ -125,12 +172,28 @@ def check_plain(target: Path) -> None:
         raise RecordingError(_in_the_way(target))
 
 
-def _is_older(target: Path, source: object) -> bool:
-    """Whether a recording has changed since its output was written; what cannot be told has not."""
-    try:
-        return isinstance(source, Path) and target.stat().st_mtime_ns < source.stat().st_mtime_ns
-    except OSError:
+def mark_if_changed(one: Input) -> bool:
+    """Whether a recording has changed since it was taken. Its output then gets the time before that, so that it is
+    older than the recording, whenever that was read."""
+    before = one.changed_ns
+    if before is None or one.target is None or _changed_ns(one.source, before) == before:
         return False
+    with suppress(OSError):
+        os.utime(one.target, ns=(before, before))
+    return True
+
+
+@overload
+def _changed_ns(path: object) -> int | None: ...
+@overload
+def _changed_ns(path: object, fallback: int) -> int: ...
+def _changed_ns(path: object, fallback: int | None = None) -> int | None:
+    """When a file was changed last, in nanoseconds; the fallback where that cannot be told."""
+    try:
+        status = path.stat() if isinstance(path, Path) else None
+    except OSError:
+        return fallback
+    return status.st_mtime_ns if status is not None and S_ISREG(status.st_mode) else fallback
 
 
 def _in_the_way(target: Path) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from audiocnn.errors import RecordingError, UsageError, did_you_mean, show_name
+from audiocnn.errors import RecordingError, UsageError, did_you_mean, show_name, show_names
 from audiocnn_cli.app.exits import Terminated
 from audiocnn_cli.app.terminal import Terminal
 
@@ -28,6 +28,21 @@ class OutputError(UsageError):
 
 class AppearedError(OutputError):
     """Something else has taken the name of the output meanwhile."""
+
+
+class ExistsError(RecordingError):
+    """The output of a recording is there already. path: that of the output."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(there_already([path]))
+        self.path = path
+
+
+def there_already(outputs: Sequence[Path], every: bool = False) -> str:
+    """What is said of outputs that are there and were to be made; every: with all of their names."""
+    one = len(outputs) == 1
+    fact = f"{show_names(outputs, every)} {'is' if one else 'are'} there already"
+    return f"{fact}; leave {'it' if one else 'them'} with --skip-existing, or overwrite with --force"
 
 
 class PassedError(RecordingError):

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Generic
 
-from audiocnn.errors import RecordingError, UsageError, show_name
+from audiocnn.errors import RecordingError, UsageError, show_name, show_names
 from audiocnn.labels.formats import FORMATS
 from audiocnn.labels.formats.base import ResultT, Writer
 from audiocnn_cli.app.exits import ExitStatus, Terminated
-from audiocnn_cli.app.options import OUTPUT, ManyOutputs, flag
+from audiocnn_cli.app.options import OUTPUT, ManyOutputs, RecordingOutputs, flag
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.io.output import (
     AppearedError,
@@ -53,6 +53,8 @@ class Destination:
     resume: bool = False
     force: bool = False
     skip_existing: bool = False
+    update: bool = False
+    can_update: bool = False  # whether the command has --update
 
     @property
     def check(self) -> Callable[[Iterable[Input]], Iterator[Input]] | None:
@@ -73,8 +75,11 @@ def find_destination(options: ManyOutputs, resume: bool = False) -> Destination:
     """UsageError for options that do not go together, and where something is there already."""
     if options.output is not None and options.output_dir is not None:
         raise UsageError("-o is one file and --output-dir a file for each recording; name one of them")
-    if options.skip_existing and options.force:
-        raise UsageError("--skip-existing leaves what is there and --force overwrites it; name one of them")
+    check_existing(options)
+    can_update = isinstance(options, RecordingOutputs)
+    update = isinstance(options, RecordingOutputs) and options.update
+    if update and options.output_dir is None:
+        raise UsageError("--update is for --output-dir FOLDER; one file for all goes on with --resume")
     if options.output_dir is not None:
         if resume:
             raise UsageError("--resume goes on with one file; with --output-dir say --skip-existing")
@@ -83,7 +88,8 @@ def find_destination(options: ManyOutputs, resume: bool = False) -> Destination:
         folder = Path(options.output_dir)
         if os.path.exists(folder) and not os.path.isdir(folder):  # noqa: PTH110, PTH112
             raise UsageError(f"--output-dir {options.output_dir}: is a file; name a folder")
-        return Destination(folder=folder, force=options.force, skip_existing=options.skip_existing)
+        skip_existing = options.skip_existing or update
+        return Destination(None, folder, False, False, options.force, skip_existing, update, can_update)
     path = check_output(options.output, options.force or resume or options.skip_existing)
     if path is None and (resume or options.skip_existing):
         raise UsageError(f"{'--resume' if resume else '--skip-existing'} needs -o FILE, which says what is done")
@@ -94,6 +100,16 @@ def find_destination(options: ManyOutputs, resume: bool = False) -> Destination:
             raise UsageError(f"-o {options.output}: is no plain file; --resume cannot read from it what is done")
     done = options.skip_existing and path is not None and os.path.exists(path)  # noqa: PTH110
     return Destination(path, None, done, resume, options.force, options.skip_existing)
+
+
+def check_existing(options: ManyOutputs) -> None:
+    """UsageError where options disagree about what is to become of outputs that are there."""
+    if not options.force:
+        return
+    if options.skip_existing:
+        raise UsageError("--skip-existing leaves what is there and --force overwrites it; name one of them")
+    if isinstance(options, RecordingOutputs) and options.update:
+        raise UsageError("--update leaves what is still right and --force overwrites all; name one of them")
 
 
 def check_single_stream(destination: Destination, what: str) -> None:
@@ -117,6 +133,10 @@ def choose_format(
 
     path, to_stdout = destination.path, destination.path is None and destination.folder is None
     kind = format_of_output(path, given, suffixes, "table" if to_stdout and terminal.shows_tables else "jsonl")
+    if given == "auto" and kind == "table" and path is not None:
+        labels = [name for name, endings in suffixes.items() if name != kind and path.suffix.lower() in endings]
+        if labels:
+            terminal.note(f"-o {show_name(path)}: a table for people; labels in such a file are -f {labels[0]}")
     if destination.resume and kind != "jsonl":
         raise UsageError(f"--resume: {kind} does not say which recordings are done; write jsonl, and convert that")
     return kind
@@ -160,6 +180,7 @@ class OneOutput(Generic[ResultT]):
     def __init__(self, out: Output, writer: ResultWriter[ResultT], journal: Journal | None = None) -> None:
         self.out, self.writer, self.journal = out, writer, journal
         self.to_stdout = out.path is None
+        self.tells_total = self.to_stdout and writer.writer.tells_total and writer.terminal.shows_tables
         out.ending = self.end
         writer.begin()
         out.whole = out.length
@@ -215,7 +236,7 @@ class OneOutput(Generic[ResultT]):
 class ManyFiles(Generic[ResultT]):
     """Each recording into a file of its own, in a tree as that of the recordings."""
 
-    to_stdout = False
+    to_stdout = tells_total = False
 
     def __init__(self, mirror: Mirror, make: Callable[[Output], ResultWriter[ResultT]], terminal: Terminal) -> None:
         self.mirror, self.make, self.terminal = mirror, make, terminal
@@ -231,25 +252,28 @@ class ManyFiles(Generic[ResultT]):
     def writing(self, one: Input) -> Iterator[ResultWriter[ResultT]]:
         """Write what was found in a recording. RecordingError: it has a name that cannot be written here; PassedError:
         another process does it."""
-        from audiocnn_cli.io.mirror import check_inside, check_plain
+        from audiocnn_cli.io.mirror import check_inside, check_plain, mark_if_changed
 
         assert one.target is not None
         with _output_faults(one.target, self.mirror.skip_existing):
             check_inside(self.mirror.folder, one.target)
             check_plain(one.target)
-            with open_output(one.target, self.terminal, replace=self.mirror.force, spare=False) as out:
+            replaces = self.mirror.force or one.redo
+            with open_output(one.target, self.terminal, replace=replaces, spare=False) as out:
                 writer = self.make(out)
                 out.ending = writer.end
                 writer.begin()
                 yield writer
                 out.commit()
+            if mark_if_changed(one):
+                self.terminal.error(f"{show_name(one.name)}: was written to while it was read; do it again", "warning")
         self.written += 1
 
     def failed(self, file: str, problem: str) -> None:
         """A recording that could not be read has no output, so that a later run tries it again."""
 
     def close(self, batch: BatchRun, needed: bool = False) -> None:
-        pass
+        batch.tell_existing()
 
 
 @contextmanager
@@ -298,7 +322,7 @@ def open_results(
         return ResultWriter(make(out), out, terminal, said)
 
     if destination.folder is not None:
-        with _open_folder(destination.folder, suffix, destination, make_writer, terminal) as files:
+        with _open_folder(destination.folder, suffix, destination, make_writer, terminal, provenance) as files:
             yield files
         return
     path, force = destination.path, destination.force
@@ -319,6 +343,7 @@ def _open_folder(
     destination: Destination,
     make: Callable[[Output], ResultWriter[ResultT]],
     terminal: Terminal,
+    provenance: Provenance | None,
 ) -> Iterator[ManyFiles[ResultT]]:
     from audiocnn_cli.io.mirror import Mirror
 
@@ -328,13 +353,14 @@ def _open_folder(
         raise UsageError(
             f"--output-dir {show_name(folder)}: cannot be made ({problem.strerror}); name another folder"
         ) from None
-    files = ManyFiles(Mirror(folder, suffix, destination.skip_existing, destination.force), make, terminal)
+    told = destination.skip_existing, destination.force, destination.update, provenance
+    files = ManyFiles(Mirror(folder, suffix, *told), make, terminal)
     try:
         yield files
-        if older := files.mirror.older:
-            is_older = "is" if len(older) == 1 else f"and {len(older) - 1} more are"
-            remedy = "left as it was; take it away, or use --force"
-            terminal.error(f"{show_name(older[0])} {is_older} older than the recording and {remedy}", kind="warning")
+        remedy = "--update does this again" if destination.can_update else "overwrite with --force in place of it"
+        for reason, left in files.mirror.left.items():
+            fact = f"{show_names(left, terminal.verbose)}: {reason}, and left by --skip-existing"
+            terminal.error(f"{fact}; {remedy}", kind="warning")
     except (KeyboardInterrupt, Terminated):
         if files.written:
             terminal.say(f"audiocnn: interrupted; {show_name(folder)} holds what was finished")

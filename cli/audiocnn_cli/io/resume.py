@@ -31,6 +31,10 @@ class RecordGroup:
     segments: int
 
 
+class OtherSettingsError(UsageError):
+    """Results that were made with another model, or with other settings."""
+
+
 @dataclass(frozen=True)
 class Provenance:
     """What results were made with: the records of an output must agree in it. settings: a digest of all that they
@@ -73,7 +77,7 @@ class Provenance:
             why = "does not say with which settings it was made"
         else:
             why = "was made with another model file, other thresholds or other options"
-        raise UsageError(f"{place}: {why}; give the same as then, or begin anew with --force")
+        raise OtherSettingsError(f"{place}: {why}; give the same as then, or begin anew with --force")
 
 
 def read_record_groups(

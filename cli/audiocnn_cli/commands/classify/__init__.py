@@ -19,9 +19,9 @@ from audiocnn_cli.app.options import (
     Files,
     InputOptions,
     Jobs,
-    ManyOutputs,
     RawOptions,
     Ray,
+    RecordingOutputs,
     flag,
     format_option,
     option,
@@ -99,7 +99,7 @@ def classify(
     given: InputOptions = InputOptions(),  # noqa: B008 - frozen
     samples: RawOptions = RawOptions(),  # noqa: B008
     format: _Format = ClassifyFormat.auto,
-    output: ManyOutputs = ManyOutputs(),  # noqa: B008
+    output: RecordingOutputs = RecordingOutputs(),  # noqa: B008
     resume: Resume = False,
     device: Device = "auto",
     jobs: Jobs = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
 from typing import TYPE_CHECKING
@@ -204,14 +204,21 @@ class ClipTables(Writer[ClassifyResult]):
             line.append(" " + bar.ljust(self.cells), style="green" if answered else "dim")
         reached = clip.labels[1:]
         others = [one for one in clip.top(self.layout.top) if one not in clip.labels and one.score >= _WORTH_NAMING]
+        thresholds = dict(zip(clip.rule.labels, clip.rule.thresholds, strict=True))
+        higher = {label: thresholds[label] for label, score in others if score >= clip.score and thresholds[label]}
         for answers, style in ((reached, "green"), (others, "dim")):
-            self.add(line, answers, style)
+            self.add(line, answers, style, higher)
         self.console.print(line, no_wrap=True, overflow="crop")
 
-    def add(self, line: Text, answers: tuple[LabelScore, ...] | list[LabelScore], style: str) -> None:
-        """As many more labels as there is room for."""
+    def add(
+        self, line: Text, answers: tuple[LabelScore, ...] | list[LabelScore], style: str, higher: Mapping[str, float]
+    ) -> None:
+        """As many more labels as there is room for. higher: thresholds of those that have a higher score than the
+        answer, and are none, since they do not reach them."""
         for label, score in answers:
-            text = f"  {printable(label)} {score:.2f}"
+            digits = 3 if label in higher and f"{score:.2f}" == f"{higher[label]:.2f}" else 2
+            below = f" < {higher[label]:.{digits}f}" if label in higher else ""
+            text = f"  {printable(label)} {score:.{digits}f}{below}"
             if len(line) + len(text) > self.console.width:
                 break
             line.append(text, style=style)

@@ -20,10 +20,10 @@ from audiocnn_cli.app.options import (
     Files,
     InputOptions,
     Jobs,
-    ManyOutputs,
     ModelName,
     RawOptions,
     Ray,
+    RecordingOutputs,
     SegmentOptions,
     detect_settings,
     flag,
@@ -74,7 +74,7 @@ def detect(
     follow: _Follow = False,
     format: _Format = DetectFormat.auto,
     summary: _Summary = False,
-    output: ManyOutputs = ManyOutputs(),  # noqa: B008
+    output: RecordingOutputs = RecordingOutputs(),  # noqa: B008
     resume: Resume = False,
     device: Device = "auto",
     jobs: Jobs = None,
@@ -128,9 +128,9 @@ def detect(
     if kind == "table" and (terminal.shows_tables or summary) and given.files_from is None:
         known = list(inputs)
         inputs, names = iter(known), tuple(one.name for one in known)
-    resumable = kind == "jsonl" and not summary
-    provenance = detect_provenance(chosen, settings, raw, excerpt) if resumable else None
+    provenance = detect_provenance(chosen, settings, raw, excerpt) if kind == "jsonl" else None
     task = DetectTask(settings, DetectLayout(kind, provenance.settings if provenance else "", summary, names))
+    provenance = None if summary else provenance  # it cannot be gone on with
     job = BatchJob(task, inputs, given, destination, suffix_of(kind), provenance, unit="segment")
     if cluster is not None:
         return run_on_cluster(job, chosen, cluster, terminal).status(exit_status)

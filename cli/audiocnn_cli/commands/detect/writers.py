@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 LIVE_FORMATS = ("jsonl", "csv", "tsv")  # which take what is found in a stream one by one
 _LEAST_ROWS = 10  # of a table that is cut to fit the terminal
 _OTHER_LINES = 9  # headline, the two of the head, "more", ruler, summary, what stderr says, and two of the prompt
-SUMMARY_FORMATS = ("jsonl", "table")
+SUMMARY_FORMATS = ("jsonl", "csv", "tsv", "table")
 _LEAST_BAR = 6  # cells; where there is no room for so many there is no bar
 _TIME_WIDTH, _SHARE_WIDTH = len("9:59:59"), len("100 %")
 _EDGES = 3  # a space, and both ends of the bar
@@ -87,8 +87,12 @@ def detect_writer(layout: DetectLayout, labels: Sequence[str], out: Output, term
         if layout.summary or (to_terminal and not alone):
             return DetectionLines(drawing, labels, layout.names)
         return DetectionTables(drawing, fits=to_terminal)
+    if layout.summary and kind in CELL_SEPARATORS:
+        return TableWriter(
+            ["file", "duration", "segments", *labels], partial(summary_rows, labels), CELL_SEPARATORS[kind]
+        )
     if layout.summary:
-        return SummaryRecords()
+        return SummaryRecords(settings)
     return live_writer(kind, settings) if kind in LIVE_FORMATS else DetectionLabels(kind)
 
 
@@ -320,17 +324,30 @@ class DetectTotal:
         return f"{plural(self.recordings, 'recording')}, {clock(self.sound_seconds)}: {'; '.join(parts)}"
 
 
+def summary_rows(labels: Sequence[str], result: DetectResult) -> Iterator[Cells]:
+    """A row a recording: how long it is, how many segments it has, and the seconds of each label."""
+    assert isinstance(result, Detection)
+    seconds = result.seconds()
+    yield [
+        result.file,
+        round_seconds(result.duration_seconds - result.start_seconds),
+        len(result.segments),
+        *(round_seconds(seconds.get(label, 0.0)) for label in labels),
+    ]
+
+
 class SummaryRecords(Writer[DetectResult]):
     """JSON Lines: the record of each file without those of its segments, and at the end the total."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: str = "") -> None:
         super().__init__()
+        self.settings = settings
         self.total = DetectTotal()
 
     def recording(self, recording: DetectResult) -> str:
         assert isinstance(recording, Detection)
         self.total.add(recording)
-        *_, last = detect_records(recording)
+        *_, last = detect_records(recording, self.settings)
         return dump_lines([last])
 
     def failed(self, file: str, problem: str) -> str:
@@ -347,7 +364,7 @@ class DetectionLines(Writer[DetectResult]):
     names: of all recordings, as far as they are known, so that columns stand below each other.
     """
 
-    drawn = True
+    drawn = tells_total = True
 
     def __init__(self, terminal: Terminal, labels: Sequence[str], names: Sequence[str] | None) -> None:
         super().__init__()
@@ -392,7 +409,8 @@ class DetectionLines(Writer[DetectResult]):
             colour = "" if several else next(iter(self.colours.values()))
             line.append(f" {edge}").append(self.bar(found), style=colour).append(edge)
         heard = (found.duration_seconds - found.start_seconds) * max(1, len(found.tracks))
-        for label, seconds in sorted(found.seconds().items(), key=lambda pair: -pair[1])[: self.shown]:
+        heard_labels = [pair for pair in found.seconds().items() if pair[1] or not several]
+        for label, seconds in sorted(heard_labels, key=lambda pair: -pair[1])[: self.shown]:
             name = f" {pad_label(label, self.label_width - 1, self.terminal.unicode)}" if several else ""
             numbers = f" {clock(seconds):>{_TIME_WIDTH}} {format_share(seconds, heard):>{_SHARE_WIDTH}}"
             line.append(name + numbers, style=self.colours[label] if seconds else "dim")

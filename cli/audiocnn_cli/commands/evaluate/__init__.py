@@ -22,6 +22,7 @@ from audiocnn_cli.app.options import (
     ReportFormat,
     SplitName,
     TableFormat,
+    flag,
     option,
 )
 from audiocnn_cli.app.terminal import Terminal
@@ -78,6 +79,9 @@ class _JudgeOptions:
     by: Annotated[
         list[str] | None, option("--by", "COLUMN", "Also compute figures for each value of a column. May be repeated.")
     ] = None
+    all_figures: Annotated[
+        bool, flag("--all-figures", "Every figure in the table, not only those that say most; JSON always has all.")
+    ] = False
     seed: Annotated[int | None, typer.Option("--seed", min=0, metavar="N", help="[default: {seed}]")] = None
 
 
@@ -119,7 +123,7 @@ def evaluate(
         resolve_split,
         say_unknown_labels,
     )
-    from audiocnn_cli.commands.evaluate.tables import with_differences
+    from audiocnn_cli.commands.evaluate.tables import warn_of_no_error, with_differences
     from audiocnn_cli.io.output import check_folder_writable, check_output, is_replaceable
 
     refuse_urls(data)
@@ -147,9 +151,10 @@ def evaluate(
         for one in candidates:
             about = (one.name, one.folder, one.tuned_on, one.thresholds, data, split)
             found = judge_dataset(dataset, one.scorer, settings, part, one.name, listener)
-            reports.append(EvaluationReport(*about, *found, version=one.version))
+            reports.append(EvaluationReport(*about, *found, version=one.version, points=one.points))
+        warn_of_no_error(reports, terminal)
         reports = with_differences(reports, terminal)
-        _write_reports(reports, path, format, terminal)
+        _write_reports(reports, path, format, judge.all_figures, terminal)
         if page is not None:
             write_page(reports, page, dataset)
         write_clip_files(reports[0], dataset, files, terminal)
@@ -158,7 +163,7 @@ def evaluate(
 
 
 def _write_reports(
-    reports: Sequence[EvaluationReport], path: Path | None, format: ReportFormat, terminal: Terminal
+    reports: Sequence[EvaluationReport], path: Path | None, format: ReportFormat, every: bool, terminal: Terminal
 ) -> None:
     """A file if one is named, and a table where it is wanted; JSON Lines without either."""
     from audiocnn.evaluation.report import write_json
@@ -169,7 +174,7 @@ def _write_reports(
         with open_output(path, terminal) as out:
             write_json(reports, out.write, pretty=True)
     if terminal.wants_table(format):
-        write_table(reports, terminal)
+        write_table(reports, terminal, every)
     elif path is None:
         write_json(reports, terminal.write, pretty=False)
 

@@ -6,18 +6,22 @@ Of whole clips there are also tables of labels, and of the answers that each lab
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audiocnn.errors import UsageError, printable
 from audiocnn.evaluation.compare import LabelDifference, compare
 from audiocnn.evaluation.report import EvaluationReport
 from audiocnn.evaluation.results import (
+    MAIN_CLIP_FIGURES,
     ClipEvaluation,
     ClipGroup,
     ClipLabel,
     Confusion,
+    Figure,
     LabelEvaluation,
     figure_title,
 )
@@ -28,6 +32,10 @@ from audiocnn_cli.app.terminal import Terminal
 if TYPE_CHECKING:
     from rich.text import Text
 
+_BASIC = ("miss_rate", "false_alarm_rate", "false_segment_share", "detection_error_rate", "f1", "auroc")
+_BASIC_CLIP = (*dict.fromkeys(name for names in MAIN_CLIP_FIGURES.values() for name in names), "mean_auroc")
+_BASIC_RULE = ("threshold", "best --sensitivity")
+_NO_ERROR = 1e-6
 _SMOOTHED_ROWS = ("auroc", "fpr_at_5pct_miss")
 _LABEL_COLUMNS = {
     "precision": "precision",
@@ -61,19 +69,45 @@ def with_differences(reports: Sequence[EvaluationReport], terminal: Terminal) ->
     return found
 
 
-def write_table(reports: Sequence[EvaluationReport], terminal: Terminal) -> None:
-    """The figures of every label, a column a model, and one of its difference to the first; the same of clips."""
+def warn_of_no_error(reports: Sequence[EvaluationReport], terminal: Terminal) -> None:
+    """Segments without a single error are mostly those of the model itself."""
+    for report in reports:
+        for label, part in report.evaluation.labels.items():
+            error = part.figures.get("detection_error_rate")
+            if error is not None and error.value is not None and error.value < _NO_ERROR:
+                fact = f'{report.name} has not one error of "{label}" on {plural(part.recordings, "recording")}'
+                remedy = "if `audiocnn detect` wrote these labels, judge by those of a person"
+                terminal.error(f"{report.data}: {fact}; {remedy}", "warning")
+
+
+def with_titles(reports: Sequence[EvaluationReport]) -> list[EvaluationReport]:
+    """The reports, those of models that have one name with the names of their folders, or with the whole paths."""
+    count = Counter(report.name for report in reports)
+    folders = Counter(Path(folder).name for folder in {report.folder for report in reports} if folder)
+    titled = []
+    for report in reports:
+        folder = Path(report.folder) if report.folder and count[report.name] > 1 else None
+        name = folder.name or folder.resolve().name if folder else ""
+        titled.append(replace(report, title=str(folder) if folder and folders[folder.name] > 1 else name))
+    return titled
+
+
+def write_table(reports: Sequence[EvaluationReport], terminal: Terminal, every: bool = False) -> None:
+    """The figures of every label, a column a model, and one of its difference to the first; the same of clips. every:
+    all figures, and not only those that say most."""
+    reports = with_titles(reports)
     with terminal.paused():
         first = reports[0]
         split = f", split {first.split}" if first.split else ""
-        speed = ", ".join(f"{report.name} {format_speed(report.sound_seconds, report.seconds)}" for report in reports)
+        speed = ", ".join(f"{report.head} {format_speed(report.sound_seconds, report.seconds)}" for report in reports)
         facts = f"{clock(first.sound_seconds)} scored; {speed}"
         terminal.out.print(f"{printable(first.data)}{split}: {facts}", style="bold")
         for label in dict.fromkeys(label for report in reports for label in report.evaluation.labels):
             parts = [report.evaluation.labels.get(label) for report in reports]
             less = [r.difference.labels.get(label, _NONE) if r.difference else None for r in reports]
-            rows, heads = _figure_rows(reports, parts, less)
-            print_table(f"{label}: {_describe_amount(parts)}", rows + _rule_rows(reports, label), heads, terminal)
+            rows, heads = _figure_rows(reports, parts, less, every)
+            rows += _rule_rows(reports, label, every)
+            print_table(f"{label}: {_describe_amount(parts)}", rows, heads, terminal)
         for tag in first.evaluation.groups:
             groups = [report.evaluation.groups[tag] for report in reports]
             keys = dict.fromkeys((value, label) for group in groups for value, held in group.items() for label in held)
@@ -82,36 +116,45 @@ def write_table(reports: Sequence[EvaluationReport], terminal: Terminal) -> None
                 compared = [r.difference.groups[tag].get(value, {}) if r.difference else None for r in reports]
                 less = [None if found is None else found.get(label, _NONE) for found in compared]
                 title = f"{tag} = {value or '(none)'}: {label}, {_describe_amount(parts)}"
-                print_table(title, *_figure_rows(reports, parts, less), terminal)
-        _write_clips(reports, terminal)
+                print_table(title, *_figure_rows(reports, parts, less, every), terminal)
+        _write_clips(reports, terminal, every)
         notes = [note for r in reports for found in r.evaluation.labels.values() for note in found.notes]
         notes += [note for r in reports if r.evaluation.clip for note in r.evaluation.clip.notes]
+        notes += [price for r in reports for price in r.prices()]
         for note in dict.fromkeys(notes):
             terminal.out.print(f"note: {note}", style="yellow")
+        if not every:
+            terminal.out.print("more figures with --all-figures", style="dim")
 
 
 def _figure_rows(
-    reports: Sequence[EvaluationReport], parts: Sequence[_Part | None], differences: Sequence[LabelDifference | None]
+    reports: Sequence[EvaluationReport],
+    parts: Sequence[_Part | None],
+    differences: Sequence[LabelDifference | None],
+    every: bool,
 ) -> tuple[list[FigureRow], list[str]]:
-    """A row for each figure that any part has, and the heads of its columns: each model, and behind those that were
-    compared their difference."""
+    """A row for each figure that any part has, or for those that say most, and the heads of its columns: each model,
+    and behind those that were compared their difference."""
     collar_seconds = reports[0].evaluation.settings.collar_seconds
     heads, columns = [], []
     for report, part, difference in zip(reports, parts, differences, strict=True):
-        heads.append(report.name)
-        columns.append(_cells(part or _NONE, collar_seconds))
+        heads.append(report.head)
+        columns.append(_cells(part or _NONE, collar_seconds, every))
         if difference is not None:
             heads.append("difference")
-            columns.append(_cells(difference, collar_seconds, signed=True))
+            columns.append(_cells(difference, collar_seconds, every, signed=True))
     titles = dict.fromkeys(title for column in columns for title in column)
     return [(title, [column.get(title, "-") for column in columns]) for title in titles], heads
 
 
-def _cells(part: _Part, collar_seconds: float, signed: bool = False) -> dict[str, str]:
+def _cells(part: _Part, collar_seconds: float, every: bool, signed: bool = False) -> dict[str, str]:
     """The figures by their titles, those of smoothed scores behind those that they belong to."""
-    smoothed = part.smoothed if isinstance(part, LabelEvaluation | LabelDifference) else {}
+    smoothed = part.smoothed if every and isinstance(part, LabelEvaluation | LabelDifference) else {}
     cells = {}
-    for name, figure in part.figures.items():
+    named = part.figures
+    if not every:
+        named = {name: named[name] for name in (*_BASIC, *_BASIC_CLIP) if name in named and _is_known(named[name])}
+    for name, figure in named.items():
         title = figure_title(name, collar_seconds)
         cells[title] = format_figure(figure, name, signed)
         for seconds, figures in smoothed.items() if name in _SMOOTHED_ROWS else ():
@@ -119,7 +162,11 @@ def _cells(part: _Part, collar_seconds: float, signed: bool = False) -> dict[str
     return cells
 
 
-def _rule_rows(reports: Sequence[EvaluationReport], label: str) -> list[FigureRow]:
+def _is_known(figure: Figure | None) -> bool:
+    return figure is not None and figure.value is not None
+
+
+def _rule_rows(reports: Sequence[EvaluationReport], label: str, every: bool) -> list[FigureRow]:
     """The thresholds, where they come from, by how much segments were widened, and which operating point fits best."""
     rows: dict[str, list[str]] = {"threshold": [], "tuned on": [], "pad": [], "best --sensitivity": []}
     for report in reports:
@@ -135,7 +182,8 @@ def _rule_rows(reports: Sequence[EvaluationReport], label: str) -> list[FigureRo
             )
         for row, cell in zip(rows.values(), cells, strict=True):
             row += [cell, ""] if report.difference else [cell]
-    return [(title, cells) for title, cells in rows.items() if title != "best --sensitivity" or {*cells} - {"-", ""}]
+    shown = {title: cells for title, cells in rows.items() if every or title in _BASIC_RULE}
+    return [(title, cells) for title, cells in shown.items() if title != "best --sensitivity" or {*cells} - {"-", ""}]
 
 
 def _best_point(part: LabelEvaluation) -> str:
@@ -154,22 +202,22 @@ def _describe_amount(parts: Sequence[LabelEvaluation | None]) -> str:
     return f"{plural(found.recordings, 'recording')}, {clock(found.seconds)}, {part} of it annotated"
 
 
-def _write_clips(reports: Sequence[EvaluationReport], terminal: Terminal) -> None:
+def _write_clips(reports: Sequence[EvaluationReport], terminal: Terminal, every: bool) -> None:
     clips = [report.evaluation.clip for report in reports]
     first = next((clip for clip in clips if clip), None)
     if first is None:
         return
     less = [LabelDifference(r.difference.clip) if r.difference and r.difference.clip else None for r in reports]
-    print_table(f"clips: {first.clips}", *_figure_rows(reports, clips, less), terminal)
+    print_table(f"clips: {first.clips}", *_figure_rows(reports, clips, less, every), terminal)
     for tag in first.groups:
         for value in sorted({value for clip in clips if clip for value in clip.groups.get(tag, {})}):
             parts = [clip.groups.get(tag, {}).get(value) if clip else None for clip in clips]
             count = next(part.clips for part in parts if part)
             title = f"{tag} = {value or '(none)'}: {plural(count, 'clip')}"
-            print_table(title, *_figure_rows(reports, parts, [None] * len(reports)), terminal)
+            print_table(title, *_figure_rows(reports, parts, [None] * len(reports), every), terminal)
     for report, clip in zip(reports, clips, strict=True):
         if clip:
-            name = f"{report.name}: " if len(reports) > 1 else ""
+            name = f"{report.head}: " if len(reports) > 1 else ""
             _write_labels(clip, name, terminal)
             if clip.confusion:
                 _write_confusion(clip.confusion, name, terminal)

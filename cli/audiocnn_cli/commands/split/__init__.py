@@ -116,7 +116,13 @@ def split(
     from audiocnn.labels.split import SplitSettings
     from audiocnn.units import plural
     from audiocnn_cli.commands.split.manifest import split_writer
-    from audiocnn_cli.commands.split.splitter import Splitter, check_pieces_folder, leave_out_pieces, segments_from
+    from audiocnn_cli.commands.split.splitter import (
+        LabelledSegments,
+        Splitter,
+        check_pieces_folder,
+        leave_out_pieces,
+        segments_from,
+    )
     from audiocnn_cli.io.batch import BatchRun
     from audiocnn_cli.io.inputs import find_inputs, read_channel, read_raw
     from audiocnn_cli.io.mirror import check_places
@@ -145,6 +151,8 @@ def split(
                     break
         out.drop = batch.failed > 0 and not batch.done and not splitter.pieces
     batch.report(f"{plural(splitter.pieces, 'piece')} of ", ask.device)
+    if isinstance(ask, LabelledSegments) and ask.tell_unnamed(terminal):
+        return ExitStatus.USAGE
     return batch.status()
 
 

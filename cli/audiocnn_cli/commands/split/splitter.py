@@ -17,7 +17,8 @@ from audiocnn.audio.bit_depth import OwnSamples
 from audiocnn.audio.find import is_folder
 from audiocnn.audio.remote import Remote
 from audiocnn.audio.writer import NoSpaceError, loses, remove_left
-from audiocnn.errors import RecordingError, UsageError, show_name
+from audiocnn.errors import RecordingError, UsageError, show_name, show_names
+from audiocnn.labels.lookup import LabelFile, UnnamedError
 from audiocnn.labels.split import (
     ALL_CHANNELS,
     PieceFile,
@@ -74,7 +75,7 @@ class ModelSegments:
         self.settings = detect_settings(rule, channel)
         self.settings.rules(chosen)
         self.engine = load_engine(chosen, device, jobs)
-        self.device = f"on {self.engine.device}"
+        self.device = self.engine.device
 
     def __call__(self, inputs: Iterator[Input], batch: BatchRun, endless: bool) -> Generator[PendingInput]:
         from audiocnn.inference.detect import detect_scored
@@ -102,9 +103,9 @@ class LabelledSegments:
     device = ""
 
     def __init__(self, path: str, label_column: str | None) -> None:
-        from audiocnn.labels.lookup import LabelFile
-
         self.file = LabelFile(Path(path), label_column)
+        self.named = 0
+        self.unnamed: list[str] = []  # recordings that it does not name, as those in which nothing was found
 
     def __call__(self, inputs: Iterator[Input], batch: BatchRun, endless: bool) -> Generator[PendingInput]:
         first = list(islice(inputs, 2))
@@ -112,7 +113,25 @@ class LabelledSegments:
             yield one, partial(self.found, one.name, len(first) == 1)
 
     def found(self, name: str, alone: bool) -> KnownSegments:
-        return KnownSegments(self.file.of(name, alone).tracks, self.file.has_channels, are_labels=True)
+        try:
+            tracks = self.file.of(name, alone).tracks
+        except UnnamedError:
+            if alone or self.file.names_silent:
+                raise
+            self.unnamed.append(name)
+            tracks = {}
+        else:
+            self.named += 1
+        return KnownSegments(tracks, self.file.has_channels, are_labels=True)
+
+    def tell_unnamed(self, terminal: Terminal) -> bool:
+        """Say which recordings were taken to have no segment; whether names do not agree at all, which is an error."""
+        where, names = show_name(self.file.path), show_names(self.unnamed, terminal.verbose)
+        if self.unnamed and not self.named:
+            terminal.error(f"{where}: says nothing of {names}; check the names in it")
+        elif self.unnamed:
+            terminal.say(f"audiocnn: {where} has no segment of {names}: nothing to cut there")
+        return bool(self.unnamed) and not self.named
 
 
 def segments_from(
@@ -144,7 +163,7 @@ class Splitter:
     ) -> None:
         self.terminal, self.folder, self.settings = terminal, folder, settings
         self.channel, self.force = channel, force
-        self.mirror = Mirror(folder, "", skip_existing=False, force=force)
+        self.mirror = Mirror(folder, "", force=force)
         self.pieces = 0
         self.cleared: set[Path] = set()  # folders without what killed runs had not finished
         self.written: set[int] = set()  # with force: hashes of the names of pieces, since none is left of one run

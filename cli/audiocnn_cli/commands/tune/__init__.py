@@ -37,17 +37,20 @@ def tune(
     jobs: Jobs = None,
 ) -> ExitStatus:
     """Finds the threshold, shortest segment and shortest pause that suit DATA best: DATA is scored once, then
-    hundreds of settings are tried on the scores. The model is only changed with --save.
+    hundreds of settings are tried on the scores. The model is only changed with --save; --save-as writes a copy.
 
     With --operating-points, it tunes the three settings that --sensitivity selects; several DATA have equal weight.
 
     \b
     audiocnn tune meetings/ -m runs/speech
+    audiocnn tune meetings/ -m speech_1d --save-as my_speech
     audiocnn tune meetings/ -m runs/speech --for segment_f1 --plot f1.png --save
     audiocnn tune meetings/ mixtures/ -m runs/speech --operating-points --save
     """
     for one in data:
         refuse_urls(one)
+    if sweep.save and sweep.save_as is not None:
+        raise UsageError("--save changes the model and --save-as makes another; name one of them")
     if sweep.operating_points:
         from audiocnn_cli.commands.tune.points import run_points
 

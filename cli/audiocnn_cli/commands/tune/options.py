@@ -66,6 +66,11 @@ class SweepOptions:
         None
     )
     save: Annotated[bool, flag("--save", "Write the best settings into the model folder.", OUTPUT), BASIC] = False
+    save_as: Annotated[
+        str | None,
+        option("--save-as", "FOLDER", "Write the best settings into a copy of the model, in a new folder.", OUTPUT),
+        BASIC,
+    ] = None
 
 
 @dataclass(frozen=True)

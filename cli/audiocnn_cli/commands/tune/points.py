@@ -16,11 +16,16 @@ from audiocnn_cli.app.options import LabelOptions, ReportFormat
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.commands.tune.options import Goal, RuleOptions, SweepOptions
 from audiocnn_cli.commands.tune.thresholds import (
+    check_saved,
     check_tune_files,
     choose_labels,
     choose_split,
     describe_scored,
+    find_unheard,
+    keep_line,
+    save_model,
     score_data,
+    tell_lines,
 )
 from audiocnn_cli.io.batch import batch_status
 
@@ -48,10 +53,10 @@ def run_points(
     terminal: Terminal,
 ) -> ExitStatus:
     from audiocnn.evaluation.operating_points import as_points
-    from audiocnn.evaluation.save_thresholds import check_writable, save_tuned, with_operating_points
+    from audiocnn.evaluation.save_thresholds import with_operating_points
     from audiocnn.evaluation.thresholds import MEASURES
     from audiocnn.inference.engine import load_engine
-    from audiocnn.model.model import DEFAULT_MODEL, find_model
+    from audiocnn.model.model import DEFAULT_MODEL, describe_price, find_model
 
     goal = (sweep.goal or Goal.detection_error).value
     measure = next((one for one in MEASURES if one == goal), None)
@@ -63,8 +68,7 @@ def run_points(
     model = find_model(name or DEFAULT_MODEL)
     if model.points_hindrance:
         raise UsageError(f"--operating-points: {model.points_hindrance}; leave it out")
-    if sweep.save:
-        check_writable(model)
+    check_saved(model, sweep)
     sets, origins, failed = _score_all(data, load_engine(model, device, jobs), where, sweep, terminal)
     found: dict[str, dict[str, OperatingPoint]] = {}
     results = []
@@ -83,15 +87,21 @@ def run_points(
         results.append((label, tuned, now, names))
     if not found:
         return ExitStatus.USAGE
-    if sweep.save:
-        tuned_on = f"{'; '.join(origins)}, {goal.replace('_', ' ')}"
-        clips = not any(recordings for one in sets for recordings, _ in one.values())
-        save_tuned(with_operating_points(model, found, tuned_on, clips))
-        terminal.say(f"saved: {model.folder / 'model.toml'}")
+    tuned_on = f"{'; '.join(origins)}, {goal.replace('_', ' ')}"
+    clips = not any(recordings for one in sets for recordings, _ in one.values())
+    saved = save_model(with_operating_points(model, found, tuned_on, clips), sweep, terminal)
     for label, tuned, now, names in results:  # last: what reads it may end early
         _write(model, label, tuned, now, found[label], names, format, terminal)
-    if not sweep.save and terminal.wants_table(format):
-        terminal.write("\nkeep them:  the same command with --save\n")
+    lines = [describe_price(label, own, "sensitive") for label, own in found.items()]
+    lines += [find_unheard([one for each in sets for one in each.get(label, ((), ()))[0]], label) for label in found]
+    if saved is None:
+        lines.append(keep_line(model, terminal))
+    else:
+        command = "classify" if clips else "detect"
+        lines.append(
+            f"use it:   audiocnn {command} --model {shlex.quote(saved.reference)} --sensitivity sensitive FILE"
+        )
+    tell_lines([line for line in lines if line], format, terminal)
     return batch_status(len(found), failed)
 
 
@@ -193,6 +203,4 @@ def _write(
         for name, one in tuned.items()
         if not one.kept
     ]
-    if len(model.labels) == 1:
-        lines.append(f"then:  audiocnn detect --model {shlex.quote(str(model.folder))} --sensitivity sensitive FILE")
     terminal.write("".join(printable(line) + "\n" for line in lines))

@@ -6,6 +6,8 @@ import json
 import shlex
 import time
 from collections import Counter
+from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +45,6 @@ def run_sweep(
     jobs: int | None,
     terminal: Terminal,
 ) -> ExitStatus:
-    from audiocnn.evaluation.save_thresholds import check_writable
     from audiocnn.inference.engine import load_engine
     from audiocnn.model.model import DEFAULT_MODEL, find_model
     from audiocnn.workflows.judge import check_channels, model_candidate, open_judged_dataset, say_unknown_labels
@@ -52,8 +53,7 @@ def run_sweep(
 
     check_tune_files(sweep, force)
     model = find_model(name or DEFAULT_MODEL)
-    if sweep.save:
-        check_writable(model)
+    check_saved(model, sweep)
     engine = load_engine(model, device, jobs)
     scorer = scorer_by_options(engine, rule)
     counts, split = Counter[str](), choose_split(data, sweep.split)
@@ -74,10 +74,67 @@ def run_sweep(
 
         draw_sweep(found, Path(sweep.plot))
         terminal.say(f"drawn: {sweep.plot}")
-    if sweep.save:
-        save_thresholds(model, found, tuned_on, terminal)
-    write_tuned(found, model, sweep, format, terminal)  # last: what reads it may end early
+    saved = save_thresholds(model, found, sweep, tuned_on, terminal)
+    write_tuned(found, model, format, terminal)  # last: what reads it may end early
+    tell_lines(next_steps(found, model, saved, scored, terminal), format, terminal)
     return batch_status(len(found), failed + scored[2] + counts["refused"])
+
+
+def check_saved(model: Model, sweep: SweepOptions) -> None:
+    """UsageError, before any work, where what is found cannot be saved."""
+    from audiocnn.evaluation.save_thresholds import check_new_model, check_writable
+
+    if sweep.save:
+        check_writable(model)
+    if sweep.save_as is not None:
+        if not sweep.save_as:
+            raise UsageError('--save-as "": an empty name; name a folder')
+        check_new_model("--save-as", Path(sweep.save_as))
+
+
+def save_model(tuned: Model, sweep: SweepOptions, terminal: Terminal) -> Model | None:
+    """Write what was tuned where the options say; the model that has it, None where it is not to be saved."""
+    from audiocnn.evaluation.save_thresholds import save_tuned, save_tuned_as
+
+    if sweep.save_as is not None:
+        tuned = save_tuned_as(tuned, Path(sweep.save_as))
+    elif sweep.save:
+        save_tuned(tuned)
+    else:
+        return None
+    terminal.say(f"saved: {show_name(tuned.folder / 'model.toml')}")
+    return tuned
+
+
+def keep_line(model: Model, terminal: Terminal) -> str:
+    """The command again, and saving what it finds: into the model, or, of one that stays as it is, into a copy."""
+    words, given = [], iter(terminal.words)
+    for word in given:
+        if word == "--plot":  # is drawn
+            next(given, None)
+        elif not word.startswith("--plot="):
+            words.append(word)
+    names = (f"my_{model.name}" + (f"_{number}" if number > 1 else "") for number in count(1))
+    new = next(name for name in names if not Path(name).exists())
+    where = ["--save-as", new] if model.is_released else ["--save"]
+    return f"keep it:  {shlex.join(['audiocnn', *words, *where])}"
+
+
+def tell_lines(lines: Sequence[str], format: ReportFormat, terminal: Terminal) -> None:
+    """Lines for a person: below the tables, or beside the data."""
+    if terminal.wants_table(format):
+        terminal.write("".join(printable(line) + "\n" for line in ["", *lines]))
+    else:
+        for line in lines:
+            terminal.say(line)
+
+
+def find_unheard(recordings: Sequence[JudgedRecording], label: str) -> str:
+    """What is to be said where recordings cannot show false alarms, since the label is in each of them; else ""."""
+    if not recordings or any(all(one.label != label for one in each.annotations) for each in recordings):
+        return ""
+    other = f"what is found in music and noise, where there is no {label}, is not seen on them"
+    return f"all of these recordings have {label}: {other}; check it on some that have none"
 
 
 def describe_scored(scored: _Scored, data: str, split: str | None) -> str:
@@ -212,9 +269,7 @@ def sweep_label(
     raise AssertionError("a sweep ends with what was found")
 
 
-def write_tuned(
-    found: list[TunedRule], model: Model, sweep: SweepOptions, format: ReportFormat, terminal: Terminal
-) -> None:
+def write_tuned(found: list[TunedRule], model: Model, format: ReportFormat, terminal: Terminal) -> None:
     if not terminal.wants_table(format):
         about = {"model": model.name, "folder": str(model.folder)}
         records = [{**one.to_dict(), **about} for one in found]
@@ -222,7 +277,6 @@ def write_tuned(
         return
     for one in found:
         write_tuned_label(one, terminal)
-    terminal.write("".join(printable(line) + "\n" for line in ["", *next_steps(found, model, sweep)]))
 
 
 def write_tuned_label(one: TunedRule, terminal: Terminal) -> None:
@@ -256,7 +310,10 @@ def write_tuned_label(one: TunedRule, terminal: Terminal) -> None:
     print_table(f"{one.label}: by threshold", curve, [figure_title(name), "miss rate", "false alarm rate"], terminal)
 
 
-def next_steps(found: list[TunedRule], model: Model, sweep: SweepOptions) -> list[str]:
+def next_steps(
+    found: list[TunedRule], model: Model, saved: Model | None, scored: _Scored, terminal: Terminal
+) -> list[str]:
+    """What to do with what was found, as lines to be pasted. saved: the model that has it."""
     from audiocnn.evaluation.save_thresholds import rule_options
 
     if not any(one.changed for one in found):
@@ -264,22 +321,31 @@ def next_steps(found: list[TunedRule], model: Model, sweep: SweepOptions) -> lis
     lines = ["judge it on other recordings: on these it is a little better than elsewhere"]
     if any(one.gain.value is not None and one.gain.value < 0 for one in found):
         lines = ["with what was given the best is worse than the model as it is"]
-    name = shlex.quote(str(model.folder))
-    if len(model.labels) == 1 and not found[0].clips:
-        lines.append(f"try it:   audiocnn detect --model {name} {rule_options(found[0].best.rule)} FILE")
-    return lines if sweep.save else [*lines, "keep it:  the same command with --save"]
+    lines += filter(None, (find_unheard(scored[0], one.label) for one in found if one.changed))
+    clips = found[0].clips
+    if saved is not None:
+        command = "classify" if clips else "detect"
+        return [*lines, f"use it:   audiocnn {command} --model {shlex.quote(saved.reference)} FILE"]
+    if len(model.labels) == 1 and not clips:
+        options = rule_options(found[0].best.rule)
+        lines.append(f"try it:   audiocnn detect --model {shlex.quote(model.reference)} {options} FILE")
+    return [*lines, keep_line(model, terminal)]
 
 
-def save_thresholds(model: Model, found: list[TunedRule], tuned_on: str, terminal: Terminal) -> None:
-    """Write it into the model, and say what was and what is."""
-    from audiocnn.evaluation.save_thresholds import describe_rule, save_tuned, with_tuned_rules
+def save_thresholds(
+    model: Model, found: list[TunedRule], sweep: SweepOptions, tuned_on: str, terminal: Terminal
+) -> Model | None:
+    """Write it where the options say, and say what was and what is; the model that has it."""
+    from audiocnn.evaluation.save_thresholds import describe_rule, with_tuned_rules
 
+    if not sweep.save and sweep.save_as is None:
+        return None
     better = [one for one in found if one.changed]
     if not better:
         terminal.say("nothing to save")
-        return
-    save_tuned(with_tuned_rules(model, better, tuned_on))
+        return None
+    saved = save_model(with_tuned_rules(model, better, tuned_on), sweep, terminal)
     for one in better:
         terminal.say(f"{one.label}: {describe_rule(one.before.rule)}")
         terminal.say(f"{' ' * (len(one.label) - 1)}-> {describe_rule(one.best.rule)}")
-    terminal.say(f"saved: {model.folder / 'model.toml'}")
+    return saved
