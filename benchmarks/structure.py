@@ -39,7 +39,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"audiocnn": Path("audiocnn"), "audiocnn_cli": Path("cli", "audiocnn_cli")}
-FREE_FILES = "errors, units, toml, files, prefetch"
+FREE_FILES = "errors, units, toml, files, prefetch, progress"
 RECORDING = Path("data", "samples", "greeting.flac")
 # Runs as a process of its own with TREE on its path. Its arguments: the tree, where the figures go, the command.
 TRACE = """

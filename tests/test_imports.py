@@ -87,3 +87,19 @@ def test_only_decoders_and_info_start_processes():
     }
     known = {"audiocnn/audio/ffmpeg.py", "audiocnn/audio/sandbox.py", "cli/audiocnn_cli/commands/info.py"}
     assert found == known
+
+
+def test_public_names_need_nothing_heavy():
+    """Names alone, of functions and types; what is heavy comes when a function is called."""
+    code = "import sys, audiocnn\nfor name in dir(audiocnn): getattr(audiocnn, name)\nprint(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env={"PYTHONPATH": PATH}, capture_output=True, text=True, timeout=120, check=True)
+    assert not {name.partition(".")[0] for name in done.stdout.split()} & (HEAVY | {"onnxruntime", "rich", "typer"})
+
+
+def test_the_package_alone_imports_nothing():
+    code = "import sys; before = set(sys.modules); import audiocnn; print(*set(sys.modules) - before)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env={"PYTHONPATH": PATH}, capture_output=True, text=True, timeout=120, check=True)
+    assert {name for name in done.stdout.split() if name.startswith("audiocnn")} == {"audiocnn"}
+    assert "numpy" not in done.stdout

@@ -50,8 +50,8 @@ WRONG = {
     "audiocnn.no_such_name": "attr-defined",
 }
 NAMES = [name for name in dir(audiocnn) if name != "__version__"]
-# What numpy itself says of the shape of an array.
-_OF_ARRAYS = re.compile(r"tuple\[Any, \.\.\.\]")
+# What numpy itself says of arrays, and tables as TOML and JSON have them, whose values are of any type.
+_MAY_BE_ANY = re.compile(r"tuple\[Any, \.\.\.\]|numpy\.dtype\[Any\]|dict\[str, Any\]")
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +60,11 @@ def checked(tmp_path_factory):
     pytest.importorskip("mypy")
     folder = tmp_path_factory.mktemp("programs")
     shown = [f"reveal_type(audiocnn.{name})" for name in NAMES]
+    (folder / "mypy.ini").write_text("[mypy]\n")
     (folder / "good.py").write_text(PROGRAM)
     (folder / "wrong.py").write_text("\n".join(["import audiocnn", *WRONG]) + "\n")
     (folder / "names.py").write_text("\n".join(["import audiocnn", *shown]) + "\n")
-    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--config-file", os.devnull]
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--config-file", "mypy.ini"]
     path = os.pathsep.join(str(ROOT / name) for name in (".", "cli", "models"))
     done = subprocess.run(
         [*command, "--follow-imports=silent", "--cache-dir", str(folder / "cache"), *folder.glob("*.py")],
@@ -73,7 +74,7 @@ def checked(tmp_path_factory):
         text=True,
         check=False,
     )
-    assert done.stderr == ""
+    assert done.stderr == "", done.stderr
     said = {}
     for line in done.stdout.splitlines():
         where = re.search(r"(\w+\.py):(\d+): (.*)", line)
@@ -102,4 +103,4 @@ def test_mistakes_are_found(checked, call):
 def test_public_names_are_typed_to_the_end(checked, name):
     said = checked["names.py", 2 + NAMES.index(name)]
     assert said.startswith("note: Revealed type is"), said
-    assert not re.search(r"\bAny\b", _OF_ARRAYS.sub("", said)), said
+    assert not re.search(r"\bAny\b", _MAY_BE_ANY.sub("", said)), said

@@ -199,7 +199,7 @@ class ScoredRecording:
         return {
             "file": self.name,
             "start_seconds": self.start_seconds,
-            "duration_seconds": round_seconds(self.start_seconds + self.duration_seconds),
+            "duration_seconds": self.start_seconds + self.duration_seconds,
             "sample_rate": info.sample_rate,
             "channels": info.channels,
             "model": self.engine.model.name,

@@ -14,8 +14,15 @@ NOTEBOOK = json.loads((DOCS / "tutorial.ipynb").read_text(encoding="utf-8"))
 CODE = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
 
 
+# What fits into a minute depends on what else the machine does.
+BUDGET = {"minutes=1": 'epochs=15, device="cpu"'}
+
+
 def source(cell):
-    return "".join(cell["source"])
+    text = "".join(cell["source"])
+    for given, other in BUDGET.items():
+        text = text.replace(given, other)
+    return text
 
 
 def run_cell(cell, names):
@@ -31,7 +38,7 @@ def test_its_cells_run_in_order(monkeypatch, tmp_path):
     pytest.importorskip("pandas")
     monkeypatch.chdir(DOCS)
     monkeypatch.setenv("MPLBACKEND", "Agg")
-    monkeypatch.setattr("tempfile.mkdtemp", lambda: str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     names = {}
     worth = [run_cell(cell, names) for cell in CODE]
     assert len(names["found"].segments) == 2
