@@ -28,7 +28,7 @@ from audiocnn.data.decode import (
     reason_without_name,
 )
 from audiocnn.data.features import BandPowers, layout_of, recording_powers
-from audiocnn.data.sources import merge_items, ordered_labels, read_source
+from audiocnn.data.sources import SourceItems, merge_items, ordered_labels, read_source
 from audiocnn.data.sources.settings import DEFAULT_SAMPLE_RATE, DataSettings
 from audiocnn.data.writer import DatasetWriter, Item, StoredRecording
 from audiocnn.errors import DatasetError, RecordingError, UsageError, show_name
@@ -81,7 +81,7 @@ class IngestSettings:
 class IngestStep:
     """The outcome for one file. seconds: its length; reason: why it was refused; notes: warnings. Before the first file
     those of a source as a whole are "noted": how it was understood, where it might mean something else. origin, makers:
-    where its labels stand, and the models that made them."""
+    of the first step, where labels stand, and the models that made them."""
 
     done: int
     total: int
@@ -113,6 +113,14 @@ def ingest(
     if not sources:
         raise UsageError("no source; name a folder, a table or a recipe")
     read = [read_source(source, left_out) for source in sources]
+    steps = _ingest_read(read, output, settings)
+    if (first := next(steps, None)) is not None:
+        origin = "; ".join(dict.fromkeys(one.origin for one in read if one.origin))
+        yield replace(first, origin=origin, makers=tuple(dict.fromkeys(name for one in read for name in one.makers)))
+    yield from steps
+
+
+def _ingest_read(read: list[SourceItems], output: Path, settings: IngestSettings) -> Iterator[IngestStep]:
     rate = settings.sample_rate or next((s.sample_rate for s in read if s.sample_rate), DEFAULT_SAMPLE_RATE)
     items, refused, parts = merge_items(read)
     paths = [absolute(one.path.url) if isinstance(one.path, Remote) else str(one.path.resolve()) for one in read]
@@ -128,8 +136,6 @@ def ingest(
                 for one in read
                 for note in one.notes
             )
-            for one in read:
-                yield IngestStep(0, session.total, str(one.path), "noted", origin=one.origin, makers=one.makers)
             yield from session.begin(refused + unread, gone, paths)
             threads = settings.jobs or default_threads()
             for job, decoded in settings.decode(work, rate, settings.channels, threads):

@@ -33,17 +33,13 @@ def detect(*args, **more):
     return done.status, SEQUENCE.sub("", done.out).splitlines(), done.err
 
 
-def without_settings(records):
-    return [{key: value for key, value in one.items() if key != "settings"} for one in records]
-
-
 def test_a_summary_has_the_file_records_and_their_total(here):
     _, lines, _ = detect("all")
     whole = [record for record in map(json.loads, lines) if record["type"] == "file"]
     status, lines, said = detect("all", "--summary")
     *files, total = map(json.loads, lines)
     assert (status, said) == (ExitStatus.OK, "")
-    assert files == without_settings(whole) and len(files) == 3
+    assert files == whole and len(files) == 3
     assert total == {
         "schema": 1, "type": "summary", "files": 3, "damaged": 0, "failed": 0, "duration": 6.0,
         "segments": sum(one["segments"] for one in files),
@@ -86,7 +82,7 @@ def test_a_summary_is_no_result_to_go_on_with_and_converts_to_no_segment(here):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ("-f csv", "--summary is for jsonl and table; leave out -f csv, or --summary"),
+        ("-f srt", "--summary is for jsonl, csv, tsv, table; leave out -f srt, or --summary"),
         ("-o x.rttm", "leave out -f rttm, or --summary"),
         ("--output-dir x", "leave out --output-dir, or --summary"),
         ("-o x.jsonl --resume", "leave out --resume, or --summary"),
@@ -96,7 +92,7 @@ def test_a_summary_is_no_result_to_go_on_with_and_converts_to_no_segment(here):
 def test_where_a_summary_has_no_place(here, args, said):
     status, _, error = detect("all", "--summary", *args.split())
     assert status is ExitStatus.USAGE and error.count("\n") == 1 and said in error
-    assert not Path("x").exists() and SUMMARY_FORMATS == ("jsonl", "table")
+    assert not Path("x").exists() and SUMMARY_FORMATS == ("jsonl", "csv", "tsv", "table")
 
 
 @pytest.mark.parametrize("terminal", [False, True])

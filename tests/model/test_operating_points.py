@@ -116,7 +116,7 @@ def test_an_unknown_sensitivity_names_the_three(folder, tone_model, wrong, setti
 def test_a_model_without_operating_points_says_what_makes_them(tone_model, tmp_path, name, monkeypatch):  # noqa: F811
     monkeypatch.setattr("audiocnn.model.model.shipped_folder", lambda: tmp_path)
     released = shutil.copytree(tone_model, tmp_path / "released")
-    for path, said in ((tone_model, f"--model {tone_model}"), (released, f"copy {released} to COPY")):
+    for path, said in ((tone_model, f"--model {tone_model}"), (released, "--operating-points --save-as FOLDER`")):
         with pytest.raises(UsageError) as caught:
             DetectSettings(sensitivity=name).rules(read_model(path))
         assert said in str(caught.value) and "audiocnn tune DATA --model" in str(caught.value)

@@ -266,7 +266,7 @@ class DetectionTables(Writer[DetectResult]):
 def check_summary(kind: str, destination: Destination, follow: bool, ray: str | None) -> None:
     """UsageError where there is no place for records of files alone."""
     if kind not in SUMMARY_FORMATS:
-        raise UsageError(f"--summary is for {' and '.join(SUMMARY_FORMATS)}; leave out -f {kind}, or --summary")
+        raise UsageError(f"--summary is for {', '.join(SUMMARY_FORMATS)}; leave out -f {kind}, or --summary")
     others = {"--ray": ray, "--output-dir": destination.folder, "--resume": destination.resume, "--follow": follow}
     if taken := next((name for name, value in others.items() if value), None):
         raise UsageError(f"--summary says what is in all recordings together; leave out {taken}, or --summary")

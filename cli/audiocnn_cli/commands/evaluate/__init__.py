@@ -154,7 +154,8 @@ def evaluate(
             reports.append(EvaluationReport(*about, *found, version=one.version, points=one.points))
         warn_of_no_error(reports, terminal)
         reports = with_differences(reports, terminal)
-        _write_reports(reports, path, format, judge.all_figures, terminal)
+        every = judge.all_figures or bool(judge.smooth) or judge.collar is not None  # which ask for figures
+        _write_reports(reports, path, format, every, terminal)
         if page is not None:
             write_page(reports, page, dataset)
         write_clip_files(reports[0], dataset, files, terminal)
