@@ -37,7 +37,7 @@ PLACES = {
     "caves": ("data", "pixel-music"),
     "piano": ("data", "salamander"),
     "battles": ("more", "wesnoth"),
-    "space": ("more", "hyperrogue"),
+    "penguins": ("more", "supertux"),
 }
 
 
@@ -108,7 +108,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in given.set or LIMITS:
             folder = given.output / name
             if not folder.exists():
-                make_folder(name, given.shared, folder)
+                unfinished = folder.with_name(f"{name}.part")
+                shutil.rmtree(unfinished, ignore_errors=True)
+                make_folder(name, given.shared, unfinished)
+                unfinished.rename(folder)
             figure = trained(folder, given.output / f"{name}.run")
             cells = (figure["seconds"], figure["cpu_seconds"] / CORES, LIMITS[name])
             print(f"| {name} | {' | '.join(f'{cell:.0f}' for cell in cells)} | {figure['epochs']} |", flush=True)
