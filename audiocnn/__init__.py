@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from audiocnn.audio.pcm import RawFormat
-    from audiocnn.errors import AudiocnnError
+    from audiocnn.errors import AudiocnnError, MissingPackageError
     from audiocnn.evaluation.report import EvaluationReport
     from audiocnn.evaluation.results import EvaluationSettings, Figure
     from audiocnn.inference.classify import Classification, ClassifySettings, Clip, classify, classify_many
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Annotation", "AudiocnnError", "Classification", "ClassifySettings", "Clip", "DetectSettings", "Detection",
-    "Ending", "Engine", "EvaluationReport", "EvaluationSettings", "Figure", "LiveModel", "Model", "Onset",
-    "Progress", "RawFormat", "RecordingScores", "Segment", "SegmentRule", "Stream", "Streams", "TrainingResult",
-    "__version__", "classify", "classify_many", "detect", "detect_many", "evaluate", "find_model", "find_segments",
-    "follow", "load_engine", "score", "train",
+    "Ending", "Engine", "EvaluationReport", "EvaluationSettings", "Figure", "LiveModel", "MissingPackageError", "Model",
+    "Onset", "Progress", "RawFormat", "RecordingScores", "Segment", "SegmentRule", "Stream", "Streams",
+    "TrainingResult", "__version__", "classify", "classify_many", "detect", "detect_many", "evaluate", "find_model",
+    "find_segments", "follow", "load_engine", "score", "train",
 ]  # fmt: skip
 
 __version__ = "0.1.0"
@@ -37,7 +37,7 @@ _HOMES = {
     "audiocnn.inference.engine": ("Engine", "load_engine"),
     "audiocnn.inference.scores": ("RecordingScores", "score"),
     "audiocnn.inference.stream": ("LiveModel", "Stream", "Streams"),
-    "audiocnn.errors": ("AudiocnnError",),
+    "audiocnn.errors": ("AudiocnnError", "MissingPackageError"),
     "audiocnn.evaluation.report": ("EvaluationReport",),
     "audiocnn.evaluation.results": ("EvaluationSettings", "Figure"),
     "audiocnn.model.model": ("Model", "find_model"),

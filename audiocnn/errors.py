@@ -23,6 +23,10 @@ class UsageError(AudiocnnError):
     """A wrong option, argument or combination of them."""
 
 
+class MissingPackageError(UsageError, ImportError):
+    """A Python package that is not installed, and is needed for what is asked."""
+
+
 class RecordingError(AudiocnnError):
     """A recording that cannot be found, opened, decoded or scored."""
 

@@ -85,7 +85,7 @@ def test_only_decoders_and_info_start_processes():
         for path in (ROOT / folder).rglob("*.py")
         if starts.search(path.read_text(encoding="utf-8"))
     }
-    known = {"audiocnn/audio/ffmpeg.py", "audiocnn/audio/sandbox.py", "cli/audiocnn_cli/commands/info.py"}
+    known = {"audiocnn/audio/ffmpeg.py", "audiocnn/audio/sandbox.py", "cli/audiocnn_cli/commands/info/__init__.py"}
     assert found == known
 
 

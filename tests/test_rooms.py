@@ -19,7 +19,7 @@ HOMES = {"audiocnn": ROOT, "audiocnn_cli": ROOT / "cli", "audiocnn_models": ROOT
 
 # A room may import from itself and from the lines above its own. The first line are files of no room: they are one.
 ROOMS = """
-errors units toml files prefetch progress
+errors packages units toml files prefetch progress
 segments
 audio spec
 labels model

@@ -14,8 +14,9 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 from audiocnn.audio.ffmpeg import find_program
 from audiocnn.audio.find import AUDIO_SUFFIXES, SNDFILE_SUFFIXES, URL_SCHEME, is_url, matches_any
-from audiocnn.errors import RecordingError, UsageError, show_name
+from audiocnn.errors import MissingPackageError, RecordingError, UsageError, show_name
 from audiocnn.files import copy_stream, temporary_errors
+from audiocnn.packages import check_packages
 
 _BARE_SCHEME = re.compile("[a-z]+")  # behind ::
 _PROTOCOLS_OF_QUERIES = ("http", "https")  # in which ? and [ are no pattern
@@ -32,7 +33,6 @@ _PACKAGES = {
     "sftp": "paramiko",
     "smb": "smbprotocol",
 }
-_NO_FSSPEC = "needs the package fsspec; pip install 'audiocnn[ray]'"
 _S = TypeVar("_S")
 _T = TypeVar("_T")
 
@@ -170,9 +170,11 @@ def below_root(url: str) -> Path:
 def _file_system_of(url: str) -> tuple[Any, str]:
     """fsspec's file system for an address, and the path in it. RecordingError: nothing here reads such addresses."""
     try:
-        from fsspec.core import url_to_fs
-    except ImportError:
-        raise RecordingError(f"{show_name(url)}: {_NO_FSSPEC}") from None
+        check_packages(f"{show_name(url)}: an address", ["fsspec"])
+    except MissingPackageError as problem:
+        raise RecordingError(str(problem)) from None
+    from fsspec.core import url_to_fs
+
     system, path = _attempt(url, lambda: url_to_fs(url))
     return system, str(path)
 

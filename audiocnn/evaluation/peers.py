@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from audiocnn.errors import UsageError, did_you_mean
 from audiocnn.evaluation.annotated import Scorer
+from audiocnn.packages import check_packages
 from audiocnn.segments.finder import FindSegments, SegmentRule, find_segments
 from audiocnn.segments.segment import EPSILON_SECONDS, Segment
 
@@ -213,9 +214,8 @@ _PEERS: dict[str, Callable[[], Peer]] = {"silero": _silero, "webrtc": _webrtc, "
 
 
 def _version(peer: str, module: str, *distributions: str) -> str:
-    """The version that is installed. UsageError where the package is not there."""
-    if find_package(module) is None:
-        raise UsageError(f"--against {peer}: the package {distributions[0]} is not installed; {_INSTALL}")
+    """The version that is installed. MissingPackageError where the package is not there."""
+    check_packages(f"--against {peer}", [module])
     for name in distributions:
         try:
             return metadata.version(name)

@@ -28,6 +28,7 @@ from audiocnn.inference.chunks import Chunk, ChunkPlan, Frames, kept_rows
 from audiocnn.inference.steps import ChunkStepper, Stepper, StepSession, TailStepper
 from audiocnn.model.model import ONNX, STREAM_ONNX, Model, ModelLike, find_model, join_outputs, split_outputs
 from audiocnn.model.onnx import CUT_AT, FEATURES, OnnxFile, cut_graph, says_geometry
+from audiocnn.packages import TORCH_PACKAGES, check_packages
 from audiocnn.spec.geometry import NO_CROP, Crop, Geometry
 
 if TYPE_CHECKING:
@@ -334,6 +335,7 @@ def load_engine(model: Model, device: str = "auto", jobs: int | None = None) -> 
     if device in ("auto", "cpu"):
         jobs = jobs or usable_cores()
         return Engine(model, OnnxBackend(model), jobs=jobs)
+    check_packages(f"--device {device}", TORCH_PACKAGES)
     import torch
 
     from audiocnn.model.weights import load_networks

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from audiocnn.errors import UsageError
+from audiocnn.packages import check_packages
 
 if TYPE_CHECKING:
     import pandas
 
 
 def data_frame(columns: Mapping[str, Sequence[Any]]) -> pandas.DataFrame:
-    """A table of these columns. UsageError where pandas is not installed."""
-    try:
-        import pandas
-    except ImportError:
-        raise UsageError("to_dataframe() needs pandas, which is not installed: pip install pandas") from None
+    """A table of these columns. MissingPackageError: pandas is not installed."""
+    check_packages("to_dataframe()", ["pandas"])
+    import pandas
+
     return pandas.DataFrame(columns)

@@ -20,6 +20,7 @@ from audiocnn.recipe.recipe import Recipe
 from audiocnn.recipe.settings import AUTO_BATCH_SIZE, LEAST_BATCHES
 from audiocnn.training.batches import TrainingSet, are_clips, first_examples, make_training_set, select_entries
 from audiocnn.training.memory import batch_too_large, check_batch_fits, largest_batch
+from audiocnn.training.threads import choose_threads, keep_threads
 from audiocnn.training.trainer import FORWARD_SHARE, Trainer
 from audiocnn.training.transfer import check_transfer
 from audiocnn.training.validate import lengths_of
@@ -47,8 +48,18 @@ class Pace:
         return self.steps * self.step_seconds + self.validation_seconds
 
 
-def measure_pace(recipe: Recipe, training_set: TrainingSet, trainer: Trainer, test_clips: int = 0) -> Pace:
-    """Make a few steps, which change the weights of `trainer`. AudiocnnError where a batch does not fit in memory."""
+def measure_pace(
+    recipe: Recipe, training_set: TrainingSet, trainer: Trainer, test_clips: int = 0, threads: int | None = None
+) -> Pace:
+    """Make a few steps, which change the weights of `trainer`. threads: None are as many as help, as in a training.
+    AudiocnnError where a batch does not fit in memory."""
+    with keep_threads():
+        if trainer.device.type == "cpu":
+            torch.set_num_threads(threads or choose_threads(recipe, training_set).threads)
+        return _measure_steps(recipe, training_set, trainer, test_clips)
+
+
+def _measure_steps(recipe: Recipe, training_set: TrainingSet, trainer: Trainer, test_clips: int) -> Pace:
     train, device = recipe.train, trainer.device
     started = time.monotonic()
     batch = first_examples(recipe, training_set, train.batch_size)
@@ -106,12 +117,12 @@ def fit_minutes(recipe: Recipe, pace: Pace, clips: int, minutes: float) -> Recip
     return dataclasses.replace(recipe, train=settings)
 
 
-def measure(recipe: Recipe, dataset: Dataset, device: str) -> tuple[Recipe, Pace, int]:
+def measure(recipe: Recipe, dataset: Dataset, device: str, threads: int | None = None) -> tuple[Recipe, Pace, int]:
     """The recipe with its defaults and its batch size, its pace on a dataset, and how many examples have each clip
-    once. Nothing is written."""
+    once. threads: as of `measure_pace`. Nothing is written."""
     recipe, training_set, trainer = set_up(recipe, dataset, device)
     tested = len(divide(dataset, recipe).test) if training_set.clips else 0
-    pace = measure_pace(recipe, training_set, trainer, tested)
+    pace = measure_pace(recipe, training_set, trainer, tested, threads)
     clips = training_set.source.round if isinstance(training_set.source, ClipExamples) else 0
     return recipe, pace, clips
 

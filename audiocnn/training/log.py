@@ -14,11 +14,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from audiocnn.errors import AudiocnnError, UsageError
+from audiocnn.errors import AudiocnnError
 from audiocnn.files import RUN_FILE, parse_json, read_json, read_regular, write_whole
 from audiocnn.toml import is_number
 
@@ -201,14 +200,6 @@ _TAGS = {
     "seconds": "speed/seconds_per_epoch",
     "dead_units": "dead_units",
 }
-
-
-def check_tensorboard() -> None:
-    """UsageError, with the remedy, where TensorBoard is not installed."""
-    if find_spec("tensorboard") is None:
-        raise UsageError(
-            "--tensorboard: TensorBoard is not installed; install it with `pip install 'audiocnn[tensorboard]'`"
-        )
 
 
 class TensorBoardWriter:

@@ -12,12 +12,12 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiocnn.errors import AudiocnnError, UsageError
 from audiocnn.files import is_locked, locked
+from audiocnn.packages import check_packages
 from audiocnn.recipe.search_space import Parameter, Space, to_param
 
 if TYPE_CHECKING:
@@ -30,12 +30,6 @@ REDUCTION = 3
 LOCKS = ".at"  # in the folder of a search: empty folders that are locked
 STUDY_LOCK = f"{LOCKS}/study"
 SEED_STEP = 100_003
-
-
-def check_optuna() -> None:
-    """UsageError, with the remedy, where Optuna is not installed."""
-    if find_spec("optuna") is None:
-        raise UsageError("--recipe: Optuna is not installed; install it with `pip install 'audiocnn[tune]'`")
 
 
 class Study:
@@ -126,7 +120,7 @@ def suggest_value(trial: optuna.Trial, parameter: Parameter) -> Any:
 def open_study(path: Path, pruner: str, epochs: int, facts: Mapping[str, Any], resume: bool) -> optuna.Study:
     """The study in an SQLite file, with `facts`: a digest of what makes its figures comparable, and the values of the
     first trial. UsageError: it is there and not to be gone on with, or is of something else, or is no study."""
-    check_optuna()
+    check_packages("a search", ["optuna"])
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 

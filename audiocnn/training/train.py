@@ -29,6 +29,7 @@ from audiocnn.training.events import EpochReport, Note, StepReport, StopReport, 
 from audiocnn.training.interrupt import StopSignals
 from audiocnn.training.log import describe_run, write_facts
 from audiocnn.training.memory import batch_too_large, check_batch_fits, largest_batch
+from audiocnn.training.threads import choose_threads, keep_threads
 from audiocnn.training.trainer import Trainer
 from audiocnn.training.transfer import Origin, check_transfer
 
@@ -42,17 +43,19 @@ def train(
     stop_signals: StopSignals | None = None,
     group: ProcessGroup = SINGLE_PROCESS,
     moved: bool = False,
+    threads: int | None = None,
 ) -> Iterator[Origin | Note | StepReport | EpochReport | StopReport | TrainReport]:
     """Train a recipe on a dataset into the folder `run`; the last report holds the model, or says where it stopped.
 
     Raises AudiocnnError before any time is spent: a run that exists (without `resume`) or that another process is at,
     data that does not fit, a model to begin from that does not. stop_signals: watched while steps are made. group: of
     several processes only the leader writes, and only it ends with a model. moved: the data of the run to resume have
-    another place now.
+    another place now. threads: AUTO_THREADS are as many as help, measured; None those of torch. A run that is resumed
+    takes those that it had, unless a number is given.
     """
     run, wanted = settled(run), recipe.used_hints()
     recipe = recipe.with_defaults(are_clips(select_entries(recipe, dataset)))
-    with locked(run, group.is_leader):
+    with locked(run, group.is_leader), keep_threads():
         recipe, resumed = group.from_leader(lambda: open_run(recipe, run, resume, moved))
         source = check_transfer(recipe) if recipe.transfer is not None and not resumed else None
         training_set = make_training_set(recipe, dataset, group.is_leader)
@@ -68,6 +71,13 @@ def train(
             )
         else:
             group.from_leader(lambda: check_batch_fits(recipe, training_set, device, group.world_size))
+        if threads:
+            torch.set_num_threads(threads)
+        elif threads is not None and device == "cpu" and group.world_size == 1 and not resumed:
+            choice = choose_threads(recipe, training_set)
+            torch.set_num_threads(choice.threads)
+            if choice.step_seconds:
+                yield Note(str(choice))
         torch.manual_seed(recipe.seed)
         trainer = Trainer(recipe, training_set, run, device, stop_signals, group)
         trainer.state.division = division
@@ -78,7 +88,7 @@ def train(
         if wanted:
             yield Note(f"{format_hints(wanted)}: as the spec {recipe.spec.name} wants")
         if resumed:
-            yield from trainer.resume()
+            yield from trainer.resume(threads or None)
         elif resume:
             yield Note("nothing was learned here yet: the run begins")
         if source is not None:

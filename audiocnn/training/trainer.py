@@ -349,9 +349,9 @@ class Trainer:
             with explain_write_errors(self.run / JSONL):
                 write_log(self.run, self.state.log)
 
-    def resume(self) -> list[Note]:
-        """Go on from the last checkpoint, with as many threads as it was made with: sums of floating-point numbers
-        depend on their order."""
+    def resume(self, threads_given: int | None = None) -> list[Note]:
+        """Go on from the last checkpoint, with as many threads as it was made with, unless a number is given: sums of
+        floating-point numbers depend on their order."""
         path = self.run / LAST_CHECKPOINT
         checkpoint = self.group.from_leader(lambda: read_checkpoint(path))
         restore_checkpoint(checkpoint, {"network": self.network, "averaged": self.ema}, self.optimizer, path)
@@ -366,7 +366,10 @@ class Trainer:
         self.write_log()
         notes = [*self.change_epochs(), self.describe_position()]
         threads = torch.get_num_threads()
-        if self.device.type == "cpu" and state.threads and state.threads != threads:
+        if threads_given and state.threads not in (0, threads):
+            what = f"with {threads} thread(s), before {state.threads}"
+            notes.append(f"{what}: the same training but for rounding")
+        elif self.device.type == "cpu" and state.threads and state.threads != threads:
             torch.set_num_threads(state.threads)
             what = f"with {state.threads} thread(s), as before, instead of {threads}"
             notes.append(f"{what}: the weights come out the same")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from audiocnn.audio.remote import refuse_urls
 from audiocnn.errors import AudiocnnError, UsageError, did_you_mean
 from audiocnn.files import check_run_writable, is_locked, settled
+from audiocnn.packages import check_packages
 from audiocnn.recipe.recipe import RECIPE_FILE
 from audiocnn.workflows.listener import Listener
 from audiocnn.workflows.run_folder import check_run_folder, clear_run
@@ -57,6 +58,7 @@ class TrainingRequest:
     learning_rate: float | None = None
     sample_rate: int | None = None
     seed: int | None = None
+    threads: int | None = None
     group: str | None = None
     group_pattern: str | None = None
     label_pattern: str | None = None
@@ -99,7 +101,10 @@ def run_to_resume(request: TrainingRequest) -> TrainingRequest:
 def plan_training(request: TrainingRequest, listener: Listener, scratch: Path | None = None) -> TrainingPlan:
     """Check, read and remove everything before a training. scratch: a folder for the samples of recordings that are no
     dataset yet, where nothing else may be written; the run is then not looked at."""
+    from audiocnn.training.threads import check_threads
+
     check_minutes(request)
+    check_threads(request.threads)
     recipe, plain = choose_recipe(request)
     recipe = with_part_options(with_learning_options(recipe, request), request)
     recipe = with_recipe_labels(recipe, request)
@@ -113,9 +118,7 @@ def plan_training(request: TrainingRequest, listener: Listener, scratch: Path | 
     check_run_folder(recipe, folder, resume, request.force, request.moved is not None, request.repeated)
     check_source_model(recipe, folder, request)
     if request.tensorboard:
-        from audiocnn.training.log import check_tensorboard
-
-        check_tensorboard()
+        check_packages("tensorboard", ["tensorboard"])
     where = choose_device(request.device)
     if request.force:
         clear_run(folder)
@@ -127,7 +130,7 @@ def plan_training(request: TrainingRequest, listener: Listener, scratch: Path | 
         recipe = keep_labels(recipe, dataset, request.keep_label)
     say_corrections(recipe, listener)
     if request.minutes is not None:
-        recipe = plan_minutes(recipe, dataset, where, request.minutes, listener)
+        recipe = plan_minutes(recipe, dataset, where, request.minutes, listener, request.threads)
     return TrainingPlan(recipe, dataset, folder, where, counts["refused"])
 
 
@@ -471,11 +474,13 @@ def check_minutes(request: TrainingRequest) -> None:
         raise UsageError("--minutes plans a new training, and a run that is resumed has its plan; leave it out")
 
 
-def plan_minutes(recipe: Recipe, dataset: Dataset, device: str, minutes: float, listener: Listener) -> Recipe:
+def plan_minutes(
+    recipe: Recipe, dataset: Dataset, device: str, minutes: float, listener: Listener, threads: int | None = None
+) -> Recipe:
     """The recipe that takes so many minutes on this machine."""
     from audiocnn.training.budget import fit_minutes, measure
 
-    recipe, pace, clips = measure(recipe, dataset, device)
+    recipe, pace, clips = measure(recipe, dataset, device, threads)
     recipe = fit_minutes(recipe, pace, clips, minutes)
     budget = (
         f"{recipe.train.epochs} epochs of {recipe.train.examples_per_epoch:,} examples fit into {minutes:g} minutes"

@@ -43,6 +43,7 @@ class Training:
     resume: bool
     tensorboard: bool = False
     moved: bool = False
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ def train(
     learning_rate: float | None = None,
     sample_rate: int | None = None,
     seed: int | None = None,
+    threads: int | None = None,
     labels: str | Path | None = None,
     label_column: str | None = None,
     label_pattern: str | None = None,
@@ -137,6 +139,7 @@ def train(
             learning_rate=learning_rate,
             sample_rate=sample_rate,
             seed=seed,
+            threads=threads,
             labels=_text(labels),
             label_column=label_column,
             label_pattern=label_pattern,
@@ -155,7 +158,7 @@ def train(
     )
     plan = plan_training(request, listener)
     training = Training(
-        plan.recipe, plan.dataset, plan.folder, plan.device, resume, tensorboard, request.moved is not None
+        plan.recipe, plan.dataset, plan.folder, plan.device, resume, tensorboard, request.moved is not None, threads
     )
     say_notes(plan.recipe, plan.dataset, listener)
     report = _follow_training(training, listener)
@@ -231,10 +234,13 @@ def _training_steps(
     training: Training, listener: Listener, stop_signals: StopSignals, group: ProcessGroup
 ) -> Iterator[Origin | StepReport | EpochReport | TrainReport]:
     from audiocnn.training.events import Note, StopReport
+    from audiocnn.training.threads import AUTO_THREADS
     from audiocnn.training.train import train as train_recipe
 
     t, stopped = training, False
-    for report in train_recipe(t.recipe, t.dataset, t.folder, t.device, t.resume, stop_signals, group, t.moved):
+    threads = t.threads or AUTO_THREADS
+    about = (t.recipe, t.dataset, t.folder, t.device, t.resume)
+    for report in train_recipe(*about, stop_signals, group, t.moved, threads):
         if isinstance(report, Note) and report.warning:
             listener.warn(report.text)
         elif isinstance(report, Note):

@@ -60,7 +60,9 @@ _NO_MEMORY = (
     "std::bad_alloc",
     "out of memory",
 )
-_REPORT = "this is a bug of audiocnn: please report it with the command and what it prints with -v"
+_REPORT = (
+    "this is a bug of audiocnn: please report it with the command, what it prints with -v, and `audiocnn info --bundle`"
+)
 
 
 class _Commands(TyperGroup):

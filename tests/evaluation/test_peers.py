@@ -111,8 +111,8 @@ def test_an_unknown_peer_is_refused():
     ],
 )
 def test_a_missing_package_is_said_with_how_to_get_it(name, module, package, monkeypatch):
-    monkeypatch.setattr(peers, "find_package", lambda wanted: None)
-    line = f"--against {name}: the package {package} is not installed; pip install -c constraints.txt -e '.[bench]'"
+    monkeypatch.setitem(sys.modules, module, None)
+    line = f"--against {name} needs {package}, which is not installed: pip install {package}"
     with pytest.raises(UsageError, match=f"^{re.escape(line)}$"):
         peers.load_peer(name)
 

@@ -249,12 +249,12 @@ def test_tensorboard_has_the_rows_and_a_run_that_goes_on_continues_them(tmp_path
 
 def test_tensorboard_that_is_missing_is_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("audiocnn.training.log.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
     (tmp_path / "small.toml").write_text('[data]\nsource = "labels"\n')
     (tmp_path / "labels").mkdir()
     done = audiocnn("train", "small.toml", "--tensorboard")
     assert done.status is ExitStatus.USAGE
-    assert "TensorBoard is not installed; install it with `pip install 'audiocnn[tensorboard]'`" in done.err
+    assert "pip install tensorboard" in done.err
     assert not (tmp_path / "runs").exists()
 
 

@@ -16,8 +16,10 @@ from typing import Annotated, Any, get_type_hints
 import typer
 from typer.core import TyperCommand
 
+from audiocnn.packages import check_packages, explain_import_error
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.former import rename_options
+from audiocnn_cli.app.packages import packages_of
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.app.typer_internals import (
     bare_pieces,
@@ -52,7 +54,7 @@ def make_command(name: str, summary: str, function: _Function) -> TyperCommand:
     """A Typer command that calls `function`; its docstring stands below the summary in the help."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     text = keep_hyphens(f"{summary}\n\n{inspect.getdoc(function) or ''}")
-    spread = _spread_options(function)
+    spread = _spread_options(name, function)
     app.command(name, cls=SectionedCommand, help=text, context_settings=CONTEXT)(spread)
     command = typer.main.get_command(app)
     assert isinstance(command, SectionedCommand)
@@ -90,7 +92,7 @@ _HelpAll = Annotated[
 ]
 
 
-def _spread_options(function: _Function) -> _Function:
+def _spread_options(command: str, function: _Function) -> _Function:
     """The function as Typer wants it: dataclass parameters as their fields, and the options that every command has."""
     from audiocnn_cli.app.options import Talk  # late: the list of commands needs no options
 
@@ -109,11 +111,15 @@ def _spread_options(function: _Function) -> _Function:
         for said in context.meta[FORMER_SPELLINGS]:
             terminal.note(said)
         filled = {name: _collect_options(group, values) for name, group in groups.items()}
+        flat = values | {key: value for group in filled.values() for key, value in vars(group).items()}
+        check_packages(command, packages_of(command, flat))
         try:
             return function(terminal, **filled, **values)
         except BrokenPipeError:  # before Typer sees it, which would end with 1
             terminal.silence()
             return ExitStatus.OK
+        except ModuleNotFoundError as problem:
+            raise explain_import_error(command, problem) or problem from None
 
     def parameters() -> Iterator[inspect.Parameter]:
         yield inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)

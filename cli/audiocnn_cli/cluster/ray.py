@@ -16,18 +16,17 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from importlib.util import find_spec
 from io import TextIOBase
 from pathlib import Path
 from typing import Any
 
 from audiocnn.errors import AudiocnnError, UsageError
 from audiocnn.inference.engine import usable_cores
+from audiocnn.packages import check_packages
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.cluster.worker import Bug, Ledger
 
 _NEEDED = ("ray", "pandas", "pyarrow")
-_NO_RAY = "--ray needs Ray; pip install 'audiocnn[ray]'"
 _REMEDY = "start one with `ray start --head`, name its address, or say local"
 _CONNECT_SECONDS = 5.0
 _LOCAL, _AUTO, _CLIENT = "local", "auto", "ray://"
@@ -65,8 +64,7 @@ def check_address(address: str, device: str = "auto") -> None:
         raise UsageError(
             f'--device cannot be "{device}" with --ray, which gives each worker its own; use auto, cpu or cuda'
         )
-    if any(find_spec(package) is None for package in _NEEDED):
-        raise UsageError(_NO_RAY)
+    check_packages("--ray", _NEEDED)
 
 
 @contextmanager

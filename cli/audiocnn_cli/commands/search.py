@@ -103,9 +103,8 @@ def search(
     """
     if data is not None:
         refuse_urls(data)
-    from audiocnn.training.study import STUDY_LOCK, Study, check_optuna, exclusive, open_study
+    from audiocnn.training.study import STUDY_LOCK, Study, exclusive, open_study
 
-    check_optuna()
     recipe = read_search_recipe(recipe_file, data, labels, options)
     folder = settled(Path(options.output or f"runs/{recipe.name}.tune"))
     check_run_writable(folder)

@@ -87,7 +87,9 @@ def train(
             status = train_repeats(plan.recipe, plan.dataset, plan.folder, plan.device, run, parts, terminal)
         else:
             moved = run.moved is not None
-            training = Training(plan.recipe, plan.dataset, plan.folder, plan.device, run.resume, run.tensorboard, moved)
+            training = Training(
+                plan.recipe, plan.dataset, plan.folder, plan.device, run.resume, run.tensorboard, moved, run.threads
+            )
             say_notes(plan.recipe, plan.dataset, listener)
             status = finish_run(plan.recipe, plan.dataset, run_training(training, terminal), plan.folder, terminal)
     return ExitStatus.SOME_FAILED if plan.refused else status
@@ -112,7 +114,9 @@ def train_in_group(request: TrainingRequest, terminal: Terminal, group: ProcessG
     listener = TerminalListener(terminal)
     plan = group.from_leader(lambda: plan_training(request, listener))
     where, moved = choose_device(request.device, group.local_rank), request.moved is not None
-    training = Training(plan.recipe, plan.dataset, plan.folder, where, request.resume, request.tensorboard, moved)
+    training = Training(
+        plan.recipe, plan.dataset, plan.folder, where, request.resume, request.tensorboard, moved, request.threads
+    )
     command = f"torchrun --nproc-per-node {group.world_size} -m audiocnn_cli train"
     command += f" -o {shlex.quote(str(plan.folder))} --resume"
     with hint_resume(lambda: command, terminal):

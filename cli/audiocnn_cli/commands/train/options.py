@@ -55,6 +55,10 @@ class RunOptions:
     moved: Annotated[
         str | None, option("--data", "PLACE", "With --resume: the new place of the data, if they were moved.")
     ] = None
+    threads: Annotated[
+        int | None,
+        option("--threads", "N", "Number of threads. [default: as many as help, measured in a few steps]", least=1),
+    ] = None
     force: Annotated[bool, typer.Option("--force", help="Delete an earlier run in that folder and start again.")] = (
         False
     )

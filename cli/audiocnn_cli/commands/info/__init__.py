@@ -1,4 +1,4 @@
-"""`audiocnn info`: versions, devices and folders, for bug reports."""
+"""`audiocnn info`: versions, devices and folders, for reports of faults."""
 
 from __future__ import annotations
 
@@ -6,37 +6,69 @@ import ctypes
 import ctypes.util
 import json
 import platform
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from audiocnn.errors import printable
+import typer
+
+from audiocnn.errors import UsageError, printable, show_name
+from audiocnn.packages import DETECT_PACKAGES, TRAIN_PACKAGES
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.options import ReportFormat, TableFormat
+from audiocnn_cli.app.options import INPUT, OUTPUT, Force, ReportFormat, TableFormat, flag, option
 from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.io.output import check_new_file
 
-_PACKAGES = (
-    "numpy",
-    "onnxruntime",
-    "soundfile",
-    "soxr",
-    "librosa",
-    "torch",
-    "onnx",
-    "typer",
-    "rich",
-    "safetensors",
-    "scikit-learn",
-)
+DEFAULT_BUNDLE = "audiocnn-info.zip"
+_PACKAGES = (*DETECT_PACKAGES.values(), *TRAIN_PACKAGES.values())
 
 
-def info(terminal: Terminal, format: TableFormat = ReportFormat.auto) -> ExitStatus:
-    """Nothing is sent anywhere.
+@dataclass(frozen=True)
+class _BundleOptions:
+    bundle: Annotated[bool, flag("--bundle", "Write what a report of a fault needs to a zip file.", OUTPUT)] = False
+    model: Annotated[
+        str | None,
+        option("--model", "MODEL", "With --bundle: metadata and SHA-256 of this model, too.", INPUT, short="-m"),
+    ] = None
+    log: Annotated[
+        str | None, option("--log", "FILE", "With --bundle: a file with what the command printed with -v.", INPUT)
+    ] = None
+    output: Annotated[
+        str | None,
+        option("--output", "FILE", f"The zip file. [default: {DEFAULT_BUNDLE}]", OUTPUT, short="-o"),
+    ] = None
+    force: Force = False
+
+
+_Recording = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RECORDING", help="With --bundle: the header of this recording, too; no sample.", show_default=False
+    ),
+]
+
+
+def info(
+    terminal: Terminal,
+    recording: _Recording = None,
+    bundle: _BundleOptions = _BundleOptions(),
+    format: TableFormat = ReportFormat.auto,
+) -> ExitStatus:
+    """Nothing is sent anywhere. With --bundle it is written to a zip file, to be attached to a report: versions,
+    devices, and what else is named, without samples, passwords, or the name of your home folder.
 
     \b
     audiocnn info
     audiocnn info --format json | jq -r .libsndfile
+    audiocnn info --bundle recording.wav -m runs/mine --log error.txt
     """
+    if bundle.bundle:
+        return _write_bundle(terminal, recording, bundle, format)
+    named = {"RECORDING": recording, "--model": bundle.model, "--log": bundle.log, "--output": bundle.output}
+    for name, value in named.items():
+        if value is not None:
+            raise UsageError(f"{name} {show_name(value)}: is for a bundle; add --bundle, or leave it out")
     facts = collect_facts()
     if terminal.wants_table(format):
         from rich.table import Table
@@ -49,6 +81,38 @@ def info(terminal: Terminal, format: TableFormat = ReportFormat.auto) -> ExitSta
         terminal.out.print(table)
     else:
         terminal.write(json.dumps({"schema": 1, "type": "info", **facts}, ensure_ascii=False) + "\n")
+    return ExitStatus.OK
+
+
+def _write_bundle(
+    terminal: Terminal, recording: str | None, options: _BundleOptions, format: ReportFormat
+) -> ExitStatus:
+    """Write the zip file, and list what is in it."""
+    from audiocnn.files import write_whole
+    from audiocnn_cli.commands.info.bundle import collect_bundle, pack
+
+    path = Path(options.output or DEFAULT_BUNDLE)
+    if path.is_dir():
+        raise UsageError(f"-o {show_name(path)}: is a folder; name a file in it")
+    check_new_file("-o", path, options.force)
+    files = collect_bundle(collect_facts(), terminal.environ, options.model, recording, options.log)
+    content = pack(files)
+    try:
+        write_whole(path, content)
+    except OSError as problem:
+        raise UsageError(f"-o {show_name(path)}: cannot be written ({problem.strerror}); name another file") from None
+    if terminal.wants_table(format):
+        table = terminal.new_table()
+        for title in ("file", "bytes", "what is in it"):
+            table.add_column(title, justify="right" if title == "bytes" else "left")
+        for file in files:
+            table.add_row(file.name, f"{len(file.content):,}", file.about)
+        terminal.out.print(table)
+    else:
+        listed = [{"file": file.name, "bytes": len(file.content), "about": file.about} for file in files]
+        record = {"schema": 1, "type": "bundle", "file": show_name(path), "bytes": len(content), "files": listed}
+        terminal.write(json.dumps(record, ensure_ascii=False) + "\n")
+    terminal.say(f"audiocnn: {show_name(path)}: nothing was sent; look into it, and attach it to your report")
     return ExitStatus.OK
 
 
