@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -104,3 +105,26 @@ def show_names(paths: Sequence[object], every: bool = False) -> str:
 def printable(text: str) -> str:
     """One line that any terminal can take, whatever bytes a file name in it has."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def as_argument(path: object) -> str:
+    """A file's name as an argument of a command, which takes a leading - for an option."""
+    name = os.fspath(path) if isinstance(path, os.PathLike) else str(path)
+    return f"./{name}" if name.startswith("-") and name != "-" else name
+
+
+def format_command(words: Sequence[object]) -> str:
+    """A command as a person can paste it into a shell, whatever is in its words: one printable line."""
+    return " ".join(_quote(str(word)) for word in words)
+
+
+def _quote(word: str) -> str:
+    if word.isprintable():
+        return shlex.quote(word)
+    plain = (chr(one) if 32 <= one < 127 and chr(one) not in "'\\" else f"\\x{one:02x}" for one in os.fsencode(word))
+    return "$'" + "".join(plain) + "'"  # of bash, zsh and ksh
+
+
+def export_command(folder: object) -> str:
+    """The command that makes the ONNX file of a model folder again."""
+    return format_command(["audiocnn", "export", as_argument(folder)])

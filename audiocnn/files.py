@@ -10,6 +10,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain, count
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -246,3 +247,10 @@ def is_locked(run: Path) -> bool:
         return lock(handle) is False
     finally:
         os.close(handle)
+
+
+def free_path(path: Path, suffix: str = "") -> Path:
+    """The path, or where something is there the first of `NAME-2`, `NAME-3`, ... that is free; a suffix stays last."""
+    name = path.name.removesuffix(suffix)
+    names = (path.with_name(f"{name}-{number}{suffix}") for number in count(2))
+    return next(one for one in chain((path,), names) if not os.path.lexists(one))

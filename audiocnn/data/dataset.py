@@ -28,7 +28,7 @@ from audiocnn.audio.pcm import Samples, from_int16
 from audiocnn.data.features import FeatureLayout, parse_layout
 from audiocnn.data.parts import PartNotes, UnusedPart
 from audiocnn.data.shards import ShardReader, Slice, rebuild_hint
-from audiocnn.errors import DatasetError, show_name
+from audiocnn.errors import DatasetError, as_argument, format_command, show_name
 from audiocnn.files import parse_json, path_beside
 from audiocnn.segments.segment import Annotation
 from audiocnn.toml import is_number, repr_value
@@ -106,7 +106,9 @@ class Dataset:
         path = Path(folder)
         if not is_dataset(path):
             what = "no dataset" if path.exists() else "no such folder"
-            raise DatasetError(f"{path}: {what}; make one with `audiocnn ingest SOURCE -o {path}`")
+            raise DatasetError(
+                f"{path}: {what}; make one with `audiocnn ingest SOURCE -o {format_command([as_argument(path)])}`"
+            )
         try:
             meta, rows = _read_index(path)
             dataset = cls(path, meta, rows)

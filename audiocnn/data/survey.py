@@ -204,7 +204,8 @@ def describe_survey(found: Survey) -> list[str]:
     if found.labels:
         ranked = sorted(found.labels.items(), key=lambda item: (-item[1].recordings, item[0]))
         shown = ranked if len(ranked) <= 12 else [*ranked[:3], *ranked[-2:]]
-        names = ", ".join(f"{label} {count.recordings}" for label, count in shown)
+        marked = {label: f" ({clock(count.seconds)})" if found.annotated else "" for label, count in shown}
+        names = ", ".join(f"{label} {count.recordings}{marked[label]}" for label, count in shown)
         lines.append(f"recordings of each: {names}" + ("" if shown == ranked else " (the three most, the two fewest)"))
     shortest, _, median, _, longest = found.durations
     kinds = [_counts(found.rates, " Hz"), _counts(found.channels, " channels"), _counts(found.formats, "")]

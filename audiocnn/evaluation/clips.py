@@ -13,6 +13,7 @@ from audiocnn.evaluation.bootstrap import calibration_figure, draw_recordings, m
 from audiocnn.evaluation.clip_metrics import decision_figures, label_curve_figures, top_figures
 from audiocnn.evaluation.metrics import Frames, compute_curves
 from audiocnn.evaluation.results import (
+    BY_RECORDING,
     AnswerMode,
     ClipEvaluation,
     ClipGroup,
@@ -22,6 +23,7 @@ from audiocnn.evaluation.results import (
     Figure,
     JudgedClip,
     count_confusions,
+    value_of_tag,
 )
 from audiocnn.segments.segment import Bools, Floats, is_background_label
 
@@ -231,7 +233,10 @@ def _by_tag(
     """The figures of answers for each value of the columns that were asked for."""
     found: dict[str, dict[str, ClipGroup]] = {}
     for tag in settings.group_by:
-        values = np.array([clip.tags.get(tag, "") for clip in clips])
+        if tag == BY_RECORDING and not any(tag in clip.tags for clip in clips):
+            found[tag] = _by_clip(decisions, clips)
+            continue
+        values = np.array([value_of_tag(tag, clip.tags, clip.filename) for clip in clips])
         found[tag] = {}
         for value in np.unique(values).tolist():
             held = np.flatnonzero(values == value)
@@ -240,6 +245,14 @@ def _by_tag(
             figures, _ = _decision_figures(decisions.select(held), mine, scores[held], draws, answer)
             found[tag][value] = ClipGroup(len(mine), figures)
     return found
+
+
+def _by_clip(decisions: _Decisions, clips: Sequence[ScoredClip]) -> dict[str, ClipGroup]:
+    """Whether each clip was answered right: the wrong ones first, the surest of them at the top."""
+    right, sure = decisions.right, decisions.given - decisions.own
+    order = sorted(range(len(clips)), key=lambda k: (bool(right[k]), -sure[k], clips[k].filename))
+    values = {k: None if np.isnan(right[k]) else float(right[k]) for k in order}
+    return {clips[k].filename: ClipGroup(1, {"accuracy": Figure(value)}) for k, value in values.items()}
 
 
 def _answers(decisions: _Decisions, clips: Sequence[ScoredClip], scores: Floats) -> list[JudgedClip]:

@@ -14,18 +14,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from audiocnn.data.sources.corrections import LABEL_SEPARATOR
+from audiocnn.data.sources.corrections import CHECKED_COLUMN, DOUBT_COLUMN, LABEL_SEPARATOR, LEFT_OUT, Corrections
 from audiocnn.errors import UsageError
 from audiocnn.evaluation.metrics import LEAST_PROBABILITY, log_odds
 from audiocnn.evaluation.results import ClipEvaluation, JudgedClip
 from audiocnn.segments.segment import Bools, Floats
 
-DOUBT_COLUMNS = ("filename", "label", "suggested", "score", "label_score", "doubt", "likely_wrong")
+DOUBT_COLUMNS = ("filename", "label", "suggested", "score", "label_score", DOUBT_COLUMN, "likely_wrong", CHECKED_COLUMN)
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,13 @@ class Doubt:
             f"{self.label_score:.4f}",
             f"{self.doubt:.3f}",
             "yes" if self.likely_wrong else "no",
+            "",
         ]
 
 
-def find_doubtful(evaluation: ClipEvaluation, count: int) -> list[Doubt]:
-    """The `count` most doubtful clips, the most doubtful first. UsageError where the model knows no label of any."""
+def find_doubtful(evaluation: ClipEvaluation, count: int, of: Collection[str] = ()) -> list[Doubt]:
+    """The `count` most doubtful clips, the most doubtful first. of: only clips that have one of these labels, if any
+    are named. UsageError where the model knows no label of any."""
     labels = list(evaluation.labels)
     answers = evaluation.answers
     truth = np.array([[label in answer.labels for label in labels] for answer in answers], np.bool_)
@@ -68,7 +70,8 @@ def find_doubtful(evaluation: ClipEvaluation, count: int) -> list[Doubt]:
     else:
         doubts = doubts_between(scores, truth)
     wrong = find_likely_wrong(scores, truth, evaluation.answer == "several" or len(labels) == 1)
-    order = sorted(range(len(answers)), key=lambda k: (-doubts[k], answers[k].filename))[:count]
+    chosen = [k for k, answer in enumerate(answers) if not of or set(of).intersection(answer.labels)]
+    order = sorted(chosen, key=lambda k: (-doubts[k], answers[k].filename))[:count]
     return [_describe_doubt(answers[k], labels, float(doubts[k]), bool(wrong[k])) for k in order]
 
 
@@ -121,10 +124,21 @@ def _mean_where(values: Floats, chosen: Bools, axis: int) -> Floats:
     return found
 
 
-def doubts_to_tsv(doubts: Iterable[Doubt]) -> str:
-    """A table in TSV to correct: change `label`, or make it "-" to leave the clip out."""
+def settled_rows(settled: Corrections) -> list[list[str]]:
+    """Clips that were settled before, as rows of the same table; those with segments have no place in it."""
+    rows = []
+    for name, right in settled.items():
+        if right is None or right.annotations is None:
+            label = LEFT_OUT if right is None else LABEL_SEPARATOR.join(right.labels)
+            rows.append([name, label, *[""] * (len(DOUBT_COLUMNS) - 3), "yes"])
+    return rows
+
+
+def doubts_to_tsv(doubts: Iterable[Doubt], settled: Sequence[Sequence[str]] = ()) -> str:
+    """A table in TSV to correct: change `label`, or make it "-" to leave the clip out. settled: rows that follow."""
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
     writer.writerow(DOUBT_COLUMNS)
     writer.writerows(doubt.row() for doubt in doubts)
+    writer.writerows(settled)
     return text.getvalue()

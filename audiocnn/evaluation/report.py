@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from audiocnn.evaluation.advice import Advice
 from audiocnn.evaluation.compare import Comparison
 from audiocnn.evaluation.results import Evaluation, Figure
 from audiocnn.inference.frames import data_frame
@@ -26,7 +27,7 @@ class EvaluationReport:
     folder: where the model lies; a peer has none, and a version. tuned_on: what its thresholds were chosen on; where a
     rule has another threshold than these, it was given. points: its operating points. difference: to the first report,
     `difference_to`. warnings: what is wrong with the recordings; those that could not be scored are in
-    `evaluation.failures`. title: what it is called in tables, where several have one name.
+    `evaluation.failures`. title: what it is called in tables, where several have one name. advice: what to do next.
     """
 
     name: str
@@ -44,6 +45,7 @@ class EvaluationReport:
     warnings: tuple[str, ...] = ()
     points: Mapping[str, Mapping[str, OperatingPoint]] = field(default_factory=dict)
     title: str = ""
+    advice: Sequence[Advice] = ()
 
     @property
     def head(self) -> str:
@@ -104,6 +106,7 @@ class EvaluationReport:
         contents = self.evaluation.to_dict()
         for label, found in contents["labels"].items():
             found["tuned_on"] = self.origin(label)
+        contents["advice"] = [one.to_dict() for one in self.advice]
         if self.difference is not None:
             contents["difference_to"] = {"model": self.difference_to, **self.difference.to_dict()}
         return {"schema": contents.pop("schema"), "type": contents.pop("type"), **about, **contents}

@@ -57,6 +57,14 @@ _TITLES = {  # of those that are not called by their name
 }
 
 
+BY_RECORDING = "recording"  # as a tag to group by, where the data has no column of this name
+
+
+def value_of_tag(tag: str, tags: Mapping[str, str], filename: str) -> str:
+    """What a recording is grouped by; of BY_RECORDING its name."""
+    return tags.get(tag, filename if tag == BY_RECORDING else "")
+
+
 def figure_title(name: str, collar_seconds: float | None = None) -> str:
     """What a figure is called in tables and pictures, with the collar of the one that has one."""
     if name == "detection_error_rate_collar" and collar_seconds is not None:
@@ -84,7 +92,8 @@ class Figure:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """grid_seconds: of the frames. resamples: 0 for no intervals. group_by: tags to give figures by, too.
+    """grid_seconds: of the frames. resamples: 0 for no intervals. group_by: tags to give figures by, too; BY_RECORDING
+    gives them for each recording alone, the worst first, without intervals.
 
     collar_seconds: of the one figure that has a collar. smoothing_seconds: the curves are given for smoothed scores,
     too, each of these lengths for itself.
@@ -99,7 +108,7 @@ class EvaluationSettings:
 
     def __post_init__(self) -> None:
         if not 0 < self.grid_seconds < math.inf:
-            raise UsageError(f"--grid {self.grid_seconds:g}: give seconds above 0, such as 0.01")
+            raise UsageError(f"grid_seconds {self.grid_seconds:g}: give seconds above 0, such as 0.01")
         if not 0 <= self.collar_seconds < math.inf:
             raise UsageError(f"--collar {self.collar_seconds:g}: give seconds, 0 or more")
         for seconds in self.smoothing_seconds:
@@ -162,12 +171,34 @@ class LabelEvaluation:
         return {"operating_points": rounded, "best_operating_point": self.best_point}
 
 
+@dataclass(frozen=True, slots=True)
+class RecordingErrors:
+    """How much of one label was missed in a recording, and how much was found that is not there; all in seconds."""
+
+    filename: str
+    seconds: float
+    reference_seconds: float
+    missed_seconds: float
+    false_seconds: float
+
+    @property
+    def wrong_seconds(self) -> float:
+        return self.missed_seconds + self.false_seconds
+
+    @property
+    def error_rate(self) -> float:
+        """Of the reference; where there is none, of the recording."""
+        whole = self.reference_seconds or self.seconds
+        return self.wrong_seconds / whole if whole else 0.0
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """All figures: by label; by tag, value and label; of clips. And (file, why) of what was not scored.
 
     recordings: the names of those that were judged by segments, in the order that draws count them in. drawn: the group
     that each was drawn with. unknown: labels of the reference that the model does not know -> how many have them.
+    errors: by label, of each recording, the worst first.
     """
 
     settings: EvaluationSettings
@@ -178,6 +209,7 @@ class Evaluation:
     recordings: tuple[str, ...] = ()
     drawn: tuple[str, ...] = ()
     unknown: Mapping[str, int] = field(default_factory=dict)
+    errors: Mapping[str, tuple[RecordingErrors, ...]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """What report.json holds; the command adds the names of model and data."""

@@ -197,9 +197,12 @@ def describe_rule(rule: SegmentRule) -> str:
     )
 
 
-def rule_options(rule: SegmentRule) -> str:
-    """The options of `detect` that make this rule."""
-    return (
-        f"--threshold {rule.threshold:g} --neg-threshold {rule.closing_threshold:g}"
-        f" --min-duration {rule.min_speech_seconds:g} --min-silence {rule.min_silence_seconds:g}"
-    )
+def rule_options(rule: SegmentRule) -> list[str]:
+    """The options of `detect` and `evaluate` that make this rule, as words."""
+    values = {
+        "--threshold": rule.threshold,
+        "--neg-threshold": rule.closing_threshold,
+        "--min-duration": rule.min_speech_seconds,
+        "--min-silence": rule.min_silence_seconds,
+    }
+    return [word for name, value in values.items() for word in (name, f"{value:g}")]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,14 @@ from audiocnn.evaluation.metrics import (
     scores_on_grid,
     smooth_scores,
 )
-from audiocnn.evaluation.results import Evaluation, EvaluationSettings, LabelEvaluation
+from audiocnn.evaluation.results import (
+    BY_RECORDING,
+    Evaluation,
+    EvaluationSettings,
+    LabelEvaluation,
+    RecordingErrors,
+    value_of_tag,
+)
 from audiocnn.segments.finder import FindSegments, SegmentRule, find_segments
 from audiocnn.segments.segment import Annotation
 
@@ -70,6 +78,7 @@ def evaluate_scores(
         return Evaluation(settings, recordings=names)
     found: dict[str, LabelEvaluation] = {}
     groups: dict[str, dict[str, dict[str, LabelEvaluation]]] = {tag: {} for tag in settings.group_by}
+    errors: dict[str, tuple[RecordingErrors, ...]] = {}
     for column, label in enumerate(labels):
         if known is not None and label not in known:
             continue
@@ -77,20 +86,37 @@ def evaluate_scores(
         everything = [_count(recording, column, label, rule, settings) for recording in recordings]
         frames = pool_frames([held.frames for held in everything])
         found[label] = replace(_pool_counts(everything, label, rule, settings), curves=compute_curves(frames))
+        errors[label] = rank_errors(everything)
         for tag in settings.group_by:
             parts: dict[str, list[_RecordingCounts]] = {}
             for judged in everything:
-                parts.setdefault(judged.tags.get(tag, ""), []).append(judged)
+                parts.setdefault(value_of_tag(tag, judged.tags, judged.filename), []).append(judged)
+            how = replace(settings, resamples=0) if tag == BY_RECORDING else settings
             for value in sorted(parts):
-                groups[tag].setdefault(value, {})[label] = _pool_counts(parts[value], label, rule, settings)
+                groups[tag].setdefault(value, {})[label] = _pool_counts(parts[value], label, rule, how)
+    if held := groups.get(BY_RECORDING):
+        worst: dict[str, float] = {}
+        for one in chain.from_iterable(errors.values()):
+            worst[one.filename] = max(worst.get(one.filename, 0.0), one.error_rate)
+        groups[BY_RECORDING] = {
+            value: held[value] for value in sorted(held, key=lambda name: (-worst.get(name, 0.0), name))
+        }
     drawn = tuple(recording.group for recording in recordings)
-    return Evaluation(settings, found, groups, recordings=names, drawn=drawn)
+    return Evaluation(settings, found, groups, recordings=names, drawn=drawn, errors=errors)
+
+
+def rank_errors(judged: Sequence[_RecordingCounts]) -> tuple[RecordingErrors, ...]:
+    """What is wrong in each recording, the worst first."""
+    sums = [(held.filename, held.seconds, held.counts.sums) for held in judged]
+    found = [RecordingErrors(name, seconds, s.hit + s.miss, s.miss, s.false_alarm) for name, seconds, s in sums]
+    return tuple(sorted(found, key=lambda one: (-one.error_rate, one.filename)))
 
 
 @dataclass(frozen=True)
 class _RecordingCounts:
     """What figures need of one recording and label. smoothed: its frames by the seconds they were smoothed over."""
 
+    filename: str
     seconds: float
     group: str
     tags: dict[str, str]
@@ -110,6 +136,7 @@ def _count(
     detected = detect_intervals(replace(recording, scores=scores), label, rule)
     judged = positive | ~frames_inside(recording.unsure, rows, grid)
     return _RecordingCounts(
+        recording.filename,
         seconds,
         recording.group,
         recording.tags,

@@ -22,7 +22,7 @@ import numpy as np
 
 from audiocnn.audio.arrays import AnyArray, as_floats, channels_of
 from audiocnn.audio.pcm import Samples
-from audiocnn.errors import ModelError, UsageError, check_not_forked
+from audiocnn.errors import ModelError, UsageError, check_not_forked, export_command
 from audiocnn.inference.batcher import Backend, Batcher, Scores
 from audiocnn.inference.chunks import Chunk, ChunkPlan, Frames, kept_rows
 from audiocnn.inference.steps import ChunkStepper, Stepper, StepSession, TailStepper
@@ -50,7 +50,7 @@ class OnnxBackend:
         self.model, self.parts = model, ["scores", "edges"] if model.localises else ["scores"]
         self.no_extension = np.zeros(2, dtype=np.int64)
         self.crops = self.in_parts = False
-        self.open = functools.partial(OnnxFile, model.part(ONNX), f"audiocnn export {model.folder}", threads)
+        self.open = functools.partial(OnnxFile, model.part(ONNX), export_command(model.folder), threads)
         self.file = self.open(self._is_for_model)
         self.front_and_rest: tuple[OnnxFile, OnnxFile] | None = None  # opened for the first long recording
         self.opening = threading.Lock()

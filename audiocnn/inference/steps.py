@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from audiocnn.audio.pcm import Samples
+from audiocnn.errors import export_command
 from audiocnn.inference.batcher import Backend, Scores
 from audiocnn.inference.chunks import ChunkPlan, kept_rows
 from audiocnn.model.model import STREAM_ONNX, Model
@@ -29,7 +30,7 @@ class StepSession:
     def __init__(self, model: Model) -> None:
         self.geometry = geometry = model.geometry
         self.hop_samples, self.channels, self.width = geometry.hop_samples, model.channels, model.specs[0].outputs
-        command = f"audiocnn export {model.folder} --stream"
+        command = f"{export_command(model.folder)} --stream"
         # One step is a fraction of a millisecond: more threads would only wait for each other.
         self.file = OnnxFile(model.part(STREAM_ONNX), command, 1, lambda session: says_geometry(session, geometry))
         said = self.file.session.get_modelmeta().custom_metadata_map

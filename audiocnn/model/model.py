@@ -18,7 +18,7 @@ from zlib import crc32  # quick to import; it tells changes, and nobody is to be
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocnn.errors import ModelError, SpecError, UsageError, did_you_mean
+from audiocnn.errors import ModelError, SpecError, UsageError, did_you_mean, export_command
 from audiocnn.files import write_whole
 from audiocnn.model.pooling import ClipPooling, LabelPooling, pooling_table, read_pooling
 from audiocnn.segments.finder import SegmentRule
@@ -172,8 +172,8 @@ class Model:
         path = self.folder / name
         if not path.is_file():
             remedy = {
-                ONNX: f"make it again with `audiocnn export {self.folder}`",
-                STREAM_ONNX: f"make it with `audiocnn export {self.folder} --stream`",
+                ONNX: f"make it again with `{export_command(self.folder)}`",
+                STREAM_ONNX: f"make it with `{export_command(self.folder)} --stream`",
                 WEIGHTS: "copy the folder again, or train again",
             }.get(name, "copy the folder again")
             raise ModelError(f"{self.folder}: {name} is missing; {remedy}")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from audiocnn.errors import ModelError
+from audiocnn.errors import ModelError, export_command
 from audiocnn.spec.geometry import Geometry
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def check_onnx(content: bytes, path: Path) -> None:
     try:
         _check_model(memoryview(content))
     except _BadError as problem:
-        remedy = f"make it again with `audiocnn export {path.parent}`"
+        remedy = f"make it again with `{export_command(path.parent)}`"
         raise ModelError(f"{path}: is damaged or was not made here: {problem}; {remedy}") from None
 
 

@@ -1,4 +1,5 @@
-"""Settings that fit a set of clips: sample rate, window, network, length of the training, with the reasons.
+"""Settings that fit a set of clips, or recordings with segments: sample rate, window, network, length of the training,
+with the reasons.
 
 The rules are few, so that a person can check them; each choice is reported and stands in the recipe as a plain number,
 to be changed. docs/how-to/own-sounds.md says what they rest on.
@@ -19,14 +20,15 @@ import numpy as np
 from audiocnn.augment.settings import CLIP_MIX, MixSettings
 from audiocnn.data.dataset import Dataset, describe_lost
 from audiocnn.data.sources.probe import Originals
-from audiocnn.errors import DatasetError
+from audiocnn.errors import DatasetError, show_name
+from audiocnn.evaluation.advice import FEW_CLIPS
 from audiocnn.recipe.division import Division
 from audiocnn.recipe.recipe import Recipe
 from audiocnn.recipe.settings import CLIP_TRAIN, LEAST_BATCHES, TrainSettings
 from audiocnn.segments.segment import is_background_label
 from audiocnn.spec.describe import per_second
 from audiocnn.spec.spec import Spec, spec_at_rate, spec_from_table, with_background
-from audiocnn.units import time_scale
+from audiocnn.units import clock, count_noun, time_scale
 
 KeepSpec = Literal["nothing", "sizes", "all"]
 DEFAULT_CLIP_SPEC = "sound_2d"
@@ -39,10 +41,14 @@ PASSES = 40  # how often each clip is heard, where there is time for it
 EXAMPLES = (2_400, 60_000)  # the fewest and the most in a training
 EPOCHS = (10, 60)
 MULTIPLY_ADDS = 3e12  # of all forward passes: some five minutes on two cores
-_FEW, _UNEVEN = 20, 3.0  # clips of a label that are few; most over fewest from where on labels are drawn evenly
+_UNEVEN = 3.0  # most clips of a label over fewest, from where on labels are drawn evenly
 BATCHES = ((100, 8), (1_000, 16), (20_000, 32))  # up to so many clips, so many in a batch; beyond, twice the last
+FEW_WORKER_CLIPS = 200  # with fewer, an epoch is over before another process has begun
 NOTHING_SHARE = 0.3  # of the examples that are none of the labels
 HELD_OUT = {True: 0.2, False: 0.1}  # where clips are few, a tenth of them would say too little
+FEW_MARKED_SECONDS = 120.0  # of a label: with less, a detector is something to try
+FEW_RECORDINGS = 20  # with segments: with fewer, more of them stop the training
+VALIDATION_EXAMPLES = (50, 400)  # of recordings with segments: half as many as are learned from in an epoch
 
 
 @dataclass(frozen=True)
@@ -147,25 +153,105 @@ def fit_spec(spec: Spec, facts: ClipFacts, window_seconds: float | None) -> Spec
 def choose_train_settings(facts: ClipFacts, spec: Spec, seconds: float) -> TrainSettings:
     """As many examples as help and as there is time for; an epoch is each clip once, unless they are many."""
     cost = seconds * per_second(spec.with_classes(max(2, len(facts.clips))), spec.geometry())
-    least, most = EXAMPLES
-    wanted = min(max(least, PASSES * facts.total), most, max(least, int(MULTIPLY_ADDS / cost)))
-    batch = next((size for clips, size in BATCHES if facts.total <= clips), 2 * BATCHES[-1][1])
-    once = max(facts.total, LEAST_BATCHES * batch)
-    epochs = min(max(EPOCHS[0], round(wanted / once)), EPOCHS[1])
-    every = epochs * once <= 1.5 * wanted
+    amount = plan_examples(facts.total, cost)
     return replace(
         TrainSettings(),
         **CLIP_TRAIN
         | {
-            "epochs": epochs,
-            "examples_per_epoch": 0 if every else math.ceil(wanted / epochs / batch) * batch,
-            "batch_size": batch,
-            "validation_share": HELD_OUT[min(facts.clips.values()) < _FEW],
+            "epochs": amount.epochs,
+            "examples_per_epoch": 0 if amount.once_each else amount.examples_per_epoch,
+            "batch_size": amount.batch_size,
+            "validation_share": HELD_OUT[min(facts.clips.values()) < FEW_CLIPS],
             "balance": "sampling" if facts.unevenness >= _UNEVEN else "none",
             "balance_power": 1.0 if facts.unevenness >= _UNEVEN else TrainSettings().balance_power,
-            "workers": 0 if facts.total < 200 else 1,
+            "workers": 0 if facts.total < FEW_WORKER_CLIPS else 1,
         },
     )
+
+
+@dataclass(frozen=True)
+class ExamplePlan:
+    """once_each: in an epoch each clip comes about once anyway."""
+
+    epochs: int
+    examples_per_epoch: int
+    batch_size: int
+    once_each: bool
+
+
+def plan_examples(clips: int, cost: float) -> ExamplePlan:
+    """How many examples of so many clips. cost: multiply-adds of one."""
+    least, most = EXAMPLES
+    wanted = min(max(least, PASSES * clips), most, max(least, int(MULTIPLY_ADDS / cost)))
+    batch = next((size for count, size in BATCHES if clips <= count), 2 * BATCHES[-1][1])
+    once = max(clips, LEAST_BATCHES * batch)
+    epochs = min(max(EPOCHS[0], round(wanted / once)), EPOCHS[1])
+    each = max(LEAST_BATCHES, math.ceil(wanted / epochs / batch)) * batch
+    return ExamplePlan(epochs, each, batch, epochs * once <= 1.5 * wanted)
+
+
+@dataclass(frozen=True)
+class SegmentFacts:
+    """The facts of recordings with segments that settings are chosen by. marked: seconds of each label. seconds: of all
+    recordings."""
+
+    marked: Mapping[str, float]
+    seconds: float
+    recordings: int
+    groups: int
+
+
+def collect_segment_facts(dataset: Dataset, recipe: Recipe) -> SegmentFacts:
+    """DatasetError where nothing is marked."""
+    wanted, marked = recipe.data.labels if recipe.data else None, dict[str, float]()
+    entries = [entry for entry in dataset.entries if entry.samples]
+    for note in (note for entry in entries for note in dataset.annotations(entry)):
+        if note.label != dataset.unsure and (not wanted or note.label in wanted):
+            marked[note.label] = marked.get(note.label, 0.0) + note.offset - note.onset
+    if not marked:
+        raise DatasetError(f"{dataset.folder}: nothing is marked in the recordings; add segments, or name their labels")
+    seconds = sum(dataset.duration_seconds(entry) for entry in entries)
+    return SegmentFacts(marked, seconds, len(entries), len({entry.group for entry in entries}))
+
+
+def choose_segment_settings(facts: SegmentFacts, spec: Spec) -> FittedSettings:
+    """spec: of a detector, at the rate of the recordings; its sizes stay. Mixtures are made of what is marked, as many
+    as clips of that length would be heard."""
+    mix = MixSettings()
+    stretches = math.ceil(facts.seconds / mix.seconds)
+    cost = mix.seconds * per_second(spec.with_classes(len(facts.marked)), spec.geometry())
+    amount = plan_examples(stretches, cost)
+    least, most = VALIDATION_EXAMPLES
+    train = replace(
+        TrainSettings(),
+        epochs=amount.epochs,
+        examples_per_epoch=amount.examples_per_epoch,
+        batch_size=amount.batch_size,
+        validation_share=HELD_OUT[facts.groups < FEW_RECORDINGS],
+        validation_examples=min(most, max(least, amount.examples_per_epoch // 2)),
+        patience=CLIP_TRAIN["patience"],
+        precision=CLIP_TRAIN["precision"],
+        workers=0 if stretches < FEW_WORKER_CLIPS else 1,
+    )
+    label, marked = min(facts.marked.items(), key=lambda pair: pair[1])
+    few = marked < FEW_MARKED_SECONDS
+    said = f'"{show_name(label)}" is marked for {clock(marked)} in {count_noun(facts.recordings, "recording")}'
+    warning = f"{said}: enough to try things out, not to rely on; mark more of it first"
+    return FittedSettings(spec, mix, train, (warning,) if few else ())
+
+
+def explain_segment_choice(recipe: Recipe, division: Division) -> list[str]:
+    spec, train, shown = recipe.spec, recipe.train, recipe.spec.geometry()
+    parts = [f"{count_noun(len(division.train), 'recording')} to learn from", f"{len(division.validation)} to stop by"]
+    parts += [f"{len(division.test)} to test on ({division.tested_on})"] if division.test else []
+    return [
+        f"network: {spec.name}, {spec.with_classes(1).parameters():,} weights, {spec.f.output}: a detector",
+        *([explain_origin(recipe.transfer.model)] if recipe.transfer else []),
+        f"window: {spec.f.window_seconds:g} s of {shown.sample_rate} Hz, a score each {shown.hop_seconds:g} s",
+        f"examples: mixtures of {recipe.mix.seconds:g} s, with noise, rooms and other levels",
+        f"training: up to {count_noun(train.epochs, 'epoch')} of {train.examples_per_epoch:,} examples",
+        f"parts: {', '.join(parts)}",
+    ]
 
 
 def wants_backbone(facts: ClipFacts) -> bool:
@@ -209,9 +295,9 @@ def warn_of_few_clips(facts: ClipFacts) -> list[str]:
     found = []
     counts = facts.clips
     least = min(counts, key=lambda label: counts[label])
-    if counts[least] < _FEW:
-        number = sum(count < _FEW for count in counts.values())
-        who = f'"{least}" has' if number == 1 else f"{number} labels have fewer than {_FEW} clips, the fewest"
+    if counts[least] < FEW_CLIPS:
+        number = sum(count < FEW_CLIPS for count in counts.values())
+        who = f'"{least}" has' if number == 1 else f"{number} labels have fewer than {FEW_CLIPS} clips, the fewest"
         clips = "1 clip" if counts[least] == 1 else f"{counts[least]} clips"
         found.append(f"{who} {clips}: enough to try things out, not to rely on; record more of them first")
     return found

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 from audiocnn.errors import show_name
-from audiocnn.evaluation.results import figure_title
+from audiocnn.evaluation.results import BY_RECORDING, figure_title
 from audiocnn.report.charts import ReportColumn, condition_plot, confusion_plot, label_plot, reliability_plot
 from audiocnn.report.page import (
     ReportPart,
@@ -100,6 +100,9 @@ def _labels(columns: Sequence[ReportColumn]) -> Iterator[str]:
 def _groups(reports: Sequence[ReportPart], columns: Sequence[ReportColumn]) -> Iterator[str]:
     for tag in dict.fromkeys(tag for _, _, clip in columns for tag in clip.get("groups", {})):
         parts = [(column, name, clip.get("groups", {}).get(tag, {})) for column, name, clip in columns]
+        if tag == BY_RECORDING:
+            yield from _wrong_clips(parts)
+            continue
         values = sorted({value for _, _, part in parts for value in part}, key=natural_key)
         rows = [(value, [(k, name, part[value]) for k, name, part in parts if value in part]) for value in values]
         yield f"<h3>Clips by {escape(show_name(tag))}</h3>"
@@ -115,6 +118,16 @@ def _groups(reports: Sequence[ReportPart], columns: Sequence[ReportColumn]) -> I
             held = {column: titled_figures(part) for column, _, part in found}
             yield figure_table(reports, [held.get(k, {}) for k in range(len(reports))], [{}] * len(reports))
             yield "</details>"
+
+
+def _wrong_clips(parts: Sequence[ReportColumn]) -> Iterator[str]:
+    """The names of all clips that were answered wrong, the surest first."""
+    for column, name, clips in parts:
+        wrong = [file for file, found in clips.items() if found["figures"]["accuracy"]["value"] == 0]
+        whose = f" by {column_name(column, name)}" if len(parts) > 1 else ""
+        title = f"{format_count(len(wrong), 'clip')} answered wrong{whose}, the surest first"
+        names = "<br>".join(escape(show_name(file)) for file in wrong)
+        yield f"<h3>By recording</h3><details><summary>{title}</summary>{names}</details>"
 
 
 def _pairs(clip: ReportPart, whose: str, sounds: Sounds) -> Iterator[str]:

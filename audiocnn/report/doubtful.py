@@ -30,9 +30,11 @@ def render_doubtful(
     about: tuple[str, str],
     table: str,
     several: bool = False,
+    settled: Sequence[Sequence[str]] = (),
 ) -> str:
     """HTML. labels: those to choose from; about: the names of model and data; table: what the corrected table is called
-    when it is downloaded; several: clips of the data may have more than one label, or none."""
+    when it is downloaded; several: clips of the data may have more than one label, or none; settled: rows of that table
+    for clips that are not shown."""
     model, data = about
     body = [
         *_head(doubts, sounds, model, data, several),
@@ -49,7 +51,13 @@ def render_doubtful(
         " that lies beside it.</p></noscript>",
     ]
     rows = [doubt.row() for doubt in doubts]
-    contents = {"columns": DOUBT_COLUMNS, "rows": rows, "labels": list(labels), "table": table, "several": several}
+    contents: dict[str, object] = {
+        "columns": DOUBT_COLUMNS,
+        "rows": rows,
+        "settled": [*map(list, settled)],
+        "labels": list(labels),
+    }
+    contents |= {"table": table, "several": several}
     style = style_sheet() + read_asset("doubtful_page.css")
     title = f"{len(doubts)} doubtful clips of {show_name(data)}"
     return render_script_page(title, style, body, read_asset("doubtful_page.js"), contents, "media-src data:")

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from audiocnn.data.dataset import Dataset
+from audiocnn.errors import show_name
 from audiocnn.evaluation.report import EvaluationReport
-from audiocnn.evaluation.results import figure_title
+from audiocnn.evaluation.results import BY_RECORDING, figure_title
 from audiocnn.report.charts import (
     ReportColumn,
     calibration_plot,
@@ -26,6 +28,7 @@ from audiocnn.report.folds import curve_section, find_learning_curve
 from audiocnn.report.page import (
     ReportPart,
     column_name,
+    figure_cell,
     figure_table,
     format_count,
     html_figure,
@@ -40,20 +43,27 @@ from audiocnn.report.style import style_sheet
 from audiocnn.units import clock
 
 _CONDITION_FIGURES = ("auroc", "false_segment_share")
+_RECORDING_FIGURES = ("miss_rate", "false_alarm_rate", "detection_error_rate")
+_OPEN_RECORDINGS = 40  # more are folded up
 _CORNER = 0.25
 _Choose = Callable[[ReportPart], ReportPart | None]
 """A part of a report, or of its differences to the first, which have the same keys; None where there is none."""
 
 
 def render_evaluation(
-    reports: Sequence[ReportPart], sounds: Sounds | None = None, curve: ReportPart | None = None
+    reports: Sequence[ReportPart],
+    sounds: Sounds | None = None,
+    curve: ReportPart | None = None,
+    pictures: Sequence[str] = (),
 ) -> str:
     """HTML of reports on the same recordings, of one model each. sounds: those of clips, by their file names; curve:
-    the learning curve that a model is a part of."""
+    the learning curve that a model is a part of. pictures: files beside the page, which it names."""
     title = f"{', '.join(str(report['model']) for report in reports)} on {reports[0]['data']}"
     labels = dict.fromkeys(label for report in reports for label in report["labels"])
     body = [
         *_head(reports),
+        *_advice(reports),
+        *_pictures(pictures),
         *(part for label in labels for part in _label(reports, label)),
         *clip_section(reports, sounds or {}),
         *(["<h2>Learning curve</h2>", *curve_section(curve, figure_title)] if curve else []),
@@ -62,14 +72,16 @@ def render_evaluation(
     return render_page(title, style_sheet(), body)
 
 
-def evaluation_page(reports: Sequence[EvaluationReport], dataset: Dataset | None = None) -> str:
-    """HTML of what `evaluate` found; with a dataset the page plays some of its clips."""
+def evaluation_page(
+    reports: Sequence[EvaluationReport], dataset: Dataset | None = None, pictures: Sequence[str] = ()
+) -> str:
+    """HTML of what `evaluate` found; with a dataset the page plays some of its clips. pictures: files beside it."""
     clips = [report.evaluation.clip for report in reports if report.evaluation.clip]
     files = list(dict.fromkeys(file for clip in clips for file in clip.files_to_hear()))
     sounds = clip_sounds(dataset, files) if dataset is not None else {}
     curves = (find_learning_curve(Path(report.folder)) for report in reports if report.folder is not None)
     curve = next((found for found in curves if found), None)
-    return render_evaluation([report.to_dict() for report in reports], sounds, curve)
+    return render_evaluation([report.to_dict() for report in reports], sounds, curve, pictures)
 
 
 def _head(reports: Sequence[ReportPart]) -> Iterator[str]:
@@ -93,6 +105,21 @@ def _head(reports: Sequence[ReportPart]) -> Iterator[str]:
     )
     frames = f"Curves are of frames of {1000 * first['grid']:g} ms." if rows else ""
     yield f"<p>{frames}{intervals}{starred if intervals and len(reports) > 1 else ''}</p>"
+
+
+def _advice(reports: Sequence[ReportPart]) -> Iterator[str]:
+    """What to do next: of each fact the command that helps."""
+    found = [one for report in reports for one in report.get("advice", ())]
+    if found:
+        yield "<h2>What to do next</h2>"
+        lines = (f"<li>{escape(one['fact'])}:<br><code>{escape(one['command'])}</code></li>" for one in found)
+        yield f"<ol>{''.join(lines)}</ol>"
+
+
+def _pictures(names: Sequence[str]) -> Iterator[str]:
+    if names:
+        links = ", ".join(f'<a href="{quote(name)}">{escape(name)}</a>' for name in names)
+        yield f'<p class="soft">Pictures beside this page: {links}</p>'
 
 
 def _segment_rows(column: int, report: ReportPart) -> Iterator[list[str]]:
@@ -120,7 +147,7 @@ def _label(reports: Sequence[ReportPart], label: str) -> Iterator[str]:
     yield _figures(reports, lambda report: report["labels"].get(label))
     yield from _curves(columns)
     for tag in reports[0]["groups"]:
-        yield from _conditions(reports, label, tag)
+        yield from (_recordings if tag == BY_RECORDING else _conditions)(reports, label, tag)
 
 
 def _best_points(columns: Sequence[ReportColumn]) -> Iterator[str]:
@@ -167,6 +194,28 @@ def _conditions(reports: Sequence[ReportPart], label: str, tag: str) -> Iterator
             yield f"<details><summary>{escape(tag)} = {escape(value or '(none)')}: {amount}</summary>"
             yield _figures(reports, part_of(value))
             yield "</details>"
+
+
+def _recordings(reports: Sequence[ReportPart], label: str, tag: str) -> Iterator[str]:
+    """A row a recording, in the order of the first report: the worst first."""
+    found = [{value: part.get(label) for value, part in r["groups"].get(tag, {}).items()} for r in reports]
+    rows = []
+    for value, first in found[0].items():
+        if first is None:
+            continue
+        cells = [escape(show_name(value)), clock(first["seconds"]), f"{first['reference_seconds']:.1f} s"]
+        for own in (of_model.get(value) for of_model in found):
+            figures = own["figures"] if own else {}
+            cells += [figure_cell(figures.get(name)) for name in _RECORDING_FIGURES]
+        rows.append(cells)
+    heads = ["recording", "length", "annotated"]
+    for column, report in enumerate(reports):
+        whose = f" {column_name(column, report['model'])}" if len(reports) > 1 else ""
+        heads += [f"{escape(figure_title(name))}{whose}" for name in _RECORDING_FIGURES]
+    yield f"<h3>{escape(label)} by recording, the worst first</h3>"
+    opened = " open" if len(rows) <= _OPEN_RECORDINGS else ""
+    title = f"<summary>{format_count(len(rows), 'recording')}</summary>"
+    yield f"<details{opened}>{title}{html_table(heads, rows)}</details>"
 
 
 def _notes(reports: Sequence[ReportPart]) -> Iterator[str]:

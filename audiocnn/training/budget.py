@@ -103,6 +103,8 @@ def fit_minutes(recipe: Recipe, pace: Pace, clips: int, minutes: float) -> Recip
         )
     if pace.validation_seconds:
         epochs = min(epochs, max(1, int(_VALIDATION_SHARE * seconds / pace.validation_seconds)))
+    if not clips:  # as many of mixtures as have some batches each
+        epochs = min(epochs, max(1, int(seconds / (LEAST_BATCHES * pace.step_seconds + pace.validation_seconds))))
     batches = int((seconds / epochs - pace.validation_seconds) / pace.step_seconds)
     if batches < LEAST_BATCHES:
         least = pace.end_seconds + PLANNED_EPOCHS[0] * (LEAST_BATCHES * pace.step_seconds + pace.validation_seconds)

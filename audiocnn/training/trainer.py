@@ -178,7 +178,8 @@ class Trainer:
         settings, state = self.settings, self.state
         held_out = sum(lengths_of(self.training_set.validation)) / self.recipe.spec.input.sample_rate
         validation = FORWARD_SHARE * held_out / (settings.batch_size * self.recipe.mix.seconds)  # as steps
-        seconds = step_seconds * (self.steps + validation) * (settings.epochs - state.epoch)
+        epochs = settings.epochs - state.epoch
+        seconds = step_seconds * (epochs * (self.steps + validation) + 2 * validation)  # the end takes two more
         if seconds > _SOON_SECONDS:
             shorter = "; --minutes 3 for a first look" if seconds > _LONG_SECONDS else ""
             yield Note(f"about {plural(math.ceil(seconds / 60), 'minute')} on this machine{shorter}")

@@ -19,7 +19,7 @@ from audiocnn.data.sources.settings import DataSettings
 from audiocnn.errors import AudiocnnError, UsageError, did_you_mean, show_name
 from audiocnn.evaluation.annotated import Scorer, engine_scorer, evaluate, find_unknown_labels
 from audiocnn.evaluation.conditions import Conditions, is_conditions, read_conditions
-from audiocnn.evaluation.results import Evaluation, EvaluationSettings
+from audiocnn.evaluation.results import BY_RECORDING, Evaluation, EvaluationSettings
 from audiocnn.evaluation.testset import make_set
 from audiocnn.inference.classify import thresholds_of_clips
 from audiocnn.inference.detect import DetectSettings
@@ -58,11 +58,21 @@ class Candidate:
 
 def check_columns(dataset: Dataset, columns: Sequence[str], data: str) -> None:
     """UsageError for a column of --by that no recording has."""
-    known = sorted({name for entry in dataset.entries for name in entry.tags})
+    known = sorted({BY_RECORDING}.union(*(entry.tags for entry in dataset.entries)))
     for column in columns:
         if column not in known:
-            there = did_you_mean(column, known) if known else "it has none; leave --by out"
-            raise UsageError(f'--by: no column "{column}" in {data}; {there}')
+            raise UsageError(f'--by: no column "{column}" in {data}; {did_you_mean(column, known)}')
+
+
+def find_example(dataset: Dataset) -> str:
+    """The first recording of a dataset whose file is still there, from this folder if it lies in it; "" for none."""
+    folders = [path if path.is_dir() else path.parent for path in map(Path, dataset.moved_sources)]
+    paths = (folder / entry.filename for entry in dataset.entries for folder in folders)
+    found = next((path for path in paths if path.is_file()), None)
+    if found is None:
+        return ""
+    here = Path.cwd()
+    return str(found.relative_to(here) if found.is_relative_to(here) else found)
 
 
 def resolve_split(data: str, split: str | None) -> str | None:

@@ -406,12 +406,11 @@ def fit_recipe(
     counts: Counter[str] | None = None,
     kept: bool = True,
 ) -> tuple[Recipe, Dataset]:
-    """A recipe that nobody wrote, with what fits its data. Segments in recordings are for a detector, whose recipe has
-    its defaults; a network that was named keeps its sizes. counts, kept: as in `dataset_for`."""
+    """A recipe that nobody wrote, with what fits its data; recordings with segments are for a detector. A network that
+    was named keeps its sizes. counts, kept: as in `dataset_for`."""
     from audiocnn.data.dataset import Dataset, is_dataset
     from audiocnn.data.sources.corrections import apply_settings
     from audiocnn.data.sources.probe import originals_of, with_several
-    from audiocnn.data.survey import describe_survey, survey
     from audiocnn.recipe.choose import (
         BACKBONE,
         DEFAULT_CLIP_SPEC,
@@ -433,22 +432,22 @@ def fit_recipe(
     data = dataclasses.replace(recipe.data, labels_per_clip="several") if several else with_several(recipe.data)
     recipe = dataclasses.replace(recipe, data=data)
     originals = None if known else originals_of(data)
-    if originals.timed if originals else known is not None and any(entry.annotated for entry in known.entries):
-        return recipe, dataset_for(recipe, folder, listener, counts, kept)
+    timed = originals.timed if originals else known is not None and any(entry.annotated for entry in known.entries)
     keep: KeepSpec = "all" if recipe.transfer else "sizes" if request.spec else "nothing"
     given = keep != "nothing"
-    recipe = recipe if given else dataclasses.replace(recipe, spec=find_named_spec(DEFAULT_CLIP_SPEC))
+    if not given and not timed:
+        recipe = dataclasses.replace(recipe, spec=find_named_spec(DEFAULT_CLIP_SPEC))
     recipe = recipe_at_rate(recipe, request.sample_rate or choose_recipe_rate(recipe, originals, known, given))
     dataset = known or dataset_for(recipe, folder, listener, counts, kept)
     recipe = keep_labels(recipe, dataset, request.keep_label)
+    if timed:
+        return fit_detector(recipe, dataset, request, listener), dataset
     facts = collect_clip_facts(dataset, recipe)
     if not given and request.source is None and wants_backbone(facts):
         backbone = source_spec(BACKBONE)
         if backbone.input.sample_rate == recipe.spec.input.sample_rate:
             recipe = dataclasses.replace(recipe, transfer=Transfer(BACKBONE), spec=backbone)
-    with listener.stage("survey", "look") as follow:
-        found = survey(dataset, lambda done, total: follow(done, total, f"{done} of {total}"))
-    listener.say_block("found", describe_survey(found))
+    say_survey(dataset, listener)
     choice = choose_settings(facts, recipe.spec, keep)
     recipe = with_learning_options(choice.recipe(recipe), request)
     listener.say_block("chosen", [*explain_choice(facts, recipe), *describe_parts(divide(dataset, recipe), dataset)])
@@ -457,6 +456,28 @@ def fit_recipe(
     if originals is not None and max(originals.rates, default=0) > recipe.spec.input.sample_rate:
         say_lost_power(recipe, listener)
     return recipe, dataset
+
+
+def fit_detector(recipe: Recipe, dataset: Dataset, request: TrainingRequest, listener: Listener) -> Recipe:
+    """The recipe with what fits recordings with segments, which is said."""
+    from audiocnn.recipe.choose import choose_segment_settings, collect_segment_facts, explain_segment_choice
+    from audiocnn.recipe.division import divide
+
+    choice = choose_segment_settings(collect_segment_facts(dataset, recipe), recipe.spec)
+    say_survey(dataset, listener)
+    recipe = with_learning_options(choice.recipe(recipe), request)
+    listener.say_block("chosen", explain_segment_choice(recipe, divide(dataset, recipe)))
+    for line in choice.warnings:
+        listener.warn(line)
+    return recipe
+
+
+def say_survey(dataset: Dataset, listener: Listener) -> None:
+    from audiocnn.data.survey import describe_survey, survey
+
+    with listener.stage("survey", "look") as follow:
+        found = survey(dataset, lambda done, total: follow(done, total, f"{done} of {total}"))
+    listener.say_block("found", describe_survey(found))
 
 
 def check_minutes(request: TrainingRequest) -> None:

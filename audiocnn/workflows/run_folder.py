@@ -12,7 +12,8 @@ from audiocnn.errors import UsageError, show_name
 from audiocnn.recipe.recipe import RECIPE_FILE, Recipe, check_run
 from audiocnn.training.runs import is_run
 
-_OTHER_REPORTS = ("report.json", "report.html", "curves.png")
+_PICTURES = ("curves.png", "batch.png", "confusion.png", "precision_recall.png")
+_OTHER_REPORTS = ("report.json", "report.html", *_PICTURES)
 # The files that a run makes, and no others: what --force may remove. Of a folder, those in it.
 RUN_FILES = {
     ".": (RECIPE_FILE, "run.json", "metrics.csv", "metrics.jsonl", "log.jsonl", *_OTHER_REPORTS),

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from audiocnn.errors import AudiocnnError, UsageError
+from audiocnn.evaluation.advice import Subject, advise
 from audiocnn.evaluation.report import EvaluationReport, write_json
-from audiocnn.evaluation.results import EvaluationSettings
+from audiocnn.evaluation.results import Evaluation, EvaluationSettings
 from audiocnn.files import write_whole
 from audiocnn.inference.engine import load_engine
 from audiocnn.inference.frames import data_frame
 from audiocnn.model.model import Model
 from audiocnn.progress import Progress, ProgressCallback
 from audiocnn.recipe.division import Division, divide
+from audiocnn.recipe.recipe import RECIPE_FILE
 from audiocnn.workflows.judge import judge_dataset, make_scorer
 from audiocnn.workflows.listener import Listener, ProgressListener
 from audiocnn.workflows.plan import TrainingRequest, plan_training, run_to_resume, say_notes
@@ -24,7 +26,7 @@ from audiocnn.workflows.plan import TrainingRequest, plan_training, run_to_resum
 if TYPE_CHECKING:
     import pandas
 
-    from audiocnn.data.dataset import Dataset
+    from audiocnn.data.dataset import Dataset, Entry
     from audiocnn.recipe.recipe import Recipe
     from audiocnn.training.distributed import ProcessGroup
     from audiocnn.training.events import EpochReport, StepReport, TrainReport
@@ -163,10 +165,16 @@ def train(
     say_notes(plan.recipe, plan.dataset, listener)
     report = _follow_training(training, listener)
     division = divide(plan.dataset, plan.recipe)
-    evaluation = None
-    if division.test:
-        evaluation = test_model(plan.dataset, division, plan.recipe, report.model, plan.folder, listener)
-    draw_curves(plan.folder, plan.recipe.name, listener)
+    clips = not any(entry.annotated for entry in plan.dataset.entries)
+    split, judged, judged_on = judged_part(division, plan.recipe, clips)
+    part, evaluation = plan.dataset.with_entries(judged), None
+    if judged:
+        subject = Subject(str(plan.folder), str(plan.folder / RECIPE_FILE), ("--split", split))
+        evaluation = test_model(part, judged_on, plan.recipe, report.model, subject, listener)
+    found = evaluation.evaluation if evaluation is not None else None
+    drawn = draw_pictures(plan.recipe, plan.dataset, report.model, found, plan.folder, listener)
+    if evaluation is not None:
+        write_report(evaluation, drawn, part, plan.folder)
     return TrainingResult(
         folder=plan.folder,
         model=report.model,
@@ -254,23 +262,33 @@ def _training_steps(
         stop_signals.raise_first()
 
 
+def judged_part(division: Division, recipe: Recipe, clips: bool) -> tuple[str, list[Entry], str]:
+    """The part that a model is judged by at the end: its name for --split, its recordings, and what it is. Where
+    recordings with segments have no test part, those that stopped the training: of mixtures, which are others."""
+    if division.test or clips or recipe.evaluate.conditions is not None:
+        return "test", division.test, division.tested_on
+    return "validation", [entry for entry in division.validation if entry.annotated], "held out, to stop the training"
+
+
 def test_model(
-    dataset: Dataset, division: Division, recipe: Recipe, model: Model, run: Path, listener: Listener
+    part: Dataset, judged_on: str, recipe: Recipe, model: Model, subject: Subject, listener: Listener
 ) -> EvaluationReport:
-    """Judge the model by the test part; report.json and report.html in the run have all of it."""
+    """Judge the model by what was held out of the training."""
+    scorer = make_scorer(load_engine(model, "cpu", None))
+    found = judge_dataset(part, scorer, EvaluationSettings(), None, "test", listener, "test")
+    data = str(recipe.data.source if recipe.data else part.folder)
+    about = (model.name, str(model.folder), model.tuned_on, model.thresholds, data, judged_on)
+    return EvaluationReport(*about, *found, advice=advise(found[0], subject))
+
+
+def write_report(report: EvaluationReport, pictures: Sequence[str], part: Dataset, run: Path) -> None:
+    """report.json and report.html in the run have all of it. pictures: files in the run that the page names."""
     from audiocnn.report.evaluation import evaluation_page
 
-    scorer = make_scorer(load_engine(model, "cpu", None))
-    part = dataset.with_entries(division.test)
-    found = judge_dataset(part, scorer, EvaluationSettings(), None, "test", listener, "test")
-    data = str(recipe.data.source if recipe.data else dataset.folder)
-    about = (model.name, str(model.folder), model.tuned_on, model.thresholds, data, division.tested_on)
-    report = EvaluationReport(*about, *found)
     lines: list[str] = []
     write_json([report], lines.append, pretty=True)
     _write(run / REPORT, "".join(lines))
-    _write(run / PAGE, evaluation_page([report], part))
-    return report
+    _write(run / PAGE, evaluation_page([report], part, pictures))
 
 
 def _write(path: Path, text: str) -> None:
@@ -280,14 +298,48 @@ def _write(path: Path, text: str) -> None:
         raise UsageError(f"{path}: cannot be written ({problem.strerror}); make room there") from None
 
 
-def draw_curves(run: Path, name: str, listener: Listener) -> Path | None:
-    """Draw the curves of a run that has ended, and return where; that it cannot be drawn ends no training."""
+def draw_curves(run: Path, name: str, listener: Listener) -> list[str]:
+    """The curves of a run that has ended: the file that was drawn, if it could be."""
     from audiocnn.report.train_picture import CURVES_FILE, draw_training_curves
     from audiocnn.training.log import read_log
 
-    try:
-        draw_training_curves(read_log(run), run / CURVES_FILE, name)
-    except AudiocnnError as problem:
-        listener.warn(str(problem))
-        return None
-    return run / CURVES_FILE
+    return draw_all({CURVES_FILE: lambda path: draw_training_curves(read_log(run), path, name)}, run, listener)
+
+
+def draw_pictures(
+    recipe: Recipe, dataset: Dataset, model: Model, evaluation: Evaluation | None, run: Path, listener: Listener
+) -> list[str]:
+    """The pictures of a run that has ended; returns the names of those that could be drawn."""
+    from audiocnn.report.batch_picture import BATCH_FILE, draw_batch
+    from audiocnn.report.evaluation_picture import (
+        CONFUSION_FILE,
+        PRECISION_RECALL_FILE,
+        draw_confusion,
+        draw_precision_recall,
+    )
+
+    name = recipe.name
+    pictures: dict[str, Callable[[Path], None]] = {BATCH_FILE: lambda path: draw_batch(recipe, dataset, path)}
+    if evaluation is not None:
+        clip = evaluation.clip
+        if clip is not None and clip.confusion is not None:
+            pictures[CONFUSION_FILE] = lambda path: draw_confusion(clip, path, name)
+        points = {
+            label: {point: model.rule(label, point).threshold for point in own} for label, own in model.points.items()
+        }
+        pictures[PRECISION_RECALL_FILE] = lambda path: draw_precision_recall(evaluation, points, path, name)
+    return [*draw_curves(run, name, listener), *draw_all(pictures, run, listener)]
+
+
+def draw_all(pictures: Mapping[str, Callable[[Path], None]], run: Path, listener: Listener) -> list[str]:
+    """Draw each into the folder of a run. That one cannot be drawn is one line, and ends no training."""
+    drawn = []
+    for file, draw in pictures.items():
+        try:
+            draw(run / file)
+        except Exception as problem:  # noqa: BLE001 - whatever a library of pictures says: the model is made
+            said = str(problem) if isinstance(problem, AudiocnnError) else f"{type(problem).__name__}: {problem}"
+            listener.warn(f"{run / file}: not drawn: {said}")
+        else:
+            drawn.append(file)
+    return drawn

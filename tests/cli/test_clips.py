@@ -14,6 +14,7 @@ from fixtures_cli import RATE, audiocnn
 from rich.text import Text
 from sounds import sine, write
 
+from audiocnn.data.sources.corrections import LEFT_OUT
 from audiocnn.evaluation.results import count_confusions
 from audiocnn.model.export import export_onnx
 from audiocnn.model.model import WEIGHTS, Model, write_model
@@ -303,3 +304,118 @@ def test_the_test_part_of_a_training_is_judged_by_its_recipe(here, models):
     done = audiocnn("evaluate", "none.toml", *args[2:], "--split", "test")
     assert done.status is ExitStatus.USAGE
     assert "--split test: the data has no such split, and the recipe cuts none" in done.err
+
+
+# `doubtful` run again: what was corrected or confirmed is left out, and stays in the table.
+
+
+def doubtful(models, *args):
+    done = audiocnn("doubtful", "clips", "-m", models["softmax"], "--format", "json", *args)
+    assert done.status is ExitStatus.OK, done.err
+    return [json.loads(line)["file"] for line in done.out.splitlines()], done.err
+
+
+def corrected_rows(name):
+    return list(csv.DictReader(Path(name).open(encoding="utf-8", newline=""), delimiter="\t"))
+
+
+def edit_table(name, change):
+    rows = corrected_rows(name)
+    for row in rows:
+        row.update(change.get(row["filename"], {}))
+    with Path(name).open("w", encoding="utf-8", newline="") as out:
+        table = csv.DictWriter(out, list(rows[0]), delimiter="\t", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
+def test_what_was_not_touched_comes_again(here, models):
+    first, _ = doubtful(models, "--top", "3")
+    again, said = doubtful(models, "--top", "3")
+    assert again == first and "settled" not in said
+    assert Path("doubtful-2.tsv").is_file() and Path("doubtful-2.html").is_file()
+
+
+def test_what_was_corrected_confirmed_or_left_out_comes_no_more_and_is_kept(here, models):
+    first, said = doubtful(models, "--top", "4")
+    assert first[0] == "deep/3.wav"
+    edit_table(
+        "doubtful.tsv", {first[0]: {"label": "high"}, first[1]: {"label": LEFT_OUT}, first[2]: {"checked": "yes"}}
+    )
+    again, said = doubtful(models, "--top", "4")
+    assert "3 clips that doubtful.tsv has settled: left out" in said
+    assert not set(first[:3]) & set(again) and first[3] in again
+    table = {row["filename"]: row for row in corrected_rows("doubtful-2.tsv")}
+    assert [table[name]["label"] for name in first[:2]] == ["high", LEFT_OUT]
+    assert {table[name]["checked"] for name in first[:3]} == {"yes"}
+    assert "doubtful-2.tsv -o runs/clips" in said
+    third, said = doubtful(models, "--top", "4")  # the second table holds what the first had
+    assert third == again and "3 clips that doubtful-2.tsv has settled" in said
+
+
+def test_the_table_of_a_review_settles_all_that_it_names(here, models):
+    Path("corrections.csv").write_text("filename,label\ndeep/3.wav,deep\nhigh/0.wav,high\nelsewhere.wav,high\n")
+    found, said = doubtful(models, "--top", "20")
+    assert "2 clips that corrections.csv has settled" in said
+    assert len(found) == 10 and not {"deep/3.wav", "high/0.wav"} & set(found)
+    Path("doubtful.tsv").unlink()
+    found, said = doubtful(models, "--top", "20", "--corrections", "none")
+    assert len(found) == 12 and "settled" not in said
+
+
+def test_tables_that_are_named_are_taken_alone(here, models):
+    Path("corrections.csv").write_text("filename,label\ndeep/3.wav,deep\n")
+    Path("mine.csv").write_text("filename,label\nhigh/0.wav,high\n")
+    found, said = doubtful(models, "--top", "20", "--corrections", "mine.csv")
+    assert len(found) == 11 and "deep/3.wav" in found and "1 clip that mine.csv has settled" in said
+
+
+def test_where_all_is_settled_that_is_said(here, models):
+    names = [f"{label}/{number}.wav,{label}" for label in HERTZ for number in range(4)]
+    Path("corrections.csv").write_text("\n".join(["filename,label", *names]) + "\n")
+    found, said = doubtful(models)
+    assert (found, "nothing is left to doubt" in said) == ([], True)
+    assert not Path("doubtful.tsv").exists()
+
+
+def test_only_clips_of_some_labels(here, models):
+    found, _ = doubtful(models, "--label", "deep", "--label", "high", "--top", "20")
+    assert {name.split("/")[0] for name in found} == {"deep", "high"} and len(found) == 8
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--label", "depp"], 'did you mean "deep"?'),
+        (["--corrections", "gone.csv"], "--corrections gone.csv: no such file"),
+        (["--corrections", "segments.tsv"], 'no column "label"'),
+    ],
+)
+def test_what_is_not_there_is_refused(here, models, args, said):
+    done = audiocnn("doubtful", "clips", "-m", models["softmax"], *args)
+    assert done.status is ExitStatus.USAGE and said in done.err
+    assert not Path("doubtful.tsv").exists()
+
+
+def test_something_else_of_a_like_name_is_no_table_and_no_error(here, models):
+    Path("doubtful-notes.tsv").write_text("what\tever\n1\t2\n")
+    assert len(doubtful(models, "--top", "20")[0]) == 12
+
+
+def test_the_end_of_evaluate_is_on_stderr_alone_and_quiet_silences_it(here, models):
+    done = audiocnn("evaluate", "clips", "-m", models["softmax"])
+    assert "next: 12 clips judged" in done.err and "audiocnn classify" in done.err
+    (record,) = map(json.loads, done.out.splitlines())
+    assert record["advice"][0]["command"] in done.err
+    assert audiocnn("evaluate", "clips", "-m", models["softmax"], "-q").err == ""
+
+
+def test_by_recording_of_clips_the_wrong_answers_come_first(here, models):
+    done = audiocnn("evaluate", "clips", "-m", models["softmax"], "--by", "recording", "--html", "x.html")
+    groups = json.loads(done.out)["clip"]["groups"]["recording"]
+    assert len(groups) == 12 and next(iter(groups)) == "deep/3.wav"
+    assert [one["figures"]["accuracy"]["value"] for one in groups.values()] == [0.0] + [1.0] * 11
+    assert "deep/3.wav" in Path("x.html").read_text().split("What to do next")[1]
+    done = audiocnn("evaluate", "clips", "-m", models["softmax"], "--by", "recording", "--format", "table")
+    assert "1 clip of 12 answered wrong" in " ".join(done.out.split())
+    assert "deep/3.wav" in done.out and "deep/0.wav" not in done.out.split("answered wrong")[1].split("labels")[0]

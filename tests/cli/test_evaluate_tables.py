@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from audiocnn.evaluation.report import EvaluationReport
-from audiocnn.evaluation.results import EvaluationSettings, Figure
+from audiocnn.evaluation.results import BY_RECORDING, EvaluationSettings, Figure
 from audiocnn.evaluation.segments import JudgedRecording, evaluate_scores
+from audiocnn.report.evaluation import render_evaluation
 from audiocnn.segments.finder import SegmentRule
 from audiocnn.segments.segment import Annotation
 from audiocnn_cli.app.draw import format_figure
@@ -21,7 +22,7 @@ from audiocnn_cli.commands.evaluate.tables import with_differences, write_table
 HOP = 0.02
 
 
-def report(name, shift=1.0, labels=("speech",), count=8, threshold=0.5, thresholds=None):
+def report(name, shift=1.0, labels=("speech",), count=8, threshold=0.5, thresholds=None, by="source"):
     rng = np.random.default_rng(0)
     recordings = []
     for number in range(count):
@@ -31,7 +32,7 @@ def report(name, shift=1.0, labels=("speech",), count=8, threshold=0.5, threshol
         notes = [Annotation(1, 4, "speech")]
         recordings.append(JudgedRecording(f"{number}.wav", scores, HOP, 6.0, notes, {"source": "ab"[number % 2]}))
     rules = dict.fromkeys(labels, SegmentRule(threshold=threshold, pad_seconds=0.0))
-    settings = EvaluationSettings(resamples=50, group_by=("source",))
+    settings = EvaluationSettings(resamples=50, group_by=(by,))
     evaluation = evaluate_scores(recordings, labels, rules, settings)
     return EvaluationReport(name, None, "some set", thresholds or {}, "data", None, evaluation, 48.0, 1.0)
 
@@ -157,3 +158,18 @@ def test_models_of_one_name_are_told_apart_by_their_folders(terminal, folders, h
 def test_models_of_different_names_keep_them(terminal):
     write_table([replace(report(name), folder=f"x/{name}-2") for name in ("one", "two")], terminal)
     assert "one-2" not in terminal.stdout.getvalue()
+
+
+def test_by_recording_is_a_row_each_the_worst_first_in_table_and_page(terminal):
+    reports = with_differences([report("one", by=BY_RECORDING), report("two", 1.5, by=BY_RECORDING)], terminal)
+    errors = reports[0].evaluation.errors["speech"]
+    ranked = [one.filename for one in errors]
+    assert sorted(errors, key=lambda one: -one.error_rate) == list(errors) and len(set(ranked)) == 8
+    assert list(reports[0].to_dict()["groups"]["recording"]) == ranked
+    write_table(reports[:1], terminal)
+    rows = [line.split() for line in terminal.stdout.getvalue().split("by recording")[1].splitlines()]
+    shown = [row for row in rows if row and row[0] in ranked]
+    assert [row[0] for row in shown] == ranked
+    assert [float(row[-1]) for row in shown] == [pytest.approx(one.error_rate, abs=5e-4) for one in errors]
+    page = render_evaluation([one.to_dict() for one in reports]).split("by recording, the worst first")[1]
+    assert [page.index(f">{name}<") for name in ranked] == sorted(page.index(f">{name}<") for name in ranked)

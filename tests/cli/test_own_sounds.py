@@ -136,8 +136,8 @@ def test_the_run_has_model_report_and_the_recipe_in_full(trained):
     home, _ = trained
     run = home / "runs" / "sounds"
     assert {path.name for path in run.iterdir()} == {
-        "recipe.toml", "run.json", "metrics.csv", "metrics.jsonl", "curves.png",
-        "checkpoints", "model", "report.json", "report.html",
+        "recipe.toml", "run.json", "metrics.csv", "metrics.jsonl", "curves.png", "batch.png", "precision_recall.png",
+        "checkpoints", "model", "report.json", "report.html", "confusion.png",
     }  # fmt: skip
     report = json.loads((run / "report.json").read_text())
     assert (report["model"], report["split"]) == ("sounds", "15 % held out")

@@ -203,7 +203,7 @@ def test_no_recordings_give_no_labels():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"grid_seconds": 0}, r"^--grid 0: give seconds above 0"),
+        ({"grid_seconds": 0}, r"^grid_seconds 0: give seconds above 0"),
         ({"collar_seconds": math.nan}, r"^--collar nan: give seconds, 0 or more$"),
         ({"smoothing_seconds": (0.2, 0.0)}, r"^--smooth 0: give seconds above 0"),
         ({"smoothing_seconds": (math.inf,)}, r"^--smooth inf: give seconds above 0"),
@@ -458,3 +458,27 @@ def test_stretches_of_a_dataset_that_are_unsure_are_not_judged():
     scorer = Scorer(lambda samples: score, 1000, 0.02, ("speech",), {"speech": RULE})
     *_, last = evaluate(data, scorer, FEW)
     assert speech(last.evaluation).figures["detection_error_rate"].value == 0.0
+
+
+def test_by_recording_the_worst_come_first_and_their_errors_add_up():
+    bad = recording_of([(1, 3, "speech"), (5, 7, "speech")], seed=3)
+    bad = replace(bad, scores=np.full_like(bad.scores, 0.05))  # all of it is missed
+    empty = replace(recording_of([], seed=4), scores=bad.scores)
+    recordings = [*many_recordings(3), bad, empty]
+    found = evaluate_scores(recordings, ["speech"], {"speech": RULE}, EvaluationSettings(group_by=("recording",)))
+    errors = found.errors["speech"]
+    assert (errors[0].filename, errors[0].missed_seconds, errors[0].error_rate) == ("3.wav", pytest.approx(4.0), 1.0)
+    assert next(iter(found.groups["recording"])) == "3.wav" and len(found.groups["recording"]) == 5
+    assert errors[-1].filename == "4.wav" and errors[-1].error_rate == 0.0
+    whole = found.labels["speech"]
+    assert sum(one.reference_seconds for one in errors) == pytest.approx(whole.reference_seconds)
+    wrong = sum(one.wrong_seconds for one in errors) / whole.reference_seconds
+    assert wrong == pytest.approx(whole.figures["detection_error_rate"].value)
+    alone = found.groups["recording"]["3.wav"]["speech"].figures["miss_rate"]
+    assert (alone.value, alone.low) == (1.0, None)  # one recording has no interval
+
+
+def test_a_column_called_recording_is_a_column():
+    recordings = [replace(one, tags={"recording": "first"}) for one in many_recordings(3)]
+    found = evaluate_scores(recordings, ["speech"], {"speech": RULE}, EvaluationSettings(group_by=("recording",)))
+    assert list(found.groups["recording"]) == ["first"]

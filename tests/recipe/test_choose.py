@@ -16,7 +16,9 @@ from audiocnn.recipe.choose import (
     EXAMPLES,
     MULTIPLY_ADDS,
     ClipFacts,
+    SegmentFacts,
     choose_rate,
+    choose_segment_settings,
     choose_settings,
     explain_choice,
 )
@@ -157,3 +159,29 @@ def test_all_that_was_chosen_stands_in_the_recipe(tmp_path):
     read = read_recipe(tmp_path / "recipe.toml")
     assert (read.mix, read.train, read.spec.table) == (made.mix, made.train, made.spec.table)
     assert tomllib.loads((tmp_path / "recipe.toml").read_text(encoding="utf-8"))["spec"]["f"]["window_seconds"] == 0.7
+
+
+def segment_facts(seconds, marked=None, recordings=8):
+    return SegmentFacts({"speech": seconds / 2 if marked is None else marked}, seconds, recordings, recordings)
+
+
+@pytest.mark.parametrize("seconds", [10, 80, 1_000, 36_000, 1_000_000])
+@pytest.mark.parametrize("name", ["speech_1d", "speech_2d"])
+def test_a_detector_is_trained_as_long_as_clips_of_that_length_would_be(seconds, name):
+    spec = spec_named(name)
+    train = choose_segment_settings(segment_facts(seconds), spec).train
+    examples = train.epochs * train.examples_per_epoch
+    cost = MixSettings().seconds * per_second(spec.with_classes(1), spec.geometry())
+    assert EXAMPLES[0] <= examples <= 1.2 * max(EXAMPLES[0], min(EXAMPLES[1], MULTIPLY_ADDS / cost))
+    assert train.examples_per_epoch >= LEAST_BATCHES * train.batch_size
+    assert 50 <= train.validation_examples <= 400
+    default = TrainSettings()
+    if seconds <= 1_000:  # what was 40 epochs of 3000 for whatever there was
+        assert examples < 0.1 * default.epochs * default.examples_per_epoch
+
+
+@pytest.mark.parametrize(("marked", "few"), [(30.0, True), (119.0, True), (121.0, False)])
+def test_little_that_is_marked_is_warned_of_with_how_much_it_is(marked, few):
+    warnings = choose_segment_settings(segment_facts(1_000, marked), spec_named("speech_1d")).warnings
+    assert bool(warnings) == few
+    assert not few or ("speech" in warnings[0] and "8 recordings" in warnings[0])

@@ -31,6 +31,7 @@ LEFT_OUT = "-"  # in place of a label
 _MOST_EXAMPLES = 5  # new labels
 LABEL_SEPARATOR = ";"  # as `doubtful` writes it, whatever the tables of the data have
 TIME_COLUMNS = ("onset", "offset")
+DOUBT_COLUMN, CHECKED_COLUMN = "doubt", "checked"  # of a table that `doubtful` has written
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,22 @@ def corrections_in(table: DelimitedTable, several: bool = False) -> Corrections:
                 raise LabelError(f"{show_name(path)}:{line}: {name} has {len(labels)} labels; keep one")
             found[name] = Correction(labels)
     return found
+
+
+def read_settled(path: Path, several: bool, labels: Mapping[str, Sequence[str]]) -> Corrections:
+    """What a table of corrections has settled: all that it names; of one that `doubtful` has written, where each row is
+    first a question, those that say another label than the data, or "yes" in the column `checked`. labels: of the data,
+    by file name. LabelError as of `read_corrections`."""
+    table = read_table(path)
+    found = corrections_in(table, several)
+    if DOUBT_COLUMN not in table.columns:
+        return found
+    checked = {dcase.normal_name(row["filename"]) for _, row in table.rows if row.get(CHECKED_COLUMN) == "yes"}
+
+    def is_changed(name: str, right: Correction | None) -> bool:
+        return right is None or (name in labels and set(right.labels) != set(labels[name]))
+
+    return {name: right for name, right in found.items() if name in checked or is_changed(name, right)}
 
 
 def correct_items(items: Sequence[Item], settings: DataSettings) -> tuple[list[Item], Refused]:

@@ -3,7 +3,7 @@
 // for none of them. What is not chosen keeps its label.
 const data = JSON.parse(document.getElementById("data").textContent);
 const clips = [...document.querySelectorAll(".clip")];
-const [LABEL, SUGGESTED] = [data.columns.indexOf("label"), data.columns.indexOf("suggested")];
+const [LABEL, SUGGESTED, CHECKED] = ["label", "suggested", "checked"].map((name) => data.columns.indexOf(name));
 const place = "audiocnn doubtful " + data.rows.map((row) => row.join("\t")).join("\n");
 let choices = new Map();
 let past = [];
@@ -101,10 +101,10 @@ function cell(text) {
 function table() {
   const rows = data.rows.map((row, k) => {
     const corrected = [...row];
-    if (choices.has(k)) corrected[LABEL] = choices.get(k);
+    if (choices.has(k)) [corrected[LABEL], corrected[CHECKED]] = [choices.get(k), "yes"];
     return corrected;
   });
-  return [data.columns, ...rows].map((row) => row.map(cell).join("\t") + "\n").join("");
+  return [data.columns, ...rows, ...data.settled].map((row) => row.map(cell).join("\t") + "\n").join("");
 }
 
 clips.forEach((clip, number) => {

@@ -7,13 +7,15 @@ Defaults that belong to the library are None here and shown by `{...}` in the he
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from audiocnn.errors import UsageError
+from audiocnn.errors import UsageError, as_argument
 from audiocnn.labels.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -420,6 +422,25 @@ def detect_settings(rule: SegmentRuleOptions, channel: str | int = "mix") -> Det
 def flag_of(name: str) -> str:
     """The flag of a field of options: min_duration -> --min-duration."""
     return {"source": "--from", "goal": "--for"}.get(name, "--" + name.replace("_", "-"))
+
+
+def option_words(options: Sequence[Any], leave_out: Sequence[str] = ()) -> list[str]:
+    """What was given of groups of options, as words of a command. leave_out: names of fields."""
+    words: list[str] = []
+    for part in options:
+        for field in dataclasses.fields(part):
+            value, flag = getattr(part, field.name), flag_of(field.name)
+            if field.name in leave_out or value is None or value is False:
+                continue
+            values = [] if value is True else value if isinstance(value, list) else [value]
+            words += [flag] if value is True else [word for one in values for word in (flag, str(one))]
+    return words
+
+
+def label_words(labels: LabelOptions) -> list[str]:
+    """The options that say where labels are, as words of a command."""
+    given = {"--labels": labels.labels, "--label-column": labels.label_column, "--label-map": labels.label_map}
+    return [word for name, value in given.items() if value is not None for word in (name, as_argument(value))]
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,11 @@ class Terminal:
         if not self.quiet:
             self.line(text)
 
+    def say_block(self, title: str, lines: Sequence[str]) -> None:
+        """Lines for a person below each other, on stderr, the first behind a title; not with -q."""
+        for number, line in enumerate(lines):
+            self.say((f"{title}: " if number == 0 else " " * (len(title) + 2)) + line)
+
     def note(self, text: str) -> None:
         """What is to be known though nothing is wrong, as one line on stderr; not with -q."""
         if not self.quiet:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from audiocnn.audio.remote import refuse_urls
-from audiocnn.errors import printable
+from audiocnn.errors import LabelError, UsageError, as_argument, did_you_mean, format_command, printable, show_name
+from audiocnn.files import free_path
 from audiocnn.units import plural
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import (
@@ -21,10 +22,12 @@ from audiocnn_cli.app.options import (
     Force,
     Jobs,
     JudgedData,
+    LabelOptions,
     ModelName,
     ReportFormat,
     SplitName,
     TableFormat,
+    label_words,
     option,
 )
 from audiocnn_cli.app.terminal import Terminal
@@ -34,10 +37,12 @@ from audiocnn_cli.io.output import check_table, write_text
 
 if TYPE_CHECKING:
     from audiocnn.data.dataset import Dataset
+    from audiocnn.data.sources.corrections import Corrections
     from audiocnn.evaluation.doubtful import Doubt
     from audiocnn.evaluation.results import ClipEvaluation
 
 _FILE = "doubtful.tsv"
+REVIEW_TABLE = "corrections.csv"  # what `review` calls its table
 _SOUND_BYTES = 24 * 2**20  # on the page
 _DIGITS = 4
 _WIDE = 60  # columns; narrower tables have no scores
@@ -47,9 +52,20 @@ _Output = Annotated[
     option(
         "--output",
         "FILE",
-        f"The table to correct, in TSV; the page to listen lies beside it. [default: {_FILE}]",
+        f"The table to correct, in TSV; the page to listen lies beside it. [default: {_FILE}, -2 ...]",
         OUTPUT,
         short="-o",
+    ),
+]
+_Labels = Annotated[
+    list[str] | None, typer.Option("--label", metavar="LABEL", help="Only clips with this one. May be repeated.")
+]
+_Corrections = Annotated[
+    list[str] | None,
+    option(
+        "--corrections",
+        "FILE",
+        "Leave out what this table has settled. May be repeated; `none` for none. [default: those beside the output]",
     ),
 ]
 
@@ -59,7 +75,10 @@ def doubtful(
     data: JudgedData,
     model: ModelName = None,
     top: _Top = 50,
+    label: _Labels = None,
+    corrections: _Corrections = None,
     split: SplitName = None,
+    labels: LabelOptions = LabelOptions(),  # noqa: B008 - frozen
     format: TableFormat = ReportFormat.auto,
     output: _Output = None,
     force: Force = False,
@@ -68,7 +87,8 @@ def doubtful(
 ) -> ExitStatus:
     """Clips are ranked by how strongly the model contradicts their label, and written to a table and to a page that
     plays them. Correct either, and train again with --corrections. Use a model that was not trained on these clips:
-    labels that it has memorised are not found.
+    labels that it has memorised are not found. Running the command again leaves out what was corrected or confirmed,
+    and carries it over into the new table.
 
     \b
     audiocnn doubtful birds/ -m runs/birds
@@ -87,17 +107,28 @@ def doubtful(
     )
 
     refuse_urls(data)
+    if output is None and not force:
+        output = free_table()
     files = check_doubtful_files("-o", output, top, [], force)
     part = resolve_split(data, split)
     engine = load_engine(find_model(model or DEFAULT_MODEL), device, jobs)
     candidate = model_candidate(engine.model, scorer_by_options(engine, JudgedSegments()))
     counts, listener = Counter[str](), TerminalListener(terminal)
-    with open_judged_dataset(data, part, None, [engine], [candidate], listener, counts) as (dataset, chosen):
+    with open_judged_dataset(data, part, None, [engine], [candidate], listener, counts, labels) as (dataset, chosen):
         check_channels(dataset, engine)
+        for name in label or ():
+            if name not in dataset.labels:
+                raise UsageError(f"--label {name}: nothing is labelled so; {did_you_mean(name, dataset.labels)}")
+        settled = find_settled(dataset, corrections, files.table, terminal)
+        rest = dataset.with_entries(entry for entry in dataset.entries if entry.filename not in settled)
+        if settled and not rest.entries:
+            terminal.say("audiocnn: nothing is left to doubt")
+            return ExitStatus.OK
         settings = EvaluationSettings(resamples=0)
-        evaluation, *_ = judge_dataset(dataset, candidate.scorer, settings, chosen, candidate.name, listener)
+        evaluation, *_ = judge_dataset(rest, candidate.scorer, settings, chosen, candidate.name, listener)
         clips = clips_of(evaluation, "", data)
-        doubts = write_doubtful(clips, (candidate.name, data), dataset, files, terminal)
+        doubts = write_doubtful(clips, (candidate.name, data), rest, files, terminal, label or (), settled)
+    say_training(data, model, files, labels, terminal)
     if terminal.wants_table(format):
         _draw(doubts, terminal)
     else:
@@ -123,20 +154,77 @@ def check_doubtful_files(option: str, table: str | None, count: int, taken: list
     return files
 
 
+def free_table() -> str:
+    """The first name for a table that neither a table nor a page has yet."""
+    names = (_FILE, *(f"{Path(_FILE).stem}-{number}.tsv" for number in range(2, 10_000)))
+    return next(name for name in names if not Path(name).exists() and not Path(name).with_suffix(".html").exists())
+
+
+def find_settled(dataset: Dataset, given: list[str] | None, table: Path, terminal: Terminal) -> dict[str, Any]:
+    """What tables of corrections have settled of a dataset, by file name: those that were named, else those that lie
+    beside the output and are called as `doubtful` and `review` call theirs."""
+    from audiocnn.data.sources.corrections import read_settled
+
+    if given is not None and [*given] == ["none"]:
+        return {}
+    for name in given or ():
+        if not Path(name).is_file():
+            raise UsageError(f"--corrections {name}: no such file; check the name")
+    stem = Path(_FILE).stem
+    beside = [path for path in table.absolute().parent.glob("*") if path.is_file()]
+    beside = [path for path in beside if path.suffix == ".tsv" and path.stem.startswith((stem, table.stem))] + [
+        path for path in beside if path.name == REVIEW_TABLE
+    ]
+    paths = map(Path, given) if given is not None else sorted(beside, key=lambda path: path.stat().st_mtime)
+    known = {entry.filename: entry.labels for entry in dataset.entries}
+    settled: dict[str, Any] = {}
+    for path in paths:
+        try:
+            found = read_settled(path, dataset.several, known)
+        except LabelError:
+            if given is not None:
+                raise
+            continue  # something else that is called so
+        mine = {name: right for name, right in found.items() if name in known}
+        if mine:
+            shown = show_name(path.name if given is None else path)
+            terminal.say(f"audiocnn: {plural(len(mine), 'clip')} that {shown} has settled: left out")
+        settled |= mine
+    return settled
+
+
+def say_training(data: str, model: str | None, files: DoubtfulFiles, labels: LabelOptions, terminal: Terminal) -> None:
+    """The command that trains with the corrected table, into a folder that is free."""
+    from audiocnn.workflows.plan import name_after_data
+
+    own = model is not None and (Path(model) / "recipe.toml").is_file()
+    run = free_path(Path(model) if own and model is not None else Path("runs") / name_after_data(Path(data)))
+    words = ["audiocnn", "train", as_argument(data), "--corrections", as_argument(files.table)]
+    terminal.say_block("then", [format_command([*words, *label_words(labels), "-o", as_argument(run)])])
+
+
 def write_doubtful(
-    clips: ClipEvaluation, about: tuple[str, str], dataset: Dataset, files: DoubtfulFiles, terminal: Terminal
+    clips: ClipEvaluation,
+    about: tuple[str, str],
+    dataset: Dataset,
+    files: DoubtfulFiles,
+    terminal: Terminal,
+    of: Sequence[str] = (),
+    settled: Corrections | None = None,
 ) -> list[Doubt]:
     """Write the table and the page, and say what to do with them; returns the clips. about: the names of model and
-    data. UsageError where the model knows none of the labels."""
-    from audiocnn.evaluation.doubtful import doubts_to_tsv, find_doubtful
+    data. of: only clips with these labels. settled: what was corrected before, which the table has, too. UsageError
+    where the model knows none of the labels."""
+    from audiocnn.evaluation.doubtful import doubts_to_tsv, find_doubtful, settled_rows
     from audiocnn.report.doubtful import render_doubtful
     from audiocnn.report.sound import clip_sounds
 
-    doubts = find_doubtful(clips, files.count)
+    doubts, before = find_doubtful(clips, files.count, of), settled_rows(settled or {})
     sounds = clip_sounds(dataset, [doubt.filename for doubt in doubts], _SOUND_BYTES)
     labels = sorted({*clips.labels, *(label for doubt in doubts for label in doubt.labels)})
-    page = render_doubtful(doubts, sounds, labels, about, f"{files.table.stem}-corrected.tsv", dataset.several)
-    write_text(files.option, files.table, doubts_to_tsv(doubts))
+    corrected = f"{files.table.stem}-corrected.tsv"
+    page = render_doubtful(doubts, sounds, labels, about, corrected, dataset.several, before)
+    write_text(files.option, files.table, doubts_to_tsv(doubts, before))
     write_text(files.option, files.page, page)
     likely = sum(doubt.likely_wrong for doubt in doubts)
     terminal.say(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Annotated
@@ -15,18 +13,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audiocnn.audio.remote import refuse_urls
-from audiocnn.errors import UsageError, printable, show_name
+from audiocnn.errors import UsageError, as_argument, format_command, printable, show_name
+from audiocnn.files import free_path
 from audiocnn.units import count_noun
 from audiocnn_cli.app.exits import ExitStatus, Terminated
 from audiocnn_cli.app.options import INPUT, OUTPUT, RUNNING, Device, flag, option
 from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.commands.doubtful import REVIEW_TABLE
 
 if TYPE_CHECKING:
     from audiocnn.evaluation.review import Review, ReviewSource
     from audiocnn.inference.engine import Engine
     from audiocnn.report.review_server import ReviewServer
 
-_DEFAULT_TABLE = "corrections.csv"
 _MOST_LISTED = 20
 _MOST_PORT = 65535
 
@@ -70,7 +69,7 @@ class _Where:
         option(
             "--output",
             "TABLE",
-            f"Saved after each key, for `train --corrections`; gone on with. [default: {_DEFAULT_TABLE}]",
+            f"Saved after each key, for `train --corrections`; gone on with. [default: {REVIEW_TABLE}]",
             OUTPUT,
             short="-o",
         ),
@@ -110,7 +109,7 @@ def review(
     source = read_review_source(Path(sounds), not what.unlabelled)
     alone = Path(sounds).is_file()
     timed = what.segments if what.segments is not None else alone or source.timed
-    table = CorrectionTable(Path(where.output or _DEFAULT_TABLE), timed)
+    table = CorrectionTable(Path(where.output or REVIEW_TABLE), timed)
     engine = _load(model, device)
     _say_refused(source, terminal)
     if source.left_out:
@@ -142,13 +141,11 @@ def _load(model: str | None, device: str) -> Engine | None:
 
 def train_command(folder: Path, table: Path, only_corrected: bool) -> str:
     """What trains with the table, into a folder that is not there yet."""
-    words = ["audiocnn", "train", str(folder), "--corrections", str(table)]
+    words = ["audiocnn", "train", as_argument(folder), "--corrections", str(table)]
     words += ["--only-corrected"] if only_corrected else []
-    name = folder.resolve().name or "sounds"
-    if (Path("runs") / name).exists():
-        names = (f"runs/{name}-{number}" for number in count(2))
-        words += ["-o", next(run for run in names if not Path(run).exists())]
-    return shlex.join(words)
+    run = Path("runs") / (folder.resolve().name or "sounds")
+    words += ["-o", str(free_path(run))] if run.exists() else []
+    return format_command(words)
 
 
 def _say_refused(source: ReviewSource, terminal: Terminal) -> None:

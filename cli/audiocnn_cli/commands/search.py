@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audiocnn.audio.remote import refuse_urls
-from audiocnn.errors import UsageError, printable
-from audiocnn.files import check_run_writable, settled
+from audiocnn.errors import UsageError, as_argument, format_command, printable
+from audiocnn.files import check_run_writable, free_path, settled
 from audiocnn.units import clock, plural
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.options import BASIC, Device, LabelOptions, ReportFormat, TableFormat, flag, flag_of, option
+from audiocnn_cli.app.options import BASIC, Device, LabelOptions, ReportFormat, TableFormat, flag, label_words, option
 from audiocnn_cli.app.progress import Bar
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.io.batch import batch_status
@@ -162,13 +161,14 @@ def search_command(
     recipe_file: str, data: str | None, labels: LabelOptions, options: SearchOptions, folder: Path
 ) -> str:
     """The command that goes on with an interrupted search."""
-    words = ["audiocnn", "search", recipe_file, *([data] if data else []), "-o", str(folder)]
-    words += [word for name, value in dataclasses.asdict(labels).items() if value for word in (flag_of(name), value)]
+    words = ["audiocnn", "search", as_argument(recipe_file), *([as_argument(data)] if data else [])]
+    words += ["-o", as_argument(folder)]
+    words += label_words(labels)
     words += ["--trials", str(options.trials)]
     words += ["--epochs", str(options.epochs)] if options.epochs else []
     words += ["--study", options.study] if options.study else []
     words += ["--pruner", options.pruner.value] if options.pruner != SearchOptions.pruner else []
-    return shlex.join([*words, "--resume"])
+    return format_command([*words, "--resume"])
 
 
 def show_search(wanted: Search, study: Study, trials: int, went_on: str, terminal: Terminal) -> int:
@@ -256,14 +256,15 @@ def finish_search(wanted: Search, study: Study, failed: int, format: ReportForma
         return ExitStatus.USAGE
     for key, share in importances.items():
         terminal.detail(f"{key}: {share:.2f} of what trials differ by")
+    words, run = ["audiocnn", "train", "--recipe"], free_path(wanted.folder.with_name(f"{wanted.folder.name}-best"))
     lines = [
         f"best: trial {best.number}, {best.facts['figure'].replace('_', ' ')} {best.value:.4f}; pictured in"
         f" {wanted.folder / TRIALS_FILE}",
-        f"its model:    audiocnn evaluate NEW_SOUNDS --model {shlex.quote(str(best.folder))}",
-        f"train by it:  audiocnn train --recipe {shlex.quote(str(recipe))} -o RUN",
+        f"its model:    {format_command(['audiocnn', 'describe', as_argument(best.folder)])}",
+        f"train by it:  {format_command([*words, as_argument(recipe), '-o', as_argument(run)])}",
     ]
     for line in lines:
-        terminal.say(printable(line))
+        terminal.say(line)
     return batch_status(len(complete), failed)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from audiocnn.audio.remote import refuse_urls
+from audiocnn.errors import as_argument, format_command
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import (
     BASIC,
@@ -23,6 +24,7 @@ from audiocnn_cli.app.options import (
     SplitName,
     TableFormat,
     flag,
+    label_words,
     option,
 )
 from audiocnn_cli.app.terminal import Terminal
@@ -38,6 +40,7 @@ from audiocnn_cli.io.ingest import TerminalListener
 from audiocnn_cli.io.judge import JudgedSegments, peer_candidates, scorer_by_options
 
 if TYPE_CHECKING:
+    from audiocnn.evaluation.advice import Subject
     from audiocnn.evaluation.report import EvaluationReport
     from audiocnn.evaluation.results import EvaluationSettings
 
@@ -77,7 +80,8 @@ class _JudgeOptions:
         ),
     ] = None
     by: Annotated[
-        list[str] | None, option("--by", "COLUMN", "Also compute figures for each value of a column. May be repeated.")
+        list[str] | None,
+        option("--by", "COLUMN", "Also compute figures for each value of a column, or `recording`. May be repeated."),
     ] = None
     all_figures: Annotated[
         bool, flag("--all-figures", "Every figure in the table, not only those that say most; JSON always has all.")
@@ -111,12 +115,14 @@ def evaluate(
     audiocnn evaluate speech.toml --split test -o report.json
     audiocnn evaluate birds/ -m runs/birds --html report.html
     """
+    from audiocnn.evaluation.advice import advise
     from audiocnn.evaluation.report import EvaluationReport
     from audiocnn.inference.engine import load_engine
     from audiocnn.model.model import DEFAULT_MODEL, find_model
     from audiocnn.workflows.judge import (
         check_channels,
         check_columns,
+        find_example,
         judge_dataset,
         model_candidate,
         open_judged_dataset,
@@ -128,7 +134,8 @@ def evaluate(
 
     refuse_urls(data)
     if clips.doubtful is not None:
-        terminal.note("--doubtful N is called `audiocnn doubtful DATA --top N` now")
+        words = ["audiocnn", "doubtful", as_argument(data), "--top", clips.doubtful]
+        terminal.note(f"--doubtful N is called `{format_command(words)}` now")
     path = check_output(output.output, output.force)
     if path is not None and is_replaceable(path):
         check_folder_writable("-o", path)
@@ -154,11 +161,14 @@ def evaluate(
             reports.append(EvaluationReport(*about, *found, version=one.version, points=one.points))
         warn_of_no_error(reports, terminal)
         reports = with_differences(reports, terminal)
+        subject = _subject(data, (models or [DEFAULT_MODEL])[0], split, labels, find_example(dataset))
+        reports[0] = dataclasses.replace(reports[0], advice=advise(reports[0].evaluation, subject))
         every = judge.all_figures or bool(judge.smooth) or judge.collar is not None  # which ask for figures
         _write_reports(reports, path, format, every, terminal)
         if page is not None:
             write_page(reports, page, dataset)
         write_clip_files(reports[0], dataset, files, terminal)
+        terminal.say_block("next", [one.line for one in reports[0].advice])
     failed = counts["refused"] or any(report.evaluation.failures for report in reports)
     return ExitStatus.SOME_FAILED if failed else ExitStatus.OK
 
@@ -178,6 +188,13 @@ def _write_reports(
         write_table(reports, terminal, every)
     elif path is None:
         write_json(reports, terminal.write, pretty=False)
+
+
+def _subject(data: str, model: str, split: str | None, labels: LabelOptions, example: str) -> Subject:
+    from audiocnn.evaluation.advice import Subject
+
+    options = [*(["--split", split] if split else []), *label_words(labels)]
+    return Subject(model, data, tuple(options), example=example)
 
 
 def _judge_settings(judge: _JudgeOptions) -> EvaluationSettings:

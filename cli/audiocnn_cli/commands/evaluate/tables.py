@@ -16,6 +16,7 @@ from audiocnn.errors import UsageError, printable
 from audiocnn.evaluation.compare import LabelDifference, compare
 from audiocnn.evaluation.report import EvaluationReport
 from audiocnn.evaluation.results import (
+    BY_RECORDING,
     MAIN_CLIP_FIGURES,
     ClipEvaluation,
     ClipGroup,
@@ -46,7 +47,7 @@ _LABEL_COLUMNS = {
 }
 _NARROW_COLUMNS = ("recall", "f1")
 _WIDE = 64  # columns of a terminal for the whole table of labels
-_MOST_LABELS = 40  # beyond, the worst of them
+_MOST_LABELS = 40  # or recordings; beyond, the worst of them
 _WORST_LABELS = 20
 _MOST_PAIRS = 5
 _LEAST_NAME, _MOST_NAME = 4, 20
@@ -108,7 +109,11 @@ def write_table(reports: Sequence[EvaluationReport], terminal: Terminal, every: 
             rows, heads = _figure_rows(reports, parts, less, every)
             rows += _rule_rows(reports, label, every)
             print_table(f"{label}: {_describe_amount(parts)}", rows, heads, terminal)
+        if BY_RECORDING in first.evaluation.groups:
+            _write_recordings(reports, terminal)
         for tag in first.evaluation.groups:
+            if tag == BY_RECORDING:
+                continue
             groups = [report.evaluation.groups[tag] for report in reports]
             keys = dict.fromkeys((value, label) for group in groups for value, held in group.items() for label in held)
             for value, label in keys:
@@ -209,7 +214,11 @@ def _write_clips(reports: Sequence[EvaluationReport], terminal: Terminal, every:
         return
     less = [LabelDifference(r.difference.clip) if r.difference and r.difference.clip else None for r in reports]
     print_table(f"clips: {first.clips}", *_figure_rows(reports, clips, less, every), terminal)
+    if BY_RECORDING in first.groups:
+        _write_wrong_clips(reports, terminal)
     for tag in first.groups:
+        if tag == BY_RECORDING:
+            continue
         for value in sorted({value for clip in clips if clip for value in clip.groups.get(tag, {})}):
             parts = [clip.groups.get(tag, {}).get(value) if clip else None for clip in clips]
             count = next(part.clips for part in parts if part)
@@ -222,6 +231,43 @@ def _write_clips(reports: Sequence[EvaluationReport], terminal: Terminal, every:
             if clip.confusion:
                 _write_confusion(clip.confusion, name, terminal)
                 _write_pairs(clip.confusion, name, terminal)
+
+
+def _write_recordings(reports: Sequence[EvaluationReport], terminal: Terminal) -> None:
+    """A row a recording, the worst of the first model first: how much was missed, and found that is not there."""
+    several = len(reports) > 1
+    for label, ranked in reports[0].evaluation.errors.items():
+        found = [{one.filename: one for one in r.evaluation.errors.get(label, ())} for r in reports]
+        rows: list[FigureRow] = []
+        for one in ranked[:_MOST_LABELS]:
+            cells = [clock(one.seconds), f"{one.reference_seconds:.1f} s"]
+            for own in (of_model.get(one.filename) for of_model in found):
+                if own is None:
+                    cells += ["-"] * (1 if several else 3)
+                else:
+                    cells += [] if several else [f"{own.missed_seconds:.1f} s", f"{own.false_seconds:.1f} s"]
+                    cells += [f"{own.error_rate:.3f}"]
+            rows.append((printable(one.filename), cells))
+        heads = [report.head for report in reports] if several else ["missed", "false alarm", "error"]
+        some = f", {len(rows)} of {len(ranked)}" if len(rows) < len(ranked) else ""
+        print_table(f"{label} by recording, the worst first{some}", rows, ["length", "annotated", *heads], terminal)
+
+
+def _write_wrong_clips(reports: Sequence[EvaluationReport], terminal: Terminal) -> None:
+    """The clips that were answered wrong, the surest answer of the first model first."""
+    clips = [report.evaluation.clip for report in reports if report.evaluation.clip]
+    held = [{one.filename: one for one in clip.answers} for clip in clips]
+    wrong = [
+        held[0][name] for name, group in clips[0].groups[BY_RECORDING].items() if group.figures["accuracy"].value == 0
+    ]
+    rows: list[FigureRow] = []
+    for one in wrong[:_MOST_LABELS]:
+        given = [of_model[one.filename] for of_model in held if one.filename in of_model]
+        said = [f"{' '.join(map(printable, answer.answers)) or '-'} {answer.score:.2f}" for answer in given]
+        rows.append((printable(one.filename), [" ".join(map(printable, one.labels)) or "-", *said]))
+    names = [report.head for report in reports if report.evaluation.clip] if len(clips) > 1 else ["answer"]
+    title = f"by recording: {plural(len(wrong), 'clip')} of {clips[0].clips:,} answered wrong, the surest first"
+    print_table(title, rows, ["label", *names], terminal)
 
 
 def _write_labels(clip: ClipEvaluation, name: str, terminal: Terminal) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from audiocnn.errors import UsageError
+from audiocnn.errors import UsageError, as_argument, format_command
+from audiocnn.files import free_path
 from audiocnn.units import clock, plural
 from audiocnn_cli.app.exits import ExitStatus, Terminated
 from audiocnn_cli.app.options import Device, LabelOptions
@@ -19,6 +19,7 @@ from audiocnn_cli.commands.train.options import CheckOptions, LearningOptions, P
 from audiocnn_cli.commands.train.run import (
     find_process_group,
     joined_group,
+    repeat_command,
     resume_command,
     run_in_group,
     run_training,
@@ -91,8 +92,18 @@ def train(
                 plan.recipe, plan.dataset, plan.folder, plan.device, run.resume, run.tensorboard, moved, run.threads
             )
             say_notes(plan.recipe, plan.dataset, listener)
-            status = finish_run(plan.recipe, plan.dataset, run_training(training, terminal), plan.folder, terminal)
+            report = run_training(training, terminal)
+            again = command_again(plan.folder, data, run.resume, [run, learning, parts, labels], device)
+            status = finish_run(plan.recipe, plan.dataset, report, plan.folder, terminal, again)
     return ExitStatus.SOME_FAILED if plan.refused else status
+
+
+def command_again(folder: Path, data: str | None, resume: bool, options: list[Any], device: str) -> list[str]:
+    """The command that trains anew in the same way, with what was added to the data, into a folder that is free."""
+    place = free_path(folder)
+    if resume:
+        return ["audiocnn", "train", "--recipe", as_argument(folder / "recipe.toml"), "-o", as_argument(place)]
+    return repeat_command(place, data, options, device)
 
 
 def request_training(
@@ -117,8 +128,8 @@ def train_in_group(request: TrainingRequest, terminal: Terminal, group: ProcessG
     training = Training(
         plan.recipe, plan.dataset, plan.folder, where, request.resume, request.tensorboard, moved, request.threads
     )
-    command = f"torchrun --nproc-per-node {group.world_size} -m audiocnn_cli train"
-    command += f" -o {shlex.quote(str(plan.folder))} --resume"
+    words = ["torchrun", "--nproc-per-node", group.world_size, "-m", "audiocnn_cli", "train"]
+    command = format_command([*words, "-o", as_argument(plan.folder), "--resume"])
     with hint_resume(lambda: command, terminal):
         if group.is_leader:
             say_notes(plan.recipe, plan.dataset, listener)

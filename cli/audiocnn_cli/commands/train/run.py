@@ -5,19 +5,17 @@ Epochs are printed as rows, not redrawn: they stay when the window is small, and
 
 from __future__ import annotations
 
-import dataclasses
 import io
-import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audiocnn.errors import AudiocnnError, printable
+from audiocnn.errors import AudiocnnError, as_argument, format_command, printable
 from audiocnn.units import clock
 from audiocnn_cli.app.exits import LostProcessError
-from audiocnn_cli.app.options import flag_of
+from audiocnn_cli.app.options import option_words
 from audiocnn_cli.app.progress import Bar
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.io.ingest import TerminalListener
@@ -210,18 +208,21 @@ _NOT_REPEATED = ("output", "resume", "force", "moved")
 def resume_command(folder: Path, data: str | None, options: list[Any], repeated: bool, device: str) -> str:
     """The command that goes on with an interrupted run: its folder says all once its recipe is there; until then, and
     for folds and shares, what was given is given again."""
-    from audiocnn.recipe.recipe import DEFAULT_RECIPE, RECIPE_FILE
+    from audiocnn.recipe.recipe import RECIPE_FILE
 
-    said = {field.name: getattr(part, field.name) for part in options for field in dataclasses.fields(part)}
-    where = [] if device == "auto" else ["--device", device]
-    where += ["--tensorboard"] if said.get("tensorboard") else []
     if (folder / RECIPE_FILE).exists():
-        return shlex.join(["audiocnn", "train", "-o", str(folder), *where, "--resume"])
-    stated = {name: value for name, value in said.items() if not isinstance(value, bool) and value is not None}
-    given = {name: str(value) for name, value in stated.items() if name not in _NOT_REPEATED}
-    if data is None:
-        given.setdefault("recipe", DEFAULT_RECIPE)
-    words = [word for name, value in given.items() for word in (flag_of(name), value)]
-    words += [flag_of("only_corrected")] if said.get("only_corrected") else []
-    whole = ["audiocnn", "train", *([data] if data else []), "-o", str(folder), *words, *where]
-    return shlex.join([*whole, "--resume"] if repeated else whole)
+        where = [] if device == "auto" else ["--device", device]
+        where += ["--tensorboard"] if any(getattr(part, "tensorboard", False) for part in options) else []
+        return format_command(["audiocnn", "train", "-o", as_argument(folder), *where, "--resume"])
+    whole = repeat_command(folder, data, options, device)
+    return format_command([*whole, "--resume"] if repeated else whole)
+
+
+def repeat_command(folder: Path, data: str | None, options: list[Any], device: str) -> list[str]:
+    """The command, word by word, that trains in the same way into a folder."""
+    from audiocnn.recipe.recipe import DEFAULT_RECIPE
+
+    words = option_words(options, _NOT_REPEATED)
+    words += ["--recipe", DEFAULT_RECIPE] if data is None and "--recipe" not in words else []
+    words += [] if device == "auto" else ["--device", device]
+    return ["audiocnn", "train", *([as_argument(data)] if data else []), "-o", as_argument(folder), *words]

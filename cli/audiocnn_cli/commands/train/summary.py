@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audiocnn.errors import printable
+from audiocnn.errors import as_argument, format_command, printable
 from audiocnn.evaluation.results import MAIN_CLIP_FIGURES, figure_title
 from audiocnn.units import clock, plural
 from audiocnn_cli.app.draw import format_figure
@@ -16,6 +17,7 @@ from audiocnn_cli.io.ingest import TerminalListener
 
 if TYPE_CHECKING:
     from audiocnn.data.dataset import Dataset
+    from audiocnn.evaluation.advice import Subject
     from audiocnn.evaluation.results import Evaluation
     from audiocnn.recipe.division import Division
     from audiocnn.recipe.recipe import Recipe
@@ -26,34 +28,46 @@ _MOST_PAIRS = 3
 _NOTHING_HELD_OUT = "the last, since nothing was held out"
 
 
-def finish_run(recipe: Recipe, dataset: Dataset, report: TrainReport, run: Path, terminal: Terminal) -> ExitStatus:
-    """Test the model, and say what came out and what to do with it."""
+def finish_run(
+    recipe: Recipe, dataset: Dataset, report: TrainReport, run: Path, terminal: Terminal, again: Sequence[str] = ()
+) -> ExitStatus:
+    """Test the model, and say what came out and what to do with it. again: the command that trains anew."""
+    from audiocnn.evaluation.advice import Subject, advise
     from audiocnn.recipe.division import divide
-    from audiocnn.workflows.train import draw_curves, test_model
+    from audiocnn.recipe.recipe import RECIPE_FILE
+    from audiocnn.workflows.judge import find_example
+    from audiocnn.workflows.train import draw_pictures, judged_part, test_model, write_report
 
     division, listener = divide(dataset, recipe), TerminalListener(terminal)
     clips = not any(entry.annotated for entry in dataset.entries)
-    evaluation = None
-    if division.test:
-        evaluation = test_model(dataset, division, recipe, report.model, run, listener).evaluation
-    lines = training_lines(report, clips)
-    if (curves := draw_curves(run, recipe.name, listener)) is not None:
-        lines.append(f"curves: {curves}")
-    if evaluation is not None:
-        lines += ["", *test_lines(evaluation, division, run)]
+    counts = Counter(label for entry in dataset.entries for label in entry.labels) if clips else {}
+    example = find_example(dataset.with_entries([*division.test, *dataset.entries]))
+    split, judged, judged_on = judged_part(division, recipe, clips)
+    subject = Subject(str(run), str(run / RECIPE_FILE), ("--split", split), counts, tuple(again), example)
+    part = dataset.with_entries(judged)
+    tested = test_model(part, judged_on, recipe, report.model, subject, listener) if judged else None
+    evaluation = tested.evaluation if tested is not None else None
+    drawn = draw_pictures(recipe, dataset, report.model, evaluation, run, listener)
+    lines = [*training_lines(report, clips), *([f"pictures in {run}: {', '.join(drawn)}"] if drawn else [])]
+    if tested is not None and evaluation is not None:
+        write_report(tested, drawn, part, run)
+        lines += ["", *test_lines(evaluation, len(judged), judged_on, bool(division.test), run)]
     elif clips:
         lines += ["", f"not tested: {why_untested(recipe, division)}"]
-    _show_panel("trained", [*lines, "", *next_commands(run, clips, report.model.must_choose)], terminal)
+    _show_panel("trained", lines, terminal)
+    advice = tested.advice if tested is not None else advise(None, subject)
+    use = use_commands(subject, clips, evaluation is not None, report.model.must_choose)
+    terminal.say_block("use it", [line for line in use if not any(line.endswith(one.command_line) for one in advice)])
+    terminal.say_block("next", [one.line for one in advice])
     return ExitStatus.SOME_FAILED if evaluation is not None and evaluation.failures else ExitStatus.OK
 
 
-def test_lines(evaluation: Evaluation, division: Division, run: Path) -> list[str]:
-    """The figures that say most, and which labels are taken for each other."""
+def test_lines(evaluation: Evaluation, recordings: int, judged_on: str, tested: bool, run: Path) -> list[str]:
+    """The figures that say most, and which labels are taken for each other. tested: on a part that decided nothing."""
     from audiocnn.workflows.train import PAGE
 
-    lines = [
-        f"tested on {plural(len(division.test), 'recording')} ({division.tested_on}) that nothing was learned from:"
-    ]
+    kept = " that nothing was learned from" if tested else "; judge it by others to be sure"
+    lines = [f"{'tested' if tested else 'judged'} on {plural(recordings, 'recording')} ({judged_on}){kept}:"]
     clip = evaluation.clip
     if clip is None:
         figures = {f"{label}: F1": found.figures["f1"] for label, found in evaluation.labels.items()}
@@ -102,17 +116,14 @@ def training_lines(report: TrainReport, clips: bool = False) -> list[str]:
     return [line for line in lines if line]
 
 
-def next_commands(run: Path, clips: bool, must_choose: bool = False) -> list[str]:
-    """must_choose: a model that takes every sound for one of its labels is not for recordings that hold others."""
-    name = shlex.quote(f"./{run}" if str(run).startswith("-") else str(run))
-    if not clips:
-        return [f"try it:  audiocnn detect --model {name} FILE"]
-    return [
-        f"name sounds:  audiocnn classify --model {name} FILE...",
-        *([] if must_choose else [f"find them:    audiocnn detect --model {name} FILE"]),
-        f"judge it:     audiocnn evaluate NEW_SOUNDS --model {name}",
-        f"hand it on:   audiocnn export {name}",
-    ]
+def use_commands(subject: Subject, clips: bool, tested: bool, must_choose: bool = False) -> list[str]:
+    """What can be done with the model. must_choose: one that takes every sound for one of its labels is not for
+    recordings that hold others."""
+    model, recording = ["--model", as_argument(subject.model)], [as_argument(subject.example)]
+    commands = [["classify", *model, *recording]] if clips and subject.example else []
+    commands += [["detect", *model, *recording]] if subject.example and not (clips and must_choose) else []
+    commands += [["evaluate", as_argument(subject.data), *model, *subject.options]] if tested else []
+    return [format_command(["audiocnn", *words]) for words in [*commands, ["export", as_argument(subject.model)]]]
 
 
 def _show_panel(title: str, lines: list[str], terminal: Terminal) -> None:

@@ -8,12 +8,15 @@ from typing import Annotated
 
 import typer
 
+from audiocnn.errors import as_argument, format_command
 from audiocnn_cli.app.options import (
     BASIC,
     OUTPUT,
     JudgedPad,
+    LabelOptions,
     SegmentRuleOptions,
     flag,
+    label_words,
     option,
     score_option,
     seconds_option,
@@ -82,3 +85,19 @@ class RuleOptions(SegmentRuleOptions):
     min_duration: Annotated[float | None, seconds_option("--min-duration", "Keep this value. [default: tuned]")] = None
     min_silence: Annotated[float | None, seconds_option("--min-silence", "Keep this value. [default: tuned]")] = None
     pad: JudgedPad = None
+
+
+@dataclass(frozen=True)
+class TuneCommand:
+    """What was tuned, for the commands to go on with."""
+
+    data: str
+    model: str
+    labels: LabelOptions
+    split: str | None = None
+
+    def evaluate(self, *more: str) -> str:
+        """Judge the model on these data, with more options."""
+        words = ["audiocnn", "evaluate", as_argument(self.data), "--model", as_argument(self.model)]
+        split = ["--split", self.split] if self.split else []
+        return format_command([*words, *label_words(self.labels), *split, *more])

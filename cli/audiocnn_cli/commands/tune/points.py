@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from audiocnn_cli.app.draw import figure_rows, point_rows, print_table
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import LabelOptions, ReportFormat
 from audiocnn_cli.app.terminal import Terminal
-from audiocnn_cli.commands.tune.options import Goal, RuleOptions, SweepOptions
+from audiocnn_cli.commands.tune.options import Goal, RuleOptions, SweepOptions, TuneCommand
 from audiocnn_cli.commands.tune.thresholds import (
     check_saved,
     check_tune_files,
@@ -97,10 +96,8 @@ def run_points(
     if saved is None:
         lines.append(keep_line(model, terminal))
     else:
-        command = "classify" if clips else "detect"
-        lines.append(
-            f"use it:   audiocnn {command} --model {shlex.quote(saved.reference)} --sensitivity sensitive FILE"
-        )
+        again = TuneCommand(data[0], saved.reference, where, sweep.split)
+        lines.append(f"try one:  {again.evaluate('--sensitivity', 'sensitive')}")
     tell_lines([line for line in lines if line], format, terminal)
     return batch_status(len(found), failed)
 

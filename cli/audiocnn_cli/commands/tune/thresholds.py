@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -11,13 +10,13 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audiocnn.errors import AudiocnnError, UsageError, did_you_mean, printable, show_name
+from audiocnn.errors import AudiocnnError, UsageError, did_you_mean, format_command, printable, show_name
 from audiocnn.units import format_speed, plural
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import LabelOptions, ReportFormat, flag_of, read_pads, read_thresholds
 from audiocnn_cli.app.progress import Bar
 from audiocnn_cli.app.terminal import Terminal
-from audiocnn_cli.commands.tune.options import Goal, RuleOptions, SweepOptions
+from audiocnn_cli.commands.tune.options import Goal, RuleOptions, SweepOptions, TuneCommand
 from audiocnn_cli.io.batch import batch_status
 
 if TYPE_CHECKING:
@@ -76,7 +75,8 @@ def run_sweep(
         terminal.say(f"drawn: {sweep.plot}")
     saved = save_thresholds(model, found, sweep, tuned_on, terminal)
     write_tuned(found, model, format, terminal)  # last: what reads it may end early
-    tell_lines(next_steps(found, model, saved, scored, terminal), format, terminal)
+    again = TuneCommand(data, (saved or model).reference, where, sweep.split)
+    tell_lines(next_steps(found, model, saved, scored, again, terminal), format, terminal)
     return batch_status(len(found), failed + scored[2] + counts["refused"])
 
 
@@ -117,7 +117,7 @@ def keep_line(model: Model, terminal: Terminal) -> str:
     names = (f"my_{model.name}" + (f"_{number}" if number > 1 else "") for number in count(1))
     new = next(name for name in names if not Path(name).exists())
     where = ["--save-as", new] if model.is_released else ["--save"]
-    return f"keep it:  {shlex.join(['audiocnn', *words, *where])}"
+    return f"keep it:  {format_command(['audiocnn', *words, *where])}"
 
 
 def tell_lines(lines: Sequence[str], format: ReportFormat, terminal: Terminal) -> None:
@@ -311,9 +311,9 @@ def write_tuned_label(one: TunedRule, terminal: Terminal) -> None:
 
 
 def next_steps(
-    found: list[TunedRule], model: Model, saved: Model | None, scored: _Scored, terminal: Terminal
+    found: list[TunedRule], model: Model, saved: Model | None, scored: _Scored, again: TuneCommand, terminal: Terminal
 ) -> list[str]:
-    """What to do with what was found, as lines to be pasted. saved: the model that has it."""
+    """What to do with what was found, as lines to be pasted. saved: the model that has it, which `again` names."""
     from audiocnn.evaluation.save_thresholds import rule_options
 
     if not any(one.changed for one in found):
@@ -322,13 +322,10 @@ def next_steps(
     if any(one.gain.value is not None and one.gain.value < 0 for one in found):
         lines = ["with what was given the best is worse than the model as it is"]
     lines += filter(None, (find_unheard(scored[0], one.label) for one in found if one.changed))
-    clips = found[0].clips
     if saved is not None:
-        command = "classify" if clips else "detect"
-        return [*lines, f"use it:   audiocnn {command} --model {shlex.quote(saved.reference)} FILE"]
-    if len(model.labels) == 1 and not clips:
-        options = rule_options(found[0].best.rule)
-        lines.append(f"try it:   audiocnn detect --model {shlex.quote(model.reference)} {options} FILE")
+        return [*lines, f"try it:   {again.evaluate()}"]
+    if len(model.labels) == 1 and not found[0].clips:
+        lines.append(f"try it:   {again.evaluate(*rule_options(found[0].best.rule))}")
     return [*lines, keep_line(model, terminal)]
 
 

@@ -1,0 +1,234 @@
+"""What to do next, by the figures of an evaluation: `advise`.
+
+evaluation -> rules -> Advice, what would gain most first, at most three. A rule speaks only where so much was judged
+that chance cannot have made what it says, and then says how much that was. Where no rule speaks, the one advice is how
+to use the model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from audiocnn.errors import UsageError, as_argument, format_command, show_name
+from audiocnn.evaluation.clips import NONE_OF_THESE
+from audiocnn.evaluation.doubtful import Doubt, find_doubtful
+from audiocnn.evaluation.results import ClipEvaluation, Evaluation, JudgedClip, LabelEvaluation, RecordingErrors
+from audiocnn.units import clock, count_noun
+
+MOST_ADVICE = 3  # more is not read
+FEW_CLIPS = (
+    20  # of a label to learn from: with fewer, models trained on other halves of them differ by a tenth and more
+)
+LEAST_CLIPS = 10  # judged of two labels: of fewer, one in three wrong is within the interval of one in twenty
+LEAST_JUDGED = 20  # clips in all, below which nothing is said of them
+LEAST_WRONG = 3  # clips: one or two alike are chance
+CONFUSED_SHARE = 0.1  # of the clips of two labels: a pair with less is what any model has
+SURE_DOUBT = math.log(10.0)  # the other label is ten times as likely: below, mostly the model is wrong
+TRUSTED_SHARE = 0.6  # of the answers right: a model with less doubts what it does not know
+LEAST_RECORDINGS = 4  # with segments: of three, one bad microphone is a third
+LEAST_REFERENCE_SECONDS = 20.0  # annotated, some ten sentences: of less, one missed is a tenth
+LEAST_MISSED = 0.1  # of what is annotated, that another sensitivity would be worth
+ONE_SIDED = 3.0  # so many times more missed than false (or the other way) is a matter of the threshold
+LEAST_POINT_GAIN = 0.03  # of the detection error by another sensitivity: less is within the intervals
+WORST_SHARE, WORST_TIME = 0.5, 0.25  # at least so much of the errors in at most so much of the time
+MOST_WORST = 3  # recordings that are named
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A fact, and the command that helps, word by word. gain: what share of the errors there would be less, of 1."""
+
+    fact: str
+    command: tuple[str, ...]
+    gain: float = 0.0
+
+    @property
+    def command_line(self) -> str:
+        return format_command(self.command)
+
+    @property
+    def line(self) -> str:
+        return f"{self.fact}: {self.command_line}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"fact": self.fact, "command": self.command_line}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What was judged, as the command line names it.
+
+    options: of the data, which `evaluate` and `doubtful` both take (`--split test`). clips: how many of each label
+    there are to learn from, where that is known. retrain: the command that trains again, where it is known. example: a
+    recording to try the model on; "" for none.
+    """
+
+    model: str
+    data: str
+    options: tuple[str, ...] = ()
+    clips: Mapping[str, int] = field(default_factory=dict)
+    retrain: tuple[str, ...] = ()
+    example: str = ""
+
+    def command(self, name: str, *more: str) -> tuple[str, ...]:
+        """A command that judges the data by the model."""
+        return ("audiocnn", name, as_argument(self.data), "--model", as_argument(self.model), *self.options, *more)
+
+
+def advise(evaluation: Evaluation | None, subject: Subject) -> list[Advice]:
+    """At most three, what would gain most first; one, how to use the model, where the figures ask for nothing.
+    evaluation: None where nothing was tested."""
+    found: list[Advice] = []
+    if evaluation is not None:
+        if evaluation.clip is not None:
+            found += _of_clips(evaluation.clip, subject)
+        for label, ranked in evaluation.errors.items():
+            if is_enough(ranked):
+                found += _of_segments(evaluation.labels[label], ranked, subject)
+    found.sort(key=lambda one: -one.gain)
+    return found[:MOST_ADVICE] or list(_use(evaluation, subject))
+
+
+def is_enough(ranked: tuple[RecordingErrors, ...]) -> bool:
+    """Whether recordings with segments are enough to say something of a label."""
+    annotated = sum(one.reference_seconds for one in ranked)
+    return len(ranked) >= LEAST_RECORDINGS and annotated >= LEAST_REFERENCE_SECONDS
+
+
+def _of_clips(clip: ClipEvaluation, subject: Subject) -> Iterator[Advice]:
+    wrong = [answer for answer in clip.answers if answer.right is False]
+    yield from _few_clips(clip, wrong, subject)
+    if clip.clips < LEAST_JUDGED:
+        return
+    doubts = doubted_labels(clip)
+    doubted = {doubt.filename for doubt in doubts}
+    if len(doubts) >= LEAST_WRONG:
+        fact = f"{count_noun(len(doubts), 'label')} of {clip.clips:,} clips look wrong"
+        yield Advice(fact, subject.command("doubtful", "--top", str(len(doubts))), len(doubts) / clip.clips)
+    yield from _confused([answer for answer in wrong if answer.filename not in doubted], clip, subject)
+
+
+def doubted_labels(clip: ClipEvaluation) -> list[Doubt]:
+    """Clips whose label is likely wrong, by a model that is right often enough to be heard."""
+    known = [answer.right for answer in clip.answers if answer.right is not None]
+    if not known or sum(known) < TRUSTED_SHARE * len(known):
+        return []
+    try:
+        doubts = find_doubtful(clip, len(clip.answers))
+    except UsageError:  # the model knows no label
+        return []
+    return [doubt for doubt in doubts if doubt.likely_wrong and doubt.doubt >= SURE_DOUBT]
+
+
+def _few_clips(clip: ClipEvaluation, wrong: list[JudgedClip], subject: Subject) -> Iterator[Advice]:
+    """Labels with few clips to learn from, if some of them are not recognised."""
+    few = {label for label, count in subject.clips.items() if count < FEW_CLIPS}
+    missed = Counter(label for answer in wrong for label in answer.labels if label in few - {*answer.answers})
+    if not missed or not subject.retrain:
+        return
+    label, count = missed.most_common(1)[0]
+    others = f", and {count_noun(len(missed) - 1, 'label')} more are as few" if missed[label] < missed.total() else ""
+    there = f"too few clips of {show_name(label)} ({subject.clips[label]}; {count} of {clip.labels[label].clips} wrong)"
+    yield Advice(f"{there}{others}: add some, then train again", subject.retrain, missed.total() / clip.clips)
+
+
+def _confused(wrong: list[JudgedClip], clip: ClipEvaluation, subject: Subject) -> Iterator[Advice]:
+    """The two labels that are taken for each other most."""
+    pairs = Counter(
+        frozenset((answer.labels[0], answer.answers[0]))
+        for answer in wrong
+        if len(answer.labels) == len(answer.answers) == 1
+        and answer.answers[0] in clip.labels
+        and answer.answers[0] != NONE_OF_THESE
+    )
+    for pair, count in pairs.most_common():
+        first, second = sorted(pair)
+        judged = clip.labels[first].clips + clip.labels[second].clips
+        if count < LEAST_WRONG:
+            return
+        if judged >= LEAST_CLIPS and count >= CONFUSED_SHARE * judged:
+            fact = (
+                f"{show_name(first)} and {show_name(second)} are confused ({count} of {judged} clips), listen to them"
+            )
+            listen = subject.command("doubtful", "--label", first, "--label", second, "--top", str(count))
+            yield Advice(fact, listen, count / clip.clips)
+            return
+
+
+def _of_segments(found: LabelEvaluation, ranked: tuple[RecordingErrors, ...], subject: Subject) -> Iterator[Advice]:
+    annotated = sum(one.reference_seconds for one in ranked)
+    missed, false = sum(one.missed_seconds for one in ranked), sum(one.false_seconds for one in ranked)
+    yield from _other_sensitivity(found, missed / annotated, false / annotated, subject)
+    yield from _worst_recordings(found.label, ranked, subject)
+
+
+def _other_sensitivity(found: LabelEvaluation, missed: float, false: float, subject: Subject) -> Iterator[Advice]:
+    """Where nearly all errors are of one kind, the operating point that has fewer; of a model without, `tune`.
+    missed, false: shares of what is annotated."""
+    label = show_name(found.label)
+    most, least, wanted = (missed, false, "sensitive") if missed > false else (false, missed, "precise")
+    if most < LEAST_MISSED or most < ONE_SIDED * least:
+        return
+    kinds = ("missed", "false") if missed > false else ("found too much", "missed")
+    amount = (
+        f"{_share(most)} of the {label} is {kinds[0]}"
+        if missed > false
+        else f"{_share(most)} as much {label} is found falsely as there is"
+    )
+    other = "nothing" if least < 0.005 else _share(least)
+    fact = f"{amount}, {other} is {kinds[1]} ({count_noun(found.recordings, 'recording')})"
+    if not found.points:
+        yield Advice(fact, subject.command("tune", "--label", found.label), most - least)
+        return
+    point = found.points.get(wanted, {}).get("detection_error_rate")
+    if point is not None and missed + false - point >= LEAST_POINT_GAIN:
+        yield Advice(fact, subject.command("evaluate", "--sensitivity", wanted), missed + false - point)
+
+
+def _worst_recordings(label: str, ranked: tuple[RecordingErrors, ...], subject: Subject) -> Iterator[Advice]:
+    """The few recordings that most errors lie in."""
+    wrong, seconds = sum(one.wrong_seconds for one in ranked), sum(one.seconds for one in ranked)
+    annotated = sum(one.reference_seconds for one in ranked)
+    if wrong < LEAST_MISSED * annotated:
+        return
+    worst: list[RecordingErrors] = []
+    for one in sorted(ranked, key=lambda one: -one.wrong_seconds)[:MOST_WORST]:
+        worst.append(one)
+        errors, time = (sum(x) for x in zip(*((w.wrong_seconds, w.seconds) for w in worst), strict=True))
+        if time > WORST_TIME * seconds:
+            return
+        if errors >= WORST_SHARE * wrong:
+            names = ", ".join(show_name(each.filename) for each in worst)
+            part = f"{_share(errors / wrong)} of what is wrong in {show_name(label)}"
+            fact = f"{part} lies in {len(worst)} of {count_noun(len(ranked), 'recording')} ({names})"
+            command = subject.command("evaluate", "--by", "recording")
+            yield Advice(fact, command, (errors - wrong * time / seconds) / annotated)
+            return
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.0f} %"
+
+
+def _use(evaluation: Evaluation | None, subject: Subject) -> Iterator[Advice]:
+    """How to use the model: what is said where nothing is to be mended."""
+    if not subject.example:
+        return
+    clips = evaluation is None or evaluation.clip is not None
+    fact = "nothing stands out; use it"
+    if evaluation is None:
+        fact = "not tested; try it"
+    elif evaluation.clip is not None and evaluation.clip.clips < LEAST_JUDGED:
+        fact = f"{count_noun(evaluation.clip.clips, 'clip')} judged, too few to say what to mend; try it"
+    elif evaluation.errors and not any(map(is_enough, evaluation.errors.values())):
+        ranked = max(evaluation.errors.values(), key=lambda found: sum(one.reference_seconds for one in found))
+        annotated = clock(sum(one.reference_seconds for one in ranked))
+        fact = (
+            f"{count_noun(len(ranked), 'recording')} judged, {annotated} annotated: too few to say what to mend; try it"
+        )
+    name = "classify" if clips else "detect"
+    yield Advice(fact, ("audiocnn", name, "--model", as_argument(subject.model), as_argument(subject.example)))
