@@ -112,7 +112,7 @@ def keep_line(model: Model, terminal: Terminal) -> str:
     for word in given:
         if word == "--plot":  # is drawn
             next(given, None)
-        elif not word.startswith("--plot="):
+        elif not word.startswith("--plot=") and word != "--no-progress":
             words.append(word)
     names = (f"my_{model.name}" + (f"_{number}" if number > 1 else "") for number in count(1))
     new = next(name for name in names if not Path(name).exists())
@@ -122,11 +122,16 @@ def keep_line(model: Model, terminal: Terminal) -> str:
 
 def tell_lines(lines: Sequence[str], format: ReportFormat, terminal: Terminal) -> None:
     """Lines for a person: below the tables, or beside the data."""
-    if terminal.wants_table(format):
-        terminal.write("".join(printable(line) + "\n" for line in ["", *lines]))
-    else:
+    if not terminal.wants_table(format):
         for line in lines:
             terminal.say(line)
+        return
+    from rich.text import Text
+
+    terminal.out.print()
+    for line in lines:
+        is_command = " audiocnn " in line  # to be pasted as one line
+        terminal.out.print(Text(printable(line)), soft_wrap=is_command)
 
 
 def find_unheard(recordings: Sequence[JudgedRecording], label: str) -> str:
