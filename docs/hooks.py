@@ -57,7 +57,26 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
             files.append(File.generated(config, name, content=(ROOT / inside).read_bytes()))
         return posixpath.relpath(name, posixpath.dirname(page.file.src_uri) or ".")
 
-    return _LINK.sub(copied, markdown)
+    return widen_lists(_LINK.sub(copied, markdown))
+
+
+def widen_lists(markdown: str) -> str:
+    """What stands inside of list items, four columns in, as Python-Markdown has it; code hosts take two or three."""
+    lines: list[str] = []
+    width, fenced, loose = 0, False, False
+    for line in markdown.splitlines():
+        fenced ^= line.startswith("```")
+        item = None if fenced else re.match(r"(?:- |\d+\. )", line)
+        if item:
+            if width and loose and lines[-1].strip():
+                lines.append("")
+            width = item.end()
+        elif line.strip() and not line.startswith(" " * max(width, 1)):
+            width, loose = 0, False
+        elif width and not line.strip():
+            loose = True
+        lines.append(" " * (4 - width) + line if width and not item and line.strip() else line)
+    return "\n".join(lines) + "\n"
 
 
 def _list_folder(inside: str, config: Any, files: Files) -> str:

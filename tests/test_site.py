@@ -92,6 +92,18 @@ def test_keys_in_tables_are_checked(generate):
     assert "| `seconds` | 4 | above 0 to 600 | length |" in filled
 
 
+def test_code_in_lists_is_code_in_the_site_too():
+    pytest.importorskip("mkdocs", reason="needs mkdocs, which `pip install -e '.[docs]'` brings")
+    import markdown
+
+    text = "- one\n  goes on:\n\n      code here\n\n  and on\n- two\n\n1. first\n\n   more\n\n    block\n"
+    html = markdown.markdown(load("hooks").widen_lists(text), extensions=["sane_lists"])
+    assert html.count("<pre>") == 1 and "<code>code here\n</code>" in html
+    assert "<p>and on</p>" in html and "<p>more</p>" in html and html.count("<ol>") == 1
+    plain = "text\n\n    block\n"
+    assert load("hooks").widen_lists(plain) == plain
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *args):
         pass
