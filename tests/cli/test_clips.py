@@ -403,11 +403,13 @@ def test_something_else_of_a_like_name_is_no_table_and_no_error(here, models):
 
 
 def test_the_end_of_evaluate_is_on_stderr_alone_and_quiet_silences_it(here, models):
+    table = audiocnn("evaluate", "clips", "-m", models["softmax"], "--format", "table")
+    assert "next: 12 clips judged" in table.err and "audiocnn classify" in table.err
+    assert "next: " not in table.out
     done = audiocnn("evaluate", "clips", "-m", models["softmax"])
-    assert "next: 12 clips judged" in done.err and "audiocnn classify" in done.err
-    (record,) = map(json.loads, done.out.splitlines())
-    assert record["advice"][0]["command"] in done.err
-    assert audiocnn("evaluate", "clips", "-m", models["softmax"], "-q").err == ""
+    (record,) = map(json.loads, done.out.splitlines())  # which has it: nothing is on stderr
+    assert record["advice"][0]["command"] in table.err and done.err == ""
+    assert audiocnn("evaluate", "clips", "-m", models["softmax"], "--format", "table", "-q").err == ""
 
 
 def test_by_recording_of_clips_the_wrong_answers_come_first(here, models):

@@ -161,5 +161,5 @@ def test_columns_that_are_there_are_known(tmp_path):
         check_columns(dataset, ["place", "speaker"], "d")
     with pytest.raises(UsageError, match=r'did you mean "place"\?'):
         check_columns(dataset, ["plaec"], "d")
-    with pytest.raises(UsageError, match=r'no column "mic" in d; it has none; leave --by out'):
+    with pytest.raises(UsageError, match=r'no column "mic" in d; known: recording'):
         check_columns(dataset.with_entries([]), ["mic"], "d")

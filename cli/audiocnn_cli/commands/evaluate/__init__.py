@@ -168,7 +168,8 @@ def evaluate(
         if page is not None:
             write_page(reports, page, dataset)
         write_clip_files(reports[0], dataset, files, terminal)
-        terminal.say_block("next", [one.line for one in reports[0].advice])
+        if terminal.wants_table(format) or path is not None:  # JSON on stdout has it
+            terminal.say_block("next", [one.line for one in reports[0].advice])
     failed = counts["refused"] or any(report.evaluation.failures for report in reports)
     return ExitStatus.SOME_FAILED if failed else ExitStatus.OK
 
