@@ -5,6 +5,7 @@ Where other processes keep the cores busy, threads wait for each other, and two 
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from audiocnn.units import count_noun
 AUTO_THREADS = 0  # as the number of threads: measured
 _TIMED_STEPS = 3  # with each number, behind one that is not counted
 _MOST_SECONDS = 10.0  # of a number whose steps are slow
+_HOPELESS = 3.0  # times as long as with fewer: not tried any further
 _LEAST_GAIN = 0.9  # more threads are taken where a step takes less than this of its time with fewer
 
 
@@ -68,10 +70,10 @@ def choose_threads(recipe: Recipe, training_set: TrainingSet) -> ThreadChoice:
             plain = replace(recipe, train=replace(recipe.train, compile=False))
             trainer = Trainer(plain, training_set)
             batch = first_examples(recipe, training_set, recipe.train.batch_size)
-            times = {}
+            times: dict[int, float] = {}
             for number in numbers:
                 torch.set_num_threads(number)
-                times[number] = _time_step(trainer, batch)
+                times[number] = _time_step(trainer, batch, min(times.values(), default=math.inf))
     except RecipeError:  # the training itself says what is wrong
         return ThreadChoice(most, {})
     finally:
@@ -88,9 +90,13 @@ def pick_threads(step_seconds: dict[int, float]) -> int:
     return chosen
 
 
-def _time_step(trainer: Trainer, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> float:
-    """The median, in seconds."""
+def _time_step(trainer: Trainer, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor], best: float) -> float:
+    """The median, in seconds. best: of other numbers; where the first step takes many times that, it is enough."""
+    started = time.monotonic()
     trainer.train_step(*batch)
+    first = time.monotonic() - started
+    if first > _HOPELESS * best:
+        return first
     times: list[float] = []
     while len(times) < _TIMED_STEPS and sum(times) < _MOST_SECONDS:
         started = time.monotonic()

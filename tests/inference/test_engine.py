@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fixtures_cli import tone_model  # noqa: F401
 from fixtures_models import SPECS, network_of, noise, spec_named, table_of, torch_engine
 
 from audiocnn.audio.recording import read_samples
@@ -399,3 +400,11 @@ def test_a_file_without_a_place_to_cut_is_run_as_before(exported):
     sound = noise(network.spec, 1, (3 * old.chunk_rows + 5) * network.geometry.hop_samples)[0]
     np.testing.assert_allclose(new.score(sound), old.score(sound), atol=2e-6)
     assert old.parts is None and new.parts is not None
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 4])
+def test_threads_wait_without_taking_time(tone_model, jobs):  # noqa: F811
+    """ONNX Runtime lets the threads of a session spin where it has more than one: each job is one thread alone."""
+    engine = load_engine(find_model(tone_model), jobs=jobs)
+    options = engine.backend.file.session.get_session_options()
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)

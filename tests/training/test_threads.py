@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 import torch
@@ -59,6 +60,22 @@ def test_measuring_leaves_nothing_behind(task, two_threads):
     assert torch.equal(torch.get_rng_state(), random) and torch.get_num_threads() == 2
     assert list(choice.step_seconds) == [1, 2] and min(choice.step_seconds.values()) > 0.0
     assert choice.threads == pick_threads(choice.step_seconds)
+
+
+def test_a_number_that_is_many_times_as_slow_costs_one_step(monkeypatch):
+    made = []
+
+    class Slow:
+        def train_step(self, *batch):
+            made.append(torch.get_num_threads())
+            time.sleep(0.01 if torch.get_num_threads() == 1 else 0.2)
+
+    monkeypatch.setattr(threads_module, "Trainer", lambda *_: Slow())
+    monkeypatch.setattr(threads_module, "first_examples", lambda *_: ())
+    with keep_threads():
+        torch.set_num_threads(2)
+        choice = choose_threads(recipe_of(epochs=1), None)
+    assert (choice.threads, made.count(2)) == (1, 1) and made.count(1) > 2
 
 
 def test_one_thread_is_not_measured(task, monkeypatch):
