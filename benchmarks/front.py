@@ -1,6 +1,6 @@
 """Smaller networks for one task: how long each takes, and what it learns in the same short training.
 
-    python -m benchmarks.front benchmarks/front.toml -o runs/front [--table docs/performance.md]
+    python -m benchmarks.front benchmarks/front.toml -o runs/front [--table docs/background/performance.md]
     python -m benchmarks.front benchmarks/front.toml -o runs/front --no-training    # only times
 
 The file is one of trials (`benchmarks.trials`) in which every trial changes the spec; the first is the network that is
