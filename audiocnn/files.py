@@ -249,8 +249,13 @@ def is_locked(run: Path) -> bool:
         os.close(handle)
 
 
-def free_path(path: Path, suffix: str = "") -> Path:
-    """The path, or where something is there the first of `NAME-2`, `NAME-3`, ... that is free; a suffix stays last."""
+def free_path(path: Path, suffix: str = "", beside: str = "") -> Path:
+    """The path, or where something is there the first of `NAME-2`, `NAME-3`, ... that is free; a suffix stays last.
+    beside: another suffix under which nothing may lie there, too."""
     name = path.name.removesuffix(suffix)
     names = (path.with_name(f"{name}-{number}{suffix}") for number in count(2))
-    return next(one for one in chain((path,), names) if not os.path.lexists(one))
+    return next(
+        one
+        for one in chain((path,), names)
+        if not os.path.lexists(one) and not (beside and os.path.lexists(one.with_suffix(beside)))
+    )

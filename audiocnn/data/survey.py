@@ -263,10 +263,11 @@ def _same_lines(found: Survey) -> Iterator[str]:
     if found.same_sound:
         exact = sum(len(same.files) - 1 for same in found.same_sound if same.exact)
         near = sum(len(same.files) - 1 for same in found.same_sound if not same.exact)
-        parts = [f"{exact} exact" if exact else "", f"{near} nearly so" if near else ""]
+        parts = [f"{exact} exactly" if exact else "", f"{near} nearly" if near else ""]
         files = _files(found.same_sound[0].files)
-        copies = f"copies of other recordings: {', '.join(filter(None, parts))} ({files})"
-        yield f"{copies}; parts that are cut here keep them together, splits and folds of the data may not"
+        how = " and ".join(filter(None, parts))
+        what = f"{count_noun(exact + near, 'recording')} sound the same as another one, {how} (such as {files})"
+        yield f"{what}; each stays in one part with its copies, unless splits or folds of the data part them"
     if found.contradictions:
         same = found.contradictions[0]
         what = f"{count_noun(len(found.contradictions), 'sound')} under different labels: {_files(same.files)}"

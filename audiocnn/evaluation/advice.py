@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from audiocnn.errors import UsageError, as_argument, format_command, show_name
-from audiocnn.evaluation.clips import NONE_OF_THESE
 from audiocnn.evaluation.doubtful import Doubt, find_doubtful
 from audiocnn.evaluation.results import ClipEvaluation, Evaluation, JudgedClip, LabelEvaluation, RecordingErrors
+from audiocnn.inference.classify import NONE_OF_THESE
 from audiocnn.units import clock, count_noun
 
 MOST_ADVICE = 3  # more is not read

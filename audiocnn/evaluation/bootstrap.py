@@ -8,7 +8,9 @@ each draw, so that models that were judged on the same draws can be compared.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ from audiocnn.evaluation.results import Figure
 from audiocnn.segments.segment import Bools, Floats
 
 _BINS = 2048
+_FEW_GROUPS = 30
 _CHUNK_RECORDINGS = 256
 CHUNK_DRAWS = 128
 _PERCENTILES = (2.5, 97.5)
@@ -216,6 +219,33 @@ def mean_figure(values: Floats, draws: Draws) -> Figure:
     drawn = weights.sum(axis=1)
     means = np.divide(weights @ values[known], drawn, out=np.full(len(draws), np.nan), where=drawn > 0)
     return with_interval(float(values[known].mean()), means)
+
+
+def share_figure(right: Floats, draws: Draws) -> Figure:
+    """The share that is right, 1 or 0 a recording, of those that are not NaN. Of few, or where all are alike, draws say
+    nothing about what was not seen: the interval is then that of Wilson (1927), "Probable Inference", for as many
+    independent ones as there are groups."""
+    figure = mean_figure(right, draws)
+    if figure.value is None or figure.low is None:
+        return figure
+    groups = len({column.tobytes() for column in draws[:, ~np.isnan(right)].T})
+    if groups >= _FEW_GROUPS and figure.low != figure.high:
+        return figure
+    low, high = wilson_interval(figure.value, groups)
+    return replace(figure, low=low, high=high)
+
+
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """95 % of a share of `count` independent ones, at least one."""
+    z = 1.959964
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def without_point_interval(figure: Figure) -> Figure:
+    """A figure that came out the same in each draw has no interval: too few were drawn from, not that it is sure."""
+    return replace(figure, low=None, high=None) if figure.low is not None and figure.low == figure.high else figure
 
 
 def with_interval(value: float | Floats | None, resampled: Floats) -> Figure:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocnn.evaluation.bootstrap import CHUNK_DRAWS, Draws, mean_figure, ranked_values, with_interval
+from audiocnn.evaluation.bootstrap import CHUNK_DRAWS, Draws, ranked_values, share_figure, with_interval
 from audiocnn.evaluation.metrics import Frames, curve_values, divide_or_nan
 from audiocnn.evaluation.results import Figure
 from audiocnn.segments.segment import Bools, Floats
@@ -155,7 +155,7 @@ def top_figures(scores: NDArray[np.floating[Any]], truth: NDArray[np.int64], dra
     own = np.take_along_axis(scores, truth[:, None], axis=1)
     rank = (scores >= own).sum(axis=1)
     ranks = [k for k in _TOP_RANKS if k < scores.shape[1]]
-    return {f"top_{k}_accuracy": mean_figure((rank <= k).astype(np.float64), draws) for k in ranks}
+    return {f"top_{k}_accuracy": share_figure((rank <= k).astype(np.float64), draws) for k in ranks}
 
 
 def _mean_of_defined(values: Floats) -> Floats:

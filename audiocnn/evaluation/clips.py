@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocnn.evaluation.bootstrap import calibration_figure, draw_recordings, mean_figure, pool_frames, why_no_interval
+from audiocnn.evaluation.bootstrap import (
+    calibration_figure,
+    draw_recordings,
+    pool_frames,
+    share_figure,
+    why_no_interval,
+    without_point_interval,
+)
 from audiocnn.evaluation.clip_metrics import decision_figures, label_curve_figures, top_figures
 from audiocnn.evaluation.metrics import Frames, compute_curves
 from audiocnn.evaluation.results import (
@@ -25,9 +32,9 @@ from audiocnn.evaluation.results import (
     count_confusions,
     value_of_tag,
 )
+from audiocnn.inference.classify import NONE_OF_THESE
 from audiocnn.segments.segment import Bools, Floats, is_background_label
 
-NONE_OF_THESE = "none of these"
 _NAMED_LABELS = 3  # beyond, a note counts them
 
 
@@ -107,10 +114,12 @@ def evaluate_clips(
     shown = least if answer == "several" or len(labels) == 1 else None
     return ClipEvaluation(
         len(clips),
-        figures | means | {"calibration_error": calibration},
+        _honest(figures | means | {"calibration_error": calibration}),
         {
             label: ClipLabel(
-                int(truth[:, k].sum()), decided[k] | ranked[k], None if shown is None else round(float(shown[k]), 6)
+                int(truth[:, k].sum()),
+                _honest(decided[k] | ranked[k]),
+                None if shown is None else round(float(shown[k]), 6),
             )
             for k, label in enumerate(labels)
         },
@@ -122,6 +131,10 @@ def evaluate_clips(
         tuple(groups),
         tuple(_notes(clips, labels, truth, decisions, answer)),
     )
+
+
+def _honest(figures: Mapping[str, Figure]) -> dict[str, Figure]:
+    return {name: without_point_interval(figure) for name, figure in figures.items()}
 
 
 def _decide(
@@ -187,16 +200,16 @@ def _decision_figures(
         decisions.truth[known, :columns], decisions.answered[known, :columns], draws[:, known], answer == "several"
     )
     if answer == "several":
-        figures = {"subset_accuracy": mean_figure(right, draws), **overall}
+        figures = {"subset_accuracy": share_figure(right, draws), **overall}
         if all(len(clip.all_labels) == 1 for clip in clips) and decisions.truth.any(axis=1).all():
             best = decisions.truth[np.arange(len(clips)), scores.argmax(axis=1)]
-            figures = {"accuracy": mean_figure(best.astype(np.float64), draws), **figures}
+            figures = {"accuracy": share_figure(best.astype(np.float64), draws), **figures}
         return figures, labels
     top: Mapping[str, Figure] = {}
     labelled = known & decisions.truth[:, :columns].any(axis=1)
     if labelled.any() and scores.shape[1] > 1:
         top = top_figures(scores[labelled], decisions.truth[labelled, :columns].argmax(axis=1), draws[:, labelled])
-    return {"accuracy": mean_figure(right, draws), **overall, **top}, labels
+    return {"accuracy": share_figure(right, draws), **overall, **top}, labels
 
 
 def _calibration(
@@ -243,7 +256,7 @@ def _by_tag(
             mine = [clips[int(k)] for k in held]
             draws = draw_recordings(len(mine), settings.resamples, settings.seed, [clip.group for clip in mine])
             figures, _ = _decision_figures(decisions.select(held), mine, scores[held], draws, answer)
-            found[tag][value] = ClipGroup(len(mine), figures)
+            found[tag][value] = ClipGroup(len(mine), _honest(figures))
     return found
 
 

@@ -23,6 +23,7 @@ from audiocnn.data.sources.corrections import CHECKED_COLUMN, DOUBT_COLUMN, LABE
 from audiocnn.errors import UsageError
 from audiocnn.evaluation.metrics import LEAST_PROBABILITY, log_odds
 from audiocnn.evaluation.results import ClipEvaluation, JudgedClip
+from audiocnn.inference.classify import NONE_OF_THESE
 from audiocnn.segments.segment import Bools, Floats
 
 DOUBT_COLUMNS = ("filename", "label", "suggested", "score", "label_score", DOUBT_COLUMN, "likely_wrong", CHECKED_COLUMN)
@@ -31,7 +32,8 @@ DOUBT_COLUMNS = ("filename", "label", "suggested", "score", "label_score", DOUBT
 @dataclass(frozen=True)
 class Doubt:
     """A clip. labels: that it has; suggested: that the model gives it. score: of what is suggested, label_score: of
-    what it has (of several the least). doubt: log-odds of another answer, above 0 where the model says another."""
+    what it has (of several the least). doubt: log-odds of another answer, above 0 where the model says another.
+    doubted: the model does not say the same as the label."""
 
     filename: str
     labels: tuple[str, ...]
@@ -40,12 +42,13 @@ class Doubt:
     label_score: float
     doubt: float
     likely_wrong: bool
+    doubted: bool = True
 
     def row(self) -> list[str]:
         return [
             self.filename,
             LABEL_SEPARATOR.join(self.labels),
-            LABEL_SEPARATOR.join(self.suggested),
+            LABEL_SEPARATOR.join(self.suggested) or NONE_OF_THESE,
             f"{self.score:.4f}",
             f"{self.label_score:.4f}",
             f"{self.doubt:.3f}",
@@ -79,7 +82,8 @@ def _describe_doubt(answer: JudgedClip, labels: Sequence[str], doubt: float, wro
     """ "not" a label is no label that could be suggested."""
     suggested = tuple(label for label in answer.answers if label in labels)
     wrong = wrong and set(suggested) != set(answer.labels).intersection(labels)
-    return Doubt(answer.filename, answer.labels, suggested, answer.score, answer.own_score, doubt, wrong)
+    doubted = wrong or answer.right is not True
+    return Doubt(answer.filename, answer.labels, suggested, answer.score, answer.own_score, doubt, wrong, doubted)
 
 
 def doubts_between(scores: Floats, truth: Bools) -> Floats:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from threading import Event, RLock
@@ -23,9 +23,10 @@ from audiocnn.audio.recording import open_recording, read_info
 from audiocnn.data.dataset import is_dataset
 from audiocnn.data.decode import reason_without_name
 from audiocnn.data.sources.correction_table import ChangedElsewhereError, CorrectionTable, Said
-from audiocnn.data.sources.corrections import LEFT_OUT, Correction
+from audiocnn.data.sources.corrections import LEFT_OUT, Correction, read_all_corrections
 from audiocnn.data.sources.folders import read_folder
 from audiocnn.data.sources.probe import take_evenly
+from audiocnn.data.sources.settings import DataSettings
 from audiocnn.errors import AudiocnnError, RecordingError, UsageError, show_name
 from audiocnn.evaluation.metrics import LEAST_PROBABILITY
 from audiocnn.evaluation.review_order import EMBEDDED_SECONDS, Choice, ReviewOrder, embed_clip
@@ -69,6 +70,22 @@ class ReviewSource:
     clips: list[ReviewClip]
     refused: list[tuple[str, str]]
     left_out: Counter[str]
+
+    def with_corrections(self, settings: DataSettings) -> ReviewSource:
+        """With labels and segments as the tables of corrections of the settings have them, and without what those leave
+        out. LabelError: one is no such table."""
+        found, _ = read_all_corrections(settings)
+        clips = []
+        for clip in self.clips:
+            if clip.filename not in found:
+                clips.append(replace(clip, label=None) if settings.only_corrected else clip)
+            elif (right := found[clip.filename]) is None:
+                continue
+            elif right.annotations is not None:
+                clips.append(replace(clip, label=None, annotations=right.annotations))
+            else:
+                clips.append(replace(clip, label=next(iter(right.labels), None)))
+        return replace(self, clips=clips)
 
     @property
     def timed(self) -> bool:

@@ -100,6 +100,9 @@ class WindowScores:
         return math.ceil(number * self.every_seconds / self.hop_seconds - 0.5)
 
 
+NONE_OF_THESE = "none of these"  # what a clip is called that is none of the labels
+
+
 class LabelScore(NamedTuple):
     label: str
     score: float
@@ -203,6 +206,11 @@ class Clip:
     def score(self) -> float:
         """That of the answer; where there is none, the highest there is."""
         return next((answer.score for answer in self.labels), float(self.scores.max()))
+
+    @property
+    def none_score(self) -> float | None:
+        """The probability that it is none of the labels; None of a model that does not know such a thing."""
+        return max(0.0, 1.0 - float(self.scores.sum())) if self.rule.background else None
 
     def top(self, most: int | None = None) -> tuple[LabelScore, ...]:
         """So many labels, or all, the highest score first, whether or not they reach a threshold."""

@@ -19,6 +19,7 @@ from audiocnn.audio.pcm import Samples
 from audiocnn.audio.recording import Selection
 from audiocnn.errors import UsageError, did_you_mean
 from audiocnn.inference.engine import Engine, TorchBackend
+from audiocnn.inference.pooling import clip_scores, count_rows, pool_of
 from audiocnn.inference.scores import scoring
 from audiocnn.inspection.feature_maps import FeatureMaps, check_group_name, feature_maps
 from audiocnn.inspection.occlusion import CellAxes, Occlusion, occlude, patch_grid, probability
@@ -37,9 +38,10 @@ class ExplainSettings:
     """Which score to explain, and how.
 
     label: None for the one with the highest score there. at_seconds: the time of the score; None without `whole` for
-    the highest score, or all scores of a recording of at most two windows. patch_seconds, patch_bands: None for a 16th
-    of the window and an 8th of the bands. fill: what a patch is turned down to, one of FILL_LEVELS. points: how many
-    slopes are taken between the background and the sound; 1: at the sound. top: patches to name. group: keep its
+    what answers for the recording: of a model that learned whole clips the rows whose mean `classify` goes by, of
+    another the highest score, or all scores of a recording of at most two windows. patch_seconds, patch_bands: None for
+    a 16th of the window and an 8th of the bands. fill: what a patch is turned down to, one of FILL_LEVELS. points: how
+    many slopes are taken between the background and the sound; 1: at the sound. top: patches to name. group: keep its
     strongest `maps` maps.
     """
 
@@ -61,6 +63,7 @@ class Explanation:
 
     scores (rows,) are those of the whole recording; [start, end) are the rows that are explained, their mean score is
     `score` and log(score / (1 - score)) `log_odds`; quiet_score is what is left with everything turned down.
+    clip_score: of the whole recording, as `classify` has it.
     frame_seconds (frames + 1,) and band_hertz (bands + 1,) are the borders of the cells of `decibels`, of
     `occlusion.map` and of `gradient`, each (bands, frames). features: those that have these bands.
     """
@@ -88,11 +91,16 @@ class Explanation:
     file: str = ""
     note: str | None = None
     remarks: tuple[str, ...] = ()
+    clip_score: float = math.nan
 
     @property
     def whole(self) -> bool:
-        """Whether all rows are explained, and not one."""
+        """Whether the mean of several rows is explained, and not one."""
         return self.end - self.start > 1.5 * self.hop_seconds
+
+    @property
+    def middle(self) -> float:
+        return (self.start + self.end) / 2
 
 
 def explain_recording(
@@ -124,7 +132,9 @@ def explain_recording(
             begin += samples.shape[1]
         sound = Excerpt(np.concatenate(parts, axis=1), low, total)
         found = _explain_window(engine, network, sound, window, scores, settings, progress)
-        return replace(found, file=scored.name, note=scored.recording.note, remarks=tuple(scored.recording.remarks))
+        note, remarks = scored.recording.note, tuple(scored.recording.remarks)
+        clip_score = float(clip_scores([scores], pool_of(engine.model))[window.column])
+        return replace(found, file=scored.name, note=note, remarks=remarks, clip_score=clip_score)
 
 
 def _no_progress(what: str, done: float, total: float | None) -> None:
@@ -170,10 +180,29 @@ def _choose_window(engine: Engine, scores: Samples, total: int, settings: Explai
             limit = f"{_MOST_WHOLE_SECONDS:g} s at most are explained as a whole"
             raise UsageError(f"--whole: the recording is {duration:.1f} s long, and {limit}; give --at, or cut it")
         row, rows, there = 0, len(scores), scores.mean(axis=0)
+    elif engine.model.clip_pooling is not None:
+        row, rows, there = _answering_rows(engine, scores, column, duration)
     else:
         best = scores.max(axis=1) if column is None else scores[:, column]
         row, rows, there = int(best.argmax()), 1, scores[int(best.argmax())]
     return score_window(geometry, int(there.argmax()) if column is None else column, row, rows, total)
+
+
+def _answering_rows(
+    engine: Engine, scores: Samples, column: int | None, duration_seconds: float
+) -> tuple[int, int, Samples]:
+    """The first of the rows (rows, classes) by whose mean a recording is classified, how many they are, and the scores
+    of the recording (classes,): all of them, or the loudest stretch, where that counts or all would be too many."""
+    pooling, hop = engine.model.clip_pooling, engine.geometry.hop_seconds
+    assert pooling is not None
+    pooled, mean = clip_scores([scores], pool_of(engine.model)), scores.mean(axis=0)
+    length = min(count_rows(pooling.pool_seconds, hop), len(scores))
+    if np.allclose(pooled, mean, atol=1e-6) and duration_seconds <= _MOST_WHOLE_SECONDS:
+        return 0, len(scores), pooled
+    sums = np.cumsum(np.pad(scores.astype(np.float64), ((1, 0), (0, 0))), axis=0)
+    means = (sums[length:] - sums[:-length]) / length
+    best = means[:, int(pooled.argmax()) if column is None else column]
+    return int(best.argmax()), length, pooled
 
 
 def _explain_window(

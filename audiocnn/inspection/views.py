@@ -26,7 +26,7 @@ from torch.nn import functional
 from audiocnn.audio.pcm import Samples
 from audiocnn.inspection.spectrogram import band_borders_hertz, visible_features
 from audiocnn.model.frontend import FrontEnd
-from audiocnn.model.network import Network
+from audiocnn.model.network import Network, append_background
 from audiocnn.model.weights import Ensemble
 from audiocnn.spec.features import Array, InputSpec
 from audiocnn.spec.geometry import Geometry
@@ -306,7 +306,10 @@ def _label_log_scores(network: Network, features: Tensor, column: int) -> tuple[
     odds = logits[..., column]
     if network.spec.f.output == "softmax" and network.spec.classes > 1:
         others = [number for number in range(network.spec.classes) if number != column]
-        odds = odds - logits[..., others].logsumexp(dim=-1)
+        against = logits[..., others]
+        if network.spec.f.background:  # one of the others, too
+            against = append_background(against)
+        odds = odds - against.logsumexp(dim=-1)
     return functional.logsigmoid(odds), functional.logsigmoid(-odds)
 
 

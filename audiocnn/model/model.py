@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec as find_package
 from pathlib import Path
@@ -48,6 +49,8 @@ POINT_FIGURES = ("detection_error_rate", "miss_rate", "false_alarm_rate", "false
 _Outputs = NDArray[np.float32]
 TOML, WEIGHTS, ONNX, CARD = "model.toml", "model.safetensors", "model.onnx", "README.md"
 STREAM_ONNX = "stream.onnx"
+
+_MOST_BESIDE = 1000  # entries of a folder that are looked at for a model
 
 
 @dataclass(frozen=True)
@@ -526,7 +529,22 @@ def find_model(name: ModelLike) -> Model:
         return read_model(shipped[str(name)])
     if there:
         return read_model(path)
-    raise ModelError(f'there is no model "{name}"; {did_you_mean(str(name), shipped)}; or name a model folder')
+    beside = _models_beside(path)
+    own = next((place for place in beside if Path(place).name == path.name), None)
+    near = f'did you mean "{own}"?' if own else did_you_mean(str(name), {*shipped, *beside})
+    raise ModelError(f'there is no model "{name}"; {near}; or name a model folder')
+
+
+def _models_beside(path: Path) -> list[str]:
+    """Model folders, and runs with one, where the wrong name points to, here, and in `runs`."""
+    found: dict[str, None] = {}
+    for folder in (path.parent, Path(), Path("runs")):
+        with suppress(OSError):
+            inside = sorted(folder.iterdir())[:_MOST_BESIDE]
+            found |= dict.fromkeys(
+                str(one) for one in inside if any((one / at / TOML).is_file() for at in ("", "model"))
+            )
+    return list(found)
 
 
 def digest_settings(model: Model, settings: Sequence[Any]) -> str:

@@ -144,7 +144,9 @@ def map_paths(table: Mapping[str, Any], change: Callable[[str, str], str]) -> di
 
 def _map_data_paths(data: Mapping[str, Any], change: Callable[[str, str], str]) -> dict[str, Any]:
     changed = dict(data)
-    changed |= {key: change(data[key], "") for key in _DATA_PATHS if data.get(key)}
+    changed |= {key: change(data[key], "") for key in _DATA_PATHS if data.get(key) and not isinstance(data[key], list)}
+    if isinstance(data.get("corrections"), list):
+        changed["corrections"] = [change(name, "") for name in data["corrections"]]
     changed |= {key: change(data[key], data.get("source", "")) for key in _TABLES if data.get(key)}
     if isinstance(data.get("more"), list | tuple) and all(isinstance(one, Mapping) for one in data["more"]):
         changed["more"] = [_map_data_paths(one, change) for one in data["more"]]

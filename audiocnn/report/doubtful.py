@@ -8,6 +8,7 @@ from html import escape
 from audiocnn.data.sources.corrections import LABEL_SEPARATOR
 from audiocnn.errors import show_name
 from audiocnn.evaluation.doubtful import DOUBT_COLUMNS, Doubt
+from audiocnn.inference.classify import NONE_OF_THESE
 from audiocnn.report.page import html_labels, key_help, read_asset, render_script_page
 from audiocnn.report.sound import ClipSound
 from audiocnn.report.style import style_sheet
@@ -54,6 +55,7 @@ def render_doubtful(
     contents: dict[str, object] = {
         "columns": DOUBT_COLUMNS,
         "rows": rows,
+        "suggested": [LABEL_SEPARATOR.join(doubt.suggested) for doubt in doubts],
         "settled": [*map(list, settled)],
         "labels": list(labels),
     }
@@ -88,7 +90,7 @@ def _head(
 def _clip(number: int, doubt: Doubt, sound: ClipSound | None, several: bool) -> Iterator[str]:
     """One clip with its buttons; the script knows it by its number."""
     name = escape(show_name(doubt.filename))
-    label, suggested = html_labels(doubt.labels), html_labels(doubt.suggested)
+    label, suggested = html_labels(doubt.labels), html_labels(doubt.suggested or (() if several else (NONE_OF_THESE,)))
     flag = ' <span class="flag">likely wrong</span>' if doubt.likely_wrong else ""
     yield f'<li class="clip" data-clip="{number}" tabindex="0">'
     yield f'<div class="name"><b>{name}</b>{flag}</div>'

@@ -21,7 +21,7 @@ from audiocnn.recipe.settings import AUTO_BATCH_SIZE, LEAST_BATCHES
 from audiocnn.training.batches import TrainingSet, are_clips, first_examples, make_training_set, select_entries
 from audiocnn.training.memory import batch_too_large, check_batch_fits, largest_batch
 from audiocnn.training.threads import choose_threads, keep_threads
-from audiocnn.training.trainer import FORWARD_SHARE, Trainer
+from audiocnn.training.trainer import FORWARD_SHARE, Clock, Trainer
 from audiocnn.training.transfer import check_transfer
 from audiocnn.training.validate import lengths_of
 
@@ -49,29 +49,34 @@ class Pace:
 
 
 def measure_pace(
-    recipe: Recipe, training_set: TrainingSet, trainer: Trainer, test_clips: int = 0, threads: int | None = None
+    recipe: Recipe,
+    training_set: TrainingSet,
+    trainer: Trainer,
+    test_clips: int = 0,
+    threads: int | None = None,
+    clock: Clock = time.monotonic,
 ) -> Pace:
     """Make a few steps, which change the weights of `trainer`. threads: None are as many as help, as in a training.
     AudiocnnError where a batch does not fit in memory."""
     with keep_threads():
         if trainer.device.type == "cpu":
             torch.set_num_threads(threads or choose_threads(recipe, training_set).threads)
-        return _measure_steps(recipe, training_set, trainer, test_clips)
+        return _measure_steps(recipe, training_set, trainer, test_clips, clock)
 
 
-def _measure_steps(recipe: Recipe, training_set: TrainingSet, trainer: Trainer, test_clips: int) -> Pace:
+def _measure_steps(recipe: Recipe, training_set: TrainingSet, trainer: Trainer, test_clips: int, clock: Clock) -> Pace:
     train, device = recipe.train, trainer.device
-    started = time.monotonic()
+    started = clock()
     batch = first_examples(recipe, training_set, train.batch_size)
-    making = (time.monotonic() - started) / len(batch[0])
+    making = (clock() - started) / len(batch[0])
     losses, times = [], []
     for _ in range(_WARM_UP_STEPS + TIMED_STEPS):
-        started = time.monotonic()
+        started = clock()
         try:
             losses.append(trainer.train_step(*batch))
         except torch.OutOfMemoryError:
             raise batch_too_large(recipe, training_set, str(device), 1) from None
-        times.append(time.monotonic() - started)
+        times.append(clock() - started)
     step = sorted(times[_WARM_UP_STEPS:])[TIMED_STEPS // 2]
     waiting = making * train.batch_size / max(1, train.workers)
     forward = step * FORWARD_SHARE / (train.batch_size * recipe.mix.seconds)  # of a second of sound

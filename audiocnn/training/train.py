@@ -1,12 +1,13 @@
 """A run: a recipe and a dataset in, a model out. `train` checks, begins or resumes it, and trains with `Trainer`.
 
-A run is a folder: `recipe.toml` in full, `run.json` (when, where, which revision), `metrics.jsonl` and `metrics.csv`
-(a row an epoch), `checkpoints/last.safetensors` and `best.safetensors`, and at the end `model/`. Killed at any moment,
-it goes on from the last checkpoint.
+A run is a folder: `recipe.toml` in full, `run.json` (when, where, which revision), `clips.tsv` (what is in which part),
+`metrics.jsonl` and `metrics.csv` (a row an epoch), `checkpoints/last.safetensors` and `best.safetensors`, and at the
+end `model/`. Killed at any moment, it goes on from the last checkpoint.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from audiocnn.errors import AudiocnnError
 from audiocnn.files import RUN_FILE, locked, settled, write_whole
 from audiocnn.model.model import Model
 from audiocnn.recipe.division import divide
+from audiocnn.recipe.heard import write_parts
 from audiocnn.recipe.recipe import RECIPE_FILE, Recipe, check_run, read_recipe
 from audiocnn.recipe.settings import AUTO_BATCH_SIZE, LEAST_BATCHES
 from audiocnn.spec.hints import format_hints
@@ -30,7 +32,7 @@ from audiocnn.training.interrupt import StopSignals
 from audiocnn.training.log import describe_run, write_facts
 from audiocnn.training.memory import batch_too_large, check_batch_fits, largest_batch
 from audiocnn.training.threads import choose_threads, keep_threads
-from audiocnn.training.trainer import Trainer
+from audiocnn.training.trainer import Clock, Trainer
 from audiocnn.training.transfer import Origin, check_transfer
 
 
@@ -44,6 +46,8 @@ def train(
     group: ProcessGroup = SINGLE_PROCESS,
     moved: bool = False,
     threads: int | None = None,
+    budget_seconds: float | None = None,
+    clock: Clock = time.monotonic,
 ) -> Iterator[Origin | Note | StepReport | EpochReport | StopReport | TrainReport]:
     """Train a recipe on a dataset into the folder `run`; the last report holds the model, or says where it stopped.
 
@@ -51,7 +55,8 @@ def train(
     data that does not fit, a model to begin from that does not. stop_signals: watched while steps are made. group: of
     several processes only the leader writes, and only it ends with a model. moved: the data of the run to resume have
     another place now. threads: AUTO_THREADS are as many as help, measured; None those of torch. A run that is resumed
-    takes those that it had, unless a number is given.
+    takes those that it had, unless a number is given. budget_seconds: that the epochs may take, by the clock; a run
+    that goes on has its plan.
     """
     run, wanted = settled(run), recipe.used_hints()
     recipe = recipe.with_defaults(are_clips(select_entries(recipe, dataset)))
@@ -61,7 +66,8 @@ def train(
         training_set = make_training_set(recipe, dataset, group.is_leader)
         if training_set.features:
             yield Note(training_set.features)
-        division = divide(dataset, recipe).digest()
+        parts = divide(dataset, recipe)
+        division = parts.digest()
         group.from_leader(lambda: check_division(division, run, resumed))
         if recipe.train.batch_size == AUTO_BATCH_SIZE:
             size = group.from_leader(lambda: largest_batch(recipe, training_set, device)) * group.world_size
@@ -79,12 +85,13 @@ def train(
             if choice.step_seconds:
                 yield Note(str(choice))
         torch.manual_seed(recipe.seed)
-        trainer = Trainer(recipe, training_set, run, device, stop_signals, group)
+        trainer = Trainer(recipe, training_set, run, device, stop_signals, group, budget_seconds, clock)
         trainer.state.division = division
         if group.is_leader:
             write_recipe(recipe, run)
             with explain_write_errors(run / RUN_FILE):
                 write_facts(run, describe_run(recipe, training_set, device, group.world_size))
+                write_parts(dataset, parts, run)
         if wanted:
             yield Note(f"{format_hints(wanted)}: as the spec {recipe.spec.name} wants")
         if resumed:
@@ -94,7 +101,11 @@ def train(
         if source is not None:
             yield trainer.begin_from(source)
         try:
-            yield from trainer.epochs()
+            for report in trainer.epochs():
+                if trainer.recipe is not recipe and group.is_leader:
+                    recipe = trainer.recipe  # with the epochs that fit into the budget
+                    write_recipe(recipe, run)
+                yield report
         except torch.OutOfMemoryError:
             trainer.optimizer.zero_grad()
             raise batch_too_large(recipe, training_set, device, group.world_size) from None

@@ -16,7 +16,7 @@ import copy
 import math
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -62,11 +62,14 @@ from audiocnn.training.optimizer import learning_rate_at, make_optimizer, update
 from audiocnn.training.release import describe_machine, release
 from audiocnn.training.transfer import Origin, begin_from, freeze_groups, freeze_norms
 from audiocnn.training.validate import ValidationResult, lengths_of, validate
-from audiocnn.units import plural
+from audiocnn.units import clock, plural
 
+Clock = Callable[[], float]  # seconds from any moment on
 CHECKPOINT_SECONDS = 60.0
 FORWARD_SHARE = 1 / 3  # of the time of a step: what it takes to validate as much, without gradients
 _TIMED_STEPS = (2, 8)  # the first is slow; after so many the rest can be foreseen
+_OVER_BUDGET, _UNDER_BUDGET = 1.1, 0.85  # of the seconds that were planned: beyond, the plan is changed
+_MOST_OVER_BUDGET = 1.2
 _SOON_SECONDS, _LONG_SECONDS = 60.0, 300.0  # nobody need be told of less; or might want a first look before
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -76,7 +79,8 @@ class Trainer:
 
     `network` changes with each step; `ema`, the exponential moving average of its weights, is what is validated and
     released. run: the folder of the log and the checkpoints; who makes single steps only needs none. stop_signals:
-    watched while steps are made. group: of several processes only the leader writes.
+    watched while steps are made. group: of several processes only the leader writes. budget_seconds: that all epochs
+    may take, by the clock: where they are slower than was planned, there are fewer.
     """
 
     def __init__(
@@ -87,7 +91,10 @@ class Trainer:
         device: str = "cpu",
         stop_signals: StopSignals | None = None,
         group: ProcessGroup = SINGLE_PROCESS,
+        budget_seconds: float | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
+        self.budget_seconds, self.clock, self.planned_epochs = budget_seconds, clock, recipe.train.epochs
         self.recipe, self.settings, self.training_set, self.run = recipe, recipe.train, training_set, run
         self.device, self.group, self.stop_signals = torch.device(device), group, stop_signals or StopSignals(())
         self.precision = choose_precision(self.settings.precision, self.device)
@@ -124,9 +131,11 @@ class Trainer:
         """Train until the last epoch, until `patience` epochs have brought nothing better, or until a signal."""
         state = self.state
         yield from map(Note, self.notes)
+        began, times = self.clock(), list[float]()
         with self.stop_signals.watched():
             while state.epoch < self.settings.epochs and not self.out_of_patience:
                 started, waited, first_step = time.monotonic(), 0.0, state.step
+                clocked = self.clock()
                 timed = started
                 self.sampler.epoch, self.sampler.first_step = state.epoch, state.step
                 with prefetch_batches(self.loader) as batches:
@@ -158,12 +167,16 @@ class Trainer:
                 whole_seconds = time.monotonic() - started
                 report = self.end_epoch(result, audio_seconds / seconds, waited / seconds, whole_seconds)
 
+                times.append(self.clock() - clocked)
+                replanned = self.keep_to_budget(self.clock() - began, times)
+
                 state.log.append(asdict(report))
                 if report.best:
                     self.save(BEST_CHECKPOINT)
                 self.save(LAST_CHECKPOINT)
                 self.write_log()
                 yield report
+                yield from map(Note, replanned)
                 if state.epoch == 1 and result is not None:
                     yield from self.dead_unit_warnings(result.dead, "after the first epoch")
         if self.stopped:
@@ -183,6 +196,30 @@ class Trainer:
         if seconds > _SOON_SECONDS:
             shorter = "; --minutes 3 for a first look" if seconds > _LONG_SECONDS else ""
             yield Note(f"about {plural(math.ceil(seconds / 60), 'minute')} on this machine{shorter}")
+
+    def keep_to_budget(self, spent_seconds: float, times: Sequence[float]) -> list[str]:
+        """Plan fewer epochs where they are slower than the budget allows, and again as many as were planned where they
+        are not any more; what was changed. The learning rates become those of so many, so that they still fall to the
+        end. times: of the epochs so far, in seconds."""
+        settings, state, budget = self.settings, self.state, self.budget_seconds
+        if budget is None:
+            return []
+        epoch_seconds = max(1e-9, sum(times[-2:]) / len(times[-2:]))
+        whole = spent_seconds + (settings.epochs - state.epoch) * epoch_seconds
+        as_planned = settings.epochs == self.planned_epochs
+        if whole <= _OVER_BUDGET * budget and (as_planned or whole >= _UNDER_BUDGET * budget):
+            return []
+        left = budget - spent_seconds
+        most = (left + (_MOST_OVER_BUDGET - 1.0) * budget) / epoch_seconds
+        epochs = state.epoch + max(0, min(round(left / epoch_seconds), int(most)))
+        epochs = min(epochs, self.planned_epochs)
+        if epochs == settings.epochs:
+            return []
+        self.settings = replace(settings, epochs=epochs)
+        self.recipe = replace(self.recipe, train=self.settings)
+        how = "slower" if epochs < settings.epochs else "faster again"
+        what = f"{how} than measured: {plural(epochs, 'epoch')} instead of {settings.epochs}"
+        return [f"{what}, to end in {clock(budget)} all the same"]
 
     def train_step(self, samples: Tensor, targets: Tensor, spans: Tensor | None = None) -> float:
         """One step at the epoch and step of `state`; returns the mean loss over the batch of all processes.

@@ -28,6 +28,7 @@ from audiocnn.model.model import Model, OperatingPoint
 from audiocnn.recipe.division import divide
 from audiocnn.recipe.recipe import Recipe, read_recipe
 from audiocnn.units import format_speed, plural
+from audiocnn.workflows.heard import check_part, with_run_corrections
 from audiocnn.workflows.listener import FollowIngest, Listener
 from audiocnn.workflows.sources import (
     NOWHERE,
@@ -201,12 +202,20 @@ def open_judged_dataset(
     listener: Listener,
     counts: Counter[str] | None = None,
     labels: LabelPlace = NOWHERE,
+    command: str = "evaluate",
 ) -> Iterator[tuple[Dataset, str | None]]:
-    """The dataset, and which split of it to judge. What is no dataset is ingested beside the output, else for now;
-    what has conditions is made into a set there. What was done is added to `counts`: files "refused", and so on."""
+    """The dataset, and which split of it to judge. Of data that a model was trained on, the corrections of its run
+    count, and a part that the run kept apart is named where the data has no such split; command: that judges. What
+    is no dataset is ingested beside the output, else for now; what has conditions is made into a set there. What was
+    done is added to `counts`: files "refused", and so on."""
+    models = [engine.model for engine in engines]
     if is_dataset(data):
         refuse_label_options(labels, data)
-        yield Dataset.open(data), split
+        dataset = Dataset.open(data)
+        corrected = with_run_corrections(DataSettings(Path(data), where=data), models, listener, dataset)
+        dataset = apply_settings(dataset, corrected) if corrected.correction_tables else dataset
+        check_part(command, dataset, split, models, data)
+        yield dataset, split
         return
     conditions = read_conditions(Path(data)) if split and is_conditions(data) else None
     if conditions and split:
@@ -217,6 +226,7 @@ def open_judged_dataset(
     else:
         several = any(engine.model.answer == "several" for engine in engines)
         source, part, recipe = find_source(data, split, several, labels)
+        source = with_run_corrections(source, models, listener)
     if is_dataset(source.source):
         refuse_label_options(labels, data)
         dataset = apply_settings(Dataset.open(source.source), source)
@@ -234,6 +244,8 @@ def open_judged_dataset(
         seen.tell(data, listener)
         if conditions and split:
             dataset = _make_test_set(conditions, dataset, split, cache.with_suffix(".set"), listener)
+        if recipe is None:
+            check_part(command, dataset, part, models, data)
         yield _select_part(dataset, part, recipe)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from audiocnn.files import check_run_writable, is_locked, settled
 from audiocnn.packages import check_packages
 from audiocnn.recipe.recipe import RECIPE_FILE
 from audiocnn.workflows.listener import Listener
-from audiocnn.workflows.run_folder import check_run_folder, clear_run
+from audiocnn.workflows.run_folder import REPORT_FILE, check_run_folder, clear_run
 from audiocnn.workflows.sources import LabelPlace, dataset_for, refuse_label_options, with_label_options
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class TrainingRequest:
     group_pattern: str | None = None
     label_pattern: str | None = None
     keep_label: Sequence[str] | None = None
-    corrections: str | None = None
+    corrections: Sequence[str] | None = None
     only_corrected: bool = False
     folds: int | None = None
     fold: str | None = None
@@ -81,13 +81,14 @@ class TrainingRequest:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """refused: how many files of the data could not be read."""
+    """refused: how many files of the data could not be read. budget_seconds: of `minutes`, for the epochs."""
 
     recipe: Recipe
     dataset: Dataset
     folder: Path
     device: str
     refused: int
+    budget_seconds: float | None = None
 
 
 def run_to_resume(request: TrainingRequest) -> TrainingRequest:
@@ -98,9 +99,20 @@ def run_to_resume(request: TrainingRequest) -> TrainingRequest:
     return dataclasses.replace(request, data=data, output=str(settled(Path(output))) if output else None)
 
 
-def plan_training(request: TrainingRequest, listener: Listener, scratch: Path | None = None) -> TrainingPlan:
+class FinishedError(AudiocnnError):
+    """There is nothing to go on with: the run has its model, and was tested."""
+
+
+def plan_training(
+    request: TrainingRequest,
+    listener: Listener,
+    scratch: Path | None = None,
+    beside: Callable[[Path], str] | None = None,
+    again: bool = True,
+) -> TrainingPlan:
     """Check, read and remove everything before a training. scratch: a folder for the samples of recordings that are no
-    dataset yet, where nothing else may be written; the run is then not looked at."""
+    dataset yet, where nothing else may be written; the run is then not looked at. beside: the command that was given,
+    for another folder. again: a run to resume that has ended makes its model again; else FinishedError."""
     from audiocnn.training.threads import check_threads
 
     check_minutes(request)
@@ -109,13 +121,16 @@ def plan_training(request: TrainingRequest, listener: Listener, scratch: Path | 
     recipe = with_part_options(with_learning_options(recipe, request), request)
     recipe = with_recipe_labels(recipe, request)
     folder = Path(request.output or f"runs/{recipe.name}")
+    goes_on = request.resume and request.moved is None and not request.repeated and scratch is None
+    if goes_on and not again and (ended := describe_end(recipe, folder)):
+        raise FinishedError(ended)
     if scratch is not None:
         folder = scratch / folder.name
     if scratch is None:
         check_run_writable(folder)
     check_unlocked(folder)
     resume = request.resume and scratch is None
-    check_run_folder(recipe, folder, resume, request.force, request.moved is not None, request.repeated)
+    check_run_folder(recipe, folder, resume, request.force, request.moved is not None, request.repeated, beside)
     check_source_model(recipe, folder, request)
     if request.tensorboard:
         check_packages("tensorboard", ["tensorboard"])
@@ -129,9 +144,28 @@ def plan_training(request: TrainingRequest, listener: Listener, scratch: Path | 
         dataset = dataset_for(recipe, folder, listener, counts, scratch is None, request.moved is not None)
         recipe = keep_labels(recipe, dataset, request.keep_label)
     say_corrections(recipe, listener)
+    budget = None
     if request.minutes is not None:
-        recipe = plan_minutes(recipe, dataset, where, request.minutes, listener, request.threads)
-    return TrainingPlan(recipe, dataset, folder, where, counts["refused"])
+        recipe, budget = plan_minutes(recipe, dataset, where, request.minutes, listener, request.threads)
+    return TrainingPlan(recipe, dataset, folder, where, counts["refused"], budget)
+
+
+def describe_end(recipe: Recipe, folder: Path) -> str | None:
+    """One line for a run that has learned all that the recipe wants, has its model and was tested; None for others."""
+    from audiocnn.recipe.heard import TEST, read_parts
+    from audiocnn.training.checkpoint import LAST_CHECKPOINT, read_progress
+    from audiocnn.training.runs import LAST_MADE
+
+    if not all((folder / name).is_file() for name in LAST_MADE):
+        return None
+    parts, state = read_parts(folder), read_progress(folder / LAST_CHECKPOINT)
+    epochs, wanted = state.get("epoch", 0), recipe.train.epochs
+    since = max(state.get("best_epoch", 0), state.get("extended_at", 0))
+    stopped = epochs - since >= recipe.train.patience and state.get("epochs", wanted) == wanted
+    if (epochs < wanted and not stopped) or (parts and parts.has(TEST) and not (folder / REPORT_FILE).is_file()):
+        return None
+    best = f"best epoch {state.get('best_epoch', 0)} of {epochs}"
+    return f"{folder}: is finished ({best}); --epochs with more than {max(epochs, wanted)} goes on"
 
 
 def check_unlocked(folder: Path) -> None:
@@ -374,16 +408,30 @@ def with_part_options(recipe: Recipe, parts: TrainingRequest) -> Recipe:
     if parts.fold:
         values["test_fold"] = parts.fold
     if parts.corrections:
-        if not Path(parts.corrections).is_file():
-            raise UsageError(f"--corrections {parts.corrections}: no such file; check the name")
-        values["corrections"] = Path(parts.corrections)
+        tables = tuple(map(check_corrections, dict.fromkeys(parts.corrections)))
+        values["corrections"] = tables if tables[1:] else tables[0]
     if parts.only_corrected:
-        if not parts.corrections and (recipe.data is None or recipe.data.corrections is None):
+        if not parts.corrections and (recipe.data is None or not recipe.data.correction_tables):
             raise UsageError("--only-corrected keeps what a table names; name it with --corrections")
         values["only_corrected"] = True
     if not values or recipe.data is None:
         return recipe
     return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, **values))
+
+
+CORRECTED = "-corrected"  # behind the name of a table that a page makes
+
+
+def check_corrections(name: str) -> Path:
+    """UsageError where there is no such table; one that only a page of `doubtful` makes is told from another."""
+    path, made = Path(name), Path(name.replace(CORRECTED, ""))
+    if path.is_file():
+        return path
+    if made != path and made.is_file():
+        page = made.with_suffix(".html")
+        where = f"{page} makes it (its button downloads it); or correct {made} and name that"
+        raise UsageError(f"--corrections {name}: no such file; {where}")
+    raise UsageError(f"--corrections {name}: no such file; check the name")
 
 
 def parse_shares(text: str) -> list[float]:
@@ -497,17 +545,16 @@ def check_minutes(request: TrainingRequest) -> None:
 
 def plan_minutes(
     recipe: Recipe, dataset: Dataset, device: str, minutes: float, listener: Listener, threads: int | None = None
-) -> Recipe:
-    """The recipe that takes so many minutes on this machine."""
+) -> tuple[Recipe, float]:
+    """The recipe that takes so many minutes on this machine, and the seconds of them that are left for its epochs."""
     from audiocnn.training.budget import fit_minutes, measure
 
     recipe, pace, clips = measure(recipe, dataset, device, threads)
     recipe = fit_minutes(recipe, pace, clips, minutes)
-    budget = (
-        f"{recipe.train.epochs} epochs of {recipe.train.examples_per_epoch:,} examples fit into {minutes:g} minutes"
-    )
+    noun = "minute" if minutes == 1 else "minutes"
+    budget = f"{recipe.train.epochs} epochs of {recipe.train.examples_per_epoch:,} examples fit into {minutes:g} {noun}"
     listener.say_block("minutes", [f"{budget}: a step takes {pace.step_seconds:.2g} s here"])
-    return recipe
+    return recipe, 60.0 * minutes - pace.end_seconds
 
 
 def say_lost_power(recipe: Recipe, listener: Listener) -> None:

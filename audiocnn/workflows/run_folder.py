@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from audiocnn.errors import UsageError, show_name
+from audiocnn.files import free_path
 from audiocnn.recipe.recipe import RECIPE_FILE, Recipe, check_run
 from audiocnn.training.runs import is_run
 
+REPORT_FILE = "report.json"
 _PICTURES = ("curves.png", "batch.png", "confusion.png", "precision_recall.png")
-_OTHER_REPORTS = ("report.json", "report.html", *_PICTURES)
+_OTHER_REPORTS = (REPORT_FILE, "report.html", *_PICTURES)
 # The files that a run makes, and no others: what --force may remove. Of a folder, those in it.
 RUN_FILES = {
-    ".": (RECIPE_FILE, "run.json", "metrics.csv", "metrics.jsonl", "log.jsonl", *_OTHER_REPORTS),
+    ".": (RECIPE_FILE, "run.json", "clips.tsv", "metrics.csv", "metrics.jsonl", "log.jsonl", *_OTHER_REPORTS),
     "checkpoints": ("last.safetensors", "best.safetensors"),
     "model": ("model.toml", "model.safetensors", "model.onnx", "README.md", RECIPE_FILE),
     "tensorboard": ("events.out.tfevents.*",),
@@ -27,15 +29,26 @@ _HALF_WRITTEN = re.compile(r"[.](?P<name>.+)[.]([a-z0-9_]{8}|audiocnn-part)")
 _REPEAT_NAMES = re.compile("(fold|share)-.+")
 
 
-def check_run_folder(recipe: Recipe, folder: Path, resume: bool, force: bool, moved: bool, repeated: bool) -> None:
+def check_run_folder(
+    recipe: Recipe,
+    folder: Path,
+    resume: bool,
+    force: bool,
+    moved: bool,
+    repeated: bool,
+    beside: Callable[[Path], str] | None = None,
+) -> None:
     """Refuse, before recordings are read, a folder that a run cannot be made in, or gone on with. repeated: folds or
-    shares, which have folders of their own in it."""
+    shares, which have folders of their own in it. beside: the command that was given, for another folder."""
     if resume and force:
         raise UsageError("--resume goes on with a run and --force begins anew; name one")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is no folder; name another one with -o")
     if force or (resume and repeated):
         return
+    if not resume and ((folder / RECIPE_FILE).exists() or (repeated and any(map(is_repeat, folder.glob("*"))))):
+        what = f"{folder}: there is a run already; go on with --resume, begin anew with --force, or name another -o"
+        raise UsageError(f"{what}: {beside(free_path(folder))}" if beside else what)
     if not repeated or (folder / RECIPE_FILE).exists():
         check_run(recipe, folder, resume, ("data",), moved)
     elif folder.exists():
@@ -43,9 +56,6 @@ def check_run_folder(recipe: Recipe, folder: Path, resume: bool, force: bool, mo
         if foreign is not None:
             what = f"holds other files, such as {show_name(foreign.relative_to(folder))}"
             raise UsageError(f"{folder}: {what}; name a new folder with -o, or go on with --resume")
-        if any(folder.iterdir()):
-            what = "there are runs already; go on with --resume, begin anew with --force, or name another -o"
-            raise UsageError(f"{folder}: {what}")
 
 
 def clear_run(run: Path) -> None:

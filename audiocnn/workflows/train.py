@@ -22,6 +22,7 @@ from audiocnn.recipe.recipe import RECIPE_FILE
 from audiocnn.workflows.judge import judge_dataset, make_scorer
 from audiocnn.workflows.listener import Listener, ProgressListener
 from audiocnn.workflows.plan import TrainingRequest, plan_training, run_to_resume, say_notes
+from audiocnn.workflows.run_folder import REPORT_FILE
 
 if TYPE_CHECKING:
     import pandas
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from audiocnn.training.interrupt import StopSignals
     from audiocnn.training.transfer import Origin
 
-REPORT, PAGE = "report.json", "report.html"  # in the folder of a run
+PAGE = "report.html"  # in the folder of a run
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Training:
     tensorboard: bool = False
     moved: bool = False
     threads: int | None = None
+    budget_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def train(
     group: str | None = None,
     group_pattern: str | None = None,
     fold: str | None = None,
-    corrections: str | Path | None = None,
+    corrections: str | Path | Sequence[str | Path] | None = None,
     only_corrected: bool = False,
     resume: bool = False,
     force: bool = False,
@@ -149,7 +151,7 @@ def train(
             group=group,
             group_pattern=group_pattern,
             fold=fold,
-            corrections=_text(corrections),
+            corrections=_texts(corrections),
             only_corrected=only_corrected,
             resume=resume,
             force=force,
@@ -159,9 +161,8 @@ def train(
         )
     )
     plan = plan_training(request, listener)
-    training = Training(
-        plan.recipe, plan.dataset, plan.folder, plan.device, resume, tensorboard, request.moved is not None, threads
-    )
+    about = (plan.recipe, plan.dataset, plan.folder, plan.device, resume, tensorboard, request.moved is not None)
+    training = Training(*about, threads, plan.budget_seconds)
     say_notes(plan.recipe, plan.dataset, listener)
     report = _follow_training(training, listener)
     division = divide(plan.dataset, plan.recipe)
@@ -195,6 +196,14 @@ def _text(value: str | int | Path | None) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int | os.PathLike):
         raise UsageError(f"{type(value).__name__} is neither a name nor a path; give a text")
     return os.fspath(value) if isinstance(value, os.PathLike) else str(value)
+
+
+def _texts(values: str | Path | Sequence[str | Path] | None) -> tuple[str, ...] | None:
+    """One name, or several, as texts."""
+    if values is None:
+        return None
+    named = (values,) if isinstance(values, str | os.PathLike) else values
+    return tuple(os.fspath(value) for value in named)
 
 
 def _follow_training(training: Training, listener: ProgressListener) -> TrainReport:
@@ -248,7 +257,7 @@ def _training_steps(
     t, stopped = training, False
     threads = t.threads or AUTO_THREADS
     about = (t.recipe, t.dataset, t.folder, t.device, t.resume)
-    for report in train_recipe(*about, stop_signals, group, t.moved, threads):
+    for report in train_recipe(*about, stop_signals, group, t.moved, threads, t.budget_seconds):
         if isinstance(report, Note) and report.warning:
             listener.warn(report.text)
         elif isinstance(report, Note):
@@ -287,7 +296,7 @@ def write_report(report: EvaluationReport, pictures: Sequence[str], part: Datase
 
     lines: list[str] = []
     write_json([report], lines.append, pretty=True)
-    _write(run / REPORT, "".join(lines))
+    _write(run / REPORT_FILE, "".join(lines))
     _write(run / PAGE, evaluation_page([report], part, pictures))
 
 

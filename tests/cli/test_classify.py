@@ -17,12 +17,15 @@ import torch
 from fixtures_cli import CODE, PATH, RATE, TONE, audiocnn, tone, tone_model, tone_network  # noqa: F401
 from sounds import wav_bytes, write
 
+from audiocnn.inference.classify import AnswerRule, Clip
 from audiocnn.model.export import export_onnx
 from audiocnn.model.model import WEIGHTS, Model, write_model
 from audiocnn.model.network import Network
 from audiocnn.model.weights import save_weights
 from audiocnn.spec.spec import spec_from_table
 from audiocnn_cli.app.draw import draw_bar
+from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.commands.classify.writers import AnswerLayout, ClipTables
 
 SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -300,7 +303,8 @@ def test_one_clip_is_a_bar_for_each_label(here):
     out, plain = shown("most.wav", "-m", "pair")
     assert plain[0] == "most.wav  2.0 s, 8000 Hz, mono"
     cells = 80 - len("quiet") - 6
-    for line, label in zip(plain[1:], ("tone", "quiet"), strict=True):
+    assert re.fullmatch(r"answer: tone 0\.9\d", plain[3])
+    for line, label in zip(plain[1:3], ("tone", "quiet"), strict=True):
         found = re.fullmatch(rf"{label} +([█▏▎▍▌▋▊▉]*) *(\d\.\d\d)", line)
         assert found, line
         assert len(found[1]) == pytest.approx(float(found[2]) * cells, abs=1.5)
@@ -317,7 +321,7 @@ def test_thresholds_are_shown_where_they_matter(here):
 def test_several_clips_are_a_line_each(here):
     _, plain = shown("most.wav", "quarter.wav", "none.wav", "-m", "pair", "--threshold", "0.8")
     assert re.fullmatch(r"most\.wav     tone  0\.9\d █+.?  +quiet 0\.\d\d", plain[0])
-    assert re.fullmatch(r"quarter\.wav  -     0\.7\d █+.?  +quiet 0\.7\d < 0\.80  tone 0\.2\d", plain[1])
+    assert re.fullmatch(r"quarter\.wav  - +quiet 0\.7\d < 0\.80  tone 0\.2\d", plain[1])
     assert re.fullmatch(r"none\.wav     quiet 1\.00 █{10}", plain[2])
 
 
@@ -360,3 +364,59 @@ def test_a_bar_is_as_long_as_its_share():
 def test_help_tells_the_default_model(capsys):
     assert audiocnn("classify", "--help").status == 0
     assert "[default: speech_music_noise]" in re.sub(r"\s+", " ", capsys.readouterr().out)
+
+
+# None of these
+
+
+@pytest.fixture
+def open_model(here):
+    """A model of two labels beside which there is "none of these": at silence the labels have little."""
+    torch.manual_seed(0)
+    table = {**TONE, "f": {**TONE["f"], "output": "softmax", "background": True}}
+    network = Network(spec_from_table(table, "open", 2)).eval()
+    model = Model("open", here / "open", network.spec, ("a", "b"), {})
+    write_model(model)
+    save_weights(network, model.folder / WEIGHTS)
+    export_onnx(model, network)
+    return "open"
+
+
+def test_none_of_these_has_a_figure_wherever_answers_are_told(open_model):
+    """In records and tables of text a field, on a terminal a row among the labels; together they are 1."""
+    (record,) = lines(classify("most.wav", "-m", open_model).out)
+    assert record["none_of_these"] == pytest.approx(1.0 - sum(one["score"] for one in record["top"]), abs=2e-4)
+    (row,) = rows(classify("most.wav", "-m", open_model, "-f", "csv").out)
+    assert float(row["none_of_these"]) == pytest.approx(record["none_of_these"], abs=2e-4)
+    for names in (["most.wav"], ["most.wav", "none.wav"]):
+        _, plain = shown(*names, "-m", open_model)
+        assert f"none of these {record['none_of_these']:.2f}" in re.sub(r"[█▏▎▍▌▋▊▉ ]+", " ", "\n".join(plain))
+    score, none = record["score"], record["none_of_these"]
+    if record["label"] is None:
+        assert none > score
+
+
+@pytest.mark.parametrize(
+    ("scores", "said", "mark"),
+    [
+        ((0.30, 0.29), "answer: none of these 0.41", False),
+        ((0.45, 0.40), "answer: a 0.45 (unsure: b 0.40)", True),
+        ((0.48, 0.05), "answer: a 0.48 (unsure: none of these 0.47)", True),
+        ((0.8, 0.1), "answer: a 0.80", False),
+    ],
+)
+def test_the_answer_is_said_and_that_it_is_unsure(scores, said, mark):
+    rule = AnswerRule(("a", "b"), (0.0, 0.0), False, background=True)
+    clip = Clip(rule, 0, 0.0, 1.0, np.array(scores, np.float32))
+    layout = AnswerLayout(("a", "b"), False, 5, False, "m", "", background=True)
+    terminal = Terminal(io.BytesIO(), io.StringIO(), io.StringIO(), {"COLUMNS": "100"})
+    tables = ClipTables(terminal, layout, ["x.wav"])
+    assert tables.answer(clip).plain == said
+    tables.line("x.wav", clip)
+    assert (" ?" in terminal.stdout.getvalue()) is mark
+    assert said.removeprefix("answer: ").split(" (")[0].split()[-1] in terminal.stdout.getvalue()
+
+
+def test_where_a_file_is_said_to_who_watches(here):
+    assert "written: x.csv" in classify("most.wav", "-m", "pair", "-o", "x.csv", terminal=True).err
+    assert classify("most.wav", "-m", "pair", "-o", "y.csv").err == ""

@@ -194,17 +194,17 @@ def test_doubtful_clips_are_written_to_be_corrected(here, models):
     done = evaluate(models["softmax"], "--doubtful", "2")
     assert done.status is ExitStatus.OK, done.err
     assert json.loads(done.out)["clip"]["clips"] == 12
-    assert "2 doubtful clips, 1 of them likely wrong: listen in doubtful.html" in done.err
+    assert "1 doubtful clip of 12, 1 of them likely wrong: listen in doubtful.html" in done.err
     rows = table_of("doubtful.tsv", "\t")
-    assert len(rows) == 2
+    assert len(rows) == 1
     assert (rows[0]["filename"], rows[0]["label"], rows[0]["suggested"]) == ("deep/3.wav", "deep", "high")
     assert rows[0]["likely_wrong"] == "yes"
     page = Path("doubtful.html").read_text()
-    assert page.count("<audio ") == 2
+    assert page.count("<audio ") == 1
     assert "doubtful-corrected.tsv" in page
     done = evaluate(models["softmax"], "--doubtful", "100", "--doubtful-to", "a/all.tsv", "-q")
     assert (done.status, done.err) == (ExitStatus.OK, "")
-    assert len(table_of("a/all.tsv", "\t")) == 12
+    assert len(table_of("a/all.tsv", "\t")) == 1
     assert Path("a/all.html").is_file()
 
 
@@ -244,7 +244,10 @@ def test_files_are_overwritten_by_force_alone(here, models):
     for _ in range(2):
         done = evaluate(models["softmax"], "--doubtful", "2", "--predictions", "p.csv", "--force")
         assert done.status is ExitStatus.OK, done.err
-    assert evaluate(models["softmax"], "--doubtful", "2").status is ExitStatus.USAGE
+    assert evaluate(models["softmax"], "--predictions", "p.csv").status is ExitStatus.USAGE
+    table = Path("doubtful.tsv").read_text()
+    done = evaluate(models["softmax"], "--doubtful", "2")  # without a name, one that is free
+    assert (done.status, Path("doubtful-2.tsv").read_text()) == (ExitStatus.OK, table), done.err
 
 
 # The matrix on a terminal
@@ -280,6 +283,24 @@ def test_columns_have_names_then_numbers_then_there_is_no_matrix(count, width, h
 def test_no_matrix_is_made_where_none_is_shown(monkeypatch):
     monkeypatch.setattr("audiocnn.evaluation.results.Confusion.counts", None)  # of 10,000 labels it takes a gigabyte
     assert lines_of(10_000, 200, length=9) == []
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_none_of_these_is_left_out_where_nothing_is_there(answered):
+    """Its row where no clip is none of the labels, its column where none got it."""
+    labels = ["a", "b", "none of these"]
+    truth, answer = np.array([0, 0, 1]), np.array([0, 2 if answered else 1, 1])
+    lines = [line.plain for line in confusion_lines(count_confusions(labels, truth, answer, [""] * 3, truth * 0.0), 80)]
+    assert len(lines) == 3 and not any(line.startswith("none") for line in lines)
+    assert ("none of these" in lines[0]) is answered
+
+
+def test_columns_are_as_wide_as_their_own_names():
+    labels = ["a", "b", "c", "a long name", "d"]
+    truth = np.arange(5)
+    lines = [line.plain for line in confusion_lines(count_confusions(labels, truth, truth, [""] * 5, truth * 0.0), 40)]
+    assert lines[0].split()[:3] == ["a", "b", "c"] and "a long name" in lines[0]
+    assert {len(line) for line in lines} == {len(lines[0])} and len(lines[0]) <= 40
 
 
 # The part that a training keeps apart

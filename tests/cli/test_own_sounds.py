@@ -24,8 +24,9 @@ from audiocnn.data.ingest import IngestSettings, cached_dataset
 from audiocnn.data.sources import read_source
 from audiocnn.data.sources.probe import lost_power, originals_of, take_evenly, with_several
 from audiocnn.data.sources.settings import DataSettings
-from audiocnn.errors import UsageError
+from audiocnn.errors import ModelError, UsageError
 from audiocnn.model.export import export_onnx
+from audiocnn.model.model import find_model
 from audiocnn.recipe.choose import BACKBONE, BACKBONE_CLIPS, collect_clip_facts, describe_parts
 from audiocnn.recipe.division import learned_labels
 from audiocnn.recipe.recipe import Transfer
@@ -114,7 +115,10 @@ def test_it_says_what_it_found_chose_and_how_good_it_is(trained):
     assert "window: 0.3 s of 8000 Hz" in said
     assert "training: up to 1 epoch with each clip once" in said
     assert "to test on (15 % held out)" in said
-    assert "accuracy  " in said
+    assert re.search(r"of 6 clips \(15 % held out\) that it has never heard, [0-6] right \([01]\.\d\d\)", said)
+    assert "6 clips say little; `audiocnn train sounds --folds 5 -o runs/sounds-folds` tests on all 48" in said
+    order = [said.index(words) for words in ("never heard", "chose the epoch", "best epoch", "model: ")]
+    assert order == sorted(order)
     assert "balanced accuracy" in said
     assert "macro F1" in said
     for verb in ("classify", "detect", "evaluate", "export"):
@@ -124,7 +128,8 @@ def test_it_says_what_it_found_chose_and_how_good_it_is(trained):
 def test_the_figures_of_held_out_clips_are_those_of_evaluate(trained, monkeypatch):
     home, done = trained
     monkeypatch.chdir(home)
-    said = dict(one.rsplit(" ", 1) for one in re.search(r"held out, calibrated: (.*)", done.err)[1].split(", "))
+    said = re.search(r"clips that chose the epoch, so a little too good: (.*)", done.err)[1]
+    said = dict(one.rsplit(" ", 1) for one in said.split(", "))
     run = "runs/sounds"
     judged = audiocnn("evaluate", f"{run}/recipe.toml", "-m", run, "--split", "validation")
     figures = json.loads(judged.out)["clip"]["figures"]
@@ -136,8 +141,8 @@ def test_the_run_has_model_report_and_the_recipe_in_full(trained):
     home, _ = trained
     run = home / "runs" / "sounds"
     assert {path.name for path in run.iterdir()} == {
-        "recipe.toml", "run.json", "metrics.csv", "metrics.jsonl", "curves.png", "batch.png", "precision_recall.png",
-        "checkpoints", "model", "report.json", "report.html", "confusion.png",
+        "recipe.toml", "run.json", "clips.tsv", "metrics.csv", "metrics.jsonl", "curves.png", "batch.png",
+        "precision_recall.png", "checkpoints", "model", "report.json", "report.html", "confusion.png",
     }  # fmt: skip
     report = json.loads((run / "report.json").read_text())
     assert (report["model"], report["split"]) == ("sounds", "15 % held out")
@@ -162,7 +167,7 @@ def test_the_kept_recipe_does_the_same_again(trained, tmp_path, monkeypatch):
     assert logs[0]["loss"] == logs[1]["loss"]
 
 
-def test_a_run_that_has_ended_is_tested_again_by_resume_and_else_left_alone(trained, monkeypatch):
+def test_a_run_that_has_ended_is_left_alone(trained, monkeypatch):
     home, _ = trained
     monkeypatch.chdir(home)
     refused = audiocnn("train", "sounds", "--device", "cpu")
@@ -170,7 +175,10 @@ def test_a_run_that_has_ended_is_tested_again_by_resume_and_else_left_alone(trai
     assert "there is a run already; go on with --resume" in refused.err
     done = audiocnn("train", "sounds", "--resume", "--device", "cpu")
     assert done.status is ExitStatus.OK, done.err
-    assert "accuracy" in done.err
+    assert "is finished" in done.err
+    (Path("runs") / "sounds" / "report.json").rename("kept.json")  # killed before it was tested
+    done = audiocnn("train", "sounds", "--resume", "--device", "cpu")
+    assert done.status is ExitStatus.OK and "accuracy" in done.err, done.err
 
 
 @pytest.mark.parametrize(("rate", "chosen"), [(8000, 8000), (11025, 11025), (16000, 16000), (44100, 16000)])
@@ -265,7 +273,7 @@ def test_a_recipe_whose_source_is_a_dataset_is_judged(tmp_path):
     recipe, fixed = tmp_path / "r.toml", tmp_path / "fixed.csv"
     fixed.write_text("filename,label\n0.wav,-\n")
     recipe.write_text('spec = "sound_2d"\n[data]\nsource = "d"\ncorrections = "fixed.csv"\n')
-    engines = [SimpleNamespace(channels=1, model=SimpleNamespace(answer="one"))]
+    engines = [SimpleNamespace(channels=1, model=SimpleNamespace(answer="one", folder=tmp_path / "model"))]
     with open_judged_dataset(str(recipe), None, None, engines, [], None) as (found, part):
         assert (len(found.entries), found.folder, part) == (59, dataset.folder, None)
     with open_judged_dataset(str(recipe), "test", None, engines, [], None) as (found, part):
@@ -597,3 +605,39 @@ def test_bats_and_whales_are_told_apart(tmp_path, task, options):
     assert done.status is ExitStatus.OK, done.err
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["clip"]["figures"]["accuracy"]["value"] == 1.0
+
+
+def test_a_run_that_has_ended_says_so_in_one_line(trained, monkeypatch):
+    home, _ = trained
+    monkeypatch.chdir(home)
+    done = audiocnn("train", "sounds", "--resume", "--device", "cpu")
+    assert (done.status, done.out, done.err.count("\n")) == (ExitStatus.OK, "", 1)
+    assert "runs/sounds: is finished (best epoch 1 of 1); --epochs with more than 1 goes on" in done.err
+
+
+def test_folds_are_tried_before_they_are_trained(trained, monkeypatch):
+    home, _ = trained
+    monkeypatch.chdir(home)
+    made = sorted(path.name for path in Path("runs").iterdir())
+    done = audiocnn("train", "sounds", "--folds", "3", "--dry-run", "--device", "cpu", "--spec", "small.toml")
+    assert done.status is ExitStatus.OK, done.err
+    assert "3 trainings; of fold-3:" in done.err and done.out.endswith("nothing was written\n")
+    assert sorted(path.name for path in Path("runs").iterdir()) == made
+
+
+@pytest.mark.parametrize("wrong", ["mine", "runs/mina", "runs/min"])
+def test_a_wrong_name_suggests_the_runs_beside(tmp_path, monkeypatch, wrong):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "model" / "model.toml").write_text("")
+    with pytest.raises(ModelError, match=r'did you mean "runs/mine"'):
+        find_model(wrong)
+    done = audiocnn("classify", "a.wav", "-m", wrong)
+    assert done.status is ExitStatus.USAGE and 'did you mean "runs/mine"' in done.err
+
+
+def test_recordings_without_labels_can_be_labelled_on_a_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "new ones" / "a.wav", sound("low", 0), RATE)
+    done = audiocnn("train", "new ones")
+    assert done.status is ExitStatus.USAGE and "`audiocnn review 'new ones'`" in done.err

@@ -18,7 +18,7 @@ import pytest
 from fixtures_cli import PATH
 from sounds import noise, sine, write
 
-from audiocnn_cli.commands.review import train_command
+from audiocnn.workflows.heard import train_again_command
 
 RATE = 8000
 COMMAND = [sys.executable, "-m", "audiocnn_cli"]
@@ -159,11 +159,7 @@ def test_wrong_usage_is_one_line_and_nothing_is_made(sounds, tmp_path, arguments
 def test_the_command_to_train_with_names_a_run_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder, table = tmp_path / "a b", tmp_path / "t.csv"
-    assert shlex.split(train_command(folder, table, True))[2:] == [
-        str(folder),
-        "--corrections",
-        str(table),
-        "--only-corrected",
-    ]
+    wanted = ["audiocnn", "train", str(folder), "--corrections", "t.csv", "--only-corrected"]
+    assert shlex.split(train_again_command(str(folder), [table], True)) == wanted
     (tmp_path / "runs" / "a b").mkdir(parents=True)
-    assert shlex.split(train_command(folder, table, False))[-2:] == ["-o", "runs/a b-2"]
+    assert shlex.split(train_again_command(str(folder), [table]))[-2:] == ["-o", "runs/a b-2"]

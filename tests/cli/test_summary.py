@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -11,8 +12,11 @@ import pytest
 from fixtures_cli import RATE, audiocnn, tone, tone_model, write_tones  # noqa: F401
 from sounds import write
 
+from audiocnn.inference.detect import Detection
+from audiocnn.segments.segment import Segment
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.commands.detect.writers import _LEAST_ROWS, SUMMARY_FORMATS
+from audiocnn_cli.app.terminal import Terminal
+from audiocnn_cli.commands.detect.writers import _LEAST_ROWS, SUMMARY_FORMATS, DetectionLines
 
 SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -64,7 +68,7 @@ def test_a_summary_of_channels_and_excerpts_counts_what_was_heard(here):
     file, total = map(json.loads, lines)
     assert (file["start"], file["duration"], total["duration"]) == (0.5, 2.0, 1.5)
     _, lines, _ = detect("stereo.wav", "--summary", "--channel", "each", "--start", "0.5", "-f", "table")
-    assert lines[-1] == "1 recording, 1.5 s: 1 segment of tone, 0.5 s (18 %)"
+    assert lines[-1] == "1 recording, 1.5 s: 1 segment of tone, 0.5 s (18 %), by tone"
 
 
 def test_a_summary_of_a_stream_is_one_of_a_file(here):
@@ -112,7 +116,7 @@ def test_a_folder_with_one_recording_is_shown_in_detail(here):
     (here / "alone").mkdir()
     (here / "all" / "one.wav").rename(here / "alone" / "one.wav")
     _, lines, _ = detect("alone", terminal=True)
-    assert any("length" in line for line in lines) and lines[-1] == "1 segment of tone, 0.6 s (28 %)"
+    assert any("length" in line for line in lines) and lines[-1] == "1 segment of tone, 0.6 s (28 %), by tone"
 
 
 def test_of_a_list_that_may_not_end_each_line_comes_as_it_is_done(here):
@@ -134,3 +138,23 @@ def test_a_long_table_leaves_the_timeline_in_sight(here, height):
         assert len(lines) + len(done.err.splitlines()) < height
     assert bool(more) == (height < 200)
     assert len(detect("long.wav", "-f", "csv")[1]) == 201
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_where_no_label_is_found_that_is_said_without_a_list(here, several):
+    """Of a model of several labels only those that are there have seconds."""
+    labels = ("animal", "baby", "car") if several else ("tone",)
+    lines = DetectionLines(Terminal(io.BytesIO(), io.StringIO(), io.StringIO(), {"COLUMNS": "100"}), labels, ["a.wav"])
+    about = {
+        "file": "a.wav",
+        "duration_seconds": 2.0,
+        "sample_rate": RATE,
+        "channels": 1,
+        "model": "m",
+        "device": "cpu",
+    }
+    nothing = Detection(**about, tracks={0: []}, thresholds=dict.fromkeys(labels, 0.5))
+    found = Detection(**about, tracks={0: [Segment(0.5, 1.0, labels[0], 0.9)]}, thresholds=dict.fromkeys(labels, 0.5))
+    assert ("nothing found" in lines.line(nothing).plain) is several
+    assert labels[0] in lines.line(found).plain or not several
+    assert "baby" not in lines.line(nothing).plain + lines.line(found).plain

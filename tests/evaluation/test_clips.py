@@ -11,7 +11,7 @@ from sklearn import metrics as sklearn_metrics
 
 from audiocnn.errors import UsageError
 from audiocnn.evaluation import clip_metrics
-from audiocnn.evaluation.bootstrap import curve_figures, draw_recordings, ranked_values
+from audiocnn.evaluation.bootstrap import curve_figures, draw_recordings, ranked_values, wilson_interval
 from audiocnn.evaluation.clips import ScoredClip, evaluate_clips
 from audiocnn.evaluation.compare import compare
 from audiocnn.evaluation.metrics import Frames
@@ -365,3 +365,27 @@ def test_none_of_the_labels_is_an_answer():
     assert found.figures["top_3_accuracy"].value == 1.0
     assert "1 of 2 have no answer" in found.notes[-1]
     assert judge(clips_of(made)).figures["accuracy"].value == 1.0  # of those it knows
+
+
+# Intervals of few clips
+
+
+@pytest.mark.parametrize(("right", "count"), [(3, 3), (0, 3), (2, 3), (1, 1), (18, 24), (29, 29)])
+def test_few_clips_have_the_interval_of_wilson(right, count):
+    from scipy.stats import binomtest
+
+    wanted = binomtest(right, count).proportion_ci(method="wilson")
+    assert wilson_interval(right / count, count) == pytest.approx((wanted.low, wanted.high), abs=1e-6)
+
+
+@pytest.mark.parametrize("groups", [("",) * 6, ("a", "a", "b", "b", "c", "c")])
+def test_a_few_right_answers_are_not_sure(groups):
+    """Not [1, 1]: what was not seen is not known. Groups count as one each."""
+    made = [ScoredClip(f"{k}.wav", np.array([0.9, 0.1] if k % 2 else [0.1, 0.9]), "ab"[1 - k % 2], group)
+            for k, group in enumerate(groups)]  # fmt: skip
+    figures = evaluate_clips(made, ("a", "b"), {"a": 0.5, "b": 0.5}).figures
+    alone = len(set(groups)) if groups[0] else len(groups)
+    assert figures["accuracy"].value == 1.0 and figures["accuracy"].high == pytest.approx(1.0)
+    assert figures["accuracy"].low == pytest.approx(wilson_interval(1.0, alone)[0])
+    for name, figure in figures.items():
+        assert figure.low is None or figure.low < figure.high, name

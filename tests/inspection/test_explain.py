@@ -30,6 +30,7 @@ from sounds import as_bytes, write
 
 from audiocnn.errors import ModelError, UsageError
 from audiocnn.inference.engine import Engine, TorchBackend
+from audiocnn.inference.pooling import clip_scores, pool_of
 from audiocnn.inspection.explain import ExplainSettings, explain_recording
 from audiocnn.inspection.feature_maps import feature_maps
 from audiocnn.inspection.occlusion import probability, spans, without_rounding
@@ -45,6 +46,7 @@ from audiocnn.inspection.views import (
 from audiocnn.model.frontend import FrontEnd
 from audiocnn.model.model import Member, Model, find_model
 from audiocnn.model.network import Network
+from audiocnn.model.pooling import ClipPooling
 from audiocnn.model.weights import Ensemble, load_networks
 from audiocnn.report import explain_picture
 from audiocnn.spec.spec import spec_from_table
@@ -564,3 +566,30 @@ def test_what_only_tells_how_loud_a_recording_is_lies_outside_of_what_is_shown()
     assert spans[1] == pytest.approx(spans[0], abs=0.02)
     assert spans[2] == spans[1]
     assert log_odds[2] != pytest.approx(log_odds[1], abs=1e-3)
+
+
+# The score that is explained is that of `classify`
+
+
+@pytest.mark.parametrize("seconds", [0.4, 1.5, 6.0])
+@pytest.mark.parametrize("label", ["low", "high", None])
+def test_of_a_model_of_clips_the_score_of_classify_is_explained(tmp_path, seconds, label):
+    """Also beside "none of these", which is one of the others; and where a stretch has the answer, that is said."""
+    torch.manual_seed(1)
+    table = {**table_of(LOG_MEL, [], {"window_seconds": 0.3, "output": "softmax", "background": True})}
+    network = Network(spec_from_table(table, "own", 2)).eval()
+    model = Model("own", tmp_path, network.spec, ("low", "high"), {}, clip_pooling=ClipPooling(2.0, 0.5))
+    engine = Engine(model, TorchBackend(network, CPU))
+    sound = samples_of(seconds, network.spec)
+    sound[:, : sound.shape[1] // 2] *= 0.01
+    found = explain(engine, sound, ExplainSettings(label=label, points=1, patch_seconds=1.0))
+    scores = engine.score(sound)
+    pooled = clip_scores([scores], pool_of(model))
+    column = ("low", "high").index(found.label)
+    assert found.clip_score == pytest.approx(float(pooled[column]), abs=1e-5)
+    rows = slice(round(found.start / found.hop_seconds), round(found.end / found.hop_seconds + 0.49))
+    assert found.score == pytest.approx(float(scores[rows, column].mean()), abs=1e-3)
+    if np.allclose(pooled, scores.mean(axis=0), atol=1e-6):
+        assert found.score == pytest.approx(found.clip_score, abs=1e-4)
+    if label is None:
+        assert column == int(pooled.argmax())

@@ -15,7 +15,7 @@ from audiocnn.data.ingest import IngestSettings, cached_dataset
 from audiocnn.errors import UsageError
 from audiocnn.training.batches import make_training_set
 from audiocnn.training.budget import PLANNED_EPOCHS, Pace, fit_minutes, measure
-from audiocnn.training.events import Note, StepReport
+from audiocnn.training.events import EpochReport, Note, StepReport
 from audiocnn.training.train import train
 from audiocnn.training.trainer import choose_precision, has_bfloat16
 from audiocnn_cli.app.exits import ExitStatus
@@ -134,3 +134,56 @@ def test_how_long_it_takes_is_said_when_it_has_begun(soon, said, tmp_path, monke
 def test_the_precision_of_clips_is_what_the_processor_multiplies_fastest():
     assert choose_precision("auto", torch.device("cpu")) == ("bfloat16" if has_bfloat16() else "float32")
     assert choose_precision("auto", torch.device("mps")) == "float32"
+
+
+class _Clock:
+    """Seconds that go on by themselves, as many at each look as the epoch in hand takes."""
+
+    def __init__(self, seconds):
+        self.seconds, self.now, self.looks = seconds, 0.0, 0
+
+    def __call__(self):
+        self.looks += 1
+        return self.now
+
+    def tick(self, epoch):
+        self.now += self.seconds(epoch)
+
+
+def trained_by_the_clock(tmp_path, budget, seconds, epochs=8):
+    """The epochs of a training whose epochs take so many seconds by a clock that is not that of the machine."""
+    recipe = recipe_of(batch_size=2, examples_per_epoch=4, epochs=epochs, patience=100)
+    clock, ended, said = _Clock(seconds), [], []
+    for report in train(
+        recipe, tone_task(tmp_path / "dataset", groups=4), tmp_path / "run", budget_seconds=budget, clock=clock
+    ):
+        if isinstance(report, StepReport) and report.step == report.steps:
+            clock.tick(report.epoch)
+        if isinstance(report, EpochReport):
+            ended.append(report)
+        if isinstance(report, Note) and "than measured" in report.text:
+            said.append(report.text)
+    return ended, said, clock.now
+
+
+@pytest.mark.parametrize("slower", [1.0, 1.05, 1.5, 2.0, 3.0])
+def test_a_slower_machine_learns_fewer_epochs_in_the_same_time(tmp_path, slower):
+    """Within a fifth of the time, and with a learning rate that has fallen to its end."""
+    ended, said, seconds = trained_by_the_clock(tmp_path, 80.0, lambda epoch: 10.0 * slower)
+    assert seconds <= 1.2 * 80.0
+    assert seconds >= 0.8 * 80.0
+    assert bool(said) is (slower > 1.1)
+    assert ended[-1].learning_rate < 0.3 * max(report.learning_rate for report in ended)
+    recipe = tomllib.loads((tmp_path / "run" / "recipe.toml").read_text())
+    assert recipe["train"]["epochs"] == len(ended)
+
+
+def test_a_machine_that_was_busy_for_a_while_learns_as_many_as_it_can(tmp_path):
+    ended, said, seconds = trained_by_the_clock(tmp_path, 80.0, lambda epoch: 20.0 if epoch == 2 else 10.0)
+    assert len(ended) in (7, 8) and 64 <= seconds <= 96
+    assert all("instead of" in line for line in said)
+
+
+def test_without_minutes_no_clock_counts(tmp_path):
+    ended, said, _ = trained_by_the_clock(tmp_path, None, lambda epoch: 1000.0, epochs=3)
+    assert (len(ended), said) == (3, [])

@@ -89,7 +89,7 @@ def read_source(source: Path | Remote | DataSettings, left_out: Counter[str] | N
 
 def corrections_line(settings: DataSettings) -> str:
     """One line about the changes by the corrections of a source or of an existing dataset; "" without corrections."""
-    if settings.corrections is None:
+    if not settings.correction_tables:
         return ""
     if is_dataset(settings.source):
         dataset = Dataset.open(settings.source)
@@ -236,7 +236,7 @@ def _read_labelled(settings: DataSettings, left_out: Counter[str] | None) -> Rea
     if folders := kaldi_folders(source):
         return read_kaldi_parts(source, folders)
     cells = (settings.labels_per_clip, settings.separator)
-    return read_folder(source, left_out, settings.label, settings.corrections is None, *cells)
+    return read_folder(source, left_out, settings.label, not settings.correction_tables, *cells)
 
 
 def _said_of_tables_beside(table: Path) -> PartNotes:

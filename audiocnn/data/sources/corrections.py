@@ -97,15 +97,25 @@ def read_settled(path: Path, several: bool, labels: Mapping[str, Sequence[str]])
     return {name: right for name, right in found.items() if name in checked or is_changed(name, right)}
 
 
+def read_all_corrections(settings: DataSettings) -> tuple[Corrections, Mapping[str, Path]]:
+    """What all tables say together, and which of them said it: of a recording in several, the last. LabelError."""
+    found: dict[str, Correction | None] = {}
+    said_by: dict[str, Path] = {}
+    for path in settings.correction_tables:
+        table = read_corrections(path, settings)
+        found |= table
+        said_by |= dict.fromkeys(table, path)
+    return found, said_by
+
+
 def correct_items(items: Sequence[Item], settings: DataSettings) -> tuple[list[Item], Refused]:
     """Items with corrected labels, without those that are left out or have no label; and corrections that could not be
     applied."""
-    if settings.corrections is None:
+    if not settings.correction_tables:
         return list(items), []
-    corrections = read_corrections(settings.corrections, settings)
-    table = show_name(settings.corrections)
+    corrections, said_by = read_all_corrections(settings)
     refused = [
-        (name, f"{table} names it, but there is no such recording; correct the name")
+        (name, f"{show_name(said_by[name])} names it, but there is no such recording; correct the name")
         for name in sorted(corrections.keys() - {item.filename for item in items})
     ]
     kept: list[Item] = []
@@ -120,6 +130,7 @@ def correct_items(items: Sequence[Item], settings: DataSettings) -> tuple[list[I
         if correction.annotations is not None:
             kept.append(replace(item, label=None, more=(), annotated=True, annotations=correction.annotations))
         elif item.annotated:
+            table = show_name(said_by[item.filename])
             refused.append((item.filename, f"{table} gives it a label, but its segments are marked; correct those"))
             kept.append(item)
         else:
@@ -201,13 +212,13 @@ def _used(dataset: Dataset, entries: Sequence[Entry]) -> set[str]:
 
 def _corrected(dataset: Dataset, settings: DataSettings) -> tuple[list[Entry], dict[int, list[Annotation]]]:
     """The entries that are kept, with their labels, and the segments of those that have others now."""
-    if settings.corrections is None:
+    if not settings.correction_tables:
         return list(dataset.entries), {}
-    corrections = read_corrections(settings.corrections, settings)
+    corrections, said_by = read_all_corrections(settings)
     known = {entry.filename for entry in dataset.entries}
     unknown = sorted(name for name, found in corrections.items() if found is not None and name not in known)
     if unknown:
-        what = f"{show_name(settings.corrections)} names {show_name(unknown[0])}"
+        what = f"{show_name(said_by[unknown[0]])} names {show_name(unknown[0])}"
         near = did_you_mean(unknown[0], known)
         raise RecipeError(f"{settings.where}: {what}, which is not in {dataset.folder}; {near}")
     kept: list[Entry] = []

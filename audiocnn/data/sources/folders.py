@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -246,7 +247,8 @@ def _no_labels(root: Path, parts: PartFolders | None) -> str:
         fact = f"{parts.notes.understood[0]}, but no labels"
         return f"{show_name(root)}: {fact}; make a subfolder for each label in each, or {table}"
     beside = f"put a file of labels ({' '.join(_BESIDE_SUFFIXES)}) beside each recording"
-    return f"{show_name(root)}: no labels; make a subfolder for each label, {beside}, or {table}"
+    page = f"or listen and label each with `{shlex.join(['audiocnn', 'review', show_name(root)])}`"
+    return f"{show_name(root)}: no labels; make a subfolder for each label, {beside}, {table}, {page}"
 
 
 def _in_parts(items: Iterable[Item], parts: PartFolders | None) -> list[Item]:

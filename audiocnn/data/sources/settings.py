@@ -44,12 +44,12 @@ class DataSettings:
     labels_per_clip: "one", or "several": a clip may have none of the labels, or more than one. separator: of labels
     in one cell of a table. group_pattern: a regular expression for file names, whose first group is the group.
     label_pattern: the same for the label of the whole clip, in a folder.
-    corrections: a table of file names and their correct labels, or segments. only_corrected: recordings that it does
-    not name are left out, whatever they are labelled. fold: the column with the official folds; folds: how
-    many to make if there are none; test_fold: the one to test on. training_share: the share of the training part that
-    is used. unsure: the label of stretches of which nothing is known, neither that they hold a label nor that they hold
-    none; "" for no such stretches. more: further sources, whose labels are those of this one. label_map: other names of
-    labels, as of `map_label`, which count in all else that names labels.
+    corrections: tables of file names and their correct labels, or segments, of which a later one wins. only_corrected:
+    recordings that none names are left out, whatever they are labelled. fold: the column with the official folds;
+    folds: how many to make if there are none; test_fold: the one to test on. training_share: the share of the training
+    part that is used. unsure: the label of stretches of which nothing is known, neither that they hold a label nor that
+    they hold none; "" for no such stretches. more: further sources, whose labels are those of this one. label_map:
+    other names of labels, as of `map_label`, which count in all else that names labels.
     """
 
     source: Path
@@ -68,7 +68,7 @@ class DataSettings:
     separator: str = ""
     group_pattern: str | None = None
     label_pattern: str | None = None
-    corrections: Path | None = None
+    corrections: Path | tuple[Path, ...] | None = None
     only_corrected: bool = False
     fold: str | None = None
     folds: int = 0
@@ -77,6 +77,11 @@ class DataSettings:
     unsure: str = ""
     more: tuple[DataSettings, ...] = ()
     label_map: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def correction_tables(self) -> tuple[Path, ...]:
+        given = self.corrections
+        return () if given is None else (given,) if isinstance(given, Path) else given
 
 
 def data_settings(table: object, base: Path, where: str, is_more: bool = False) -> DataSettings:
@@ -88,7 +93,7 @@ def data_settings(table: object, base: Path, where: str, is_more: bool = False) 
     more = () if is_more else _more(data, base)
     recordings = data.text("recordings", None)
     segments = data.text("segments", None)
-    corrections = data.text("corrections", None)
+    corrections = _correction_tables(data, base)
     labels = data.texts("labels", None)
     if labels is not None and (not labels or "" in labels):
         raise data.wrong('"labels" must name at least one, as in ["speech"]; leave it out for all')
@@ -109,7 +114,7 @@ def data_settings(table: object, base: Path, where: str, is_more: bool = False) 
         separator=data.text("separator", ""),
         group_pattern=data.text("group_pattern", None),
         label_pattern=data.text("label_pattern", None),
-        corrections=base / corrections if corrections is not None else None,
+        corrections=corrections,
         only_corrected=data.flag("only_corrected", False),
         fold=data.text("fold", None),
         folds=data.integer("folds", 0, least=0, most=_MOST_FOLDS),
@@ -122,6 +127,14 @@ def data_settings(table: object, base: Path, where: str, is_more: bool = False) 
     data.close()
     _check(settings, data)
     return settings
+
+
+def _correction_tables(data: TomlTable, base: Path) -> Path | tuple[Path, ...] | None:
+    """`corrections`: the name of a table, or a list of them."""
+    if isinstance(data.values.get("corrections"), list):
+        return tuple(base / name for name in data.texts("corrections"))
+    name = data.text("corrections", None)
+    return None if name is None else base / name
 
 
 def _find_table(name: str, root: Path, base: Path) -> Path:
@@ -180,7 +193,7 @@ def _check(settings: DataSettings, data: TomlTable) -> None:
         raise data.wrong(f'"unsure" and "labels" both name "{settings.unsure}"; keep one')
     if settings.separator and settings.labels_per_clip == "one":
         raise data.wrong('"separator" is for clips with several labels; add labels_per_clip = "several"')
-    if settings.only_corrected and settings.corrections is None:
+    if settings.only_corrected and not settings.correction_tables:
         raise data.wrong('"only_corrected" needs "corrections", the table whose recordings are kept')
     if settings.group_pattern is not None:
         _compile_pattern(settings.group_pattern, data.place, "group_pattern")

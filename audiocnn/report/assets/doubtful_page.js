@@ -3,7 +3,7 @@
 // for none of them. What is not chosen keeps its label.
 const data = JSON.parse(document.getElementById("data").textContent);
 const clips = [...document.querySelectorAll(".clip")];
-const [LABEL, SUGGESTED, CHECKED] = ["label", "suggested", "checked"].map((name) => data.columns.indexOf(name));
+const [LABEL, CHECKED] = ["label", "checked"].map((name) => data.columns.indexOf(name));
 const place = "audiocnn doubtful " + data.rows.map((row) => row.join("\t")).join("\n");
 let choices = new Map();
 let past = [];
@@ -50,7 +50,7 @@ function draw(number) {
     if (button) button.classList.toggle("chosen", on);
   };
   mark("keep", kept);
-  mark("suggested", choice !== undefined && choice === row[SUGGESTED] && !kept);
+  mark("suggested", choice !== undefined && choice === data.suggested[number] && !kept);
   mark("out", choice === "-");
   const input = clip.querySelector("input");
   input.value = choice === undefined || choice === "-" ? row[LABEL] : choice;
@@ -65,7 +65,7 @@ function draw(number) {
 function act(number, what) {
   const row = data.rows[number];
   if (what === "keep") choose(number, row[LABEL]);
-  if (what === "suggested" && (row[SUGGESTED] || data.several)) choose(number, row[SUGGESTED]);
+  if (what === "suggested" && (data.suggested[number] || data.several)) choose(number, data.suggested[number]);
   if (what === "out") choose(number, "-");
 }
 

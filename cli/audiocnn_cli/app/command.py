@@ -26,6 +26,7 @@ from audiocnn_cli.app.typer_internals import (
     help_record,
     keep_hyphens,
     plain_hyphens,
+    refuse_repeated,
     skip_type_checks,
     told_where,
     write_rows,
@@ -161,6 +162,7 @@ class SectionedCommand(TyperCommand):
         args, said = rename_options(args, (name for param in self.params for name in param.opts))
         ctx.meta.setdefault(FORMER_SPELLINGS, []).extend(said)
         with told_where(ctx):
+            refuse_repeated(self, ctx, args)
             return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:

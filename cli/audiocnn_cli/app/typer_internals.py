@@ -9,6 +9,7 @@ are taken.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -103,6 +104,19 @@ def plain_hyphens(page: str) -> str:
 def bare_pieces(pieces: list[str]) -> list[str]:
     """Arguments in the usage line by their bare names; Typer puts braces around them."""
     return [piece.replace("{", "").replace("}", "") for piece in pieces]
+
+
+def refuse_repeated(command: Any, context: Any, args: list[str]) -> None:
+    """A usage error for an option that takes one value and is given twice: Click would take the last without a word."""
+    if context.resilient_parsing:
+        return
+    _, _, order = command.make_parser(context).parse_args(args=list(args))
+    for param, times in Counter(order).items():
+        if param.param_type_name != "option" or param.multiple or param.count:
+            continue
+        if times > 1 and (not param.is_flag or param.secondary_opts):
+            name = "/".join([max(param.opts, key=len), *param.secondary_opts])
+            raise CLICK_USAGE_ERROR(f"{name} is given {times} times, and it counts once; give it once", context)
 
 
 @contextmanager

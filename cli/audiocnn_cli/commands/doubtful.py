@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,9 +38,9 @@ from audiocnn_cli.io.output import check_table, write_text
 
 if TYPE_CHECKING:
     from audiocnn.data.dataset import Dataset
-    from audiocnn.data.sources.corrections import Corrections
     from audiocnn.evaluation.doubtful import Doubt
     from audiocnn.evaluation.results import ClipEvaluation
+    from audiocnn.report.sound import ClipSound
 
 _FILE = "doubtful.tsv"
 REVIEW_TABLE = "corrections.csv"  # what `review` calls its table
@@ -85,55 +86,123 @@ def doubtful(
     device: Device = "auto",
     jobs: Jobs = None,
 ) -> ExitStatus:
-    """Clips are ranked by how strongly the model contradicts their label, and written to a table and to a page that
-    plays them. Correct either, and train again with --corrections. Use a model that was not trained on these clips:
-    labels that it has memorised are not found. Running the command again leaves out what was corrected or confirmed,
-    and carries it over into the new table.
+    """Clips that the model contradicts are listed, the surest first, and written to a table and to a page that plays
+    them. Correct either, and train again with the command in the last line. Labels that a model has memorised are not
+    found: with `train --folds`, each model judges the part that it has not heard. Running the command again leaves out
+    what was corrected or confirmed, and carries it over into the new table.
 
     \b
     audiocnn doubtful birds/ -m runs/birds
     audiocnn doubtful birds/ -m runs/birds --top 12 -o birds.tsv
-    audiocnn train birds/ --corrections doubtful-corrected.tsv
+    audiocnn doubtful runs/birds-folds
     """
-    from audiocnn.evaluation.results import EvaluationSettings
-    from audiocnn.inference.engine import load_engine
-    from audiocnn.model.model import DEFAULT_MODEL, find_model
-    from audiocnn.workflows.judge import (
-        check_channels,
-        judge_dataset,
-        model_candidate,
-        open_judged_dataset,
-        resolve_split,
-    )
+    from audiocnn.model.model import DEFAULT_MODEL
+    from audiocnn.recipe.heard import TEST
+    from audiocnn.recipe.recipe import RECIPE_FILE
+    from audiocnn.workflows.heard import fold_runs, train_again_command
+    from audiocnn.workflows.judge import resolve_split
 
     refuse_urls(data)
-    if output is None and not force:
-        output = free_table()
     files = check_doubtful_files("-o", output, top, [], force)
-    part = resolve_split(data, split)
-    engine = load_engine(find_model(model or DEFAULT_MODEL), device, jobs)
-    candidate = model_candidate(engine.model, scorer_by_options(engine, JudgedSegments()))
-    counts, listener = Counter[str](), TerminalListener(terminal)
-    with open_judged_dataset(data, part, None, [engine], [candidate], listener, counts, labels) as (dataset, chosen):
-        check_channels(dataset, engine)
-        for name in label or ():
-            if name not in dataset.labels:
-                raise UsageError(f"--label {name}: nothing is labelled so; {did_you_mean(name, dataset.labels)}")
-        settled = find_settled(dataset, corrections, files.table, terminal)
-        rest = dataset.with_entries(entry for entry in dataset.entries if entry.filename not in settled)
-        if settled and not rest.entries:
-            terminal.say("audiocnn: nothing is left to doubt")
-            return ExitStatus.OK
-        settings = EvaluationSettings(resamples=0)
-        evaluation, *_ = judge_dataset(rest, candidate.scorer, settings, chosen, candidate.name, listener)
-        clips = clips_of(evaluation, "", data)
-        doubts = write_doubtful(clips, (candidate.name, data), rest, files, terminal, label or (), settled)
-    say_training(data, model, files, labels, terminal)
+    folds = fold_runs(Path(data))
+    check_folds(folds, data, model, split)
+    judging = _Judging(data, device, jobs, terminal, labels, label or (), corrections, files)
+    if folds:
+        for run in folds:  # what they learned from is kept beside them; each judges its own part of it
+            with judging.judge(str(run), str(run / RECIPE_FILE), TEST, Path(f"{data}.folds")):
+                pass
+        doubts = write_doubtful(
+            judging.judged, (f"{len(folds)} folds", data), files, terminal, judging.of, judging.settled
+        )
+    else:
+        with judging.judge(model or DEFAULT_MODEL, data, resolve_split(data, split), None) as name:
+            if judging.settled and not judging.judged:
+                terminal.say("audiocnn: nothing is left to doubt")
+                return ExitStatus.OK
+            doubts = write_doubtful(judging.judged, (name, data), files, terminal, judging.of, judging.settled)
     if terminal.wants_table(format):
         _draw(doubts, terminal)
     else:
         terminal.write("".join(json.dumps(_record(doubt), ensure_ascii=False) + "\n" for doubt in doubts))
-    return ExitStatus.SOME_FAILED if counts["refused"] or evaluation.failures else ExitStatus.OK
+    if doubts:
+        source = source_of(folds[0] / RECIPE_FILE) if folds else data
+        more = label_words(labels)
+        again = train_again_command(source, [*judging.tables, files.table], more=more)
+        terminal.say_block("corrected, train again", [again])
+    return ExitStatus.SOME_FAILED if judging.failed else ExitStatus.OK
+
+
+@dataclass
+class _Judging:
+    """What models say of clips. of: only clips with these labels. corrections: tables of what is settled, as the option
+    says. judged: what each model found, and of which dataset. tables: of corrections that they were trained with.
+    settled: clips that are left out."""
+
+    data: str
+    device: str
+    jobs: int | None
+    terminal: Terminal
+    labels: LabelOptions
+    of: Sequence[str]
+    corrections: list[str] | None
+    files: DoubtfulFiles
+    judged: list[tuple[ClipEvaluation, Dataset]] = field(default_factory=list)
+    tables: tuple[Path, ...] = ()
+    settled: dict[str, Any] = field(default_factory=dict)
+    failed: bool = False
+
+    @contextmanager
+    def judge(self, model: str, data: str, part: str | None, kept: Path | None) -> Iterator[str]:
+        """Judge these data by a model, whose name is handed on while the dataset is there. kept: beside which it stays,
+        None for nowhere."""
+        from audiocnn.evaluation.results import EvaluationSettings
+        from audiocnn.inference.engine import load_engine
+        from audiocnn.model.model import find_model
+        from audiocnn.workflows.heard import say_learned, tables_of_run
+        from audiocnn.workflows.judge import check_channels, judge_dataset, model_candidate, open_judged_dataset
+
+        engine, listener = load_engine(find_model(model), self.device, self.jobs), TerminalListener(self.terminal)
+        one = model_candidate(engine.model, scorer_by_options(engine, JudgedSegments()))
+        counts = Counter[str]()
+        opened = open_judged_dataset(data, part, kept, [engine], [one], listener, counts, self.labels, "doubtful")
+        with opened as (dataset, chosen):
+            check_channels(dataset, engine)
+            for name in self.of:
+                if name not in dataset.labels:
+                    raise UsageError(f"--label {name}: nothing is labelled so; {did_you_mean(name, dataset.labels)}")
+            say_learned("doubtful", dataset, chosen, engine.model, self.data, listener)
+            self.settled |= find_settled(dataset, self.corrections, self.files.table, self.terminal)
+            rest = dataset.with_entries(entry for entry in dataset.entries if entry.filename not in self.settled)
+            self.tables = self.tables or tables_of_run(engine.model, Path(data), dataset)
+            if rest.entries or not self.settled:
+                settings = EvaluationSettings(resamples=0)
+                evaluation, *_ = judge_dataset(rest, one.scorer, settings, chosen, one.name, listener)
+                self.judged.append((clips_of(evaluation, "", self.data), rest))
+                self.failed |= bool(counts["refused"] or evaluation.failures)
+            yield one.name
+
+
+def check_folds(folds: Sequence[Path], data: str, model: str | None, split: str | None) -> None:
+    """UsageError for what folds say themselves, and for folds that are named as a model."""
+    from audiocnn.workflows.heard import fold_runs
+
+    given = {"-m": model, "--split": split}
+    if folds and (name := next((name for name, value in given.items() if value is not None), None)):
+        what = f"{data} holds folds, each of which judges the part that it has not heard"
+        raise UsageError(f"{name}: {what}; leave it out")
+    if model is not None and fold_runs(Path(model)):
+        command = format_command(["audiocnn", "doubtful", as_argument(model)])
+        raise UsageError(f"-m {model}: holds a model for each fold; each judges its own part with `{command}`")
+
+
+def source_of(recipe: Path) -> str:
+    """The data of a recipe, to be named on the command line."""
+    from audiocnn.recipe.recipe import read_recipe
+    from audiocnn.workflows.heard import show_path
+
+    data = read_recipe(recipe).data
+    assert data is not None  # it was judged
+    return str(show_path(data.source))
 
 
 @dataclass(frozen=True)
@@ -147,17 +216,14 @@ class DoubtfulFiles:
 
 
 def check_doubtful_files(option: str, table: str | None, count: int, taken: list[Path], force: bool) -> DoubtfulFiles:
-    """UsageError, before any work, for names that cannot be written to. taken: as for `check_table`."""
-    files = DoubtfulFiles(option, Path(table or _FILE), Path(table or _FILE).with_suffix(".html"), count)
+    """Where no table is named, one that is not there yet. UsageError, before any work, for names that cannot be written
+    to. taken: as for `check_table`."""
+    free = Path(_FILE) if force or Path(_FILE).absolute() in taken else free_path(Path(_FILE), ".tsv", ".html")
+    path = Path(table) if table else free
+    files = DoubtfulFiles(option, path, path.with_suffix(".html"), count)
     check_table(option, files.table, (".tsv",), taken, force)
     check_table(option, files.page, (".html",), taken, force)
     return files
-
-
-def free_table() -> str:
-    """The first name for a table that neither a table nor a page has yet."""
-    names = (_FILE, *(f"{Path(_FILE).stem}-{number}.tsv" for number in range(2, 10_000)))
-    return next(name for name in names if not Path(name).exists() and not Path(name).with_suffix(".html").exists())
 
 
 def find_settled(dataset: Dataset, given: list[str] | None, table: Path, terminal: Terminal) -> dict[str, Any]:
@@ -193,43 +259,51 @@ def find_settled(dataset: Dataset, given: list[str] | None, table: Path, termina
     return settled
 
 
-def say_training(data: str, model: str | None, files: DoubtfulFiles, labels: LabelOptions, terminal: Terminal) -> None:
-    """The command that trains with the corrected table, into a folder that is free."""
-    from audiocnn.workflows.plan import name_after_data
-
-    own = model is not None and (Path(model) / "recipe.toml").is_file()
-    run = free_path(Path(model) if own and model is not None else Path("runs") / name_after_data(Path(data)))
-    words = ["audiocnn", "train", as_argument(data), "--corrections", as_argument(files.table)]
-    terminal.say_block("then", [format_command([*words, *label_words(labels), "-o", as_argument(run)])])
-
-
 def write_doubtful(
-    clips: ClipEvaluation,
+    judged: Sequence[tuple[ClipEvaluation, Dataset]],
     about: tuple[str, str],
-    dataset: Dataset,
     files: DoubtfulFiles,
     terminal: Terminal,
     of: Sequence[str] = (),
-    settled: Corrections | None = None,
+    settled: Mapping[str, Any] | None = None,
 ) -> list[Doubt]:
-    """Write the table and the page, and say what to do with them; returns the clips. about: the names of model and
-    data. of: only clips with these labels. settled: what was corrected before, which the table has, too. UsageError
-    where the model knows none of the labels."""
+    """Write the table and the page, and say what to do with them; returns the clips. judged: by one model, or its own
+    part by each fold. about: the names of model and data. of: only clips with these labels. settled: what was corrected
+    before, which the table has, too. UsageError where a model knows none of the labels."""
     from audiocnn.evaluation.doubtful import doubts_to_tsv, find_doubtful, settled_rows
     from audiocnn.report.doubtful import render_doubtful
     from audiocnn.report.sound import clip_sounds
+    from audiocnn.workflows.plan import CORRECTED
 
-    doubts, before = find_doubtful(clips, files.count, of), settled_rows(settled or {})
-    sounds = clip_sounds(dataset, [doubt.filename for doubt in doubts], _SOUND_BYTES)
-    labels = sorted({*clips.labels, *(label for doubt in doubts for label in doubt.labels)})
-    corrected = f"{files.table.stem}-corrected.tsv"
-    page = render_doubtful(doubts, sounds, labels, about, corrected, dataset.several, before)
+    before = settled_rows(settled or {})
+    found = [
+        (doubt, dataset)
+        for clips, dataset in judged
+        for doubt in find_doubtful(clips, len(clips.answers), of)
+        if doubt.doubted
+    ]
+    found.sort(key=lambda pair: (-pair[0].doubt, pair[0].filename))
+    count, found = len(found), found[: files.count]
+    doubts = [doubt for doubt, _ in found]
+    sounds: dict[str, ClipSound] = {}
+    for _, dataset in judged:
+        mine = [doubt.filename for doubt, own in found if own is dataset]
+        sounds |= clip_sounds(dataset, mine, _SOUND_BYTES * len(mine) // max(1, len(found)))
+    labels = sorted({label for clips, _ in judged for label in clips.labels} | {x for d in doubts for x in d.labels})
+    corrected = f"{files.table.stem}{CORRECTED}.tsv"
+    several = any(dataset.several for _, dataset in judged)
+    page = render_doubtful(doubts, sounds, labels, about, corrected, several, before)
     write_text(files.option, files.table, doubts_to_tsv(doubts, before))
     write_text(files.option, files.page, page)
+    total = sum(len(clips.answers) for clips, _ in judged)
+    if not doubts:
+        terminal.say(f"no doubtful clip: the model says what the label says of all {total}")
+        return doubts
     likely = sum(doubt.likely_wrong for doubt in doubts)
+    more = f" (the first of {count}; --top)" if count > len(doubts) else ""
     terminal.say(
-        f"{plural(len(doubts), 'doubtful clip')}, {likely} of them likely wrong: listen in {files.page},"
-        f" correct there or in {files.table}, and train again with --corrections"
+        f"{plural(len(doubts), 'doubtful clip')}{more} of {total}, {likely} of them likely wrong: listen in"
+        f" {files.page} and correct there (its button downloads {corrected}), or correct {files.table} itself"
     )
     return doubts
 
@@ -252,12 +326,17 @@ def _draw(doubts: Sequence[Doubt], terminal: Terminal) -> None:
     """A row a clip, as wide as the terminal."""
     from rich.text import Text
 
+    from audiocnn.inference.classify import NONE_OF_THESE
+
+    if not doubts:
+        return
     wide = terminal.out.width >= _WIDE
     table = terminal.new_table()
     for title in ("clip", "label", *(["score"] if wide else []), "model", *(["score"] if wide else []), ""):
         table.add_column(title, justify="right" if title == "score" else "left", no_wrap=True, overflow="ellipsis")
     for doubt in doubts:
-        label, suggested = (" ".join(map(printable, names)) or "-" for names in (doubt.labels, doubt.suggested))
+        label = " ".join(map(printable, doubt.labels)) or "-"
+        suggested = " ".join(map(printable, doubt.suggested)) or NONE_OF_THESE
         cells = [printable(doubt.filename), label, f"{doubt.label_score:.2f}", suggested, f"{doubt.score:.2f}"]
         shown = cells if wide else [cells[0], cells[1], cells[3]]
         mark = Text("likely wrong" if wide else "!", style="yellow")

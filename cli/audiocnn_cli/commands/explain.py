@@ -76,7 +76,7 @@ class ExplainOptions:
         option(
             "--at",
             "SECONDS",
-            "Explain the score at this time. [default: the highest; in a recording of at most two windows, the mean]",
+            "Explain the score at this time. [default: that of the clip; for models that find segments, the highest]",
             _WHAT,
         ),
         BASIC,
@@ -220,6 +220,7 @@ def explanation_record(found: Explanation, picture: Path | None) -> jsonl.Record
         "label": found.label,
         "score": round(found.score, _DIGITS),
         "log_odds": round(found.log_odds, _DIGITS),
+        "clip_score": round(found.clip_score, _DIGITS),
         "start": round_seconds(found.start),
         "end": round_seconds(found.end),
         "window": [round_seconds(seconds) for seconds in found.window],
@@ -284,7 +285,9 @@ def write_tables(found: Explanation, picture: Path | None, terminal: Terminal) -
 
 
 def _headline(found: Explanation) -> str:
-    when = f"the mean of its {found.end:.2f} s" if found.whole else f"at {(found.start + found.end) / 2:.2f} s"
+    when = f"the mean of {found.start:.2f} to {found.end:.2f} s" if found.whole else f"at {found.middle:.2f} s"
+    if abs(found.clip_score - found.score) >= 0.5 * 10**-_DIGITS:
+        when += f" ({found.clip_score:.4f} of the whole recording, as `classify` has it)"
     window = "" if found.whole else f", window {found.window[0]:.2f} to {found.window[1]:.2f} s"
     return f"{show_name(found.file)}: {found.label} {found.score:.4f} {when}, by {found.model}{window}"
 

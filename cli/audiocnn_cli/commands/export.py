@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Annotated
 
 from audiocnn_cli.app.exits import ExitStatus
@@ -34,6 +35,9 @@ def export(
     if terminal.wants_table(format):
         size = path.stat().st_size
         terminal.write(f"{path}: {size / 1e6:.2f} MB; largest difference to torch {difference:.1e}\n")
+        terminal.write(f"to hand it on, send the folder {chosen.folder}; there, with audiocnn installed:\n")
+        verb = "detect" if chosen.usual_answer == "several" else "classify"
+        terminal.write(f"  {shlex.join(['audiocnn', verb, '--model', chosen.folder.resolve().name])} FILE...\n")
     else:
         record = {"schema": 1, "type": "export", "model": chosen.name, "file": str(path), "difference": difference}
         terminal.write(json.dumps(record, ensure_ascii=False) + "\n")

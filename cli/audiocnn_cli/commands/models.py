@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
-from audiocnn.errors import AudiocnnError, printable
+from audiocnn.errors import MOST_CHOICES, AudiocnnError, printable
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import ReportFormat, TableFormat, flag
 from audiocnn_cli.app.terminal import Terminal
@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 
 _MOST_LABELS = 3  # named in the table; of more it says how many
 _WIDE, _WIDEST = 60, 110  # columns; narrower tables have no weights, and no window and hop
+_AllLabels = Annotated[bool, flag("--all-labels", "List all labels in JSON, not only the first 20.")]
 _Specs = Annotated[bool, flag("--specs", "Also list the specs: networks without weights, to train.")]
 
 
-def models(terminal: Terminal, specs: _Specs = False, format: TableFormat = ReportFormat.auto) -> ExitStatus:
+def models(
+    terminal: Terminal,
+    specs: _Specs = False,
+    all_labels: _AllLabels = False,
+    format: TableFormat = ReportFormat.auto,
+) -> ExitStatus:
     """Models are trained networks, for `--model`; your own models are named by their folders. Specs are networks
     without weights, for `train --spec` and `describe`.
 
@@ -29,6 +35,8 @@ def models(terminal: Terminal, specs: _Specs = False, format: TableFormat = Repo
     audiocnn models --format json | jq -r .name
     """
     found, problems = _read_models()
+    if not all_labels:
+        found = [row | {"labels": row["labels"][:MOST_CHOICES]} for row in found]
     networks: list[dict[str, Any]] = []
     if specs:
         networks, more = _read_specs()
@@ -61,7 +69,12 @@ def _read_models() -> tuple[list[dict[str, Any]], list[str]]:
             continue
         row = {"schema": 1, "type": "model", "name": model.name, "default": model.name == DEFAULT_MODEL}
         row["purpose"] = purposes.get(model.name, model.summary)
-        facts = {"labels": list(model.labels), "weights": model.parameters, "folder": str(folder)}
+        facts = {
+            "label_count": len(model.labels),
+            "labels": list(model.labels),
+            "weights": model.parameters,
+            "folder": str(folder),
+        }
         rows.append(row | _geometry_facts(model.geometry) | facts | {"summary": model.summary})
     return rows, problems
 
@@ -98,9 +111,9 @@ def draw_models(rows: list[dict[str, Any]], terminal: Terminal, nothing: str) ->
         "for": [row["purpose"] + (" (default)" if row["default"] else "") for row in rows],
     }
     if terminal.out.width >= _WIDE:
-        counts = [f"{len(row['labels'])} labels" for row in rows]
+        counts = [f"{row['label_count']} labels" for row in rows]
         columns["labels"] = [
-            ", ".join(row["labels"]) if len(row["labels"]) <= _MOST_LABELS else count
+            ", ".join(row["labels"]) if row["label_count"] <= _MOST_LABELS else count
             for row, count in zip(rows, counts, strict=True)
         ]
     _draw(columns, _numbers(rows) if terminal.out.width >= _WIDEST else {}, terminal, f"models: {nothing}")

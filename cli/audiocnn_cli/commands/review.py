@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audiocnn.audio.remote import refuse_urls
-from audiocnn.errors import UsageError, as_argument, format_command, printable, show_name
-from audiocnn.files import free_path
+from audiocnn.errors import UsageError, printable, show_name
 from audiocnn.units import count_noun
 from audiocnn_cli.app.exits import ExitStatus, Terminated
 from audiocnn_cli.app.options import INPUT, OUTPUT, RUNNING, Device, flag, option
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.commands.doubtful import REVIEW_TABLE
+from audiocnn_cli.io.ingest import TerminalListener
 
 if TYPE_CHECKING:
+    from audiocnn.data.sources.settings import DataSettings
     from audiocnn.evaluation.review import Review, ReviewSource
     from audiocnn.inference.engine import Engine
     from audiocnn.report.review_server import ReviewServer
@@ -114,10 +115,17 @@ def review(
     _say_refused(source, terminal)
     if source.left_out:
         terminal.error(left_out_line(source.left_out), kind="warning")
-    current = Review(source.clips, table, engine)
     if table.rows:
         terminal.say(f"audiocnn: {show_name(table.path)}: {count_noun(len(table.rows), 'answer')} already; goes on")
-    command = train_command(source.folder, table.path, what.unlabelled or alone)
+    before = corrections_of(sounds, engine, terminal) if not what.unlabelled else None
+    if before is not None:
+        source = source.with_corrections(before)
+    tables = [*(before.correction_tables if before else ()), table.path]
+    only = what.unlabelled or alone or (before is not None and before.only_corrected)
+    from audiocnn.workflows.heard import train_again_command
+
+    command = train_again_command(str(source.folder), tables, only)
+    current = Review(source.clips, table, engine)
     server = ReviewServer(current, source.folder, command, where.port or 0)
     with _closing(server, current, command, terminal):
         if where.no_open or not _open_browser(server.single_use_address, terminal):
@@ -139,13 +147,16 @@ def _load(model: str | None, device: str) -> Engine | None:
     return load_engine(find_model(model), device)
 
 
-def train_command(folder: Path, table: Path, only_corrected: bool) -> str:
-    """What trains with the table, into a folder that is not there yet."""
-    words = ["audiocnn", "train", as_argument(folder), "--corrections", str(table)]
-    words += ["--only-corrected"] if only_corrected else []
-    run = Path("runs") / (folder.resolve().name or "sounds")
-    words += ["-o", str(free_path(run))] if run.exists() else []
-    return format_command(words)
+def corrections_of(sounds: str, engine: Engine | None, terminal: Terminal) -> DataSettings | None:
+    """The settings of these recordings with the corrections that the model was trained with, if there are any."""
+    from audiocnn.data.sources.settings import DataSettings
+    from audiocnn.workflows.heard import with_run_corrections
+
+    if engine is None:
+        return None
+    listener = TerminalListener(terminal)
+    settings = with_run_corrections(DataSettings(Path(sounds), where=sounds), [engine.model], listener)
+    return settings if settings.correction_tables else None
 
 
 def _say_refused(source: ReviewSource, terminal: Terminal) -> None:

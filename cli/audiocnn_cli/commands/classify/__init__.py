@@ -169,9 +169,16 @@ class ClassifyTask:
         from audiocnn_cli.commands.classify.writers import AnswerLayout, classify_writer
 
         model = engine.model
-        several = self.settings.rule(model).several
+        rule, pooling = self.settings.rule(model), model.clip_pooling
         layout = AnswerLayout(
-            model.labels, several, self.top, has_several_clips(self.settings), model.name, self.digest
+            labels=model.labels,
+            several_labels=rule.several,
+            top=self.top,
+            several_clips=has_several_clips(self.settings),
+            model=model.name,
+            settings=self.digest,
+            background=rule.background,
+            clip_seconds=pooling.clip_seconds if pooling else model.geometry.near_seconds,
         )
         return classify_writer(self.kind, layout, out, terminal, self.names)
 

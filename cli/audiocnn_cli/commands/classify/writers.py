@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
 from typing import TYPE_CHECKING
 
 from audiocnn.errors import printable
-from audiocnn.inference.classify import Classification, Clip, LabelScore
+from audiocnn.inference.classify import NONE_OF_THESE, Classification, Clip, LabelScore
 from audiocnn.labels.formats.base import Writer, round_score
 from audiocnn.labels.formats.jsonl import SCORE_DIGITS, JsonLinesWriter, Record, last_record, record_head, start_field
 from audiocnn.labels.formats.table import CELL_SEPARATORS, SEGMENT_COLUMNS, Cells, TableWriter
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _WIDE, _NARROW = 60, 40  # columns
 _NO_ANSWER = "-"
+_UNSURE = 0.1  # by so much less than the answer another one scores: it might as well be that
+_LONG_CLIPS = 4  # a recording of so many clips may hold several sounds
+_LEAST_LONG_SECONDS = 10.0
 _WORTH_NAMING = 0.005  # less is 0.00 in two digits
 
 
@@ -41,7 +45,8 @@ ClassifyResult = Classification | Clip | StreamEnd  # a recording; of a stream e
 @dataclass(frozen=True)
 class AnswerLayout:
     """What is written of each clip: `top` labels, of those that the model has; and whether a recording may have several
-    clips. settings: the digest that goes into the last record of a recording."""
+    clips. settings: the digest that goes into the last record of a recording. background: a clip may be none of the
+    labels, which has a score of its own. clip_seconds: of what the model learned from."""
 
     labels: tuple[str, ...]
     several_labels: bool
@@ -49,6 +54,8 @@ class AnswerLayout:
     several_clips: bool
     model: str
     settings: str
+    background: bool = False
+    clip_seconds: float = math.inf
 
     def records(self, result: ClassifyResult) -> Iterator[Record]:
         """A `clip` record each, and a `file` record behind those of a recording that may have several."""
@@ -65,7 +72,8 @@ class AnswerLayout:
     def columns(self) -> list[str]:
         numbers = range(1, min(self.top, len(self.labels)) + 1)
         best = [name for number in numbers for name in (f"top_{number}", f"score_{number}")]
-        return [*SEGMENT_COLUMNS, *(["labels"] if self.several_labels else []), *best]
+        several = ["labels"] if self.several_labels else []
+        return [*SEGMENT_COLUMNS, *several, *best, *(["none_of_these"] if self.background else [])]
 
     def rows(self, result: ClassifyResult) -> Iterator[Cells]:
         """A row a clip. No label is an empty cell; several are joined by `;`, as a table to train on may have them."""
@@ -77,6 +85,7 @@ class AnswerLayout:
             cells += ["" if clip.label is None else clip.label, round_score(clip.score)]
             cells += [";".join(label for label, _ in clip.labels)] if self.several_labels else []
             cells += [cell for label, score in clip.top(self.top) for cell in (label, round_score(score))]
+            cells += [] if clip.none_score is None else [round_score(clip.none_score)]
             yield cells
 
     def _clip_record(self, file: str, clip: Clip) -> Record:
@@ -94,7 +103,8 @@ class AnswerLayout:
                 for label, score in clip.labels
             ]
         best = [{"label": label, "score": round_score(score)} for label, score in clip.top(self.top)]
-        return record | {"top": best, "model": self.model}
+        none = {} if clip.none_score is None else {"none_of_these": round_score(clip.none_score)}
+        return record | {"top": best, **none, "model": self.model}
 
     def _file_record(self, found: Classification, clips: int) -> Record:
         record = record_head("file", found.file) | {
@@ -140,7 +150,7 @@ class ClipTables(Writer[ClassifyResult]):
         self.alone = names is not None and len(names) == 1 and not layout.several_clips
         lengths = [len(spell(printable(name), terminal.stdout)) for name in names or ()]
         self.name_width = most if names is None else min(most, max(lengths, default=0))
-        longest = max(len(printable(label)) for label in layout.labels)
+        longest = max(len(printable(label)) for label in (*layout.labels, *([NONE_OF_THESE] * layout.background)))
         self.label_width = max(1, min(longest, width // 4 if width >= _NARROW else width // 3))
         self.cells = width // 8 if width >= _WIDE else 0
         self.first = True
@@ -151,6 +161,7 @@ class ClipTables(Writer[ClassifyResult]):
             if self.alone:
                 print_headline(recording, self.console)
                 self.bars(recording.clips[0])
+                self.hint(recording)
             elif self.layout.several_clips:
                 if not self.first:
                     self.console.print()
@@ -170,17 +181,56 @@ class ClipTables(Writer[ClassifyResult]):
         told = self.layout.several_labels or any(clip.rule.thresholds)
         room = 8 if told and self.console.width >= _NARROW else 0
         cells = max(1, self.console.width - self.label_width - 6 - room)
-        for label, score in clip.top(self.layout.top):
+        if clip.none_score is not None and not reached:
+            reached = {NONE_OF_THESE}
+        for label, score in self.best(clip):
             style = "green" if label in reached else "dim"
             line = Text(f"{self.label_cell(label)} ", style="bold" if label in reached else "")
             line.append(draw_bar(score, cells, self.unicode).ljust(cells), style=style)
             line.append(f" {score:.2f}", style="not bold")
-            if room:
+            if room and label in thresholds:
                 sign = ">=" if label in reached else "< "
                 line.append(f" {sign} {thresholds[label]:.2f}", style="not bold dim")
             self.console.print(line, no_wrap=True, overflow="crop")
-        if not reached:
-            self.console.print(Text("no label reaches its threshold", style="yellow"))
+        self.console.print(self.answer(clip))
+
+    def answer(self, clip: Clip) -> Text:
+        """The answer in words: `answer: door 0.82`."""
+        from rich.text import Text
+
+        if clip.labels:
+            said = ", ".join(f"{printable(label)} {score:.2f}" for label, score in clip.labels)
+            rival = self.rival(clip)
+            unsure = f" (unsure: {printable(rival.label)} {rival.score:.2f})" if rival else ""
+            return Text(f"answer: {said}{unsure}", style="bold" if rival is None else "yellow")
+        if clip.none_score is not None and self.best(clip)[0].label == NONE_OF_THESE:
+            return Text(f"answer: {NONE_OF_THESE} {clip.none_score:.2f}", style="yellow")
+        return Text("no label reaches its threshold", style="yellow")
+
+    def best(self, clip: Clip) -> list[LabelScore]:
+        """The labels that are told, and none of them, the highest score first."""
+        found = list(clip.top(self.layout.top))
+        if clip.none_score is not None:
+            found.append(LabelScore(NONE_OF_THESE, clip.none_score))
+        return sorted(found, key=lambda one: -one.score)
+
+    def rival(self, clip: Clip) -> LabelScore | None:
+        """What the one answer might be as well; None where it is sure, or where labels stand alone."""
+        if self.layout.several_labels or not clip.labels:
+            return None
+        others = [LabelScore(NONE_OF_THESE, clip.none_score)] if clip.none_score is not None else []
+        others += [one for one in clip.top(2) if one.label != clip.label]
+        near = max(others, key=lambda one: one.score, default=None)
+        return near if near is not None and clip.score - near.score < _UNSURE else None
+
+    def hint(self, found: Classification) -> None:
+        """What answers more than once in a recording that is long beside what the model learned from."""
+        from rich.text import Text
+
+        if found.duration_seconds < max(_LEAST_LONG_SECONDS, _LONG_CLIPS * self.layout.clip_seconds):
+            return
+        more = "several sounds in it? --every 5 answers for each 5 s, and `audiocnn detect` says when each sounds"
+        self.console.print(Text(more, style="dim"))
 
     def clips(self, found: Classification) -> None:
         """A line for each clip: channel, from when, until when, and the answer."""
@@ -195,17 +245,22 @@ class ClipTables(Writer[ClassifyResult]):
         """One clip on one line: where it is, its label, a bar, its score, and what else it may be."""
         from rich.text import Text
 
-        answered = clip.label is not None
+        best = self.best(clip)
+        none = not clip.labels and best[0].label == NONE_OF_THESE
+        first = clip.labels[0] if clip.labels else best[0] if none else LabelScore(_NO_ANSWER, 0.0)
         line = Text(f"{place}  ")
-        line.append(self.label_cell(clip.label or _NO_ANSWER), style="bold green" if answered else "yellow")
-        line.append(f" {clip.score:.2f}")
+        line.append(self.label_cell(first.label), style="bold green" if clip.labels else "yellow")
+        line.append(f" {first.score:.2f}" if clip.labels or none else " " * 5)
         if self.cells:
-            bar = draw_bar(clip.score, self.cells, self.unicode)
-            line.append(" " + bar.ljust(self.cells), style="green" if answered else "dim")
+            bar = draw_bar(first.score, self.cells, self.unicode)
+            line.append(" " + bar.ljust(self.cells), style="green" if clip.labels else "dim")
+        if self.rival(clip) is not None:
+            line.append(" ?", style="yellow")
         reached = clip.labels[1:]
-        others = [one for one in clip.top(self.layout.top) if one not in clip.labels and one.score >= _WORTH_NAMING]
+        told = (first, *reached)
+        others = [one for one in best if one not in told and one.score >= _WORTH_NAMING]
         thresholds = dict(zip(clip.rule.labels, clip.rule.thresholds, strict=True))
-        higher = {label: thresholds[label] for label, score in others if score >= clip.score and thresholds[label]}
+        higher = {label: thresholds[label] for label, score in others if score >= clip.score and thresholds.get(label)}
         for answers, style in ((reached, "green"), (others, "dim")):
             self.add(line, answers, style, higher)
         self.console.print(line, no_wrap=True, overflow="crop")

@@ -33,6 +33,7 @@ from audiocnn.labels.formats.table import (
     segment_cells,
     segment_rows,
 )
+from audiocnn.model.model import DEFAULT_MODEL
 from audiocnn.segments.segment import Segment, merge
 from audiocnn.units import clock, plural, round_seconds
 from audiocnn_cli.app.draw import (
@@ -254,13 +255,20 @@ class DetectionTables(Writer[DetectResult]):
 
         if not detection.segments:
             wanted = " or ".join(f'"{label}" >= {value:g}' for label, value in detection.thresholds.items())
-            return Text(f"no segment ({wanted})", style="yellow")
+            return Text(f"no segment ({wanted}){by_model(detection.model)}", style="yellow")
         of = (detection.duration_seconds - detection.start_seconds) * max(1, len(detection.tracks))
         parts = []
         for label, seconds in detection.seconds().items():
             mine = [segment for segment in detection.segments if segment.label == label]
+            if not mine:
+                continue
             parts.append(f"{plural(len(mine), 'segment')} of {label}, {clock(seconds)} ({format_share(seconds, of)})")
-        return Text("; ".join(parts))
+        return Text("; ".join(parts) + by_model(detection.model))
+
+
+def by_model(name: str) -> str:
+    """Who found it, where that is not the default model."""
+    return "" if name in (DEFAULT_MODEL, "") else f", by {printable(name)}"
 
 
 def check_summary(kind: str, destination: Destination, follow: bool, ray: str | None) -> None:
@@ -321,7 +329,8 @@ class DetectTotal:
         ] or ["no segment"]
         parts += [f"nothing in {self.silent} of them"] if 0 < self.silent < self.recordings else []
         parts += [f"{self.failed} could not be read"] if self.failed else []
-        return f"{plural(self.recordings, 'recording')}, {clock(self.sound_seconds)}: {'; '.join(parts)}"
+        found = "; ".join(parts) + by_model(self.model)
+        return f"{plural(self.recordings, 'recording')}, {clock(self.sound_seconds)}: {found}"
 
 
 def summary_rows(labels: Sequence[str], result: DetectResult) -> Iterator[Cells]:
@@ -409,8 +418,11 @@ class DetectionLines(Writer[DetectResult]):
             colour = "" if several else next(iter(self.colours.values()))
             line.append(f" {edge}").append(self.bar(found), style=colour).append(edge)
         heard = (found.duration_seconds - found.start_seconds) * max(1, len(found.tracks))
-        heard_labels = [pair for pair in found.seconds().items() if pair[1] or not several]
-        for label, seconds in sorted(heard_labels, key=lambda pair: -pair[1])[: self.shown]:
+        loudest = sorted(found.seconds().items(), key=lambda pair: -pair[1])
+        if several and not any(seconds for _, seconds in loudest):
+            line.append(" nothing found", style="dim")
+            return line
+        for label, seconds in [pair for pair in loudest if pair[1] or not several][: self.shown]:
             name = f" {pad_label(label, self.label_width - 1, self.terminal.unicode)}" if several else ""
             numbers = f" {clock(seconds):>{_TIME_WIDTH}} {format_share(seconds, heard):>{_SHARE_WIDTH}}"
             line.append(name + numbers, style=self.colours[label] if seconds else "dim")

@@ -119,6 +119,7 @@ def evaluate(
     from audiocnn.evaluation.report import EvaluationReport
     from audiocnn.inference.engine import load_engine
     from audiocnn.model.model import DEFAULT_MODEL, find_model
+    from audiocnn.workflows.heard import say_learned
     from audiocnn.workflows.judge import (
         check_channels,
         check_columns,
@@ -152,6 +153,8 @@ def evaluate(
         check_columns(dataset, settings.group_by, data)
         for engine in engines:
             check_channels(dataset, engine)
+        for engine in engines:
+            say_learned("evaluate", dataset, part, engine.model, data, listener)
         for one in candidates:
             say_unknown_labels(dataset, part, one, data, listener)
         reports = []

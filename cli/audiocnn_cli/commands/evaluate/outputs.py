@@ -97,7 +97,7 @@ def write_clip_files(report: EvaluationReport, dataset: Dataset, paths: _ClipPat
         write_text("--predictions", paths.predictions, _predictions(clip, delimiter))
     if paths.doubtful is not None:
         clip = clips_of(report.evaluation, "--doubtful", report.data)
-        write_doubtful(clip, (report.name, report.data), dataset, paths.doubtful, terminal)
+        write_doubtful([(clip, dataset)], (report.name, report.data), paths.doubtful, terminal)
 
 
 def _predictions(clip: ClipEvaluation, delimiter: str) -> str:

@@ -26,6 +26,7 @@ from audiocnn.evaluation.results import (
     LabelEvaluation,
     figure_title,
 )
+from audiocnn.inference.classify import NONE_OF_THESE
 from audiocnn.units import clock, format_speed, plural
 from audiocnn_cli.app.draw import FigureRow, format_figure, format_share, print_table
 from audiocnn_cli.app.terminal import Terminal
@@ -318,12 +319,13 @@ def confusion_lines(confusion: Confusion, width: int) -> list[Text]:
     counts, labels = confusion.counts(), [printable(label) for label in confusion.labels]
     longest = max(len(label) for label in labels)
     digits = max(len(str(int(counts.max()))), 1)
-    by_name = 1 + max(digits, longest)
-    if min(longest, _MOST_NAME) + len(labels) * by_name <= width:
-        names, cell, heads = [_clip_text(label, _MOST_NAME) for label in labels], by_name, labels
+    cells = [1 + max(digits, len(label)) for label in labels]
+    if min(longest, _MOST_NAME) + sum(cells) <= width:
+        names, heads = [_clip_text(label, _MOST_NAME) for label in labels], labels
     else:
         cell = 1 + max(digits, len(str(len(labels))))
-        room = width - len(labels) * cell - len(str(len(labels))) - 1
+        cells = [cell] * len(labels)
+        room = width - sum(cells) - len(str(len(labels))) - 1
         if room < _LEAST_NAME:
             return []
         wide = min(room, longest, _MOST_NAME)
@@ -331,12 +333,16 @@ def confusion_lines(confusion: Confusion, width: int) -> list[Text]:
         names = [f"{k:>{len(numbers[-1])}} {_clip_text(label, wide)}" for k, label in zip(numbers, labels, strict=True)]
         heads = numbers
     wide = max(len(each) for each in names)
-    lines = [Text(" " * wide + "".join(f"{head:>{cell}}" for head in heads), style="dim")]
+    told = [k for k, label in enumerate(confusion.labels) if label != NONE_OF_THESE or counts[:, k].any()]
+    lines = [Text(" " * wide + "".join(f"{heads[k]:>{cells[k]}}" for k in told), style="dim")]
     for row, each in enumerate(names):
+        if confusion.labels[row] == NONE_OF_THESE and not counts[row].any():
+            continue  # no clip is none of the labels
         line = Text(f"{each:<{wide}}")
-        for column, count in enumerate(counts[row].tolist()):
+        for column in told:
+            count = int(counts[row, column])
             style = "dim" if not count else "green" if row == column else "bold red"
-            line.append(f"{count or '.':>{cell}}", style=style)
+            line.append(f"{count or '.':>{cells[column]}}", style=style)
         lines.append(line)
     return lines
 

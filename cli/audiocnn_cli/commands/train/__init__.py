@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from audiocnn.recipe.recipe import Recipe
     from audiocnn.training.distributed import ProcessGroup
     from audiocnn.training.dry_run import DryRun
-    from audiocnn.workflows.plan import TrainingRequest
+    from audiocnn.workflows.plan import FinishedError, TrainingRequest
 
 
 def train(
@@ -75,8 +75,24 @@ def train(
     if checks.asked:
         with tempfile.TemporaryDirectory(prefix="audiocnn-") as scratch:
             plan = plan_training(request, listener, Path(scratch))
+            if repeated:
+                from audiocnn_cli.commands.train.folds import plan_repeats
+
+                _, repeats = plan_repeats(plan.recipe, plan.dataset, parts)
+                terminal.say(f"{plural(len(repeats), 'training')}; of {repeats[-1].name}:")
+                plan = replace(plan, recipe=repeats[-1].recipe)
             return try_training(plan.recipe, plan.dataset, plan.device, checks, terminal)
-    plan = plan_training(request, listener)
+    alike = [run, learning, parts, labels]
+    try:
+        plan = plan_training(
+            request,
+            listener,
+            beside=lambda folder: format_command(repeat_command(folder, data, alike, device)),
+            again=False,
+        )
+    except FinishedError as ended:
+        terminal.say(str(ended))
+        return ExitStatus.OK
 
     def command() -> str:
         return resume_command(plan.folder, data, [run, learning, parts, labels], repeated, device)
@@ -89,7 +105,8 @@ def train(
         else:
             moved = run.moved is not None
             training = Training(
-                plan.recipe, plan.dataset, plan.folder, plan.device, run.resume, run.tensorboard, moved, run.threads
+                *(plan.recipe, plan.dataset, plan.folder, plan.device, run.resume, run.tensorboard, moved, run.threads),
+                plan.budget_seconds,
             )
             say_notes(plan.recipe, plan.dataset, listener)
             report = run_training(training, terminal)
@@ -152,9 +169,10 @@ def check_trial_options(checks: CheckOptions, alone: bool, repeated: bool) -> No
     """UsageError for what cannot be tried."""
     if checks.dry_run and checks.overfit is not None:
         raise UsageError("--dry-run makes one step and --overfit many; name one")
-    if checks.asked and (repeated or not alone):
-        with_what = "--folds and --learning-curve" if repeated else "torchrun"
-        raise UsageError(f"--dry-run and --overfit try one training in one process; leave {with_what} away")
+    if checks.asked and not alone:
+        raise UsageError("--dry-run and --overfit try one training in one process; leave torchrun away")
+    if checks.overfit is not None and repeated:
+        raise UsageError("--overfit tries one training; leave --folds and --learning-curve away")
 
 
 def try_training(recipe: Recipe, dataset: Dataset, device: str, checks: CheckOptions, terminal: Terminal) -> ExitStatus:

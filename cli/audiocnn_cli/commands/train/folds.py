@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from audiocnn.errors import as_argument, format_command
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.commands.train.options import PartOptions, RunOptions
@@ -33,22 +34,30 @@ def train_repeats(
 ) -> ExitStatus:
     """Train and test each; the table is on stdout, and folds.json or learning_curve.json in the folder."""
     from audiocnn.files import write_whole
-    from audiocnn.recipe.folds import CURVE_REPEATS, FOLD_REPEATS, curve_repeats, fold_repeats, summarize_repeats
+    from audiocnn.recipe.folds import summarize_repeats
     from audiocnn.report.folds import render_folds
-    from audiocnn.workflows.plan import parse_shares
 
-    kind = FOLD_REPEATS if parts.folds else CURVE_REPEATS
-    if parts.folds:
-        repeats = fold_repeats(recipe, dataset, parts.folds)
-    else:
-        repeats = curve_repeats(recipe, dataset, parse_shares(parts.learning_curve or ""))
+    kind, repeats = plan_repeats(recipe, dataset, parts)
     results = [train_repeat(each, dataset, folder / each.name, device, run, terminal) for each in repeats]
     table = summarize_repeats(kind, results)
     write_whole(folder / f"{kind}.json", (json.dumps(table, indent=2) + "\n").encode())
     write_whole(folder / f"{kind}.html", render_folds(table).encode())
     terminal.write("\n".join(repeat_table(kind, results, table)) + "\n")
     terminal.say(f"all figures: {folder / kind}.json and .html")
+    if parts.folds:
+        doubt = format_command(["audiocnn", "doubtful", as_argument(folder)])
+        terminal.say(f"labels that may be wrong, each judged by a model that has not heard it: {doubt}")
     return ExitStatus.OK
+
+
+def plan_repeats(recipe: Recipe, dataset: Dataset, parts: PartOptions) -> tuple[str, list[Repeat]]:
+    """What kind of trainings are asked for, and each of them."""
+    from audiocnn.recipe.folds import CURVE_REPEATS, FOLD_REPEATS, curve_repeats, fold_repeats
+    from audiocnn.workflows.plan import parse_shares
+
+    if parts.folds:
+        return FOLD_REPEATS, fold_repeats(recipe, dataset, parts.folds)
+    return CURVE_REPEATS, curve_repeats(recipe, dataset, parse_shares(parts.learning_curve or ""))
 
 
 def train_repeat(

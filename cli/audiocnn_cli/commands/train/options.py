@@ -129,15 +129,16 @@ class PartOptions:
         ),
     ] = None
     corrections: Annotated[
-        str | None,
+        list[str] | None,
         option(
             "--corrections",
             "FILE",
-            "Table of corrected labels (filename, label, onset, offset); label - leaves a recording out.",
+            "Table of corrected labels (filename, label, onset, offset); label - leaves a recording out. May be "
+            "repeated; the last table takes precedence.",
         ),
     ] = None
     only_corrected: Annotated[
-        bool, flag("--only-corrected", "Leave out all recordings that the table does not list.")
+        bool, flag("--only-corrected", "Leave out all recordings that these tables do not list.")
     ] = False
     folds: Annotated[
         int | None,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 _MOST_PAIRS = 3
+_ENOUGH_TESTED = 100  # clips: the interval of a share is then at most a fifth wide
 _NOTHING_HELD_OUT = "the last, since nothing was held out"
 
 
@@ -48,12 +49,15 @@ def finish_run(
     tested = test_model(part, judged_on, recipe, report.model, subject, listener) if judged else None
     evaluation = tested.evaluation if tested is not None else None
     drawn = draw_pictures(recipe, dataset, report.model, evaluation, run, listener)
-    lines = [*training_lines(report, clips), *([f"pictures in {run}: {', '.join(drawn)}"] if drawn else [])]
+    lines = []
     if tested is not None and evaluation is not None:
         write_report(tested, drawn, part, run)
-        lines += ["", *test_lines(evaluation, len(judged), judged_on, bool(division.test), run)]
+        lines += test_lines(evaluation, len(judged), judged_on, bool(division.test), run)
+        lines += [*more_tests(evaluation, recipe, dataset, run), ""]
     elif clips:
-        lines += ["", f"not tested: {why_untested(recipe, division)}"]
+        lines += [f"not tested: {why_untested(recipe, division)}", ""]
+    lines += training_lines(report, clips, len(division.validation))
+    lines += [f"pictures in {run}: {', '.join(drawn)}"] if drawn else []
     _show_panel("trained", lines, terminal)
     advice = tested.advice if tested is not None else advise(None, subject)
     use = use_commands(subject, clips, evaluation is not None, report.model.must_choose)
@@ -66,9 +70,16 @@ def test_lines(evaluation: Evaluation, recordings: int, judged_on: str, tested: 
     """The figures that say most, and which labels are taken for each other. tested: on a part that decided nothing."""
     from audiocnn.workflows.train import PAGE
 
-    kept = " that nothing was learned from" if tested else "; judge it by others to be sure"
-    lines = [f"{'tested' if tested else 'judged'} on {plural(recordings, 'recording')} ({judged_on}){kept}:"]
     clip = evaluation.clip
+    noun = "recording" if clip is None else "clip"
+    lines = [f"of {plural(recordings, noun)} ({judged_on}) that it has never heard:"]
+    if not tested:
+        lines = [f"judged on {plural(recordings, noun)} ({judged_on}); judge it by others to be sure:"]
+    elif clip is not None and (share := clip.figures.get("accuracy")) and share.value is not None:
+        judged = [answer.right for answer in clip.answers if answer.right is not None]
+        words = f"{lines[0].removesuffix(':')}, {sum(judged)} right ({share.value:.2f})"
+        between = "" if share.low is None else f", between {share.low:.2f} and {share.high:.2f} of all such clips"
+        lines = [words + between]
     if clip is None:
         figures = {f"{label}: F1": found.figures["f1"] for label, found in evaluation.labels.items()}
     else:
@@ -83,6 +94,17 @@ def test_lines(evaluation: Evaluation, recordings: int, judged_on: str, tested: 
     return [*lines, f"  all figures, and clips to listen to: {run / PAGE}"]
 
 
+def more_tests(evaluation: Evaluation, recipe: Recipe, dataset: Dataset, run: Path) -> list[str]:
+    """What tests on more clips, where few were kept apart."""
+    clip, data = evaluation.clip, recipe.data
+    if clip is None or data is None or clip.clips >= _ENOUGH_TESTED or data.split or data.test_fold:
+        return []
+    from audiocnn.workflows.heard import folds_command, show_path
+
+    command = folds_command(str(show_path(data.source)), run)
+    return [f"{plural(clip.clips, 'clip')} say little; `{command}` tests on all {len(dataset.entries)}"]
+
+
 def why_untested(recipe: Recipe, division: Division) -> str:
     if division.notes:
         return "; ".join(division.notes)
@@ -91,25 +113,26 @@ def why_untested(recipe: Recipe, division: Division) -> str:
     )
 
 
-def training_lines(report: TrainReport, clips: bool = False) -> list[str]:
+def training_lines(report: TrainReport, clips: bool = False, held_out: int = 0) -> list[str]:
     """What came out. Of clips the figures of the model, as `evaluate` has them, in place of that of the best epoch,
-    which was before calibration."""
+    which was before calibration. held_out: how many stopped the training."""
     training = report.model.training
     thresholds = ", ".join(f"{label} {value:g}" for label, value in report.model.thresholds.items())
     early = ", stopped early" if report.stopped_early else ""
-    held_out = f"{plural(training['groups']['validation'], 'group')} held out"
+    groups = training["groups"]["validation"]
     said = f"thresholds: {thresholds} (tuned on {report.model.tuned_on})" if report.model.tuned_on else ""
     best, figures = f"best epoch {report.best_epoch} of {report.epochs}{early}", ""
     if report.figure is None:
         best += f": {_NOTHING_HELD_OUT}"
     elif clips:
         named = [f"{figure_title(name)} {figure:.4f}" for name, figure in training["validation"].items()]
-        figures = f"{held_out}, calibrated: {', '.join(named)}"
+        what = plural(groups, "clip" if groups == held_out else "group")
+        figures = f"of the {what} that chose the epoch, so a little too good: {', '.join(named)}"
     else:
-        best += f": {report.figure_name} {report.figure:.4f} on {held_out}"
+        best += f": {report.figure_name} {report.figure:.4f} on {plural(groups, 'group')} held out"
     lines = [
-        f"{best}, in {clock(report.seconds)}",
         figures,
+        f"{best}, in {clock(report.seconds)}",
         said,
         f"model: {report.model.folder} (ONNX and torch at most {report.export_difference:.0e} apart)",
     ]

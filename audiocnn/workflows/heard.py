@@ -1,0 +1,152 @@
+"""The runs that judged models come from: what they learned from, the corrections that they were trained with, and the
+commands that judge, or train again, without that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audiocnn.errors import UsageError, as_argument, format_command, show_name
+from audiocnn.files import free_path
+from audiocnn.workflows.listener import Listener
+
+if TYPE_CHECKING:
+    from audiocnn.data.dataset import Dataset
+    from audiocnn.data.sources.settings import DataSettings
+    from audiocnn.model.model import Model
+    from audiocnn.recipe.heard import RunParts
+
+FOLDS = 5  # that are proposed
+
+
+def parts_of_run(model: Model) -> RunParts | None:
+    """What the run of a model knows of its recordings; None for a model that lies in no run."""
+    from audiocnn.recipe.heard import find_run, read_parts
+
+    run = find_run(model.folder)
+    return None if run is None else read_parts(run)
+
+
+def folds_command(data: str, run: Path) -> str:
+    """What trains so that each clip is judged by a model that has not heard it."""
+    return format_command(["audiocnn", "train", as_argument(data), "--folds", FOLDS, "-o", as_argument(_folds_of(run))])
+
+
+def _folds_of(run: Path) -> Path:
+    return free_path(run.with_name(f"{run.name}-folds"))
+
+
+def part_command(command: str, parts: RunParts, part: str) -> str:
+    """What judges a part of a run."""
+    run = as_argument(parts.run)
+    return format_command(["audiocnn", command, f"{run}/recipe.toml", "-m", run, "--split", part])
+
+
+def unheard_command(command: str, parts: RunParts, data: str) -> str:
+    """What judges clips that a run has not learned from."""
+    from audiocnn.recipe.heard import TEST
+
+    return part_command(command, parts, TEST) if parts.has(TEST) else folds_command(data, parts.run)
+
+
+def say_learned(command: str, dataset: Dataset, part: str | None, model: Model, data: str, listener: Listener) -> None:
+    """A warning where a model learned from what it is judged on: too good are its figures, and it doubts too little."""
+    from audiocnn.data.parts import is_of_split
+    from audiocnn.recipe.heard import TRAIN
+
+    if (parts := parts_of_run(model)) is None:
+        return
+    entries = [entry for entry in dataset.entries if part is None or is_of_split(entry.split, part)]
+    if learned := parts.count(dataset, entries)[TRAIN]:
+        noun = "recording" if any(entry.annotated for entry in entries) else "clip"
+        them = f"all {len(entries):,}" if learned == len(entries) else f"{learned:,} of these {len(entries):,}"
+        fact = f"{model.name} learned from {them} {noun}s"
+        if command == "doubtful":
+            turns = folds_command(data, parts.run)
+            judges = format_command(["audiocnn", "doubtful", as_argument(_folds_of(parts.run))])
+            better = (
+                "wrong labels that it learned by heart are not found; for models that each judge what they have not"
+            )
+            better += f" heard: {turns} && {judges}"
+        else:
+            better = f"for {noun}s that it has not heard: {unheard_command(command, parts, data)}"
+        listener.warn(f"{fact}; {better}")
+
+
+def check_part(command: str, dataset: Dataset, part: str | None, models: Sequence[Model], data: str) -> None:
+    """UsageError where data have no such split, and a run that learned from them has kept such a part."""
+    for parts in filter(None, map(parts_of_run, models)):
+        if part is None or not parts.has(part) or any(entry.split == part for entry in dataset.entries):
+            continue
+        if parts.count(dataset, dataset.entries):
+            remedy = f"the part that {show_name(parts.run)} kept: {part_command(command, parts, part)}"
+            raise UsageError(f'{data}: no recordings in split "{part}"; it has no splits; {remedy}')
+
+
+def with_run_corrections(
+    settings: DataSettings, models: Sequence[Model], listener: Listener, dataset: Dataset | None = None
+) -> DataSettings:
+    """The settings with the corrections that a model was trained with, where these are the data of its run and have
+    none of their own; it is said. dataset: that they are read from, where there is one."""
+    if settings.correction_tables:
+        return settings
+    for run, trained in _corrected_runs(settings.source, models, dataset):
+        tables = ", ".join(show_name(show_path(path)) for path in trained.correction_tables)
+        if not all(path.is_file() for path in trained.correction_tables):
+            what = f"was trained with {tables}, which cannot be found: labels are those before"
+            listener.warn(f"{show_name(run)}: {what}")
+            continue
+        listener.say(f"labels are as {show_name(run)} learned them, with the corrections of {tables}")
+        return replace(settings, corrections=trained.corrections, only_corrected=trained.only_corrected)
+    return settings
+
+
+def tables_of_run(model: Model, source: Path, dataset: Dataset) -> tuple[Path, ...]:
+    """The tables of corrections that a model was trained with on these data."""
+    found = next(_corrected_runs(source, [model], dataset), None)
+    return found[1].correction_tables if found else ()
+
+
+def _corrected_runs(
+    source: Path, models: Sequence[Model], dataset: Dataset | None
+) -> Iterator[tuple[Path, DataSettings]]:
+    """The runs of models that were trained on these data with corrections."""
+    from audiocnn.recipe.heard import comes_from, find_run, run_recipe
+
+    for run in filter(None, (find_run(model.folder) for model in models)):
+        recipe = run_recipe(run)
+        trained = recipe.data if recipe else None
+        if trained is None or not trained.correction_tables:
+            continue
+        if trained.source.resolve() == source.resolve() or (dataset and comes_from(dataset, trained.source)):
+            yield run, trained
+
+
+def fold_runs(folder: Path) -> list[Path]:
+    """The runs of `train --folds` in a folder, in order; none where it holds no such."""
+    found = [path.parent for path in folder.glob("fold-*/recipe.toml")]
+    return sorted(found, key=lambda run: (len(run.name), run.name))
+
+
+def show_path(path: Path) -> Path:
+    """As short as it can be named from here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def train_again_command(
+    data: str, tables: Sequence[Path], only_corrected: bool = False, more: Sequence[str] = ()
+) -> str:
+    """What trains with tables of corrections, into a folder that is not there yet. tables: a later one wins. more:
+    further words of the command."""
+    words = ["audiocnn", "train", as_argument(data)]
+    for table in dict.fromkeys(show_path(path) for path in tables):
+        words += ["--corrections", as_argument(table)]
+    words += ["--only-corrected"] if only_corrected else []
+    place = Path(data).resolve()
+    place = place.parent if place.name == "recipe.toml" else place
+    run = Path("runs") / ((place.stem if place.is_file() else place.name.removesuffix(".dataset")) or "sounds")
+    words += ["-o", as_argument(free_path(run))] if run.exists() or data.endswith(".toml") else []
+    return format_command([*words, *more])
