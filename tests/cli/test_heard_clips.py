@@ -184,7 +184,7 @@ def test_a_free_name_is_one_that_nothing_has(tmp_path):
     (tmp_path / "run-2").mkdir()
     assert free_path(tmp_path / "run") == tmp_path / "run-3"
     (tmp_path / "a.html").write_text("")
-    assert free_path(tmp_path / "a.tsv", ".html") == tmp_path / "a-2.tsv"
+    assert free_path(tmp_path / "a.tsv", ".tsv", ".html") == tmp_path / "a-2.tsv"
 
 
 SINGLE = [
