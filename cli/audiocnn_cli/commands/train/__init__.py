@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from audiocnn.recipe.recipe import Recipe
     from audiocnn.training.distributed import ProcessGroup
     from audiocnn.training.dry_run import DryRun
-    from audiocnn.workflows.plan import FinishedError, TrainingRequest
+    from audiocnn.workflows.plan import TrainingRequest
 
 
 def train(
@@ -55,7 +55,7 @@ def train(
     audiocnn train -o runs/speech --resume
     audiocnn train words/ --from speech_1d --freeze A
     """
-    from audiocnn.workflows.plan import plan_training, run_to_resume, say_notes
+    from audiocnn.workflows.plan import FinishedError, plan_training, run_to_resume, say_notes
     from audiocnn.workflows.train import Training
 
     request = run_to_resume(request_training(data, device, run, learning, parts, labels))
