@@ -34,7 +34,7 @@ LEAST_REFERENCE_SECONDS = 20.0  # annotated, some ten sentences: of less, one mi
 LEAST_MISSED = 0.1  # of what is annotated, that another sensitivity would be worth
 ONE_SIDED = 3.0  # so many times more missed than false (or the other way) is a matter of the threshold
 LEAST_POINT_GAIN = 0.03  # of the detection error by another sensitivity: less is within the intervals
-WORST_SHARE, WORST_TIME = 0.5, 0.25  # at least so much of the errors in at most so much of the time
+WORST_ERROR_SHARE, WORST_TIME = 0.5, 0.25  # at least so much of the errors in at most so much of the time
 MOST_WORST = 3  # recordings that are named
 
 
@@ -201,7 +201,7 @@ def _worst_recordings(label: str, ranked: tuple[RecordingErrors, ...], subject: 
         errors, time = (sum(x) for x in zip(*((w.wrong_seconds, w.seconds) for w in worst), strict=True))
         if time > WORST_TIME * seconds:
             return
-        if errors >= WORST_SHARE * wrong:
+        if errors >= WORST_ERROR_SHARE * wrong:
             names = ", ".join(show_name(each.filename) for each in worst)
             part = f"{_share(errors / wrong)} of what is wrong in {show_name(label)}"
             fact = f"{part} lies in {len(worst)} of {count_noun(len(ranked), 'recording')} ({names})"

@@ -28,7 +28,7 @@ class Chunk(NamedTuple):
     frames: tuple[int, int] | None = None
 
 
-class Frames(NamedTuple):
+class FrameSizes(NamedTuple):
     """Of features: how many samples a frame has, and how many lie between the starts of two."""
 
     samples: int
@@ -41,7 +41,7 @@ class ChunkPlan:
     frames: where given, a recording of several chunks is cut at its frames, of which none is computed twice.
     """
 
-    def __init__(self, geometry: Geometry, chunk_rows: int, channels: int, frames: Frames | None = None) -> None:
+    def __init__(self, geometry: Geometry, chunk_rows: int, channels: int, frames: FrameSizes | None = None) -> None:
         self.geometry, self.chunk_rows, self.channels = geometry, chunk_rows, channels
         self.frames, self.framed = frames, 0  # frames that chunks have had
         self.blocks: deque[Samples] = deque()
@@ -87,7 +87,7 @@ class ChunkPlan:
             keep = max(keep, self.framed * self.frames.hop_samples - geometry.extend_start)
         return Chunk(self.cut(first, stop, keep), crop, 0 if any(crop) else drop, rows, frames)
 
-    def new_frames(self, first: int, stop: int, frames: Frames) -> tuple[tuple[int, int], int, int]:
+    def new_frames(self, first: int, stop: int, frames: FrameSizes) -> tuple[tuple[int, int], int, int]:
         """The frames of the samples [first, stop), and which samples those of them need that are new; none, first and
         stop being the same, where all were there before."""
         start = -self.geometry.extend_start

@@ -24,10 +24,10 @@ from audiocnn.audio.arrays import AnyArray, as_floats, channels_of
 from audiocnn.audio.pcm import Samples
 from audiocnn.errors import ModelError, UsageError, check_not_forked, export_command
 from audiocnn.inference.batcher import Backend, Batcher, Scores
-from audiocnn.inference.chunks import Chunk, ChunkPlan, Frames, kept_rows
+from audiocnn.inference.chunks import Chunk, ChunkPlan, FrameSizes, kept_rows
 from audiocnn.inference.steps import ChunkStepper, Stepper, StepSession, TailStepper
 from audiocnn.model.model import ONNX, STREAM_ONNX, Model, ModelLike, find_model, join_outputs, split_outputs
-from audiocnn.model.onnx import CUT_AT, FEATURES, OnnxFile, cut_graph, says_geometry
+from audiocnn.model.onnx import CUT_AT, CUT_VALUE, OnnxFile, cut_graph, says_geometry
 from audiocnn.packages import TORCH_PACKAGES, check_packages
 from audiocnn.spec.geometry import NO_CROP, Crop, Geometry
 
@@ -58,7 +58,7 @@ class OnnxBackend:
     def _is_for_model(self, session: onnxruntime.InferenceSession) -> bool:
         names = {value.name for value in session.get_overridable_initializers()}
         self.crops = "crop" in names
-        self.in_parts = session.get_modelmeta().custom_metadata_map.get(CUT_AT) == FEATURES
+        self.in_parts = session.get_modelmeta().custom_metadata_map.get(CUT_AT) == CUT_VALUE
         parts = session.get_outputs()
         fits = "extend" in names and parts[0].shape[-1] == len(self.model.labels)
         return fits and [part.name for part in parts] == self.parts and says_geometry(session, self.model.geometry)
@@ -69,8 +69,8 @@ class OnnxBackend:
             if self.front_and_rest is None:
                 window = self.model.specs[0].window_size()
                 sizes: list[int | str] = ["batch", window.channels, *window.axes[:-1], "frames"]
-                front = functools.partial(cut_graph, begin={}, end=[FEATURES])
-                rest = functools.partial(cut_graph, begin={FEATURES: sizes}, end=self.parts)
+                front = functools.partial(cut_graph, begin={}, end=[CUT_VALUE])
+                rest = functools.partial(cut_graph, begin={CUT_VALUE: sizes}, end=self.parts)
                 self.front_and_rest = self.open(_fits, front), self.open(_fits, rest)
             return self.front_and_rest
 
@@ -89,12 +89,12 @@ class OnnxBackend:
     def features(self, samples: Samples) -> Scores:
         """(batch, channels, samples) -> (batch, channels, bands, frames), where `in_parts`; in 1-D without bands."""
         feeds = {"samples": samples, "extend": self.no_extension}
-        found: Scores = self._halves()[0].run([FEATURES], feeds)[0].copy()
+        found: Scores = self._halves()[0].run([CUT_VALUE], feeds)[0].copy()
         return found
 
     def run_on(self, features: Scores, crop: Crop = NO_CROP) -> Scores:
         """What `run` gives for the samples that these are the features of."""
-        feeds = {FEATURES: features, "crop": np.array(crop, dtype=np.int64)}
+        feeds = {CUT_VALUE: features, "crop": np.array(crop, dtype=np.int64)}
         return join_outputs(*self._halves()[1].run(self.parts, feeds)).copy()
 
 
@@ -312,9 +312,9 @@ class ChunkScores:
         return kept_rows(self.future.result(), self.drop, self.rows)
 
 
-def _frames_of(model: Model) -> Frames:
+def _frames_of(model: Model) -> FrameSizes:
     frame = model.specs[0].input.receptive_field
-    return Frames(frame.kernel, frame.stride)
+    return FrameSizes(frame.kernel, frame.stride)
 
 
 def _fits(_: onnxruntime.InferenceSession) -> bool:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from audiocnn.errors import ModelError, SpecError
 from audiocnn.files import write_whole
 from audiocnn.model.model import ONNX, STREAM_ONNX, TOML, Model, join_outputs
-from audiocnn.model.onnx import CUT_AT, FEATURES, GRAPH_DIGEST, check_onnx, graph_digest, open_session
+from audiocnn.model.onnx import CUT_AT, CUT_VALUE, GRAPH_DIGEST, check_onnx, graph_digest, open_session
 from audiocnn.spec.geometry import Geometry
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def export_onnx(model: Model, network: Network | Ensemble) -> float:
     """
     graph = _file_graph(network)
     toml = (model.folder / TOML).read_text(encoding="utf-8")
-    more = {"audiocnn": toml} | ({CUT_AT: FEATURES} if network.geometry.level_hop else {})
+    more = {"audiocnn": toml} | ({CUT_AT: CUT_VALUE} if network.geometry.level_hop else {})
     content = _content(graph, model, network.geometry, more)
     return _write_equal(model.folder / ONNX, content, _largest_difference(content, network))
 
@@ -141,21 +141,21 @@ def _trace(network: Network | Ensemble) -> Any:
 
 
 def _trace_parts(network: Network, example: Tensor, shapes: Any) -> Any:
-    """A network behind a level, as three graphs: what is between them has a name, `FEATURES`, so that a reader can cut
+    """A network behind a level, as three graphs: what is between them has a name, `CUT_VALUE`, so that a reader can cut
     there; behind the level comes a crop, an input with a default, in frames at the two ends. What is needed to tell how
     loud it is around goes no further."""
     import torch
     from onnx import TensorProto, compose, helper, numpy_helper
 
-    from audiocnn.model.network import BehindLevel, Features, Level
+    from audiocnn.model.network import BehindLevel, FeaturesPart, LevelPart
 
     with torch.no_grad():
-        values = Features(network)(example)
-        leveled = Level(network)(values)
+        values = FeaturesPart(network)(example)
+        leveled = LevelPart(network)(values)
     frames = {0: torch.export.Dim("batch"), values.dim() - 1: torch.export.Dim("frames", min=values.shape[-1] // 2 + 1)}
     traced = {
-        "front.": _traced(Features(network), (example,), ["samples"], ["values"], shapes),
-        "level.": _traced(Level(network), (values,), ["values"], ["leveled"], {"values": frames}),
+        "front.": _traced(FeaturesPart(network), (example,), ["samples"], ["values"], shapes),
+        "level.": _traced(LevelPart(network), (values,), ["values"], ["leveled"], {"values": frames}),
         "rest.": _traced(BehindLevel(network), (leveled,), ["cropped"], _output_names(network), {"values": frames}),
     }
     parts = {prefix: compose.add_prefix(graph, prefix) for prefix, graph in traced.items()}
@@ -164,8 +164,8 @@ def _trace_parts(network: Network, example: Tensor, shapes: Any) -> Any:
     constants = {"no_crop": zeros, "crop": np.zeros(2, np.int64), "one_of_each": np.array([1, 1], np.int64)}
     first_node = helper.make_node("Identity", ["samples"], [front.input[0].name])
     between = [
-        helper.make_node("Identity", ["front.values"], [FEATURES]),
-        helper.make_node("Identity", [FEATURES], ["level.values"]),
+        helper.make_node("Identity", ["front.values"], [CUT_VALUE]),
+        helper.make_node("Identity", [CUT_VALUE], ["level.values"]),
     ]
     crop_nodes = [
         helper.make_node("Neg", ["crop"], ["less"]),

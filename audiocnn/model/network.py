@@ -237,7 +237,7 @@ def two_outputs(found: Any, classes: int) -> tuple[Tensor, Tensor]:
     return found[..., :classes], found[..., classes:].unflatten(-1, (classes, 2))
 
 
-class Features(nn.Module):
+class FeaturesPart(nn.Module):
     """The part of a network that is fixed, for graphs: samples -> features."""
 
     def __init__(self, network: Network) -> None:
@@ -248,7 +248,7 @@ class Features(nn.Module):
         return self.network.features(samples)
 
 
-class Level(nn.Module):
+class LevelPart(nn.Module):
     """The level that is the first layer, for graphs: features -> features less it."""
 
     def __init__(self, network: Network) -> None:

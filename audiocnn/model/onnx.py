@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 GRAPH_DIGEST = "graph_sha256"  # a key of the metadata
 CUT_AT = "cut_at"  # a key of the metadata: the value between two parts that may run apart
-FEATURES = "features"  # what a network behind a level calls the values that the level hears
+CUT_VALUE = "features"  # what a network behind a level calls the values that the level hears
 MOST_ONNX_BYTES = 2**31  # that a message of Protocol Buffers can have
 _DOMAINS = ("", "ai.onnx")  # of operators: both names stand for those of ONNX itself
 # onnx.proto3: TensorProto.DataType -> bytes of an element, and the field that holds it where there are no raw bytes.

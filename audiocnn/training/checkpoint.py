@@ -24,7 +24,7 @@ _FORMAT = 1
 LAST_CHECKPOINT = Path("checkpoints/last.safetensors")  # in the folder of a run
 BEST_CHECKPOINT = Path("checkpoints/best.safetensors")
 _TEMPORARY = re.compile(
-    r"\.(recipe\.toml|run\.json|metrics\.(csv|jsonl)|curves\.png|(last|best)\.safetensors)\.[a-z0-9_]{8}"
+    r"\.(recipe\.toml|run\.json|clips\.tsv|metrics\.(csv|jsonl)|curves\.png|(last|best)\.safetensors)\.[a-z0-9_]{8}"
 )
 
 

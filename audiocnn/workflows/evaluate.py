@@ -14,6 +14,7 @@ from audiocnn.data.dataset import Dataset
 from audiocnn.data.ingest import ingest_arrays
 from audiocnn.data.writer import Item
 from audiocnn.errors import AudiocnnError, UsageError
+from audiocnn.evaluation.advice import Advice, Subject, advise
 from audiocnn.evaluation.report import EvaluationReport
 from audiocnn.evaluation.results import EvaluationSettings
 from audiocnn.inference.detect import DetectSettings
@@ -24,6 +25,7 @@ from audiocnn.segments.segment import Annotation, Segment
 from audiocnn.workflows.judge import (
     check_channels,
     check_columns,
+    find_example,
     judge_dataset,
     make_scorer,
     model_candidate,
@@ -32,8 +34,8 @@ from audiocnn.workflows.judge import (
     resolve_split,
     say_unknown_labels,
 )
+from audiocnn.workflows.label_place import NOWHERE, GivenLabels, label_words
 from audiocnn.workflows.listener import Listener, ProgressListener
-from audiocnn.workflows.sources import GivenLabels
 
 Interval = Annotation | Segment | tuple[float, float, str]
 ArrayRecording = tuple[AnyArray, int, str | Sequence[str] | Sequence[Interval]]
@@ -51,6 +53,7 @@ def evaluate(
     split: str | None = None,
     labels: str | Path | None = None,
     label_column: str | None = None,
+    label_map: str | None = None,
     evaluation: EvaluationSettings | None = None,
     output: str | Path | None = None,
     jobs: int | None = None,
@@ -73,17 +76,17 @@ def evaluate(
     listener, evaluation = ProgressListener(progress), evaluation or EvaluationSettings()
     engine = load_engine(find_model(model), device, jobs)
     candidate = model_candidate(engine.model, make_scorer(engine, settings), settings.sensitivity if settings else None)
-    name, part = _ARRAYS, split
+    name, part, given = _ARRAYS, split, NOWHERE
     if isinstance(data, str | os.PathLike):
         name = os.fspath(data)
         refuse_urls(name)
         part = resolve_split(name, split)
-        given = GivenLabels(label_column, labels=None if labels is None else os.fspath(labels))
+        given = GivenLabels(label_column, label_map, labels=None if labels is None else os.fspath(labels))
         beside = None if output is None else Path(output)
         opened = open_judged_dataset(name, part, beside, [engine], [candidate], listener, None, given)
-    elif split or labels or label_column or output:
+    elif split or labels or label_column or label_map or output:
         raise UsageError(
-            "split, labels, label_column and output are for recordings in files; leave them out for arrays"
+            "split, labels, label_column, label_map and output are for recordings in files; leave them out for arrays"
         )
     else:
         opened = _open_arrays(data, engine, candidate.scorer.sample_rate, listener)
@@ -93,7 +96,12 @@ def evaluate(
         say_unknown_labels(dataset, chosen, candidate, name, listener)
         about = (candidate.name, candidate.folder, candidate.tuned_on, candidate.thresholds, name, part)
         found = judge_dataset(dataset, candidate.scorer, evaluation, chosen, candidate.name, listener)
-    return EvaluationReport(*about, *found, warnings=tuple(listener.warnings))
+        advice: Sequence[Advice] = ()
+        if name != _ARRAYS:
+            named = os.fspath(model) if isinstance(model, str | os.PathLike) else str(engine.model.folder)
+            more = [*(["--split", split] if split else []), *label_words(given)]
+            advice = advise(found[0], Subject(named, name, tuple(more), example=find_example(dataset)))
+    return EvaluationReport(*about, *found, warnings=tuple(listener.warnings), points=candidate.points, advice=advice)
 
 
 @contextmanager

@@ -29,15 +29,9 @@ from audiocnn.recipe.division import divide
 from audiocnn.recipe.recipe import Recipe, read_recipe
 from audiocnn.units import format_speed, plural
 from audiocnn.workflows.heard import check_part, with_run_corrections
+from audiocnn.workflows.label_place import NOWHERE, LabelPlace
 from audiocnn.workflows.listener import FollowIngest, Listener
-from audiocnn.workflows.sources import (
-    NOWHERE,
-    LabelPlace,
-    cache_beside,
-    counting,
-    refuse_label_options,
-    with_label_options,
-)
+from audiocnn.workflows.sources import cache_beside, counting, refuse_label_options, with_label_options
 
 _PARTS = ("train", "validation", "test")  # of a training
 _MOST_UNKNOWN = 10  # that are named

@@ -20,9 +20,10 @@ from audiocnn.errors import AudiocnnError, UsageError, did_you_mean
 from audiocnn.files import check_run_writable, is_locked, settled
 from audiocnn.packages import check_packages
 from audiocnn.recipe.recipe import RECIPE_FILE
+from audiocnn.workflows.label_place import LabelPlace
 from audiocnn.workflows.listener import Listener
 from audiocnn.workflows.run_folder import REPORT_FILE, check_run_folder, clear_run
-from audiocnn.workflows.sources import LabelPlace, dataset_for, refuse_label_options, with_label_options
+from audiocnn.workflows.sources import dataset_for, refuse_label_options, with_label_options
 
 if TYPE_CHECKING:
     from audiocnn.data.dataset import Dataset

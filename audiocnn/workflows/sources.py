@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Protocol
 
 from audiocnn.audio.ffmpeg import left_out_line
 from audiocnn.data.dataset import Dataset, is_dataset
@@ -18,33 +17,8 @@ from audiocnn.errors import DatasetError, RecipeError, UsageError
 from audiocnn.labels.mapping import read_label_map
 from audiocnn.recipe.recipe import Recipe
 from audiocnn.units import clock, plural
+from audiocnn.workflows.label_place import LabelPlace
 from audiocnn.workflows.listener import FollowIngest, Listener
-
-
-class LabelPlace(Protocol):
-    """Where the labels of recordings stand, where these alone do not tell. label_column: of a table. labels: a file of
-    them for all recordings, or a folder."""
-
-    @property
-    def label_column(self) -> str | None: ...
-
-    @property
-    def label_map(self) -> str | None: ...
-
-    @property
-    def labels(self) -> str | None: ...
-
-
-@dataclass(frozen=True)
-class GivenLabels:
-    """A `LabelPlace`."""
-
-    label_column: str | None = None
-    label_map: str | None = None
-    labels: str | None = None
-
-
-NOWHERE = GivenLabels()  # but with the recordings
 
 
 def with_label_options(settings: DataSettings, given: LabelPlace) -> DataSettings:

@@ -57,7 +57,8 @@ def test_a_survey_counts_and_finds(tmp_path):
     said = "\n".join(describe_survey(found))
     for part in (
         "14 recordings, 6.2 s, 3 labels", 'labels "Dog" and "dog" differ only', '"cat" has fewer than 3 recordings',
-        "uneven: 3 times", "1 exact (a/1.wav, b/copy.wav)", "1 sound under different labels", "leak: 1 sound in",
+        "uneven: 3 times", "1 exactly (such as a/1.wav, b/copy.wav)",
+            "1 sound under different labels", "leak: 1 sound in",
         "leak: 1 group, such as rex", "(b/silent.wav) is silent", "(b/loud.wav) is clipped", "(b/none.wav) has no",
     ):  # fmt: skip
         assert part in said

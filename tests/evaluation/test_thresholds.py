@@ -241,7 +241,14 @@ def test_nothing_is_changed_unasked(here):
     done = audiocnn("tune", "tones.tsv", "-m", "tone", terminal=True)
     assert done.status is ExitStatus.OK, done.err
     assert {path.name: path.read_bytes() for path in Path("tone").iterdir()} == before
-    for said in ("now", "best", "better by", "by threshold", "--save", "audiocnn detect --model tone --threshold 0."):
+    for said in (
+        "now",
+        "best",
+        "better by",
+        "by threshold",
+        "--save",
+        "audiocnn evaluate tones.tsv --model tone --threshold 0.",
+    ):
         assert said in done.out, said
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fixtures_cli import Stream
 from fixtures_models import recipe_of, tone_task
 from matplotlib import image
 
@@ -17,9 +16,9 @@ from audiocnn.report.evaluation_picture import _matrix_of, draw_confusion, draw_
 from audiocnn.segments.finder import SegmentRule
 from audiocnn.segments.segment import Annotation
 from audiocnn.training.batches import make_training_set
-from audiocnn_cli.app.terminal import Terminal
-from audiocnn_cli.commands.train.run import RUN_FILES
-from audiocnn_cli.commands.train.summary import draw_all
+from audiocnn.workflows.listener import ProgressListener
+from audiocnn.workflows.run_folder import RUN_FILES
+from audiocnn.workflows.train import draw_all
 
 SETTINGS = EvaluationSettings(resamples=0)
 
@@ -111,9 +110,9 @@ def test_a_picture_that_cannot_be_drawn_is_one_line(tmp_path):
     def broken(path):
         raise ValueError("a fault\nof a library")
 
-    terminal = Terminal(None, Stream(False), Stream(False), {})
-    drawn = draw_all({"a.png": refused, "b.png": broken, "c.png": lambda path: path.touch()}, tmp_path, terminal)
-    lines = terminal.stderr.getvalue().splitlines()
+    listener = ProgressListener()
+    drawn = draw_all({"a.png": refused, "b.png": broken, "c.png": lambda path: path.touch()}, tmp_path, listener)
+    lines = listener.warnings
     assert drawn == ["c.png"] and len(lines) == 2
     assert "no room" in lines[0] and "b.png: not drawn" in lines[1]
 

@@ -210,7 +210,7 @@ def test_a_threshold_below_a_thousandth_stays_between_the_scores(tmp_path, monke
 def show_default(value):
     if isinstance(value, tuple):
         return f"[{value[0]:g}, {value[1]:g}]"
-    return f"`{value}`" if isinstance(value, str) else f"{value:g}"
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 @pytest.mark.parametrize(("part", "values"), [("mix", CLIP_MIX), ("train", CLIP_TRAIN)])

@@ -40,7 +40,7 @@ from audiocnn.training.train import train
 from audiocnn.training.trainer import Trainer
 from audiocnn.training.validate import ValidationResult
 
-LOGS = ("metrics.csv", "metrics.jsonl", "run.json")
+LOGS = ("metrics.csv", "metrics.jsonl", "run.json", "clips.tsv")
 SHORT = {"epochs": 3, "examples_per_epoch": 24, "batch_size": 8, "validation_examples": 4}
 PICTURE = table_of(
     LOG_MEL,

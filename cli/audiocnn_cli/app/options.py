@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from audiocnn.errors import UsageError, as_argument
+from audiocnn.errors import UsageError
 from audiocnn.labels.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -435,12 +435,6 @@ def option_words(options: Sequence[Any], leave_out: Sequence[str] = ()) -> list[
             values = [] if value is True else value if isinstance(value, list) else [value]
             words += [flag] if value is True else [word for one in values for word in (flag, str(one))]
     return words
-
-
-def label_words(labels: LabelOptions) -> list[str]:
-    """The options that say where labels are, as words of a command."""
-    given = {"--labels": labels.labels, "--label-column": labels.label_column, "--label-map": labels.label_map}
-    return [word for name, value in given.items() if value is not None for word in (name, as_argument(value))]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from audiocnn.audio.remote import refuse_urls
 from audiocnn.errors import LabelError, UsageError, as_argument, did_you_mean, format_command, printable, show_name
 from audiocnn.files import free_path
 from audiocnn.units import plural
+from audiocnn.workflows.label_place import label_words
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import (
     OUTPUT,
@@ -28,7 +29,6 @@ from audiocnn_cli.app.options import (
     ReportFormat,
     SplitName,
     TableFormat,
-    label_words,
     option,
 )
 from audiocnn_cli.app.terminal import Terminal

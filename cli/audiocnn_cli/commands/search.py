@@ -15,8 +15,9 @@ from audiocnn.audio.remote import refuse_urls
 from audiocnn.errors import UsageError, as_argument, format_command, printable
 from audiocnn.files import check_run_writable, free_path, settled
 from audiocnn.units import clock, plural
+from audiocnn.workflows.label_place import label_words
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.app.options import BASIC, Device, LabelOptions, ReportFormat, TableFormat, flag, label_words, option
+from audiocnn_cli.app.options import BASIC, Device, LabelOptions, ReportFormat, TableFormat, flag, option
 from audiocnn_cli.app.progress import Bar
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.io.batch import batch_status

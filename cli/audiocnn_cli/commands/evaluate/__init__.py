@@ -12,6 +12,7 @@ import typer
 
 from audiocnn.audio.remote import refuse_urls
 from audiocnn.errors import as_argument, format_command
+from audiocnn.workflows.label_place import label_words
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import (
     BASIC,
@@ -24,7 +25,6 @@ from audiocnn_cli.app.options import (
     SplitName,
     TableFormat,
     flag,
-    label_words,
     option,
 )
 from audiocnn_cli.app.terminal import Terminal

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from audiocnn.errors import as_argument, format_command
+from audiocnn.workflows.label_place import label_words
 from audiocnn_cli.app.options import (
     BASIC,
     OUTPUT,
@@ -16,7 +17,6 @@ from audiocnn_cli.app.options import (
     LabelOptions,
     SegmentRuleOptions,
     flag,
-    label_words,
     option,
     score_option,
     seconds_option,
