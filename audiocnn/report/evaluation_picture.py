@@ -156,7 +156,8 @@ def _draw_segments(labels: Mapping[str, LabelEvaluation], points: Points, path: 
         for axes in (over, curve):
             axes.set(xlim=(0.0, 1.0), ylim=(0.0, 1.02))
             axes.grid(visible=True, alpha=0.3)
-            axes.legend(loc="center" if axes is over else "lower left", fontsize="small")
+            if axes.get_legend_handles_labels()[0]:
+                axes.legend(loc="center" if axes is over else "lower left", fontsize="small")
     save_figure(figure, path)
 
 
