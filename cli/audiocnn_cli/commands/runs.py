@@ -63,7 +63,7 @@ _SortBy = Annotated[
 ]
 _Reverse = Annotated[bool, typer.Option("--reverse", help="Reverse the order.")]
 _Format = Annotated[
-    RunsFormat, format_option("table, json (one line for each run), csv or tsv; auto: a table on a terminal, else JSON.")
+    RunsFormat, format_option("table, json (one line per run), csv or tsv; auto: a table on a terminal, else JSON.")
 ]
 
 
