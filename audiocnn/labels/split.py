@@ -21,7 +21,7 @@ from audiocnn.audio.writer import FILE_KINDS, SoundWriter, check_kind, name_take
 from audiocnn.errors import LabelError, show_name
 from audiocnn.files import fit_name
 from audiocnn.segments.segment import END_TOLERANCE_SECONDS, Segment
-from audiocnn.units import to_samples
+from audiocnn.units import round_seconds, to_samples
 
 REST = "rest"  # the label of what belongs to no segment
 ALL_CHANNELS: None = None  # in place of a channel: all of them
@@ -90,10 +90,12 @@ def make_spans(segments: Iterable[Segment], sample_rate: int, duration_seconds: 
     duration_seconds: what is known to be the end of the recording; a segment that reaches it has no end of its own.
     """
     spans = []
+    # Times of segments are rounded, and so may be before the end that they reach.
+    known_end = math.inf if duration_seconds is None else round_seconds(duration_seconds)
     for one in segments:
         if not (math.isfinite(one.start) and one.start <= one.end):
             raise LabelError(f'"{one.label}" from {one.start:g} to {one.end:g} s is no stretch of time; correct it')
-        last = math.isinf(one.end) or (duration_seconds is not None and one.end >= duration_seconds)
+        last = one.end >= known_end
         first = max(0, to_samples(one.start, sample_rate))
         end = None if last else to_samples(one.end, sample_rate)
         if end is None or end > first:

@@ -418,5 +418,5 @@ def test_the_answer_is_said_and_that_it_is_unsure(scores, said, mark):
 
 
 def test_where_a_file_is_said_to_who_watches(here):
-    assert "written: x.csv" in classify("most.wav", "-m", "pair", "-o", "x.csv", terminal=True).err
+    assert "written to x.csv" in classify("most.wav", "-m", "pair", "-o", "x.csv", terminal=True).err
     assert classify("most.wav", "-m", "pair", "-o", "y.csv").err == ""

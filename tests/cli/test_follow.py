@@ -286,7 +286,7 @@ def test_raw_samples_on_standard_input_and_in_files(tone_model, tmp_path, encodi
         ("--raw s16", r'--raw cannot be "s16"; did you mean "s16[bl]e"\?'),
         ("--raw pcm --rate 8000", r'--raw cannot be "pcm"; known: alaw'),
         ("--raw s16le --rate 0", r"--rate 0: give the samples a second"),
-        ("--raw s16le --rate x", r"'--rate'"),
+        ("--raw s16le --rate x", r"--rate: give a whole number"),
         ("--raw s16le --rate 8000 --channels 0", r"--channels 0: give a number from 1 to 1024"),
     ],
 )

@@ -325,7 +325,8 @@ def test_figures_that_stand_on_no_label_are_an_error(heard, model, tmp_path, com
     assert (done.status, done.out) == (ExitStatus.USAGE, "")
     assert all(word in done.err for word in ("not one label that two knows", "did you mean"))
     assert str(data) in done.err
-    assert done.err.count("\n") == 1
+    *where, error = done.err.splitlines()
+    assert error.startswith("audiocnn: error: ") and where == [f"{data}: labels from {data}"]
 
 
 def test_what_is_called_background_is_none_of_the_labels(tone_model, tmp_path):  # noqa: F811

@@ -120,7 +120,7 @@ def test_a_folder_with_one_recording_is_shown_in_detail(here):
 
 
 def test_of_a_list_that_may_not_end_each_line_comes_as_it_is_done(here):
-    _, lines, _ = detect("--files-from", "-", stdin=b"all/one.wav\nall/none.wav\n", terminal=True)
+    _, lines, _ = detect("--files-from", "-", stdin=b"all/one.wav\nall/none.wav\n", terminal=True, COLUMNS="120")
     assert [line.split()[0] for line in lines] == ["all/one.wav", "all/none.wav", "2"]
 
 

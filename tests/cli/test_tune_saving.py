@@ -41,7 +41,9 @@ def tune(*args, table=True):
 
 def commands(text):
     """The commands of the hints, as they would be pasted."""
-    found = [line.split(": ", 1)[1].strip() for line in text.splitlines() if re.match(r"(try|use|keep) it:", line)]
+    found = [
+        line.split(": ", 1)[1].strip() for line in text.splitlines() if re.match(r"(try it|try one|keep it):", line)
+    ]
     return [shlex.split(one.replace("FILE", "one.wav")) for one in found]
 
 
@@ -153,7 +155,7 @@ def test_evaluate_says_the_price_of_what_it_recommends(here):
 @pytest.mark.parametrize("command", ["detect", "classify", "evaluate", "split"])
 def test_the_help_says_that_there_is_a_price(command, capsys):
     audiocnn(command, "--help-all")
-    assert "finds much more where there is nothing" in " ".join(capsys.readouterr().out.split())
+    assert "but finds many more segments where there is no speech" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("option", ["--threshold", "--neg-threshold", "--min-duration", "--min-silence", "--pad"])

@@ -41,7 +41,8 @@ def here(tmp_path, monkeypatch, tone_model):  # noqa: F811
 
 def night(*args, command="detect"):
     command, *format_args = command.split()
-    return audiocnn(command, "in", "-m", "tone", *format_args, "--output-dir", "out", *args)
+    model = [] if "-m" in args else ["-m", "tone"]
+    return audiocnn(command, "in", *model, *format_args, "--output-dir", "out", *args)
 
 
 def outputs():
@@ -148,9 +149,9 @@ def test_outputs_that_are_there_are_one_line_with_the_remedy(here, command):
     def run(*more):
         if command != "convert":
             return night(*more, command=command)
-        return audiocnn("convert", "in.csv", "--to", "csv", "--output-dir", "out", *more)
+        return audiocnn("convert", "in.jsonl", "--to", "csv", "--output-dir", "out", *more)
 
-    audiocnn("detect", "in", "-m", "tone", "-o", "in.csv")
+    audiocnn("detect", "in", "-m", "tone", "-o", "in.jsonl")
     run()
     before = outputs()
     done = run()
