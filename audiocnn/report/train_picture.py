@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from audiocnn.evaluation.thresholds import LOWER_IS_BETTER, TRIED_SECONDS, TunedRule
 from audiocnn.report.figure import new_figure, save_figure
 from audiocnn.training.log import LogRow, best_row
-from audiocnn.training.search import Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from audiocnn.training.search import Trial
 
 CURVES_FILE = "curves.png"  # in the folder of a run
 TRIALS_FILE = "trials.png"  # in the folder of a search

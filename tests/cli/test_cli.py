@@ -702,7 +702,7 @@ def test_train_resumes_and_force_removes_only_what_a_run_makes(here):
 
     done = train()
     assert done.status is ExitStatus.OK, done.err
-    assert "audiocnn classify --model run FILE" in done.err
+    assert "audiocnn classify --model run " in done.err
     assert audiocnn("detect", "one.wav", "-m", "run").status is ExitStatus.OK
     assert "go on with --resume, begin anew with --force" in train().err
     assert audiocnn("train", "-o", "run", "--resume", "--device", "cpu").status is ExitStatus.OK

@@ -19,7 +19,7 @@ NEEDS = {
     "review labels --no-open": ["librosa", "sklearn"],
     "tune tones.tsv -m tone --save": ["onnx", "tomli_w"],
     "tune tones.tsv -m tone --plot made.png": ["matplotlib"],
-    "ingest labels -o made --features tone": list(TORCH_PACKAGES),
+    "ingest labels -o made --features sound_2d": list(TORCH_PACKAGES),
     "filters tone": list(TORCH_PACKAGES),
     "filters tone -o made.png": [*TORCH_PACKAGES, "matplotlib"],
     "explain one.wav -m tone": list(TORCH_PACKAGES),
