@@ -235,11 +235,11 @@ def open_judged_dataset(
         seen = _LabelOrigin()
         with listener.ingesting() as follow:
             dataset = cached_dataset(source, cache, settings, seen.noting(counting(follow, counts)))
+        if recipe is None:
+            check_part(command, dataset, part, models, data)
         seen.tell(data, listener)
         if conditions and split:
             dataset = _make_test_set(conditions, dataset, split, cache.with_suffix(".set"), listener)
-        if recipe is None:
-            check_part(command, dataset, part, models, data)
         yield _select_part(dataset, part, recipe)
 
 

@@ -20,6 +20,7 @@ import pytest
 import soundfile
 from fixtures_cli import CODE, PATH, audiocnn
 
+from audiocnn.model.model import DEFAULT_MODEL, shipped_folder
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.main import COMMANDS, command_of
 
@@ -62,6 +63,9 @@ def here(tmp_path, monkeypatch):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "recordings").symlink_to(tmp_path / "work")
     monkeypatch.chdir(tmp_path / "work")
+    shutil.copy("in.wav", "recording.wav")
+    shutil.copytree(shipped_folder() / DEFAULT_MODEL, "runs/mine/model")
+    Path("error.txt").write_text("audiocnn: error: it does not work\n")
     audiocnn("detect", "interview.wav", "-o", "found.jsonl")
     audiocnn("detect", "interview.wav", "-f", "textgrid", "-o", "interview.TextGrid")
     audiocnn("detect", "interview.wav", "-f", "rttm", "-o", "meeting.rttm")

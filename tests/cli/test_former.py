@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import pytest
@@ -109,13 +110,13 @@ def test_doubtful_clips_of_an_evaluation_are_those_of_doubtful(here):
     assert (old.status, new.status) == (ExitStatus.OK, ExitStatus.OK), old.err + new.err
     assert (here / "old.tsv").read_text() == (here / "new.tsv").read_text() != ""
     assert (here / "old.html").read_text().replace("old-corr", "new-corr") == (here / "new.html").read_text()
-    first, second = old.err.replace("old", "new").splitlines()
-    assert first == "audiocnn: note: --doubtful N is called `audiocnn doubtful DATA --top N` now"
-    said, *_, command = new.err.splitlines()
-    assert second == said
-    assert command == "  audiocnn train labels --corrections new.tsv"
+    note, *found = old.err.replace("old.", "new.").replace("old-", "new-").splitlines()
+    assert note == "audiocnn: note: --doubtful N is called `audiocnn doubtful labels --top 3` now"
+    *said, command = new.err.splitlines()
+    assert found == said and "1 doubtful clip of 8" in said[-1]
+    assert command == "corrected, train again: audiocnn train labels --corrections new.tsv"
     records = [json.loads(line) for line in new.out.splitlines()]
-    rows = [line.split("\t") for line in (here / "new.tsv").read_text().splitlines()[1:]]
-    assert [one["file"] for one in records] == [row[0] for row in rows]
-    assert [one["likely_wrong"] for one in records] == [row[-1] == "yes" for row in rows]
+    rows = list(csv.DictReader((here / "new.tsv").read_text().splitlines(), delimiter="\t"))
+    assert [one["file"] for one in records] == [row["filename"] for row in rows] != []
+    assert [one["likely_wrong"] for one in records] == [row["likely_wrong"] == "yes" for row in rows]
     assert all(one["type"] == "doubtful" and one["schema"] == 1 for one in records)

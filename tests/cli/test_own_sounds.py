@@ -215,11 +215,14 @@ def test_a_dataset_gives_its_own_rate(tmp_path):
 
 
 def test_segments_are_for_a_detector(tmp_path):
-    write(tmp_path / "a.wav", sound("low", 1, 2.0), RATE)
-    (tmp_path / "marks.tsv").write_text("filename\tonset\toffset\tevent_label\na.wav\t0.5\t1.0\tlow\n")
+    rows = ["filename\tonset\toffset\tevent_label"]
+    for number in range(2):
+        write(tmp_path / f"{number}.wav", sound("low", number, 2.0), RATE)
+        rows.append(f"{number}.wav\t0.5\t1.0\tlow")
+    (tmp_path / "marks.tsv").write_text("\n".join(rows) + "\n")
     recipe, _, said = looked_at(tmp_path / "marks.tsv", tmp_path)
     assert recipe.spec.name == "speech_1d"
-    assert "chosen" not in said
+    assert "softmax" not in said and "a clip has" not in said
 
 
 @pytest.mark.parametrize(

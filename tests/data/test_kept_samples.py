@@ -93,7 +93,7 @@ def test_a_source_of_which_nothing_could_be_taken_holds_no_folder(own):
         ("train first -o run", r"run: there is a run already; go on with --resume"),
         ("train second -o first", r"first: holds other files; name a new folder with -o"),
         ("train second -o first --folds 2", r"first: holds other files, such as high; name a new folder"),
-        ("train second -o folds --folds 2", r"folds: there are runs already; go on with --resume"),
+        ("train second -o folds --folds 2", r"folds: there is a run already; go on with --resume"),
         ("train second -o file", r"file: is no folder; name another one with -o"),
         ("train second --learning-curve 0,2", r"a share lies above 0 and is at most 1"),
         ("train second --learning-curve abc", r"--learning-curve abc: expected shares such as 0\.1,0\.3,1"),

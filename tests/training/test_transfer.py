@@ -487,7 +487,7 @@ def test_what_is_refused_with_force_has_removed_nothing(source, two_tones, tmp_p
     done = audiocnn("train", "small.toml", *args, "-o", "tone", "--force", "--device", "cpu")
     assert done.status == 2
     assert re.search(said, done.err), done.err
-    left = {"checkpoints", "metrics.csv", "metrics.jsonl", "model", "recipe.toml", "run.json"}
+    left = {"checkpoints", "clips.tsv", "metrics.csv", "metrics.jsonl", "model", "recipe.toml", "run.json"}
     assert {path.name for path in Path("tone").iterdir()} == left
 
 

@@ -19,6 +19,7 @@ from audiocnn.units import plural
 from audiocnn.workflows.label_place import label_words
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import (
+    BASIC,
     OUTPUT,
     Device,
     Force,
@@ -47,7 +48,11 @@ REVIEW_TABLE = "corrections.csv"  # what `review` calls its table
 _SOUND_BYTES = 24 * 2**20  # on the page
 _DIGITS = 4
 _WIDE = 60  # columns; narrower tables have no scores
-_Top = Annotated[int, typer.Option("--top", "-k", min=1, metavar="N", help="Number of clips, the most doubtful first.")]
+_Top = Annotated[
+    int,
+    typer.Option("--top", "-k", min=1, metavar="N", help="Number of clips, the most doubtful first."),
+    BASIC,
+]
 _Output = Annotated[
     str | None,
     option(
@@ -57,9 +62,12 @@ _Output = Annotated[
         OUTPUT,
         short="-o",
     ),
+    BASIC,
 ]
 _Labels = Annotated[
-    list[str] | None, typer.Option("--label", metavar="LABEL", help="Only clips with this one. May be repeated.")
+    list[str] | None,
+    typer.Option("--label", metavar="LABEL", help="Only clips with this one. May be repeated."),
+    BASIC,
 ]
 _Corrections = Annotated[
     list[str] | None,
@@ -68,6 +76,7 @@ _Corrections = Annotated[
         "FILE",
         "Leave out what this table has settled. May be repeated; `none` for none. [default: those beside the output]",
     ),
+    BASIC,
 ]
 
 
