@@ -57,7 +57,10 @@ def test_one_channel_or_each():
 
 
 @pytest.mark.parametrize("kind", MIXES)
-@pytest.mark.parametrize("sizes", [[1], [4095], [16384], [100, 1, 0, 7001], [2048 * 3 - 1, 1]])
+@pytest.mark.parametrize(
+    "sizes",
+    [pytest.param([1], marks=pytest.mark.long), [4095], [16384], [100, 1, 0, 7001], [2048 * 3 - 1, 1]],
+)
 def test_a_mix_does_not_depend_on_the_pieces(kind, sizes):
     given, cuts = MIXES[kind], np.cumsum(sizes * (1 + len(MIXES[kind]) // sum(sizes)))
     pieces = np.split(given, cuts[cuts < len(given)])

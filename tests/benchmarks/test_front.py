@@ -56,6 +56,7 @@ def test_every_network_has_the_hop_of_the_first_and_is_another_one():
     assert all(spec.geometry().window_seconds == pytest.approx(window, abs=0.05) for spec in specs)
 
 
+@pytest.mark.long
 def test_a_network_of_more_maps_takes_longer():
     wide = json.loads(json.dumps(TINY))
     wide["groups"][0]["layers"][0]["conv"] = 512

@@ -70,6 +70,7 @@ def test_a_table_has_the_model_with_and_without_its_pooling(shared, tone_model, 
     assert "| of 1 clips right | 0 | 1 |" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_only_what_is_held_out_is_read():
     path = pooling.ROOT / "data/recipes/speech_1d.toml"
     recipe = read_recipe(path)

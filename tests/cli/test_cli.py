@@ -422,7 +422,9 @@ def test_good_input(here, name, terminal):
         assert done.err == ""
 
 
-@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
+@pytest.mark.parametrize(
+    "terminal", [pytest.param(False, id="pipe"), pytest.param(True, id="terminal", marks=pytest.mark.long)]
+)
 @pytest.mark.parametrize(("name", "args", "status", "message"), EVERY_BAD, ids=[case[1] for case in EVERY_BAD])
 def test_bad_input(tables, name, args, status, message, terminal):
     done = audiocnn(*args.split(), terminal=terminal)

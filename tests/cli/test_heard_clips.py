@@ -72,6 +72,7 @@ def here(home, monkeypatch):
     return home
 
 
+@pytest.mark.long
 def test_the_run_says_which_clips_are_in_which_part(here):
     rows = [line.split("\t") for line in Path("runs/sounds/clips.tsv").read_text().splitlines()[1:]]
     assert len(rows) == len(HERTZ) * CLIPS

@@ -169,6 +169,7 @@ def test_labels_elsewhere_in_every_command(heard, model, tmp_path, command):
     assert "--labels" in done.err
 
 
+@pytest.mark.long
 def test_a_training_by_labels_of_a_detector(heard, model, tmp_path):
     """The whole way once; `--dry-run` goes it up to the first step in every format."""
     train = "epochs = 1\nexamples_per_epoch = 16\nbatch_size = 8\nvalidation_examples = 8\nworkers = 0\n"

@@ -462,7 +462,7 @@ def test_a_folder_of_other_sounds_is_no_label_but_learned(tmp_path):
     ("clips", "rate", "run", "begins"),
     [
         (12, 16000, TrainingRequest(), True),
-        (12, 44100, TrainingRequest(), True),  # heard at 16 kHz
+        pytest.param(12, 44100, TrainingRequest(), True, marks=pytest.mark.long),  # heard at 16 kHz
         (BACKBONE_CLIPS, 16000, TrainingRequest(), False),  # enough to learn all of it from them
         (12, 8000, TrainingRequest(), False),  # its groups know 16 kHz
         (12, 16000, TrainingRequest(source="none"), False),
@@ -519,6 +519,7 @@ def test_one_label_beside_other_sounds_is_enough(tmp_path):
     assert recipe.spec.with_classes(1).f.output == "sigmoid"
 
 
+@pytest.mark.long
 def test_a_model_that_must_choose_is_said_to(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "a.wav", sound("low", 1), 2000)

@@ -493,7 +493,10 @@ resume.open_journal = filling
     assert Path("x.jsonl").read_bytes() == straight
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), pytest.param(signal.SIGHUP, 143, marks=pytest.mark.long)],
+)
 def test_interrupted_it_stays_beside_and_is_gone_on_with(here, children, straight, number, status):
     stop = f"real(*args); os.kill(os.getpid(), {int(number)}); time.sleep(30)"
     done = children.run(*DETECT, hook=killed_at("output.Output", "commit", 9, stop))

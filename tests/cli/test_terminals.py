@@ -82,7 +82,7 @@ def shown_on(recordings, columns, kind, *args):
     return lines
 
 
-@pytest.mark.parametrize("columns", [20, 40, 80, 200])
+@pytest.mark.parametrize("columns", [20, *(pytest.param(width, marks=pytest.mark.long) for width in (40, 200)), 80])
 @pytest.mark.parametrize("kind", KINDS)
 def test_detect_of_one_recording_fits_every_terminal(recordings, tone_model, kind, columns):  # noqa: F811
     lines = shown_on(recordings, columns, kind, NAME, "-m", str(tone_model))
@@ -99,7 +99,7 @@ def test_detect_of_one_recording_fits_every_terminal(recordings, tone_model, kin
     assert timeline > max(number for number, line in enumerate(lines) if "1.17" in line)
 
 
-@pytest.mark.parametrize("columns", [20, 40, 80, 200])
+@pytest.mark.parametrize("columns", [20, *(pytest.param(width, marks=pytest.mark.long) for width in (40, 200)), 80])
 @pytest.mark.parametrize("kind", KINDS)
 def test_detect_of_several_recordings_is_a_line_each(recordings, tone_model, kind, columns):  # noqa: F811
     lines = shown_on(recordings, columns, kind, NAME, "none.wav", "-m", str(tone_model))

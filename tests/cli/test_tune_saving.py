@@ -49,7 +49,7 @@ def commands(text):
 
 @pytest.mark.parametrize("options", [(), POINTS], ids=str)
 @pytest.mark.parametrize("model", ["own", "released"])
-@pytest.mark.parametrize("table", [True, False])
+@pytest.mark.parametrize("table", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_every_hint_can_be_pasted(here, model, options, table):
     before = read_model(here / "own"), read_model(here / "shipped/released")
     done = tune("-m", model, *options, "--cross-fit" if options else "--plot=s.png", table=table)

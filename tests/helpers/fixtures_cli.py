@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -53,15 +54,20 @@ def tone_network():
     return network
 
 
-@pytest.fixture(scope="session")
-def tone_model(tmp_path_factory):
-    """A model folder that finds a sine of 1 kHz, with its ONNX file."""
+@cache  # a fixture that is imported is one of its own in each file
+def _tone_folder(make_folder):
     network = tone_network()
-    model = Model("tone", tmp_path_factory.mktemp("models") / "tone", network.spec, ("tone",), {"tone": 0.5}, "paper")
+    model = Model("tone", make_folder("models") / "tone", network.spec, ("tone",), {"tone": 0.5}, "paper")
     write_model(model)
     save_weights(network, model.folder / WEIGHTS)
     export_onnx(model, network)
     return model.folder
+
+
+@pytest.fixture(scope="session")
+def tone_model(tmp_path_factory):
+    """A model folder that finds a sine of 1 kHz, with its ONNX file; made once, and only read."""
+    return _tone_folder(tmp_path_factory.mktemp)
 
 
 # What the model says with operating points, and the rules that these are.

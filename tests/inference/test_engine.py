@@ -327,7 +327,7 @@ def test_usable_cores_is_a_number_of_cores():
     assert 1 <= usable_cores() <= 4096
 
 
-@pytest.mark.parametrize("name", ["level_padded", "look_ahead_live"])
+@pytest.mark.parametrize("name", ["level_padded", pytest.param("look_ahead_live", marks=pytest.mark.long)])
 def test_what_only_tells_the_level_goes_no_further(name, exported):
     """The frames of other rows are left out behind the level: the same scores, from torch and from the file."""
     model, network, _ = exported(name)
@@ -356,7 +356,7 @@ def blocks_of(sound, length):
 
 @pytest.mark.parametrize("block", [1777, 48_000])
 @pytest.mark.parametrize("jobs", [1, 2])
-@pytest.mark.parametrize("name", ["level_padded", "look_ahead_live"])
+@pytest.mark.parametrize("name", ["level_padded", pytest.param("look_ahead_live", marks=pytest.mark.long)])
 def test_a_long_recording_behind_a_level_computes_no_feature_twice(name, jobs, block, exported):
     """Cut at its frames, the same scores as by the whole file; each frame is computed once."""
     model, network, _ = exported(name)

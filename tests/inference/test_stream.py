@@ -68,7 +68,7 @@ def assert_same(segments, wanted):
     assert [s.score for s in segments] == pytest.approx([s.score for s in wanted], abs=1e-4)
 
 
-@pytest.mark.parametrize("size", [1, 7, 80, 163, 4000, 48000])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.long), 7, 80, 163, 4000, 48000])
 def test_pieces_of_any_size_give_the_answers_of_the_file(model, size):
     sound = SOUND[: 2 * RATE] if size == 1 else SOUND
     wanted = audiocnn.detect(sound, model, sample_rate=RATE)

@@ -406,7 +406,7 @@ def test_a_damaged_recording_is_drawn_as_far_as_it_goes(here, tone_model):  # no
     assert "damaged or cut short" in Path("x.html").read_text()
 
 
-@pytest.mark.parametrize("home", ["/dev/null", "/proc/nowhere"])
+@pytest.mark.parametrize("home", ["/dev/null", pytest.param("/proc/nowhere", marks=pytest.mark.long)])
 @pytest.mark.parametrize("suffix", [".png", ".html"])
 def test_a_home_that_cannot_be_written_is_no_concern_of_a_picture(tmp_path, home, suffix):
     """What matplotlib says about its fonts is not for -q."""

@@ -19,7 +19,7 @@ from audiocnn.labels.formats.text import escape_cell, escape_word, unescape
 from audiocnn.segments.segment import Segment
 
 QUICK = settings(
-    max_examples=40, deadline=None, derandomize=True, database=None,
+    max_examples=25, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 MILLISECONDS = ("elan", "srt", "vtt")  # the others have four digits
@@ -164,7 +164,7 @@ def test_a_reader_gives_labels_or_a_label_error(tmp_path: Path, name: str) -> No
     path = tmp_path / f"x{FORMATS[name].suffixes[0]}"
     beginnings = [b"", *BEGINNINGS.get(name, [])]
 
-    @settings(QUICK, max_examples=80)
+    @settings(QUICK, max_examples=50)
     @given(st.sampled_from(beginnings), contents)
     def sane(beginning: bytes, content: bytes) -> None:
         path.write_bytes(beginning + content)
@@ -198,7 +198,7 @@ BEGINNINGS = {
 def test_any_bytes_under_any_name_are_labels_or_a_label_error(tmp_path: Path) -> None:
     ends = sorted({suffix for one in FORMATS.values() for suffix in one.suffixes} | {"", ".xyz"})
 
-    @settings(QUICK, max_examples=200)
+    @settings(QUICK, max_examples=100)
     @given(st.sampled_from(ends), contents)
     def sane(end: str, content: bytes) -> None:
         path = tmp_path / f"x{end}"

@@ -393,9 +393,8 @@ def here(tmp_path, monkeypatch, tone_model):  # noqa: F811
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    "terminal", [pytest.param(False, id="pipe"), pytest.param(True, id="terminal", marks=pytest.mark.long)]
-)
+@pytest.mark.long  # of the command, test_cli runs it always
+@pytest.mark.parametrize("terminal", [pytest.param(False, id="pipe"), pytest.param(True, id="terminal")])
 def test_the_command_makes_a_model_that_all_commands_take(here, terminal):
     done = audiocnn("ensemble", "tone", "deaf", "-o", "both", "--weights", "3,1", terminal=terminal)
     assert (done.status, done.err) == (0, "")

@@ -29,9 +29,10 @@ SMALL = [path for path in ALL if load_spec(path).parameters() <= LARGE]
 SHIFT_EXACT = [path for path in ALL if load_spec(path).geometry().shift_exact]
 
 
-def every(paths):
-    """A test for each spec; the large ones are long."""
-    cases = [pytest.param(path, marks=[] if path in SMALL else [pytest.mark.long]) for path in paths]
+def every(paths, long=()):
+    """A test for each spec; the large ones are long, and those that are named."""
+    quick = [path for path in SMALL if path.stem not in long]
+    cases = [pytest.param(path, marks=[] if path in quick else [pytest.mark.long]) for path in paths]
     return pytest.mark.parametrize("path", cases, ids=[path.stem for path in paths])
 
 
@@ -217,7 +218,7 @@ def test_its_dense_scores_are_those_of_a_sliding_window(path):
     assert torch.max(torch.abs(dense - each)) <= 1e-4
 
 
-@every(ALL)
+@every(ALL, long=("speech_1d", "speech_2d"))
 def test_its_scores_do_not_depend_on_how_a_recording_is_read(path):
     network = network_of(load_spec(path, classes=2))
     samples = noise(network.spec, 1, 2 * network.geometry.window_samples + 1234)[0]

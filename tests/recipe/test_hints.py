@@ -124,6 +124,7 @@ def test_other_keys_stay_what_they_are(tmp_path):
     assert recipe.with_defaults(clips=True) == recipe  # what is settled is settled
 
 
+@pytest.mark.long
 def test_a_run_learns_by_hints_and_keeps_what_it_used(tmp_path):
     task = tone_task(tmp_path / "d", groups=4)
     spec = hinted(learning_rate=3e-4, schedule="constant", warmup_share=0.0, initialisation="orthogonal")

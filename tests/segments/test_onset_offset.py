@@ -347,6 +347,7 @@ def test_a_training_gives_a_model_whose_segments_lie_at_the_edges(localised, tmp
     assert engine.score(samples).shape == (len(rows), 1)
 
 
+@pytest.mark.long
 def test_evaluate_judges_the_edges_that_detect_finds(localised):
     last, dataset = localised
     engine = load_engine(last.model, "cpu", jobs=1)

@@ -121,7 +121,9 @@ def test_the_command_takes_about_the_minutes(clip_folder, tmp_path):
     assert seconds > 15 or ended < recipe["train"]["epochs"]  # it may have learned all there is before
 
 
-@pytest.mark.parametrize(("soon", "said"), [(0.0, ["about 1 minute on this machine"]), (1e6, [])])
+@pytest.mark.parametrize(
+    ("soon", "said"), [(0.0, ["about 1 minute on this machine"]), pytest.param(1e6, [], marks=pytest.mark.long)]
+)
 def test_how_long_it_takes_is_said_when_it_has_begun(soon, said, tmp_path, monkeypatch):
     monkeypatch.setattr("audiocnn.training.trainer._SOON_SECONDS", soon)
     recipe = recipe_of(batch_size=2, examples_per_epoch=24, epochs=2)
@@ -166,7 +168,9 @@ def trained_by_the_clock(tmp_path, budget, seconds, epochs=8):
     return ended, said, clock.now
 
 
-@pytest.mark.parametrize("slower", [1.0, 1.05, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize(
+    "slower", [1.0, 1.5, *(pytest.param(slower, marks=pytest.mark.long) for slower in (1.05, 2.0, 3.0))]
+)
 def test_a_slower_machine_learns_fewer_epochs_in_the_same_time(tmp_path, slower):
     """Within a fifth of the time, and with a learning rate that has fallen to its end."""
     ended, said, seconds = trained_by_the_clock(tmp_path, 80.0, lambda epoch: 10.0 * slower)
@@ -178,6 +182,7 @@ def test_a_slower_machine_learns_fewer_epochs_in_the_same_time(tmp_path, slower)
     assert recipe["train"]["epochs"] == len(ended)
 
 
+@pytest.mark.long
 def test_a_machine_that_was_busy_for_a_while_learns_as_many_as_it_can(tmp_path):
     ended, said, seconds = trained_by_the_clock(tmp_path, 80.0, lambda epoch: 20.0 if epoch == 2 else 10.0)
     assert len(ended) in (7, 8) and 64 <= seconds <= 96

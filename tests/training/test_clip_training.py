@@ -221,7 +221,7 @@ def test_the_manual_has_the_defaults_for_clips(part, values):
     assert table.splitlines() == [f"| `{key}` | {value} |" for key, value in zip(values, shown, strict=True)]
 
 
-@pytest.mark.parametrize("others", [False, True])
+@pytest.mark.parametrize("others", [pytest.param(False, marks=pytest.mark.long), True])
 def test_what_is_none_of_the_labels_is_learned(tmp_path, others):
     """Noise and another tone have no answer; the labels have theirs. Beside made sounds alone, and with clips of a
     folder `other`, which is no label."""

@@ -184,6 +184,7 @@ def test_a_sound_network_is_not_warned_of_and_counting_changes_nothing(task, tmp
     assert validate(network, training_set, 8) == one != other
 
 
+@pytest.mark.long
 def test_with_nothing_held_out_nothing_is_counted(task, tmp_path):
     recipe = recipe_of(TINY, epochs=1, examples_per_epoch=16, validation_share=0.0)
     epochs = [report for report in train(recipe, task, tmp_path / "run") if isinstance(report, EpochReport)]

@@ -365,6 +365,7 @@ def test_a_checkpoint_that_was_cut_short_is_one_line(home, task, tmp_path):
         next(train(recipe, task, run, resume=True))
 
 
+@pytest.mark.long
 def test_temporaries_of_killed_processes_go_and_nothing_else(tmp_path):
     for name in (
         ".last.safetensors.abcd1234",

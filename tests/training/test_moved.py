@@ -110,7 +110,7 @@ def resume(*arguments):
 
 
 @pytest.mark.parametrize("kind", ["folder", "table", "recipe", "dataset"])
-@pytest.mark.parametrize("named", ["option", "argument"])
+@pytest.mark.parametrize("named", ["option", pytest.param("argument", marks=pytest.mark.long)])
 def test_a_project_that_was_renamed_goes_on(home, kind, named):
     run = home / "renamed/runs" / kind
     done = resume(*(["-o", f"runs/{kind}"] if named == "option" else [f"runs/{kind}"]))

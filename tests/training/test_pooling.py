@@ -143,7 +143,9 @@ def test_the_loss_of_clips_has_what_is_none_of_the_labels():
 MIX = dataclasses.replace(MixSettings(), **CLIP_MIX | {"equaliser_db": 0.0, "time_masks": 0}, seconds=0.5, band_masks=0)
 
 
-@pytest.mark.parametrize("output", [{"output": "softmax"}, {"output": "softmax", "background": True}])
+@pytest.mark.parametrize(
+    "output", [pytest.param({"output": "softmax"}, marks=pytest.mark.long), {"output": "softmax", "background": True}]
+)
 def test_a_training_says_what_evaluate_says(tmp_path, output):
     """Noisy clips of two tones, few epochs: the figures are far from 1."""
     random, rows = np.random.default_rng(3), []

@@ -363,6 +363,7 @@ def test_a_dry_run_says_what_it_reads(tmp_path):
     assert plain.samples == (4, 1, round(SECONDS * RATE)) and "room_share = 0.1" in plain.reading
 
 
+@pytest.mark.long
 def test_a_batch_size_is_found_for_powers(tmp_path):
     spec = spec_of(LOG_MEL, output="softmax")
     dataset = keep_features(clips_in(tmp_path / "d"), spec)

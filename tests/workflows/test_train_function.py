@@ -142,7 +142,14 @@ def stop_with(error, step):
 
 
 # Of 20 steps in two epochs.
-@pytest.mark.parametrize(("error", "step"), [(EnoughError, 3), (SystemExit, 17), (KeyboardInterrupt, 3)])
+@pytest.mark.parametrize(
+    ("error", "step"),
+    [
+        pytest.param(EnoughError, 3, marks=pytest.mark.long),
+        pytest.param(SystemExit, 17, marks=pytest.mark.long),
+        (KeyboardInterrupt, 3),
+    ],
+)
 def test_a_training_that_was_stopped_goes_on_to_the_same_model(home, whole, error, step, tmp_path):
     result, _ = whole
     run = tmp_path / "run"
