@@ -18,6 +18,7 @@ NEEDS = {
     "doubtful labels -m tone -o made.tsv": ["sklearn"],
     "review labels --no-open": ["librosa", "sklearn"],
     "tune tones.tsv -m tone --save": ["onnx", "tomli_w"],
+    "tune tones.tsv -m tone --save-as made": ["onnx", "tomli_w"],
     "tune tones.tsv -m tone --plot made.png": ["matplotlib"],
     "ingest labels -o made --features sound_2d": list(TORCH_PACKAGES),
     "filters tone": list(TORCH_PACKAGES),

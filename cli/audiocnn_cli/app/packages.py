@@ -24,7 +24,7 @@ def packages_of(command: str, options: Mapping[str, Any]) -> tuple[str, ...]:
         case "review":
             return ("librosa", "sklearn")
         case "tune":
-            saves = ("onnx", "tomli_w") if options["save"] else ()
+            saves = ("onnx", "tomli_w") if options["save"] or options["save_as"] else ()
             return (*saves, *(["matplotlib"] if options["plot"] else []))
         case "ingest":
             return TORCH_PACKAGES if options["features"] else ()
