@@ -54,7 +54,7 @@ def unheard_command(command: str, parts: RunParts, data: str) -> str:
 def say_learned(command: str, dataset: Dataset, part: str | None, model: Model, data: str, listener: Listener) -> None:
     """A warning where a model learned from what it is judged on: too good are its figures, and it doubts too little."""
     from audiocnn.data.parts import is_of_split
-    from audiocnn.recipe.heard import TRAIN
+    from audiocnn.recipe.heard import TEST, TRAIN
 
     if (parts := parts_of_run(model)) is None:
         return
@@ -70,6 +70,8 @@ def say_learned(command: str, dataset: Dataset, part: str | None, model: Model, 
                 "wrong labels that it learned by heart are not found; for models that each judge what they have not"
             )
             better += f" heard: {turns} && {judges}"
+        elif noun == "recording" and not parts.has(TEST):  # with segments there are no folds
+            better = "judge it on others to be sure"
         else:
             better = f"for {noun}s that it has not heard: {unheard_command(command, parts, data)}"
         listener.warn(f"{fact}; {better}")

@@ -122,9 +122,6 @@ def plan_training(
     recipe = with_part_options(with_learning_options(recipe, request), request)
     recipe = with_recipe_labels(recipe, request)
     folder = Path(request.output or f"runs/{recipe.name}")
-    goes_on = request.resume and request.moved is None and not request.repeated and scratch is None
-    if goes_on and not again and (ended := describe_end(recipe, folder)):
-        raise FinishedError(ended)
     if scratch is not None:
         folder = scratch / folder.name
     if scratch is None:
@@ -133,6 +130,9 @@ def plan_training(
     resume = request.resume and scratch is None
     check_run_folder(recipe, folder, resume, request.force, request.moved is not None, request.repeated, beside)
     check_source_model(recipe, folder, request)
+    goes_on = request.resume and request.moved is None and not request.repeated and scratch is None
+    if goes_on and not again and (ended := describe_end(recipe, folder)):
+        raise FinishedError(ended)
     if request.tensorboard:
         check_packages("tensorboard", ["tensorboard"])
     where = choose_device(request.device)
@@ -154,10 +154,13 @@ def plan_training(
 def describe_end(recipe: Recipe, folder: Path) -> str | None:
     """One line for a run that has learned all that the recipe wants, has its model and was tested; None for others."""
     from audiocnn.recipe.heard import TEST, read_parts
+    from audiocnn.recipe.recipe import read_recipe
     from audiocnn.training.checkpoint import LAST_CHECKPOINT, read_progress
     from audiocnn.training.runs import LAST_MADE
 
     if not all((folder / name).is_file() for name in LAST_MADE):
+        return None
+    if read_recipe(folder / RECIPE_FILE).transfer != recipe.transfer:  # the training says what differs
         return None
     parts, state = read_parts(folder), read_progress(folder / LAST_CHECKPOINT)
     epochs, wanted = state.get("epoch", 0), recipe.train.epochs

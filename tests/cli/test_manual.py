@@ -40,7 +40,7 @@ TOOLS = ("sox", "ffmpeg", "jq", "parallel", "make", "curl", "find", "script")
 
 # What cannot be run here, and why. Its options are checked all the same; each line is one that the manual has.
 NOT_RUN = {
-    r"^pip install": "installs packages",
+    r"^pip ": "installs or removes packages; test_install.py does so in an environment of its own",
     r"^audiocnn review ": "serves a page until Ctrl-C",
     r"^arecord ": "needs a microphone",
     r"^ffmpeg .*\bURL\b": "needs a radio",
@@ -55,10 +55,12 @@ NOT_RUN = {
     r"^python docs/": "test_site.py checks what it writes",
     r"--data /mnt/": "names a folder of another machine",
     r"--against": "needs detectors of the bench extra",
-    r"recordings/ .*birds|train found\.jsonl|--learning-curve": "needs more labelled recordings than are made here",
+    r"recordings/ (?:.*birds|--label-map)|train found\.jsonl|--learning-curve": "needs more labelled recordings than"
+    " are made here",
 }
 # So that it is over in seconds: what a command is changed to before it is run. All else is run as it stands.
 SUBSTITUTIONS = [
+    (r"--minutes \d+ ?", ""),
     (r"(audiocnn train (?!.*(?:--dry-run|--overfit|--resume|--epochs)).*?)(?=\s+#|$)", r"\1 --epochs 1"),
     (r"(audiocnn train (?!.*--spec)\S+/.*?)(?=\s+#|$)", r"\1 --spec small.toml"),
     (r"(audiocnn train (?!.*(?: -o |--resume|--dry-run|--overfit)).*?)(?=\s+#|$)", r"\1 -o runs/new"),
