@@ -154,8 +154,8 @@ class Engine:
         self.steps: StepSession | None = None  # of live sound, opened when first needed
         # Where features are computed once, chunks overlap by no more than what a score sees; else also by what tells a
         # level how loud it is around, and longer ones take memory, and no less time.
-        self.parts = backend if isinstance(backend, OnnxBackend) and backend.in_parts else None
-        self.frames = _frames_of(model) if self.parts else None
+        self.cut_backend = backend if isinstance(backend, OnnxBackend) and backend.in_parts else None
+        self.frames = _frames_of(model) if self.cut_backend else None
         overlap = self.geometry.near_seconds if self.frames else self.geometry.window_seconds
         wanted = max(chunk_seconds, 4 * self.geometry.near_seconds, 2 * overlap)
         self.chunk_rows = max(1, round(wanted / self.geometry.hop_seconds))
@@ -252,8 +252,8 @@ class Engine:
     def _submit_parts(self, tracks: Samples, chunk: Chunk, pieces: deque[_Piece]) -> Future[Scores]:
         """The features of frames that are new, piece by piece, and the rest of the network on all that the chunk needs.
         pieces: those that there are of this recording."""
-        parts = self.parts
-        assert parts is not None and self.frames is not None and chunk.frames is not None
+        backend = self.cut_backend
+        assert backend is not None and self.frames is not None and chunk.frames is not None
         first, stop = chunk.frames
         length, hop = self.frames
         most = max(1, round(_PIECE_SECONDS * self.geometry.sample_rate / hop))
@@ -261,7 +261,7 @@ class Engine:
         for new in range(start, stop, most):
             end = min(new + most, stop)
             samples = tracks[..., (new - start) * hop : (end - 1 - start) * hop + length]
-            compute = functools.partial(parts.features, np.ascontiguousarray(samples))
+            compute = functools.partial(backend.features, np.ascontiguousarray(samples))
             pieces.append(_Piece(new, end, self.batcher.submit_call(compute)))
         while pieces[0].stop <= first:
             pieces.popleft()
@@ -270,7 +270,7 @@ class Engine:
         def run() -> Scores:
             found = [future.result() for future in needed]
             found[0] = found[0][..., there:]
-            return parts.run_on(np.concatenate(found, axis=-1)[..., : stop - first], chunk.crop)
+            return backend.run_on(np.concatenate(found, axis=-1)[..., : stop - first], chunk.crop)
 
         return self.batcher.submit_call(run)
 

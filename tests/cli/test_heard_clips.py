@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fixtures_cli import audiocnn
+from fixtures_cli import audiocnn, small_spec
 from sounds import noise, sine, write
 
 from audiocnn.files import free_path
@@ -18,16 +18,7 @@ from audiocnn_cli.main import COMMANDS, command_of
 RATE = 8000
 HERTZ = {"low": 300, "middle": 900, "high": 2700}
 CLIPS = 16
-SMALL = """
-[input]
-features = "log_mel"
-mels = 16
-[[groups]]
-name = "A"
-layers = [{ conv = 4, kernel = 3 }, { global = "average" }]
-[f]
-window_seconds = 1.0
-"""
+SMALL = small_spec(1.0)
 
 
 def clip(label, number):

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fixtures_cli import Stream, audiocnn
+from fixtures_cli import Stream, audiocnn, small_spec
 from fixtures_models import SPECS, network_of, write_dataset, write_folder
 from sounds import noise, sine, write
 
@@ -48,16 +48,7 @@ from audiocnn_cli.io.ingest import TerminalListener
 from audiocnn_cli.main import command_of
 
 RATE = 8000
-SMALL = """
-[input]
-features = "log_mel"
-mels = 16
-[[groups]]
-name = "A"
-layers = [{ conv = 4, kernel = 3 }, { global = "average" }]
-[f]
-window_seconds = 1.0
-"""
+SMALL = small_spec(1.0)
 HERTZ = {"low": 300, "middle": 900, "high": 2700}
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from fixtures_cli import small_spec
 from sounds import sine, write
 
 import audiocnn
@@ -18,16 +19,7 @@ from audiocnn.audio.recording import read_samples
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "how-to" / "python.md").read_text(encoding="utf-8")
-SMALL = """
-[input]
-features = "log_mel"
-mels = 16
-[[groups]]
-name = "A"
-layers = [{ conv = 4, kernel = 3 }, { global = "average" }]
-[f]
-window_seconds = 0.2
-"""
+SMALL = small_spec(0.2)
 # A training of three minutes is left to those who read the page.
 SHORT = {"minutes=3": 'epochs=1, spec="small.toml", device="cpu"'}
 

@@ -31,6 +31,14 @@ RATE = 8000
 HERTZ = 1000
 PATH = ":".join(map(str, (ROOT, ROOT / "cli", ROOT / "models")))
 
+
+def small_spec(window_seconds: float, rate: int | None = None) -> str:
+    """The TOML of a network that learns clips of tones in seconds; rate: in Hz, that of the recordings unless given."""
+    lines = ["[input]", 'features = "log_mel"', *([f"sample_rate = {rate}"] if rate else []), "mels = 16"]
+    lines += ["[[groups]]", 'name = "A"', 'layers = [{ conv = 4, kernel = 3 }, { global = "average" }]']
+    return "\n".join([*lines, "[f]", f"window_seconds = {window_seconds}", ""])
+
+
 # One bin of a spectrum through a steep sigmoid, and the mean of it over 0.1 s: a detector of 1 kHz at half of 0.3.
 TONE = {
     "summary": "hears 1 kHz",

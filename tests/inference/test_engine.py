@@ -399,7 +399,7 @@ def test_a_file_without_a_place_to_cut_is_run_as_before(exported):
     new = Engine(model, OnnxBackend(model, threads=1), chunk_seconds=0.1)
     sound = noise(network.spec, 1, (3 * old.chunk_rows + 5) * network.geometry.hop_samples)[0]
     np.testing.assert_allclose(new.score(sound), old.score(sound), atol=2e-6)
-    assert old.parts is None and new.parts is not None
+    assert old.cut_backend is None and new.cut_backend is not None
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 4])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 import pytest
-from fixtures_cli import audiocnn
+from fixtures_cli import audiocnn, small_spec
 from sounds import sine, write
 
 from audiocnn.errors import UsageError
@@ -21,16 +21,7 @@ from audiocnn_cli.commands.train.options import LearningOptions, PartOptions, Ru
 from audiocnn_cli.commands.train.run import resume_command
 
 RATE = 8000
-SMALL = """
-[input]
-features = "log_mel"
-mels = 16
-[[groups]]
-name = "A"
-layers = [{ conv = 4, kernel = 3 }, { global = "average" }]
-[f]
-window_seconds = 0.2
-"""
+SMALL = small_spec(0.2)
 
 
 def run_of(folder):

@@ -12,6 +12,7 @@ from contextlib import redirect_stderr, redirect_stdout
 import numpy as np
 import pytest
 from fixtures_cli import audiocnn as command
+from fixtures_cli import small_spec
 from sounds import noise, sine, write
 
 import audiocnn
@@ -25,17 +26,7 @@ from audiocnn_cli.app.options import LabelOptions
 from audiocnn_cli.commands.train.options import LearningOptions, PartOptions, RunOptions
 
 RATE = 8000
-SMALL = """
-[input]
-features = "log_mel"
-sample_rate = 8000
-mels = 16
-[[groups]]
-name = "A"
-layers = [{ conv = 4, kernel = 3 }, { global = "average" }]
-[f]
-window_seconds = 0.2
-"""
+SMALL = small_spec(0.2, rate=8000)
 PLAIN = {"epochs": 2, "seed": 3, "device": "cpu"}
 
 

@@ -97,11 +97,6 @@ def find_roles(columns: Sequence[str]) -> Roles:
     return Roles(file, None, None, None)
 
 
-def file_column(columns: Sequence[str]) -> str | None:
-    """The column with names of files, if one is named so."""
-    return find_roles(columns).file
-
-
 def _first(wanted: Iterable[str], named: Mapping[str, str]) -> str | None:
     return next((named[name] for name in wanted if name in named), None)
 

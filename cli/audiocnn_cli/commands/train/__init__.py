@@ -95,7 +95,7 @@ def train(
         return ExitStatus.OK
 
     def command() -> str:
-        return resume_command(plan.folder, data, [run, learning, parts, labels], repeated, device)
+        return resume_command(plan.folder, data, alike, repeated, device)
 
     with hint_resume(command, terminal):
         if repeated:
@@ -110,7 +110,7 @@ def train(
             )
             say_notes(plan.recipe, plan.dataset, listener)
             report = run_training(training, terminal)
-            again = command_again(plan.folder, data, run.resume, [run, learning, parts, labels], device)
+            again = command_again(plan.folder, data, run.resume, alike, device)
             status = finish_run(plan.recipe, plan.dataset, report, plan.folder, terminal, again)
     return ExitStatus.SOME_FAILED if plan.refused else status
 
