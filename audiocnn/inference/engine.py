@@ -14,7 +14,7 @@ import re
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -206,7 +206,7 @@ class Engine:
                 check_not_forked(pid, "scoring")
         finally:
             for scores in ahead if pid == os.getpid() else ():
-                scores.future.cancel()
+                scores.cancel()
 
     def score_live(self, blocks: Iterable[Samples]) -> Iterator[Scores]:
         """As `score_tracks`, but every row comes as soon as its samples are there, computed in the calling thread. A
@@ -236,7 +236,8 @@ class Engine:
             samples, crop, drop, rows, _ = chunk
             tracks = self._as_tracks(samples)
             if chunk.frames is not None:
-                yield ChunkScores(self._submit_parts(tracks, chunk, pieces), drop, rows)
+                future = self._submit_parts(tracks, chunk, pieces)
+                yield ChunkScores(future, drop, rows, [piece.features for piece in pieces])
                 continue
             if rows < self.chunk_rows and self.geometry.shift_exact:
                 # Short ones of nearly the same length get the same, a multiple of a power of two that is at most a
@@ -302,9 +303,14 @@ class _Piece(NamedTuple):
 class ChunkScores:
     """The scores of one chunk, which a thread of the batcher is to compute."""
 
-    def __init__(self, future: Future[Scores], drop: int, rows: int) -> None:
-        self.future, self.drop, self.rows = future, drop, rows
+    def __init__(self, future: Future[Scores], drop: int, rows: int, needs: Sequence[Future[Scores]] = ()) -> None:
+        self.future, self.drop, self.rows, self.needs = future, drop, rows, needs
         self.pid = os.getpid()
+
+    def cancel(self) -> None:
+        """For a recording that is not wanted any more: what is not begun is not computed, its features neither."""
+        for future in (*self.needs, self.future):
+            future.cancel()
 
     def result(self) -> Scores:
         """(tracks, rows, outputs), less the rows that only carried context. Waits for it."""

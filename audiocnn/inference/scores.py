@@ -394,7 +394,7 @@ class ReaderPool:
             unwanted = list(pending.submitted)
             self.room.notify_all()
         for chunk in unwanted:
-            chunk.future.cancel()
+            chunk.cancel()
 
     def close(self) -> None:
         """Stop: the threads leave and close their files. One that waits for the next name leaves when that comes."""
@@ -407,7 +407,7 @@ class ReaderPool:
             unwanted = [chunk for pending in self.ahead for chunk in pending.submitted]
             self.room.notify_all()
         for chunk in unwanted:
-            chunk.future.cancel()
+            chunk.cancel()
         until = time.monotonic() + FAREWELL_SECONDS
         for thread in self.threads:
             if thread is not self.fetcher:

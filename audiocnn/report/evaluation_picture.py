@@ -103,9 +103,15 @@ def _matrix_of(confusion: Confusion) -> tuple[list[str], NDArray[np.int64]]:
     return [labels[k] for k in kept], counts
 
 
+def can_draw_precision_recall(evaluation: Evaluation) -> bool:
+    """Whether there are curves: of segments of a label, else clips."""
+    labels = evaluation.labels.values()
+    return any(found.curves is not None for found in labels) if labels else evaluation.clip is not None
+
+
 def draw_precision_recall(evaluation: Evaluation, points: Points, path: Path, name: str) -> None:
     """Of segments precision and recall of frames over the threshold, with the operating points; of clips the curve of
-    each label, and its precision and recall as it is answered. ValueError where neither has any."""
+    each label, and its precision and recall as it is answered."""
     if evaluation.labels:
         _draw_segments(evaluation.labels, points, path, name)
     elif evaluation.clip is not None:

@@ -42,6 +42,7 @@ class Pace:
     end_seconds: float
     steps: int
     losses: tuple[float, ...]
+    threads: int | None = None
 
     @property
     def epoch_seconds(self) -> float:
@@ -60,8 +61,9 @@ def measure_pace(
     AudiocnnError where a batch does not fit in memory."""
     with keep_threads():
         if trainer.device.type == "cpu":
-            torch.set_num_threads(threads or choose_threads(recipe, training_set).threads)
-        return _measure_steps(recipe, training_set, trainer, test_clips, clock)
+            threads = threads or choose_threads(recipe, training_set).threads
+            torch.set_num_threads(threads)
+        return dataclasses.replace(_measure_steps(recipe, training_set, trainer, test_clips, clock), threads=threads)
 
 
 def _measure_steps(recipe: Recipe, training_set: TrainingSet, trainer: Trainer, test_clips: int, clock: Clock) -> Pace:

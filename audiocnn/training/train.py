@@ -20,7 +20,7 @@ from audiocnn.errors import AudiocnnError
 from audiocnn.files import RUN_FILE, locked, settled, write_whole
 from audiocnn.model.model import Model
 from audiocnn.recipe.division import divide
-from audiocnn.recipe.heard import write_parts
+from audiocnn.recipe.heard import PARTS_FILE, write_parts
 from audiocnn.recipe.recipe import RECIPE_FILE, Recipe, check_run, read_recipe
 from audiocnn.recipe.settings import AUTO_BATCH_SIZE, LEAST_BATCHES
 from audiocnn.spec.hints import format_hints
@@ -91,7 +91,8 @@ def train(
             write_recipe(recipe, run)
             with explain_write_errors(run / RUN_FILE):
                 write_facts(run, describe_run(recipe, training_set, device, group.world_size))
-                write_parts(dataset, parts, run)
+                if not (resumed and (run / PARTS_FILE).is_file()):
+                    write_parts(dataset, parts, run)
         if wanted:
             yield Note(f"{format_hints(wanted)}: as the spec {recipe.spec.name} wants")
         if resumed:

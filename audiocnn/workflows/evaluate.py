@@ -23,8 +23,7 @@ from audiocnn.model.model import DEFAULT_MODEL, ModelLike, find_model
 from audiocnn.progress import ProgressCallback
 from audiocnn.segments.segment import Annotation, Segment
 from audiocnn.workflows.judge import (
-    check_channels,
-    check_columns,
+    check_judged,
     find_example,
     judge_dataset,
     make_scorer,
@@ -32,7 +31,6 @@ from audiocnn.workflows.judge import (
     name_data,
     open_judged_dataset,
     resolve_split,
-    say_unknown_labels,
 )
 from audiocnn.workflows.label_place import NOWHERE, GivenLabels, label_words
 from audiocnn.workflows.listener import Listener, ProgressListener
@@ -77,7 +75,7 @@ def evaluate(
     engine = load_engine(find_model(model), device, jobs)
     candidate = model_candidate(engine.model, make_scorer(engine, settings), settings.sensitivity if settings else None)
     name, part, given = _ARRAYS, split, NOWHERE
-    if isinstance(data, str | os.PathLike):
+    if in_files := isinstance(data, str | os.PathLike):
         name = os.fspath(data)
         refuse_urls(name)
         part = resolve_split(name, split)
@@ -91,13 +89,11 @@ def evaluate(
     else:
         opened = _open_arrays(data, engine, candidate.scorer.sample_rate, listener)
     with opened as (dataset, chosen):
-        check_columns(dataset, evaluation.group_by, name)
-        check_channels(dataset, engine)
-        say_unknown_labels(dataset, chosen, candidate, name, listener)
+        check_judged(dataset, chosen, [engine], [candidate], evaluation.group_by, name, listener)
         about = (candidate.name, candidate.folder, candidate.tuned_on, candidate.thresholds, name, part)
         found = judge_dataset(dataset, candidate.scorer, evaluation, chosen, candidate.name, listener)
         advice: Sequence[Advice] = ()
-        if name != _ARRAYS:
+        if in_files:
             named = os.fspath(model) if isinstance(model, str | os.PathLike) else str(engine.model.folder)
             more = [*(["--split", split] if split else []), *label_words(given)]
             advice = advise(found[0], Subject(named, name, tuple(more), example=find_example(dataset)))

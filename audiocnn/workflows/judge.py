@@ -28,7 +28,7 @@ from audiocnn.model.model import Model, OperatingPoint
 from audiocnn.recipe.division import divide
 from audiocnn.recipe.recipe import Recipe, read_recipe
 from audiocnn.units import format_speed, plural
-from audiocnn.workflows.heard import check_part, with_run_corrections
+from audiocnn.workflows.heard import check_part, say_learned, with_run_corrections
 from audiocnn.workflows.label_place import NOWHERE, LabelPlace
 from audiocnn.workflows.listener import FollowIngest, Listener
 from audiocnn.workflows.sources import cache_beside, counting, refuse_label_options, with_label_options
@@ -162,6 +162,26 @@ def say_unknown_labels(dataset: Dataset, part: str | None, side: Candidate, data
         more = f" and {len(unknown) - _MOST_UNKNOWN} more" if len(unknown) > _MOST_UNKNOWN else ""
         what = f"{plural(len(unknown), 'label')} that {side.name} does not know, not judged: {names}{more}"
         listener.warn(f"{data}: {what}", "note")
+
+
+def check_judged(
+    dataset: Dataset,
+    part: str | None,
+    engines: Sequence[Engine],
+    candidates: Sequence[Candidate],
+    columns: Sequence[str],
+    data: str,
+    listener: Listener,
+) -> None:
+    """Before anything is judged: UsageError for columns or channels that do not fit; what a model learned from, and
+    which labels it does not know, is said."""
+    check_columns(dataset, columns, data)
+    for engine in engines:
+        check_channels(dataset, engine)
+    for engine in engines:
+        say_learned("evaluate", dataset, part, engine.model, data, listener)
+    for one in candidates:
+        say_unknown_labels(dataset, part, one, data, listener)
 
 
 def judge_dataset(

@@ -90,6 +90,7 @@ class TrainingPlan:
     device: str
     refused: int
     budget_seconds: float | None = None
+    threads: int | None = None
 
 
 def run_to_resume(request: TrainingRequest) -> TrainingRequest:
@@ -145,10 +146,10 @@ def plan_training(
         dataset = dataset_for(recipe, folder, listener, counts, scratch is None, request.moved is not None)
         recipe = keep_labels(recipe, dataset, request.keep_label)
     say_corrections(recipe, listener)
-    budget = None
+    budget, threads = None, request.threads
     if request.minutes is not None:
-        recipe, budget = plan_minutes(recipe, dataset, where, request.minutes, listener, request.threads)
-    return TrainingPlan(recipe, dataset, folder, where, counts["refused"], budget)
+        recipe, budget, threads = plan_minutes(recipe, dataset, where, request.minutes, listener, request.threads)
+    return TrainingPlan(recipe, dataset, folder, where, counts["refused"], budget, threads)
 
 
 def describe_end(recipe: Recipe, folder: Path) -> str | None:
@@ -549,8 +550,9 @@ def check_minutes(request: TrainingRequest) -> None:
 
 def plan_minutes(
     recipe: Recipe, dataset: Dataset, device: str, minutes: float, listener: Listener, threads: int | None = None
-) -> tuple[Recipe, float]:
-    """The recipe that takes so many minutes on this machine, and the seconds of them that are left for its epochs."""
+) -> tuple[Recipe, float, int | None]:
+    """The recipe that takes so many minutes on this machine, the seconds of them that are left for its epochs, and the
+    number of threads that was measured with."""
     from audiocnn.training.budget import fit_minutes, measure
 
     recipe, pace, clips = measure(recipe, dataset, device, threads)
@@ -558,7 +560,7 @@ def plan_minutes(
     noun = "minute" if minutes == 1 else "minutes"
     budget = f"{recipe.train.epochs} epochs of {recipe.train.examples_per_epoch:,} examples fit into {minutes:g} {noun}"
     listener.say_block("minutes", [f"{budget}: a step takes {pace.step_seconds:.2g} s here"])
-    return recipe, 60.0 * minutes - pace.end_seconds
+    return recipe, 60.0 * minutes - pace.end_seconds, pace.threads
 
 
 def say_lost_power(recipe: Recipe, listener: Listener) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from audiocnn.model.model import Model
 from audiocnn.progress import Progress, ProgressCallback
 from audiocnn.recipe.division import Division, divide
 from audiocnn.recipe.recipe import RECIPE_FILE
-from audiocnn.workflows.judge import judge_dataset, make_scorer
+from audiocnn.workflows.judge import find_example, judge_dataset, make_scorer
 from audiocnn.workflows.listener import Listener, ProgressListener
 from audiocnn.workflows.plan import TrainingRequest, plan_training, run_to_resume, say_notes
 from audiocnn.workflows.run_folder import REPORT_FILE
@@ -39,6 +40,9 @@ PAGE = "report.html"  # in the folder of a run
 
 @dataclass(frozen=True)
 class Training:
+    """A training to be made. moved: whether the data of the run to resume have another place now. threads: None are as
+    many as help, measured. budget_seconds: that the epochs may take, by the clock."""
+
     recipe: Recipe
     dataset: Dataset
     folder: Path
@@ -89,7 +93,7 @@ def train(
     recipe: str | Path | None = None,
     spec: str | Path | None = None,
     from_model: str | Path | None = None,
-    freeze: Sequence[str] = (),
+    freeze: str | Sequence[str] = (),
     batch_size: int | Literal["auto"] | None = None,
     learning_rate: float | None = None,
     sample_rate: int | None = None,
@@ -99,7 +103,7 @@ def train(
     label_column: str | None = None,
     label_map: str | None = None,
     label_pattern: str | None = None,
-    keep_labels: Sequence[str] = (),
+    keep_labels: str | Sequence[str] = (),
     group: str | None = None,
     group_pattern: str | None = None,
     fold: str | None = None,
@@ -139,7 +143,7 @@ def train(
             recipe=_text(recipe),
             spec=_text(spec),
             source=_text(from_model),
-            freeze=",".join(freeze) or None,
+            freeze=",".join(_texts(freeze)) or None,
             batch_size=_text(batch_size),
             learning_rate=learning_rate,
             sample_rate=sample_rate,
@@ -149,11 +153,11 @@ def train(
             label_column=label_column,
             label_map=label_map,
             label_pattern=label_pattern,
-            keep_label=tuple(keep_labels) or None,
+            keep_label=_texts(keep_labels) or None,
             group=group,
             group_pattern=group_pattern,
             fold=fold,
-            corrections=_texts(corrections),
+            corrections=_texts(corrections) or None,
             only_corrected=only_corrected,
             resume=resume,
             force=force,
@@ -163,25 +167,24 @@ def train(
         )
     )
     plan = plan_training(request, listener)
-    about = (plan.recipe, plan.dataset, plan.folder, plan.device, resume, tensorboard, request.moved is not None)
-    training = Training(*about, threads, plan.budget_seconds)
+    training = Training(
+        plan.recipe,
+        plan.dataset,
+        plan.folder,
+        plan.device,
+        resume,
+        tensorboard=tensorboard,
+        moved=request.moved is not None,
+        threads=plan.threads,
+        budget_seconds=plan.budget_seconds,
+    )
     say_notes(plan.recipe, plan.dataset, listener)
     report = _follow_training(training, listener)
-    division = divide(plan.dataset, plan.recipe)
-    clips = not any(entry.annotated for entry in plan.dataset.entries)
-    split, judged, judged_on = judged_part(division, plan.recipe, clips)
-    part, evaluation = plan.dataset.with_entries(judged), None
-    if judged:
-        subject = Subject(str(plan.folder), str(plan.folder / RECIPE_FILE), ("--split", split))
-        evaluation = test_model(part, judged_on, plan.recipe, report.model, subject, listener)
-    found = evaluation.evaluation if evaluation is not None else None
-    drawn = draw_pictures(plan.recipe, plan.dataset, report.model, found, plan.folder, listener)
-    if evaluation is not None:
-        write_report(evaluation, drawn, part, plan.folder)
+    end = finish_training(plan.recipe, plan.dataset, report, plan.folder, listener)
     return TrainingResult(
         folder=plan.folder,
         model=report.model,
-        evaluation=evaluation,
+        evaluation=end.evaluation,
         epochs=report.epochs,
         best_epoch=report.best_epoch,
         figure_name=report.figure_name,
@@ -200,10 +203,10 @@ def _text(value: str | int | Path | None) -> str | None:
     return os.fspath(value) if isinstance(value, os.PathLike) else str(value)
 
 
-def _texts(values: str | Path | Sequence[str | Path] | None) -> tuple[str, ...] | None:
-    """One name, or several, as texts."""
+def _texts(values: str | Path | Sequence[str | Path] | None) -> tuple[str, ...]:
+    """One name, several or none, as texts."""
     if values is None:
-        return None
+        return ()
     named = (values,) if isinstance(values, str | os.PathLike) else values
     return tuple(os.fspath(value) for value in named)
 
@@ -221,9 +224,11 @@ def _follow_training(training: Training, listener: ProgressListener) -> TrainRep
     epochs = training.recipe.train.epochs
     for report in reports:
         if isinstance(report, TrainReport):
+            if signals.problem is not None:  # of the very last step
+                raise signals.problem
             return report
         if isinstance(report, EpochReport):
-            figure = report.figure
+            figure, epochs = report.figure, report.epochs
         if not isinstance(report, StepReport):
             continue
         done = (report.epoch - 1) * report.steps + report.step
@@ -271,6 +276,41 @@ def _training_steps(
             yield report
     if stopped:
         stop_signals.raise_first()
+
+
+@dataclass(frozen=True)
+class TrainingEnd:
+    """What is known of a model when its training has ended. judged_on: what the part is that it was judged by, which
+    has so many recordings; evaluation: None where there is no such part. pictures: files in the run. clips: whether
+    whole clips were learned. subject: what advice is about."""
+
+    division: Division
+    judged_on: str
+    recordings: int
+    evaluation: EvaluationReport | None
+    pictures: list[str]
+    clips: bool
+    subject: Subject
+
+
+def finish_training(
+    recipe: Recipe, dataset: Dataset, report: TrainReport, run: Path, listener: Listener, again: Sequence[str] = ()
+) -> TrainingEnd:
+    """Judge the model by what was held out, and draw and write the files that say so into the run. again: the command
+    that trains anew."""
+    division = divide(dataset, recipe)
+    clips = not any(entry.annotated for entry in dataset.entries)
+    counts = Counter(label for entry in dataset.entries for label in entry.labels) if clips else {}
+    example = find_example(dataset.with_entries([*division.test, *dataset.entries]))
+    split, judged, judged_on = judged_part(division, recipe, clips)
+    subject = Subject(str(run), str(run / RECIPE_FILE), ("--split", split), counts, tuple(again), example)
+    part = dataset.with_entries(judged)
+    tested = test_model(part, judged_on, recipe, report.model, subject, listener) if judged else None
+    evaluation = tested.evaluation if tested is not None else None
+    drawn = draw_pictures(recipe, dataset, report.model, evaluation, run, listener)
+    if tested is not None:
+        write_report(tested, drawn, part, run)
+    return TrainingEnd(division, judged_on, len(judged), tested, drawn, clips, subject)
 
 
 def judged_part(division: Division, recipe: Recipe, clips: bool) -> tuple[str, list[Entry], str]:
@@ -325,6 +365,7 @@ def draw_pictures(
     from audiocnn.report.evaluation_picture import (
         CONFUSION_FILE,
         PRECISION_RECALL_FILE,
+        can_draw_precision_recall,
         draw_confusion,
         draw_precision_recall,
     )
@@ -338,7 +379,8 @@ def draw_pictures(
         points = {
             label: {point: model.rule(label, point).threshold for point in own} for label, own in model.points.items()
         }
-        pictures[PRECISION_RECALL_FILE] = lambda path: draw_precision_recall(evaluation, points, path, name)
+        if can_draw_precision_recall(evaluation):
+            pictures[PRECISION_RECALL_FILE] = lambda path: draw_precision_recall(evaluation, points, path, name)
     return [*draw_curves(run, name, listener), *draw_all(pictures, run, listener)]
 
 

@@ -119,16 +119,13 @@ def evaluate(
     from audiocnn.evaluation.report import EvaluationReport
     from audiocnn.inference.engine import load_engine
     from audiocnn.model.model import DEFAULT_MODEL, find_model
-    from audiocnn.workflows.heard import say_learned
     from audiocnn.workflows.judge import (
-        check_channels,
-        check_columns,
+        check_judged,
         find_example,
         judge_dataset,
         model_candidate,
         open_judged_dataset,
         resolve_split,
-        say_unknown_labels,
     )
     from audiocnn_cli.commands.evaluate.tables import warn_of_no_error, with_differences
     from audiocnn_cli.io.output import check_folder_writable, check_output, is_replaceable
@@ -150,13 +147,7 @@ def evaluate(
     candidates += peer_candidates(against, rule)
     counts, listener = Counter[str](), TerminalListener(terminal)
     with open_judged_dataset(data, split, path, engines, candidates, listener, counts, labels) as (dataset, part):
-        check_columns(dataset, settings.group_by, data)
-        for engine in engines:
-            check_channels(dataset, engine)
-        for engine in engines:
-            say_learned("evaluate", dataset, part, engine.model, data, listener)
-        for one in candidates:
-            say_unknown_labels(dataset, part, one, data, listener)
+        check_judged(dataset, part, engines, candidates, settings.group_by, data, listener)
         reports = []
         for one in candidates:
             about = (one.name, one.folder, one.tuned_on, one.thresholds, data, split)

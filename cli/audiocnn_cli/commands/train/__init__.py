@@ -103,10 +103,16 @@ def train(
 
             status = train_repeats(plan.recipe, plan.dataset, plan.folder, plan.device, run, parts, terminal)
         else:
-            moved = run.moved is not None
             training = Training(
-                *(plan.recipe, plan.dataset, plan.folder, plan.device, run.resume, run.tensorboard, moved, run.threads),
-                plan.budget_seconds,
+                plan.recipe,
+                plan.dataset,
+                plan.folder,
+                plan.device,
+                run.resume,
+                tensorboard=run.tensorboard,
+                moved=run.moved is not None,
+                threads=plan.threads,
+                budget_seconds=plan.budget_seconds,
             )
             say_notes(plan.recipe, plan.dataset, listener)
             report = run_training(training, terminal)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,31 +32,20 @@ def finish_run(
     recipe: Recipe, dataset: Dataset, report: TrainReport, run: Path, terminal: Terminal, again: Sequence[str] = ()
 ) -> ExitStatus:
     """Test the model, and say what came out and what to do with it. again: the command that trains anew."""
-    from audiocnn.evaluation.advice import Subject, advise
-    from audiocnn.recipe.division import divide
-    from audiocnn.recipe.recipe import RECIPE_FILE
-    from audiocnn.workflows.judge import find_example
-    from audiocnn.workflows.train import draw_pictures, judged_part, test_model, write_report
+    from audiocnn.evaluation.advice import advise
+    from audiocnn.workflows.train import finish_training
 
-    division, listener = divide(dataset, recipe), TerminalListener(terminal)
-    clips = not any(entry.annotated for entry in dataset.entries)
-    counts = Counter(label for entry in dataset.entries for label in entry.labels) if clips else {}
-    example = find_example(dataset.with_entries([*division.test, *dataset.entries]))
-    split, judged, judged_on = judged_part(division, recipe, clips)
-    subject = Subject(str(run), str(run / RECIPE_FILE), ("--split", split), counts, tuple(again), example)
-    part = dataset.with_entries(judged)
-    tested = test_model(part, judged_on, recipe, report.model, subject, listener) if judged else None
+    end = finish_training(recipe, dataset, report, run, TerminalListener(terminal), again)
+    tested, clips, subject = end.evaluation, end.clips, end.subject
     evaluation = tested.evaluation if tested is not None else None
-    drawn = draw_pictures(recipe, dataset, report.model, evaluation, run, listener)
     lines = []
-    if tested is not None and evaluation is not None:
-        write_report(tested, drawn, part, run)
-        lines += test_lines(evaluation, len(judged), judged_on, bool(division.test), run)
+    if evaluation is not None:
+        lines += test_lines(evaluation, end.recordings, end.judged_on, bool(end.division.test), run)
         lines += [*more_tests(evaluation, recipe, dataset, run), ""]
     elif clips:
-        lines += [f"not tested: {why_untested(recipe, division)}", ""]
-    lines += training_lines(report, clips, len(division.validation))
-    lines += [f"pictures in {run}: {', '.join(drawn)}"] if drawn else []
+        lines += [f"not tested: {why_untested(recipe, end.division)}", ""]
+    lines += training_lines(report, clips, len(end.division.validation))
+    lines += [f"pictures in {run}: {', '.join(end.pictures)}"] if end.pictures else []
     _show_panel("trained", lines, terminal)
     advice = tested.advice if tested is not None else advise(None, subject)
     use = use_commands(subject, clips, evaluation is not None, report.model.must_choose)
