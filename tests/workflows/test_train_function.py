@@ -214,3 +214,21 @@ def test_the_report_of_a_run_is_what_evaluate_says(whole):
     result, _ = whole
     kept = json.loads((result.folder / "report.json").read_text())
     assert kept == json.loads(json.dumps(result.evaluation.to_dict()))
+
+
+def test_one_name_is_a_text_and_not_its_letters(home, tmp_path):
+    with pytest.raises(AudiocnnError, match="--keep-label lo:"):
+        audiocnn.train(home / "sounds", output=tmp_path / "run", keep_labels="lo", device="cpu")
+
+
+def test_clips_that_a_model_learned_from_are_warned_of(home, whole):
+    result, _ = whole
+    found = audiocnn.evaluate(home / "sounds", model=result.folder)
+    assert any("learned from" in warning for warning in found.warnings)
+
+
+def test_what_the_last_progress_raises_comes_out(home, whole, tmp_path):
+    last = max(one.done for one in whole[1] if one.stage == "train")
+    given = {"output": tmp_path / "run", "spec": home / "small.toml", **PLAIN}
+    with pytest.raises(EnoughError):
+        audiocnn.train(home / "sounds", progress=stop_with(EnoughError, last), **given)
