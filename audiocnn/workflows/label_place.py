@@ -1,4 +1,5 @@
-"""Where the labels of recordings stand, as options say: `LabelPlace`, and the words of a command that say so."""
+"""Where the labels of recordings are, as options say: `LabelPlace`, the words of a command that say so, and the names
+of tables of corrections."""
 
 from __future__ import annotations
 
@@ -6,6 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from audiocnn.errors import as_argument
+
+DOUBTFUL_TABLE = "doubtful.tsv"  # what `doubtful` writes by default
+CORRECTED = "-corrected"  # added to its name by the page, which makes a corrected table
+REVIEW_TABLE = "corrections.csv"  # what `review` writes by default
 
 
 class LabelPlace(Protocol):

@@ -20,7 +20,7 @@ from audiocnn.errors import AudiocnnError, UsageError, did_you_mean
 from audiocnn.files import check_run_writable, is_locked, settled
 from audiocnn.packages import check_packages
 from audiocnn.recipe.recipe import RECIPE_FILE
-from audiocnn.workflows.label_place import LabelPlace
+from audiocnn.workflows.label_place import CORRECTED, LabelPlace
 from audiocnn.workflows.listener import Listener
 from audiocnn.workflows.run_folder import REPORT_FILE, check_run_folder, clear_run
 from audiocnn.workflows.sources import dataset_for, refuse_label_options, with_label_options
@@ -422,9 +422,6 @@ def with_part_options(recipe: Recipe, parts: TrainingRequest) -> Recipe:
     if not values or recipe.data is None:
         return recipe
     return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, **values))
-
-
-CORRECTED = "-corrected"  # behind the name of a table that a page makes
 
 
 def check_corrections(name: str) -> Path:

@@ -429,9 +429,35 @@ def test_what_is_not_there_is_refused(contradicted, models, args, said):
     assert not Path("doubtful.tsv").exists()
 
 
-def test_something_else_of_a_like_name_is_no_table_and_no_error(contradicted, models):
-    Path("doubtful-notes.tsv").write_text("what\tever\n1\t2\n")
+@pytest.mark.parametrize(
+    "name", ["doubtful-notes.tsv", "doubtful-2.tsv", "birds.tsv", "birds-labels.tsv", "birds-2.tsv"]
+)
+def test_a_table_that_doubtful_did_not_write_settles_nothing(contradicted, models, name):
+    rows = [f"{label}/{number}.wav\t{label}" for label in HERTZ for number in range(5)]
+    Path(name).write_text("\n".join(["filename\tlabel", *rows]) + "\n")
+    found, said = doubtful(models, "--top", "20", "-o", "birds.tsv", "--force")
+    assert sorted(found) == sorted(WRONG) and "settled" not in said
+
+
+@pytest.mark.parametrize("name", ["doubtful-notes.tsv", "doubtful-2.tsv"])
+def test_another_file_with_such_a_name_is_no_error(contradicted, models, name):
+    Path(name).write_text("what\tever\n1\t2\n")
     assert sorted(doubtful(models, "--top", "20")[0]) == sorted(WRONG)
+
+
+@pytest.mark.parametrize("name", ["doubtful-corrected.tsv", "doubtful-2-corrected.tsv", "doubtful-corrected (1).tsv"])
+def test_the_table_that_the_page_made_settles_all_that_it_names(contradicted, models, name):
+    Path(name).write_text("filename\tlabel\nhigh/4.wav\thigh\n")
+    found, said = doubtful(models, "--top", "20")
+    assert sorted(found) == sorted(set(WRONG) - {"high/4.wav"}) and f"1 clip that {name} has settled" in said
+
+
+def test_the_data_themselves_are_no_corrections(contradicted, models):
+    rows = [f"clips/{label}/{number}.wav\t{label}\t1" for label in HERTZ for number in range(5)]
+    Path("doubtful.tsv").write_text("\n".join(["filename\tlabel\tdoubt", *rows]) + "\n")
+    done = audiocnn("doubtful", "doubtful.tsv", "-m", models["softmax"])
+    assert done.status is ExitStatus.OK and "settled" not in done.err, done.err
+    assert len(done.out.splitlines()) == len(WRONG)
 
 
 def test_the_end_of_evaluate_is_on_stderr_alone_and_quiet_silences_it(here, models):

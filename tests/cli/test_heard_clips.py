@@ -58,7 +58,7 @@ def home(tmp_path_factory):
 @pytest.fixture
 def here(home, monkeypatch):
     monkeypatch.chdir(home)
-    for made in home.glob("doubtful*"):
+    for made in (*home.glob("doubtful*"), *home.glob("corrections.csv")):
         made.unlink()
     return home
 
@@ -114,7 +114,7 @@ def test_the_corrections_of_a_run_count_for_it(here, command, data):
     assert all(labels.get(f"low/wrong{number}.wav", ["high"]) == ["high"] for number in (3, 7))
     said = audiocnn(command, data, "-m", "runs/right", *(["--force"] if command == "doubtful" else [])).err
     assert "labels are as runs/right learned them, with the corrections of first.tsv, second.tsv" in said
-    if command == "doubtful" and data == "sounds" and "corrected, train again" in said:
+    if command == "doubtful" and data == "sounds":
         assert "--corrections first.tsv --corrections second.tsv --corrections doubtful.tsv" in said
 
 
@@ -139,6 +139,14 @@ def test_folds_doubt_what_each_has_not_heard(here):
     refused = audiocnn("doubtful", "sounds", "-m", "runs/turns")
     assert refused.status is ExitStatus.USAGE and "`audiocnn doubtful runs/turns`" in refused.err
     assert "leave it out" in audiocnn("doubtful", "runs/turns", "-m", "runs/sounds").err
+
+
+def test_folds_of_which_all_is_settled_leave_nothing_to_doubt(here):
+    names = [f"{label}/{path.name},{label}" for label in HERTZ for path in (here / "sounds" / label).iterdir()]
+    Path("corrections.csv").write_text("\n".join(["filename,label", *names]) + "\n")
+    done = audiocnn("doubtful", "runs/turns")
+    assert (done.status, done.out) == (ExitStatus.OK, ""), done.err
+    assert "nothing is left to doubt" in done.err and not list(here.glob("doubtful*"))
 
 
 def test_doubtful_says_what_it_cannot_find_and_takes_a_free_name(here):

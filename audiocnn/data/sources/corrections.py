@@ -81,11 +81,22 @@ def corrections_in(table: DelimitedTable, several: bool = False) -> Corrections:
     return found
 
 
-def read_settled(path: Path, several: bool, labels: Mapping[str, Sequence[str]]) -> Corrections:
-    """What a table of corrections has settled: all that it names; of one that `doubtful` has written, where each row is
-    first a question, those that say another label than the data, or "yes" in the column `checked`. labels: of the data,
-    by file name. LabelError as of `read_corrections`."""
+def read_settled(
+    path: Path, several: bool, labels: Mapping[str, Sequence[str]], of_doubtful: bool = False
+) -> Corrections:
+    """The clips that a table of corrections has settled.
+
+    In a table that `doubtful` wrote, each row is a question at first. It is settled once its label differs from that of
+    the data, or the column `checked` says "yes". In any other table, all rows are settled.
+
+    labels: of the data, by file name. of_doubtful: only a table that `doubtful` wrote is accepted. LabelError: as for
+    `read_corrections`.
+    """
     table = read_table(path)
+    if of_doubtful and DOUBT_COLUMN not in table.columns:
+        raise LabelError(
+            f'{show_name(path)}:1: no column "{DOUBT_COLUMN}"; name a table that `audiocnn doubtful` wrote'
+        )
     found = corrections_in(table, several)
     if DOUBT_COLUMN not in table.columns:
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from audiocnn.audio.remote import refuse_urls
 from audiocnn.errors import LabelError, UsageError, as_argument, did_you_mean, format_command, printable, show_name
 from audiocnn.files import free_path
 from audiocnn.units import plural
-from audiocnn.workflows.label_place import label_words
+from audiocnn.workflows.label_place import CORRECTED, DOUBTFUL_TABLE, REVIEW_TABLE, label_words
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import (
     BASIC,
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
     from audiocnn.evaluation.results import ClipEvaluation
     from audiocnn.report.sound import ClipSound
 
-_FILE = "doubtful.tsv"
-REVIEW_TABLE = "corrections.csv"  # what `review` calls its table
 _SOUND_BYTES = 24 * 2**20  # on the page
 _DIGITS = 4
 _WIDE = 60  # columns; narrower tables have no scores
@@ -58,7 +57,7 @@ _Output = Annotated[
     option(
         "--output",
         "FILE",
-        f"The table to correct, in TSV; the page to listen lies beside it. [default: {_FILE}, -2 ...]",
+        f"The table to correct, in TSV; the page to listen lies beside it. [default: {DOUBTFUL_TABLE}, -2 ...]",
         OUTPUT,
         short="-o",
     ),
@@ -120,15 +119,13 @@ def doubtful(
         for run in folds:  # what they learned from is kept beside them; each judges its own part of it
             with judging.judge(str(run), str(run / RECIPE_FILE), TEST, Path(f"{data}.folds")):
                 pass
-        doubts = write_doubtful(
-            judging.judged, (f"{len(folds)} folds", data), files, terminal, judging.of, judging.settled
-        )
+        doubts = judging.write((f"{len(folds)} folds", data))
     else:
         with judging.judge(model or DEFAULT_MODEL, data, resolve_split(data, split), None) as name:
-            if judging.settled and not judging.judged:
-                terminal.say("audiocnn: nothing is left to doubt")
-                return ExitStatus.OK
-            doubts = write_doubtful(judging.judged, (name, data), files, terminal, judging.of, judging.settled)
+            doubts = judging.write((name, data))
+    if doubts is None:
+        terminal.say("audiocnn: nothing is left to doubt")
+        return ExitStatus.OK
     if terminal.wants_table(format):
         _draw(doubts, terminal)
     else:
@@ -180,7 +177,7 @@ class _Judging:
                 if name not in dataset.labels:
                     raise UsageError(f"--label {name}: nothing is labelled so; {did_you_mean(name, dataset.labels)}")
             say_learned("doubtful", dataset, chosen, engine.model, self.data, listener)
-            self.settled |= find_settled(dataset, self.corrections, self.files.table, self.terminal)
+            self.settled |= self._find_settled(dataset)
             rest = dataset.with_entries(entry for entry in dataset.entries if entry.filename not in self.settled)
             self.tables = self.tables or tables_of_run(engine.model, Path(data), dataset)
             if rest.entries or not self.settled:
@@ -189,6 +186,43 @@ class _Judging:
                 self.judged.append((clips_of(evaluation, "", self.data), rest))
                 self.failed |= bool(counts["refused"] or evaluation.failures)
             yield one.name
+
+    def _find_settled(self, dataset: Dataset) -> dict[str, Any]:
+        """What tables of corrections have settled of a dataset, by file name: the tables that were named, or else those
+        beside the output."""
+        from audiocnn.data.sources.corrections import read_settled
+
+        given = self.corrections
+        if given is not None and [*given] == ["none"]:
+            return {}
+        for name in given or ():
+            if not Path(name).is_file():
+                raise UsageError(f"--corrections {name}: no such file; check the name")
+        tables = (
+            tables_beside(self.files.table, Path(self.data)) if given is None else [(Path(x), False) for x in given]
+        )
+        known = {entry.filename: entry.labels for entry in dataset.entries}
+        settled: dict[str, Any] = {}
+        for path, of_doubtful in tables:
+            try:
+                found = read_settled(path, dataset.several, known, of_doubtful)
+            except LabelError:
+                if given is not None:
+                    raise
+                continue  # another file with such a name
+            mine = {name: right for name, right in found.items() if name in known}
+            if mine:
+                shown = show_name(path.name if given is None else path)
+                self.terminal.say(f"audiocnn: {plural(len(mine), 'clip')} that {shown} has settled: left out")
+            settled |= mine
+        return settled
+
+    def write(self, about: tuple[str, str]) -> list[Doubt] | None:
+        """Write the table and the page of all that was judged; None, and no file, where every clip is settled.
+        about: the names of model and data."""
+        if self.settled and not self.judged:
+            return None
+        return write_doubtful(self.judged, about, self.files, self.terminal, self.of, self.settled)
 
 
 def check_folds(folds: Sequence[Path], data: str, model: str | None, split: str | None) -> None:
@@ -227,45 +261,30 @@ class DoubtfulFiles:
 def check_doubtful_files(option: str, table: str | None, count: int, taken: list[Path], force: bool) -> DoubtfulFiles:
     """Where no table is named, one that is not there yet. UsageError, before any work, for names that cannot be written
     to. taken: as for `check_table`."""
-    free = Path(_FILE) if force or Path(_FILE).absolute() in taken else free_path(Path(_FILE), ".tsv", ".html")
-    path = Path(table) if table else free
+    if table:
+        path = Path(table)
+    else:
+        again = force or Path(DOUBTFUL_TABLE).absolute() in taken
+        path = Path(DOUBTFUL_TABLE) if again else free_path(Path(DOUBTFUL_TABLE), ".tsv", ".html")
     files = DoubtfulFiles(option, path, path.with_suffix(".html"), count)
     check_table(option, files.table, (".tsv",), taken, force)
     check_table(option, files.page, (".html",), taken, force)
     return files
 
 
-def find_settled(dataset: Dataset, given: list[str] | None, table: Path, terminal: Terminal) -> dict[str, Any]:
-    """What tables of corrections have settled of a dataset, by file name: those that were named, else those that lie
-    beside the output and are called as `doubtful` and `review` call theirs."""
-    from audiocnn.data.sources.corrections import read_settled
-
-    if given is not None and [*given] == ["none"]:
-        return {}
-    for name in given or ():
-        if not Path(name).is_file():
-            raise UsageError(f"--corrections {name}: no such file; check the name")
-    stem = Path(_FILE).stem
-    beside = [path for path in table.absolute().parent.glob("*") if path.is_file()]
-    beside = [path for path in beside if path.suffix == ".tsv" and path.stem.startswith((stem, table.stem))] + [
-        path for path in beside if path.name == REVIEW_TABLE
-    ]
-    paths = map(Path, given) if given is not None else sorted(beside, key=lambda path: path.stat().st_mtime)
-    known = {entry.filename: entry.labels for entry in dataset.entries}
-    settled: dict[str, Any] = {}
-    for path in paths:
-        try:
-            found = read_settled(path, dataset.several, known)
-        except LabelError:
-            if given is not None:
-                raise
-            continue  # something else that is called so
-        mine = {name: right for name, right in found.items() if name in known}
-        if mine:
-            shown = show_name(path.name if given is None else path)
-            terminal.say(f"audiocnn: {plural(len(mine), 'clip')} that {shown} has settled: left out")
-        settled |= mine
-    return settled
+def tables_beside(table: Path, data: Path) -> list[tuple[Path, bool]]:
+    """The tables of corrections in the folder of the output, the oldest first: those that `doubtful`, its page or
+    `review` wrote, by their names. True: `doubtful` wrote it, or it is no table of corrections. Never the data."""
+    stems = "|".join(re.escape(stem) for stem in (Path(DOUBTFUL_TABLE).stem, table.stem))
+    written = re.compile(rf"(?:{stems})(?:-\d+)?(?P<page>{CORRECTED}.*)?\.tsv")
+    found: list[tuple[Path, bool]] = []
+    for path in table.absolute().parent.iterdir():
+        match = written.fullmatch(path.name)
+        if not (match or path.name == REVIEW_TABLE) or not path.is_file():
+            continue
+        if not (data.is_file() and path.samefile(data)):
+            found.append((path, match is not None and match["page"] is None))
+    return sorted(found, key=lambda each: each[0].stat().st_mtime)
 
 
 def write_doubtful(
@@ -282,7 +301,6 @@ def write_doubtful(
     from audiocnn.evaluation.doubtful import doubts_to_tsv, find_doubtful, settled_rows
     from audiocnn.report.doubtful import render_doubtful
     from audiocnn.report.sound import clip_sounds
-    from audiocnn.workflows.plan import CORRECTED
 
     before = settled_rows(settled or {})
     found = [

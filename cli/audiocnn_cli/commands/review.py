@@ -15,10 +15,10 @@ import typer
 from audiocnn.audio.remote import refuse_urls
 from audiocnn.errors import UsageError, printable, show_name
 from audiocnn.units import count_noun
+from audiocnn.workflows.label_place import REVIEW_TABLE
 from audiocnn_cli.app.exits import ExitStatus, Terminated
 from audiocnn_cli.app.options import INPUT, OUTPUT, RUNNING, Device, flag, option
 from audiocnn_cli.app.terminal import Terminal
-from audiocnn_cli.commands.doubtful import REVIEW_TABLE
 from audiocnn_cli.io.ingest import TerminalListener
 
 if TYPE_CHECKING:
