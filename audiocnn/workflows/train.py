@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,7 +22,7 @@ from audiocnn.recipe.division import Division, divide
 from audiocnn.recipe.recipe import RECIPE_FILE
 from audiocnn.workflows.judge import find_example, judge_dataset, make_scorer
 from audiocnn.workflows.listener import Listener, ProgressListener
-from audiocnn.workflows.plan import TrainingRequest, plan_training, run_to_resume, say_notes
+from audiocnn.workflows.plan import TrainingPlan, TrainingRequest, plan_training, run_to_resume, say_notes
 from audiocnn.workflows.run_folder import REPORT_FILE
 
 if TYPE_CHECKING:
@@ -48,10 +48,26 @@ class Training:
     folder: Path
     device: str
     resume: bool
+    _: KW_ONLY
     tensorboard: bool = False
     moved: bool = False
     threads: int | None = None
     budget_seconds: float | None = None
+
+    @classmethod
+    def planned(cls, plan: TrainingPlan, request: TrainingRequest, device: str | None = None) -> Training:
+        """The training of a plan. device: of this process, if it is one of several."""
+        return cls(
+            plan.recipe,
+            plan.dataset,
+            plan.folder,
+            device or plan.device,
+            request.resume,
+            tensorboard=request.tensorboard,
+            moved=request.moved is not None,
+            threads=plan.threads,
+            budget_seconds=plan.budget_seconds,
+        )
 
 
 @dataclass(frozen=True)
@@ -167,19 +183,8 @@ def train(
         )
     )
     plan = plan_training(request, listener)
-    training = Training(
-        plan.recipe,
-        plan.dataset,
-        plan.folder,
-        plan.device,
-        resume,
-        tensorboard=tensorboard,
-        moved=request.moved is not None,
-        threads=plan.threads,
-        budget_seconds=plan.budget_seconds,
-    )
     say_notes(plan.recipe, plan.dataset, listener)
-    report = _follow_training(training, listener)
+    report = _follow_training(Training.planned(plan, request), listener)
     end = finish_training(plan.recipe, plan.dataset, report, plan.folder, listener)
     return TrainingResult(
         folder=plan.folder,

@@ -195,6 +195,25 @@ def test_what_all_would_say_is_said_once(home, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+COMMAND = "import sys; from audiocnn_cli.main import run; sys.exit(run(sys.argv[1:]))"
+
+
+@pytest.mark.long
+def test_the_command_by_two_says_how_it_goes_on_and_that_it_has_ended(home, tmp_path):
+    words = ("train", "clips", "--recipe", "clips.toml", "-o", str(tmp_path / "run"), "--device", "cpu", "--epochs", "1")
+    ends = both(home, COMMAND, *words)
+    assert [end[0] for end in ends] == [0, 0], ends
+    assert (tmp_path / "run" / "model" / "model.onnx").is_file()
+    torchrun = "torchrun --nproc-per-node 2 -m audiocnn_cli train"
+    ends = both(home, COMMAND, *words)
+    assert [end[0] for end in ends] == [2, 2], ends
+    said = "".join(end[2] for end in ends)
+    assert said.count(f"{torchrun} clips -o {tmp_path / 'run-2'}") == 1, said
+    ends = both(home, COMMAND, "train", "-o", str(tmp_path / "run"), "--resume")
+    assert [end[0] for end in ends] == [0, 0], ends
+    assert sorted(end[2].count("\n") for end in ends) == [0, 1], ends
+
+
 # Without processes
 
 

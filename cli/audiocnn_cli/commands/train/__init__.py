@@ -69,7 +69,7 @@ def train(
         if learning.minutes is not None:
             raise UsageError("--minutes measures one process; give --epochs with torchrun")
         with joined_group(group, terminal):
-            return train_in_group(request, terminal, group)
+            return train_in_group(request, [run, learning, parts, labels], terminal, group)
     from audiocnn_cli.commands.train.summary import finish_run
 
     if checks.asked:
@@ -103,30 +103,19 @@ def train(
 
             status = train_repeats(plan.recipe, plan.dataset, plan.folder, plan.device, run, parts, terminal)
         else:
-            training = Training(
-                plan.recipe,
-                plan.dataset,
-                plan.folder,
-                plan.device,
-                run.resume,
-                tensorboard=run.tensorboard,
-                moved=run.moved is not None,
-                threads=plan.threads,
-                budget_seconds=plan.budget_seconds,
-            )
             say_notes(plan.recipe, plan.dataset, listener)
-            report = run_training(training, terminal)
-            again = command_again(plan.folder, data, run.resume, alike, device)
+            report = run_training(Training.planned(plan, request), terminal)
+            again = command_again(plan.folder, request, alike)
             status = finish_run(plan.recipe, plan.dataset, report, plan.folder, terminal, again)
     return ExitStatus.SOME_FAILED if plan.refused else status
 
 
-def command_again(folder: Path, data: str | None, resume: bool, options: list[Any], device: str) -> list[str]:
-    """The command that trains anew in the same way, with what was added to the data, into a folder that is free."""
+def command_again(folder: Path, request: TrainingRequest, options: list[Any]) -> list[str]:
+    """The command that trains again in the same way, with recordings that were added, into a folder that is free."""
     place = free_path(folder)
-    if resume:
+    if request.resume:
         return ["audiocnn", "train", "--recipe", as_argument(folder / "recipe.toml"), "-o", as_argument(place)]
-    return repeat_command(place, data, options, device)
+    return repeat_command(place, request.data, options, request.device)
 
 
 def request_training(
@@ -139,26 +128,37 @@ def request_training(
     return TrainingRequest(data=data, device=device, **given)
 
 
-def train_in_group(request: TrainingRequest, terminal: Terminal, group: ProcessGroup) -> ExitStatus:
-    """As one of several processes: the first one plans, and tests what came out."""
-    from audiocnn.workflows.plan import choose_device, plan_training, say_notes
+def train_in_group(request: TrainingRequest, options: list[Any], terminal: Terminal, group: ProcessGroup) -> ExitStatus:
+    """As one of several processes: the first one plans, and tests the model. options: those of the command."""
+    from audiocnn.workflows.plan import FinishedError, TrainingPlan, choose_device, plan_training, say_notes
     from audiocnn.workflows.train import Training
     from audiocnn_cli.commands.train.summary import finish_run
 
     listener = TerminalListener(terminal)
-    plan = group.from_leader(lambda: plan_training(request, listener))
-    where, moved = choose_device(request.device, group.local_rank), request.moved is not None
-    training = Training(
-        plan.recipe, plan.dataset, plan.folder, where, request.resume, request.tensorboard, moved, request.threads
-    )
-    words = ["torchrun", "--nproc-per-node", group.world_size, "-m", "audiocnn_cli", "train"]
-    command = format_command([*words, "-o", as_argument(plan.folder), "--resume"])
+    started = ["torchrun", "--nproc-per-node", str(group.world_size), "-m", "audiocnn_cli"]
+
+    def command_beside(folder: Path) -> str:
+        return format_command([*started, *repeat_command(folder, request.data, options, request.device)[1:]])
+
+    def plan_or_end() -> TrainingPlan | str:
+        try:
+            return plan_training(request, listener, beside=command_beside, again=False)
+        except FinishedError as ended:
+            return str(ended)
+
+    plan = group.from_leader(plan_or_end)
+    if isinstance(plan, str):
+        terminal.say(plan)
+        return ExitStatus.OK
+    training = Training.planned(plan, request, choose_device(request.device, group.local_rank))
+    command = format_command([*started, "train", "-o", as_argument(plan.folder), "--resume"])
     with hint_resume(lambda: command, terminal):
         if group.is_leader:
             say_notes(plan.recipe, plan.dataset, listener)
         report = run_in_group(training, terminal, group)
         if report is not None:
-            finish_run(plan.recipe, plan.dataset, report, plan.folder, terminal)
+            again = [*started, *command_again(plan.folder, request, options)[1:]]
+            finish_run(plan.recipe, plan.dataset, report, plan.folder, terminal, again)
     return ExitStatus.SOME_FAILED if plan.refused else ExitStatus.OK
 
 

@@ -81,8 +81,16 @@ def train_repeat(
     resume = run.resume and (folder / "recipe.toml").exists()
     division = divide(dataset, each.recipe)
     say_notes(each.recipe, dataset, listener)
-    moved = run.moved is not None
-    training = Training(each.recipe, dataset, folder, device, resume, run.tensorboard, moved, run.threads)
+    training = Training(
+        each.recipe,
+        dataset,
+        folder,
+        device,
+        resume,
+        tensorboard=run.tensorboard,
+        moved=run.moved is not None,
+        threads=run.threads,
+    )
     report = run_training(training, terminal)
     draw_curves(folder, each.recipe.name, listener)
     scorer = make_scorer(load_engine(report.model, "cpu", None))
