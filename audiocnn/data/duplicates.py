@@ -130,7 +130,7 @@ def _landmark_keys(samples: _Pcm, scale: float, rate: int) -> tuple[NDArray[np.i
         some = samples[:, start : start + block + frame + _PAIRED_FRAMES * hop]
         mono = some[0].astype(np.float32) if len(some) == 1 else some.mean(axis=0, dtype=np.float32)
         mono *= np.float32(scale)
-        key, at = _pair_peaks(*_find_peaks(mono, rate, hop, frame))
+        key, at = _pair_peaks(*_find_peaks(mono, hop, frame))
         inside = at < block // hop
         if samples.shape[1] >= _LONG_SECONDS * rate:
             inside &= (key * 2654435761 >> 7) % _KEPT_OF_LONG == 0
@@ -139,9 +139,7 @@ def _landmark_keys(samples: _Pcm, scale: float, rate: int) -> tuple[NDArray[np.i
     return np.concatenate(keys), np.concatenate(frames)
 
 
-def _find_peaks(
-    mono: NDArray[np.float32], rate: int, hop: int, frame: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _find_peaks(mono: NDArray[np.float32], hop: int, frame: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Frame and bin of the peaks of a spectrogram, in the order of time. A bin is 1 / _FRAME_SECONDS Hz wide."""
     if len(mono) < frame:
         mono = np.pad(mono, (0, frame - len(mono)))

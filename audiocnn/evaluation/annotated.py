@@ -5,7 +5,6 @@ Recordings whose segments are known are judged by `segments`, entries that are l
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from audiocnn.audio.channels import mix_rows
 from audiocnn.data.dataset import Dataset, Entry
 from audiocnn.data.parts import is_of_split
-from audiocnn.errors import AudiocnnError, DatasetError, did_you_mean, show_name
+from audiocnn.errors import AudiocnnError, DatasetError, did_you_mean, format_command, show_name
 from audiocnn.evaluation.clips import ScoredClip, evaluate_clips
 from audiocnn.evaluation.operating_points import measure_rules
 from audiocnn.evaluation.results import AnswerMode, Evaluation, EvaluationSettings
@@ -163,7 +162,7 @@ def find_unknown_labels(
         what = f"not one label that {name} knows ({ours}), but {theirs}"
         near = did_you_mean(unknown[0], scorer.labels)
         hint = f"{near} " if near.startswith("did") else ""
-        rename = f"say which is which with {MAP_OPTION} {shlex.quote(f'{unknown[0]}={scorer.labels[0]}')}"
+        rename = f"say which is which with {format_command([MAP_OPTION, f'{unknown[0]}={scorer.labels[0]}'])}"
         remedy = f"{hint}{rename}, name their column with {LABEL_OPTION}, or take a model of these labels"
         raise DatasetError(f"{dataset.folder}: {what}; {remedy}")
     return dict(sorted(((one, counts[one]) for one in unknown), key=lambda pair: (-pair[1], pair[0])))

@@ -19,7 +19,15 @@ from zlib import crc32  # quick to import; it tells changes, and nobody is to be
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocnn.errors import ModelError, SpecError, UsageError, did_you_mean, export_command
+from audiocnn.errors import (
+    ModelError,
+    SpecError,
+    UsageError,
+    as_argument,
+    did_you_mean,
+    export_command,
+    format_command,
+)
 from audiocnn.files import write_whole
 from audiocnn.model.pooling import ClipPooling, LabelPooling, pooling_table, read_pooling
 from audiocnn.segments.finder import SegmentRule
@@ -198,12 +206,12 @@ class Model:
             known = f"{', '.join(SENSITIVITIES[:-1])} or {SENSITIVITIES[-1]}"
             raise UsageError(f'--sensitivity cannot be "{sensitivity}"; give {known}')
         if sensitivity is not None and not self.points:
-            import shlex
-
             if self.points_hindrance:
                 raise UsageError(f"--sensitivity {sensitivity}: {self.points_hindrance}; leave it out")
-            where = "--save-as FOLDER" if self.is_released else "--save"
-            command = f"audiocnn tune DATA --model {shlex.quote(self.reference)} --operating-points {where}"
+            where = ["--save-as", "FOLDER"] if self.is_released else ["--save"]
+            command = format_command(
+                ["audiocnn", "tune", "DATA", "--model", as_argument(self.reference), "--operating-points", *where]
+            )
             what = f"{self.name} has no operating points; make them with `{command}`"
             raise UsageError(f"--sensitivity {sensitivity}: {what}")
 

@@ -50,7 +50,7 @@ def draw_explanation(found: Explanation, path: Path) -> None:
     _draw_map(grid["occlusion"], found, found.occlusion.map, found.occlusion.over_bands)
     grid["occlusion"]["map"].set_title(_occlusion_title(found), loc="left", fontsize=9)
     for number, patch in enumerate(found.occlusion.patches, 1):
-        _draw_patch(grid["occlusion"]["map"], found, number, patch)
+        _draw_patch(grid["occlusion"]["map"], number, patch)
     _draw_over_time(grid["over_time"], found)
     _draw_map(grid["gradient"], found, found.gradient, found.gradient.sum(axis=1))
     grid["gradient"]["map"].set_title(_gradient_title(found), loc="left", fontsize=9)
@@ -180,7 +180,7 @@ def _time_limits(found: Explanation) -> tuple[float, float]:
     return float(found.frame_seconds[0]), float(found.frame_seconds[-1])
 
 
-def _draw_patch(axes: Axes, found: Explanation, number: int, patch: Patch) -> None:
+def _draw_patch(axes: Axes, number: int, patch: Patch) -> None:
     from matplotlib.patches import Rectangle
 
     assert patch.start is not None and patch.end is not None

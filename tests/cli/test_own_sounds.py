@@ -44,7 +44,7 @@ from audiocnn.workflows.plan import (
 )
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.terminal import Terminal
-from audiocnn_cli.io.ingest import TerminalListener
+from audiocnn_cli.io.listener import TerminalListener
 from audiocnn_cli.main import command_of
 
 RATE = 8000

@@ -16,7 +16,7 @@ from audiocnn.recipe.division import divide
 from audiocnn.workflows.plan import TrainingRequest, choose_recipe, fit_recipe, say_notes, with_part_options
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.terminal import Terminal
-from audiocnn_cli.io.ingest import TerminalListener
+from audiocnn_cli.io.listener import TerminalListener
 
 
 def esc50(root, folds=5, clips=2):

@@ -200,7 +200,18 @@ COMMAND = "import sys; from audiocnn_cli.main import run; sys.exit(run(sys.argv[
 
 @pytest.mark.long
 def test_the_command_by_two_says_how_it_goes_on_and_that_it_has_ended(home, tmp_path):
-    words = ("train", "clips", "--recipe", "clips.toml", "-o", str(tmp_path / "run"), "--device", "cpu", "--epochs", "1")
+    words = (
+        "train",
+        "clips",
+        "--recipe",
+        "clips.toml",
+        "-o",
+        str(tmp_path / "run"),
+        "--device",
+        "cpu",
+        "--epochs",
+        "1",
+    )
     ends = both(home, COMMAND, *words)
     assert [end[0] for end in ends] == [0, 0], ends
     assert (tmp_path / "run" / "model" / "model.onnx").is_file()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -35,7 +34,7 @@ from audiocnn.data.sources.lists import find_part_lists, read_tables
 from audiocnn.data.sources.settings import DataSettings, find_by_pattern
 from audiocnn.data.sources.tables import ReadTable, Refused, is_table
 from audiocnn.data.writer import Item
-from audiocnn.errors import DatasetError, LabelError, show_name
+from audiocnn.errors import DatasetError, LabelError, as_argument, format_command, show_name
 from audiocnn.labels.formats import (
     FORMATS,
     READERS,
@@ -214,7 +213,7 @@ def _with_labels(root: Path, audio: list[Path], tables: DataSettings) -> ReadTab
     paths = [path.relative_to(root).parts for path in audio]
     inside = [names for names in paths if len(names) > 1]
     parts = find_part_folders(paths)
-    odd = _odd_files(root, files, beside) if len(inside) == len(paths) else []
+    odd = _odd_files(files, beside) if len(inside) == len(paths) else []
     if len(odd) < len(files):
         return _of_parts(beside.read(files), parts)
     labels = {label for names in inside if (label := _label(names, parts)) is not None}
@@ -247,7 +246,7 @@ def _no_labels(root: Path, parts: PartFolders | None) -> str:
         fact = f"{parts.notes.understood[0]}, but no labels"
         return f"{show_name(root)}: {fact}; make a subfolder for each label in each, or {table}"
     beside = f"put a file of labels ({' '.join(_BESIDE_SUFFIXES)}) beside each recording"
-    page = f"or listen and label each with `{shlex.join(['audiocnn', 'review', show_name(root)])}`"
+    page = f"or listen and label each with `{format_command(['audiocnn', 'review', as_argument(root)])}`"
     return f"{show_name(root)}: no labels; make a subfolder for each label, {beside}, {table}, {page}"
 
 
@@ -292,7 +291,7 @@ def _files_apart(root: Path, beside: _LabelFiles) -> list[tuple[str, Path]]:
     return files if len(files) >= _LABELLED_SHARE * len(beside.audio) else []
 
 
-def _odd_files(root: Path, files: Sequence[tuple[str, Path]], beside: _LabelFiles) -> list[Path]:
+def _odd_files(files: Sequence[tuple[str, Path]], beside: _LabelFiles) -> list[Path]:
     """All of the files of labels, where a few recordings alone have one and folders say the labels: they are notes, or
     features. None of them where they are labels."""
     named = {(file.parent, recording_stem(file, kind)) for kind, file in files}

@@ -34,8 +34,8 @@ from audiocnn_cli.app.options import (
     option,
 )
 from audiocnn_cli.app.terminal import Terminal
-from audiocnn_cli.io.ingest import TerminalListener
 from audiocnn_cli.io.judge import JudgedSegments, clips_of, scorer_by_options
+from audiocnn_cli.io.listener import TerminalListener
 from audiocnn_cli.io.output import check_table, write_text
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import Annotated
 
+from audiocnn.errors import as_argument, format_command
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import ModelArgument, ReportFormat, TableFormat, flag
 from audiocnn_cli.app.terminal import Terminal
@@ -37,7 +37,8 @@ def export(
         terminal.write(f"{path}: {size / 1e6:.2f} MB; largest difference to torch {difference:.1e}\n")
         terminal.write(f"to hand it on, send the folder {chosen.folder}; there, with audiocnn installed:\n")
         verb = "detect" if chosen.usual_answer == "several" else "classify"
-        terminal.write(f"  {shlex.join(['audiocnn', verb, '--model', chosen.folder.resolve().name])} FILE...\n")
+        words = ["audiocnn", verb, "--model", as_argument(chosen.folder.resolve().name)]
+        terminal.write(f"  {format_command(words)} FILE...\n")
     else:
         record = {"schema": 1, "type": "export", "model": chosen.name, "file": str(path), "difference": difference}
         terminal.write(json.dumps(record, ensure_ascii=False) + "\n")

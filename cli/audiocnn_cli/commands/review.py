@@ -19,7 +19,7 @@ from audiocnn.workflows.label_place import REVIEW_TABLE
 from audiocnn_cli.app.exits import ExitStatus, Terminated
 from audiocnn_cli.app.options import INPUT, OUTPUT, RUNNING, Device, flag, option
 from audiocnn_cli.app.terminal import Terminal
-from audiocnn_cli.io.ingest import TerminalListener
+from audiocnn_cli.io.listener import TerminalListener
 
 if TYPE_CHECKING:
     from audiocnn.data.sources.settings import DataSettings

@@ -114,7 +114,7 @@ def search(
     from audiocnn.training.search import make_search
     from audiocnn.workflows.plan import choose_device
     from audiocnn.workflows.sources import dataset_for
-    from audiocnn_cli.io.ingest import TerminalListener
+    from audiocnn_cli.io.listener import TerminalListener
 
     where = choose_device(device)
     dataset = dataset_for(recipe, folder, TerminalListener(terminal))

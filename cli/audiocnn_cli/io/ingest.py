@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from audiocnn.errors import printable
 from audiocnn.units import format_speed, plural
-from audiocnn.workflows.listener import FollowIngest, FollowStage, Listener
 from audiocnn_cli.app.progress import Bar
 from audiocnn_cli.app.terminal import Terminal
 
@@ -68,31 +65,3 @@ def run_survey(dataset: Dataset, terminal: Terminal) -> Survey:
 
     with Bar(terminal, "survey") as bar:
         return survey(dataset, lambda done, total: bar.update(done, total, f"{done} of {total}"))
-
-
-class TerminalListener(Listener):
-    """Shows on stderr what a workflow does."""
-
-    def __init__(self, terminal: Terminal) -> None:
-        self.terminal = terminal
-
-    def say(self, text: str) -> None:
-        self.terminal.say(printable(text))
-
-    def warn(self, text: str, kind: str = "warning") -> None:
-        self.terminal.error(text, kind)
-
-    def say_block(self, title: str, lines: Sequence[str]) -> None:
-        indent = " " * (len(title) + 2)
-        for number, line in enumerate(lines):
-            self.say((f"{title}: " if number == 0 else indent) + line)
-
-    @contextmanager
-    def ingesting(self, what: str = "ingest") -> Iterator[FollowIngest]:
-        with IngestFollower(self.terminal, what) as follower:
-            yield follower
-
-    @contextmanager
-    def stage(self, what: str, title: str = "") -> Iterator[FollowStage]:
-        with Bar(self.terminal, title or what) as bar:
-            yield bar.update

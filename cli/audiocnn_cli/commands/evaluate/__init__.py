@@ -36,8 +36,8 @@ from audiocnn_cli.commands.evaluate.outputs import (
     write_clip_files,
     write_page,
 )
-from audiocnn_cli.io.ingest import TerminalListener
 from audiocnn_cli.io.judge import JudgedSegments, peer_candidates, scorer_by_options
+from audiocnn_cli.io.listener import TerminalListener
 
 if TYPE_CHECKING:
     from audiocnn.evaluation.advice import Subject

@@ -24,7 +24,7 @@ from audiocnn_cli.commands.train.run import (
     run_in_group,
     run_training,
 )
-from audiocnn_cli.io.ingest import TerminalListener
+from audiocnn_cli.io.listener import TerminalListener
 
 if TYPE_CHECKING:
     from audiocnn.data.dataset import Dataset

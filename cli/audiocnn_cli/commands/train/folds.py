@@ -13,7 +13,7 @@ from audiocnn.errors import as_argument, format_command
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.commands.train.options import PartOptions, RunOptions
-from audiocnn_cli.io.ingest import TerminalListener
+from audiocnn_cli.io.listener import TerminalListener
 
 if TYPE_CHECKING:
     from audiocnn.data.dataset import Dataset

@@ -18,7 +18,7 @@ from audiocnn_cli.app.exits import LostProcessError
 from audiocnn_cli.app.options import option_words
 from audiocnn_cli.app.progress import Bar
 from audiocnn_cli.app.terminal import Terminal
-from audiocnn_cli.io.ingest import TerminalListener
+from audiocnn_cli.io.listener import TerminalListener
 
 if TYPE_CHECKING:
     from audiocnn.training.distributed import ProcessGroup

@@ -12,7 +12,7 @@ from audiocnn.units import clock, plural
 from audiocnn_cli.app.draw import format_figure
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.terminal import Terminal
-from audiocnn_cli.io.ingest import TerminalListener
+from audiocnn_cli.io.listener import TerminalListener
 
 if TYPE_CHECKING:
     from audiocnn.data.dataset import Dataset

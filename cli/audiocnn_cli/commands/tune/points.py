@@ -135,8 +135,8 @@ def _score_all(
 ) -> tuple[list[dict[str, _Set]], list[str], int]:
     """Of each DATA what is scored, by the labels that it knows, and what it is; how many could not be scored."""
     from audiocnn.workflows.judge import check_channels, model_candidate, open_judged_dataset, say_unknown_labels
-    from audiocnn_cli.io.ingest import TerminalListener
     from audiocnn_cli.io.judge import scorer_by_options
+    from audiocnn_cli.io.listener import TerminalListener
 
     model, scorer = engine.model, scorer_by_options(engine, RuleOptions())
     sets: list[dict[str, _Set]] = []

@@ -47,8 +47,8 @@ def run_sweep(
     from audiocnn.inference.engine import load_engine
     from audiocnn.model.model import DEFAULT_MODEL, find_model
     from audiocnn.workflows.judge import check_channels, model_candidate, open_judged_dataset, say_unknown_labels
-    from audiocnn_cli.io.ingest import TerminalListener
     from audiocnn_cli.io.judge import scorer_by_options
+    from audiocnn_cli.io.listener import TerminalListener
 
     check_tune_files(sweep, force)
     model = find_model(name or DEFAULT_MODEL)
