@@ -199,7 +199,7 @@ class _Judging:
             if not Path(name).is_file():
                 raise UsageError(f"--corrections {name}: no such file; check the name")
         tables = (
-            tables_beside(self.files.table, Path(self.data)) if given is None else [(Path(x), False) for x in given]
+            find_tables_beside(self.files.table, Path(self.data)) if given is None else [(Path(x), False) for x in given]
         )
         known = {entry.filename: entry.labels for entry in dataset.entries}
         settled: dict[str, Any] = {}
@@ -272,7 +272,7 @@ def check_doubtful_files(option: str, table: str | None, count: int, taken: list
     return files
 
 
-def tables_beside(table: Path, data: Path) -> list[tuple[Path, bool]]:
+def find_tables_beside(table: Path, data: Path) -> list[tuple[Path, bool]]:
     """The tables of corrections in the folder of the output, the oldest first: those that `doubtful`, its page or
     `review` wrote, by their names. True: `doubtful` wrote it, or it is no table of corrections. Never the data."""
     stems = "|".join(re.escape(stem) for stem in (Path(DOUBTFUL_TABLE).stem, table.stem))
