@@ -11,9 +11,9 @@ import pytest
 from fixtures_cli import audiocnn, small_spec
 from sounds import noise, sine, write
 
-from audiocnn.files import free_path
 from audiocnn_cli.app.exits import ExitStatus
-from audiocnn_cli.main import COMMANDS, command_of
+
+pytestmark = pytest.mark.long  # four trainings
 
 RATE = 8000
 HERTZ = {"low": 300, "middle": 900, "high": 2700}
@@ -63,7 +63,6 @@ def here(home, monkeypatch):
     return home
 
 
-@pytest.mark.long
 def test_the_run_says_which_clips_are_in_which_part(here):
     rows = [line.split("\t") for line in Path("runs/sounds/clips.tsv").read_text().splitlines()[1:]]
     assert len(rows) == len(HERTZ) * CLIPS
@@ -175,27 +174,3 @@ def test_a_run_that_is_there_is_answered_with_a_command_that_works(here, more):
     command = shlex.split(done.err.rsplit(": ", 1)[1])
     free = "runs/turns-2" if run else "runs/sounds-2"
     assert command == ["audiocnn", "train", "sounds", "-o", free, *more]
-
-
-def test_a_free_name_is_one_that_nothing_has(tmp_path):
-    assert free_path(tmp_path / "run") == tmp_path / "run"
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run-2").mkdir()
-    assert free_path(tmp_path / "run") == tmp_path / "run-3"
-    (tmp_path / "a.html").write_text("")
-    assert free_path(tmp_path / "a.tsv", ".tsv", ".html") == tmp_path / "a-2.tsv"
-
-
-SINGLE = [
-    (name, param.opts[0], [] if param.is_flag else ["1"])
-    for name in COMMANDS
-    for param in command_of(name).params
-    if param.param_type_name == "option" and not param.multiple and (not param.is_flag or param.secondary_opts)
-]
-
-
-@pytest.mark.parametrize(("name", "option", "value"), SINGLE)
-def test_an_option_that_counts_once_is_refused_twice(name, option, value):
-    done = audiocnn(name, option, *value, option, *value)
-    assert done.status is ExitStatus.USAGE and done.err.count("\n") == 1
-    assert "is given 2 times, and it counts once" in done.err

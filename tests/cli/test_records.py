@@ -83,7 +83,10 @@ def check(name, record):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.long] * (name in ("patch", "stretch", "band", "map"))) for name in COMMANDS],
+    [
+        pytest.param(name, marks=[pytest.mark.long] * (name in ("explanation", "patch", "stretch", "band", "map")))
+        for name in COMMANDS
+    ],
 )
 def test_records_have_the_fields_that_the_page_says(tmp_path, monkeypatch, tone_model, name):  # noqa: F811
     monkeypatch.chdir(tmp_path)

@@ -65,3 +65,18 @@ def test_help_has_no_types_of_python(capsys):
         audiocnn(name, "--help-all")
     text = capsys.readouterr().out
     assert "--help-all" in text and not re.search(r"<\w+>|\[x>=|\{[A-Z]", text)
+
+
+SINGLE = [
+    (name, param.opts[0], [] if param.is_flag else ["1"])
+    for name in COMMANDS
+    for param in command_of(name).params
+    if param.param_type_name == "option" and not param.multiple and (not param.is_flag or param.secondary_opts)
+]
+
+
+@pytest.mark.parametrize(("name", "option", "value"), SINGLE)
+def test_an_option_that_counts_once_is_refused_twice(name, option, value):
+    done = audiocnn(name, option, *value, option, *value)
+    assert done.status is ExitStatus.USAGE and done.err.count("\n") == 1
+    assert "is given 2 times, and it counts once" in done.err

@@ -468,7 +468,8 @@ def test_a_part_without_recordings_is_told(dataset, tmp_path):
         make_set(conditions_of(tmp_path), dataset, "evaluate", tmp_path / "set")
 
 
-@pytest.mark.parametrize("name", ["speech_1d", pytest.param("speech_2d", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["speech_1d", "speech_2d"])
 def test_the_sets_of_the_speech_detectors_hold_nobody_that_these_learn_from(shared_data, name):
     """By the table of the recordings that lie beside the project. Voices and things alike."""
     conditions, recipe = read_conditions(RECIPES / "speech_conditions.toml"), read_recipe(RECIPES / f"{name}.toml")

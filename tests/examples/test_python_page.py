@@ -32,6 +32,7 @@ def snippets():
         yield block
 
 
+@pytest.mark.long
 def test_every_snippet_runs(tmp_path, monkeypatch, capsys):
     pytest.importorskip("pandas")
     monkeypatch.chdir(tmp_path)

@@ -84,6 +84,7 @@ def scene(tmp_path_factory):
     return write(folder / "scene.wav", sound, RATE)
 
 
+@pytest.mark.long
 def test_every_recording_has_the_label_of_its_kind(made):
     dataset, _ = made
     assert dataset.labels == tuple(LABELS)

@@ -130,6 +130,7 @@ def two(home):
     return home
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", TASKS)
 def test_two_processes_learn_as_one_does(two, task, tmp_path):
     from safetensors.torch import load_file

@@ -13,7 +13,7 @@ from fixtures_cli import audiocnn, small_spec
 from sounds import sine, write
 
 from audiocnn.errors import UsageError
-from audiocnn.files import settled
+from audiocnn.files import free_path, settled
 from audiocnn.workflows.run_folder import RUN_FILES, clear_run
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.commands.train import run
@@ -194,3 +194,12 @@ def test_folds_go_on_by_the_command_that_is_told_and_begin_anew_by_force(tmp_pat
     files = {path.relative_to("out").as_posix() for path in Path("out").rglob("*") if path.is_file()}
     made = {(Path(folder) / name).as_posix() for folder, names in RUN_FILES.items() for name in names}
     assert files == {name for name in made if not name.startswith("tensorboard/")} - asked_for
+
+
+def test_a_free_name_is_one_that_nothing_has(tmp_path):
+    assert free_path(tmp_path / "run") == tmp_path / "run"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run-2").mkdir()
+    assert free_path(tmp_path / "run") == tmp_path / "run-3"
+    (tmp_path / "a.html").write_text("")
+    assert free_path(tmp_path / "a.tsv", ".tsv", ".html") == tmp_path / "a-2.tsv"

@@ -86,7 +86,8 @@ def test_one_thread_is_not_measured(task, monkeypatch):
         assert choose_threads(recipe, make_training_set(recipe, task)).threads == 1
 
 
-@pytest.mark.parametrize("number", [pytest.param(1, marks=pytest.mark.long), 2])
+@pytest.mark.long
+@pytest.mark.parametrize("number", [1, 2])
 def test_the_weights_are_those_of_as_many_threads_given(task, tmp_path, two_threads, monkeypatch, number):
     monkeypatch.setattr(threads_module, "pick_threads", lambda times: number)
     recipe = recipe_of(epochs=2, examples_per_epoch=32, validation_examples=8)
@@ -102,7 +103,8 @@ def test_the_weights_are_those_of_as_many_threads_given(task, tmp_path, two_thre
         assert read_checkpoint(tmp_path / run / LAST_CHECKPOINT).progress["threads"] == number
 
 
-@pytest.mark.parametrize("later", [pytest.param(1, marks=pytest.mark.long), 2])
+@pytest.mark.long
+@pytest.mark.parametrize("later", [1, 2])
 def test_a_run_that_goes_on_measures_nothing_and_ends_alike(task, tmp_path, two_threads, monkeypatch, later):
     recipe = recipe_of(epochs=2, examples_per_epoch=32, validation_examples=8)
     for _ in train(recipe, task, tmp_path / "straight", threads=1):

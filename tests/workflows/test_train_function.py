@@ -59,6 +59,7 @@ def weights_of(run):
     return (run / "model" / "model.safetensors").read_bytes()
 
 
+@pytest.mark.long
 def test_the_function_and_the_command_make_the_same_run(home, whole):
     result, _ = whole
     options = [word for name, value in PLAIN.items() for word in (f"--{name}", value)]

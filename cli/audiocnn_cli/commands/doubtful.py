@@ -199,7 +199,9 @@ class _Judging:
             if not Path(name).is_file():
                 raise UsageError(f"--corrections {name}: no such file; check the name")
         tables = (
-            find_tables_beside(self.files.table, Path(self.data)) if given is None else [(Path(x), False) for x in given]
+            find_tables_beside(self.files.table, Path(self.data))
+            if given is None
+            else [(Path(x), False) for x in given]
         )
         known = {entry.filename: entry.labels for entry in dataset.entries}
         settled: dict[str, Any] = {}
