@@ -45,9 +45,13 @@ def every_option():
     return set().union(*map(options_of, COMMANDS))
 
 
+@cache
 def texts(path):
     """(line, text) of each text in a file that is no docstring, with X for what is filled in, and words of lists."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return list(_texts(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def _texts(tree):
     docs = {
         id(node.body[0].value)
         for node in ast.walk(tree)

@@ -452,7 +452,7 @@ def test_a_folder_of_other_sounds_is_no_label_but_learned(tmp_path):
 @pytest.mark.parametrize(
     ("clips", "rate", "run", "begins"),
     [
-        (12, 16000, TrainingRequest(), True),
+        pytest.param(12, 16000, TrainingRequest(), True, marks=pytest.mark.long),
         pytest.param(12, 44100, TrainingRequest(), True, marks=pytest.mark.long),  # heard at 16 kHz
         (BACKBONE_CLIPS, 16000, TrainingRequest(), False),  # enough to learn all of it from them
         (12, 8000, TrainingRequest(), False),  # its groups know 16 kHz

@@ -66,14 +66,8 @@ def test_scores_of_chunks_are_those_of_the_whole(name):
                 assert np.max(np.abs(got - whole)) <= TOLERANCE
 
 
-THROUGH_ONNX = ["lstm_hops"]
-MORE = [
-    pytest.param(name, marks=pytest.mark.long)
-    for name in ("valid_2d", "residual_padded", "short_window_padded", "two_channels")
-]
-
-
-@pytest.mark.parametrize("name", [*THROUGH_ONNX, *MORE])
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["lstm_hops", "valid_2d", "residual_padded", "short_window_padded", "two_channels"])
 def test_scores_of_chunks_are_those_of_the_whole_through_onnx(name, exported):
     model, network, _ = exported(name)
     backend = OnnxBackend(model, threads=1)
