@@ -543,6 +543,15 @@ def find_model(name: ModelLike) -> Model:
     raise ModelError(f'there is no model "{name}"; {near}; or name a model folder')
 
 
+def find_namesake(name: str) -> Path | None:
+    """The run in `runs` that has the name of a released model, where `find_model` takes the released one."""
+    run = Path("runs") / name
+    with suppress(OSError, ModelError):
+        if (run / "model" / TOML).is_file() and find_model(name).reference == name:
+            return run
+    return None
+
+
 def _models_beside(path: Path) -> list[str]:
     """Model folders, and runs with one, where the wrong name points to, here, and in `runs`."""
     found: dict[str, None] = {}

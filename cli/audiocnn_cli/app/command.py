@@ -11,11 +11,13 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
+from audiocnn.errors import show_name
 from audiocnn.packages import check_packages, explain_import_error
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.former import rename_options
@@ -114,6 +116,7 @@ def _spread_options(command: str, function: _Function) -> _Function:
         filled = {name: _collect_options(group, values) for name, group in groups.items()}
         flat = values | {key: value for group in filled.values() for key, value in vars(group).items()}
         check_packages(command, packages_of(command, flat))
+        _note_namesakes(flat.get("model") or flat.get("models"), terminal)
         try:
             return function(terminal, **filled, **values)
         except BrokenPipeError:  # before Typer sees it, which would end with 1
@@ -136,6 +139,17 @@ def _spread_options(command: str, function: _Function) -> _Function:
     called.__signature__ = signature  # type: ignore[attr-defined]
     called.__annotations__ = {name: value.annotation for name, value in signature.parameters.items()}
     return called
+
+
+def _note_namesakes(models: str | list[str] | None, terminal: Terminal) -> None:
+    """Say so where the name of a released model is also that of a run."""
+    for name in [models] if isinstance(models, str) else models or ():
+        if not Path("runs", name).is_dir():
+            continue
+        from audiocnn.model.model import find_namesake
+
+        if run := find_namesake(name):
+            terminal.note(f"{name} is the released model of this name; your own is {show_name(run)}")
 
 
 def _option_parameters(group: Any) -> Iterator[inspect.Parameter]:
