@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 from sounds import sine, write
 
+from audiocnn.augment.settings import MixSettings
 from audiocnn.labels.formats.text import read_table
+from audiocnn.recipe.choose import ClipFacts, choose_settings
+from audiocnn.recipe.recipe import Recipe, source_spec
+from audiocnn.recipe.settings import TrainSettings
 from benchmarks import sounds, sounds_labels
 
 COLUMNS = ("filename", "kind", "source", "speaker", "group", "language", "duration", "split", "licence")
@@ -102,10 +106,20 @@ def test_a_task_is_learned_from_nothing_and_from_the_model(tmp_path, monkeypatch
     assert kept == ["things-8-nothing-1.json", "things-8-sounds-1.json"]
     values = [json.loads((tmp_path / "runs" / name).read_text())["accuracy"] for name in kept]
     assert all(0.5 <= value <= 1.0 for value in values)
-    assert (
-        "from"
-        not in Path(tmp_path / "runs" / "things-8-nothing-1" / "recipe.toml")
-        .read_text()
-        .split("[train]")[1]
-        .split("[")[0]
-    )
+    recipe = (tmp_path / "runs" / "things-8-nothing-1" / "recipe.toml").read_text()
+    assert "from" not in recipe.split("[train]")[1].split("[")[0]
+    change = "between-class mixing"
+    assert sounds.main([*arguments, "--augment", "--only", change]) == 0
+    (title, _, base, changed) = capsys.readouterr().out.splitlines()
+    assert title == "| | things | mean |" and base == f"| as chosen | {values[1]:.3f} | {values[1]:.3f} |"
+    assert changed.startswith(f"| {change} | ") and changed.endswith(" |")
+    run = tmp_path / "runs" / "things-8-sounds-1-between-class-mixing"
+    assert "between_share = 0.5" in (run / "recipe.toml").read_text()
+
+
+@pytest.mark.parametrize("change", sounds.AUGMENTATIONS)
+def test_every_change_of_the_augmentation_changes_the_recipe(change):
+    recipe = Recipe("r", source_spec("sounds"), None, MixSettings(), TrainSettings(), seed=1)
+    facts = ClipFacts({"low": 10, "high": 10}, (1.0, 1.0, 1.0, 1.0), 16_000)
+    chosen = choose_settings(facts, recipe.spec).recipe(recipe)
+    assert sounds.changed_recipe(chosen, sounds.AUGMENTATIONS[change]) != chosen
