@@ -81,7 +81,7 @@ class KeyRecorder(TomlTable):
         return self._keep(key, default, words, choices[0] if choices else "x")
 
     def integer(self, key: str, default: Any = REQUIRED, least: int = 1, most: int = 10**9) -> Any:
-        return self._keep(key, default, "whole, " + _between(least, most if most < 10**9 else math.inf), least)
+        return self._keep(key, default, "integer, " + _between(least, most if most < 10**9 else math.inf), least)
 
     def number(
         self, key: str, default: Any = REQUIRED, least: float = 0.0, most: float = math.inf, above: bool = False
@@ -96,7 +96,7 @@ class KeyRecorder(TomlTable):
         return self._keep(key, default, "`true`, `false`", False)
 
     def texts(self, key: str, default: Any = REQUIRED) -> Any:
-        return self._keep(key, default, "texts", ())
+        return self._keep(key, default, "list of texts", ())
 
     def table(self, key: str) -> TomlTable:
         self._keep(key, {}, "table", {})
