@@ -310,7 +310,7 @@ def _option_tables(command: Any, wanted: Callable[[Any], bool], basic: frozenset
         names = _code(record[0])
         section = "Arguments" if is_argument else param.rich_help_panel or "Options"
         text = fill_defaults(record[1])
-        text = re.sub(r"\s*\[(default: .+)\]", r" *\1*", text).replace("|", "\\|").replace("<", "&lt;")
+        text = re.sub(r"\s*\[(default: [^\]]+)\]", r" *\1*", text).replace("|", "\\|").replace("<", "&lt;")
         sections.setdefault(section, []).append(f"| {f'**{names}**' if param.name in basic else names} | {text} |")
     for section, rows in sections.items():
         yield f"| {section} | |\n|---|---|"

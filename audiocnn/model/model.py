@@ -36,6 +36,7 @@ DEFAULT_MODEL = "speech_1d"
 DEFAULT_LIVE_MODEL = "speech_live"  # of what follows a stream
 DEFAULT_CLASSIFIER = "speech_music_noise"
 ANSWERS = ("one", "several")
+SOFTMAX_CLOSING = 0.5  # the least closing threshold of labels that exclude each other
 # What `[segments]` may say of a label, besides its threshold, and what `SegmentRule` calls it.
 SEGMENT_KEYS = {
     "neg_threshold": "neg_threshold",
@@ -243,9 +244,9 @@ class Model:
         rule = SegmentRule(**{**own, **given})
         if math.isfinite(rule.max_speech_seconds):
             rule.check_hop(self.geometry.hop_seconds)
-        if self.usual_answer == "several" or rule.neg_threshold is not None or rule.threshold < 0.5:
+        if self.usual_answer == "several" or rule.neg_threshold is not None or rule.threshold < SOFTMAX_CLOSING:
             return rule
-        return replace(rule, neg_threshold=max(0.5, rule.closing_threshold))
+        return replace(rule, neg_threshold=max(SOFTMAX_CLOSING, rule.closing_threshold))
 
     def to_table(self) -> dict[str, Any]:
         newer = any(spec.f.look_ahead_seconds is not None or spec.f.background or spec.hints for spec in self.specs)

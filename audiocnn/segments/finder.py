@@ -40,6 +40,7 @@ from audiocnn.segments.segment import EPSILON_SECONDS, Segment
 RISE_SECONDS = (
     0.3  # from neg_threshold to threshold; longer rises of the score gain nothing (docs/background/quality.md)
 )
+CLOSING_DROP, LEAST_CLOSING = 0.15, 0.01  # the closing threshold below the opening one, and its least value
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,10 @@ class SegmentRule:
 
     @property
     def closing_threshold(self) -> float:
-        """`neg_threshold`; where it is not given threshold - 0.15, at least 0.01, at most threshold."""
+        """`neg_threshold`; by default threshold - CLOSING_DROP, at least LEAST_CLOSING, at most threshold."""
         if self.neg_threshold is not None:
             return self.neg_threshold
-        return min(self.threshold, max(self.threshold - 0.15, 0.01))
+        return min(self.threshold, max(self.threshold - CLOSING_DROP, LEAST_CLOSING))
 
     def check_hop(self, hop_seconds: float) -> None:
         """UsageError where segments cannot be as short as they must be: the shortest is one score."""

@@ -58,7 +58,8 @@ _Output = Annotated[
     option(
         "--output",
         "FILE",
-        f"The table to correct, in TSV; the page to listen lies beside it. [default: {_FILE}, -2 ...]",
+        f"The table to correct, in TSV. The page for listening is written next to it. "
+        f"[default: {_FILE}, or the next free name]",
         OUTPUT,
         short="-o",
     ),
@@ -66,7 +67,7 @@ _Output = Annotated[
 ]
 _Labels = Annotated[
     list[str] | None,
-    typer.Option("--label", metavar="LABEL", help="Only clips with this one. May be repeated."),
+    typer.Option("--label", metavar="LABEL", help="Use only clips with this label. May be repeated."),
     BASIC,
 ]
 _Corrections = Annotated[
@@ -74,7 +75,8 @@ _Corrections = Annotated[
     option(
         "--corrections",
         "FILE",
-        "Leave out what this table has settled. May be repeated; `none` for none. [default: those beside the output]",
+        "Leave out clips already decided in this table; `none`: ignore all tables. May be repeated. "
+        "[default: those beside the output]",
     ),
     BASIC,
 ]

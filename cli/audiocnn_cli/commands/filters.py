@@ -66,12 +66,16 @@ class StrongestOptions:
     top: Annotated[
         int | None,
         _strongest(
-            "--top", "K", "Number of sounds for each filter, each from another recording. [default: 9]", least=1
+            "--top",
+            "K",
+            "Number of sounds for each filter, each from another recording. [default: {recordings_a_filter}]",
+            least=1,
         ),
         BASIC,
     ] = None
     around: Annotated[
-        float | None, _strongest("--around", "SECONDS", "Extend each cut by this much at both ends. [default: 0.25]")
+        float | None,
+        _strongest("--around", "SECONDS", "Extend each cut by this much at both ends. [default: {context_seconds}]"),
     ] = None
     clips: Annotated[
         str | None,
