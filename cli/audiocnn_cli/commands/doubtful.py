@@ -97,10 +97,10 @@ def doubtful(
     device: Device = "auto",
     jobs: Jobs = None,
 ) -> ExitStatus:
-    """Clips that the model contradicts are listed, the surest first, and written to a table and to a page that plays
-    them. Correct either, and train again with the command in the last line. Labels that a model has memorised are not
-    found: with `train --folds`, each model judges the part that it has not heard. Running the command again leaves out
-    what was corrected or confirmed, and carries it over into the new table.
+    """Lists the clips whose labels the model contradicts, the clearest cases first, and writes them to a table and to a
+    page that plays them. Correct either, and train again with the command in the last line. Labels that a model has
+    memorised are not found; of the runs of `train --folds`, each model checks the clips that it was not trained on.
+    The next run leaves out clips that were corrected or confirmed, and copies these answers into the new table.
 
     \b
     audiocnn doubtful birds/ -m runs/birds

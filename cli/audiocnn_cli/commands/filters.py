@@ -108,7 +108,7 @@ def filters(
     jobs: Jobs = None,
     format: TableFormat = ReportFormat.auto,
 ) -> ExitStatus:
-    """A filter on samples is drawn as a waveform and its spectrum, a filter on features as a patch. Where the network
+    """A filter on samples is drawn as a waveform and its spectrum, a filter on features as a patch. If the network
     splits into towers, each tower has its own side of the picture. The numbers are written to standard output, one
     row for each filter, in the order of the picture.
 

@@ -58,8 +58,8 @@ def info(
     bundle: _BundleOptions = _BundleOptions(),
     format: TableFormat = ReportFormat.auto,
 ) -> ExitStatus:
-    """Nothing is sent anywhere. With --bundle it is written to a zip file, to be attached to a report: versions,
-    devices, and what else is named, without samples, passwords, or the name of your home folder.
+    """Nothing is sent anywhere. With --bundle, a zip file to attach to a bug report is written: versions, devices, and
+    the files that are given, without samples, passwords or the name of your home folder.
 
     \b
     audiocnn info
