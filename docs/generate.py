@@ -281,7 +281,7 @@ def commands_page() -> str:
     common = {field.name for field in dataclasses.fields(Talk)} | {"help_all", "help"}
     parts = [
         "# Commands and options\n",
-        "What `audiocnn COMMAND --help-all` prints, of all commands. `--help` shows the options in **bold**.\n",
+        "What `audiocnn COMMAND --help-all` prints, for every command. `--help` shows only the options in **bold**.\n",
         "| command | |\n|---|---|",
         *(f"| [`{name}`](#{name}) | {summary} |" for name, summary in COMMANDS.items()),
         "\n## Options of every command\n",
@@ -325,8 +325,8 @@ def _code(text: str) -> str:
 def python_page() -> str:
     parts = [
         "# Python API\n",
-        "The public names of `import audiocnn`. [Inside other programs](../how-to/python.md) shows how they are used.",
-        "The site has the signature and docstring of each below the table.\n",
+        "The public names of `import audiocnn`. [Inside other programs](../how-to/python.md) shows how to use them.",
+        "On the site, the signature and docstring of each follow below the table.\n",
         "| name | |\n|---|---|",
     ]
     homes: dict[str, str] = {}
