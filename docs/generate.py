@@ -90,7 +90,7 @@ class KeyRecorder(TomlTable):
         return self._keep(key, default, _between(least, bound, above), 1.0)
 
     def pair(self, key: str, default: Any = REQUIRED, least: float = 0.0, most: float = math.inf) -> Any:
-        return self._keep(key, default, "[from, to] in " + _between(least, most), (least, least))
+        return self._keep(key, default, "[from, to], each " + _between(least, most), (least, least))
 
     def flag(self, key: str, default: Any = REQUIRED) -> Any:
         return self._keep(key, default, "`true`, `false`", False)
@@ -107,8 +107,9 @@ class KeyRecorder(TomlTable):
 
 
 def _between(least: float, most: float | str, above: bool = False) -> str:
-    start = f"above {_show(least)}" if above else _show(least)
-    return start + ("" if above else " or more") if most == math.inf else f"{start} to {_show(most)}"
+    if above:
+        return f"above {_show(least)}" + ("" if most == math.inf else f", up to {_show(most)}")
+    return f"{_show(least)} or more" if most == math.inf else f"{_show(least)} to {_show(most)}"
 
 
 def _show(value: float | str) -> str:
