@@ -298,7 +298,7 @@ class RawOptions:
         option(
             "--raw",
             "FORMAT",
-            "Format of samples without a header: s8, u8, s16le, s24le, s32le, f32le, f64le (be: big-endian), mulaw or alaw.",
+            "Format of samples without a header: s8, u8, s16le, s24le, s32le, f32le, f64le (or be), mulaw or alaw.",
             INPUT,
         ),
     ] = None
