@@ -17,7 +17,7 @@ _MOST_NAMES = 10  # of files, which are longer
 
 
 class AudiocnnError(Exception):
-    """Base of every error that a user can cause. The text is one line."""
+    """Base of all errors that a user can cause. Its message is one line."""
 
 
 class UsageError(AudiocnnError):
@@ -25,7 +25,7 @@ class UsageError(AudiocnnError):
 
 
 class MissingPackageError(UsageError, ImportError):
-    """A Python package that is not installed, and is needed for what is asked."""
+    """A Python package that is required here is not installed."""
 
 
 class RecordingError(AudiocnnError):

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One moment of long work.
+    """The progress of a long operation.
 
-    stage: "ingest" (recordings are read), "survey" (they are looked at), "train", "test", "evaluate", "detect" or
-    "classify". done, total: recordings, or steps of all epochs; total is None where nobody knows. text: a few words for
-    a person, such as the name of the recording. epoch, loss, figure: of a training; figure is what the best epoch is
-    chosen by, once an epoch has ended.
+    - `stage`: "ingest" (recordings are read), "survey" (they are checked), "train", "test", "evaluate", "detect" or
+      "classify".
+    - `done`, `total`: recordings, or steps of all epochs; `total` is None if unknown.
+    - `text`: a short description, such as the name of the recording.
+    - `epoch`, `loss`, `figure`: of a training. `figure` chooses the best epoch, and is set after the first epoch.
     """
 
     stage: str

@@ -81,7 +81,7 @@ class KeyRecorder(TomlTable):
         return self._keep(key, default, words, choices[0] if choices else "x")
 
     def integer(self, key: str, default: Any = REQUIRED, least: int = 1, most: int = 10**9) -> Any:
-        return self._keep(key, default, "whole, " + _between(least, most if most < 10**9 else math.inf), least)
+        return self._keep(key, default, "integer, " + _between(least, most if most < 10**9 else math.inf), least)
 
     def number(
         self, key: str, default: Any = REQUIRED, least: float = 0.0, most: float = math.inf, above: bool = False
@@ -90,13 +90,13 @@ class KeyRecorder(TomlTable):
         return self._keep(key, default, _between(least, bound, above), 1.0)
 
     def pair(self, key: str, default: Any = REQUIRED, least: float = 0.0, most: float = math.inf) -> Any:
-        return self._keep(key, default, "[from, to] in " + _between(least, most), (least, least))
+        return self._keep(key, default, "[from, to], each " + _between(least, most), (least, least))
 
     def flag(self, key: str, default: Any = REQUIRED) -> Any:
         return self._keep(key, default, "`true`, `false`", False)
 
     def texts(self, key: str, default: Any = REQUIRED) -> Any:
-        return self._keep(key, default, "texts", ())
+        return self._keep(key, default, "list of texts", ())
 
     def table(self, key: str) -> TomlTable:
         self._keep(key, {}, "table", {})
@@ -107,8 +107,9 @@ class KeyRecorder(TomlTable):
 
 
 def _between(least: float, most: float | str, above: bool = False) -> str:
-    start = f"above {_show(least)}" if above else _show(least)
-    return start + ("" if above else " or more") if most == math.inf else f"{start} to {_show(most)}"
+    if above:
+        return f"above {_show(least)}" + ("" if most == math.inf else f", up to {_show(most)}")
+    return f"{_show(least)} or more" if most == math.inf else f"{_show(least)} to {_show(most)}"
 
 
 def _show(value: float | str) -> str:
@@ -281,7 +282,7 @@ def commands_page() -> str:
     common = {field.name for field in dataclasses.fields(Talk)} | {"help_all", "help"}
     parts = [
         "# Commands and options\n",
-        "What `audiocnn COMMAND --help-all` prints, of all commands. `--help` shows the options in **bold**.\n",
+        "What `audiocnn COMMAND --help-all` prints, for every command. `--help` shows only the options in **bold**.\n",
         "| command | |\n|---|---|",
         *(f"| [`{name}`](#{name}) | {summary} |" for name, summary in COMMANDS.items()),
         "\n## Options of every command\n",
@@ -310,7 +311,7 @@ def _option_tables(command: Any, wanted: Callable[[Any], bool], basic: frozenset
         names = _code(record[0])
         section = "Arguments" if is_argument else param.rich_help_panel or "Options"
         text = fill_defaults(record[1])
-        text = re.sub(r"\s*\[(default: .+)\]", r" *\1*", text).replace("|", "\\|").replace("<", "&lt;")
+        text = re.sub(r"\s*\[(default: [^\]]+)\]", r" *\1*", text).replace("|", "\\|").replace("<", "&lt;")
         sections.setdefault(section, []).append(f"| {f'**{names}**' if param.name in basic else names} | {text} |")
     for section, rows in sections.items():
         yield f"| {section} | |\n|---|---|"
@@ -325,8 +326,8 @@ def _code(text: str) -> str:
 def python_page() -> str:
     parts = [
         "# Python API\n",
-        "The public names of `import audiocnn`. [Inside other programs](../how-to/python.md) shows how they are used.",
-        "The site has the signature and docstring of each below the table.\n",
+        "The public names of `import audiocnn`. [Inside other programs](../how-to/python.md) shows how to use them.",
+        "On the site, the signature and docstring of each follow below the table.\n",
         "| name | |\n|---|---|",
     ]
     homes: dict[str, str] = {}

@@ -89,7 +89,7 @@ def test_keys_in_tables_are_checked(generate):
     with pytest.raises(KeyError, match="secnods"):
         generate.fill_page(page)
     filled = generate.fill_page(page.replace("secnods", "seconds"))
-    assert "| `seconds` | 4 | above 0 to 600 | length |" in filled
+    assert "| `seconds` | 4 | above 0, up to 600 | length |" in filled
 
 
 def test_code_in_lists_is_code_in_the_site_too():

@@ -109,7 +109,7 @@ STORED_TYPES = {"s32le": "<i4", "s32be": ">i4", "f64le": "<f8", "f64be": ">f8"}
 
 @dataclass(frozen=True, slots=True)
 class RawFormat:
-    """What samples without a header are. Raises UsageError, naming the option, for what cannot be."""
+    """The format of samples without a header. Raises UsageError, naming the option, for invalid values."""
 
     encoding: str
     sample_rate: int

@@ -29,6 +29,7 @@ from audiocnn.errors import RecordingError, show_name
 # The rest of a longer recording is streamed by the writer, so that memory does not grow with its length.
 _AHEAD_SAMPLES = 1 << 21
 _FILES_AHEAD = 4
+DEFAULT_DECODE_THREADS = 2  # beyond that, the writer and the disk are the limit
 _Read = TypeVar("_Read")
 SourceLike = Path | Remote | ArraySource
 
@@ -102,8 +103,7 @@ def decode_ahead(
 
 
 def default_threads() -> int:
-    """Two at most: beyond that the writer and the disk are the limit."""
-    return min(2, os.cpu_count() or 1)
+    return min(DEFAULT_DECODE_THREADS, os.cpu_count() or 1)
 
 
 def read_decoded(

@@ -22,12 +22,16 @@ _DEFAULT_THRESHOLD = SegmentRule.threshold
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """One model or peer on one set of recordings. `sound_seconds` were scored in `seconds`.
+    """The results of one model or other detector on a set of recordings. `sound_seconds` of sound were scored in
+    `seconds`.
 
-    folder: where the model lies; a peer has none, and a version. tuned_on: what its thresholds were chosen on; where a
-    rule has another threshold than these, it was given. points: its operating points. difference: to the first report,
-    `difference_to`. warnings: what is wrong with the recordings; those that could not be scored are in
-    `evaluation.failures`. title: what it is called in tables, where several have one name. advice: what to do next.
+    - `folder`: the folder of the model. Another detector has a version instead.
+    - `tuned_on`: what the thresholds were chosen on. A rule with a different threshold was given by the caller.
+    - `points`: operating points of the model.
+    - `difference`: to the first report, named in `difference_to`.
+    - `warnings`: problems with the recordings. Those that could not be scored are in `evaluation.failures`.
+    - `title`: name in tables, if several reports have the same name.
+    - `advice`: what to do next.
     """
 
     name: str
@@ -53,8 +57,8 @@ class EvaluationReport:
 
     @property
     def figures(self) -> dict[str, Figure]:
-        """What says how good the model is, by name, as "accuracy" or "f1": of clips, where there are any, else of the
-        segments of its label; where it has several, the label stands before the name, as "dog f1"."""
+        """The main figures by name, such as "accuracy" or "f1": those of clips if there are any, otherwise those of the
+        segments of its label. With several labels, the label precedes the name, as in "dog f1"."""
         if self.evaluation.clip is not None:
             return dict(self.evaluation.clip.figures)
         labels = self.evaluation.labels
@@ -63,8 +67,8 @@ class EvaluationReport:
         return {f"{label} {name}": figure for label, one in labels.items() for name, figure in one.figures.items()}
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """A row for each figure: of ("segments" or "clips"), label (None for all of them), figure, value, low, high.
-        UsageError without pandas."""
+        """One row per figure: of ("segments" or "clips"), label (None for all of them), figure, value, low, high.
+        Raises UsageError without pandas."""
         rows: list[tuple[str, str | None, str, Figure]] = []
         for label, found in self.evaluation.labels.items():
             rows += [("segments", label, name, figure) for name, figure in found.figures.items()]
@@ -87,7 +91,7 @@ class EvaluationReport:
         return self.tuned_on or "not tuned" if own else "given"
 
     def prices(self) -> list[str]:
-        """What the operating points that fit these recordings best cost elsewhere."""
+        """What the operating points that fit these recordings best cost on other recordings."""
         best = {label: part.best_point for label, part in self.evaluation.labels.items()}
         found = [describe_price(label, self.points.get(label, {}), name) for label, name in best.items() if name]
         return [f"{self.head}: {price}; check it on recordings of music and noise" for price in found if price]

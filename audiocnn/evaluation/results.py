@@ -74,9 +74,9 @@ def figure_title(name: str, collar_seconds: float | None = None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A value and the ends of its 95 % interval; None where not defined.
+    """A value and its 95 % interval; None if undefined.
 
-    resampled: the value of each draw, NaN where not defined, for differences; no part of what the figure says.
+    `resampled` has the value of each bootstrap draw, NaN if undefined, for computing differences.
     """
 
     value: float | None
@@ -85,18 +85,21 @@ class Figure:
     resampled: Floats | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, float | None]:
-        """The three by name, with six digits behind the point."""
+        """Value and interval by name, rounded to six digits."""
         numbers = {"value": self.value, "low": self.low, "high": self.high}
         return {name: None if number is None else round(number, 6) for name, number in numbers.items()}
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """grid_seconds: of the frames. resamples: 0 for no intervals. group_by: tags to give figures by, too; BY_RECORDING
-    gives them for each recording alone, the worst first, without intervals.
+    """Settings of `evaluate`.
 
-    collar_seconds: of the one figure that has a collar. smoothing_seconds: the curves are given for smoothed scores,
-    too, each of these lengths for itself.
+    - `grid_seconds`: length of a frame.
+    - `resamples`: bootstrap draws; 0 for no intervals.
+    - `group_by`: columns for whose values figures are also computed. "recording" computes them for each recording, the
+      worst first, without intervals.
+    - `collar_seconds`: collar of the one figure that has a collar.
+    - `smoothing_seconds`: curves are also computed for scores smoothed over each of these lengths.
     """
 
     grid_seconds: float = 0.01

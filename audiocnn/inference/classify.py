@@ -137,11 +137,12 @@ class AnswerRule:
 
 @dataclass(frozen=True)
 class ClassifySettings:
-    """What is asked of a clip.
+    """Settings of `classify`.
 
-    threshold: in place of the model's own, of all labels or by label as in `DetectSettings`; None leaves those, and
-    where one label is the answer, takes the best in any case. every_seconds: an answer for each window of this length,
-    rather than one for all. channel, sensitivity: as in `DetectSettings`.
+    - `threshold`: replaces the thresholds of the model, for all labels or by label, as in `DetectSettings`. If None, a
+      model with one answer per clip returns the best label regardless of its score.
+    - `every_seconds`: one answer for each window of this length, instead of one for the whole recording.
+    - `channel`, `sensitivity`: as in `DetectSettings`.
     """
 
     threshold: Thresholds = None
@@ -158,8 +159,8 @@ class ClassifySettings:
             raise UsageError(f"--every {self.every_seconds:g}: not a length of time; give seconds above 0")
 
     def rule(self, model: Model) -> AnswerRule:
-        """How the scores of a model are read. UsageError for windows that are shorter than its hop, and for an
-        operating point that it does not have."""
+        """The rule that turns scores of a model into answers. Raises UsageError for windows shorter than the hop of the
+        model, and for an operating point that it does not have."""
         hop = model.geometry.hop_seconds
         if self.every_seconds is not None and self.every_seconds < hop:
             raise UsageError(f"--every {self.every_seconds:g}: {model.name} has one score each {hop:g} s; give more")
@@ -184,7 +185,7 @@ def thresholds_of_clips(
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """A recording, or a window of one, in seconds, with its score of each label (classes,)."""
+    """A recording or a window of one: its times in seconds, and the score of each label (classes,)."""
 
     rule: AnswerRule
     channel: int
@@ -194,35 +195,36 @@ class Clip:
 
     @property
     def labels(self) -> tuple[LabelScore, ...]:
-        """What is in it, the best first; where labels exclude each other at most one."""
+        """All labels of the answer, the best first; at most one if labels exclude each other."""
         return self.rule.reached(self.scores)
 
     @property
     def label(self) -> str | None:
-        """The answer: the best of its labels; None where no score reaches its threshold."""
+        """The answer: the best of `labels`; None if no score reaches its threshold."""
         return next((answer.label for answer in self.labels), None)
 
     @property
     def score(self) -> float:
-        """That of the answer; where there is none, the highest there is."""
+        """The score of the answer, or the highest score if there is none."""
         return next((answer.score for answer in self.labels), float(self.scores.max()))
 
     @property
     def none_score(self) -> float | None:
-        """The probability that it is none of the labels; None of a model that does not know such a thing."""
+        """The probability that the clip has none of the labels; None if the model does not estimate it."""
         return max(0.0, 1.0 - float(self.scores.sum())) if self.rule.background else None
 
     def top(self, most: int | None = None) -> tuple[LabelScore, ...]:
-        """So many labels, or all, the highest score first, whether or not they reach a threshold."""
+        """The given number of labels, or all, the highest score first, whether or not they reach a threshold."""
         return self.rule.ranked(self.scores, most)
 
 
 @dataclass(frozen=True)
 class Classification(RecordingResult):
-    """The answers for one recording, channel by channel, in order of time: one, unless more were asked for.
+    """The answers for one recording, channel by channel, in order of time. There is one per channel unless
+    `every_seconds` asks for more.
 
-    note: that the recording is damaged or cut short, and how far it could be read. remarks: what else is to be said of
-    it, though all of it was read.
+    - `note`: that the recording is damaged or cut short, and how far it could be read.
+    - `remarks`: other observations about a recording that was read completely.
     """
 
     rule: AnswerRule
@@ -247,7 +249,7 @@ class Classification(RecordingResult):
         return self.clips[0].labels
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """A row for each answer: file, channel, start, end, label, score. UsageError without pandas."""
+        """One row per answer: file, channel, start, end, label, score. Raises UsageError without pandas."""
         clips = self.clips
         return data_frame(
             {
@@ -261,7 +263,7 @@ class Classification(RecordingResult):
         )
 
     def top(self, most: int | None = None) -> tuple[LabelScore, ...]:
-        """The labels of the first clip by their scores, the highest first."""
+        """The labels of the first clip, the highest score first."""
         return self.clips[0].top(most)
 
 
@@ -332,8 +334,8 @@ def classify(
     end_seconds: float | None = None,
     track: int | None = None,
 ) -> Classification:
-    """What one recording is, or an excerpt of it, as the model says; `file` and `sample_rate` as for
-    `detect`. Raises RecordingError.
+    """Classify one recording, or an excerpt of it, with a model. `file` and `sample_rate` are as in `detect`. Raises
+    RecordingError.
 
     >>> found = audiocnn.classify("seven.wav", model="digits")
     >>> found.label, found.score
@@ -353,9 +355,10 @@ def classify_many(
     idle: Callable[[], object] = lambda: None,
     progress: ProgressCallback | None = None,
 ) -> Generator[Classification | RecordingError]:
-    """Each file's answers, or the error that stopped it, in order; a bad file does not stop the others.
+    """Classify many files: returns the answers for each, or the error that stopped it, in order. A bad file does not
+    stop the others.
 
-    engine, `files`, `idle` and `progress` as for `detect_many`.
+    `engine`, `files`, `idle` and `progress` are as in `detect_many`.
     """
     settings, engine = settings or ClassifySettings(), engine_of(engine)
     settings.rule(engine.model)  # what cannot be is refused before a file is opened

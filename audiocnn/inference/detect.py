@@ -52,13 +52,14 @@ _NO_VALUES = ("channel", "sensitivity", "threshold")  # of `DetectSettings`; the
 
 @dataclass(frozen=True)
 class DetectSettings:
-    """What overrides a model: None leaves its own threshold, or the default of `SegmentRule`.
+    """Settings that override a model. With None, the setting of the model applies, or the default of `SegmentRule`.
 
-    sensitivity: an operating point of the model, "balanced", "sensitive" or "precise"; what else is given wins.
-    threshold: of all labels, or by label, as {"dog": 0.6}; of others then the model's, or what has the key None.
-    pad_seconds: before a segment, and where end_pad_seconds is None behind it, too.
-
-    channel: "mix" (their mean), "each", or the number of one. A network of several channels takes them all.
+    - `sensitivity`: an operating point of the model, "balanced", "sensitive" or "precise". Other settings take
+      precedence.
+    - `threshold`: for all labels, or by label, as in {"dog": 0.6}. Other labels keep the threshold of the model, or get
+      the value of the key None.
+    - `pad_seconds`: extends segments at the start, and at the end too unless `end_pad_seconds` is set.
+    - `channel`: "mix" (the mean of all), "each", or a channel number. A network with several channels always uses all.
     """
 
     threshold: Thresholds = None
@@ -72,7 +73,7 @@ class DetectSettings:
     sensitivity: str | None = None
 
     def rules(self, model: Model) -> dict[str, SegmentRule]:
-        """The rule for each label. Raises UsageError for a value that cannot be."""
+        """The rule for each label. Raises UsageError for an invalid value."""
         changes = {name: value for name, value in vars(self).items() if name not in _NO_VALUES}
         thresholds = zip(model.labels, threshold_of_each(self.threshold, model.labels), strict=True)
         return {
@@ -83,10 +84,11 @@ class DetectSettings:
 
 @dataclass(frozen=True)
 class Detection(RecordingResult):
-    """What was found in one recording. Times in seconds; `tracks` has the segments of each channel that was read.
+    """The segments found in one recording. Times are in seconds; `tracks` has the segments of each channel that was
+    read.
 
-    note: that the recording is damaged or cut short, and how far it could be read. remarks: what else is to be said of
-    it, though all of it was read.
+    - `note`: that the recording is damaged or cut short, and how far it could be read.
+    - `remarks`: other observations about a recording that was read completely.
     """
 
     thresholds: dict[str, float]
@@ -103,7 +105,7 @@ class Detection(RecordingResult):
         return iter(self.segments)
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """A row for each segment: file, channel, start, end, label, score. UsageError without pandas."""
+        """One row per segment: file, channel, start, end, label, score. Raises UsageError without pandas."""
         rows = [(channel, one) for channel, track in self.tracks.items() for one in track]
         return data_frame(
             {
@@ -117,7 +119,7 @@ class Detection(RecordingResult):
         )
 
     def seconds(self) -> dict[str, float]:
-        """How long each label lasts, over all channels."""
+        """Total duration of each label, over all channels."""
         totals = dict.fromkeys(self.thresholds, 0.0)
         for segment in self:
             totals[segment.label] += segment.end - segment.start
@@ -126,11 +128,13 @@ class Detection(RecordingResult):
 
 @dataclass(frozen=True, slots=True)
 class Onset:
-    """A segment has begun, and will come as an `Ending` with the same start and label. Seconds from the beginning.
+    """The beginning of a segment, which will follow as an `Ending` with the same start and label. Times are in seconds
+    from the beginning.
 
-    known: how much had been heard when it was certain. Of a `Stream` besides: start_sample, its start at the rate of
-    the stream; samples, with `pre_roll`, what was heard from there on, as it was given, (samples,) or (channels,
-    samples).
+    - `known`: how much had been heard when the onset was certain.
+    - `start_sample`: with a `Stream`, the start in samples at the rate of the stream.
+    - `samples`: with a `Stream` and `pre_roll`, the sound from there on, in the form in which it was pushed: (samples,)
+      or (channels, samples).
     """
 
     channel: int
@@ -143,7 +147,7 @@ class Onset:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A segment as it will stay. known: as of an `Onset`. Of a `Stream` besides: its samples [start, end)."""
+    """A segment in its final form. `known` is as in `Onset`. With a `Stream`, it also has its samples [start, end)."""
 
     channel: int
     segment: Segment
@@ -277,8 +281,9 @@ def detect(
 ) -> Detection:
     """Find speech, or what the model was trained on, in one recording or an excerpt of it. Raises RecordingError.
 
-    file: a name, an open file, or an array of a `sample_rate`: (samples,) or (channels, samples), floats in [-1, 1] or
-    int16. track: which audio track of a film, from 0; None is the default one.
+    - `file`: a name, an open file, or an array with a `sample_rate`: (samples,) or (channels, samples), floats in [-1,
+      1] or int16.
+    - `track`: audio track of a video file, from 0; None is its default track.
 
     >>> for segment in audiocnn.detect("interview.wav"):
     ...     print(segment.start, segment.end, segment.score)
@@ -294,10 +299,13 @@ def detect_many(
     idle: Callable[[], object] = lambda: None,
     progress: ProgressCallback | None = None,
 ) -> Generator[Detection | RecordingError]:
-    """Each file's detection, or the error that stopped it, in order; a bad file does not stop the others.
+    """Detect in many files: returns the detection of each, or the error that stopped it, in order. A bad file does not
+    stop the others.
 
-    engine: what `load_engine` gives, to be used many times; or the model of one. `files` and `idle` as for
-    `score_many`. progress: called with a `Progress` after each file.
+    - `engine`: the result of `load_engine`, to reuse it; or a model.
+    - `files`: may be endless.
+    - `idle`: called before waiting for a file or for scores.
+    - `progress`: called with a `Progress` after each file.
     """
     settings, engine = settings or DetectSettings(), engine_of(engine)
     settings.rules(engine.model)  # what cannot be is refused before a file is opened
@@ -312,7 +320,7 @@ def follow(
     device: str = "auto",
     raw: RawFormat | None = None,
 ) -> Iterator[Event]:
-    """Listen to a stream of WAV or AU, or of samples that `raw` describes, until it ends. Raises RecordingError.
+    """Process a stream of WAV or AU, or of samples described by `raw`, until it ends. Raises RecordingError.
 
     >>> for event in audiocnn.follow(sys.stdin.buffer):
     ...     if isinstance(event, audiocnn.Onset):

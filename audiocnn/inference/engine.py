@@ -142,7 +142,7 @@ class TorchBackend:
 class Engine:
     """Scores recordings with one model on one device.
 
-    The network runs in `jobs` threads (`Batcher`), some chunks ahead of whoever takes the scores.
+    The network runs in `jobs` threads, a few chunks ahead of the scores that are taken.
     """
 
     def __init__(
@@ -173,12 +173,12 @@ class Engine:
         return self.backend.device
 
     def close(self) -> None:
-        """End the threads at once. They also end when nobody has the engine any more."""
+        """End the threads now. Otherwise they end when the engine is no longer referenced."""
         self.batcher.close()
 
     def score(self, samples: AnyArray) -> Scores:
-        """(channels, samples) of a whole recording at the model's rate, floats in [-1, 1] or int16 -> (rows, classes).
-        UsageError for an array that is none."""
+        """Score a whole recording: (channels, samples) at the rate of the model, floats in [-1, 1] or int16 -> (rows,
+        classes). Raises UsageError for an invalid array."""
         rows = channels_of(samples)
         if len(rows) != self.channels:
             wanted = f"{self.model.name} wants {self.channels}; choose some, or give array.T where samples come first"
@@ -186,13 +186,13 @@ class Engine:
         return split_outputs(self.outputs(as_floats(rows)), len(self.model.labels))[0]
 
     def outputs(self, samples: Samples) -> Scores:
-        """As `score`, but (rows, outputs): the edges behind the scores, where the model localises."""
+        """Like `score`, but returns (rows, outputs): for a model that localises, the edges follow the scores."""
         empty = np.zeros((0, self.model.specs[0].outputs), dtype=np.float32)
         return np.concatenate([empty, *(tracks[0] for tracks in self.score_tracks([samples]))])
 
     def score_tracks(self, blocks: Iterable[Samples]) -> Iterator[Scores]:
-        """Blocks (channels, samples) -> (tracks, rows, outputs): for a network of one channel, each channel of the
-        recording is a track of its own; otherwise all channels together are one track."""
+        """Score blocks (channels, samples) -> (tracks, rows, outputs). With a network of one channel, each channel of
+        the recording is a separate track; otherwise all channels together are one track."""
         ahead: deque[ChunkScores] = deque()
         pid = os.getpid()
         try:
@@ -209,8 +209,8 @@ class Engine:
                 scores.cancel()
 
     def score_live(self, blocks: Iterable[Samples]) -> Iterator[Scores]:
-        """As `score_tracks`, but every row comes as soon as its samples are there, computed in the calling thread. A
-        level that looks ahead does without."""
+        """Like `score_tracks`, but each row is computed in the calling thread as soon as its samples are available. A
+        level that looks ahead is computed without the sound ahead."""
         stepper: Stepper | None = None
         for block in blocks:
             tracks = self._as_tracks(block)
@@ -221,16 +221,17 @@ class Engine:
             yield scores
 
     def stepper(self, tracks: int = 1) -> Stepper:
-        """What scores live sound, of so many tracks side by side."""
+        """An object that scores live sound with this number of parallel tracks."""
         if self.device != "cpu" or not (self.model.folder / STREAM_ONNX).is_file():
             return ChunkStepper(self.model, self.backend, tracks)
         self.steps = self.steps or StepSession(self.model)
         return TailStepper(self.steps, tracks)
 
     def submitted(self, blocks: Iterable[Samples], paused: Callable[[], bool] | None = None) -> Iterator[ChunkScores]:
-        """One `ChunkScores` for each chunk, in order. Going on reads blocks and hands them to the workers; it never
-        waits for scores. How far to go ahead is the caller's choice. For a stream, `paused` says after each block
-        whether nothing more is there for now: then all rows that have their samples go as a smaller chunk."""
+        """One `ChunkScores` per chunk, in order. Iterating reads blocks and passes them to the workers without waiting
+        for scores; the caller decides how far to go ahead. For a stream, `paused` is called after each block and
+        returns whether no more sound is available for now. Then all rows whose samples are there are processed as a
+        smaller chunk."""
         pieces: deque[_Piece] = deque()
         for chunk in self._chunks(blocks, paused):
             samples, crop, drop, rows, _ = chunk
@@ -334,8 +335,8 @@ def usable_cores() -> int:
 
 
 def load_engine(model: Model, device: str = "auto", jobs: int | None = None) -> Engine:
-    """An engine for a model. `auto` and `cpu` run ONNX Runtime, `jobs` chunks at a time, each in one thread, by default
-    one a core. `cuda[:N]` and `mps` run torch."""
+    """Load a model for scoring. The devices `auto` and `cpu` use ONNX Runtime with `jobs` chunks in parallel, one
+    thread each, by default one per core. `cuda[:N]` and `mps` use PyTorch."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", device):
         raise UsageError(f'--device cannot be "{device}"; use auto, cpu, cuda, cuda:N or mps')
     if device in ("auto", "cpu"):

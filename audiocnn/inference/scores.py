@@ -232,10 +232,11 @@ def recording_name(file: object) -> str:
 
 @dataclass(frozen=True, eq=False)
 class RecordingScores(RecordingResult):
-    """The scores of a recording: (channels, rows, labels), a row each `hop_seconds` from `start_seconds` on.
+    """The scores of a recording: (channels, rows, labels), with one row every `hop_seconds` from `start_seconds` on.
 
-    channels_read: their numbers. note: that the recording is damaged or cut short, and how far it could be read.
-    remarks: what else is to be said of it.
+    - `channels_read`: their numbers.
+    - `note`: that the recording is damaged or cut short, and how far it could be read.
+    - `remarks`: other observations about it.
     """
 
     labels: tuple[str, ...]
@@ -246,8 +247,7 @@ class RecordingScores(RecordingResult):
     remarks: tuple[str, ...] = ()
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """A row for each hop of each channel: file, channel, start, and a column for each label. UsageError without
-        pandas."""
+        """One row per hop and channel: file, channel, start, a column per label. Raises UsageError without pandas."""
         rows = self.scores.shape[1]
         starts = [round_seconds(self.start_seconds + row * self.hop_seconds) for row in range(rows)]
         columns: dict[str, Any] = {
@@ -271,8 +271,8 @@ def score(
     end_seconds: float | None = None,
     track: int | None = None,
 ) -> RecordingScores:
-    """The score of each label at every hop of a recording, or of samples in memory as for `detect`; all are kept.
-    Raises RecordingError.
+    """Compute the score of each label at every hop of a recording, or of samples in memory as in `detect`. All scores
+    are kept in memory. Raises RecordingError.
 
     >>> audiocnn.score("interview.wav").scores.shape
     (1, 3000, 1)

@@ -39,9 +39,9 @@ _SHARED_LOCK = threading.Lock()
 
 
 class LiveModel:
-    """A model that any number of streams share, on any number of threads.
+    """A model that is shared by any number of streams on any number of threads.
 
-    A model with a `stream.onnx` computes every sample once; any other computes the window of each row again.
+    A model with a `stream.onnx` computes each sample once; any other computes the window of each row again.
     """
 
     def __init__(self, model: str | Path | Model = DEFAULT_LIVE_MODEL) -> None:
@@ -50,7 +50,7 @@ class LiveModel:
 
     @property
     def session(self) -> StepSession | None:
-        """What steps many streams in one batch; None where the model has no `stream.onnx`."""
+        """What runs many streams as one batch; None if the model has no `stream.onnx`."""
         return self._source if isinstance(self._source, StepSession) else None
 
     def stepper(self) -> Stepper:
@@ -71,11 +71,14 @@ def _shared_source(model: Model) -> _Source:
 
 
 class Stream:
-    """Live sound of one source: `push` samples as they come, of any size, and get what is now certain.
+    """Live sound from one source: `push` samples in blocks of any size, and get the events that are now certain.
 
-    model: a name, a folder, or a `LiveModel`. sample_rate: of the samples, in Hz; None is the model's own. settings: as
-    of `detect`; `min_silence_seconds` is how long a pause ends a turn. pre_roll: an `Onset` carries what was heard from
-    its start on. Raises AudiocnnError: no such model, a rate that cannot be.
+    - `model`: a name, a folder, or a `LiveModel`.
+    - `sample_rate`: of the samples, in Hz; None is that of the model.
+    - `settings`: as in `detect`; `min_silence_seconds` is the length of a pause that ends a turn.
+    - `pre_roll`: an `Onset` also contains the sound from its start on.
+
+    Raises AudiocnnError for an unknown model or an invalid rate.
 
     >>> stream = audiocnn.Stream(sample_rate=8000)
     >>> for event in stream.push(samples):
@@ -102,16 +105,17 @@ class Stream:
 
     @property
     def scores(self) -> Scores:
-        """(rows, labels): those of the last `push`, or of `close`; row k of all covers [k * hop, (k + 1) * hop)."""
+        """(rows, labels): scores of the last `push` or `close`. Counted from the beginning, row k covers [k * hop, (k +
+        1) * hop)."""
         return self._scores
 
     @property
     def seconds(self) -> float:
-        """How much was heard."""
+        """How much sound was pushed."""
         return self.samples / self.sample_rate
 
     def reset(self) -> None:
-        """Begin anew, as if nothing had been heard: times count from 0. A stream that was closed is open again."""
+        """Start again as if nothing had been pushed; times count from 0. This also reopens a closed stream."""
         live, rate = self._live, self._geometry.sample_rate
         self._detector = Detector(live.model, self.settings)
         self._stepper = live.stepper()
@@ -123,8 +127,8 @@ class Stream:
         self._closed = False
 
     def push(self, samples: AnyArray, sample_rate: int | None = None) -> list[Event]:
-        """Take the next samples, (samples,) or (channels, samples), floats in [-1, 1] or int16, of any number; give
-        onsets and endings that are now certain. UsageError, and nothing is taken, for what is no sound."""
+        """Push the next samples, (samples,) or (channels, samples), floats in [-1, 1] or int16, of any number. Returns
+        the onsets and endings that are now certain. Raises UsageError for invalid samples, and then ignores them."""
         with _Alone(self._lock):
             rows = self._checked(samples, sample_rate)
             events: list[Event] = []
@@ -139,7 +143,8 @@ class Stream:
             return events
 
     def close(self) -> list[Event]:
-        """The end of the sound: what is left, as of a file that ends here. A stream that is closed stays so."""
+        """End the stream. Returns the remaining events, as at the end of a file. No more samples can be pushed until
+        `reset`."""
         with _Alone(self._lock):
             if self._closed:
                 return []
@@ -272,7 +277,8 @@ def _resampler(rate_in: int, rate_out: int, channels: int) -> LiveResampler:
 
 
 class Streams:
-    """Many streams of one model, which are stepped together: a batch takes less time than its streams alone.
+    """Many streams of one model that are processed together, because a batch takes less time than the streams one by
+    one.
 
     >>> calls = audiocnn.Streams()
     >>> ada, bob = calls.open(sample_rate=8000), calls.open()
@@ -290,12 +296,12 @@ class Streams:
     def open(
         self, sample_rate: int | None = None, settings: DetectSettings | None = None, pre_roll: bool = False
     ) -> Stream:
-        """A stream that may be pushed here together with others, or by itself."""
+        """Open a stream that can be pushed here together with others, or on its own."""
         return Stream(self._live, sample_rate, settings, pre_roll)
 
     def push(self, pieces: Mapping[Stream, AnyArray]) -> dict[Stream, list[Event]]:
-        """The next samples of some streams, as of `Stream.push`; what is certain in each. UsageError, before anything
-        is taken, for samples that are no sound or a stream of another model."""
+        """Push the next samples of some streams, as in `Stream.push`. Returns the events that are now certain in each.
+        Raises UsageError for invalid samples or a stream of another model, before any samples are used."""
         if any(stream._live is not self._live for stream in pieces):
             raise UsageError("a stream of another model cannot be in the batch; open it with the same Streams")
         with _Alone(self._lock):

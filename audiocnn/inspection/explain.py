@@ -23,6 +23,7 @@ from audiocnn.inference.pooling import clip_scores, count_rows, pool_of
 from audiocnn.inference.scores import scoring
 from audiocnn.inspection.feature_maps import FeatureMaps, check_group_name, feature_maps
 from audiocnn.inspection.occlusion import CellAxes, Occlusion, occlude, patch_grid, probability
+from audiocnn.inspection.settings import ExplainSettings
 from audiocnn.inspection.views import FILL_LEVELS, Excerpt, ScoreWindow, frames_between, make_view, score_window
 from audiocnn.model.network import Network
 from audiocnn.model.weights import Ensemble, load_networks
@@ -31,30 +32,6 @@ from audiocnn.spec.features import Array
 PatchProgress = Callable[[str, float, float | None], None]
 _WHOLE_WINDOWS = 2  # a recording of at most so many is explained as a whole
 _MOST_WHOLE_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class ExplainSettings:
-    """Which score to explain, and how.
-
-    label: None for the one with the highest score there. at_seconds: the time of the score; None without `whole` for
-    what answers for the recording: of a model that learned whole clips the rows whose mean `classify` goes by, of
-    another the highest score, or all scores of a recording of at most two windows. patch_seconds, patch_bands: None for
-    a 16th of the window and an 8th of the bands. fill: what a patch is turned down to, one of FILL_LEVELS. points: how
-    many slopes are taken between the background and the sound; 1: at the sound. top: patches to name. group: keep its
-    strongest `maps` maps.
-    """
-
-    label: str | None = None
-    at_seconds: float | None = None
-    whole: bool = False
-    patch_seconds: float | None = None
-    patch_bands: int | None = None
-    fill: str = "background"
-    points: int = 16
-    top: int = 5
-    group: str | None = None
-    maps: int = 16
 
 
 @dataclass(frozen=True)

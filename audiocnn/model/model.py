@@ -44,6 +44,7 @@ DEFAULT_MODEL = "speech_1d"
 DEFAULT_LIVE_MODEL = "speech_live"  # of what follows a stream
 DEFAULT_CLASSIFIER = "speech_music_noise"
 ANSWERS = ("one", "several")
+SOFTMAX_CLOSING = 0.5  # the least closing threshold of labels that exclude each other
 # What `[segments]` may say of a label, besides its threshold, and what `SegmentRule` calls it.
 SEGMENT_KEYS = {
     "neg_threshold": "neg_threshold",
@@ -88,15 +89,18 @@ class Member:
 
 @dataclass(frozen=True)
 class Model:
-    """What `model.toml` says. The weights stay on the disk until an engine wants them.
+    """The contents of `model.toml`. Weights are read only when an engine needs them.
 
-    spec is the network's; an ensemble has `members`, and the spec is that of the first. `specs` has them all.
-    segments: of a label, what `tune` chose of its segment rule besides the threshold, by names of `SegmentRule`.
-    points: of a label, its operating points by `SENSITIVITIES`; the values of "balanced" are those of thresholds and
-    segments.
-    answer: how the scores of a whole clip are read. "one": its label is that with the highest score; "several": all
-    that reach their thresholds. "": "one" where the labels exclude each other, as a softmax has it, else "several".
-    clip_pooling, label_pooling: how scores of a recording become one of it; where there is neither, it is their mean.
+    - `spec`: of the network. An ensemble has `members`; its `spec` is that of the first, and `specs` has all.
+    - `segments`: by label, the values of the segment rule besides the threshold that `tune` chose, by names of
+      `SegmentRule`.
+    - `points`: by label, its operating points "balanced", "sensitive" and "precise". Those of "balanced" equal
+      thresholds and segments.
+    - `answer`: how the scores of a whole clip are read. "one": the answer is the label with the highest score.
+      "several": all labels that reach their thresholds. "": "one" if labels exclude each other (softmax), else
+      "several".
+    - `clip_pooling`, `label_pooling`: how the scores of a recording are combined into one; without either, by their
+      mean.
     """
 
     name: str
@@ -125,35 +129,36 @@ class Model:
 
     @property
     def background(self) -> bool:
-        """Whether, where one label is the answer, it may be none of these: what scores lack of 1 is its share."""
+        """Whether, for models with one answer, "none of the labels" is possible. Its share is what the scores lack of
+        1."""
         return self.answer == "one" and all(spec.f.background for spec in self.specs)
 
     @property
     def must_choose(self) -> bool:
-        """Whether every sound gets one of its labels, since none of them means something else."""
+        """Whether every sound gets one of the labels, because none of them stands for other sounds."""
         others = any(means_the_rest(label, self.labels) for label in self.labels)
         return self.usual_answer == "one" and not self.background and not others
 
     @property
     def specs(self) -> tuple[Spec, ...]:
-        """The specs of all networks: of a plain model one."""
+        """The specs of all networks; a plain model has one."""
         return tuple(member.spec for member in self.members) or (self.spec,)
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """How much the scores of each network count; they sum to 1."""
+        """The weight of the scores of each network; they sum to 1."""
         weights = [member.weight for member in self.members] or [1.0]
         return tuple(weight / sum(weights) for weight in weights)
 
     @property
     def localises(self) -> bool:
-        """Whether scores come with onsets and offsets."""
+        """Whether the network predicts onsets and offsets besides scores."""
         return all(spec.localises for spec in self.specs)
 
     @property
     def localiser(self) -> Localiser | None:
-        """How segments are found by onsets and offsets, in a model that gives them. An ensemble gives mean distances,
-        which say nothing beyond what its shortest window hears."""
+        """Finds segments by onsets and offsets, for a model that predicts them. An ensemble uses mean distances, which
+        are limited to what its shortest window sees."""
         return Localiser(min(spec.furthest_seconds for spec in self.specs)) if self.localises else None
 
     @property
@@ -166,7 +171,7 @@ class Model:
 
     @property
     def parameters(self) -> int:
-        """Trainable weights of all networks, by arithmetic."""
+        """Number of trainable weights of all networks."""
         return sum(spec.parameters() for spec in self.specs)
 
     @property
@@ -179,7 +184,7 @@ class Model:
         return f"the mean of {', '.join(names[:-1])} and {names[-1]}"
 
     def part(self, name: str) -> Path:
-        """A file of the folder. Raises ModelError, with the remedy, if it is not there."""
+        """The path of a file in the model folder. Raises ModelError, with the remedy, if it does not exist."""
         path = self.folder / name
         if not path.is_file():
             remedy = {
@@ -192,16 +197,16 @@ class Model:
 
     @property
     def is_released(self) -> bool:
-        """Whether it is one of those that came with the program, which stay as they are."""
+        """Whether this is one of the models that come with the program, which are never changed."""
         return self.folder.resolve().is_relative_to(shipped_folder().resolve())
 
     @property
     def reference(self) -> str:
-        """What --model takes for it: the name of a released model, else its folder."""
+        """The value of --model for this model: the name of a released model, otherwise its folder."""
         return self.name if self.is_released and self.folder.name == self.name else str(self.folder)
 
     def check_sensitivity(self, sensitivity: str | None) -> None:
-        """UsageError for an operating point that there is not, or that the model does not have."""
+        """Raise UsageError for an operating point that does not exist, or that the model does not have."""
         if sensitivity is not None and sensitivity not in SENSITIVITIES:
             known = f"{', '.join(SENSITIVITIES[:-1])} or {SENSITIVITIES[-1]}"
             raise UsageError(f'--sensitivity cannot be "{sensitivity}"; give {known}')
@@ -217,15 +222,15 @@ class Model:
 
     @property
     def points_hindrance(self) -> str:
-        """Why the model cannot have operating points; "" where it can."""
+        """Why the model cannot have operating points; "" if it can."""
         if all(spec.f.output == "sigmoid" for spec in self.specs):
             return ""
         what = "gives onsets and offsets itself" if self.localises else "has labels that exclude each other"
         return f"{self.name} {what}, and operating points are for scores that stand alone"
 
     def point_values(self, label: str, sensitivity: str | None = None) -> dict[str, float]:
-        """What the model says of the segment rule of a label; one without operating points has one rule in all three.
-        UsageError as in `check_sensitivity`."""
+        """The values of the segment rule of a label in the model. A model without operating points has the same rule
+        for all three. Raises UsageError as in `check_sensitivity`."""
         self.check_sensitivity(sensitivity)
         point = self.points.get(label, {}).get(sensitivity or "")
         if point is not None:
@@ -233,16 +238,16 @@ class Model:
         return {"threshold": self.thresholds.get(label, SegmentRule.threshold), **self.segments.get(label, {})}
 
     def clip_threshold(self, label: str, sensitivity: str | None = None) -> float:
-        """What the score of a whole recording must reach. UsageError as in `check_sensitivity`."""
+        """The threshold for the score of a whole recording. Raises UsageError as in `check_sensitivity`."""
         own = self.point_values(label, sensitivity)["threshold"]
         pooling = self.label_pooling.get(label, LabelPooling())
         return pooling.thresholds.get(sensitivity or SENSITIVITIES[0], own)
 
     def rule(self, label: str, sensitivity: str | None = None, **changes: float | None) -> SegmentRule:
-        """The segment rule for a label: the model's threshold and times, at an operating point if one is named, where
-        `changes` does not name others. With another threshold the one that closes a segment is not the model's either.
+        """The segment rule for a label: threshold and times of the model, at an operating point if one is named, with
+        `changes` applied. If `changes` has a threshold, the closing threshold of the model does not apply either.
 
-        Of labels that exclude each other one at most is above one half: there a segment ends, so that none overlap.
+        If labels exclude each other, at most one score exceeds one half. Segments close there, so they do not overlap.
         """
         given = {key: value for key, value in changes.items() if value is not None}
         own = dict(self.point_values(label, sensitivity))
@@ -251,9 +256,9 @@ class Model:
         rule = SegmentRule(**{**own, **given})
         if math.isfinite(rule.max_speech_seconds):
             rule.check_hop(self.geometry.hop_seconds)
-        if self.usual_answer == "several" or rule.neg_threshold is not None or rule.threshold < 0.5:
+        if self.usual_answer == "several" or rule.neg_threshold is not None or rule.threshold < SOFTMAX_CLOSING:
             return rule
-        return replace(rule, neg_threshold=max(0.5, rule.closing_threshold))
+        return replace(rule, neg_threshold=max(SOFTMAX_CLOSING, rule.closing_threshold))
 
     def to_table(self) -> dict[str, Any]:
         newer = any(spec.f.look_ahead_seconds is not None or spec.f.background or spec.hints for spec in self.specs)
@@ -522,7 +527,7 @@ ModelLike = str | Path | Model
 
 
 def find_model(name: ModelLike) -> Model:
-    """A model by the name of a released one, or by its folder, wherever it lies; one that was read, as it is."""
+    """Find a model by the name of a released one or by its folder. A `Model` is returned unchanged."""
     if isinstance(name, Model):
         return name
     path = Path(name)

@@ -40,11 +40,12 @@ from audiocnn.segments.segment import EPSILON_SECONDS, Segment
 RISE_SECONDS = (
     0.3  # from neg_threshold to threshold; longer rises of the score gain nothing (docs/background/quality.md)
 )
+CLOSING_DROP, LEAST_CLOSING = 0.15, 0.01  # the closing threshold below the opening one, and its least value
 
 
 @dataclass(frozen=True)
 class SegmentRule:
-    """How scores become segments. Raises UsageError, naming the option, for values that cannot be."""
+    """The rule that turns scores into segments. Raises UsageError, naming the option, for invalid values."""
 
     threshold: float = 0.5
     neg_threshold: float | None = None
@@ -81,19 +82,19 @@ class SegmentRule:
 
     @property
     def closing_threshold(self) -> float:
-        """`neg_threshold`; where it is not given threshold - 0.15, at least 0.01, at most threshold."""
+        """`neg_threshold`, or by default the threshold minus 0.15, at least 0.01 and at most the threshold."""
         if self.neg_threshold is not None:
             return self.neg_threshold
-        return min(self.threshold, max(self.threshold - 0.15, 0.01))
+        return min(self.threshold, max(self.threshold - CLOSING_DROP, LEAST_CLOSING))
 
     def check_hop(self, hop_seconds: float) -> None:
-        """UsageError where segments cannot be as short as they must be: the shortest is one score."""
+        """Raise UsageError if segments cannot be short enough: the shortest possible segment is one hop."""
         if self.max_speech_seconds < hop_seconds - EPSILON_SECONDS:
             what = f"--max-duration {self.max_speech_seconds:g} is below the hop of the model, {hop_seconds:g} s"
             raise UsageError(f"{what}; the shortest segment is one score long: raise it")
 
     def keeps(self, start_seconds: float, end_seconds: float) -> bool:
-        """Whether a segment, before padding, is no shorter than min_speech."""
+        """Whether a segment, before padding, is at least as long as min_speech_seconds."""
         return end_seconds - start_seconds >= self.min_speech_seconds - EPSILON_SECONDS
 
 
@@ -370,7 +371,7 @@ class HeldSegment(NamedTuple):
 def find_segments(
     scores: ArrayLike, hop_seconds: float, duration_seconds: float, label: str, rule: SegmentRule
 ) -> list[Segment]:
-    """The segments of `label` in a whole recording; scores (rows,) in [0, 1]. ValueError for NaN."""
+    """The segments of `label` in a whole recording; scores (rows,) in [0, 1]. Raises ValueError for NaN."""
     finder = SegmentFinder(label, hop_seconds, rule)
     return finder.push(scores) + finder.finish(duration_seconds)
 

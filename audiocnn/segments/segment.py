@@ -22,7 +22,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Start and end in seconds, the label, and the mean score over it."""
+    """Start and end in seconds, the label, and the mean score over the segment."""
 
     start: float
     end: float

@@ -57,15 +57,18 @@ def evaluate(
     jobs: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> EvaluationReport:
-    """How good a model is, as `audiocnn evaluate` says with the options of these names.
+    """Measure how good a model is, as `audiocnn evaluate` does with the options of the same names.
 
-    data: a folder, a table, a recipe or a dataset; or samples in memory, each a tuple (samples, sample_rate, known),
-    where known is the label of a clip, a list of all its labels, or a list of the segments in it: `Annotation`,
-    `Segment` or (onset, offset, label) in seconds. settings: as for `detect`. output: where samples of recordings that
-    are no dataset are kept, beside this name, for the next time; they are read into a temporary folder unless given.
+    - `data`: a folder, a table, a recipe or a dataset. Or a list of recordings in memory, each a tuple (samples,
+      sample_rate, known), where known is the label of a clip, a list of all its labels, or a list of its segments:
+      `Annotation`, `Segment` or (onset, offset, label) in seconds.
+    - `settings`: as in `detect`.
+    - `output`: recordings that are not a dataset yet are converted to one beside this name and kept for the next time;
+      by default in a temporary folder.
+    - `progress`: called with a `Progress` for each recording. An exception that it raises ends the work.
 
-    `progress` is called with a `Progress` for each recording; an exception that it raises ends the work. AudiocnnError:
-    what the command says, in one line. A recording that cannot be read does not stop the others: `warnings`.
+    Errors are raised as AudiocnnError with the one-line message of the command. A recording that cannot be read does
+    not stop the others; it is reported in `warnings`.
 
     >>> found = audiocnn.evaluate("meetings/", "speech_1d")
     >>> found.figures["f1"].value

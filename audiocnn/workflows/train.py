@@ -72,12 +72,15 @@ class Training:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A model that was trained, and how good it is.
+    """A trained model and its results.
 
-    folder: of the run. model: for `detect`, `classify`, `evaluate` and so on. evaluation: on the recordings that were
-    kept apart; None where there are none. figure: of the best epoch, on what stopped the training, by the name
-    figure_name; None where nothing was held out. notes: what was found, chosen and done, in lines. warnings: what is
-    wrong with the data.
+    - `folder`: run folder.
+    - `model`: for `detect`, `classify`, `evaluate` and so on.
+    - `evaluation`: results on the test part; None without one.
+    - `figure`: value of the best epoch on the data used for early stopping, and `figure_name`, its name; None if
+      nothing was held out.
+    - `notes`: what was found, chosen and done, as lines.
+    - `warnings`: problems with the data.
     """
 
     folder: Path
@@ -92,7 +95,7 @@ class TrainingResult:
     warnings: tuple[str, ...] = ()
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """A row for each epoch, as metrics.csv in the folder has them. UsageError without pandas."""
+        """One row per epoch, as in metrics.csv in the run folder. Raises UsageError without pandas."""
         from audiocnn.training.log import read_log
 
         rows = read_log(self.folder)
@@ -132,18 +135,20 @@ def train(
     device: str = "auto",
     progress: ProgressCallback | None = None,
 ) -> TrainingResult:
-    """Train a model, as `audiocnn train` does with the options of these names, and test it.
+    """Train a model, as `audiocnn train` does with the options of the same names, and test it.
 
-    data: a folder with a subfolder of recordings for each label, or another source as for `audiocnn ingest`; a dataset;
-    a recipe (.toml). Without it, what ./audiocnn.toml says is done, or the run `output` goes on with `resume`. Network
-    and settings are chosen to fit, as the command chooses them, unless they are given. output: the folder of the run,
-    runs/NAME unless given. minutes: how long the training may take on this machine. from_model: the model to begin
-    with, by name or folder, "none" for none; freeze: its groups that stay as they are. moved_to: with `resume`, where
-    the data are now.
+    - `data`: a folder with one subfolder for each label, another source as for `audiocnn ingest`, a dataset, or a
+      recipe (.toml). Without it, ./audiocnn.toml is used, or with `resume` the run `output` continues. Network and
+      settings are chosen as by the command unless they are given.
+    - `output`: run folder, by default runs/NAME.
+    - `minutes`: how long the training may take on this machine.
+    - `from_model`: name or folder of the model whose weights the training starts from, or "none".
+    - `freeze`: groups of that model that are not trained.
+    - `moved_to`: with `resume`, the new place of the data.
+    - `progress`: called with a `Progress` for each recording that is read and for each step. An exception that it
+      raises ends the training like Ctrl-C: `resume=True` continues it.
 
-    Nothing is printed. `progress` is called with a `Progress` for each recording that is read and each step; an
-    exception that it raises ends the training, and like Ctrl-C leaves a run that `resume=True` goes on with.
-    AudiocnnError: what the command says, in one line.
+    Nothing is printed. Errors are raised as AudiocnnError with the one-line message of the command.
 
     >>> result = audiocnn.train("birds/", minutes=3)
     >>> audiocnn.classify("dawn.wav", result.model).label

@@ -31,9 +31,10 @@ from sounds import as_bytes, write
 from audiocnn.errors import ModelError, UsageError
 from audiocnn.inference.engine import Engine, TorchBackend
 from audiocnn.inference.pooling import clip_scores, pool_of
-from audiocnn.inspection.explain import ExplainSettings, explain_recording
+from audiocnn.inspection.explain import explain_recording
 from audiocnn.inspection.feature_maps import feature_maps
 from audiocnn.inspection.occlusion import probability, spans, without_rounding
+from audiocnn.inspection.settings import ExplainSettings
 from audiocnn.inspection.views import (
     BACKGROUND_QUANTILE,
     FILL_LEVELS,

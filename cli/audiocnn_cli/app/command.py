@@ -42,12 +42,19 @@ FORMER_SPELLINGS = "audiocnn_cli.former_spellings"  # in the context: what to sa
 _LAST_SECTION = "Running"  # of the options that every command has
 _DEFAULT_HOMES = (  # of defaults that help texts show
     "audiocnn.segments.finder:SegmentRule",
+    "audiocnn.segments.finder:CLOSING_DROP",
+    "audiocnn.segments.finder:LEAST_CLOSING",
+    "audiocnn.model.model:SOFTMAX_CLOSING",
     "audiocnn.model.model:DEFAULT_MODEL",
     "audiocnn.model.model:DEFAULT_CLASSIFIER",
     "audiocnn.audio.pcm:DEFAULT_RAW_CHANNELS",
     "audiocnn.evaluation.results:EvaluationSettings",
     "audiocnn.data.sources.settings:DEFAULT_SAMPLE_RATE",
     "audiocnn.data.ingest:IngestSettings",
+    "audiocnn.data.decode:DEFAULT_DECODE_THREADS",
+    "audiocnn.inspection.settings:ExplainSettings",
+    "audiocnn.inspection.strongest:RECORDINGS_A_FILTER",
+    "audiocnn.inspection.strongest:CONTEXT_SECONDS",
     "audiocnn.recipe.recipe:TrainSettings",
 )
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -223,7 +230,7 @@ class _Defaults(dict[str, Any]):
             module, _, inside = home.partition(":")
             found = getattr(import_module(module), inside)
             if not dataclasses.is_dataclass(found):
-                if inside == f"DEFAULT_{name.upper()}":
+                if inside.removeprefix("DEFAULT_") == name.upper():
                     return found
                 continue
             for field in dataclasses.fields(found):

@@ -168,7 +168,8 @@ class SegmentRuleOptions:
         float | None,
         score_option(
             "--neg-threshold",
-            f"Score below which a segment ends. {_MODELS} threshold - 0.15, at least 0.01; of a softmax at least 0.5]",
+            f"Score below which a segment ends. {_MODELS} threshold - {{closing_drop}}, at least {{least_closing}}; "
+            "for a softmax at least {softmax_closing}]",
         ),
     ] = None
     min_duration: Annotated[
@@ -236,7 +237,7 @@ class InputOptions:
         option(
             "--exclude",
             "PATTERN|@FILE",
-            "Leave out recordings and subfolders that fit it, or the lines of a file. May be repeated.",
+            "Leave out recordings and subfolders that match the pattern, or a pattern in the file. May be repeated.",
             INPUT,
         ),
     ] = None
@@ -245,7 +246,7 @@ class InputOptions:
         option(
             "--settled",
             "MINUTES",
-            "Leave out files that changed in the last minutes, which may still be copied.",
+            "Leave out files that changed in the last MINUTES: they may not be copied completely.",
             INPUT,
         ),
     ] = None
@@ -272,7 +273,7 @@ LabelColumnName = Annotated[
 
 LabelMapText = Annotated[
     str | None,
-    option("--label-map", "LABEL=NAME", "Labels by other names: talk=speech,song=music; *=speech renames all others."),
+    option("--label-map", "LABEL=NAME", "Rename labels: talk=speech,song=music; *=speech renames all others."),
 ]
 
 
@@ -297,7 +298,7 @@ class RawOptions:
         option(
             "--raw",
             "FORMAT",
-            "Format of samples without a header: s8, u8, s16le, s24le, s32le, f32le, f64le, or with be; mulaw or alaw.",
+            "Format of samples without a header: s8, u8, s16le, s24le, s32le, f32le, f64le (or be), mulaw or alaw.",
             INPUT,
         ),
     ] = None
@@ -348,8 +349,8 @@ class RecordingOutputs(ManyOutputs):
         bool,
         flag(
             "--update",
-            "As --skip-existing, and do again what is older than its recording; of JSON Lines also what was damaged, "
-            "or made with another model or other settings.",
+            "Like --skip-existing, but redo outputs that are older than their recording; with JSON Lines also those of "
+            "damaged recordings, or made with another model or other settings.",
             OUTPUT,
         ),
     ] = False

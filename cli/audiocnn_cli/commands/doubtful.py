@@ -57,7 +57,8 @@ _Output = Annotated[
     option(
         "--output",
         "FILE",
-        f"The table to correct, in TSV; the page to listen lies beside it. [default: {DOUBTFUL_TABLE}, -2 ...]",
+        f"The table to correct, in TSV. The page for listening is written next to it. "
+        f"[default: {DOUBTFUL_TABLE}, or the next free name]",
         OUTPUT,
         short="-o",
     ),
@@ -65,7 +66,7 @@ _Output = Annotated[
 ]
 _Labels = Annotated[
     list[str] | None,
-    typer.Option("--label", metavar="LABEL", help="Only clips with this one. May be repeated."),
+    typer.Option("--label", metavar="LABEL", help="Use only clips with this label. May be repeated."),
     BASIC,
 ]
 _Corrections = Annotated[
@@ -73,7 +74,8 @@ _Corrections = Annotated[
     option(
         "--corrections",
         "FILE",
-        "Leave out what this table has settled. May be repeated; `none` for none. [default: those beside the output]",
+        "Leave out clips already decided in this table; `none`: ignore all tables. May be repeated. "
+        "[default: those beside the output]",
     ),
     BASIC,
 ]
@@ -94,10 +96,10 @@ def doubtful(
     device: Device = "auto",
     jobs: Jobs = None,
 ) -> ExitStatus:
-    """Clips that the model contradicts are listed, the surest first, and written to a table and to a page that plays
-    them. Correct either, and train again with the command in the last line. Labels that a model has memorised are not
-    found: with `train --folds`, each model judges the part that it has not heard. Running the command again leaves out
-    what was corrected or confirmed, and carries it over into the new table.
+    """Lists the clips whose labels the model contradicts, the clearest cases first, and writes them to a table and to a
+    page that plays them. Correct either, and train again with the command in the last line. Labels that a model has
+    memorised are not found; of the runs of `train --folds`, each model checks the clips that it was not trained on.
+    The next run leaves out clips that were corrected or confirmed, and copies these answers into the new table.
 
     \b
     audiocnn doubtful birds/ -m runs/birds

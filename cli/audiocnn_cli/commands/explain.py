@@ -35,8 +35,9 @@ from audiocnn_cli.io.batch import batch_status
 from audiocnn_cli.io.inputs import only_recording
 
 if TYPE_CHECKING:
-    from audiocnn.inspection.explain import ExplainSettings, Explanation
+    from audiocnn.inspection.explain import Explanation
     from audiocnn.inspection.occlusion import Patch
+    from audiocnn.inspection.settings import ExplainSettings
 
 _WHAT = "What"
 _how = partial(option, panel="How")
@@ -88,9 +89,9 @@ class ExplainOptions:
         str | None, option("--group", "NAME", "Also show the feature maps of this group.", _WHAT), BASIC
     ] = None
     maps: Annotated[
-        int | None, _how("--maps", "N", "Number of feature maps, the strongest first. [default: 16]", least=1)
+        int | None, _how("--maps", "N", "Number of feature maps, the strongest first. [default: {maps}]", least=1)
     ] = None
-    top: Annotated[int | None, _how("--top", "N", "Number of patches to list. [default: 5]", least=1), BASIC] = None
+    top: Annotated[int | None, _how("--top", "N", "Number of patches to list. [default: {top}]", least=1), BASIC] = None
     patch_seconds: Annotated[
         float | None, _how("--patch-seconds", "SECONDS", "Length of a patch. [default: a sixteenth of the window]")
     ] = None
@@ -102,7 +103,7 @@ class ExplainOptions:
         _how(
             "--fill",
             "LEVEL",
-            "Value that patches are replaced with: background, mean or silence. [default: background]",
+            "Value that patches are replaced with: background, mean or silence. [default: {fill}]",
         ),
     ] = None
     points: Annotated[
@@ -110,13 +111,13 @@ class ExplainOptions:
         _how(
             "--gradient-points",
             "N",
-            "Number of points of the integrated gradients; 1: the plain gradient. [default: 16]",
+            "Number of points of the integrated gradients; 1: the plain gradient. [default: {points}]",
             least=1,
         ),
     ] = None
 
     def settings(self) -> ExplainSettings:
-        from audiocnn.inspection.explain import ExplainSettings
+        from audiocnn.inspection.settings import ExplainSettings
 
         given = {name: value for name, value in vars(self).items() if value is not None and name != "at"}
         if self.fill is not None:

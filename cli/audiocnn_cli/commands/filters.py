@@ -66,12 +66,16 @@ class StrongestOptions:
     top: Annotated[
         int | None,
         _strongest(
-            "--top", "K", "Number of sounds for each filter, each from another recording. [default: 9]", least=1
+            "--top",
+            "K",
+            "Number of sounds for each filter, each from another recording. [default: {recordings_a_filter}]",
+            least=1,
         ),
         BASIC,
     ] = None
     around: Annotated[
-        float | None, _strongest("--around", "SECONDS", "Extend each cut by this much at both ends. [default: 0.25]")
+        float | None,
+        _strongest("--around", "SECONDS", "Extend each cut by this much at both ends. [default: {context_seconds}]"),
     ] = None
     clips: Annotated[
         str | None,
@@ -104,7 +108,7 @@ def filters(
     jobs: Jobs = None,
     format: TableFormat = ReportFormat.auto,
 ) -> ExitStatus:
-    """A filter on samples is drawn as a waveform and its spectrum, a filter on features as a patch. Where the network
+    """A filter on samples is drawn as a waveform and its spectrum, a filter on features as a patch. If the network
     splits into towers, each tower has its own side of the picture. The numbers are written to standard output, one
     row for each filter, in the order of the picture.
 

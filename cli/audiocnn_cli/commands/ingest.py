@@ -31,7 +31,7 @@ Sources = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE",
-        help="A folder, here or at an address; a table (.csv, .tsv), a file of labels or a recipe (.toml).",
+        help="A folder, local or remote; a table (.csv, .tsv), a file of labels or a recipe (.toml).",
         show_default=False,
     ),
 ]
@@ -65,7 +65,7 @@ Channels = Annotated[
 ]
 DecodeThreads = Annotated[
     int | None,
-    option("--jobs", "N", "Number of threads that decode. [default: 2]", short="-j", least=1),
+    option("--jobs", "N", "Number of decoding threads. [default: {decode_threads}]", short="-j", least=1),
     BASIC,
 ]
 DecodeCluster = Annotated[
@@ -73,7 +73,7 @@ DecodeCluster = Annotated[
     option(
         "--ray",
         "ADDRESS",
-        "Decode on a Ray cluster: local starts one here, auto joins that of this machine, or HOST:PORT.",
+        "Decode on a Ray cluster: local starts one, auto joins the one of this machine, or HOST:PORT.",
     ),
 ]
 DropOthers = Annotated[

@@ -43,7 +43,7 @@ _Model = Annotated[
     option(
         "--model",
         "MODEL",
-        "What it is least sure of comes first. A name from `audiocnn models`, or a folder.",
+        "Model whose least certain clips come first: a name from `audiocnn models`, or a model folder.",
         short="-m",
     ),
 ]
@@ -70,7 +70,7 @@ class _Where:
         option(
             "--output",
             "TABLE",
-            f"Saved after each key, for `train --corrections`; gone on with. [default: {REVIEW_TABLE}]",
+            f"Table for `train --corrections`, saved after each key; continued if it exists. [default: {REVIEW_TABLE}]",
             OUTPUT,
             short="-o",
         ),

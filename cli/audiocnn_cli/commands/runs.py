@@ -58,7 +58,7 @@ _SortBy = Annotated[
     typer.Option(
         "--sort",
         metavar="COLUMN",
-        help="figure (of what was held out, the best first), tested, name, state, epochs, weights, time or started.",
+        help="figure (on held-out data, the best first), tested, name, state, epochs, weights, time or started.",
     ),
 ]
 _Reverse = Annotated[bool, typer.Option("--reverse", help="Reverse the order.")]

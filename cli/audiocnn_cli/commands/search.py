@@ -48,7 +48,9 @@ _RecipeFile = Annotated[
 _TrainingData = Annotated[
     str | None,
     typer.Argument(
-        metavar="DATA", help="A dataset, or a source as for `ingest`, in place of the recipe's.", show_default=False
+        metavar="DATA",
+        help="A dataset, or a source as for `ingest`, instead of the data of the recipe.",
+        show_default=False,
     ),
 ]
 
@@ -57,10 +59,12 @@ _TrainingData = Annotated[
 class SearchOptions:
     trials: Annotated[
         int,
-        typer.Option("--trials", min=1, metavar="N", help="Number of trainings, of all processes together."),
+        typer.Option("--trials", min=1, metavar="N", help="Number of trainings, over all processes."),
         BASIC,
     ] = 20
-    epochs: Annotated[int | None, option("--epochs", "N", "Of each. [default: the recipe's]", least=1), BASIC] = None
+    epochs: Annotated[
+        int | None, option("--epochs", "N", "Epochs of each training. [default: the recipe's]", least=1), BASIC
+    ] = None
     pruner: Annotated[
         Pruner,
         typer.Option(
@@ -74,15 +78,15 @@ class SearchOptions:
         option(
             "--output",
             "FOLDER",
-            "The folder to make: a run a trial, best.toml, trials.png. [default: runs/NAME.tune]",
+            "Folder to create, with a run for each trial, best.toml and trials.png. [default: runs/NAME.tune]",
             short="-o",
         ),
         BASIC,
     ] = None
-    study: Annotated[str | None, option("--study", "FILE", "The SQLite file. [default: study.sqlite in it]")] = None
-    resume: Annotated[bool, flag("--resume", "Continue or join the study, or begin it if there is none."), BASIC] = (
-        False
-    )
+    study: Annotated[
+        str | None, option("--study", "FILE", "SQLite file of the study. [default: study.sqlite in that folder]")
+    ] = None
+    resume: Annotated[bool, flag("--resume", "Continue or join the study; begin it if there is none."), BASIC] = False
 
 
 def search(

@@ -39,7 +39,7 @@ _TABLE_SUFFIXES = {"table": (".txt",)}  # of a table for people
 _NAME_FAULTS = frozenset(
     {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EINVAL, errno.EILSEQ, errno.EACCES}
 )
-Resume = Annotated[bool, flag("--resume", "Continue an interrupted batch from what is finished of -o.", OUTPUT)]
+Resume = Annotated[bool, flag("--resume", "Continue an interrupted batch: keep the finished results of -o.", OUTPUT)]
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ _Summary = Annotated[
 _Follow = Annotated[
     bool,
     flag(
-        "--follow", "Listen to a live stream on standard input: each onset and segment as soon as it is certain.", INPUT
+        "--follow", "Process a live stream on standard input: print each onset and segment once it is certain.", INPUT
     ),
 ]
 

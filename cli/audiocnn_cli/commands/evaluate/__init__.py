@@ -46,7 +46,9 @@ if TYPE_CHECKING:
 
 _Models = Annotated[
     list[str] | None,
-    option("--model", "MODEL", "Repeat the option to compare models. [default: {model}]", short="-m"),
+    option(
+        "--model", "MODEL", "Model to evaluate; repeat the option to compare several. [default: {model}]", short="-m"
+    ),
     BASIC,
 ]
 _Against = Annotated[
@@ -84,9 +86,11 @@ class _JudgeOptions:
         option("--by", "COLUMN", "Also compute figures for each value of a column, or `recording`. May be repeated."),
     ] = None
     all_figures: Annotated[
-        bool, flag("--all-figures", "Every figure in the table, not only those that say most; JSON always has all.")
+        bool, flag("--all-figures", "Show every figure, not only the main ones; JSON always has all.")
     ] = False
-    seed: Annotated[int | None, typer.Option("--seed", min=0, metavar="N", help="[default: {seed}]")] = None
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, metavar="N", help="Seed of the bootstrap. [default: {seed}]")
+    ] = None
 
 
 def evaluate(

@@ -26,13 +26,14 @@ _PACKAGES = (*DETECT_PACKAGES.values(), *TRAIN_PACKAGES.values())
 
 @dataclass(frozen=True)
 class _BundleOptions:
-    bundle: Annotated[bool, flag("--bundle", "Write what a report of a fault needs to a zip file.", OUTPUT)] = False
+    bundle: Annotated[bool, flag("--bundle", "Write a zip file for a bug report.", OUTPUT)] = False
     model: Annotated[
         str | None,
-        option("--model", "MODEL", "With --bundle: metadata and SHA-256 of this model, too.", INPUT, short="-m"),
+        option("--model", "MODEL", "With --bundle: include the metadata and SHA-256 of this model.", INPUT, short="-m"),
     ] = None
     log: Annotated[
-        str | None, option("--log", "FILE", "With --bundle: a file with what the command printed with -v.", INPUT)
+        str | None,
+        option("--log", "FILE", "With --bundle: include this file, with the output of the command with -v.", INPUT),
     ] = None
     output: Annotated[
         str | None,
@@ -44,7 +45,9 @@ class _BundleOptions:
 _Recording = Annotated[
     str | None,
     typer.Argument(
-        metavar="RECORDING", help="With --bundle: the header of this recording, too; no sample.", show_default=False
+        metavar="RECORDING",
+        help="With --bundle: include the header of this recording, without samples.",
+        show_default=False,
     ),
 ]
 
@@ -55,8 +58,8 @@ def info(
     bundle: _BundleOptions = _BundleOptions(),
     format: TableFormat = ReportFormat.auto,
 ) -> ExitStatus:
-    """Nothing is sent anywhere. With --bundle it is written to a zip file, to be attached to a report: versions,
-    devices, and what else is named, without samples, passwords, or the name of your home folder.
+    """Nothing is sent anywhere. With --bundle, a zip file to attach to a bug report is written: versions, devices, and
+    the files that are given, without samples, passwords or the name of your home folder.
 
     \b
     audiocnn info

@@ -53,7 +53,7 @@ class SplitOptions:
         option(
             "--output-dir",
             "DIR",
-            "Folder for the pieces, with the same subfolders as the recordings. Must be named.",
+            "Folder for the pieces, with the same subfolders as the recordings. Required.",
             _CUTS,
         ),
         BASIC,
@@ -73,7 +73,7 @@ class SplitOptions:
     ] = None
     label_column: LabelColumnName = None
     only: Annotated[
-        list[str] | None, option("--only", "LABEL", "Only segments of this label. May be repeated.", _CUTS)
+        list[str] | None, option("--only", "LABEL", "Use only segments with this label. May be repeated.", _CUTS)
     ] = None
     join: Annotated[bool, flag("--join", "Join all segments of a label into one file for each recording.", _CUTS)] = (
         False
@@ -84,7 +84,7 @@ class SplitOptions:
 _Format = Annotated[
     ManifestFormat,
     format_option(
-        "Of the list of pieces: jsonl, csv, tsv or table; auto: by the suffix of -o, a table on a terminal, "
+        "Format of the list of pieces: jsonl, csv, tsv or table; auto: by the suffix of -o, a table on a terminal, "
         "else JSON Lines."
     ),
 ]

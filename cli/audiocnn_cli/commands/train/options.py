@@ -36,7 +36,8 @@ class RunOptions:
         option(
             "--from",
             "MODEL",
-            "Start from the weights of this model, or none; F is new where the labels are. [default: what fits]",
+            "Start from the weights of this model; none: from random weights. F is copied only if the labels are the "
+            "same. [default: what fits]",
         ),
         BASIC,
     ] = None
@@ -67,7 +68,10 @@ class RunOptions:
 @dataclasses.dataclass(frozen=True)
 class LearningOptions:
     epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, metavar="N", help="[default: the recipe's, else what fits]")
+        int | None,
+        typer.Option(
+            "--epochs", min=1, metavar="N", help="Most epochs to train. [default: the recipe's, else what fits]"
+        ),
     ] = None
     minutes: Annotated[
         float | None,
@@ -86,7 +90,9 @@ class LearningOptions:
     learning_rate: Annotated[
         float | None,
         option(
-            "--learning-rate", "RATE", "Highest learning rate. [default: the recipe's, else the network's, else 0.002]"
+            "--learning-rate",
+            "RATE",
+            "Highest learning rate. [default: the recipe's, else the network's, else {learning_rate}]",
         ),
     ] = None
     sample_rate: Annotated[
@@ -95,9 +101,10 @@ class LearningOptions:
             "--sample-rate", "HERTZ", "Sample rate of the network. [default: the recipe's, else what fits]", least=1000
         ),
     ] = None
-    seed: Annotated[int | None, typer.Option("--seed", min=0, metavar="N", help="[default: the recipe's, else 0]")] = (
-        None
-    )
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, metavar="N", help="Seed of the random numbers. [default: the recipe's, else 0]"),
+    ] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +120,7 @@ class PartOptions:
         option(
             "--group-pattern",
             "REGEX",
-            "Groups from file names: the first group of '^([^_]+)_'; with a slash, from paths.",
+            "Take groups from file names by a pattern, such as '^([^_]+)_'; one with a slash is matched against paths.",
         ),
     ] = None
     label_pattern: Annotated[

@@ -37,8 +37,8 @@ class SweepOptions:
         option(
             "--for",
             "FIGURE",
-            "f1 (of time), segment_f1, detection_error or detection_cost. "
-            "[default: f1; of operating points detection_error]",
+            "Figure to optimise: f1 (of time), segment_f1, detection_error or detection_cost. "
+            "[default: f1; for operating points detection_error]",
         ),
         BASIC,
     ] = None
@@ -53,12 +53,14 @@ class SweepOptions:
         bool, flag("--cross-fit", "Measure by cross-fitting: tune on one half of the recordings, measure on the other.")
     ] = False
     label: Annotated[
-        list[str] | None, typer.Option("--label", metavar="LABEL", help="Only this label. May be repeated."), BASIC
+        list[str] | None, typer.Option("--label", metavar="LABEL", help="Tune only this label. May be repeated."), BASIC
     ] = None
     split: Annotated[
         str | None,
         option(
-            "--split", "NAME", "One split of the data. [default: of a recipe validation, of conditions tune, else all]"
+            "--split",
+            "NAME",
+            "Use only this split of the data. [default: for a recipe validation, for conditions tune, else all]",
         ),
         BASIC,
     ] = None
