@@ -1,7 +1,7 @@
-"""Scores of a recording by ONNX Runtime alone, without audiocnn:  pip install numpy onnxruntime soundfile, then
+"""Scores a recording with ONNX Runtime alone, without audiocnn:  pip install numpy onnxruntime soundfile, then
 python examples/onnx_alone.py models/audiocnn_models/speech_1d/model.onnx data/samples/greeting.flac
 
-The file says all that is needed: the rate that it wants, the samples between two scores, and the labels.
+The metadata of the file contain everything needed: the sample rate, the samples between two scores, and the labels.
 """
 
 import sys
@@ -12,9 +12,9 @@ import soundfile
 
 
 def score(model: str, recording: str) -> tuple[list[str], float, numpy.ndarray]:
-    """The labels, the seconds from one score to the next, and the scores (rows, labels)."""
+    """The labels, the seconds between two scores, and the scores (rows, labels)."""
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors alone
+    options.log_severity_level = 3  # errors only
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     said = session.get_modelmeta().custom_metadata_map
     rate, hop = int(said["sample_rate"]), int(said["hop_samples"])
