@@ -20,7 +20,7 @@ def score(model: str, recording: str) -> tuple[list[str], float, numpy.ndarray]:
     rate, hop = int(said["sample_rate"]), int(said["hop_samples"])
     samples, found = soundfile.read(recording, dtype="float32", always_2d=True)
     if found != rate:
-        sys.exit(f"{recording}: has {found} Hz, and the model wants {rate}; convert it, as with ffmpeg -ar {rate}")
+        sys.exit(f"{recording}: has {found} Hz, but the model needs {rate} Hz; convert it with ffmpeg -ar {rate}")
     mixed = samples.mean(axis=1, dtype=numpy.float32)[None, None]  # (batch, channels, samples), floats in [-1, 1]
     (scores,) = session.run(["scores"], {"samples": mixed})
     return said["labels"].split("\n"), hop / rate, scores[0]

@@ -1,8 +1,8 @@
 """A server to which any number of clients send sound:  pip install websockets, then
 python examples/websocket_server.py
 
-A client connects to ws://127.0.0.1:8765/8000, where 8000 is the sample rate, and sends 16-bit samples as binary messages
-of any size. Each event is returned as a line of JSON. websocket_client.py is such a client.
+A client connects to ws://127.0.0.1:8765/8000, where 8000 is the sample rate, and sends 16-bit samples as binary
+messages of any size. Each event is returned as a line of JSON. websocket_client.py is such a client.
 """
 
 import asyncio

@@ -23,7 +23,7 @@ async function takeModel(name, bytes) {
   say(`${name}: loading ...`);
   model = await loadModel(new Uint8Array(bytes));
   const labels = model.labels.length > 8 ? `${model.labels.length} labels` : model.labels.join(", ");
-  say(`${name}: ${labels}; ${model.sampleRate} Hz, a score each ${(1000 * model.hopSeconds).toFixed(0)} ms`);
+  say(`${name}: ${labels}; ${model.sampleRate} Hz, a score every ${(1000 * model.hopSeconds).toFixed(0)} ms`);
   $("recording").disabled = $("microphone").disabled = false;
 }
 
