@@ -2,7 +2,7 @@
 
     python -m benchmarks.doubtful DATASET --split dev -m MODEL -m MODEL --shares 0.03 0.1
 
-DATASET is made by `audiocnn ingest`. A share of the labels is replaced by another one, drawn evenly, in --repeats draws.
+DATASET is made by `audiocnn ingest`. A share of the labels is replaced by others, drawn evenly, in --repeats draws.
 Prints the mean average precision with which each measure ranks the changed clips before all others. The measures use
 p_own and p_other, the scores of the label and of the best other label:
 

@@ -6,8 +6,8 @@
 The file contains trials (`benchmarks.trials`), each with another spec; the first is the reference network. Times are
 those of ONNX Runtime on one thread, for `--seconds` of noise and with initial weights. The networks take turns, so that
 all are measured under the same load, and the least CPU time counts. Prints a Markdown table sorted by time. With
---table it is written into the page, with a picture of time against quality beside it, in which a line joins the networks that
-no other one beats in both.
+--table it is written into the page, with a picture of time against quality beside it, in which a line joins the
+networks that no other one beats in both.
 """
 
 from __future__ import annotations
