@@ -73,8 +73,8 @@ def counts_of(made: Mapping[str, Any]) -> list[int]:
 
 def write_made(folder: Path, made: Mapping[str, Any]) -> None:
     """Write recordings with a folder per label: `most` clips of the first to `least` of the last for training, and a
-    fixed number of each for the test, with these lengths, rates and formats, and a number of broken files. The sounds of the
-    labels are shuffled, so that rare ones are not similar."""
+    fixed number of each for the test, with these lengths, rates and formats, and a number of broken files. The
+    sounds of the labels are shuffled, so that rare ones are not similar."""
     partial = folder.with_name(folder.name + ".part")
     kinds = np.random.default_rng(5).permutation(made["labels"])
     shortest, longest = made.get("seconds", (MADE_SECONDS, MADE_SECONDS))
