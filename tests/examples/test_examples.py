@@ -47,7 +47,7 @@ def test_the_microphone_prints_turns(monkeypatch, capsys):
 
     microphone.main()
     lines = capsys.readouterr().out.splitlines()
-    begun, ended = ([line for line in lines if word in line] for word in ("are here already", "end of the turn"))
+    begun, ended = ([line for line in lines if word in line] for word in ("received so far", "end of the turn"))
     assert len(begun) >= 1
     assert len(begun) - 1 <= len(ended) <= len(begun)  # the last one ends with the sound
 
