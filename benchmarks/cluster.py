@@ -1,10 +1,10 @@
-"""A cluster of one machine against the plain command: the same records, what a recording costs, a worker that dies.
+"""Compares `--ray` on one machine with the plain command: equal records, cost per recording, a worker that is killed.
 
 python -m benchmarks.cluster [--recordings 2000] [--seconds 3] [--workers 2] [--json FILE]
 
-Recordings are stretches of `data/samples/walk.flac`. `audiocnn detect` goes over them three times, as whole processes:
-plainly; with --ray local; and with --ray local where a worker is killed in the middle. Prints a Markdown table, and
-ends with 1 where the records are not byte for byte those of the plain command.
+Recordings are stretches of `data/samples/walk.flac`. `audiocnn detect` runs on them three times, in separate processes:
+without Ray; with --ray local; and with --ray local while one worker is killed. Prints a Markdown table. The exit code
+is 1 if the records are not byte for byte those of the plain command.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make_recordings(folder: Path, number: int, seconds: float) -> None:
-    """Stretches of the sample, each from another place."""
+    """Stretches of the sample, each from a different position."""
     import soundfile
 
     samples, rate = soundfile.read(SAMPLE, dtype="int16")
@@ -63,7 +63,7 @@ def make_recordings(folder: Path, number: int, seconds: float) -> None:
 
 
 def compare(folder: Path, number: int, workers: int) -> list[dict[str, Any]]:
-    """One row a way to do it. start_seconds: until the first records lie there."""
+    """One row per way to run it. start_seconds: until the first records are written."""
     rows: list[dict[str, Any]] = []
     plain = b""
     for name in ("plain", "--ray local", "--ray local, a worker killed"):
@@ -79,18 +79,18 @@ def compare(folder: Path, number: int, workers: int) -> list[dict[str, Any]]:
 
 
 def ms_each(row: dict[str, Any], number: int) -> float:
-    """What a recording takes: of parts, behind the first one."""
+    """Milliseconds per recording, without the first part."""
     rest = number - PART_RECORDINGS if row["start_seconds"] else number
     return 1000 * float(row["seconds"] - row["start_seconds"]) / max(1, rest)
 
 
 def more_for(name: str, workers: int) -> list[str]:
-    """Options of a way to do it."""
+    """The options of a way to run it."""
     return ["--jobs", str(workers)] + ([] if name == "plain" else ["--ray", "local"])
 
 
 def timed(command: list[str], folder: Path, output: Path, kill_after: int | None) -> dict[str, Any]:
-    """Run it; with kill_after, SIGKILL goes to one worker when so many recordings are done."""
+    """Run it; with kill_after, one worker gets SIGKILL after so many recordings."""
     began = time.monotonic()
     first, killed = None, 0
     process = subprocess.Popen(
@@ -112,7 +112,7 @@ def timed(command: list[str], folder: Path, output: Path, kill_after: int | None
 
 
 def kill_worker(process: int) -> int:
-    """SIGKILL to one of the workers below a process: 1, or 0 where there is none at work."""
+    """Send SIGKILL to one of the workers below a process. Returns 1, or 0 if none is running."""
     for number in below(process):
         with suppress(OSError):
             if b"ray::MapWorker" in Path(f"/proc/{number}/cmdline").read_bytes():
@@ -122,7 +122,7 @@ def kill_worker(process: int) -> int:
 
 
 def below(process: int) -> Iterator[int]:
-    """The processes that it started, and those that these did."""
+    """All descendants of a process."""
     parents: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -135,12 +135,12 @@ def below(process: int) -> Iterator[int]:
 
 
 def parts(folder: Path) -> list[Path]:
-    """What lies in a folder of parts, in order."""
+    """The contents of a folder of parts, in order."""
     return sorted(folder.glob("part-*.jsonl")) if folder.is_dir() else []
 
 
 def to_markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """A table. The start of the plain command is in its time for each recording, and is short."""
+    """A table. The time per recording of the plain command includes its start, which is short."""
     lines = [
         "| | seconds | of them until the first part lies there | ms a recording behind that | workers killed | same |",
         "|---|---|---|---|---|---|",

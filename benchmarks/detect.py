@@ -1,15 +1,15 @@
-"""How fast `audiocnn detect` is, beside other detectors and beside what bounds it; in one run, on the same files.
+"""Compares the speed of `audiocnn detect` with other detectors and with the limits of the machine, on the same files.
 
 python -m benchmarks.detect [--case NAME ...] [--runs 3] [--table docs/background/performance.md] [--again] [--list]
 
-Whole processes unless a case says otherwise, on recordings that are made of real meetings. In each run of a case
-every contender has its turn, one after the other (A B A B ...); a ratio is that of two turns of one run, and what the
-table shows is the median over the runs. Contenders that are not installed have their reason in the table:
-`pip install -c constraints.txt -e '.[bench]'` brings them.
+Measures whole processes unless a case says otherwise, on recordings made from real meetings. In each run of a case, the
+contenders take turns (A B A B ...). A ratio compares two turns of the same run, and the table shows the median over the
+runs. For contenders that are not installed, the table gives the reason; install them with
+`pip install -c constraints.txt -e '.[bench]'`.
 
-- Killed at any moment, the same command goes on: each run of a case is a line of `results.jsonl`. Lines of other code,
-  other weights, other cores or another length of the recordings do not count.
-- Let nothing else run meanwhile. The recordings stay in `--sounds` (about 1 GB), but for the ten hours.
+- If the command is killed, running it again resumes: each run of a case is a line of `results.jsonl`. Lines made with
+  different code, weights, cores or length of the recordings are ignored.
+- Nothing else should run meanwhile. The recordings are kept in `--sounds` (about 1 GB), except for the ten hours.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SOURCES = ("audiocnn/**/*.py", "cli/**/*.py", "models/**/*.onnx", "benchmarks/de
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured, how often, and where it is kept."""
+    """What is measured, how often, and where the results are stored."""
 
     place: Place
     results: Path
@@ -47,15 +47,15 @@ class Settings:
 
     @property
     def log(self) -> Path:
-        """One line a run of a case."""
+        """A line for one run of a case."""
         return self.results / "results.jsonl"
 
     def runs_of(self, case: Case) -> int:
-        """How many runs a case gets."""
+        """The number of runs of a case."""
         return min(self.runs, case.most_runs)
 
     def digest(self) -> str:
-        """Of all that decides what comes out."""
+        """Of everything that determines the result."""
         content = hashlib.sha256(f"{self.place.cores} {self.place.sounds.seconds} {self.place.sounds.clips}".encode())
         for path in sorted(path for pattern in SOURCES for path in ROOT.glob(pattern)):
             content.update(path.read_bytes())
@@ -63,7 +63,7 @@ class Settings:
 
 
 def read_rounds(log: Path, digest: str) -> dict[str, list[Round]]:
-    """What is done already, by case. Half a line, which a killed process leaves, is none."""
+    """The finished rounds by case. An incomplete line, left by a killed process, is ignored."""
     rounds: dict[str, list[Round]] = defaultdict(list)
     for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else []:
         try:
@@ -76,7 +76,7 @@ def read_rounds(log: Path, digest: str) -> dict[str, list[Round]]:
 
 
 def write_round(log: Path, digest: str, case: Case, figures: Round) -> None:
-    """One more line, on a line of its own also after half a line."""
+    """Append a line; after an incomplete line, start a new one."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as file:
         start = "\n" if file.tell() else ""
@@ -84,7 +84,7 @@ def write_round(log: Path, digest: str, case: Case, figures: Round) -> None:
 
 
 def run_cases(settings: Settings, rounds: dict[str, list[Round]], say: Callable[[str], None]) -> int:
-    """Measure what is left to measure; the first run of all cases before the second. Returns how many cases failed."""
+    """Measure what is missing, the first run of all cases before the second. Returns how many cases failed."""
     digest, failed = settings.digest(), set[str]()
     for number in range(settings.runs):
         for case in settings.cases:
@@ -107,7 +107,7 @@ def run_cases(settings: Settings, rounds: dict[str, list[Round]], say: Callable[
 
 
 def machine(cores: int) -> str:
-    """In words, for below the table."""
+    """A description of the machine, shown below the table."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -117,9 +117,9 @@ def machine(cores: int) -> str:
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
-    """Of the command line."""
+    """The settings from the command line."""
     if options.runs < 1 or options.seconds < 36 or options.clips < 1:
-        raise UsageError("--runs and --clips are at least 1, --seconds at least 36")
+        raise UsageError("--runs and --clips must be at least 1, --seconds at least 36")
     sounds = Sounds(options.sounds / f"{options.seconds:g}", options.data / "meetings", options.seconds, options.clips)
     place = Place(sounds, options.data, usable_cores())
     return Settings(place, options.results, tuple(CASES[name] for name in options.case or CASES), options.runs)
@@ -129,22 +129,22 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     parser = argparse.ArgumentParser(description="The speed of `audiocnn detect`, beside its peers and its limits.")
     parser.add_argument("--case", nargs="+", metavar="NAME", choices=list(CASES), help="measure only these")
-    parser.add_argument("--runs", type=int, default=3, help="of each case; the median counts")
-    parser.add_argument("--again", action="store_true", help="forget what is done of these cases")
-    parser.add_argument("--table", type=Path, metavar="PAGE", help="a page to write the tables into")
-    parser.add_argument("--no-measuring", action="store_true", help="only the tables, of what is done")
-    parser.add_argument("--list", action="store_true", help="say which cases there are, and end")
-    parser.add_argument("--seconds", type=float, default=3600.0, help="how long the hour is")
-    parser.add_argument("--clips", type=int, default=CLIPS, help="of one second")
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="where `meetings` lies")
-    parser.add_argument("--results", type=Path, default=ROOT / "runs" / "detect", help="what is done is kept here")
+    parser.add_argument("--runs", type=int, default=3, help="runs per case; the table shows the median")
+    parser.add_argument("--again", action="store_true", help="discard earlier results of these cases")
+    parser.add_argument("--table", type=Path, metavar="PAGE", help="write the tables into this page")
+    parser.add_argument("--no-measuring", action="store_true", help="only write the tables from existing results")
+    parser.add_argument("--list", action="store_true", help="list the cases")
+    parser.add_argument("--seconds", type=float, default=3600.0, help="length of the hour")
+    parser.add_argument("--clips", type=int, default=CLIPS, help="number of clips of one second")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="the folder with `meetings`")
+    parser.add_argument("--results", type=Path, default=ROOT / "runs" / "detect", help="folder of the results")
     sounds = Path(tempfile.gettempdir()) / "audiocnn_benchmark"
-    parser.add_argument("--sounds", type=Path, default=sounds, help="the recordings that are made are kept here")
+    parser.add_argument("--sounds", type=Path, default=sounds, help="folder of the recordings that are made")
     return parser
 
 
 def forget(log: Path, cases: Sequence[Case]) -> None:
-    """Take the lines of these cases out of what is done."""
+    """Remove the results of these cases."""
     names = {case.name for case in cases}
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     kept = [line for line in lines if not any(f'"case": "{name}"' in line for name in names)]
@@ -173,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"detect: {problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("detect: interrupted; the same command goes on", file=sys.stderr)
+        print("detect: interrupted; run the same command again to resume", file=sys.stderr)
         return 130
     return 3 if failed else 0
 

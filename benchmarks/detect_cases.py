@@ -1,7 +1,7 @@
-"""What `benchmarks.detect` compares. A case is a function that measures every contender once, one after the other.
+"""The cases of `benchmarks.detect`. A case is a function that measures every contender once, one after the other.
 
-A round is what one call gives: contender -> figure. A figure has `seconds`, how much was done in them (`amount`, in
-`unit`), and more where there is more; or `missing`, why there is none.
+A round is the result of one call: contender -> figure. A figure has `seconds`, the amount of work done in that time
+(`amount`, in `unit`) and possibly other values; or `missing`, the reason why there is none.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ SETTINGS = ("jit", "onnx", "sequence")
 SQUARE = (1024, 1024, 1024)
 # A layer of a small network over half a minute: (frames, kernel x channels in) times (kernel x channels in, channels).
 THIN = (3000, 320, 64)
-SILERO_CLIPS = 1000  # of all; the rest is reckoned
+SILERO_CLIPS = 1000  # the rest is extrapolated
 SLIDING_SECONDS = 60.0
 WARM_PASSES = 3
 LIVE_VOICES = 6
-SLID = "commands"  # the released model whose windows are cut out, one by one
+SLID = "commands"  # the released model whose windows are scored separately
 ALLOWED, LONGEST = "what is ahead, two hops and `--min-duration`", "after the onset that is told, longest"
 
 
 @dataclass(frozen=True)
 class Place:
-    """The recordings, the labelled data, and the cores that are shared out."""
+    """The recordings, the labelled data, and the number of cores."""
 
     sounds: Sounds
     data: Path
@@ -42,11 +42,11 @@ class Place:
 
     @property
     def parts(self) -> list[tuple[float, float]]:
-        """The parts of a recording, one a core, as shares of its length."""
+        """The parts of a recording, one per core, as shares of its length."""
         return [(core / self.cores, (core + 1) / self.cores) for core in range(self.cores)]
 
     def detect(self, *arguments: str | Path, output: Path | None = None) -> Figure:
-        """Our command, as a whole process."""
+        """Our command as a whole process."""
         return measure(audiocnn("detect", *arguments), output=output)
 
     def of(self, name: str, model: str = "speech_1d") -> Figure:
@@ -54,7 +54,7 @@ class Place:
         return timed(self.detect(self.sounds.get(name), "-m", model), self.sounds.seconds_of(name))
 
     def peer(self, peer: str, name: str, each: bool = False) -> Figure:
-        """Another detector on one of the recordings; each: a process a core, with a part each."""
+        """Another detector on one of the recordings; each: one process per core, each with a part."""
         if reason := missing(peer):
             return {"missing": reason}
         path, parts = self.sounds.get(name), self.parts if each else [(0.0, 1.0)]
@@ -62,27 +62,27 @@ class Place:
         return timed(measure(*commands), self.sounds.seconds_of(name))
 
     def work(self, name: str, *arguments: str | Path | float) -> Figure:
-        """One of `detect_limits`; what counts is the time of the work alone."""
+        """One of `detect_limits`, with the time of the work alone."""
         return inside(measure(module("detect_limits", name, *arguments)))
 
 
 def timed(figure: Figure, amount: float, unit: str = TIMES_REAL) -> Figure:
-    """With what was done in the time."""
+    """With the amount of work done in the time."""
     return figure | {"amount": amount, "unit": unit}
 
 
 def inside(figure: Figure) -> Figure:
-    """The time of the work alone in place of that of the process."""
+    """With the time of the work alone instead of that of the process."""
     return figure | {"seconds": figure["inside"]} if "inside" in figure else figure
 
 
 def decoding(path: Path, start: float = 0.0, end: float = 1.0) -> list[str]:
-    """Decode, mix and resample a part of it, and nothing else."""
+    """Only decode, mix and resample a part of the file."""
     return module("detect_limits", "decode", path, start, end)
 
 
 def python(code: str) -> list[str]:
-    """A few words of Python as a process."""
+    """A piece of Python code as a process."""
     return [sys.executable, "-c", code]
 
 
@@ -109,7 +109,7 @@ def hour_2d(place: Place) -> Round:
 
 
 def warm(place: Place) -> Round:
-    """The same hour, detectors that are loaded already."""
+    """The same hour, with detectors that are already loaded."""
     path, seconds = place.sounds.get(HOUR), place.sounds.seconds
     return {
         "audiocnn, speech_1d": timed(place.work("warm", "speech_1d", path, WARM_PASSES), seconds),
@@ -120,13 +120,13 @@ def warm(place: Place) -> Round:
 
 
 def silero(place: Place) -> Round:
-    """Ten minutes: which setting of Silero VAD is its fastest."""
+    """Ten minutes: the settings of Silero VAD compared."""
     ours = {"audiocnn, speech_1d": place.of(MINUTES)}
     return ours | {f"Silero VAD, {setting}, {ONE}": place.peer(setting, MINUTES) for setting in SETTINGS}
 
 
 def mp3(place: Place) -> Round:
-    """One hour, MP3, 44.1 kHz, stereo: `detect`, and decode, mix and resample alone."""
+    """One hour, MP3, 44.1 kHz, stereo: `detect`, and decoding, mixing and resampling alone."""
     path, seconds = place.sounds.get(STEREO), place.sounds.seconds
     parts = [decoding(path, *part) for part in place.parts]
     return {
@@ -138,7 +138,7 @@ def mp3(place: Place) -> Round:
 
 
 def codecs(place: Place) -> Round:
-    """One hour, 16 kHz, mono, as FLAC, Ogg Vorbis and Opus: `detect`, and decode alone."""
+    """One hour, 16 kHz, mono, as FLAC, Ogg Vorbis and Opus: `detect`, and decoding alone."""
     figures: Round = {}
     for name, said in ((FLAC, "FLAC"), (VORBIS, "Vorbis"), (OPUS, "Opus")):
         ours = f"{said}: audiocnn, speech_1d"
@@ -149,7 +149,7 @@ def codecs(place: Place) -> Round:
 
 
 def clips(place: Place) -> Round:
-    """WAV clips of one second: whole processes. Silero VAD has the first ones only; the rest is reckoned."""
+    """WAV clips of one second: whole processes. Silero VAD runs on the first ones; the rest is extrapolated."""
     folder, count = place.sounds.get(CLIP_FOLDER), place.sounds.clips
     found = place.sounds.folder / "clips.jsonl"
     ours = timed(place.detect(folder, output=found), count, FILES)
@@ -162,7 +162,7 @@ def clips(place: Place) -> Round:
 
 
 def silero_clips(place: Place, folder: Path) -> Figure:
-    """Silero VAD on the first clips: once loaded, every clip takes as long as these."""
+    """Silero VAD on the first clips, extrapolated: once loaded, every clip takes as long as these."""
     if reason := missing("sequence"):
         return {"missing": reason}
     count = min(SILERO_CLIPS, place.sounds.clips)
@@ -177,7 +177,7 @@ def silero_clips(place: Place, folder: Path) -> Figure:
 
 
 def start(place: Place) -> Round:
-    """From nothing: a clip of ten seconds, and `--help`."""
+    """From a cold start: a clip of ten seconds, and `--help`."""
     path = place.sounds.get(SECONDS)
     figures: Round = {
         "audiocnn detect, ten seconds": place.detect(path),
@@ -190,7 +190,7 @@ def start(place: Place) -> Round:
 
 
 def memory(place: Place) -> Round:
-    """The most memory that a whole process holds: ten hours against ten minutes. The ten hours are deleted again."""
+    """The peak memory of a whole process, for ten hours and for ten minutes."""
     hours = place.sounds.get(HOURS)
     try:
         figures = {"ten minutes": place.of(MINUTES), "ten hours": place.of(HOURS)}
@@ -200,8 +200,11 @@ def memory(place: Place) -> Round:
 
 
 def sliding(place: Place) -> Round:
-    """One minute: the dense pass, and every window by itself in batches, by the same engine at the same hop. By a model
-    without padding: behind a padded level a window alone is as loud as itself, not as the half-minute around it."""
+    """One minute: the dense pass, and every window separately in batches, with the same engine and hop.
+
+    The model has no padding: with a padded level norm, a separate window has its own level, not that of the half-minute
+    around it.
+    """
     path, figures = place.sounds.get(MINUTES), {}
     for model in (SLID,):
         seconds = min(SLIDING_SECONDS, place.sounds.seconds_of(MINUTES))
@@ -212,7 +215,7 @@ def sliding(place: Place) -> Round:
 
 
 def live(place: Place) -> Round:
-    """A live stream: how long after a voice begins its onset is printed."""
+    """A live stream: the time from the start of a voice until its onset is printed."""
     from audiocnn.model.model import DEFAULT_LIVE_MODEL, find_model
     from audiocnn.spec.describe import onset_latency
 
@@ -230,7 +233,7 @@ def live(place: Place) -> Round:
 
 
 def limits(place: Place) -> Round:
-    """The same hour: what bounds the engine. Products of matrices have as many multiply-adds as the network."""
+    """The same hour: the limits of the engine. Matrix products have as many multiply-adds as the network."""
     from audiocnn.model.model import find_model
     from audiocnn.spec.describe import describe
 
@@ -251,7 +254,7 @@ def limits(place: Place) -> Round:
 
 @dataclass(frozen=True)
 class Case:
-    """A name for `--case`, and how often at most it is measured."""
+    """A case with its function and its maximal number of runs."""
 
     name: str
     measure: Callable[[Place], Round]
@@ -259,7 +262,7 @@ class Case:
 
     @property
     def title(self) -> str:
-        """What it is, in a line."""
+        """A description in one line."""
         return (self.measure.__doc__ or "").splitlines()[0].rstrip(".")
 
 

@@ -1,8 +1,8 @@
-"""What bounds a detector, and the detector without its start: each a process of its own.
+"""The limits of a detector, and the detector without its start, each in a separate process.
 
-python -m benchmarks.detect_limits decode FILE [FROM TO]    decode, mix and resample to 16 kHz alone, in one thread
-python -m benchmarks.detect_limits blocks FILE              the same as `audiocnn.audio.recording` does it
-python -m benchmarks.detect_limits warm MODEL FILE N        the engine, loaded once, on the file N times
+python -m benchmarks.detect_limits decode FILE [FROM TO]    only decode, mix and resample to 16 kHz, in one thread
+python -m benchmarks.detect_limits blocks FILE              the same with `audiocnn.audio.recording`
+python -m benchmarks.detect_limits warm MODEL FILE N        the engine, loaded once, N times on the file
 python -m benchmarks.detect_limits product N A B C          matrices A x B and B x C, until N multiply-adds are done
 python -m benchmarks.detect_limits sliding MODEL FILE S     every window of S seconds in batches, and the dense pass
 
@@ -21,11 +21,11 @@ from pathlib import Path
 
 BLOCK_FRAMES = 1 << 16
 RATE = 16000
-BATCH = 64  # windows a batch; 16, 64 and 256 were within 10 % of each other
+BATCH = 64  # windows per batch; 16, 64 and 256 were within 10 % of each other
 
 
 def decode(path: str, start: str = "0", end: str = "1") -> dict[str, float]:
-    """The shortest loop that there is for it."""
+    """The shortest possible loop."""
     import numpy as np
     import soundfile
     import soxr
@@ -45,7 +45,7 @@ def decode(path: str, start: str = "0", end: str = "1") -> dict[str, float]:
 
 
 def blocks(path: str) -> dict[str, float]:
-    """What `detect` reads."""
+    """The blocks that `detect` reads."""
     from audiocnn.audio.recording import open_recording
 
     begin = time.perf_counter()
@@ -56,7 +56,7 @@ def blocks(path: str) -> dict[str, float]:
 
 
 def warm(model: str, path: str, times: str) -> dict[str, float]:
-    """The median of several passes; one more goes before, which is not counted."""
+    """The median of several passes, after one that is not counted."""
     from audiocnn.inference.detect import detect_recording
     from audiocnn.inference.engine import load_engine
     from audiocnn.model.model import find_model
@@ -71,7 +71,7 @@ def warm(model: str, path: str, times: str) -> dict[str, float]:
 
 
 def product(multiply_adds: str, rows: str, inner: str, columns: str) -> dict[str, float]:
-    """numpy's float32 product, on all cores."""
+    """numpy's float32 matrix product on all cores."""
     import numpy as np
 
     random = np.random.default_rng(0)
@@ -86,7 +86,7 @@ def product(multiply_adds: str, rows: str, inner: str, columns: str) -> dict[str
 
 
 def sliding(model: str, path: str, seconds: str) -> dict[str, float]:
-    """Both on the same samples by the same backend on the same cores; each once before, which is not counted."""
+    """Both on the same samples with the same backend and cores, each after one pass that is not counted."""
     import numpy as np
     import soundfile
 

@@ -1,6 +1,6 @@
-"""How long after a voice begins an onset is printed, by the clock, when sound comes as it is heard.
+"""The delay between the start of a voice and the printed onset, when sound arrives in real time.
 
-Silence and a voice take turns; 20 ms at a time go into `audiocnn detect --follow`, when they would have been heard.
+Silence and voices alternate. Every 20 ms, the next 20 ms of sound are passed to `audiocnn detect --follow`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from benchmarks.measuring import BenchmarkError, audiocnn, environment
 RATE = 16000
 PIECE_SAMPLES = 320
 SILENCE_SECONDS, VOICE_SECONDS = 3.0, 2.5
-LATEST_SECONDS = 5.0  # an onset that comes later is none
+LATEST_SECONDS = 5.0  # a later onset does not count
 COMMAND = ("detect", "-", "--follow", "--raw", "s16le", "--rate", str(RATE), "--channels", "1", "--pad", "0")
 
 
 def voices(data: Path, count: int) -> list[Any]:
-    """int16 samples of so many read sentences, from the first word on."""
+    """int16 samples of so many read sentences, each from its first word on."""
     import soundfile
 
     onsets: dict[str, float] = {}
@@ -42,7 +42,7 @@ def voices(data: Path, count: int) -> list[Any]:
 
 
 def track_of(found: list[Any]) -> tuple[Any, list[float]]:
-    """int16 samples of the whole, and when each voice begins in it, in seconds. The silence has soft noise."""
+    """int16 samples of the whole track, and the start of each voice in seconds. The silence contains soft noise."""
     import numpy as np
 
     noise = np.random.default_rng(0)
@@ -55,17 +55,17 @@ def track_of(found: list[Any]) -> tuple[Any, list[float]]:
 
 
 def listen(stream: Any, heard: queue.SimpleQueue[tuple[float, dict[str, Any]]]) -> None:
-    """Each record, and when it came."""
+    """Each record with its time of arrival."""
     for line in stream:
         heard.put((time.perf_counter(), json.loads(line)))
 
 
 def play(samples: Any, process: Any) -> float:
-    """Write the samples when they are due. Returns the moment of the first."""
+    """Write the samples in real time. Returns the time of the first."""
     begin = time.perf_counter()
     for start in range(0, len(samples), PIECE_SAMPLES):
         piece = samples[start : start + PIECE_SAMPLES]
-        due = begin + (start + len(piece)) / RATE  # when the last sample of the piece is heard
+        due = begin + (start + len(piece)) / RATE  # the time of the last sample of the piece
         time.sleep(max(0.0, due - time.perf_counter()))
         process.stdin.write(piece.tobytes())
         process.stdin.flush()
@@ -74,10 +74,10 @@ def play(samples: Any, process: Any) -> float:
 
 
 def live(model: str, data: Path, count: int) -> dict[str, Any]:
-    """How long after the moment that it names each onset was printed, and how long after the voice began, seconds."""
+    """The delays of each printed onset, from the time it reports and from the start of the voice, in seconds."""
     samples, onsets = track_of(voices(data, count))
     if not onsets:
-        raise BenchmarkError(f"{data}: has no read sentences (speech/librispeech); say with --data where some are")
+        raise BenchmarkError(f"{data}: has no read sentences (speech/librispeech); name their folder with --data")
     heard: queue.SimpleQueue[tuple[float, dict[str, Any]]] = queue.SimpleQueue()
     command = audiocnn(*COMMAND, "-m", model)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -86,7 +86,7 @@ def live(model: str, data: Path, count: int) -> dict[str, Any]:
         listener.start()
         try:
             begin = play(samples, process)
-        except BrokenPipeError:  # it ended; why, it says itself
+        except BrokenPipeError:  # it ended and reports the reason itself
             begin = 0.0
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
@@ -103,12 +103,12 @@ def live(model: str, data: Path, count: int) -> dict[str, Any]:
 
 
 def taken(heard: queue.SimpleQueue[Any]) -> list[Any]:
-    """All that is in it."""
+    """Everything in the queue."""
     return [heard.get() for _ in range(heard.qsize())]
 
 
 def delay_of(onset: float, moments: list[float]) -> float | None:
-    """How long after a voice began the next onset was printed."""
+    """The delay from the start of a voice to the next printed onset."""
     later = [moment - onset for moment in moments if 0.0 <= moment - onset <= LATEST_SECONDS]
     return min(later, default=None)
 

@@ -1,12 +1,12 @@
-"""Other speech detectors on a recording of 16 kHz, as a process of its own. Read with soundfile, as a user would.
+"""Runs another speech detector on a recording of 16 kHz, in a separate process that reads with soundfile.
 
-python -m benchmarks.detect_peers PEER FILE [FROM TO]       a stretch of the file, in parts of its length
+python -m benchmarks.detect_peers PEER FILE [FROM TO]       a stretch of the file, as shares of its length
 python -m benchmarks.detect_peers PEER FOLDER               each of its recordings, one after the other
 
-The last line is JSON: `load`, seconds until the detector is ready, `inside`, seconds of reading and detecting, and
-`found`, the number of segments. Silero VAD in its settings: `jit` (TorchScript), `onnx`, and `sequence` (many frames in
-one call, the same scores), which is documented for long recordings; one thread each, which the package sets and which
-is its fastest. WebRTC VAD: frames of 30 ms, mode 3.
+The last line is JSON: `load`, the seconds until the detector is ready, `inside`, the seconds of reading and detecting,
+and `found`, the number of segments. The settings of Silero VAD are `jit` (TorchScript), `onnx`, and `sequence` (many
+frames per call, the same scores), which is documented for long recordings. Each uses one thread, which the package sets
+and which is fastest. WebRTC VAD uses frames of 30 ms in mode 3.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from pathlib import Path
 from typing import Any
 
 RATE = 16000
-FRAME_SAMPLES = 480  # the longest that WebRTC VAD takes
+FRAME_SAMPLES = 480  # the longest frame that WebRTC VAD supports
 PACKAGES = {"jit": "silero_vad", "onnx": "silero_vad", "sequence": "silero_vad", "webrtc": "webrtcvad"}
 Detect = Callable[[Path, float, float], int]
 """A file, and which part of it, as shares of its length -> the number of segments."""
 
 
 def missing(peer: str) -> str | None:
-    """Why a peer cannot be measured here."""
+    """The reason why a peer cannot be measured here, or nothing."""
     found = importlib.util.find_spec(PACKAGES[peer])
     if found is None:
         return f"{PACKAGES[peer]} is not installed (pip install -c constraints.txt -e '.[bench]')"
-    # Looked for as a file: to import it here would bring torch into the process that measures.
+    # Found as a file, since importing it would load torch into the measuring process.
     folders = [Path(folder) for folder in found.submodule_search_locations or ()]
     if peer == "sequence" and not any((folder / "sequence_vad.py").exists() for folder in folders):
         return "this version of silero_vad has no sequence model; take 6.2.3"
@@ -66,7 +66,7 @@ def silero(kind: str) -> Detect:
 
 
 def webrtc() -> Detect:
-    """WebRTC VAD; a segment is a run of frames that it calls speech."""
+    """WebRTC VAD; a segment is a run of speech frames."""
     import webrtcvad
 
     def detect(path: Path, start: float, end: float) -> int:

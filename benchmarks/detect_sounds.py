@@ -1,8 +1,8 @@
-"""The recordings that detectors are compared on, made of real meetings, each when it is first asked for.
+"""The recordings on which detectors are compared. Each is made from real meetings when it is first needed.
 
-python -m benchmarks.detect_sounds NAME FOLDER MEETINGS SECONDS CLIPS    makes one, in a process of its own
+python -m benchmarks.detect_sounds NAME FOLDER MEETINGS SECONDS CLIPS    makes one, in a separate process
 
-The meetings are joined and repeated until they fill the time. The hour lasts SECONDS, which are 3600 but for trials.
+The meetings are joined and repeated to fill the time. The hour lasts SECONDS: 3600, or less in a trial.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MINUTES, SECONDS, STEREO, CLIP_FOLDER = "ten_minutes.wav", "ten_seconds.wav", "s
 
 @dataclass(frozen=True)
 class Sounds:
-    """Where the recordings are made, of which meetings, and how long the hour is."""
+    """The folder of the recordings, the meetings they are made from, and the length of the hour."""
 
     folder: Path
     meetings: Path
@@ -35,12 +35,12 @@ class Sounds:
     clips: int = CLIPS
 
     def get(self, name: str) -> Path:
-        """The recording (or the folder of clips) of that name; made if it is not there."""
+        """The recording (or folder of clips) of that name, made if it does not exist."""
         path = self.folder / name
         if path.exists():
             return path
         if not any(self.meetings.glob("*.flac")):
-            raise BenchmarkError(f"{self.meetings}: has no recordings (*.flac); say with --data where some are")
+            raise BenchmarkError(f"{self.meetings}: has no recordings (*.flac); name their folder with --data")
         self.folder.mkdir(parents=True, exist_ok=True)
         command = module("detect_sounds", name, self.folder, self.meetings, self.seconds, self.clips)
         done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
@@ -49,14 +49,14 @@ class Sounds:
         return path
 
     def seconds_of(self, name: str) -> float:
-        """How long it is."""
+        """Its length in seconds."""
         return {HOURS: 10 * self.seconds, MINUTES: self.seconds / 6, SECONDS: self.seconds / 360}.get(
             name, self.seconds
         )
 
 
 def meeting_samples(sounds: Sounds) -> Any:
-    """All meetings, one after the other, int16."""
+    """All meetings, joined, int16."""
     import numpy as np
     import soundfile
 
@@ -64,7 +64,7 @@ def meeting_samples(sounds: Sounds) -> Any:
 
 
 def blocks_of(sounds: Sounds, seconds: float) -> Iterator[Any]:
-    """So many seconds of meetings, in pieces."""
+    """A number of seconds of meetings, in pieces."""
     meetings = meeting_samples(sounds)
     left = round(seconds * RATE)
     while left:
@@ -73,18 +73,18 @@ def blocks_of(sounds: Sounds, seconds: float) -> Iterator[Any]:
 
 
 def write_mono(name: str, path: Path, sounds: Sounds) -> None:
-    """16 kHz, in the format that belongs to the name."""
+    """16 kHz, in the format given by the file name."""
     import soundfile
 
     kind, subtype = FORMATS.get(name, ("WAV", "PCM_16"))
     with soundfile.SoundFile(path, "w", RATE, 1, subtype, format=kind) as file:
         for block in blocks_of(sounds, sounds.seconds_of(name)):
-            for start in range(0, len(block), RATE):  # libsndfile's Vorbis wants small pieces
+            for start in range(0, len(block), RATE):  # libsndfile writes Vorbis reliably only in small pieces
                 file.write(block[start : start + RATE])
 
 
 def write_stereo(name: str, path: Path, sounds: Sounds) -> None:
-    """44.1 kHz, stereo, MP3; the right is the left, softer and 5 ms late, so that the two are not one."""
+    """44.1 kHz, stereo, MP3; the right channel is the left, softer and 5 ms later, so that the two differ."""
     import numpy as np
     import soundfile
     import soxr
@@ -101,7 +101,7 @@ def write_stereo(name: str, path: Path, sounds: Sounds) -> None:
 
 
 def write_clips(name: str, path: Path, sounds: Sounds) -> None:
-    """One second each, WAV, from all over the hour."""
+    """WAV files of one second each, from all over the hour."""
     import numpy as np
     import soundfile
 
@@ -113,7 +113,7 @@ def write_clips(name: str, path: Path, sounds: Sounds) -> None:
 
 
 def make(name: str, sounds: Sounds) -> None:
-    """Under another name first: what is there is whole."""
+    """Make a file under another name first, so that an existing file is complete."""
     path = sounds.folder / name
     part = path.with_name(f"part.{name}")
     shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What `benchmarks.detect` measured, as two tables: the goals, and every figure."""
+"""The results of `benchmarks.detect` as two tables: the goals, and all figures."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ OURS_1D, OURS_2D = "audiocnn, speech_1d", "audiocnn, speech_2d"
 SEQUENCE, ONNX = "Silero VAD, sequence", "Silero VAD, onnx"
 DECODE = "decode and resample alone"
 GOAL_HEAD = ("case", "what", "goal", "reached", "")
-HEAD = ("what ran", "time, median (least - most)", "speed", "time against ours", "memory")
+HEAD = ("contender", "time, median (least - most)", "speed", "time against ours", "memory")
 Rounds = Mapping[str, Sequence[Round]]
 """Case -> its rounds."""
 
 
 class NotMeasuredError(Exception):
-    """A figure that a goal needs is not there."""
+    """A figure that a goal needs is missing."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """One figure that is to be reached. `value`: of one round; the median over all counts."""
+    """A figure to be reached. `value`: computed from one round; the median over all rounds counts."""
 
     case: str
     what: str
@@ -37,12 +37,12 @@ class Goal:
     at_least: bool = True
 
     def reached(self, value: float) -> bool:
-        """Whether that is good enough."""
+        """Whether a value meets the goal."""
         return value >= self.wanted if self.at_least else value <= self.wanted
 
 
 def seconds(figures: Round, name: str) -> float:
-    """Of one contender."""
+    """The seconds of one contender."""
     figure = figures.get(name, {})
     if "seconds" not in figure:
         raise NotMeasuredError(name)
@@ -50,38 +50,38 @@ def seconds(figures: Round, name: str) -> float:
 
 
 def speed(name: str) -> Callable[[Round], float]:
-    """How much a contender does in a second."""
+    """How much a contender processes per second."""
     return lambda figures: figures[name]["amount"] / seconds(figures, name)
 
 
 def against(name: str, ours: str = OURS_1D) -> Callable[[Round], float]:
-    """How much longer a contender takes than we do."""
+    """The time of a contender relative to ours."""
     return lambda figures: seconds(figures, name) / seconds(figures, ours)
 
 
 def lasting(name: str) -> Callable[[Round], float]:
-    """How long a contender takes, in seconds."""
+    """The time of a contender, in seconds."""
     return lambda figures: seconds(figures, name)
 
 
 def peak(name: str) -> Callable[[Round], float]:
-    """Memory of a contender, in megabytes."""
+    """The peak memory of a contender, in megabytes."""
     return lambda figures: figures[name]["peak_bytes"] / MEGABYTE
 
 
 def share_of_decoding(figures: Round) -> float:
-    """Our speed as a share of that of the faster loop on one core."""
+    """Our speed relative to that of the faster loop on one core."""
     loops = (f"{DECODE}, shortest loop", f"{DECODE}, Recording.blocks")
     return min(seconds(figures, loop) for loop in loops) / seconds(figures, OURS_1D)
 
 
 def growth(figures: Round) -> float:
-    """How far the memory for ten hours is from that for ten minutes, as a share."""
+    """The relative difference between the memory for ten hours and for ten minutes."""
     return abs(figures["ten hours"]["peak_bytes"] / figures["ten minutes"]["peak_bytes"] - 1.0)
 
 
 def saving(model: str) -> Callable[[Round], float]:
-    """How much faster the dense pass is, as a share of window / hop."""
+    """The speed-up of the dense pass, as a share of window / hop."""
 
     def value(figures: Round) -> float:
         ratio = seconds(figures, f"{model}, sliding windows") / seconds(figures, f"{model}, dense")
@@ -91,7 +91,7 @@ def saving(model: str) -> Callable[[Round], float]:
 
 
 def difference(model: str) -> Callable[[Round], float]:
-    """The largest, of all scores of the two."""
+    """The largest difference between the scores of the two."""
     return lambda figures: float(figures[f"{model}, dense"]["difference"])
 
 
@@ -116,7 +116,7 @@ GOALS = (
 
 
 def value_of(goal: Goal, rounds: Rounds) -> float | None:
-    """The median over the rounds; None where it was not measured."""
+    """The median over the rounds; None if it was not measured."""
     try:
         values = [goal.value(figures) for figures in rounds.get(goal.case, ())]
     except (NotMeasuredError, KeyError):
@@ -134,12 +134,12 @@ def goal_cells(goal: Goal, rounds: Rounds) -> list[str]:
 
 
 def short(value: float) -> str:
-    """Three digits that count, in seconds."""
+    """Seconds with three significant digits."""
     return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
 def cells(name: str, rounds: Sequence[Round], first: str) -> list[str]:
-    """A row of the table of figures: one contender of a case over all rounds."""
+    """A row of the table of figures: one contender of a case, over all rounds."""
     figures = [figure[name] for figure in rounds if "seconds" in figure.get(name, {})]
     if not figures:
         reasons = [figure[name]["missing"] for figure in rounds if "missing" in figure.get(name, {})]
@@ -154,7 +154,7 @@ def cells(name: str, rounds: Sequence[Round], first: str) -> list[str]:
 
 
 def speed_words(figures: Sequence[Figure]) -> str:
-    """What was done in a second, where that says something."""
+    """The amount processed per second, if that is meaningful."""
     unit = figures[0].get("unit")
     if unit in (None, START):
         return ""
@@ -163,13 +163,13 @@ def speed_words(figures: Sequence[Figure]) -> str:
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> list[str]:
-    """A table whose first columns hold words."""
+    """A table whose first columns are text."""
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * words + "---:|" * (len(head) - words)]
     return lines + [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
 
 
 def to_markdown(rounds: Rounds, machine: str) -> str:
-    """Both tables, and what they were measured on."""
+    """Both tables, and the machine they were measured on."""
     lines = [*markdown(GOAL_HEAD, [goal_cells(goal, rounds) for goal in GOALS], 2), ""]
     for name, case in CASES.items():
         mine = rounds.get(name, ())
@@ -183,8 +183,8 @@ def to_markdown(rounds: Rounds, machine: str) -> str:
 
 
 def write_page(page: Path, rounds: Rounds, machine: str) -> None:
-    """Put the tables between the marks of a page; nothing else changes. Raises UsageError where it has no marks."""
-    from audiocnn.files import write_whole  # here: the process that measures stays small
+    """Replace the tables between the marks of a page. Raises UsageError if it has no marks."""
+    from audiocnn.files import write_whole  # imported here to keep the measuring process small
 
     before, after = around_table(page)
     write_whole(page, f"{before}{to_markdown(rounds, machine)}\n{after}".encode())

@@ -1,15 +1,15 @@
-"""How well doubt finds wrong labels: labels of clips are changed at random, and clips ranked by several measures.
+"""How well wrong labels are found: labels of clips are changed at random, and clips are ranked by several measures.
 
     python -m benchmarks.doubtful DATASET --split dev -m MODEL -m MODEL --shares 0.03 0.1
 
-DATASET is what `audiocnn ingest` makes. A share of the labels becomes another, drawn evenly, in --repeats draws.
-Printed is the mean average precision with which each measure ranks the changed clips before all others. The measures,
-of p_own and p_other, the scores of the label and of the best other one:
+DATASET is made by `audiocnn ingest`. A share of the labels is replaced by others, drawn evenly, in --repeats draws.
+Prints the mean average precision with which each measure ranks the changed clips before all others. The measures use
+p_own and p_other, the scores of the label and of the best other label:
 
-    log-odds          ln(p_other / p_own), which `audiocnn doubtful` sorts by
+    log-odds          ln(p_other / p_own), used by `audiocnn doubtful`
     self-confidence   -p_own                              (Northcutt, Jiang and Chuang 2021)
     margin            p_other - p_own                     (the same)
-    confident first   the margin, behind what their confident joint counts as errors
+    confident first   the margin, after the errors found by their confident joint
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ Bools = NDArray[np.bool_]
 
 
 def own_and_other(scores: Floats, truth: Bools) -> tuple[Floats, Floats]:
-    """(clips, labels) -> the score of the label, and of the best other one."""
+    """(clips, labels) -> the scores of the label and of the best other label."""
     own: Floats = np.where(truth, scores, 0.0).max(axis=1)
     other: Floats = np.where(truth, 0.0, scores).max(axis=1)
     return own, other
 
 
 def self_confidence(scores: Floats, truth: Bools) -> Floats:
-    """High where the label has a low score."""
+    """High if the label has a low score."""
     return -own_and_other(scores, truth)[0]
 
 
 def margin(scores: Floats, truth: Bools) -> Floats:
-    """High where another label has the higher score."""
+    """High if another label has a higher score."""
     own, other = own_and_other(scores, truth)
     return other - own
 
 
 def confident_first(scores: Floats, truth: Bools) -> Floats:
-    """The margin, errors by the confident joint before all others."""
+    """The margin, with errors found by the confident joint before all others."""
     return margin(scores, truth) + 2.0 * find_likely_wrong(scores, truth, alone=False)
 
 
@@ -95,7 +95,7 @@ def scored(dataset: Dataset, model: str, split: str | None) -> tuple[Floats, NDA
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """A table in Markdown: a row a model and share."""
+    """A table in Markdown with a row per model and share."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset")
     parser.add_argument("-m", "--model", action="append", required=True)

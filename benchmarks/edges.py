@@ -1,19 +1,19 @@
-"""How well a detector finds the edges of speech, on mixtures whose edges are known.
+"""How well a detector finds the edges of speech, on mixtures with known edges.
 
 python -m benchmarks.edges --model speech_1d --model speech_2d [--count 200] [--seed 2] [--json FILE]
 
 Each mixture is 8 to 10 s of synthetic voices over synthetic noise from `data.samples.synthesis` (needs
 espeak-ng), at 20, 10 and 0 dB in turn and at a level drawn between -32 and -20 dB; mixture k depends on
-(seed, k) alone. Nothing of it is used in training. Segments are found with the thresholds of the model and
-the default rule, unpadded.
+(seed, k) alone. None of this is used in training. Segments are found with the thresholds of the model and
+the default rule, without padding.
 
 - A true edge is *found within t* if a detected edge of the same kind (onset or offset) of the same mixture
   lies within t seconds of it; one to one, the nearest pairs first.
 - The interval (95 %) is a bootstrap over mixtures, because the edges of one mixture share voice and noise.
-- *False* is the share of the time without speech that is called speech, *missed* the share of the time with
-  speech that is not. The number of segments is no error: the truth bridges silence under 0.3 s, the
-  default rule under 0.1 s, and even on the clean voices it finds about 1.7 segments where the truth has one.
-- The error is detected minus true, over true edges that have a detected one within 0.5 s.
+- *False* is the share of the time without speech that is detected as speech, *missed* the share of the time
+  with speech that is not. The number of segments does not count as an error: the truth bridges silence under
+  0.3 s, the default rule under 0.1 s, so even on clean voices it finds about 1.7 segments per true segment.
+- The error is detected minus true, over true edges with a detected edge within 0.5 s.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Detector = Callable[[Mixture], list[tuple[float, float]]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """One mixture, one detector. Errors: detected minus true in seconds, one a true edge, or NaN."""
+    """One mixture with one detector. Errors: detected minus true in seconds for each true edge, or NaN."""
 
     snr_db: float
     onset_errors: Edges
@@ -69,9 +69,9 @@ class Outcome:
 
 
 def match_edges(true: Edges, detected: Edges, limit_seconds: float = MATCH_SECONDS) -> Edges:
-    """Detected minus true for each true edge, NaN where no detected edge is left within the limit.
+    """Detected minus true for each true edge, NaN if no unmatched detected edge is within the limit.
 
-    One to one, the nearest pair first: what is matched within t does not depend on a limit above t.
+    Edges are matched one to one, the nearest pair first, so matches within t do not depend on a limit above t.
     """
     errors = np.full(len(true), np.nan)
     taken = np.zeros(len(detected), bool)
@@ -87,7 +87,7 @@ def match_edges(true: Edges, detected: Edges, limit_seconds: float = MATCH_SECON
 
 
 def share_within(errors: Sequence[Edges], tolerance_seconds: float, seed: int) -> dict[str, float]:
-    """Share of true edges within the tolerance and its 95 % interval; `errors` has one array a mixture."""
+    """Share of true edges within the tolerance and its 95 % interval; `errors` has one array per mixture."""
     found = np.array([np.sum(np.abs(e) <= tolerance_seconds + 1e-9) for e in errors])
     counts = np.array([e.size for e in errors])
     draws = np.random.default_rng(seed).integers(0, len(errors), (RESAMPLINGS, len(errors)))
@@ -129,8 +129,8 @@ def make_mixtures(count: int, seed: int) -> Iterator[tuple[float, Mixture]]:
 
 
 def load_detector(name: str) -> Detector:
-    """The model of that name (or folder) as a detector with its own threshold and without padding."""
-    # Here and not above: the matching is tested without an engine.
+    """The model of that name (or folder) as a detector, with its own threshold and without padding."""
+    # Imported here, since the matching is tested without an engine.
     from audiocnn.inference.engine import load_engine
     from audiocnn.model.model import find_model
 
@@ -153,7 +153,7 @@ def load_detector(name: str) -> Detector:
 
 
 def judge(snr_db: float, mixture: Mixture, found: Sequence[tuple[float, float]]) -> Outcome:
-    """Compares what was found with what is true."""
+    """Compares detected and true segments."""
     onsets, offsets = np.array(found, dtype=np.float64).reshape(-1, 2).T
     true = [(segment.onset, segment.offset) for segment in mixture.segments]
     true_onsets, true_offsets = np.array(true).T
@@ -215,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", action="append", required=True, help="name or folder; may be repeated")
     parser.add_argument("--count", type=int, default=200, help="number of mixtures")
     parser.add_argument("--seed", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="where the figures go as well")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args(arguments)
     if options.count < 1:
         parser.error("--count: at least 1 mixture is needed")

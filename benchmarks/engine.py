@@ -1,13 +1,14 @@
-"""What the engine's own choices are worth: how spectra are computed, how long chunks are, how cores are shared.
+"""The effect of choices in the engine: how spectra are computed, the length of chunks, how cores are shared.
 
 python -m benchmarks.engine [--model speech_1d] [--seconds 1800] [--rounds 3]
 
-Prints three Markdown tables. What is in a table runs in turn, and the median counts; speeds are times real time.
+Prints three Markdown tables. The rows of a table are measured in turn, and the median counts; speeds are multiples of
+real time.
 
-- spectra: the power spectra of a model's features in ONNX Runtime on one core, as a convolution with the kernels as
-  they are, and folded as `audiocnn.model.frontend` does it
-- the network: where its time goes on one core, by ONNX Runtime's own profile of a chunk of 30 s
-- chunks and cores: the warm engine on noise, for chunks of several lengths, and for workers x threads = cores
+- spectra: the power spectra of a model's features in ONNX Runtime on one core, as a convolution with the plain kernels
+  and folded as in `audiocnn.model.frontend`
+- the network: the time of its parts on one core, from ONNX Runtime's profile of a chunk of 30 s
+- chunks and cores: the warm engine on noise, for several lengths of chunks, and for workers x threads = cores
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ Samples = NDArray[np.float32]
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--model", default="speech_1d")
-    parser.add_argument("--seconds", type=float, default=1800.0, help="of sound")
+    parser.add_argument("--seconds", type=float, default=1800.0, help="seconds of sound")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args(arguments)
     try:
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def in_turn(contenders: dict[Any, Callable[[], object]], rounds: int) -> dict[Any, float]:
-    """The median time of each in seconds, A B A B; one round more goes before."""
+    """The median time of each in seconds, measured as A B A B after one round that is not counted."""
     taken: dict[Any, list[float]] = {name: [] for name in contenders}
     for number in range(rounds + 1):
         for name, work in contenders.items():
@@ -141,7 +142,7 @@ def folded_graph(spec: InputSpec) -> bytes:
 
 
 def profile(model: Model) -> list[tuple[str, ...]]:
-    """The time of each sort of operation."""
+    """The time of each kind of operation."""
     geometry = model.geometry
     samples = noise(SPECTRUM_SECONDS * geometry.sample_rate + geometry.window_samples, model.channels)[None]
     with tempfile.TemporaryDirectory() as folder:
@@ -162,7 +163,7 @@ def profile(model: Model) -> list[tuple[str, ...]]:
 
 
 def chunks_and_cores(model: Model, seconds: float, rounds: int) -> list[tuple[str, ...]]:
-    """Every length of chunks with one worker a core; then every other way to share the cores."""
+    """Every length of chunks with one worker per core, then every other way to share the cores."""
     cores, chunk = usable_cores(), 30.0
     shares = [(cores, 1)] + [(jobs, cores // jobs) for jobs in range(1, cores) if cores % jobs == 0] + [(2 * cores, 1)]
     cases = [(length, cores, 1) for length in CHUNKS_SECONDS] + [(chunk, *share) for share in shares[1:]]

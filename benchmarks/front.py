@@ -1,13 +1,13 @@
-"""Smaller networks for one task: how long each takes, and what it learns in the same short training.
+"""Smaller networks for one task: the time each takes, and its quality after the same short training.
 
     python -m benchmarks.front benchmarks/front.toml -o runs/front [--table docs/background/performance.md]
     python -m benchmarks.front benchmarks/front.toml -o runs/front --no-training    # only times
 
-The file is one of trials (`benchmarks.trials`) in which every trial changes the spec; the first is the network that is
-to be beaten. Times are of ONNX Runtime on one thread, of `--seconds` of noise with the weights that a training would
-begin with, in turn, so that all have the same minutes: the least time of the processor counts. Prints a Markdown table
-sorted by time. With --table it goes into the page, and a picture of time against quality beside it, on which a line
-joins those that no other beats in both.
+The file contains trials (`benchmarks.trials`), each with another spec; the first is the reference network. Times are
+those of ONNX Runtime on one thread, for `--seconds` of noise and with initial weights. The networks take turns, so that
+all are measured under the same load, and the least CPU time counts. Prints a Markdown table sorted by time. With
+--table it is written into the page, with a picture of time against quality beside it, in which a line joins the
+networks that no other one beats in both.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from benchmarks import trials
 from benchmarks.pages import around_table, put_table
 
 QUALITY = "tune auroc"
-MARK = "front"  # of the table in its page
+MARK = "front"  # the mark of the table in its page
 HEAD = ("network", "ms", "x", "multiply-adds/s", "weights", *trials.FIGURES)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trial. seconds: of the processor for the noise; figures: those of `trials`, the mean over the seeds, none where
-    it was not trained."""
+    """A trial. seconds: CPU time for the noise; figures: those of `trials`, means over the seeds, none if it was not
+    trained."""
 
     name: str
     seconds: float
@@ -55,17 +55,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[1])
     parser.add_argument("--only", action="append", default=[], help="train one trial; may be repeated")
-    parser.add_argument("--dataset", type=Path, help="what the recipe's [data] was ingested into")
-    parser.add_argument("--no-training", action="store_true", help="only times, and figures of runs that are there")
-    parser.add_argument("--seconds", type=float, default=30.0, help="of noise")
-    parser.add_argument("--rounds", type=int, default=60, help="of all networks in turn")
+    parser.add_argument("--dataset", type=Path, help="the ingested [data] of the recipe")
+    parser.add_argument("--no-training", action="store_true", help="only times, and figures of existing runs")
+    parser.add_argument("--seconds", type=float, default=30.0, help="seconds of noise")
+    parser.add_argument("--rounds", type=int, default=60, help="rounds over all networks")
     parser.add_argument(
         "--table", type=Path, metavar="PAGE", help="write the table into this page, a picture beside it"
     )
     options = parser.parse_args(arguments)
     try:
         if options.table:
-            around_table(options.table, MARK)  # before any time is spent
+            around_table(options.table, MARK)  # fail before any work
         specs = specs_of(options.trials)
         taken = times_of(specs, options.seconds, options.rounds)
         if not options.no_training:
@@ -95,7 +95,7 @@ def specs_of(path: Path) -> dict[str, Spec]:
 
 
 def times_of(specs: Mapping[str, Spec], seconds: float, rounds: int) -> dict[str, float]:
-    """Trial -> the least seconds of the processor for so many seconds of noise."""
+    """Trial -> the least CPU time for so many seconds of noise."""
     sessions = {name: open_session(untrained_onnx(spec), 1) for name, spec in specs.items()}
     least = dict.fromkeys(specs, np.inf)
     for _ in range(rounds):
@@ -112,7 +112,7 @@ def times_of(specs: Mapping[str, Spec], seconds: float, rounds: int) -> dict[str
 
 
 def figures_in(folder: Path, specs: Mapping[str, Spec], seeds: Sequence[int]) -> dict[str, dict[str, float]]:
-    """Trial -> the mean of each figure over the seeds that are done."""
+    """Trial -> the mean of each figure over the finished seeds."""
     found = trials.figures_in(folder, specs, seeds)
     return {
         name: {key: float(np.mean([figures[key] for figures in runs.values()])) for key in trials.FIGURES}
@@ -123,7 +123,7 @@ def figures_in(folder: Path, specs: Mapping[str, Spec], seeds: Sequence[int]) ->
 def candidates(
     specs: Mapping[str, Spec], seconds: Mapping[str, float], figures: Mapping[str, Mapping[str, float]]
 ) -> list[Candidate]:
-    """One a trial, in the order of the file."""
+    """One per trial, in the order of the file."""
     found = []
     for name, spec in specs.items():
         described = describe(spec)
@@ -134,7 +134,7 @@ def candidates(
 
 
 def front(found: Sequence[Candidate], quality: str = QUALITY) -> list[Candidate]:
-    """Those that no other one beats in time and quality at once, the fastest first."""
+    """Those that no other one beats in both time and quality, the fastest first."""
     best, kept = -np.inf, []
     for one in sorted(
         (one for one in found if quality in one.figures), key=lambda one: (one.seconds, -one.figures[quality])
@@ -146,7 +146,7 @@ def front(found: Sequence[Candidate], quality: str = QUALITY) -> list[Candidate]
 
 
 def to_markdown(found: Sequence[Candidate]) -> str:
-    """A row a network, the fastest first; x: how much faster than the first of the file."""
+    """A row per network, the fastest first; x: the speed relative to the first of the file."""
     on_front = {one.name for one in front(found)}
     lines = [f"| {' | '.join(HEAD)} |", f"|---|{'---:|' * (len(HEAD) - 1)}"]
     for one in sorted(found, key=lambda one: one.seconds):
@@ -163,7 +163,7 @@ def to_markdown(found: Sequence[Candidate]) -> str:
 
 
 def draw(path: Path, found: Sequence[Candidate], seconds: float) -> None:
-    """Time against quality, a dot a network, and a line along the front."""
+    """Time against quality with a dot per network, and a line along the front."""
     figure = new_figure(7.5, 4.5)
     axes: Any = figure.add_subplot()
     shown = [one for one in found if QUALITY in one.figures]

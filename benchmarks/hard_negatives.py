@@ -1,11 +1,11 @@
-"""Hard negatives: where a model takes the backgrounds of a recipe for a label; the table for `[mix] hard_negatives`.
+"""Hard negatives: where a model mistakes the backgrounds of a recipe for a label; the table for `[mix] hard_negatives`.
 
     python -m benchmarks.hard_negatives data/recipes/speech_1d.toml -m speech_1d -o data/marks/hard_negatives.tsv
 
-The model scores every recording without a label that the recipe learns from; what is held out is left alone. Written is
-each stretch of 0.1 s or more in which scores reach `--threshold`, with their mean as weight: `filename onset offset
-weight`.
-With --dataset the recordings are ingested there, and kept for the next time.
+The model scores every recording without a label in the training part of the recipe; held-out recordings are not used.
+The table has every stretch of 0.1 s or more in which the scores reach `--threshold`, with their mean as weight:
+`filename onset offset weight`.
+With --dataset the recordings are ingested into that folder and kept for later runs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-m", "--model", default="speech_1d", help="a model or a run")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the table")
     parser.add_argument("--threshold", type=float, default=THRESHOLD)
-    parser.add_argument("--dataset", type=Path, help="a folder for the ingested recordings")
+    parser.add_argument("--dataset", type=Path, help="folder for the ingested recordings")
     given = parser.parse_args(arguments)
     try:
         recipe = read_recipe(given.recipe)
@@ -62,7 +62,7 @@ def row_text(cells: Sequence[object]) -> str:
 
 
 def find_hard_negatives(recipe: Recipe, folder: Path, model: str, threshold: float) -> Iterator[tuple[object, ...]]:
-    """(filename, onset, offset, weight) of each stretch. DatasetError: the recipe has no backgrounds."""
+    """(filename, onset, offset, weight) of each stretch. DatasetError if the recipe has no backgrounds."""
     if recipe.data is None:
         raise RecipeError(f"{recipe.name}: the recipe has no [data]; add it")
     engine = load_engine(find_model(model), "cpu", None)
@@ -71,7 +71,7 @@ def find_hard_negatives(recipe: Recipe, folder: Path, model: str, threshold: flo
     dataset = cached_dataset(recipe.data, folder, settings)
     entries = backgrounds_of(dataset, divide(dataset, recipe).train, recipe.data.labels or dataset.labels)
     if not entries:
-        raise DatasetError(f"{recipe.name}: every recording that is learned from has a label; add some without one")
+        raise DatasetError(f"{recipe.name}: every training recording has a label; add some without one")
     rules = {label: engine.model.rule(label) for label in labels}
     scorer = Scorer(engine.score, engine.geometry.sample_rate, engine.hop_seconds, labels, rules)
     columns = [labels.index(label) for label in recipe.data.labels or dataset.labels if label in labels]
@@ -81,7 +81,7 @@ def find_hard_negatives(recipe: Recipe, folder: Path, model: str, threshold: flo
 
 
 def backgrounds_of(dataset: Dataset, entries: Sequence[Entry], labels: Sequence[str]) -> list[Entry]:
-    """The entries that have none of the labels, for sure."""
+    """The entries that certainly have none of the labels."""
     said = {*labels, dataset.unsure}
     return [e for e in entries if e.annotated and not any(note.label in said for note in dataset.annotations(e))]
 
@@ -89,7 +89,7 @@ def backgrounds_of(dataset: Dataset, entries: Sequence[Entry], labels: Sequence[
 def hard_stretches(
     filename: str, recording: JudgedRecording, columns: Sequence[int], threshold: float
 ) -> Iterator[tuple[object, ...]]:
-    """Where the highest score of these columns reaches the threshold for so long; weight: its mean there."""
+    """Where the highest score of these columns reaches the threshold for long enough; weight: its mean there."""
     highest = recording.scores[:, columns].max(axis=1, initial=0.0)
     edges = np.flatnonzero(np.diff(highest >= threshold, prepend=False, append=False)).reshape(-1, 2)
     for start, stop in edges.tolist():

@@ -1,14 +1,14 @@
-"""What weights that learned without a norm of the level make of it behind one, and how far trained ones go.
+"""Quality of weights that were trained without a level norm when one is put in front, and of weights in between.
 
     python -m benchmarks.level_weights speech_1d -m runs/speech_1d_plain
     python -m benchmarks.level_weights speech_1d -m runs/speech_1d_plain --run runs/speech_1d --share 0.6 --share 1
 
-The spec has a norm of the level as its first layer; the model has the same layers, without it or behind another.
-Weights are those of the model, and with --run, at each --share, so much of those that a training ended at (its last,
-not their mean).
-Prints a Markdown table by rows of 20 ms or whatever the hop is: AUROC and least error of the meetings, AUROC of the
-`dev` mixtures at 5 and -5 dB and of every twelfth voice, and the errors of meetings and mixtures at that one threshold
-for which twice the first and the others are least. Errors are misses and false alarms, over the speech.
+The spec has a level norm as its first layer; the model has the same layers without it, or with a different level norm.
+The weights are those of the model. With --run, they are mixed with the final weights of a training (the last ones, not
+their mean), with each --share.
+Prints a Markdown table of figures per hop: AUROC and least error on the meetings, AUROC on the `dev` mixtures at 5 and
+-5 dB and on every twelfth voice, and the errors on meetings and mixtures at the one threshold that minimises twice the
+first plus the others. Errors are misses and false alarms relative to the speech.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ COLUMNS = (
     "errors at once",
 )
 THRESHOLDS = 1.0 / (1.0 + np.exp(-np.linspace(-6.0, 6.0, 49)))
-Frames = tuple[NDArray[np.bool_], NDArray[np.float32]]  # is it speech, and its score
+Frames = tuple[NDArray[np.bool_], NDArray[np.float32]]  # whether it is speech, and its score
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("spec", help="of a network whose first layer is a norm of the level")
+    parser.add_argument("spec", help="a network whose first layer is a level norm")
     parser.add_argument("-m", "--model", required=True, help="the weights: a model without that norm")
-    parser.add_argument("--run", type=Path, help="a training that began with them")
-    parser.add_argument("--share", type=float, action="append", help="of the trained weights; may be repeated")
+    parser.add_argument("--run", type=Path, help="a training that started from these weights")
+    parser.add_argument("--share", type=float, action="append", help="share of the trained weights; may be repeated")
     parser.add_argument("--to-db", type=float, action="append", help="in place of the spec's; may be repeated")
     parser.add_argument("--range-db", type=float, action="append", help="in place of the spec's; may be repeated")
     parser.add_argument("--least-db", type=float, action="append", help="in place of the spec's; may be repeated")
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def network_of(
     name: str, model: str, run: Path | None, share: float, changes: Mapping[str, float]
 ) -> tuple[Network, dict[str, float]]:
-    """The network of a spec with another level, and weights between those of a model and of a run; and its level."""
+    """The network of a spec with another level norm and with weights between a model and a run; and that level norm."""
     source, table = find_model(model), find_spec(name, spec_folders()).table
     first, *layers = table["groups"][0]["layers"]
     level = first | dict(changes)
@@ -100,7 +100,7 @@ def between(one: torch.Tensor, other: torch.Tensor, share: float) -> torch.Tenso
 
 
 def cells_of(network: Network, sets: Sequence[Sequence[Sound]]) -> list[str]:
-    """Of meetings, mixtures and voices."""
+    """The figures for meetings, mixtures and voices."""
     found = [frames_of(network, sounds) for sounds in sets]
     areas = [f"{roc_auc_score(*frames):.4f}" for frames in found]
     errors = np.array([[error_at(frames, threshold) for threshold in THRESHOLDS] for frames in found[:3]])
@@ -111,7 +111,7 @@ def cells_of(network: Network, sets: Sequence[Sequence[Sound]]) -> list[str]:
 
 @torch.inference_mode()
 def frames_of(network: Network, sounds: Sequence[Sound]) -> Frames:
-    """Of all sounds what is judged: (rows,) whether they are speech, and their scores."""
+    """The evaluated rows of all sounds: (rows,) whether they are speech, and their scores."""
     hop_seconds = network.geometry.hop_seconds
     speech, scores = [], []
     for sound in sounds:

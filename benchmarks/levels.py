@@ -1,11 +1,11 @@
-"""What a detector finds at other levels: seconds found in voices, AUROC of voices, mixtures and meetings, at each gain.
+"""A detector at other levels: seconds found in voices, and AUROC of voices, mixtures and meetings, at each gain.
 
     python -m benchmarks.levels -m speech_1d -m runs/speech_1d --against silero,firered
 
-The voices are those of the `dev` part, with the marks of data/marks/data.tsv; every eighth of them, unless --every says
-otherwise; mixtures are those with noise at 5 dB of part `dev` of data/recipes/speech_conditions.toml, kept in --set for
-the next time. Gains are applied in float, nothing is rounded or cut. Prints a Markdown table: seconds found, their
-change against 0 dB, AUROC of 10 ms frames of each.
+The voices are those of the `dev` part with the labels of data/marks/data.tsv; by default every eighth of them
+(--every). The mixtures are those with noise at 5 dB in part `dev` of data/recipes/speech_conditions.toml, kept in --set
+for later runs. Gains are applied in float, without rounding or clipping. Prints a Markdown table: seconds found, their
+change from 0 dB, and AUROC of 10 ms frames.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ VOICES = DataSettings(
 
 @dataclass(frozen=True)
 class Sound:
-    """A recording in memory: samples (1, n) at 16 kHz, and what is known to be in it."""
+    """A recording in memory: samples (1, n) at 16 kHz, and its true segments."""
 
     name: str
     samples: NDArray[np.float32]
@@ -63,8 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("-m", "--model", action="append", default=[], help="a model or a run; may be repeated")
     parser.add_argument("--against", default="", help="other detectors: silero,firered")
-    parser.add_argument("--every", type=int, default=8, help="take every so many of the voices")
-    parser.add_argument("--set", type=Path, help="a folder for the mixtures")
+    parser.add_argument("--every", type=int, default=8, help="use every N-th voice")
+    parser.add_argument("--set", type=Path, help="folder for the mixtures")
     given = parser.parse_args(arguments)
     try:
         scorers = [(name, scorer_of(name)) for name in given.model or ([] if given.against else ["speech_1d"])]
@@ -102,7 +102,7 @@ def sounds_of(source: SourceItems, every: int = 1) -> list[Sound]:
 
 
 def set_in(folder: Path, part: str, name: str | None = None) -> Dataset:
-    """The recordings of a part of the conditions, or of one of these, made into `folder` unless they are there."""
+    """The recordings of a part of the conditions, or of one condition, made in `folder` unless they exist."""
     conditions = read_conditions(CONDITIONS)
     source = dataclasses.replace(conditions.data, split=conditions.part(part).split)
     dataset = cached_dataset(source, folder / "recordings", IngestSettings(sample_rate=SAMPLE_RATE))
@@ -111,7 +111,7 @@ def set_in(folder: Path, part: str, name: str | None = None) -> Dataset:
 
 
 def mixtures_in(folder: Path, name: str = MIXTURES) -> list[Sound]:
-    """The mixtures of a condition, made into `folder` unless they are there."""
+    """The mixtures of a condition, made in `folder` unless they exist."""
     made = set_in(folder, PART, name)
     found = []
     for entry in made.entries:
@@ -122,7 +122,7 @@ def mixtures_in(folder: Path, name: str = MIXTURES) -> list[Sound]:
 
 
 def level_rows(scorer: Scorer, sets: Sequence[Sequence[Sound]]) -> Iterator[list[str]]:
-    """The cells of each gain: seconds found in the first set, their change, AUROC of each."""
+    """The cells for each gain: seconds found in the first set, their change, AUROC of each set."""
     before = 0.0
     for gain_db in GAINS_DB:
         found = [found_at(scorer, sounds, gain_db) for sounds in sets]
@@ -133,7 +133,7 @@ def level_rows(scorer: Scorer, sets: Sequence[Sequence[Sound]]) -> Iterator[list
 
 
 def found_at(scorer: Scorer, sounds: Sequence[Sound], gain_db: float) -> tuple[float, float]:
-    """Seconds of the segments that are found in sounds with this gain, and AUROC."""
+    """Total length of the segments found in sounds with this gain, in seconds, and AUROC."""
     column, rule = list(scorer.labels).index(LABEL), scorer.rules[LABEL]
     judged, seconds = [], 0.0
     for sound in sounds:

@@ -1,18 +1,18 @@
-"""Where segments begin and end: a network that says so, beside the same network with scores alone.
+"""Edges of segments: a network that predicts them, compared with the same network with scores only.
 
 python -m benchmarks.localising [--seeds 3] [--epochs N] [--count 150] [--json FILE] [-o FOLDER]
 
-`data/recipes/commands_edges.toml` is trained as it is, and with `output = "sigmoid"`: the same layers, data, batches
-and steps. Both are judged on mixtures of words by other people (the `dev` part) in coloured noise, at 20, 10 and 0 dB
-in turn, whose edges are known to a millisecond of what is marked. Three ways to find segments:
+`data/recipes/commands_edges.toml` is trained unchanged, and with `output = "sigmoid"`: the same layers, data, batches
+and steps. Both are evaluated on mixtures of words by other people (the `dev` part) in coloured noise, at 20, 10 and
+0 dB in turn. The edges are known to within a millisecond of the labels. There are three ways to find segments:
 
     frames            scores of the network without onsets and offsets, hysteresis
-    scores alone      scores of the network with them, hysteresis, as if it gave no more
-    votes             the same scores, edges by votes (`audiocnn.segments.onset_offset`), which is what `detect` does
+    scores alone      scores of the network with them, hysteresis, without its edge outputs
+    votes             the same scores, edges by votes (`audiocnn.segments.onset_offset`), as in `detect`
 
-Each network has the threshold that its training tuned on the held-out part, the default rule and no padding. Figures
-and 95 % intervals (mixtures drawn anew) are those of `audiocnn evaluate`; of several seeds the mean, and the spread
-as the standard deviation.
+Each network uses the threshold that its training tuned on the held-out part, the default rule and no padding. Figures
+and 95 % intervals (by resampling mixtures) are those of `audiocnn evaluate`; for several seeds the table shows means
+and standard deviations.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ WAYS = ("frames", "scores alone", "votes")
 
 
 def with_output(recipe: Recipe, output: str) -> Recipe:
-    """The same recipe, with another output."""
+    """The same recipe with another output."""
     table = recipe.spec.table | {"f": recipe.spec.table["f"] | {"output": output}}
     return replace(recipe, name=f"{recipe.name}_{output}", spec=spec_from_table(table, recipe.spec.name))
 
 
 def trained(recipe: Recipe, dataset: Dataset, run: Path) -> Model:
-    """The model of a run, which is made unless it is there."""
+    """The model of a run, trained unless it exists."""
     from audiocnn.training.train import train
 
     if not (run / "model/model.toml").exists():
@@ -75,7 +75,7 @@ def trained(recipe: Recipe, dataset: Dataset, run: Path) -> Model:
 
 
 def mixtures(recipe: Recipe, dataset: Dataset, count: int) -> Iterator[tuple[np.ndarray[Any, Any], list[Annotation]]]:
-    """Samples (1, samples) of words that nobody trained on, and where they are."""
+    """Samples (1, samples) of words that are not in the training, and their positions."""
     entries = [entry for entry in dataset.entries if entry.split == "dev"]
     labels = dataset.labels
     hop_samples = round(TRUTH_SECONDS * dataset.sample_rate)
@@ -139,7 +139,7 @@ def measure(recipe: Recipe, folder: Path, seeds: int, count: int) -> dict[str, l
 
 
 def to_markdown(found: dict[str, list[dict[str, Any]]]) -> str:
-    """A row a way: of one seed the value and its interval, of several the mean and the standard deviation."""
+    """A row per way: for one seed the value and its interval, for several the mean and the standard deviation."""
     lines = [f"| | {' | '.join(FIGURES)} |", "|" + "---|" * (len(FIGURES) + 1)]
     for way, rows in found.items():
         cells = []
@@ -160,9 +160,9 @@ def to_markdown(found: dict[str, list[dict[str, Any]]]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Edges by votes, beside hysteresis on scores.")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, help="instead of those of the recipe")
-    parser.add_argument("--count", type=int, default=150, help="number of mixtures to judge on")
-    parser.add_argument("--json", type=Path, help="where the figures go as well")
+    parser.add_argument("--epochs", type=int, help="epochs [default: as in the recipe]")
+    parser.add_argument("--count", type=int, default=150, help="number of mixtures to evaluate on")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/localising"), help="dataset and runs")
     options = parser.parse_args(arguments)
     if options.seeds < 1 or options.count < 1:

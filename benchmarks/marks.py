@@ -1,19 +1,19 @@
-"""Marks of voices by two judges, Silero VAD and FireRedVAD: the tables in data/marks.
+"""Labels of voices by two judges, Silero VAD and FireRedVAD: the tables in data/marks.
 
     python -m benchmarks.marks ../shared/data -o data/marks/data.tsv
     python -m benchmarks.marks ../shared/more -o data/marks/more.tsv
 
-The folder has a `recordings.tsv`; those of the kinds `speech` and `commands` are marked. Each is first brought to one
-level. A frame of 10 ms is `speech` where both judges score 0.5 or more, `unsure` where one of them does, or where they
-agree nowhere in the recording. Nothing is bridged. The table is in DCASE order: filename, onset, offset, event_label.
-A recording that is a voice by its folder is never learned from where they agree nowhere. `--alone firered` takes the
-marks of one judge there, in the split train:
+The folder has a `recordings.tsv`; recordings of the kinds `speech` and `commands` are labelled. Each is first brought
+to the same level. A frame of 10 ms is `speech` if both judges score 0.5 or more, and `unsure` if only one does, or if
+they agree nowhere in the recording. Nothing is bridged. The table is in DCASE order: filename, onset, offset,
+event_label. Nothing is learned from a voice on which the judges never agree. `--alone firered` uses the labels of one
+judge for such voices of the split train:
 
     python -m benchmarks.marks ../shared/more --alone firered -o data/marks/more_alone.tsv
 
-Recordings without voices that are nearly silent may hold one from the next room, that nobody heard who collected them.
-Those of `--hidden-split` (train) are brought to that level, too; what either judge then calls speech is `unsure`. With
-`--hidden-alone` they are all that is in the table:
+Nearly silent recordings without voices may contain an unnoticed voice from the next room. Those of `--hidden-split`
+(train) are brought to the same level, too, and passages in which either judge then detects speech are `unsure`. With
+`--hidden-alone` the table contains only these:
 
     python -m benchmarks.marks ../shared/data --hidden-alone --hidden-split dev -o data/marks/hidden_dev.tsv
 """
@@ -45,19 +45,19 @@ JUDGES = ("silero", "firered")
 THRESHOLD = 0.5
 GRID_SECONDS = 0.01
 SPEECH, UNSURE = "speech", "unsure"
-LEVEL_RMS = 0.1  # -20 dB of full scale, of what is no more than 30 dB below the loudest 20 ms
+LEVEL_RMS = 0.1  # -20 dB of full scale, over the stretches within 30 dB of the loudest 20 ms
 LEVEL_RANGE_DB = 30.0
 Mark = Callable[[NDArray[np.float32], Sequence[Peer]], list[Segment]]
-QUIET_DB = -45.0  # of full scale: a recording below it is nearly silent
+QUIET_DB = -45.0  # of full scale; a recording below this is nearly silent
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("folder", type=Path, help="with recordings.tsv in it")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the table")
-    parser.add_argument("--hidden-split", default="train", help="nearly silent recordings of this part, too")
-    parser.add_argument("--hidden-alone", action="store_true", help="leave the voices out")
-    parser.add_argument("--alone", choices=JUDGES, help="marks the voices of the split train where they agree nowhere")
+    parser.add_argument("--hidden-split", default="train", help="also label nearly silent recordings of this part")
+    parser.add_argument("--hidden-alone", action="store_true", help="leave out the voices")
+    parser.add_argument("--alone", choices=JUDGES, help="judge for voices of the split train without any agreement")
     given = parser.parse_args(arguments)
     try:
         judges = [load_peer(name) for name in JUDGES]
@@ -85,13 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def marker_of(row: Mapping[str, str], alone: int | None) -> Mark:
-    """How a voice is marked; alone: by which judge where they agree nowhere, which is asked of the split train."""
+    """How a voice is labelled; alone: the judge to use for voices of the split train on which they never agree."""
     return partial(mark_voices, alone=alone if row.get("split") == "train" else None)
 
 
 def mark_voices(samples: NDArray[np.float32], judges: Sequence[Peer], alone: int | None = None) -> list[Segment]:
-    """(channels, samples) at 16 kHz -> segments `speech` and `unsure`, in the order of time; where the judges agree
-    nowhere, those of the judge `alone`, if one is named."""
+    """(channels, samples) at 16 kHz -> segments `speech` and `unsure`, in order of time; if the judges never agree,
+    those of the judge `alone`, if given."""
     votes, seconds = votes_of(samples, judges), samples.shape[1] / SAMPLE_RATE
     if alone is not None and not votes.all(axis=0).any() and votes[alone].any():
         votes = votes[alone : alone + 1]
@@ -99,7 +99,7 @@ def mark_voices(samples: NDArray[np.float32], judges: Sequence[Peer], alone: int
 
 
 def mark_hidden_voices(samples: NDArray[np.float32], judges: Sequence[Peer]) -> list[Segment]:
-    """(channels, samples) at 16 kHz of a recording without voices -> segments `unsure`; none where it is loud."""
+    """(channels, samples) at 16 kHz of a recording without voices -> segments `unsure`; none if it is loud."""
     if not 0.0 < np.square(samples, dtype=np.float64).mean() < 10 ** (QUIET_DB / 10):
         return []
     heard = votes_of(samples, judges).any(axis=0)
@@ -109,7 +109,7 @@ def mark_hidden_voices(samples: NDArray[np.float32], judges: Sequence[Peer]) -> 
 
 
 def votes_of(samples: NDArray[np.float32], judges: Sequence[Peer]) -> NDArray[np.bool_]:
-    """(channels, samples) at 16 kHz -> (judges, rows of 10 ms): where each hears a voice, once the level is one."""
+    """(channels, samples) at 16 kHz -> (judges, rows of 10 ms): where each detects a voice, at the same level."""
     rows = grid_rows(samples.shape[1] / SAMPLE_RATE, GRID_SECONDS)
     samples = to_one_level(samples.mean(axis=0, keepdims=True))
     votes = [
@@ -120,7 +120,7 @@ def votes_of(samples: NDArray[np.float32], judges: Sequence[Peer]) -> NDArray[np
 
 
 def agreement(votes: NDArray[np.bool_], seconds: float) -> list[Segment]:
-    """(judges, rows of 10 ms) -> segments; without a row on which all agree that it is speech, all is unsure."""
+    """(judges, rows of 10 ms) -> segments; if the judges agree on speech in no row, everything is unsure."""
     both, any_ = votes.all(axis=0), votes.any(axis=0)
     if not both.any():
         return [Segment(0.0, seconds, UNSURE, NO_SCORE)]
@@ -136,7 +136,7 @@ def agreement(votes: NDArray[np.bool_], seconds: float) -> list[Segment]:
 
 
 def to_one_level(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(1, samples) whose louder stretches have one root mean square; the peak stays within full scale."""
+    """(1, samples) scaled to a fixed root mean square of the louder stretches; the peak stays within full scale."""
     frame = SAMPLE_RATE // 50
     count = max(1, samples.shape[1] // frame)
     powers = np.square(samples[:, : count * frame]).reshape(count, -1).mean(axis=1)

@@ -1,7 +1,7 @@
-"""Whole processes: how long they take by the clock, how much the cores work, how much memory they hold at most.
+"""Measures whole processes: elapsed time, CPU time and peak memory.
 
-A process that is started counts the memory of the one that starts it as its own. So what measures stays small: it
-imports no numpy, and recordings are made by others.
+A started process initially counts the memory of its parent as its own. The measuring process therefore stays small: it
+does not import numpy, and other processes make the recordings.
 """
 
 from __future__ import annotations
@@ -27,37 +27,37 @@ Figure = dict[str, Any]
 
 
 class BenchmarkError(AudiocnnError):
-    """Something cannot be measured here: what, and why."""
+    """Something cannot be measured here, and the reason."""
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def audiocnn(*arguments: str | Path) -> list[str]:
-    """The command: as it is installed beside this Python, else from the tree."""
+    """The command: the one installed beside this Python, otherwise the one of the tree."""
     start = [str(INSTALLED)] if INSTALLED.exists() else [sys.executable, "-c", ON_THE_TREE]
     return [*start, *map(str, arguments)]
 
 
 def module(name: str, *arguments: str | Path | float) -> list[str]:
-    """A file of this folder as a process of its own."""
+    """A module of this folder as a separate process."""
     return [sys.executable, "-m", f"benchmarks.{name}", *map(str, arguments)]
 
 
 def environment() -> dict[str, str]:
-    """With the tree on the path, for those who have not installed it."""
+    """The environment with the tree on the path, in case it is not installed."""
     paths = [str(ROOT / part) for part in ("", "cli", "models")]
     return os.environ | {"PYTHONPATH": os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 def measure(*commands: Sequence[str], output: Path | None = None) -> Figure:
-    """Start all commands at once and wait for them all.
+    """Start all commands at once and wait until all have ended.
 
-    seconds: from the first start to the last end; cpu_seconds: of all; peak_bytes: of the largest. What a process
-    prints as JSON on its last line comes along (`inside` says how long the work alone took; the slowest counts).
-    output: where the first one's goes. Raises BenchmarkError where one fails.
+    seconds: from the first start to the last end; cpu_seconds: of all; peak_bytes: of the largest. JSON that a process
+    prints on its last line is included (`inside` is the time of the work alone; the slowest counts).
+    output: a file for the output of the first one. Raises BenchmarkError if one fails.
     """
     with ExitStack() as files:
         outputs = [files.enter_context(tempfile.TemporaryFile()) for _ in commands]
@@ -72,14 +72,14 @@ def measure(*commands: Sequence[str], output: Path | None = None) -> Figure:
         try:
             return ended(running, begin, outputs, errors)
         finally:
-            for process in running:  # those that are left when one failed, or somebody interrupts
+            for process in running:  # those still running after a failure or an interrupt
                 if process.returncode is None:
                     process.kill()
                     process.wait()
 
 
 def ended(running: Sequence[Any], begin: float, outputs: Sequence[Any], errors: Sequence[Any]) -> Figure:
-    """Wait for processes that were started at `begin`, and add up what they took."""
+    """Wait for processes that were started at `begin`, and combine their figures."""
     figure: Figure = {"seconds": 0.0, "cpu_seconds": 0.0, "peak_bytes": 0}
     for process, out, err in zip(running, outputs, errors, strict=True):
         _, status, usage = os.wait4(process.pid, 0)
@@ -96,13 +96,13 @@ def ended(running: Sequence[Any], begin: float, outputs: Sequence[Any], errors: 
 
 
 def merge(figure: Figure, said: dict[str, Any]) -> None:
-    """What one more process said of itself; of several the slowest counts."""
+    """Add the figures that one more process printed; the slowest counts."""
     for key, value in said.items():
         figure[key] = max(figure[key], value) if isinstance(figure.get(key), float) else value
 
 
 def last_line(file: Any) -> str:
-    """Of what a process wrote; nothing where it wrote nothing."""
+    """The last line that a process wrote, or nothing."""
     file.seek(0, os.SEEK_END)
     file.seek(max(0, file.tell() - (1 << 16)))
     lines = file.read().decode("utf-8", "replace").strip().splitlines()

@@ -1,12 +1,12 @@
-"""Clips of `dev` that hold a voice for sure and get no segment: words, digits, and the voices of ../shared/more; and
-clips without a voice that get one.
+"""Counts clips of `dev` that certainly contain a voice but get no segment (words, digits and the voices of
+../shared/more), and clips without a voice that get one.
 
     python -m benchmarks.missed_clips -m speech_1d -m runs/speech_1d --against silero,firered
 
-Every detector answers as it does without options; of a model with operating points all three are counted. Prints two
-Markdown tables: of each kind how many clips there are, and of those with a voice how many have no segment, in %, of
-those without how many have one. In some of the latter, nearly silent, either judge of data/marks hears a voice once the
-level is raised (`python -m benchmarks.marks --hidden-alone`): they are counted among all, and apart.
+Every detector runs with its default settings; for a model with operating points, all three are counted. Prints two
+Markdown tables by kind of clips: the percentage of clips with a voice that have no segment, and the number of clips
+without a voice that have one. In some nearly silent clips of the latter, either judge of data/marks detects a voice if
+the level is raised (`python -m benchmarks.marks --hidden-alone`). They are counted both among all clips and separately.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def clips_of() -> Iterator[tuple[str, list[Path]]]:
 
 
 def clips_without() -> Iterator[tuple[str, list[Path]]]:
-    """The files of each kind that hold no voice."""
+    """The files of each kind without a voice."""
     data, more = _items(SHARED / "data", "nonspeech"), _items(SHARED / "more", "nonspeech")
     hidden = Dcase.read_annotations(HIDDEN).keys()
     yield "nonspeech", [Path(str(item.path)) for item in data]
@@ -82,7 +82,7 @@ def _items(folder: Path, kind: str) -> Sequence[Item]:
 
 
 def rules_of(name: str) -> Iterator[tuple[str, Scorer, SegmentRule]]:
-    """The rule that a model uses by itself, and that of each of its other operating points."""
+    """The default rule of a model, and those of its other operating points."""
     model, scorer = find_model(name), scorer_of(name)
     yield name, scorer, scorer.rules[LABEL]
     for sensitivity in SENSITIVITIES[1:] if model.points.get(LABEL) else ():
@@ -90,13 +90,13 @@ def rules_of(name: str) -> Iterator[tuple[str, Scorer, SegmentRule]]:
 
 
 def missed_cells(scorer: Scorer, rule: SegmentRule, clips: Mapping[str, Sequence[Path]]) -> list[str]:
-    """Of each kind the share of clips without a segment, in %."""
+    """The percentage of clips without a segment, by kind."""
     heard = heard_among(scorer, rule, clips)
     return [f"{100 * sum(path not in heard for path in own) / max(1, len(own)):.1f}" for own in clips.values()]
 
 
 def false_cells(scorer: Scorer, rule: SegmentRule, clips: Mapping[str, Sequence[Path]]) -> list[str]:
-    """Of each kind how many clips have a segment, and their share."""
+    """The number and share of clips with a segment, by kind."""
     heard = heard_among(scorer, rule, clips)
     counts = [sum(path in heard for path in own) for own in clips.values()]
     shares = [100 * count / max(1, len(own)) for count, own in zip(counts, clips.values(), strict=True)]

@@ -1,19 +1,19 @@
-"""Every network that ships, on the same task: how much it costs, and how often it is right.
+"""Compares the cost and accuracy of all shipped networks on the same task.
 
 python -m benchmarks.networks [--spec NAME ...] [--seeds 3] [--clips N] [--results FOLDER]
     [--table docs/background/networks.md]
 
-Each spec is trained by one recipe, `benchmarks/networks.toml`: ten spoken digits, the same number of clips seen, the
-same batches; only the spec, with what its `[train]` says, and the seed change. The accuracy is that of the weights
-which were best on clips held out of the training part, on the 300 clips of the split "dev", which take no part in
-training: the answer is the label with the highest mean score over the clip.
+Each spec is trained with the recipe `benchmarks/networks.toml`: ten spoken digits, the same number of clips and the
+same batches. Only the spec, including its `[train]`, and the seed change. The weights that were best on clips held out
+of the training part are evaluated on the 300 clips of the split "dev", which take no part in training. The answer is
+the label with the highest mean score over the clip.
 
-- A spec is left out where the arithmetic of `audiocnn describe` says that one training takes longer than `--budget`
-  minutes on two cores. No weight is made to find that out.
-- Each training runs in a process of its own: one that fails has its reason in the table, and the others go on.
-- Killed at any moment, the same command goes on. What is done stands in `results.jsonl`, one line a training. It is
-  done again where the spec (but for its summary) or the recipe says something else now, and where it failed.
-- With `--keep-rows` what was not trained here keeps its row in the page, which then says so.
+- A spec is skipped if, by the arithmetic of `audiocnn describe`, a training takes longer than `--budget` minutes on two
+  cores. No weights are made for this estimate.
+- Each training runs in a separate process. If one fails, the table gives the reason, and the others continue.
+- If the command is killed, running it again resumes. Results are stored in `results.jsonl`, one line per training. A
+  training is repeated if the spec (except its summary) or the recipe has changed, or if it failed.
+- With `--keep-rows`, specs that were not trained here keep their rows in the page, which lists them.
 - `RESULTS/SPEC/seed0` keeps the model of the first seed, for `audiocnn filters` and `audiocnn explain`.
 """
 
@@ -42,16 +42,16 @@ from benchmarks.networks_table import Facts, Standing, read_earlier, to_markdown
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "benchmarks" / "networks.toml"
 
-# What two cores do whose processor knows bfloat16, within a factor of two: enough to tell minutes from hours.
+# Speed of two cores with bfloat16, within a factor of two: enough to distinguish minutes from hours.
 MULTIPLY_ADDS_PER_SECOND = 150e9
-PASSES = 3  # forward, and backward to the inputs and to the weights
+PASSES = 3  # forward, and backward for the inputs and for the weights
 SECONDS_PER_WEIGHT_AND_STEP = 6e-9
-SECONDS_PER_CLIP = 5e-4  # whatever the network
+SECONDS_PER_CLIP = 5e-4  # for any network
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is compared, and where it is kept. `budget_seconds`: of one training, by arithmetic."""
+    """What is compared, and where results are stored. `budget_seconds`: the estimated time of one training."""
 
     recipe: Recipe
     results: Path
@@ -60,18 +60,18 @@ class Settings:
 
     @property
     def clips(self) -> int:
-        """How many each network sees."""
+        """The number of clips that each network sees."""
         return self.recipe.train.epochs * self.recipe.train.examples_per_epoch
 
     @property
     def log(self) -> Path:
-        """One line a training."""
+        """A line for one training."""
         return self.results / "results.jsonl"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A spec file, with as many labels as there are digits; `spec` is None where it cannot be read: `problem`."""
+    """A spec file with one label per digit; if it cannot be read, `spec` is None and `problem` has the reason."""
 
     name: str
     spec: Spec | None
@@ -79,13 +79,13 @@ class Candidate:
 
     @cached_property
     def description(self) -> Description:
-        """What `audiocnn describe` says."""
+        """The description by `audiocnn describe`."""
         assert self.spec is not None
         return describe(self.spec)
 
     @property
     def facts(self) -> Facts:
-        """What the table says before anything is trained."""
+        """The facts in the table that need no training."""
         if self.spec is None:
             return Facts(self.name)
         found, settings = self.description, self.spec.input
@@ -97,14 +97,14 @@ class Candidate:
 
 
 def multiply_adds_per_clip(description: Description, clip_seconds: float) -> float:
-    """Of one pass over a clip: the first window, and what each further hop adds in the dense pass."""
+    """Multiply-adds of a dense pass over a clip: the first window, and the addition of each further hop."""
     geometry, per_second = description.geometry, description.multiply_adds_per_second
     assert geometry is not None and per_second is not None
     return description.multiply_adds + per_second * max(0.0, clip_seconds - geometry.hop_seconds)
 
 
 def expected_seconds(candidate: Candidate, recipe: Recipe) -> float:
-    """How long one training takes on two cores, about."""
+    """The estimated time of one training on two cores."""
     settings = recipe.train
     clips = settings.epochs * settings.examples_per_epoch
     cost = multiply_adds_per_clip(candidate.description, recipe.mix.seconds)
@@ -115,7 +115,7 @@ def expected_seconds(candidate: Candidate, recipe: Recipe) -> float:
 
 
 def left_out(candidate: Candidate, settings: Settings) -> str:
-    """Why a spec is left out, or nothing."""
+    """The reason why a spec is skipped, or nothing."""
     if candidate.spec is not None and candidate.spec.localises:
         return "says where events begin and end, not what a clip is"
     if expected_seconds(candidate, settings.recipe) <= settings.budget_seconds:
@@ -125,7 +125,7 @@ def left_out(candidate: Candidate, settings: Settings) -> str:
 
 
 def find_candidates(classes: int) -> list[Candidate]:
-    """Every spec that ships, by name."""
+    """All shipped specs, by name."""
     found = {}
     for path in sorted(path for folder in spec_folders() for path in folder.glob("*.toml")):
         try:
@@ -136,13 +136,13 @@ def find_candidates(classes: int) -> list[Candidate]:
 
 
 def recipe_for(recipe: Recipe, spec: Spec, seed: int) -> Recipe:
-    """The recipe with another network: its sample rate, its name, and a seed."""
+    """The recipe with another network, its sample rate and name, and a seed."""
     data = recipe.data and dataclasses.replace(recipe.data, sample_rate=spec.input.sample_rate)
     return dataclasses.replace(recipe, name=spec.name, spec=spec, data=data, seed=seed)
 
 
 def digest_of(recipe: Recipe) -> str:
-    """Of all that decides what comes out: not where the recordings lie, nor words about it."""
+    """Of everything that determines the result, without the place of the recordings and descriptive texts."""
     table = recipe.to_table() | {"card": "", "name": "", "seed": 0}
     if recipe.data:
         table["data"] = to_toml_values(
@@ -153,7 +153,7 @@ def digest_of(recipe: Recipe) -> str:
 
 
 def find_jobs(candidates: Sequence[Candidate], settings: Settings) -> list[Job]:
-    """What is left to do: the first seed of all before the second, the quick ones first."""
+    """The missing trainings: the first seed of all specs before the second, the quick ones first."""
     done = read_results(settings.log)
     jobs = []
     for candidate in candidates:
@@ -169,7 +169,7 @@ def find_jobs(candidates: Sequence[Candidate], settings: Settings) -> list[Job]:
 
 
 def run_jobs(jobs: Sequence[Job], settings: Settings, say: Callable[[str], None]) -> Iterator[Result]:
-    """Do them one after another; each result is written down before the next begins."""
+    """Run them one after another; each result is written before the next begins."""
     spent = expected = 0.0
     for number, job in enumerate(jobs, 1):
         begin = time.monotonic()
@@ -189,7 +189,7 @@ def run_jobs(jobs: Sequence[Job], settings: Settings, say: Callable[[str], None]
 
 
 def standings(candidates: Sequence[Candidate], settings: Settings) -> list[Standing]:
-    """A row a spec: what it costs, what came out so far, or why nothing did."""
+    """A row per spec: its cost, and its results so far or the reason why there are none."""
     done = read_results(settings.log)
     found = []
     for candidate in candidates:
@@ -200,14 +200,14 @@ def standings(candidates: Sequence[Candidate], settings: Settings) -> list[Stand
             mine = [done.get((candidate.name, digest, seed)) for seed in range(settings.seeds)]
             results = [result for result in mine if result is not None]
             failed = next((result.reason for result in results if result.reason), "")
-            # What was trained all the same, under another budget, is not too large.
+            # A spec that was trained with another budget is not too large.
             reason = f"failed: {failed}" if failed else "" if results else left_out(candidate, settings)
         found.append(Standing(candidate.facts, [result for result in results if not result.reason], reason))
     return found
 
 
 def with_earlier(rows: Sequence[Standing], page: Path) -> list[Standing]:
-    """The rows, with what the page has of those that were not trained here."""
+    """The rows; those of specs that were not trained here are taken from the page."""
     earlier, found = read_earlier(page), []
     for row in rows:
         old = None if row.results or row.reason else earlier.get(row.facts.name)
@@ -217,7 +217,7 @@ def with_earlier(rows: Sequence[Standing], page: Path) -> list[Standing]:
 
 
 def plan(candidates: Sequence[Candidate], jobs: Sequence[Job], settings: Settings) -> str:
-    """What would be done, for `--list`."""
+    """What would be trained, for `--list`."""
     lines = []
     for candidate in candidates:
         if candidate.spec is None:
@@ -235,7 +235,7 @@ def plan(candidates: Sequence[Candidate], jobs: Sequence[Job], settings: Setting
 
 
 def chosen(candidates: Sequence[Candidate], names: Sequence[str] | None) -> list[Candidate]:
-    """Those that were named, or all. Raises UsageError for a name that no spec has."""
+    """The named specs, or all. Raises UsageError for an unknown name."""
     known = {candidate.name: candidate for candidate in candidates}
     for name in names or ():
         if name not in known:
@@ -244,7 +244,7 @@ def chosen(candidates: Sequence[Candidate], names: Sequence[str] | None) -> list
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
-    """The recipe with the data and the number of clips that were asked for."""
+    """The settings, with the recipe for the requested data and number of clips."""
     recipe = read_recipe(options.recipe)
     if recipe.data is None:
         raise UsageError(f"{options.recipe}: has no [data]; name a recipe that has")
@@ -256,7 +256,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
     if options.clips:
         train = dataclasses.replace(recipe.train, examples_per_epoch=max(1, options.clips // recipe.train.epochs))
         recipe = dataclasses.replace(recipe, train=train)
-    # Out of patience, a network would have seen fewer clips than the others.
+    # With early stopping, a network would see fewer clips than the others.
     recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, patience=recipe.train.epochs))
     return Settings(recipe, options.results, options.seeds, 60 * options.budget)
 
@@ -266,18 +266,18 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Every network that ships, trained on the same digits.")
     parser.add_argument("--spec", nargs="+", metavar="NAME", help="train only these")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each spec")
-    parser.add_argument("--clips", type=int, help="that each training sees [default: what the recipe says]")
+    parser.add_argument("--clips", type=int, help="clips that each training sees [default: as in the recipe]")
     minutes = Settings.budget_seconds / 60
-    parser.add_argument("--budget", type=float, default=minutes, help="minutes of a training; larger ones are left out")
+    parser.add_argument("--budget", type=float, default=minutes, help="most minutes of a training")
     parser.add_argument("--recipe", type=Path, default=RECIPE)
-    parser.add_argument("--data", type=Path, help="where the recordings are [default: what the recipe says]")
-    parser.add_argument("--results", type=Path, default=ROOT / "runs" / "networks", help="what is done is kept here")
+    parser.add_argument("--data", type=Path, help="folder of the recordings [default: as in the recipe]")
+    parser.add_argument("--results", type=Path, default=ROOT / "runs" / "networks", help="folder of the results")
     parser.add_argument(
-        "--table", type=Path, metavar="PAGE", help="a page to write the table into, a picture beside it"
+        "--table", type=Path, metavar="PAGE", help="write the table into this page, a picture beside it"
     )
-    parser.add_argument("--keep-rows", action="store_true", help="of the page, where a spec was not trained here")
-    parser.add_argument("--no-training", action="store_true", help="only the table, of what is done")
-    parser.add_argument("--list", action="store_true", help="say what would be trained, and end")
+    parser.add_argument("--keep-rows", action="store_true", help="keep the rows of specs that were not trained here")
+    parser.add_argument("--no-training", action="store_true", help="only write the table from existing results")
+    parser.add_argument("--list", action="store_true", help="show what would be trained")
     return parser
 
 
@@ -303,7 +303,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"networks: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("networks: interrupted; the same command goes on", file=sys.stderr)
+        print("networks: interrupted; run the same command again to resume", file=sys.stderr)
         return 130
     return 3 if failed else 0
 

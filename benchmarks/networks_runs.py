@@ -1,4 +1,4 @@
-"""One training of `benchmarks.networks`, in a process of its own, and what is written down of it."""
+"""One training of `benchmarks.networks` in a separate process, and its stored result."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 DIGITS = tuple("0123456789")
 TEST_SPLIT = "dev"
-KEPT_SEED = 0  # whose model stays
-# With these in the process that the others are forked from, a training starts at once instead of after seconds.
+KEPT_SEED = 0  # the seed whose model is kept
+# If the fork server has imported these, a training starts at once instead of after seconds.
 PRELOADED = ["audiocnn.training.train", "audiocnn.model.export", "sklearn.metrics"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training: the recipe, its digest, the folder of all results, and how long it takes, by arithmetic."""
+    """One training: the recipe, its digest, the folder of all results, and the estimated time."""
 
     recipe: Recipe
     digest: str
@@ -44,23 +44,23 @@ class Job:
 
     @property
     def mark(self) -> Path:
-        """Which spec and recipe the run is of. Beside it: a run holds nothing else."""
+        """The file with the digest of the run; it is beside the run folder, which contains only the run."""
         return self.run.with_suffix(".digest")
 
     @property
     def made(self) -> Path:
-        """What the process leaves behind at its end."""
+        """The file with the result of the process."""
         return self.run.with_suffix(".json")
 
     @property
     def dataset(self) -> Path:
-        """The digits at the rate that the network wants."""
+        """The digits at the sample rate of the network."""
         return self.results / f"digits_{self.recipe.spec.input.sample_rate}"
 
 
 @dataclass(frozen=True)
 class Result:
-    """A line of results.jsonl. `reason`: why there are no figures. `seconds`: of training and validating."""
+    """A line of results.jsonl. `reason`: why there are no figures. `seconds`: time of training and validation."""
 
     spec: str
     digest: str
@@ -75,12 +75,12 @@ class Result:
 
     @property
     def clips_per_second(self) -> float:
-        """Clips trained on, a second."""
+        """Clips trained on per second."""
         return self.clips / self.seconds if self.seconds else 0.0
 
 
 def read_results(log: Path) -> dict[tuple[str, str, int], Result]:
-    """(spec, digest, seed) -> its last line. A line that was cut off by a kill counts as none."""
+    """(spec, digest, seed) -> its last line. An incomplete line, left by a killed process, is ignored."""
     found = {}
     for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
         try:
@@ -92,7 +92,7 @@ def read_results(log: Path) -> dict[tuple[str, str, int], Result]:
 
 
 def write_result(log: Path, result: Result) -> None:
-    """Append a line; after half a line, on a line of its own."""
+    """Append a line; after an incomplete line, start a new one."""
     log.parent.mkdir(parents=True, exist_ok=True)
     whole = not log.exists() or log.read_bytes()[-1:] in (b"", b"\n")
     with log.open("a", encoding="utf-8") as file:
@@ -100,7 +100,7 @@ def write_result(log: Path, result: Result) -> None:
 
 
 def train_apart(job: Job) -> Result:
-    """Train in another process. Whatever becomes of it, a result comes back."""
+    """Train in another process. Returns a result in every case."""
     job.made.unlink(missing_ok=True)
     process = new_process(job)
     process.start()
@@ -117,7 +117,7 @@ def train_apart(job: Job) -> Result:
 
 
 def new_process(job: Job) -> BaseProcess:
-    """Forked from one that holds torch and has run nothing, where there is such a thing."""
+    """A process context, if possible one that forks from a server that has only imported torch."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn").Process(target=train_here, args=(job,))
     context = multiprocessing.get_context("forkserver")
@@ -126,21 +126,21 @@ def new_process(job: Job) -> BaseProcess:
 
 
 def train_here(job: Job) -> None:
-    """What the process does: the result as a file in the folder of the run."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one ends it
+    """Run in the process: train, and write the result as a file in the folder of the run."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends this one
     blank = Result(job.recipe.name, job.digest, job.recipe.seed)
     try:
         result = trained(job)
     except AudiocnnError as problem:
         result = dataclasses.replace(blank, reason=str(problem))
-    except Exception as problem:  # noqa: BLE001 - one spec that breaks must not stop the others
+    except Exception as problem:  # noqa: BLE001 - a failing spec must not stop the others
         said = " ".join(str(problem).split())[:160]
         result = dataclasses.replace(blank, reason=f"{type(problem).__name__}: {said}")
     write_whole(job.made, json.dumps(dataclasses.asdict(result)).encode())
 
 
 def trained(job: Job) -> Result:
-    """Train, or go on with what was interrupted, and judge; of the first seed the model stays, of others the log."""
+    """Train or resume, and evaluate. The model of the first seed is kept, and the log of the others."""
     import torch
 
     from audiocnn.training.checkpoint import BEST_CHECKPOINT
@@ -153,7 +153,7 @@ def trained(job: Job) -> Result:
     for report in train(job.recipe, dataset, job.run, resume=resume):
         check_parent()
         if isinstance(report, EpochReport) and report.epoch == report.epochs and not keep:
-            break  # what comes next is the export
+            break  # the export comes next
     log = read_log(job.run)
     best = max(log, key=lambda line: line["figure"])
     accuracy = judged(job, dataset, job.run / BEST_CHECKPOINT)
@@ -172,7 +172,7 @@ def trained(job: Job) -> Result:
 
 
 def begin(job: Job) -> bool:
-    """Whether there is something to go on with; what another spec or recipe left there is removed."""
+    """Whether there is a run to resume; a run of another spec or recipe is removed."""
     from audiocnn.training.checkpoint import LAST_CHECKPOINT
 
     ours = job.mark.exists()
@@ -185,14 +185,14 @@ def begin(job: Job) -> bool:
 
 
 def check_parent() -> None:
-    """End where the process that started this one is gone: its successor would train in the same folder."""
+    """Exit if the parent process is gone, since its successor would train in the same folder."""
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
         os._exit(1)
 
 
 def digits(job: Job) -> Dataset:
-    """The recordings of all splits, ingested once for each sample rate."""
+    """The recordings of all splits, ingested once per sample rate."""
     from audiocnn.data.ingest import IngestSettings, cached_dataset
 
     assert job.recipe.data is not None
@@ -202,7 +202,7 @@ def digits(job: Job) -> Dataset:
 
 
 def judged(job: Job, dataset: Dataset, checkpoint: Path) -> float:
-    """The share of the clips of the test split that the best weights answer right."""
+    """The accuracy of the best weights on the clips of the test split."""
     import numpy as np
     import torch
 

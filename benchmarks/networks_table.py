@@ -1,4 +1,4 @@
-"""What `benchmarks.networks` found, as a table in a page of the manual and as a picture beside it."""
+"""The results of `benchmarks.networks` as a table in a page of the manual, and as a picture beside it."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ Values = NDArray[np.float64]
 HEAD = ("spec", "sees", "parameters", "window", "hop", "multiply-adds/s", "accuracy", "over the seeds", "clips/s")
 COLOURS = {"samples": "#c1440e", "1-D": "#2a7f62", "2-D": "#2b5d9b"}
 WORDS = {"samples": "on samples", "1-D": "on features, along the time", "2-D": "on features, as a picture"}
-LEAST_ERROR = 1 / 600  # half a clip of 300: where none is wrong, the axis of the picture still ends
+LEAST_ERROR = 1 / 600  # half a clip of 300, so that the axis of the picture ends even if no clip is wrong
 AXIS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
 LABEL_POINTS = 6.5
-# Where a name may stand, in points from its dot: close first, to the right first.
+# Possible places of a name, in points from its dot: close ones first, to the right first.
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (0.8, 0.7), (0.8, -0.7), (-0.8, 0.7), (-0.8, -0.7))
 PLACES = tuple((dx * far, dy * far) for far in (6, 12, 20, 30, 42) for dx, dy in DIRECTIONS)
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a spec by arithmetic; zeros where it cannot be read. `sees`: samples, or features and axes."""
+    """What arithmetic tells about a spec; zeros if it cannot be read. `sees`: samples, or features and axes."""
 
     name: str
     sees: str = ""
@@ -47,7 +47,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class EarlierRow:
-    """A row as a table has it, and its accuracies: shares with about the mean, and the range, that stand there."""
+    """A row of an earlier table, and accuracies (shares) with about the mean and the range given there."""
 
     cells: tuple[str, ...]
     accuracies: tuple[float, ...]
@@ -56,7 +56,7 @@ class EarlierRow:
 
 @dataclass(frozen=True)
 class Standing:
-    """A row: the facts, one result a seed, and why there is none; or what an earlier table had, where there is none."""
+    """A row: the facts, one result per seed or the reason why there is none, or the row of an earlier table."""
 
     facts: Facts
     results: Sequence[Result]
@@ -65,7 +65,7 @@ class Standing:
 
     @property
     def accuracies(self) -> list[float]:
-        """Of the seeds that are done; none where something went wrong."""
+        """The accuracies of the finished seeds; none if something went wrong."""
         if self.reason or self.earlier:
             return list(self.earlier.accuracies) if self.earlier and not self.reason else []
         return [r.accuracy for r in self.results if r.accuracy is not None]
@@ -77,7 +77,7 @@ class Standing:
 
 
 def sorted_rows(rows: Sequence[Standing]) -> list[Standing]:
-    """The best first; of equals the cheapest; what has no accuracy last, by cost."""
+    """The best first, of equals the cheapest; rows without an accuracy last, by cost."""
     return sorted(rows, key=lambda row: (row.mean is None, -(row.mean or 0.0), cost_of(row)))
 
 
@@ -104,12 +104,12 @@ def cells(row: Standing) -> list[str]:
 
 
 def millions(number: int) -> str:
-    """Millions with two or three digits that count."""
+    """Millions with two or three significant digits."""
     return f"{number / 1e6:,.0f} M" if number >= 1e8 else f"{number / 1e6:.1f} M"
 
 
 def to_markdown(rows: Sequence[Standing], clips: int) -> str:
-    """The table, and what it is of."""
+    """The table, and the conditions of its figures."""
     done = {len(row.accuracies) for row in rows if row.accuracies and not row.earlier}
     seeds = " or ".join(str(count) for count in sorted(done)) or "no"
     threads = {result.threads for row in rows for result in row.results if result.threads}
@@ -134,16 +134,16 @@ def read_earlier(page: Path) -> dict[str, EarlierRow]:
             mean, low, high = (
                 float(text) / 100 for text in (row["accuracy"][:-2], *row["over the seeds"].split(" - "))
             )
-            middle = min(max(3 * mean - low - high, low), high)  # of three seeds, the one between the ends
+            middle = min(max(3 * mean - low - high, low), high)  # for three seeds, the one between the ends
             cost = float(row["multiply-adds/s"].replace(",", "").removesuffix(" M"))
             found[row["spec"].strip("`")] = EarlierRow(tuple(cells), (low, middle, high), round(1e6 * cost))
     return found
 
 
 def write_page(page: Path, rows: Sequence[Standing], clips: int) -> None:
-    """Put the table between the marks of a page, and the picture beside it; nothing else changes.
+    """Replace the table between the marks of a page, and the picture beside it.
 
-    Raises UsageError where there is no such page, or it has no such marks.
+    Raises UsageError if the page does not exist or has no such marks.
     """
     before, after = around_table(page)
     table, picture = to_markdown(rows, clips), page.with_suffix(".png")
@@ -154,7 +154,7 @@ def write_page(page: Path, rows: Sequence[Standing], clips: int) -> None:
 
 
 def draw(path: Path, rows: Sequence[Standing]) -> None:
-    """Accuracy against multiply-adds for a second of sound, a dot a spec, from the worst seed to the best."""
+    """Accuracy against multiply-adds per second of sound, a dot per spec with the range of its seeds."""
     shown = sorted_rows([row for row in rows if row.mean is not None and row.facts.sees])
     figure = new_figure(9.0, 6.2)
     axes = figure.add_subplot()
@@ -196,7 +196,7 @@ def share_of(depth: Values) -> Values:
 
 
 def put_names(axes: Axes, rows: Sequence[Standing]) -> None:
-    """Each name beside its dot where it covers no other; a thin line to it where that is far."""
+    """Place each name beside its dot without covering another; a thin line joins distant ones."""
     from matplotlib.transforms import Bbox
 
     points = [(row.facts.multiply_adds_per_second, float(np.mean(row.accuracies))) for row in rows]
@@ -231,5 +231,5 @@ def put_names(axes: Axes, rows: Sequence[Standing]) -> None:
 
 
 def inside(box: Bbox, frame: Bbox) -> bool:
-    """Whether a box lies in a frame."""
+    """Whether a box is inside a frame."""
     return bool(box.x0 >= frame.x0 and box.x1 <= frame.x1 and box.y0 >= frame.y0 and box.y1 <= frame.y1)

@@ -1,14 +1,15 @@
-"""How much a classifier hears in sound that holds none of its labels, and what it still hears of those that it knows.
+"""How much a classifier detects in sound with none of its labels, and how well it still recognises its labels.
 
     python -m benchmarks.nothing -m digits -m commands
     python -m benchmarks.nothing --train 40 --seed 0 --seed 1 --seed 2
 
-Ten minutes of recordings without speech, music or words of the `dev` part, always the same: the share of the time that
-`detect` marks, as it is without options. And the clips of `dev` of the model's kind (`commands` or `digits`): accuracy
-of `classify`, where no answer is a wrong one; and of `detect` the clips whose segments have the right label alone.
+The first figure is the share of the time that `detect`, with default options, marks in ten minutes of recordings of the
+`dev` part without speech, music or words; these are always the same. The others are for the clips of `dev` of the
+model's kind (`commands` or `digits`): the accuracy of `classify`, where no answer counts as wrong, and the share of
+clips whose `detect` segments have only the right label.
 
---train N makes a model by a plain `audiocnn train` of a folder of the six words of `commands`, N clips each of `train`,
-with each --seed; --plain makes another one beside it without a background, as a measure.
+--train N makes a model with a plain `audiocnn train` of a folder with the six words of `commands`, N clips of `train`
+per word, for each --seed. --plain also makes one without a background, for comparison.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ KINDS = ("commands", "digits")
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("-m", "--model", action="append", default=[], help="a model or a run; may be repeated")
-    parser.add_argument("--train", type=int, help="train a model of so many clips a word")
-    parser.add_argument("--seed", type=int, action="append", default=[], help="of a training; may be repeated")
-    parser.add_argument("--plain", action="store_true", help="and another one without a background")
+    parser.add_argument("--train", type=int, help="train a model with N clips per word")
+    parser.add_argument("--seed", type=int, action="append", default=[], help="seed of a training; may be repeated")
+    parser.add_argument("--plain", action="store_true", help="also train one without a background")
     given = parser.parse_args(arguments)
     try:
         print("| model | marked of nothing, % | classify: right, % | detect: right label alone, % | a wrong one, % |")
@@ -72,7 +73,7 @@ def report(name: str, engine: Engine) -> None:
 
 
 def quiet_clips() -> Iterator[Path]:
-    """Recordings without speech of `dev`, in an order by chance, until they are long enough."""
+    """Recordings of `dev` without speech, in random order, until they are long enough."""
     rows = [row for row in recordings() if row["kind"] == "nonspeech" and row["split"] == "dev"]
     seconds = 0.0
     for place in np.random.default_rng(0).permutation(len(rows)):
@@ -87,7 +88,7 @@ def recordings() -> list[dict[str, str]]:
 
 
 def clips_of(labels: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """The clips of `dev` that carry these labels, and their labels."""
+    """The clips of `dev` with these labels, and their labels."""
     names = [row["filename"] for row in recordings() if row["kind"] in KINDS and row["split"] == "dev"]
     paths = [DATA / name for name in names if Path(name).parent.name in labels]
     if not paths:
@@ -101,7 +102,7 @@ def marked_share(found: Sequence[Detection]) -> float:
 
 
 def right_shares(paths: Sequence[Path], labels: Sequence[str], engine: Engine) -> tuple[float, float, float]:
-    """Of clips whose answer is right; whose segments all have the right label; of which one has a wrong one."""
+    """Shares of clips whose answer is right, whose segments all have the right label, and with a wrong segment."""
     answers = [one.label if isinstance(one, Classification) else None for one in classify_many(paths, engine)]
     detections = detect_many(paths, engine)
     found = [{segment.label for segment in one} if isinstance(one, Detection) else set() for one in detections]
@@ -114,7 +115,7 @@ def right_shares(paths: Sequence[Path], labels: Sequence[str], engine: Engine) -
 
 
 def trained(clips: int, seed: int, plain: bool) -> Iterator[tuple[str, Engine]]:
-    """Models of a folder of words, made as a user makes them."""
+    """Models of a folder of words, trained as a user would."""
     with folder_of_words(clips) as folder:
         run = folder / "run"
         options = ["-o", str(run), "--seed", str(seed), "--device", "cpu", "--quiet"]
@@ -141,7 +142,7 @@ def folder_of_words(clips: int) -> Iterator[Path]:
 
 
 def train_plain(run: Path, output: Path) -> Model:
-    """The model of the recipe of a run, with a plain softmax and nothing that is none of the labels."""
+    """The model of the recipe of a run, with a plain softmax and without a background."""
     recipe = read_recipe(run / "recipe.toml")
     table = {key: value for key, value in recipe.spec.table["f"].items() if key != "background"}
     spec = spec_from_table(recipe.spec.table | {"f": table}, recipe.spec.name)

@@ -1,4 +1,4 @@
-"""How long `audiocnn train FOLDER` takes from files to the tested model: three folders, as a person would have them.
+"""The time of `audiocnn train FOLDER` from files to the tested model, for three typical folders.
 
     python -m benchmarks.own_times ../shared -o runs/own_times [--set words]
 
@@ -6,9 +6,9 @@
 - `digits`: 2,700 clips of half a second, ten digits, 8 kHz
 - `places`: 400 clips of five seconds, eight kinds of sound
 
-The folders are made where they are not there; nothing that a run made before is used. "cores" is the time that all
-processes worked, divided by two: what it takes on two cores that are never idle. Where others use the machine, that
-says more than the clock.
+The folders are made if they do not exist; results of earlier runs are not used. "cores" is the CPU time of all
+processes divided by two: the time on two cores that are never idle. On a shared machine, this says more than the
+elapsed time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CORES = 2
 LIMITS = {"words": 61.0, "digits": 240.0, "places": 600.0}  # seconds
 RATE = 16_000
 WORD_CLIPS, PLACE_CLIPS, PLACE_SECONDS = 40, 50, 5.0
-# Collections with recordings long enough, by the folder of each below the shared one.
+# Collections with long recordings, by their folders below the shared one.
 PLACES = {
     "speech": ("data", "librispeech"),
     "animals and things": ("data", "berklee"),
@@ -42,12 +42,12 @@ PLACES = {
 
 
 def make_folder(name: str, shared: Path, folder: Path) -> None:
-    """One folder a label, of the `train` part."""
+    """One folder per label, from the `train` part."""
     rows = {
         part: [dict(row) for _, row in read_table(shared / part / "recordings.tsv").rows] for part in ("data", "more")
     }
     learned = {part: [row for row in own if row["split"] == "train"] for part, own in rows.items()}
-    if name == "digits":  # all takes of the published training part, of which some are held out elsewhere
+    if name == "digits":  # all takes of the published training part, some of which are held out elsewhere
         link([row for row in rows["data"] if row["kind"] == "digits"], shared / "data", folder, None)
     elif name == "words":
         link([row for row in learned["data"] if row["kind"] == "commands"], shared / "data", folder, WORD_CLIPS)
@@ -68,7 +68,7 @@ def link(rows: Sequence[dict[str, str]], home: Path, folder: Path, most: int | N
 
 
 def cut(rows: Sequence[dict[str, str]], home: Path, folder: Path) -> None:
-    """So many clips of five seconds, the next of each recording in turn."""
+    """A number of clips of five seconds, taken from the recordings in turn."""
     import soundfile
 
     from audiocnn.audio.recording import read_samples
@@ -90,7 +90,7 @@ def cut(rows: Sequence[dict[str, str]], home: Path, folder: Path) -> None:
 
 
 def trained(folder: Path, run: Path, *options: str) -> Figure:
-    """What a whole `train` took, from files on, and its epochs."""
+    """The times of a whole `train` from files to model, and its epochs."""
     for old in (run, run.with_name(f"{run.name}.dataset")):
         shutil.rmtree(old, ignore_errors=True)
     figure = measure(audiocnn("train", folder, "-o", run, "--device", "cpu", "--quiet", *options))
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("shared", type=Path, help="the folder with `data` and `more`")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the sets and runs")
-    parser.add_argument("--set", action="append", choices=list(LIMITS), help="one of them; may be repeated")
+    parser.add_argument("--set", action="append", choices=list(LIMITS), help="measure one set; may be repeated")
     given = parser.parse_args(arguments)
     try:
         print("| set | seconds | cores, seconds | at most | epochs |\n|---|---:|---:|---:|---:|", flush=True)

@@ -1,14 +1,15 @@
-"""How often `classify` says of a whole recording what a person would, by the mean of scores and as a model pools them.
+"""Accuracy of `classify` on whole recordings, with the mean of the scores and with the pooling of the model.
 
     python -m benchmarks.pooling -m speech_1d -m speech_2d -m commands
     python -m benchmarks.pooling -m speech_1d --release
 
-Of a detector of speech, recordings of `dev` that `classify` calls speech: of half-minutes of meetings and of voices
-those in which `detect` finds some; and of recordings without speech, beside how many of them `detect` marks. Of a model
-of whole clips: its clips of `dev` that are right, recordings without speech that get an answer, and minutes of quiet
-noise, made, with one of its clips in each, and without one.
+For a speech detector, the table counts recordings of `dev` that `classify` labels as speech: half-minutes of meetings
+and voices in which `detect` finds speech, and recordings without speech, beside the number of these that `detect`
+marks. For a model of whole clips, it counts its clips of `dev` that are right, recordings without speech that get an
+answer, and minutes of synthetic quiet noise with and without one of its clips.
 
---release puts the pooling into a released model: chosen on what its recipe holds out from training, as a training does.
+--release writes the pooling into a released model. It is chosen on the recordings that the recipe holds out, as in a
+training.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ NOISE_DB, TILT = -50.0, 1.0  # of full scale; pink
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("-m", "--model", action="append", required=True, help="a model or a run; may be repeated")
-    parser.add_argument("--release", action="store_true", help="put the pooling into released models")
+    parser.add_argument("--release", action="store_true", help="write the pooling into released models")
     given = parser.parse_args(arguments)
     try:
         for name in given.model:
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def print_figures(name: str, model: Model) -> None:
-    """A table of counts, by the mean and as the model pools."""
+    """A table of counts, with the mean and with the pooling of the model."""
     models = {"the mean": replace(model, clip_pooling=None, label_pooling={}), "as pooled": model}
     readers = [Reader(pool_of(own), ClassifySettings().rule(own)) for own in models.values()]
     print(f"| {name} | {' | '.join(models)} |\n|---|{'---:|' * len(models)}")
@@ -82,7 +83,7 @@ def print_figures(name: str, model: Model) -> None:
 
 
 class Reader(NamedTuple):
-    """How scores of a recording become its labels."""
+    """Turns the scores of a recording into its labels."""
 
     pool: Callable[[], ScorePool]
     rule: AnswerRule
@@ -131,7 +132,7 @@ def clip_rows(scorer: Scorer, readers: Sequence[Reader]) -> Iterator[Row]:
 
 
 def scored_file(path: Path, scorer: Scorer) -> tuple[NDArray[np.float32], bool]:
-    """The scores of a file (rows, labels), and whether `detect` finds a segment of speech in it."""
+    """The scores of a file (rows, labels), and whether `detect` finds speech in it."""
     samples, _ = read_samples(path, scorer.sample_rate)
     scores = scorer.score(samples)
     if LABEL not in scorer.labels:
@@ -145,7 +146,7 @@ def scored_file(path: Path, scorer: Scorer) -> tuple[NDArray[np.float32], bool]:
 def made_minutes(
     clips: Sequence[Path], sample_rate: int
 ) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.float32]]]:
-    """Labels, with a minute of quiet noise that holds a clip of it, and the same without; always the same."""
+    """Labels, each with a minute of quiet noise that contains one of its clips, and without; always the same."""
     random = np.random.default_rng(0)
     size = round(MINUTE_SECONDS * sample_rate)
     for number in random.choice(len(clips), min(MINUTES, len(clips)), replace=False):
@@ -166,7 +167,7 @@ def files_of(folder: str, kind: str) -> list[Path]:
 
 
 def release_pooling(model: Model) -> str:
-    """Write it, and say what it is."""
+    """Write the pooling, and return its description."""
     recipe = read_recipe(ROOT / f"data/recipes/{model.name}.toml")
     if recipe.data is None:
         raise BenchmarkError(f"{model.name}: its recipe has no [data]; name a released model")
@@ -188,7 +189,7 @@ def release_pooling(model: Model) -> str:
 
 
 def held_out_of(recipe: Recipe, data: DataSettings) -> DataSettings:
-    """The recordings alone that a training by a recipe holds out (`divide`): the others need not be read for it."""
+    """Only the recordings that a training with a recipe holds out (`divide`); the others are not read."""
     parts = [replace(part, more=()) for part in (data, *data.more)]
     items = [(number, item) for number, part in enumerate(parts) for item in read_source(part).items]
     entries = [

@@ -1,4 +1,4 @@
-"""The tables of the model cards, or of a page, from the reports of `audiocnn evaluate`.
+"""Makes the tables of model cards, or of a page, from the reports of `audiocnn evaluate`.
 
 for model in speech_1d speech_2d; do
     audiocnn evaluate data/recipes/speech_conditions.toml -m $model --against silero,webrtc \\
@@ -7,7 +7,7 @@ done
 python -m benchmarks.quality runs/speech_1d.json runs/speech_2d.json \\
     --card speech_1d --card speech_2d
 
-`--page FILE` puts all tables between the two marks of a page; a card gets its own section "Figures".
+`--page FILE` writes all tables between the two marks of a page. In a card, they are the section "Figures".
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Cell = dict[str, float | None]
 
 
 def figure_of(report: Report, column: str, value: str, name: str, smoothed: str = "") -> Cell:
-    """A figure of one value of a column."""
+    """A figure for one value of a column."""
     label = report["groups"][column][value][LABEL]
     held: Cell = (label["smoothed"][smoothed] if smoothed else label["figures"])[name]
     return held
@@ -52,7 +52,7 @@ def shown(cell: Cell, digits: int = 3, percent: bool = False) -> str:
 
 
 def rounded(number: float, digits: int) -> float:
-    """As it is shown, and never -0."""
+    """Rounded for display, and never -0."""
     return round(number, digits) + 0.0
 
 
@@ -63,7 +63,7 @@ def table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
 
 
 def conditions_of(report: Report) -> list[str]:
-    """The conditions in which something is spoken, mixtures first, as the file has them."""
+    """The conditions with speech, mixtures first, in the order of the file."""
     known = report["groups"]["condition"]
     spoken = [name for name in known if known[name][LABEL]["figures"]["auroc"]["value"] is not None]
     order = ["clean", "noise_20db", "noise_10db", "noise_5db", "noise_0db", "noise_-5db"]
@@ -71,7 +71,7 @@ def conditions_of(report: Report) -> list[str]:
 
 
 def by_condition(reports: Sequence[Report], name: str, smoothed: str = "", digits: int = 3) -> str:
-    """A row a condition, a column a detector."""
+    """A row per condition, a column per detector."""
 
     def rows() -> Iterator[list[str]]:
         for condition in conditions_of(reports[0]):
@@ -81,7 +81,7 @@ def by_condition(reports: Sequence[Report], name: str, smoothed: str = "", digit
 
 
 def false_segments(reports: Sequence[Report]) -> str:
-    """Clips without speech that got a segment, in percent: pooled, and by source."""
+    """Percentage of clips without speech that have a segment, over all and by source."""
 
     def rows() -> Iterator[list[str]]:
         yield ["all"] + [shown(figure_of(r, "condition", "nonspeech", "false_segment_share"), 1, True) for r in reports]
@@ -93,13 +93,13 @@ def false_segments(reports: Sequence[Report]) -> str:
 
 
 def nonspeech_sources(report: Report) -> list[str]:
-    """The sources that have clips without speech."""
+    """The sources with clips without speech."""
     sources = report["groups"]["source"]
     return [name for name in sources if figure_of(report, "source", name, "false_segment_share")["value"] is not None]
 
 
 def more(reports: Sequence[Report]) -> str:
-    """Calibration, edges and errors at the threshold, of all mixtures and of the meetings."""
+    """Calibration, edges and errors at the threshold, for all mixtures and for the meetings."""
     wanted: list[tuple[str, str, int]] = [
         ("calibration error", "calibration_error", 3),
         ("FPR at 5 % miss", "fpr_at_5pct_miss", 3),
@@ -135,7 +135,7 @@ COMPARED = (
 
 
 def less(report: Report, column: str, value: str, name: str, smoothed: str) -> str:
-    """How far the first model lies above this one: the difference that the report holds, turned round; - for none."""
+    """The advantage of the first model over this one: the negated difference of the report; - for none."""
     label = report["difference_to"]["groups"].get(column, {}).get(value, {}).get(LABEL)
     if label is None:
         return "-"
@@ -150,7 +150,7 @@ def less(report: Report, column: str, value: str, name: str, smoothed: str) -> s
 
 
 def differences(files: Sequence[Sequence[Report]]) -> str:
-    """Each first model less the peer of the same file, paired; * where the interval does not hold 0."""
+    """Each first model minus the peer of the same file, paired; * if the interval does not contain 0."""
     pairs = [(reports[0], report) for reports in files for report in reports[1:] if report["model"] == PEER]
     sources = dict.fromkeys(source for model, _ in pairs for source in nonspeech_sources(model))
     clips = [(f"{name}: clips with a false segment", "source", name, "false_segment_share", "") for name in sources]
@@ -177,7 +177,7 @@ def page_text(files: Sequence[Sequence[Report]]) -> str:
 
 
 def card_text(report: Report, peers: Sequence[Report]) -> str:
-    """The section of a card: the model beside one peer."""
+    """The section of a card: the model and one peer."""
     return (
         "## Figures\n\nOn the part `dev` of `data/recipes/speech_conditions.toml`; "
         "docs/background/quality.md says how.\n\n" + page_text([[report, *peers]])
@@ -185,7 +185,7 @@ def card_text(report: Report, peers: Sequence[Report]) -> str:
 
 
 def with_figures(card: str, text: str) -> str:
-    """The card with its section replaced, or added before the next one."""
+    """The card with its section replaced, or added before the next section."""
     found = re.search(r"^## Figures\n.*?(?=^## |\Z)", card, re.MULTILINE | re.DOTALL)
     if found:
         return card[: found.start()] + text + "\n\n" + card[found.end() :]
@@ -195,8 +195,8 @@ def with_figures(card: str, text: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Tables of a page and of model cards, from report.json.")
-    parser.add_argument("reports", type=Path, nargs="+", help="what `audiocnn evaluate -o` wrote, a file a model")
-    parser.add_argument("--page", type=Path, help="put the tables between its marks")
+    parser.add_argument("reports", type=Path, nargs="+", help="reports of `audiocnn evaluate -o`, one per model")
+    parser.add_argument("--page", type=Path, help="write the tables into this page")
     parser.add_argument("--card", action="append", default=[], help="a released model; may be repeated")
     options = parser.parse_args(arguments)
     files: list[list[Report]] = [json.loads(path.read_text(encoding="utf-8")) for path in options.reports]
@@ -208,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             path = find_model(name).part(CARD)
             mine = [reports for reports in files if reports[0]["model"] == name]
             if not mine:
-                raise UsageError(f"no report begins with {name}; evaluate it")
+                raise UsageError(f"no report begins with {name}; evaluate that model first")
             peers = [report for report in mine[0] if report["model"] == PEER]
             path.write_text(
                 with_figures(path.read_text(encoding="utf-8"), card_text(mine[0][0], peers)), encoding="utf-8"

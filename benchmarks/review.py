@@ -1,11 +1,11 @@
-"""How good a model is that begins with nothing but sound: 200 clips without a label, 50 keys on the page, one training.
+"""The accuracy of a model made from unlabelled clips: 200 clips, 50 keys on the review page, one training.
 
     python -m benchmarks.review --seed 0 --seed 1 --seed 2 --chance
 
-The clips are 40 each of five spoken digits, in one folder, by names that tell nothing. What the page asks of its server
-is asked here, and every answer is the true label. Then `audiocnn train FOLDER --corrections TABLE` learns from what was
-answered, and the accuracy is of 50 other clips of each digit, by the same voices. --chance: also with as many clips
-drawn by chance. `nearest` is the page's own guess, a logistic regression, for the 150 clips that nobody heard.
+The clips are 40 of each of five spoken digits, in one folder, with meaningless names. The requests of the page are made
+here, and every answer is the true label. `audiocnn train FOLDER --corrections TABLE` then learns from the answers. The
+accuracy is measured on 50 other clips of each digit, by the same voices. --chance repeats this with the same number of
+random clips. `nearest` is the guess of the page, a logistic regression, for the 150 clips that were not labelled.
 """
 
 from __future__ import annotations
@@ -33,16 +33,18 @@ from audiocnn.report.review_server import ReviewServer
 from benchmarks.measuring import ROOT, BenchmarkError, environment
 
 DATA = ROOT.parent / "shared/data/digits"
-CLIPS, TESTED = 40, 50  # of each label
+CLIPS, TESTED = 40, 50  # per label
 KEYS = 50
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--seed", type=int, action="append", default=[], help="of clips and training; may be repeated")
+    parser.add_argument(
+        "--seed", type=int, action="append", default=[], help="seed of clips and training; may be repeated"
+    )
     parser.add_argument("--label", action="append", default=[], help="a folder of digits; may be repeated [0 to 4]")
-    parser.add_argument("--keys", type=int, default=KEYS, help="how many are pressed [%(default)s]")
-    parser.add_argument("--chance", action="store_true", help="and clips by chance")
+    parser.add_argument("--keys", type=int, default=KEYS, help="number of labelled clips [%(default)s]")
+    parser.add_argument("--chance", action="store_true", help="also with random clips")
     given = parser.parse_args(arguments)
     labels = given.label or ["0", "1", "2", "3", "4"]
     try:
@@ -59,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def simulate(labels: Sequence[str], seed: int, keys: int, by_chance: bool) -> tuple[float, float]:
-    """Accuracy of the trained model on other clips, and of the page's guess for those that were not heard."""
+    """Accuracy of the trained model on other clips, and of the page's guess for the clips not labelled."""
     with tempfile.TemporaryDirectory(prefix="audiocnn-") as temporary:
         folder = Path(temporary)
         truth, tested = draw_clips(folder / "sounds", labels, seed)
@@ -79,14 +81,14 @@ def simulate(labels: Sequence[str], seed: int, keys: int, by_chance: bool) -> tu
 
 
 def draw_clips(folder: Path, labels: Sequence[str], seed: int) -> tuple[dict[str, str], list[tuple[Path, str]]]:
-    """Copies without a label in a folder: name -> label; and other clips to test on."""
+    """Copies without a label in a folder, as name -> label; and other clips for the test."""
     draw = np.random.default_rng(seed)
     chosen: list[tuple[Path, str]] = []
     tested: list[tuple[Path, str]] = []
     for label in labels:
         paths = sorted((DATA / label).glob("*.wav"))
         if len(paths) < CLIPS + TESTED:
-            raise BenchmarkError(f"{DATA / label}: has {len(paths)} clips, and {CLIPS + TESTED} are needed")
+            raise BenchmarkError(f"{DATA / label}: has {len(paths)} clips; {CLIPS + TESTED} are needed")
         mixed = [paths[k] for k in draw.permutation(len(paths))]
         chosen += [(path, label) for path in mixed[:CLIPS]]
         tested += [(path, label) for path in mixed[CLIPS : CLIPS + TESTED]]
@@ -101,13 +103,13 @@ def draw_clips(folder: Path, labels: Sequence[str], seed: int) -> tuple[dict[str
 
 
 def answer_keys(folder: Path, truth: dict[str, str], keys: int, chance: int | None) -> float:
-    """Answer so many clips as a page does, and return how many of the others it guesses. chance: a seed."""
+    """Label a number of clips as on the page; return the share of the others it guesses. chance: a seed."""
     source = read_review_source(folder / "sounds")
     current = Review(source.clips, CorrectionTable(folder / "corrections.csv"))
     server = ReviewServer(current, source.folder, "")
     try:
         current.ready.wait()
-        while len(current.order) < len(truth):  # so that figures do not depend on how fast the machine is
+        while len(current.order) < len(truth):  # so that the figures do not depend on the speed of the machine
             current.ready.wait(0.1)
         drawn = np.random.default_rng(chance).permutation(len(truth))[:keys]
         for number in range(keys):

@@ -1,12 +1,13 @@
-"""What other segment rules would make of the same scores: errors, false segments and lost words, side by side.
+"""Compares segment rules on the same scores: errors, false segments and missed words.
 
     python -m benchmarks.rules -m speech_1d --rule 0.73,0.73,0.1 --rule 0.82,0.73,0 --rule 0.88,0.73,0
 
-A rule is threshold, neg-threshold, min-duration; pauses of 0.5 s are bridged and 0.03 s padded unless --min-silence and
---pad say otherwise. Scores are made once: of part `tune` of data/recipes/speech_conditions.toml, of the meetings, and
-of the clips of `python -m benchmarks.missed_clips`. Prints a Markdown table: the mean detection error of `tune` and
-the meetings, and each; the share of the recordings of `tune` without speech that get a segment; how many clips of
-`dev` that are silent for sure, and of ../shared/more; words, digits and voices of ../shared/more without one, in %.
+A rule is threshold, neg-threshold, min-duration. Pauses of 0.5 s are bridged and segments padded by 0.03 s unless
+--min-silence and --pad are given. Scores are computed once, for part `tune` of data/recipes/speech_conditions.toml, for
+the meetings, and for the clips of `python -m benchmarks.missed_clips`. Prints a Markdown table: the mean detection
+error of `tune` and the meetings, and both errors; the share of recordings of `tune` without speech that have a segment;
+the number of such clips of `dev` that certainly contain no voice, and of ../shared/more; and the percentage of words,
+digits and voices of ../shared/more without a segment.
 """
 
 from __future__ import annotations
@@ -34,10 +35,12 @@ HEAD = ("error, mean", PART, "meetings", f"{PART}, false", "dev, false", "more, 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("-m", "--model", default="speech_1d", help="a model or a run")
-    parser.add_argument("--rule", action="append", default=[], help="threshold,neg-threshold,min-duration; repeat it")
+    parser.add_argument(
+        "--rule", action="append", default=[], help="threshold,neg-threshold,min-duration; may be repeated"
+    )
     parser.add_argument("--min-silence", type=float, default=0.5)
     parser.add_argument("--pad", type=float, default=0.03)
-    parser.add_argument("--set", type=Path, help="a folder for the mixtures")
+    parser.add_argument("--set", type=Path, help="folder for the mixtures")
     given = parser.parse_args(arguments)
     try:
         rules = [read_rule(text, given.min_silence, given.pad) for text in given.rule]
@@ -63,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def read_rule(text: str, min_silence: float, pad: float) -> SegmentRule:
-    """UsageError: not three numbers, or a rule that cannot be."""
+    """Parse a rule. UsageError if it is not three numbers, or not a possible rule."""
     try:
         threshold, lower, shortest = map(float, text.split(","))
     except ValueError:
@@ -72,7 +75,7 @@ def read_rule(text: str, min_silence: float, pad: float) -> SegmentRule:
 
 
 def mixtures(scorer: Scorer, folder: Path) -> list[JudgedRecording]:
-    """Part `tune`, made into `folder` unless it is there, with its scores."""
+    """Part `tune`, made in `folder` unless it exists, with its scores."""
     return [one for _, one in score_entries(set_in(folder, PART), scorer) if isinstance(one, JudgedRecording)]
 
 
@@ -102,7 +105,7 @@ def found_in(
     others: Mapping[str, Sequence[Path]],
     voices: Mapping[str, Sequence[Path]],
 ) -> list[str]:
-    """How many clips without a voice have a segment, and how many with one have none, in %."""
+    """The number of clips without a voice that have a segment, and the percentage of voices without one."""
     heard = {path for path, one in clips.items() if len(detect_intervals(one, LABEL, rule))}
     false = [str(sum(path in heard for path in others[kind])) for kind in FALSE]
     lost = [100 * sum(path not in heard for path in voices[kind]) / max(1, len(voices[kind])) for kind in LOST]

@@ -1,28 +1,28 @@
-"""This working tree beside an earlier commit: the same answers, byte for byte.
+"""Compares the results of this working tree with those of an earlier commit, byte for byte.
 
 python -m benchmarks.same_answers REVISION [--only NAME,...] [--long] [--list]
 
-The commit is checked out into a temporary folder, the working tree (all that git does not ignore) is copied beside it,
-and each check runs the same command on both, as processes of their own, in folders with the same files. Exit code,
-standard output, standard error and every file that was written are compared. There is a line a check:
+The commit is checked out into a temporary folder, and the working tree (all files that git does not ignore) is copied
+beside it. Each check runs the same command on both, in separate processes and in folders with the same files. Exit
+codes, standard output, standard error and all written files are compared. Each check prints a line:
 
-- `same`: no byte differs; `but for ...` names what was taken out first, which is done only where it must be: the folder
-  of the tree, and how fast something was or how long it took (VARYING)
+- `same`: no byte differs; `but for ...` names parts that were removed first because they must differ: the folder of the
+  tree, speeds and times (VARYING)
 - `DIFFERENT`: with the first line, or byte, that differs
-- `BROKEN`: the earlier commit did not end as the check expects, so that nothing is shown by its answer
-- `skipped`: what it needs is not there
+- `BROKEN`: the earlier commit did not end as the check expects, so its result shows nothing
+- `skipped`: a required file is missing
 
-Ends with 1 where anything is DIFFERENT or BROKEN. What is checked: all that the commands print and write about the
-samples of the project, the meetings of `../shared/data`, labels in every format, and files and options that are wrong.
+The exit code is 1 if anything is DIFFERENT or BROKEN. The checks cover all output of the commands for the samples of
+the project, the meetings of `../shared/data`, labels in every format, and wrong files and options.
 
-With --long two trainings are compared by all that is in the folder of the model, weights bit for bit. Where weights
-differ, the largest difference of a score is told:
+With --long two trainings are also compared, by all files of the model folder, with weights bit for bit. If weights
+differ, the largest difference of a score is reported:
 
-- `data/recipes/speech_1d.toml` as each side has it, but for what SHORTER changes: 2 epochs of 640 mixtures, of
-  LibriSpeech and mod-sounds alone, taught by the released `speech_2d`, without the conditions for thresholds
+- `data/recipes/speech_1d.toml` of each side with the changes of SHORTER: 2 epochs of 640 mixtures, only LibriSpeech and
+  mod-sounds, taught by the released `speech_2d`, without the conditions for thresholds
 - `train FOLDER` on every 9th recording of `../shared/data/digits`, 3 epochs
 
-Every process has seed 0 for its hashes and one thread for products of matrices, and is told how many jobs to run.
+Every process has hash seed 0, one thread for matrix products, and a fixed number of jobs.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-MADE = "{made}"  # in arguments: the folder of the check, whose files are compared
+MADE = "{made}"  # in arguments, the folder of the check, whose files are compared
 OTHER_DETECTORS = ("speech_2d", "speech_music_noise")
 MEETINGS = "../shared/data/meetings"  # seen from the folders that the commands run in
 DIGITS = "../shared/data/digits"
@@ -56,11 +56,11 @@ EVERY_DIGIT = 9
 MOST_SECONDS = 3600.0  # for one command
 SHOWN = 160  # characters of a line that differs
 
-# What may differ between two runs of the same code, and what is taken out then. The folders of the two sides, whose
-# names are equally long, are taken out too.
+# Parts that may differ between two runs of the same code and are removed. The folders of the two sides, whose names
+# have the same length, are removed too.
 VARYING = {
     "speed": re.compile(rb'"times_real_time": ?[\d.]+|[\d,.]+(?:x| times) real time'),
-    # In model.toml, in its copy in the ONNX file with the lengths of that before it, and in the card.
+    # In model.toml, in its copy inside the ONNX file with the lengths before it, and in the card.
     "time of training": re.compile(
         rb"(?<=\n)seconds = [\d.]+(?=\ndevice = )|\d+ min(?= on \d+ thread)"
         rb"|r.{1,3}\n\x08audiocnn\x12.{1,3}(?=format = )",
@@ -81,7 +81,7 @@ SHORTER_WHERE_THERE = (
 
 
 class SameAnswersError(Exception):
-    """What cannot be compared, and why."""
+    """Something cannot be compared, and the reason."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ Outcome = dict[str, bytes]
 
 @dataclass
 class Processes:
-    """Those that run now, so that none outlives an interrupted comparison."""
+    """The running processes, so that none outlives an interrupted comparison."""
 
     running: set[subprocess.Popen[bytes]] = field(default_factory=set)
 
@@ -137,7 +137,7 @@ class Processes:
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two trees in `home`/tree, and the folder `home`/work that its commands run in."""
+    """One of the two trees in `home`/tree, and the working folder `home`/work of its commands."""
 
     home: Path
     processes: Processes
@@ -169,7 +169,7 @@ class Side:
         return self.python("-m", "audiocnn_cli", *arguments, given=given)
 
     def lines(self, *arguments: str) -> list[str]:
-        """What a command prints. Raises SameAnswersError where it fails."""
+        """The output of a command. Raises SameAnswersError if it fails."""
         status, out, error = self.command(*arguments)
         if status:
             raise SameAnswersError(f"{self.tree}: {' '.join(arguments)} ended with {status}: {last_line(error)}")
@@ -201,7 +201,7 @@ class Place:
     new: Side
 
     def formats(self, command: str, option: str) -> list[str]:
-        """What an option can be, as the error about a wrong one lists it; without `auto`."""
+        """The values of an option, as listed in the error for a wrong one, without `auto`."""
         status, _, error = self.old.command(command, "samples", option, "nonsense")
         listed = error.decode().partition("is not one of")[2].partition(";")[0]
         found = re.findall(r"'(\w+)'", listed)
@@ -214,7 +214,7 @@ class Place:
         return [json.loads(line) for line in self.old.lines("models", "-f", "json")]
 
     def share(self, name: str) -> None:
-        """What the earlier commit has made in its working folder is an input of both."""
+        """Use a file made by the earlier commit as an input of both."""
         shutil.copytree(self.old.work / name, self.new.work / name)
 
 
@@ -222,13 +222,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("revision", metavar="REVISION", help="the earlier commit, such as HEAD~3")
     parser.add_argument("--only", metavar="NAME,...", help=f"some of: {', '.join(CHECKS)}; train is that of --long")
-    parser.add_argument("--long", action="store_true", help="compare two trainings, too: minutes")
-    parser.add_argument("--list", action="store_true", help="say what would be run")
+    parser.add_argument("--long", action="store_true", help="also compare two trainings; takes minutes")
+    parser.add_argument("--list", action="store_true", help="list the checks")
     given = parser.parse_args(arguments)
     names = given.only.split(",") if given.only else [name for name in CHECKS if name != "train" or given.long]
     if unknown := sorted(set(names) - set(CHECKS)):
         parser.error(f"--only {','.join(unknown)}: there is no such name; there are {', '.join(CHECKS)}")
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that what was made is removed
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that temporary files are removed
     begin = time.monotonic()
     try:
         with both_sides(given.revision) as place:
@@ -247,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def both_sides(revision: str) -> Iterator[Place]:
-    """The earlier commit and the working tree in a temporary folder, which is removed, whatever happens."""
+    """The earlier commit and the working tree in a temporary folder, which is always removed."""
     git = ["git", "-C", str(ROOT)]
     processes = Processes()
     with tempfile.TemporaryDirectory(prefix="audiocnn-same-") as folder:
@@ -271,7 +271,7 @@ def both_sides(revision: str) -> Iterator[Place]:
 
 
 def copy_tree(target: Path) -> None:
-    """The working tree as it is now, without what git ignores."""
+    """The current working tree, without ignored files."""
     command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for name in sorted(set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0"))):
         source = ROOT / name
@@ -281,7 +281,7 @@ def copy_tree(target: Path) -> None:
 
 
 def check_imports(side: Side) -> None:
-    """Raises SameAnswersError where another audiocnn than that of the tree would run."""
+    """Raises SameAnswersError if Python would not import the audiocnn of the tree."""
     names = "audiocnn, audiocnn_cli, audiocnn_models"
     status, out, error = side.python("-c", f"import {names}\nfor package in {names}: print(package.__file__)")
     paths = out.decode().split()
@@ -290,7 +290,7 @@ def check_imports(side: Side) -> None:
 
 
 def compare(place: Place, checks: Sequence[Check]) -> dict[str, int]:
-    """Run everything on both sides and print a line each; how many came out how."""
+    """Run all checks on both sides and print a line for each. Returns the number of each verdict."""
     counts: dict[str, int] = {}
     executor = ThreadPoolExecutor(max(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2))
     try:
@@ -318,7 +318,7 @@ def compare(place: Place, checks: Sequence[Check]) -> dict[str, int]:
 
 
 def judge(check: Check, place: Place, old: Outcome, new: Outcome) -> tuple[str, str]:
-    """A verdict, and what is to be said about it."""
+    """A verdict and an explanation."""
     if check.ends is not None and old["exit code"] != str(check.ends).encode():
         return "BROKEN", f"ends with {old['exit code'].decode()}: {last_line(old['standard error'])}"
     taken: set[str] = set()
@@ -343,7 +343,7 @@ def judge(check: Check, place: Place, old: Outcome, new: Outcome) -> tuple[str, 
 
 
 def normalisers(place: Place) -> Iterator[tuple[str, Callable[[bytes], bytes]]]:
-    """What takes out of bytes what two runs of the same code need not have in common."""
+    """Functions that remove what may differ between two runs of the same code."""
     homes = [str(side.home).encode() for side in (place.old, place.new)]
     yield "folder of the tree", lambda data: data.replace(homes[0], b"HOME").replace(homes[1], b"HOME")
     for what, pattern in VARYING.items():
@@ -351,7 +351,7 @@ def normalisers(place: Place) -> Iterator[tuple[str, Callable[[bytes], bytes]]]:
 
 
 def first_difference(old: bytes, new: bytes) -> str:
-    """Where two differ: a line of text, else a byte."""
+    """Where two outputs differ: a line of text, otherwise a byte."""
     try:
         texts = [data.decode().split("\n") for data in (old, new)]
     except UnicodeDecodeError:
@@ -369,12 +369,12 @@ def first_difference(old: bytes, new: bytes) -> str:
 
 
 def last_line(text: bytes) -> str:
-    """Of what a process said on standard error."""
+    """The last line that a process wrote to standard error."""
     return (text.decode("utf-8", "replace").strip().splitlines() or ["nothing was said"])[-1]
 
 
 def difference_of_models(place: Place, model: str) -> str:
-    """How far two models are apart, whose scores the earlier commit computes."""
+    """The difference between two models, with scores computed by the earlier commit."""
     import numpy as np
 
     folders = [side.work / model for side in (place.old, place.new)]
@@ -397,7 +397,7 @@ def difference_of_models(place: Place, model: str) -> str:
 
 
 def make_inputs(side: Side) -> None:
-    """What commands read, in the working folder of a side: the samples, and much that is wrong with recordings."""
+    """Make the inputs in the working folder of a side: the samples, and many kinds of damaged recordings."""
     samples, bad = side.work / "samples", side.work / "bad"
     samples.mkdir(parents=True)
     for path in sorted((ROOT / "data" / "samples").glob("*")):
@@ -433,7 +433,7 @@ def make_inputs(side: Side) -> None:
 
 
 def make_models(place: Place) -> None:
-    """A model that is whole, to be exported again, and some that are damaged: `speech_1d` of the earlier commit."""
+    """Copies of `speech_1d` of the earlier commit: a complete one, to be exported again, and damaged ones."""
     source = place.old.tree / "models" / "audiocnn_models" / "speech_1d"
     for side in (place.old, place.new):
         if (side.work / "whole").exists():
@@ -459,12 +459,12 @@ def wav_of(samples: Sequence[float], rate: int = 16000) -> bytes:
 
 
 def words(text: str, **options: Any) -> Check:
-    """A check of a command line without spaces in its words."""
+    """A check of a command line whose words contain no spaces."""
     return Check(tuple(text.split()), **options)
 
 
 def check_help(place: Place) -> Iterator[Check]:
-    """The words about commands and options."""
+    """The help of all commands."""
     yield words("", ends=None)
     yield words("--version")
     yield words("--help")
@@ -475,7 +475,7 @@ def check_help(place: Place) -> Iterator[Check]:
 
 def check_detect(place: Place) -> Iterator[Check]:
     for name in place.formats("detect", "-f"):
-        yield words(f"detect samples -j 2 -f {name}", ends=None)  # some hold one recording alone
+        yield words(f"detect samples -j 2 -f {name}", ends=None)  # some hold only one recording
         yield words(f"detect samples -j 2 -f {name} --output-dir {MADE}")
         yield words(f"detect samples/stereo.flac -j 2 -f {name} --channel each")
     for model in OTHER_DETECTORS:
@@ -531,8 +531,8 @@ def check_filters(place: Place) -> Iterator[Check]:
 
 
 def check_convert(place: Place) -> Iterator[Check]:
-    """From and to every format, of what the earlier commit finds in the samples."""
-    formats = [name for name in place.formats("convert", "--to") if name != "table"]  # which is for people to read
+    """From and to every format, with the results of the earlier commit for the samples."""
+    formats = [name for name in place.formats("convert", "--to") if name != "table"]  # which is meant for people
     for name in formats:
         place.old.lines("detect", "samples", "-f", name, "--output-dir", f"labels/{name}")
     place.share("labels")
@@ -564,7 +564,7 @@ def check_evaluate(place: Place) -> Iterator[Check]:
 
 
 def check_others(place: Place) -> Iterator[Check]:
-    """Datasets, thresholds, pictures, pages, and ONNX files made again."""
+    """Datasets, thresholds, pictures, pages, and exported ONNX files."""
     make_models(place)
     yield words(f"ingest samples/segments.tsv -j 1 -o {MADE}/set --survey -f json")
     yield words("tune samples/segments.tsv -j 2 -f json")
@@ -578,7 +578,7 @@ def check_others(place: Place) -> Iterator[Check]:
 
 
 def check_bad(place: Place) -> Iterator[Check]:
-    """What is wrong with files and options, by exit code and by every word that is said about it."""
+    """Wrong files and options: exit codes and messages."""
     make_models(place)
     names = [f"bad/{name}.wav" for name in ("none", "empty", "text", "header", "no_samples", "short", "not_a_number")]
     names += ["bad/no_rate.wav", "bad/half_telephone.wav", "bad/half_greeting.flac", "bad/folder", "bad"]
@@ -632,7 +632,7 @@ def check_train(place: Place) -> Iterator[Check]:
 
 
 def shortened(recipe: str) -> str:
-    """The recipe of speech_1d for minutes. Raises SameAnswersError where it has not what is to be changed."""
+    """The recipe of speech_1d, shortened to minutes. Raises SameAnswersError if SHORTER does not fit it."""
     for pattern, replacement in SHORTER:
         recipe, count = re.subn(pattern, replacement, recipe, flags=re.MULTILINE)
         if count != 1:

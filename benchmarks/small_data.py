@@ -1,11 +1,11 @@
-"""What helps where there are few clips, and where some labels have many more than others.
+"""What helps when there are few clips, or when some labels have many more than others.
 
 python -m benchmarks.small_data benchmarks/small_data.toml -o FOLDER [--seeds 1,2,3] [--set NAME]... [--only NAME]...
     [--show] [--table FILE]
 
-The file names a recipe, sets of clips, and trials: each the recipe with one thing changed. Every trial of a set and a
-seed learns from the same clips and is tested on the same ones, of voices that it did not hear. Runs that are in FOLDER
-are not made again; a table of means over the seeds comes out, with the differences to the first trial.
+The file has a recipe, sets of clips, and trials, each of which is the recipe with one thing changed. All trials of a
+set and a seed are trained on the same clips and tested on the same clips, by voices that are not in the training. Runs
+in FOLDER are not repeated. The result is a table of means over the seeds, with the differences from the first trial.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ Table = dict[str, dict[str, dict[str, dict[str, float]]]]  # set -> trial -> see
 
 
 def trained(table: Mapping[str, Any], home: Path, dataset: Dataset, run: Path) -> Model:
-    """The model of a run, made unless it is there; gone on with, if it was cut."""
+    """The model of a run, trained unless it exists, or resumed if it was interrupted."""
     if not (run / "model" / "model.toml").exists():
         run.parent.mkdir(parents=True, exist_ok=True)
-        path = home / f".{run.name.replace(' ', '_')}.toml"  # beside the plan: paths in it are relative to that
+        path = home / f".{run.name.replace(' ', '_')}.toml"  # beside the plan, since its paths are relative to it
         try:
             path.write_text(tomli_w.dumps(dict(table)))
             recipe = read_recipe(path)
@@ -58,7 +58,7 @@ def trained(table: Mapping[str, Any], home: Path, dataset: Dataset, run: Path) -
 
 
 def scores_of(network: Network, dataset: Dataset, parts: Parts, trial: Mapping[str, Any]) -> NDArray[np.float64]:
-    """(clips, labels): the mean score of each tested clip; of several readings the mean over them."""
+    """(clips, labels): the mean scores of the test clips, averaged over the readings."""
     shifts, speeds = trial.get("shifts", 1), trial.get("speeds", [1.0])
     hop = network.geometry.hop_samples
     clips = [dataset.waveform(entry)[0] for entry in parts.test]
@@ -72,7 +72,7 @@ def scores_of(network: Network, dataset: Dataset, parts: Parts, trial: Mapping[s
 
 @torch.no_grad()
 def mean_scores(network: Network, clips: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
-    """(clips, labels) of clips of any length, each as long as it is."""
+    """(clips, labels): the mean scores of clips of any length."""
     hop, network = network.geometry.hop_samples, network.eval()
     rows = [-(-len(clip) // hop) for clip in clips]
     out = np.zeros((len(clips), network.spec.classes))
@@ -90,7 +90,7 @@ def mean_scores(network: Network, clips: Sequence[NDArray[np.float32]]) -> NDArr
 
 
 def figures_of(scores: NDArray[np.float64], wanted: NDArray[np.int64]) -> dict[str, float]:
-    """(clips, labels) scores, (clips,) labels -> how good they are."""
+    """(clips, labels) scores, (clips,) labels -> figures."""
     from sklearn.metrics import balanced_accuracy_score, f1_score
 
     answers, sure = scores.argmax(axis=1), scores.max(axis=1)
@@ -112,7 +112,7 @@ def judged(
     dataset: Dataset,
     recipe: tuple[Mapping[str, Any], Path],
 ) -> dict[str, float]:
-    """The figures of one trial. job: the folder of the set's runs, clips of a label, seed. recipe: it, and where."""
+    """The figures of one trial. job: folder of the set's runs, clips per label, seed. recipe: table and folder."""
     (folder, clips, seed), (table, home) = job, recipe
     parts = parts_of(plan, dataset, clips, seed)
     changes = changed(changed(plan.get("change", {}), trial.get("change", {})), {"seed": seed})
@@ -129,14 +129,14 @@ def judged(
 
 
 def run(options: argparse.Namespace) -> tuple[Table, dict[str, str]]:
-    """The figures of everything that was asked for or is there, and the figure by which each set is shown."""
+    """The figures of all requested or existing runs, and the name of the figure shown for each set."""
     home, plan = options.plan.parent.resolve(), read_toml(options.plan, RecipeError)
     for asked, known in ((options.set, names_of(plan["sets"])), (options.only, names_of(plan["trials"]))):
         if unknown := sorted(set(asked) - set(known)):
             raise UsageError(f'there is no "{unknown[0]}" in {options.plan}; there are {", ".join(known)}')
     found: Table = {}
     shown: dict[str, str] = {}
-    for seed in options.seeds:  # seed by seed: whenever this is stopped, all trials have as many, or one more
+    for seed in options.seeds:  # seed by seed, so that all trials have the same number of seeds, or one more
         for one in plan["sets"]:
             asked = not options.show and (not options.set or one["name"] in options.set)
             dataset = dataset_of(one, options.output / f"{one['name']}.dataset", home) if asked else None
@@ -157,13 +157,13 @@ def run(options: argparse.Namespace) -> tuple[Table, dict[str, str]]:
 
 
 def trials_of(trials: Sequence[Mapping[str, Any]], one: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Those that a set has: all that name no sets, or it; only those it names, if it names any."""
+    """The trials of a set: those without `sets` or with this set in it; only those that the set names, if any."""
     fit = [trial for trial in trials if one["name"] in trial.get("sets", [one["name"]])]
     return [trial for trial in fit if trial["name"] in one.get("trials", [trial["name"]])]
 
 
 def to_markdown(found: Table, shown: Mapping[str, str]) -> str:
-    """A row a trial, a column a set: the mean, and the mean and spread of the differences to the first trial."""
+    """A row per trial, a column per set: the mean, and the mean and spread of the differences from the first trial."""
     sets = list(found)
     trials = list(dict.fromkeys(trial for by in found.values() for trial in by))
     lines = [
@@ -177,7 +177,7 @@ def to_markdown(found: Table, shown: Mapping[str, str]) -> str:
 
 
 def cell(by: Mapping[str, Mapping[str, Mapping[str, float]]], trial: str, figure: str) -> str:
-    """The mean over seeds; the difference to the first trial on the same seeds, with its standard deviation."""
+    """The mean over the seeds; the difference from the first trial on the same seeds, with standard deviation."""
     if trial not in by:
         return ""
     values = {seed: figures[figure] for seed, figures in by[trial].items()}
@@ -191,11 +191,11 @@ def cell(by: Mapping[str, Mapping[str, Mapping[str, float]]], trial: str, figure
 
 
 def write_table(path: Path, text: str) -> None:
-    """Put the table into a page, between its two marks."""
+    """Write the table into a page, between its two marks."""
     page = path.read_text(encoding="utf-8")
     begin, end = "<!-- table -->\n", "<!-- end of table -->"
     if begin not in page or end not in page:
-        raise UsageError(f"{path}: has no place for a table; write `{begin.strip()}` and `{end}` there")
+        raise UsageError(f"{path}: has no place for a table; add `{begin.strip()}` and `{end}`")
     before, after = page.split(begin)[0], page.split(end)[1]
     path.write_text(f"{before}{begin}{text}\n{end}{after}", encoding="utf-8")
 
@@ -207,8 +207,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[1, 2, 3])
     parser.add_argument("--set", action="append", default=[], help="one set; may be repeated")
     parser.add_argument("--only", action="append", default=[], help="one trial; may be repeated")
-    parser.add_argument("--show", action="store_true", help="train nothing: show what is there")
-    parser.add_argument("--table", type=Path, help="the page that the table is written into")
+    parser.add_argument("--show", action="store_true", help="train nothing, show existing results")
+    parser.add_argument("--table", type=Path, help="write the table into this page")
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
     try:

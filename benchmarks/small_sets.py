@@ -1,4 +1,4 @@
-"""The recordings of `small_data`: few clips of a set, voices that are tested on, and made sounds of uneven counts."""
+"""The recordings of `small_data`: few clips of a set, test voices, and synthetic sounds with uneven counts."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ LOWEST = np.array([200.0, 1200.0])  # hertz
 
 @dataclass(frozen=True)
 class Parts:
-    """What one training learns from, signals early included, and what it is tested on."""
+    """The clips of one training (including those for early stopping) and of its test."""
 
     train: Dataset
     test: list[Entry]
 
 
 def dataset_of(plan: Mapping[str, Any], folder: Path, home: Path) -> Dataset:
-    """A set, ingested once: recordings as `[data]` of a recipe names them, or made ones."""
+    """A set, ingested once: recordings given as in `[data]` of a recipe, or synthetic ones."""
     settings = IngestSettings(sample_rate=RATE, channels=1)
     if "made" not in plan:
         return cached_dataset(data_settings(dict(plan["data"]), home, f"{plan['name']}: data"), folder, settings)
@@ -43,7 +43,7 @@ def dataset_of(plan: Mapping[str, Any], folder: Path, home: Path) -> Dataset:
 
 
 def parts_of(plan: Mapping[str, Any], dataset: Dataset, clips: int, seed: int) -> Parts:
-    """So many clips of each label, and the clips of the seed's voices; of made sounds all, by their names."""
+    """Some clips of each label, and the clips of the seed's voices; for synthetic sounds all clips, by name."""
     if "made" in plan:
         tested = [entry for entry in dataset.entries if Path(entry.filename).name.startswith("test")]
         names = {entry.filename for entry in tested}
@@ -62,19 +62,19 @@ def parts_of(plan: Mapping[str, Any], dataset: Dataset, clips: int, seed: int) -
 
 
 def rank(name: str) -> str:
-    """A place in an order that has nothing to do with names."""
+    """A place in an order that does not depend on names."""
     return hashlib.sha256(name.encode()).hexdigest()
 
 
 def counts_of(made: Mapping[str, Any]) -> list[int]:
-    """How many clips each label has: from the most to the least, by equal ratios."""
+    """The number of clips per label, from the most to the least in equal ratios."""
     return [round(value) for value in np.geomspace(made["most"], made["least"], made["labels"])]
 
 
 def write_made(folder: Path, made: Mapping[str, Any]) -> None:
-    """Recordings, a folder a label: `most` clips of the first, `least` of the last to train on, and a fixed number of
-    each to test on; of these lengths, rates and formats, and so many that cannot be read. Which sound a label is, is
-    shuffled, so that rare ones are not alike."""
+    """Write recordings with a folder per label: `most` clips of the first to `least` of the last for training, and a
+    fixed number of each for the test, with these lengths, rates and formats, and a number of broken files. The
+    sounds of the labels are shuffled, so that rare ones are not similar."""
     partial = folder.with_name(folder.name + ".part")
     kinds = np.random.default_rng(5).permutation(made["labels"])
     shortest, longest = made.get("seconds", (MADE_SECONDS, MADE_SECONDS))
@@ -96,7 +96,7 @@ def write_made(folder: Path, made: Mapping[str, Any]) -> None:
 
 
 def write_in_blocks(path: Path, samples: NDArray[np.float32], rate: int) -> None:
-    """Write (samples,); libsndfile was seen to crash where Vorbis gets much at a time."""
+    """Write (samples,) in blocks, since libsndfile may crash when it gets much Vorbis at a time."""
     with soundfile.SoundFile(path, "w", rate, 1) as file:
         for start in range(0, len(samples), BLOCK):
             file.write(samples[start : start + BLOCK])
@@ -105,7 +105,7 @@ def write_in_blocks(path: Path, samples: NDArray[np.float32], rate: int) -> None
 def sound(
     random: np.random.Generator, kind: int, seconds: float = MADE_SECONDS, rate: int = RATE
 ) -> NDArray[np.float32]:
-    """(samples,) of one of the kinds: a low and a high tone over noise. Their heights are drawn around those of the
+    """(samples,) of one of the kinds: a low and a high tone over noise. Their frequencies are drawn around those of the
     kind, so that neighbours overlap a little."""
     times = np.arange(round(seconds * rate)) / rate
     steps = np.array([kind % STEPS, kind // STEPS]) + random.normal(0.0, 0.2, 2)

@@ -1,15 +1,15 @@
-"""What `sounds` is worth where there are few clips: five tasks that it never heard, from nothing and from its groups.
+"""The gain from `sounds` with few clips: five tasks that it was not trained on, from scratch and from its groups.
 
     python -m benchmarks.sounds ../shared -o FOLDER [--clips 10] [--seeds 1,2,3] [--task NAME]... [--model sounds]
     python -m benchmarks.sounds ../shared -o FOLDER --augment [--only NAME]...
 
-The table data/marks/sounds.tsv (`benchmarks.sounds_labels`) keeps the recordings of five tasks apart: words, digits,
-voices, noises of things, drums. Of each label so many clips are learned from, and all clips of groups that gave none
-are tested on. Settings are those that `audiocnn train FOLDER` chooses. Trainings that are in FOLDER are not made again.
+The table data/marks/sounds.tsv (`benchmarks.sounds_labels`) reserves the recordings of five tasks: words, digits,
+voices, noises of things, drums. A number of clips of each label is used for training, and all clips of other groups for
+the test. The settings are those that `audiocnn train FOLDER` chooses. Trainings in FOLDER are not repeated.
 
---augment compares the augmentation that `train FOLDER` chooses, beginning with the model, with the same training under
-one change of `AUGMENTATIONS`: between-class mixing, mixup, no gain, no masks and so on. Each figure is the mean
-difference on the same tasks and seeds, with its standard error.
+--augment starts from the model and compares the augmentation that `train FOLDER` chooses with one change at a time, from
+`AUGMENTATIONS`: between-class mixing, mixup, no gain, no masks and so on. Each row gives the mean difference on the same
+tasks and seeds, and its standard error.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from benchmarks.small_sets import Parts, parts_of
 
 TABLE = Path(__file__).parent.parent / "data" / "marks" / "sounds.tsv"
 RATE = 16_000
-# How clips are kept together: voices are labels themselves, some drums are of one group, six people say all digits.
+# How clips are grouped: voices are the labels, some drums share a group, six people speak all digits.
 TASKS = {
     "words": {"test_share": 0.3},
     "digits": {"test_groups": 1},
@@ -63,7 +63,7 @@ AUGMENTATIONS: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def task_dataset(task: str, shared: Path, folder: Path) -> Dataset:
-    """All recordings of a task, ingested once; their split is not that of the task."""
+    """All recordings of a task, ingested once; their `split` is not used."""
     group = "filename" if task in BY_CLIP else "group"
     data = DataSettings(shared, TABLE, keep={"task": (task,)}, label="label", group=group)
     found = cached_dataset(data, folder / f"{task}.dataset", IngestSettings(sample_rate=RATE, channels=1))
@@ -71,7 +71,7 @@ def task_dataset(task: str, shared: Path, folder: Path) -> Dataset:
 
 
 def trained_recipe(name: str, parts: Parts, model: str, begins: bool, seed: int) -> Recipe:
-    """As `audiocnn train FOLDER` makes it, with the groups of a model or without; nothing is kept for a test."""
+    """The recipe of `audiocnn train FOLDER`, with or without the groups of a model, and without a test set."""
     recipe = Recipe(name, source_spec(model), None, *_defaults(), seed=seed)
     recipe = choose_settings(collect_clip_facts(parts.train, recipe), recipe.spec).recipe(recipe)
     return replace(recipe, transfer=Transfer(model) if begins else None, evaluate=EvaluateSettings(test_share=0.0))
@@ -92,8 +92,8 @@ def _defaults() -> tuple[object, object]:
 
 
 def accuracy(task: str, dataset: Dataset, folder: Path, how: tuple[str, bool, int, int], change: str = "") -> float:
-    """Of one training, made unless it is there. how: model, whether it begins with that, clips of a label, seed.
-    change: of AUGMENTATIONS."""
+    """Of one training, made unless it exists. how: model, whether to start from it, clips per label, seed. change: a
+    name from AUGMENTATIONS."""
     model, begins, clips, seed = how
     parts = parts_of(TASKS[task], dataset, clips, seed)
     name = f"{task}-{clips}-{Path(model).name if begins else 'nothing'}-{seed}"
@@ -158,9 +158,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("shared", type=Path, help="the folder with `data` and `more`")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--clips", type=int, default=10, help="of each label")
+    parser.add_argument("--clips", type=int, default=10, help="clips per label")
     parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[1, 2, 3])
-    parser.add_argument("--task", action="append", choices=list(TASKS), help="one of them; may be repeated")
+    parser.add_argument("--task", action="append", choices=list(TASKS), help="run one task; may be repeated")
     parser.add_argument("--model", default="sounds")
     parser.add_argument("--augment", action="store_true", help="compare augmentations instead")
     parser.add_argument("--only", action="append", choices=list(AUGMENTATIONS), help="with --augment; may be repeated")

@@ -1,11 +1,11 @@
-"""Labels of all recordings at once, by folder and file name: data/marks/sounds.tsv, which `sounds` learns from.
+"""Labels all recordings by folder and file name: data/marks/sounds.tsv, the training data of `sounds`.
 
     python -m benchmarks.sounds_labels ../shared/data ../shared/more -o data/marks/sounds.tsv
 
-A noise is labelled by what its file name says, such as "door slam", or by the word in it that most names have; music by
-its collection; speech by its word, digit, voice or language. The column `task` names the task of `benchmarks.sounds`
-that a recording is kept for: it is not learned from. Of words, digits and things no recording with such a label is; of
-voices and drums, none by the same voice or of the same collection.
+A noise is labelled with its file name, such as "door slam", or with the most frequent word in it; music with its
+collection; speech with its word, digit, voice or language. The column `task` names the task of `benchmarks.sounds` for
+which a recording is reserved; `sounds` is not trained on it. For words, digits and things, this applies to all
+recordings with such a label; for voices and drums, to all of the same voice or collection.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pathlib import Path
 
 from audiocnn.labels.formats.text import read_table
 
-LEAST = 3  # recordings of one name, for a label of its own
+LEAST = 3  # recordings with the same title, for a separate label
 LEAST_WORD = 5  # recordings with one word in their names
 HASH = re.compile(r"-[0-9a-f]{6}$")
 PLAIN_WORDS = frozenset({"sounds", "noise", "node", "long", "short", "misc", "and", "the", "with", "from", "prep"})
 
-# What the tasks keep for themselves. Words that end in "*" begin a word.
+# The labels reserved for the tasks. "*" stands for any end of a word.
 WORDS = ("learn", "marvin", "off")
 DIGITS = ("5", "6", "7", "8", "9")
 VOICES = ("classic", "default_es", "mobster", "pirate", "robot", "surfer")
@@ -38,7 +38,7 @@ MUSIC |= frozenset({"supertux", "wesnoth"})
 
 @dataclass(frozen=True)
 class Sound:
-    """A recording: where it is, what it is called, and its row in the table of its collection."""
+    """A recording: its place, its title, and its row in the table of its collection."""
 
     filename: str
     row: Mapping[str, str]
@@ -58,7 +58,7 @@ class Sound:
 
 
 def task_of(sound: Sound) -> tuple[str, str] | None:
-    """The task that a recording is kept for, and its label there; None for the others."""
+    """The task for which a recording is reserved, and its label there; None for the others."""
     kind, source = sound.row["kind"], sound.row["source"]
     folder = Path(sound.filename).parent.name
     if kind == "commands" and folder in WORDS:
@@ -77,8 +77,8 @@ def task_of(sound: Sound) -> tuple[str, str] | None:
 
 
 def label_noises(sounds: Sequence[Sound]) -> list[str]:
-    """The label of each: its title, where several have it; else the word that most titles have; else what it is called,
-    alone."""
+    """The label of each: its title if several have it, otherwise its most frequent word in all titles, otherwise its
+    title."""
     titles = Counter(sound.title for sound in sounds)
     words = Counter(word for sound in sounds for word in set(sound.words) - PLAIN_WORDS)
     labels = []
@@ -94,7 +94,7 @@ def label_noises(sounds: Sequence[Sound]) -> list[str]:
 
 
 def label_speech(sound: Sound) -> str:
-    """The word or digit; the voice, where one has recorded much; else the language, or the collection."""
+    """The word or digit; the voice, if it has many recordings; otherwise the language or the collection."""
     kind, source, row = sound.row["kind"], sound.row["source"], sound.row
     folder = Path(sound.filename).parent.name
     if kind in ("commands", "digits"):
@@ -107,7 +107,7 @@ def label_speech(sound: Sound) -> str:
 
 
 def labelled(sounds: Sequence[Sound]) -> list[tuple[Sound, str, str]]:
-    """Each with its label and its task ("" for none). Recordings of several tasks' labels are left out."""
+    """Each with its label and its task ("" for none). Recordings with labels of several tasks are left out."""
     kept = [(sound, task) for sound in sounds if (task := task_of(sound))]
     rows = [(sound, task[1], task[0]) for sound, task in kept if task[1]]
     rest = [sound for sound in sounds if not task_of(sound)]
@@ -120,7 +120,7 @@ def labelled(sounds: Sequence[Sound]) -> list[tuple[Sound, str, str]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("folders", type=Path, nargs="+", help="each with recordings.tsv in it, beside each other")
+    parser.add_argument("folders", type=Path, nargs="+", help="folders with a recordings.tsv, beside each other")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the table")
     given = parser.parse_args(arguments)
     sounds = [

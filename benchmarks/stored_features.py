@@ -1,12 +1,12 @@
-"""How much faster an epoch is from features that a dataset keeps than from its samples; in one process, on one thread.
+"""Compares an epoch from features stored in a dataset with one from its samples, in one process on one thread.
 
 python -m benchmarks.stored_features [--data FOLDER] [--spec SPEC ...] [--clips 128] [--runs 3]
                                     [--table docs/background/performance.md]
 
-Clips are ingested with `--features` of each network; a recipe without mixing is then trained from samples and from
-features, an epoch of the one after an epoch of the other, and seconds are those of the processor (all threads, with
-held-out clips and checkpoints), so that another process does not count. A ratio is that of two epochs in a row, and
-the table shows medians. `front end` is its share of an epoch from samples: more cannot be saved.
+Clips are ingested with `--features` of each network. A recipe without mixing is then trained from samples and from
+features, with epochs in turn. Seconds are CPU time (all threads, including held-out clips and checkpoints), so other
+processes do not matter. A ratio compares two successive epochs, and the table shows medians. `front end` is the share
+of the spectrogram in an epoch from samples, the most that can be saved.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from benchmarks.pages import around_table, put_table
 SMALL = "benchmarks/specs/small_clips.toml"
 SPECS = (SMALL, "conv_cqt", "conv_a_2d", "bc_resnet_1", "sound_2d", "speech_2d", "resnet18")
 HEAD = ("network", "features", "samples, s", "features, s", "ratio", "front end", "samples, MB", "features, MB")
-SECONDS = 1.0  # of an example
+SECONDS = 1.0  # seconds of an example
 WAYS = ("samples", "features")
 Figures = dict[str, float]
 
@@ -53,7 +53,7 @@ def say(line: str) -> None:
 
 
 def plain_recipe(spec: Spec, runs: int) -> Recipe:
-    """Clips as they are, at any level, with masks and an equaliser: nothing that would need samples."""
+    """Clips with gain, masks and an equaliser: no augmentation that needs samples."""
     mix = replace(MixSettings(), **CLIP_MIX | SAMPLE_CHANGES, float_share=1.0, seconds=SECONDS)
     train = replace(TrainSettings(), **CLIP_TRAIN | {"patience": 10**6}, epochs=runs + 1, batch_size=16, workers=0)
     return Recipe(spec.name, spec, None, mix, train, EvaluateSettings(test_share=0.0), seed=1)
@@ -66,14 +66,14 @@ def without_features(dataset: Dataset) -> Dataset:
 
 
 def run_epoch(reports: Iterator[Any]) -> float:
-    """Train until the next epoch has ended; seconds of the processor."""
+    """Train until the next epoch has ended; returns the CPU time."""
     begin = time.process_time()
     next(report for report in reports if isinstance(report, EpochReport))
     return time.process_time() - begin
 
 
 class TimedFeatures:
-    """`Trainer.features`, with the seconds that it took."""
+    """`Trainer.features`, with the time that it takes."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.features, self.seconds = trainer.features, 0.0
@@ -86,8 +86,8 @@ class TimedFeatures:
 
 
 def run_spec(spec: Spec, data: Path, folder: Path, options: argparse.Namespace) -> list[Figures]:
-    """An epoch of each, several times, after one that does not count. folder: for datasets, whose samples all networks
-    of a rate share, and runs."""
+    """Epochs of both kinds in turn, after one that does not count. folder: for runs and datasets, whose samples are
+    shared by all networks with the same sample rate."""
     settings = IngestSettings(sample_rate=spec.input.sample_rate, features=spec)
     whole = cached_dataset(data, folder / f"{spec.input.sample_rate}", settings)
     sizes = {way: sum(path.stat().st_size for path in whole.folder.glob(f"{way}-*")) / 1e6 for way in WAYS}
@@ -112,7 +112,7 @@ def run_spec(spec: Spec, data: Path, folder: Path, options: argparse.Namespace) 
 
 
 def row_of(spec: Spec, runs: Sequence[Figures]) -> list[str]:
-    """A network in the table: medians over the runs."""
+    """The row of a network: medians over the runs."""
 
     def median(value: Callable[[Figures], float]) -> float:
         return statistics.median(map(value, runs))
@@ -130,7 +130,7 @@ def row_of(spec: Spec, runs: Sequence[Figures]) -> list[str]:
 
 
 def to_markdown(rows: Sequence[Sequence[str]], data: str, clips: int, runs: int) -> str:
-    """The table, and what it was measured on."""
+    """The table, and the machine it was measured on."""
     lines = [HEAD, ("---", "---", *["---:"] * (len(HEAD) - 2)), *rows]
     table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
     how = f"{runs} epochs of each, of some {clips} clips of `{data}`, one thread, {machine(usable_cores())}"
@@ -138,12 +138,12 @@ def to_markdown(rows: Sequence[Sequence[str]], data: str, clips: int, runs: int)
 
 
 def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """The options of the command line."""
     summary = (__doc__ or "").split("\n")[0]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stored_features", description=summary)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data/commands", metavar="FOLDER")
     parser.add_argument("--spec", action="append", metavar="SPEC", help=f"default: {', '.join(SPECS)}")
-    parser.add_argument("--clips", type=int, default=128, help="about so many of the folder; default 128")
+    parser.add_argument("--clips", type=int, default=128, help="number of clips, approximately; default 128")
     parser.add_argument("--runs", type=int, default=3, help="epochs of each that count; default 3")
     parser.add_argument("--table", type=Path, metavar="PAGE", help="write the table into this page")
     options = parser.parse_args(arguments)
@@ -153,12 +153,12 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, say it, write the page."""
+    """Measure, print the table, and write the page."""
     torch.set_num_threads(1)
     try:
         options = options_of(arguments)
         if options.table:
-            around_table(options.table, "stored features")  # before any time is spent
+            around_table(options.table, "stored features")  # fail before any work
         done: dict[str, list[Figures]] = {}
         rows: list[list[str]] = []
         with tempfile.TemporaryDirectory(prefix="audiocnn-") as scratch:

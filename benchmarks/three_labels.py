@@ -1,10 +1,10 @@
-"""What a model of speech, music and noise answers for whole recordings of `dev`, by what the recipe says they are.
+"""Evaluates a model of speech, music and noise on whole recordings of `dev`, with the labels of its recipe.
 
     python -m benchmarks.three_labels -m speech_music_noise -m runs/speech_music_noise
 
-Each recording is classified as `audiocnn classify` does without options; those that hold marked speech are voices.
-Prints a Markdown table, of each sort and source how many there are and what share of them has the right label, and the
-names of those that have not (--wrong).
+Each recording is classified as by `audiocnn classify` with default options; those with labelled speech are voices.
+Prints a Markdown table with the number of recordings and the share classified correctly, for each label and source, and
+with --wrong the names of the others.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ VOICE, PART = "speech", "dev"
 
 
 class Sorted(NamedTuple):
-    """A recording, the label that it should get, and the folder and source that it is of."""
+    """A recording, its true label, folder and source."""
 
     path: Path
     label: str
@@ -42,7 +42,7 @@ class Sorted(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Of a recording: what was said, and the scores by label."""
+    """The answer for a recording, and the scores by label."""
 
     asked: Sorted
     said: str
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def sorted_recordings(recipe: Path = RECIPE) -> Iterator[Sorted]:
-    """The recordings of `dev` in each source of the recipe, as it labels them."""
+    """The recordings of `dev` in each source of the recipe, with its labels."""
     data = read_recipe(recipe).data
     assert data is not None
     for own in (data, *data.more):
@@ -91,7 +91,7 @@ def of_part(settings: DataSettings) -> DataSettings:
 
 
 def label_of(item: Item) -> str | None:
-    """What the whole recording is marked as; else a voice, where it holds marked speech."""
+    """The label of the whole recording, otherwise `speech` if it contains labelled speech."""
     return item.whole or (VOICE if any(note.label == VOICE for note in item.annotations) else None)
 
 
@@ -106,7 +106,7 @@ def answers_of(name: str, recordings: Sequence[Sorted]) -> Iterator[Answer]:
 
 
 def rows_of(answers: Sequence[Answer]) -> Iterator[list[str]]:
-    """Label, source, recordings, right: of each label in each folder, then of each source of it."""
+    """Label, source, recordings, right: for each label in each folder, then for each source of it."""
     for part in ("folder", "source"):
         keys = [(one.asked.label, getattr(one.asked, part)) for one in answers]
         right = Counter(key for key, one in zip(keys, answers, strict=True) if one.right)

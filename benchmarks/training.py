@@ -1,11 +1,11 @@
-"""How fast `audiocnn train` is, beside the same loop without data and beside a plain loop; in one run, on one machine.
+"""Compares the speed of `audiocnn train` with the same loop without data and with a plain loop, in one run.
 
 python -m benchmarks.training [--recipe FILE ...] [--runs 3] [--seconds 20] [--datasets FOLDER]
                              [--table docs/background/performance.md]
 
-In each run every loop has its turn, one after the other, in a process of its own; a ratio is that of two turns of one
-run, and the table shows the median over the runs. What the loops are stands in `training_loops.py`. Recordings are
-ingested into `--datasets` first, as `audiocnn train` does, and stay there. Let nothing else run meanwhile.
+In each run, the loops take turns in separate processes. A ratio compares two turns of the same run, and the table shows
+the median over the runs. The loops are defined in `training_loops.py`. Recordings are first ingested into `--datasets`,
+as by `audiocnn train`, and kept there. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Run = dict[str, Figure]
 
 @dataclass(frozen=True)
 class Case:
-    """A recipe, and where its dataset lies."""
+    """A recipe, and the place of its dataset."""
 
     path: Path
     recipe: Recipe
@@ -44,12 +44,12 @@ class Case:
 
 
 def find_cases(paths: Sequence[Path], datasets: Path, say: Callable[[str], None]) -> list[Case]:
-    """The recipes with their datasets; recordings that are not ingested yet are."""
+    """The recipes with their datasets; recordings not ingested yet are ingested."""
     cases = []
     for path in paths:
         recipe = read_recipe(path)
         if recipe.data is None:
-            raise RecipeError(f"{path}: has no [data]; name a recipe that says what it learns from")
+            raise RecipeError(f"{path}: has no [data]; name a recipe with [data]")
         spec, folder = recipe.spec.input, datasets / f"{recipe.name}.dataset"
         if not is_dataset(folder):
             say(f"{recipe.name}: ingesting into {folder}")
@@ -69,7 +69,7 @@ def run_case(case: Case, seconds: float, say: Callable[[str], None]) -> Run:
 
 
 def row_of(name: str, runs: Sequence[Run]) -> list[str]:
-    """A recipe in the table: medians over the runs."""
+    """The row of a recipe: medians over the runs."""
 
     def median(value: Callable[[Run], float]) -> float:
         return statistics.median(value(run) for run in runs)
@@ -88,18 +88,20 @@ def row_of(name: str, runs: Sequence[Run]) -> list[str]:
 
 
 def to_markdown(rows: Sequence[Sequence[str]], runs: int, seconds: float) -> str:
-    """The table, and what it was measured on."""
+    """The table, and the machine it was measured on."""
     lines = [HEAD, ("---", *["---:"] * (len(HEAD) - 1)), *rows]
     table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
     return f"{table}\n\n{runs} run{'s' * (runs != 1)} of {seconds:g} s a loop, {machine(usable_cores())}.\n"
 
 
 def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """The options of the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--recipe", action="append", type=Path, metavar="FILE", help="default: those of what ships")
+    parser.add_argument(
+        "--recipe", action="append", type=Path, metavar="FILE", help="default: the recipes of the released models"
+    )
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each loop; default 20")
+    parser.add_argument("--seconds", type=float, default=20.0, help="duration of each loop; default 20")
     parser.add_argument("--datasets", type=Path, default=Path("runs/datasets"), metavar="FOLDER")
     parser.add_argument("--table", type=Path, metavar="PAGE", help="write the table into this page")
     options = parser.parse_args(arguments)
@@ -109,7 +111,7 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, say it, write the page."""
+    """Measure, print the table, and write the page."""
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
@@ -117,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = options_of(arguments)
         if options.table:
-            around_table(options.table, "training")  # before any time is spent
+            around_table(options.table, "training")  # fail before any work
         paths = options.recipe or [ROOT / "data/recipes" / f"{name}.toml" for name in RECIPES]
         cases = find_cases(paths, options.datasets, say)
         done: dict[str, list[Run]] = {case.recipe.name: [] for case in cases}

@@ -1,12 +1,12 @@
-"""One training loop for some seconds, in a process of its own; the last line that it prints is what was measured.
+"""Runs one training loop for some seconds, in a separate process; the last line printed has the figures.
 
 python -m benchmarks.training_loops LOOP RECIPE DATASET SECONDS
 
-- `ours`: what `audiocnn train` runs, examples made by worker processes.
-- `synthetic`: the same loop on one batch that lies in memory. What it reaches is what the network leaves possible.
-- `plain`: what people write: a DataLoader with two workers, files read and turned into log-mel bands by librosa, the
-  same network on them, AdamW, float32. Of mixtures it adds one noise to one voice, of clips it takes a random part;
-  nothing else is done to the sound, and there is no teacher and no average of the weights.
+- `ours`: the loop of `audiocnn train`, with examples made by worker processes.
+- `synthetic`: the same loop on one batch in memory: the upper limit set by the network.
+- `plain`: a typical hand-written loop: a DataLoader with two workers, files read and converted to log-mel bands with
+  librosa, the same network, AdamW, float32. For mixtures it adds one noise to one voice, for clips it takes a random
+  part. There is no other augmentation, no teacher and no averaging of weights.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from audiocnn.units import to_samples
 
 LOOPS = ("ours", "synthetic", "plain")
 WARM_STEPS = 4
-ENDLESS = 10**6  # examples in an epoch: none ends, so nothing is judged and nothing is saved meanwhile
+ENDLESS = 10**6  # examples per epoch, so that no epoch ends and nothing is validated or saved meanwhile
 PLAIN_WORKERS = 2
 Figures = dict[str, float]
 
 
 class Watched:
-    """A loader that counts the seconds in which the loop waited for it."""
+    """A loader that measures how long the loop waits for it."""
 
     def __init__(self, batches: Iterable[BatchTensors]) -> None:
         self.batches, self.waited = batches, 0.0
@@ -55,7 +55,7 @@ class Watched:
 
 
 class Again:
-    """One batch, for ever."""
+    """The same batch again and again."""
 
     def __init__(self, batch: BatchTensors) -> None:
         self.batch = batch
@@ -66,8 +66,8 @@ class Again:
 
 
 def measured_recipe(path: Path) -> Recipe:
-    """A recipe whose epochs do not end, judged by few examples; all else as it is. The teacher of a speech detector
-    may have to be made first: the one that ships has the same network and takes as long."""
+    """The recipe with an endless epoch and few examples for validation, otherwise unchanged. The teacher of a speech
+    detector may not exist; it is replaced by the released one, which has the same network and takes the same time."""
     recipe = read_recipe(path)
     teacher = "speech_2d" if recipe.train.teacher else ""
     train = dataclasses.replace(recipe.train, examples_per_epoch=ENDLESS, validation_examples=8, teacher=teacher)
@@ -88,7 +88,7 @@ def loop_of_ours(recipe: Recipe, dataset: Dataset, seconds: float, synthetic: bo
 
 
 def timed(steps: Iterator[Any], watched: Watched, recipe: Recipe, seconds: float) -> Figures:
-    """Steps for so long, after the first few, which pay for what is made once."""
+    """Run steps for some seconds, after the first few, which include one-time costs."""
     for _ in range(WARM_STEPS):
         next(steps)
     watched.waited, count, begin = 0.0, 0, time.perf_counter()
@@ -101,7 +101,7 @@ def timed(steps: Iterator[Any], watched: Watched, recipe: Recipe, seconds: float
 
 
 class Plain(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """(bands, frames) and a label or a mark, read from the files."""
+    """(bands, frames) and a label or target, read from the files."""
 
     def __init__(self, recipe: Recipe, dataset: Dataset, training_set: TrainingSet) -> None:
         self.spec, self.seconds, self.clips = recipe.spec.input, recipe.mix.seconds, training_set.clips
@@ -134,7 +134,7 @@ class Plain(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return torch.from_numpy(np.log(np.maximum(power, 1e-8))), torch.tensor(label)
 
     def read(self, entry: Entry, random: np.random.Generator) -> NDArray[np.float32]:
-        """A random part of a file, or all of it and silence."""
+        """A random part of a file, or the whole file padded with silence."""
         import librosa
 
         wanted = to_samples(self.seconds, self.spec.sample_rate)
@@ -172,7 +172,7 @@ def loop_of_others(recipe: Recipe, dataset: Dataset, seconds: float) -> Figures:
 
 
 def main(loop: str, recipe: str, dataset: str, seconds: str) -> None:
-    """Run one, and say what it did."""
+    """Run a loop, and print its figures."""
     plan, data = measured_recipe(Path(recipe)), Dataset.open(Path(dataset))
     if loop == "plain":
         figures = loop_of_others(plan, data, float(seconds))

@@ -1,10 +1,11 @@
-"""What helps a speech detector, and what does not: the same short training with one thing changed, from several seeds.
+"""What helps a speech detector, and what does not: the same short training with one thing changed, with several seeds.
 
 python -m benchmarks.trials benchmarks/trials.toml -o FOLDER [--seeds 1,2,3] [--only NAME]... [--dataset DATASET]
 
-The file names a recipe, what all trials change in it, and the trials: each a name and what it changes besides. Every
-training is judged on the `tune` part of the recipe's conditions, which is held out of all of them, and on the
-recordings of `also`. Runs that are in FOLDER are not made again; a table of means and spreads over the seeds comes out.
+The file has a recipe, changes common to all trials, and the trials, each with a name and its own changes. Every
+training is evaluated on the `tune` part of the recipe's conditions, which is held out from all trainings, and on the
+recordings of `also`. Runs in FOLDER are not repeated. The result is a table of means and standard deviations over the
+seeds.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ FIGURES = ("tune auroc", "tune 0 dB", "tune -5 dB", "tune fpr at 5 % miss", "tun
 
 
 def changed(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A table with the values of another one, tables inside it merged alike."""
+    """A table updated with the values of another one, recursively."""
     out = dict(table)
     for key, value in changes.items():
         out[key] = changed(out.get(key, {}), value) if isinstance(value, Mapping) else value
@@ -50,7 +51,7 @@ def changed(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
 
 
 def recipe_with(base: Path, changes: Mapping[str, Any]) -> Recipe:
-    """The recipe with some of its values changed; paths in it stay relative to where it lies."""
+    """The recipe with some values changed; its paths stay relative to its folder."""
     table = changed(read_toml(base, RecipeError), changes)
     with tempfile.NamedTemporaryFile("wb", suffix=".toml", dir=base.parent, prefix=".trial-") as file:
         file.write(tomli_w.dumps(table).encode())
@@ -59,7 +60,7 @@ def recipe_with(base: Path, changes: Mapping[str, Any]) -> Recipe:
 
 
 def trained(recipe: Recipe, dataset: Dataset, run: Path) -> Model:
-    """The model of a run, made unless it is there; gone on with, if it was cut."""
+    """The model of a run, trained unless it exists, or resumed if it was interrupted."""
     if not (run / "model" / "model.toml").exists():
         for report in train(recipe, dataset, run, resume=(run / "recipe.toml").exists()):
             if isinstance(report, EpochReport):
@@ -71,9 +72,9 @@ def trained(recipe: Recipe, dataset: Dataset, run: Path) -> Model:
 
 
 def judged(model: Model, dataset: Dataset) -> Evaluation:
-    """A model on a dataset, by condition."""
+    """The evaluation of a model on a dataset, by condition."""
     engine = load_engine(model)
-    pads = {} if model.points else {"pad_seconds": 0.0}  # as `audiocnn evaluate` does
+    pads = {} if model.points else {"pad_seconds": 0.0}  # as in `audiocnn evaluate`
     rules = {label: model.rule(label, **pads) for label in model.labels}
     scorer = Scorer(engine.score, engine.geometry.sample_rate, engine.hop_seconds, model.labels, rules)
     *_, last = evaluate(dataset, scorer, EvaluationSettings(resamples=0, group_by=("condition",), smoothing_seconds=()))
@@ -83,7 +84,7 @@ def judged(model: Model, dataset: Dataset) -> Evaluation:
 
 
 def figures_of(model: Model, tune: Dataset, also: Dataset) -> dict[str, float | None]:
-    """What the table shows of one run."""
+    """The figures of one run in the table."""
     on_tune, on_also = judged(model, tune), judged(model, also)
     whole, by = on_tune.labels[LABEL].figures, on_tune.groups["condition"]
     values = [
@@ -97,7 +98,7 @@ def figures_of(model: Model, tune: Dataset, also: Dataset) -> dict[str, float | 
 
 
 def to_markdown(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """A row a trial: mean and standard deviation over its seeds."""
+    """A row per trial: mean and standard deviation over its seeds."""
     lines = [f"| trial | seeds | {' | '.join(FIGURES)} |", "|" + "---|" * (len(FIGURES) + 2)]
     for trial, runs in found.items():
         cells = []
@@ -126,7 +127,7 @@ def run(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     names = [trial["name"] for trial in plan["trials"]]
     if unknown := sorted(set(options.only) - set(names)):
         raise UsageError(f"--only {unknown[0]}: no such trial; there are {', '.join(names)}")
-    for seed in options.seeds:  # seed by seed: whenever this is stopped, all trials have as many, or one more
+    for seed in options.seeds:  # seed by seed, so that all trials have the same number of seeds, or one more
         for trial in plan["trials"]:
             name, folder = trial["name"], options.output / f"{trial['name']}-{seed}"
             kept = folder / KEPT
@@ -139,7 +140,7 @@ def run(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 
 def figures_in(folder: Path, names: Iterable[str], seeds: Sequence[int]) -> dict[str, dict[str, Any]]:
-    """Trial -> seed -> figures, of the runs in a folder that are done."""
+    """Trial -> seed -> figures, for the finished runs in a folder."""
     found: dict[str, dict[str, Any]] = {}
     for name, seed in itertools.product(names, seeds):
         if (kept := folder / f"{name}-{seed}" / KEPT).exists():
@@ -153,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[1, 2, 3])
     parser.add_argument("--only", action="append", default=[], help="one trial; may be repeated")
-    parser.add_argument("--dataset", type=Path, help="what the recipe's [data] was ingested into")
+    parser.add_argument("--dataset", type=Path, help="the ingested [data] of the recipe")
     options = parser.parse_args(arguments)
     try:
         found = run(options)

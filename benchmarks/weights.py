@@ -1,15 +1,15 @@
-"""Smaller and faster weights: what they gain in speed, and what they lose.
+"""The gain in speed and the loss in quality of smaller weights.
 
 python -m benchmarks.weights [--model speech_1d] [--model speech_2d] [--against RUN] [--seconds 300] [--json FILE]
 
-Each model is measured as it is, and as `int8`: weights and what flows between the convolutions in 8 bits, static, one
-scale a channel, measured on recordings of the training part. With --against, trained models (folders) are measured
-beside them. Prints a Markdown table:
+Each model is measured unchanged and as `int8`: static quantisation of weights and activations of the convolutions to 8
+bits, with one scale per channel, calibrated on recordings of the training part. With --against, other trained models
+(folders) are measured, too. Prints a Markdown table:
 
-- times real time: of the network alone on one core, chunks of 30 s, all contenders in turn, the median
+- speed relative to real time: the network alone on one core, chunks of 30 s, all contenders in turn, the median
 - size of the ONNX file
 - AUROC on the meetings, by `audiocnn evaluate`
-- the largest and the mean difference of a score to the model as it is
+- the largest and the mean difference of a score from the unchanged model
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--model", action="append", metavar="MODEL", help="speech_1d and speech_2d")
     parser.add_argument("--against", action="append", default=[], metavar="RUN", help="a trained model")
-    parser.add_argument("--seconds", type=float, default=300.0, help="of sound for the speed")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--seconds", type=float, default=300.0, help="seconds of sound for the speed")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     given = parser.parse_args(arguments)
     try:
         rows = compare(given.model or ["speech_1d", "speech_2d"], given.against, given.seconds)
@@ -59,9 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def compare(names: Sequence[str], against: Sequence[str], seconds: float) -> list[dict[str, Any]]:
-    """One row a contender."""
+    """One row per contender."""
     if not (DATA / "recordings.tsv").exists():
-        raise BenchmarkError(f"{DATA}: not there; it holds the recordings that are measured on")
+        raise BenchmarkError(f"{DATA}: does not exist; it should contain the recordings to measure on")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
@@ -74,7 +74,7 @@ def compare(names: Sequence[str], against: Sequence[str], seconds: float) -> lis
 
 
 def measured(contenders: dict[str, Model], seconds: float) -> list[dict[str, Any]]:
-    """The figures of models that run in turn; scores are compared with those of the first."""
+    """The figures of models measured in turn; scores are compared with those of the first."""
     backends = {name: OnnxBackend(model, threads=1) for name, model in contenders.items()}
     speeds: dict[str, list[float]] = {name: [] for name in contenders}
     scores: dict[str, list[Samples]] = {name: [] for name in contenders}
@@ -105,7 +105,7 @@ def measured(contenders: dict[str, Model], seconds: float) -> list[dict[str, Any
 
 
 def chunks(seconds: float) -> Iterator[Samples]:
-    """(1, 1, samples) of meetings one after the other, so often as needed."""
+    """(1, 1, samples) of meetings, joined and repeated as needed."""
     rate = 16_000
     sound = np.concatenate([read_samples(path, rate)[0][0] for path in sorted((DATA / "meetings").glob("*.flac"))])
     wanted = CHUNK_SECONDS * rate
@@ -115,7 +115,7 @@ def chunks(seconds: float) -> Iterator[Samples]:
 
 
 def auroc(model: Model) -> float:
-    """Of the frames of the meetings."""
+    """AUROC of the frames of the meetings."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         measure(audiocnn("evaluate", DATA / "meetings", "-m", model.folder, "--resamples", "0", "-o", report))
@@ -124,7 +124,7 @@ def auroc(model: Model) -> float:
 
 
 def to_int8(model: Model, folder: Path) -> Model:
-    """A copy of the model whose convolutions, but for those of the features, take and give 8 bits."""
+    """A copy of the model with 8-bit convolutions, except those of the features."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
@@ -155,7 +155,7 @@ def to_int8(model: Model, folder: Path) -> Model:
 
 
 def training_recordings() -> list[Path]:
-    """Some of the training part, evenly drawn."""
+    """Some recordings of the training part, evenly drawn."""
     lines = (DATA / "recordings.tsv").read_text(encoding="utf-8").splitlines()
     head = lines[0].split("\t")
     rows = [dict(zip(head, line.split("\t"), strict=False)) for line in lines[1:]]

@@ -1,9 +1,9 @@
-"""Make a folder of short clips to try a training on: five labels, 24 clips each, two of them in the wrong folder.
+"""Make a folder of short clips for trying a training: five labels with 24 clips each, two clips in the wrong folder.
 
     python examples/make_sounds.py sounds/
 
-Everything is computed here, so that the clips are free of anybody's rights. The same seed gives the same clips. The
-two clips with a wrong label are there to be found: `audiocnn doubtful`.
+All clips are synthetic, so nobody holds rights to them. The same seed gives the same clips. The two clips with a wrong
+label are meant to be found by `audiocnn doubtful`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import soundfile
 from numpy.typing import NDArray
 
 RATE = 16000
-CLIPS = 24  # of each label
-WRONG = {("bell", 7): "whistle", ("engine", 15): "rain"}  # (what it is, its number): the folder in which it lies
+CLIPS = 24  # per label
+WRONG = {("bell", 7): "whistle", ("engine", 15): "rain"}  # (true label, number of the clip) -> folder
 Samples = NDArray[np.float64]
 
 
 def bell(rng: np.random.Generator, times: Samples) -> Samples:
-    """Partials that do not fit together, struck once, each dying away at its own pace."""
+    """Inharmonic partials, struck once, which decay at different rates."""
     pitch = rng.uniform(400, 900)
     partials = [(1.0, 1.0), (2.0, 0.6), (2.4, 0.5), (3.0, 0.4), (4.5, 0.3), (5.3, 0.2)]
     return np.asarray(
@@ -35,7 +35,7 @@ def bell(rng: np.random.Generator, times: Samples) -> Samples:
 
 
 def whistle(rng: np.random.Generator, times: Samples) -> Samples:
-    """One tone that glides, with a little breath."""
+    """A gliding tone with a little breath noise."""
     glide = rng.uniform(1200, 2400) * 2 ** (rng.uniform(-0.5, 0.5) * times / times[-1])
     wobble = 1 + 0.01 * np.sin(2 * np.pi * rng.uniform(4, 7) * times)
     phase = 2 * np.pi * np.cumsum(glide * wobble) / RATE
@@ -53,14 +53,14 @@ def knock(rng: np.random.Generator, times: Samples) -> Samples:
 
 
 def engine(rng: np.random.Generator, times: Samples) -> Samples:
-    """A low tone with many harmonics, and a pulse that beats in it."""
+    """A low tone with many harmonics and a regular pulse."""
     pitch = rng.uniform(45, 95)
     tones = np.asarray(sum(np.sin(2 * np.pi * pitch * k * times + rng.uniform(0, 6)) / k**0.7 for k in range(1, 25)))
     return tones * (1 + 0.5 * np.sin(2 * np.pi * pitch / 4 * times)) + 0.3 * rng.standard_normal(len(times))
 
 
 def rain(rng: np.random.Generator, times: Samples) -> Samples:
-    """A hiss, and drops in it."""
+    """A hiss with drops."""
     hiss = np.diff(rng.standard_normal(len(times) + 1))
     drops = (rng.random(len(times)) < rng.uniform(30, 90) / RATE) * rng.uniform(4, 12, len(times))
     return hiss + np.convolve(drops, np.exp(-np.arange(200) / 40) * np.sin(np.arange(200) * 1.2), mode="same")
@@ -76,7 +76,7 @@ SOUNDS: dict[str, Callable[[np.random.Generator, Samples], Samples]] = {
 
 
 def make_clip(label: str, rng: np.random.Generator) -> Samples:
-    """A clip of `label` of a random length and level, in the faint noise of a room."""
+    """A clip of `label` with a random length and level, in faint room noise."""
     times = np.arange(int(rng.uniform(0.8, 1.4) * RATE)) / RATE
     sound = SOUNDS[label](rng, times)
     sound *= 10 ** (rng.uniform(-20, -3) / 20) / np.abs(sound).max()
@@ -84,7 +84,7 @@ def make_clip(label: str, rng: np.random.Generator) -> Samples:
 
 
 def make_folder(folder: Path, seed: int = 1) -> None:
-    """Write CLIPS clips of each label, in a folder of its name; those of WRONG lie in another one."""
+    """Write CLIPS clips of each label into a folder of that name; those in WRONG go to another folder."""
     rng = np.random.default_rng(seed)
     for label in SOUNDS:
         for number in range(1, CLIPS + 1):
@@ -94,7 +94,7 @@ def make_folder(folder: Path, seed: int = 1) -> None:
 
 
 def make_evening(path: Path, seed: int = 2) -> None:
-    """Half a minute of a quiet room, in which five sounds come one after another."""
+    """Half a minute of a quiet room in which the five sounds occur one after another."""
     rng = np.random.default_rng(seed)
     evening = rng.standard_normal(30 * RATE) * 10 ** (-60 / 20)
     for start, label in zip((2, 8, 13, 19, 25), ("knock", "bell", "engine", "whistle", "rain"), strict=True):
@@ -106,7 +106,7 @@ def make_evening(path: Path, seed: int = 2) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="a new folder for the clips")
-    parser.add_argument("--evening", type=Path, help="and a recording of half a minute in which all of them are heard")
+    parser.add_argument("--evening", type=Path, help="also write a recording of half a minute with all five sounds")
     chosen = parser.parse_args()
     make_folder(chosen.folder)
     if chosen.evening:

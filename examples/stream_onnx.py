@@ -1,4 +1,4 @@
-"""Runs the step of a network by ONNX Runtime alone, as a program in any language would:
+"""Runs a network step by step with ONNX Runtime alone, as a program in any language can:
 python examples/stream_onnx.py models/audiocnn_models/speech_live/stream.onnx data/samples/greeting.flac"""
 
 import sys
@@ -17,7 +17,7 @@ def step_scores(path: str, samples: numpy.ndarray) -> Iterator[numpy.ndarray]:
     tails = {one.name: numpy.zeros((1, *one.shape[1:]), numpy.float32) for one in session.get_inputs()[1:]}
     numbers = range(len(tails))
     silence = numpy.zeros((1, 1, hop), numpy.float32)
-    # What the layers remember of the silence before the beginning.
+    # The states of the layers after the silence before the beginning.
     tails = dict(zip(tails, session.run([f"first.{n}" for n in numbers], {"samples": silence, **tails}), strict=True))
     heard = numpy.concatenate([numpy.zeros(lead, numpy.float32), samples])
     for number, start in enumerate(range(0, len(heard) - hop + 1, hop)):

@@ -1,4 +1,4 @@
-"""Sends a recording to websocket_server.py as fast as it goes, and prints what comes back:
+"""Sends a recording to websocket_server.py as fast as possible, and prints the answers:
 python examples/websocket_client.py data/samples/greeting.flac [PORT]"""
 
 import asyncio

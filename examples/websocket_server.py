@@ -1,8 +1,8 @@
-"""A server that any number of callers send their sound to:  pip install websockets, then
+"""A server to which any number of clients send sound:  pip install websockets, then
 python examples/websocket_server.py
 
-A caller connects to ws://127.0.0.1:8765/8000, where 8000 is the rate, and sends 16-bit samples as binary messages of
-any size; each event comes back as a line of JSON. websocket_client.py is such a caller.
+A client connects to ws://127.0.0.1:8765/8000, where 8000 is the sample rate, and sends 16-bit samples as binary
+messages of any size. Each event is returned as a line of JSON. websocket_client.py is such a client.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 import audiocnn
 
-MODEL = audiocnn.LiveModel()  # is loaded once; every stream of it has its own state
+MODEL = audiocnn.LiveModel()  # loaded once; every stream has its own state
 
 
 def as_json(event: audiocnn.Onset | audiocnn.Ending) -> str:
@@ -28,14 +28,14 @@ async def serve(caller: server.ServerConnection) -> None:
     try:
         stream = audiocnn.Stream(MODEL, sample_rate=int(caller.request.path.strip("/") or 16000))
         async for message in caller:
-            if message == "end":  # a text says that nothing more comes
+            if message == "end":  # a text message marks the end
                 break
             for event in stream.push(numpy.frombuffer(message, "<i2")):
                 await caller.send(as_json(event))
         for event in stream.close():
             await caller.send(as_json(event))
     except ConnectionClosed:
-        pass  # the caller has hung up
+        pass  # the client has disconnected
     except (audiocnn.AudiocnnError, ValueError, TypeError) as problem:
         await caller.send(json.dumps({"type": "error", "error": str(problem)}))
 

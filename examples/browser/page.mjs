@@ -1,4 +1,4 @@
-// The page: a recording, or the microphone, in; scores drawn, and as CSV.
+// The page: reads a recording or the microphone, draws the scores, and offers them as CSV.
 
 import { loadModel, score } from "./score.mjs";
 
@@ -23,7 +23,7 @@ async function takeModel(name, bytes) {
   say(`${name}: loading ...`);
   model = await loadModel(new Uint8Array(bytes));
   const labels = model.labels.length > 8 ? `${model.labels.length} labels` : model.labels.join(", ");
-  say(`${name}: ${labels}; ${model.sampleRate} Hz, a score each ${(1000 * model.hopSeconds).toFixed(0)} ms`);
+  say(`${name}: ${labels}; ${model.sampleRate} Hz, a score every ${(1000 * model.hopSeconds).toFixed(0)} ms`);
   $("recording").disabled = $("microphone").disabled = false;
 }
 
@@ -54,7 +54,7 @@ async function takeSound(name, bytes) {
   say(`${name}: ${seconds.toFixed(1)} s, scored at ${(seconds / took).toFixed(0)}x real time`);
 }
 
-/** As `audiocnn score --format csv` has them, without the columns of file and channel. */
+/** The same as `audiocnn score --format csv`, without the columns for file and channel. */
 function asCsv(scores) {
   const width = model.labels.length;
   const lines = [["start", ...model.labels].join(",")];
@@ -116,7 +116,7 @@ function draw(scores, seconds) {
   );
 }
 
-/** From one press of the button to the next. */
+/** Records from one press of the button to the next. */
 async function record() {
   const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
   const recorder = new MediaRecorder(stream);

@@ -1,9 +1,9 @@
-// What a program needs of model.onnx: its metadata, and its scores for samples.
+// Reads model.onnx: its metadata, and its scores for samples.
 
 import * as ort from "./node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs";
 
 ort.env.wasm.wasmPaths = new URL("./node_modules/onnxruntime-web/dist/", import.meta.url).href;
-ort.env.wasm.numThreads = 1; // more need a page that is isolated from other origins
+ort.env.wasm.numThreads = 1; // more threads need a cross-origin isolated page
 ort.env.logLevel = "error";
 
 /** bytes of model.onnx -> { session, sampleRate, hopSeconds, labels } */
@@ -15,14 +15,14 @@ export async function loadModel(bytes) {
   return { session, sampleRate, hopSeconds: Number(said.hop_samples) / sampleRate, labels: said.labels.split("\n") };
 }
 
-/** Float32Array in [-1, 1] at the rate of the model -> Float32Array of (rows, labels), one row behind the other. */
+/** Float32Array in [-1, 1] at the rate of the model -> Float32Array of (rows, labels), one row after the other. */
 export async function score(model, samples) {
   const tensor = new ort.Tensor("float32", samples, [1, 1, samples.length]);
   const { scores } = await model.session.run({ samples: tensor }, ["scores"]);
   return scores.data;
 }
 
-/** The metadata_props of an ONNX file, which ONNX Runtime does not show to a page: field 14 of its Protocol Buffers. */
+/** The metadata_props of an ONNX file (field 14 of its Protocol Buffers), which onnxruntime-web does not provide. */
 export function readMetadata(bytes) {
   const found = {};
   for (const [number, value] of fields(bytes)) {
@@ -34,7 +34,7 @@ export function readMetadata(bytes) {
   return found;
 }
 
-/** [number, bytes] of each field of a message that has a length; others are passed over. */
+/** [number, bytes] of each length-delimited field of a message; other fields are skipped. */
 function* fields(bytes) {
   let at = 0;
   const varint = () => {

@@ -47,7 +47,7 @@ def test_the_microphone_prints_turns(monkeypatch, capsys):
 
     microphone.main()
     lines = capsys.readouterr().out.splitlines()
-    begun, ended = ([line for line in lines if word in line] for word in ("are here already", "end of the turn"))
+    begun, ended = ([line for line in lines if word in line] for word in ("received so far", "end of the turn"))
     assert len(begun) >= 1
     assert len(begun) - 1 <= len(ended) <= len(begun)  # the last one ends with the sound
 
@@ -129,5 +129,5 @@ def test_onnx_alone_says_that_a_rate_does_not_fit(monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
     import onnx_alone
 
-    with pytest.raises(SystemExit, match="has 8000 Hz, and the model wants 16000; convert it"):
+    with pytest.raises(SystemExit, match=r"8000 Hz.* 16000 Hz; convert it"):
         onnx_alone.score(str(MODELS / "speech_1d" / "model.onnx"), str(ROOT / "data/samples/telephone.wav"))
