@@ -8,8 +8,8 @@ voices, noises of things, drums. A number of clips of each label is used for tra
 the test. The settings are those that `audiocnn train FOLDER` chooses. Trainings in FOLDER are not repeated.
 
 --augment starts from the model and compares the augmentation that `train FOLDER` chooses with one change at a time,
-from `AUGMENTATIONS`: between-class mixing, mixup, no gain, no masks and so on. Each row gives the mean difference on the
-same tasks and seeds, and its standard error.
+from `AUGMENTATIONS`: between-class mixing, mixup, no gain, no masks and so on. Each row gives the mean difference
+on the same tasks and seeds, and its standard error.
 """
 
 from __future__ import annotations
