@@ -197,6 +197,7 @@ def test_a_model_is_found_by_its_folder_or_by_that_of_a_run(folder, tmp_path, mo
 
 
 def test_an_unknown_model_gets_the_nearest_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # away from runs that somebody made here
     fake = tmp_path / "shipped"
     for name in ("speech_2d", "speech_1d", "birds"):
         write_folder(network_of(spec_named("causal")), fake / name, name)
