@@ -43,7 +43,7 @@ class IngestFollower:
         self.bar.__exit__(kind)
         if self.problems > self.listed and kind is None:
             rest = plural(self.problems - self.listed, "more problem")
-            self.terminal.say(f"audiocnn: ... and {rest}; -v lists all, and the dataset keeps them")
+            self.terminal.say(f"audiocnn: ... and {rest}; -v lists all, and the dataset records them")
 
     def __call__(self, step: IngestStep) -> None:
         self.counts[step.outcome] += 1
