@@ -121,7 +121,7 @@ def _count_workers(address: str, workers: int | None, device: str, resources: di
     on_gpus = gpus > 0 and device != "cpu"
     most = gpus if on_gpus else cores
     if not most:
-        raise UsageError(f"--ray {address}: the cluster has no free core for a worker; add a machine to it")
+        raise UsageError(f"--ray {address}: the cluster has no CPU core for a worker; add a machine to it")
     return Cluster(address, min(workers or most, most), "cuda" if on_gpus else "cpu")
 
 

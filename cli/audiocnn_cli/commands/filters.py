@@ -183,7 +183,7 @@ class StrongestSearch:
         write_strongest(records, self.terminal, table)
         silent = sum(not row for row in found)
         if silent:
-            self.terminal.say(f"audiocnn: {silent} of {len(found)} filters are never activated by these recordings")
+            self.terminal.say(f"audiocnn: {silent} of {len(found)} filters are not activated here (never above 0)")
         return ExitStatus.SOME_FAILED if self.failed else ExitStatus.OK
 
     def find(self) -> list[list[TopActivation]]:
