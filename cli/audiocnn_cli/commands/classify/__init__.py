@@ -206,7 +206,7 @@ def has_several_clips(settings: ClassifySettings) -> bool:
 def classify_live(
     scored: ScoredRecording, settings: ClassifySettings, progress: BlockProgress
 ) -> Iterator[ClassifyResult]:
-    """Each answer for a stream as soon as it is certain, and in the end how many there were."""
+    """Each answer for a stream as soon as it is final, and their number at the end."""
     from audiocnn.inference.classify import Classifier
     from audiocnn_cli.commands.classify.writers import StreamEnd
 
