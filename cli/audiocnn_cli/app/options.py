@@ -382,7 +382,9 @@ def read_thresholds(text: str | None) -> Thresholds:
             break
         found[key], part = value, ""
     if part or not found:
-        raise UsageError(f'--threshold cannot be "{text}"; give one score, as 0.5, or one per label, as dog=0.6,cat=0.4')
+        raise UsageError(
+            f'--threshold cannot be "{text}"; give one score, as 0.5, or one per label, as dog=0.6,cat=0.4'
+        )
     return found[None] if found.keys() == {None} else found
 
 

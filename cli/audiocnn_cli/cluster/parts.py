@@ -58,7 +58,9 @@ def find_parts_folder(options: ManyOutputs, resume: bool) -> Destination:
         raise UsageError(f"-o {show_name(folder)}: is a file; with --ray, give a folder")
     there = (folder / SUMMARY).exists() or any(folder.glob(_PARTS))
     if there and not (resume or options.force or options.skip_existing):
-        raise UsageError(f"-o {show_name(folder)}: contains parts of another run; continue with --resume, or use --force")
+        raise UsageError(
+            f"-o {show_name(folder)}: contains parts of another run; continue with --resume, or use --force"
+        )
     done = options.skip_existing and (folder / SUMMARY).exists()
     path = folder / SUMMARY if done else None
     return Destination(path, folder, done, resume or options.skip_existing, options.force)

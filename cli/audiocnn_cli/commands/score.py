@@ -119,7 +119,7 @@ def only_one(inputs: Iterator[Input], path: Path | None) -> Iterator[Input]:
         raise UsageError("-f npz: binary data is not written to stdout; use -o or --output-dir")
     known = list(islice(inputs, 2))
     if len(known) > 1:
-        raise UsageError(f"-o {path}: an .npz file holds one recording; write one file per recording with --output-dir")
+        raise UsageError(f"-o {path}: an .npz file holds one recording; use --output-dir or csv")
     return iter(known)
 
 

@@ -89,7 +89,9 @@ def read_raw(options: RawOptions) -> RawFormat | None:
     if options.raw is None:
         for name, value in (("--rate", options.rate), ("--channels", options.channels)):
             if value is not None:
-                raise UsageError(f"{name} applies to samples without a header; give their format too, as in --raw s16le")
+                raise UsageError(
+                    f"{name} applies to samples without a header; give their format too, as in --raw s16le"
+                )
         return None
     from audiocnn.audio.pcm import DEFAULT_RAW_CHANNELS, RawFormat
 
@@ -349,7 +351,9 @@ def keep_stream(source: Path | BinaryIO, name: str, has_header: bool = True) -> 
         with suppress(OSError):  # closing writes buffered data
             copy.close()
         if isinstance(problem, OSError):
-            raise RecordingError(f"{name}: cannot be read ({problem.strerror}); check the program that writes it") from None
+            raise RecordingError(
+                f"{name}: cannot be read ({problem.strerror}); check the program that writes it"
+            ) from None
         raise
     return copy, path
 

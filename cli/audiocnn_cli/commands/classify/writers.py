@@ -231,7 +231,9 @@ class ClipTables(Writer[ClassifyResult]):
 
         if found.duration_seconds < max(_LEAST_LONG_SECONDS, _LONG_CLIPS * self.layout.clip_seconds):
             return
-        more = "for several sounds: --every 5 gives an answer for every 5 s; `audiocnn detect` gives start and end of each"
+        more = (
+            "for several sounds: --every 5 gives an answer for every 5 s; `audiocnn detect` gives start and end of each"
+        )
         self.console.print(Text(more, style="dim"))
 
     def clips(self, found: Classification) -> None:

@@ -150,7 +150,7 @@ def _facts(found: Description) -> list[tuple[str, str]]:
         times = [geometry.near_seconds, geometry.hop_seconds, found.latency_seconds or 0.0]
         window, hop, latency = map(_duration_text, times)
         if any(geometry.level_samples):
-            window += f" ({_duration_text(geometry.window_seconds)} with level normalisation)"
+            window += f" ({_duration_text(geometry.window_seconds)} with context for its level)"
         lines.append(("window", f"{window}, one score every {hop}, available {latency} after its sound"))
         lines.append(("live", _live_text(found)))
         lines.append(("padding", _padding_text(found)))

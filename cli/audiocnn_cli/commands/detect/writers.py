@@ -274,7 +274,9 @@ def by_model(name: str) -> str:
 def check_summary(kind: str, destination: Destination, follow: bool, ray: str | None) -> None:
     """Raises UsageError for a format or an option that does not allow a summary."""
     if kind not in SUMMARY_FORMATS:
-        raise UsageError(f"--summary needs one of the formats {', '.join(SUMMARY_FORMATS)}; omit -f {kind} or --summary")
+        raise UsageError(
+            f"--summary needs one of the formats {', '.join(SUMMARY_FORMATS)}; omit -f {kind} or --summary"
+        )
     others = {"--ray": ray, "--output-dir": destination.folder, "--resume": destination.resume, "--follow": follow}
     if taken := next((name for name, value in others.items() if value), None):
         raise UsageError(f"--summary and {taken} cannot be combined; omit one of them")

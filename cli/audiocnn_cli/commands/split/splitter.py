@@ -272,7 +272,9 @@ class Splitter:
         keys = {hash(str(piece.path)): piece for piece in pieces}
         if taken := self.written & keys.keys():
             path = show_name(keys[taken.pop()].path)
-            raise RecordingError(f"{show_name(name)}: its piece {path} is also a piece of another recording in the list")
+            raise RecordingError(
+                f"{show_name(name)}: its piece {path} is also a piece of another recording in the list"
+            )
         self.written |= keys.keys()
 
 
@@ -311,7 +313,9 @@ def check_pieces_folder(folder: str | None, files: Sequence[str] | None, shard: 
     for name in files or ():
         searched, pieces = Path(name).resolve(), path.resolve()
         if is_folder(name) and searched.is_relative_to(pieces):
-            raise UsageError(f"--output-dir {folder}: {show_name(name)} in it is searched for recordings; choose another")
+            raise UsageError(
+                f"--output-dir {folder}: {show_name(name)} in it is searched for recordings; choose another"
+            )
         if is_folder(name) and shard is not None and pieces.is_relative_to(searched):
             raise UsageError(
                 f"--output-dir {folder}: pieces in {show_name(name)} would change the --shard numbering; choose another"
