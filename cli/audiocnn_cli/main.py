@@ -60,7 +60,9 @@ _NO_MEMORY = (
     "std::bad_alloc",
     "out of memory",
 )
-_REPORT = "this is a bug in audiocnn: please report the command, its output with -v, and the file from `audiocnn info --bundle`"
+_REPORT = (
+    "this is a bug in audiocnn: please report the command, its output with -v, and the file of `audiocnn info --bundle`"
+)
 
 
 class _Commands(TyperGroup):

@@ -95,7 +95,7 @@ _HelpAll = Annotated[
 
 
 def _spread_options(command: str, function: _Function) -> _Function:
-    """The function in Typer's form: each dataclass parameter is replaced by its fields, and common options are added."""
+    """The function in Typer's form: dataclass parameters are replaced by their fields, and common options are added."""
     from audiocnn_cli.app.options import Talk  # imported late: the list of commands does not need options
 
     hints = get_type_hints(function, include_extras=True)

@@ -118,7 +118,7 @@ FigureRow = tuple[str, list[str]]
 
 
 def print_table(title: str, rows: list[FigureRow], heads: Sequence[str], terminal: Terminal) -> None:
-    """A table with one row per figure and one column per heading. In a narrow window, intervals go below their value."""
+    """A table with a row per figure and a column per heading. In a narrow window, intervals go below their value."""
     from rich.text import Text
 
     if not rows:

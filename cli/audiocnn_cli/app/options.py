@@ -2,7 +2,7 @@
 
 A command takes groups of options as frozen dataclasses; `command.py` turns their fields into command-line options.
 If a command has many options, `--help` shows those marked `BASIC`, and `--help-all` shows all.
-Defaults that belong to the library are None here. The help shows them with `{...}`, which is filled in from the library.
+Defaults that belong to the library are None here. The help shows them with `{...}`, filled in from the library.
 """
 
 from __future__ import annotations

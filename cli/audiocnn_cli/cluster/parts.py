@@ -73,11 +73,11 @@ def part_name(number: int, names: Iterable[str]) -> str:
 
 
 class Parts:
-    """The parts of a folder: existing ones, recordings still to be done, and parts written. `put` takes the records of a
-    recording, by its position in the list; a part is written as soon as it is complete.
+    """The parts of a folder: existing ones, recordings still to be done, and parts written. `put` takes the records of
+    a recording, by its position in the list; a part is written as soon as it is complete.
 
-    Raises OutputError if a part cannot be written, UsageError if existing parts were made with other settings or are not
-    parts."""
+    Raises OutputError if a part cannot be written, UsageError if existing parts were made with other settings or are
+    not parts."""
 
     def __init__(self, folder: Path, inputs: Sequence[Input], provenance: Provenance, force: bool) -> None:
         self.folder, self.names, self.provenance = folder, [one.name for one in inputs], provenance

@@ -69,7 +69,7 @@ def check_address(address: str, device: str = "auto") -> None:
 
 @contextmanager
 def connect_ray(address: str, workers: int | None, device: str, terminal: Terminal) -> Iterator[Cluster]:
-    """Context with the cluster. At the end, a cluster that was started here is shut down; one that was joined is not."""
+    """Context with the cluster. At the end, a cluster started here is shut down; one that was joined is not."""
     with _redirect_prints(terminal):
         local = _LOCAL_ENVIRONMENT if address == _LOCAL else {}
         for name, value in (_ENVIRONMENT | local).items():
@@ -131,8 +131,8 @@ def deal_out(
     """Yield the number of each work and the answer of a worker, in the order in which they finish, or with `ordered` in
     the order given.
 
-    Each process creates one worker, from the ledger and `args`. Raises UsageError if the cluster fails. A bug in a worker
-    is raised here."""
+    Each process creates one worker, from the ledger and `args`. Raises UsageError if the cluster fails. A bug in a
+    worker is raised here."""
     import ray
 
     _configure_data(ordered)

@@ -1,4 +1,4 @@
-"""`audiocnn filters`: the filters of the first layer as a picture and as numbers; the sounds that activate them most."""
+"""`audiocnn filters`: the filters of the first layer as a picture and as numbers, and sounds that activate them."""
 
 from __future__ import annotations
 

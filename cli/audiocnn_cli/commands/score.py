@@ -87,7 +87,7 @@ class ScoredBlock:
 
     @property
     def edges(self) -> NDArray[np.float64]:
-        """(rows + 1,) in seconds: the start of each row, and the end of the last one, at most the end of the recording."""
+        """(rows + 1,) in seconds: the start of each row, and the end of the last, cut at the end of the recording."""
         first, rows = self.block.first_row, len(self.block.scores)
         times = np.arange(first, first + rows + 1, dtype=np.float64) * self.scored.engine.hop_seconds
         return self.block.start_seconds + np.minimum(times, self.scored.duration_seconds)

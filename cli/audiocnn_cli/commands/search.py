@@ -1,4 +1,4 @@
-"""`audiocnn search`: search for better settings of a recipe. Prints a line per trial, and the best trials at the end."""
+"""`audiocnn search`: search for better settings of a recipe. Prints a line per trial, and at the end the best."""
 
 from __future__ import annotations
 

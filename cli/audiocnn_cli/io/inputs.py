@@ -177,8 +177,8 @@ def find_inputs(
 
 
 def read_patterns(given: Sequence[str] | None) -> list[str]:
-    """The patterns of --exclude. @FILE stands for the non-empty lines of that file. Raises UsageError if the file cannot
-    be read or a pattern is empty."""
+    """The patterns of --exclude. @FILE stands for the non-empty lines of that file. Raises UsageError if the file
+    cannot be read or a pattern is empty."""
     patterns: list[str] = []
     for one in given or ():
         if not one.startswith("@"):
@@ -283,7 +283,7 @@ def expand_name(name: str, patterns: Sequence[str] = (), left_out: Counter[str] 
 
 
 def _find_matching(folder: Path, patterns: Sequence[str]) -> Iterator[Path | EntryError]:
-    """Files in a folder that match a pattern, and entries that cannot be read. Raises RecordingError if there are none."""
+    """Files in a folder that match a pattern, and unreadable entries. Raises RecordingError if there are none."""
     found = False
     for entry in walk_folder(folder):
         is_lost_folder = isinstance(entry, EntryError) and entry.is_folder

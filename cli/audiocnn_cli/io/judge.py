@@ -61,8 +61,8 @@ def scorer_by_options(engine: Engine, rule: SegmentRuleOptions) -> Scorer:
 
 
 def clips_of(evaluation: Evaluation, option: str, data: str) -> ClipEvaluation:
-    """The evaluation of whole clips. Raises UsageError if no clip has labels. option: the option that needs them, "" for
-    the command."""
+    """The evaluation of whole clips. Raises UsageError if no clip has labels. option: the option that needs them, ""
+    for the command."""
     if evaluation.clip is None:
         prefix = f"{option}: " if option else ""
         raise UsageError(f"{prefix}needs clips with a label for the whole clip; {data} only has segments")

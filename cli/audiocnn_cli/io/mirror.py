@@ -91,7 +91,7 @@ class Mirror:
             self.left.setdefault(reason, []).append(target)
 
     def out_of_date(self, one: Input, target: Path) -> str:
-        """Why an output is outdated; empty if it is not. Raises UsageError for a file that this command did not write."""
+        """Why an output is outdated; empty if it is not. Raises UsageError for a file written by something else."""
         changed_ns = _changed_ns(one.source)
         if changed_ns is not None and _changed_ns(target, changed_ns) < changed_ns:
             return "older than the recording"

@@ -44,8 +44,8 @@ Resume = Annotated[bool, flag("--resume", "Continue an interrupted batch from wh
 
 @dataclass(frozen=True)
 class Destination:
-    """Where the results go: to a file, to files in a folder, or, with neither, to stdout. done: the output exists and is
-    to be skipped. The rest is as in `ManyOutputs`."""
+    """Where the results go: to a file, to files in a folder, or, with neither, to stdout. done: the output exists and
+    is to be skipped. The rest is as in `ManyOutputs`."""
 
     path: Path | None = None
     folder: Path | None = None
@@ -215,17 +215,16 @@ class OneOutput(Generic[ResultT]):
             self.journal.place(start, self.out.whole)
 
     def close(self, batch: BatchRun, needed: bool = False) -> None:
-        """Called at the end. An output with errors alone is dropped, since they are on stderr. needed: an output without
-        any recording is dropped too."""
+        """Called at the end. An output with errors alone is dropped, since they are on stderr. needed: an output
+        without any recording is dropped too."""
         nothing = not (batch.done or batch.passed or (self.journal and self.journal.unnamed))
         self.out.drop = (batch.failed > 0 or needed) and nothing
         if self.journal:
             batch.segments_before = self.journal.segments
             if self.journal.unnamed and not batch.stopped:
                 was = "recording was" if self.journal.unnamed == 1 else "recordings were"
-                batch.terminal.say(
-                    f"audiocnn: {self.journal.unnamed} {was} already in the output but not given this time; kept at the end"
-                )
+                fact = "already in the output but not given this time; kept at the end"
+                batch.terminal.say(f"audiocnn: {self.journal.unnamed} {was} {fact}")
 
     def end(self) -> None:
         if self.journal:

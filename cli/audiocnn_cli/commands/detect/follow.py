@@ -59,7 +59,7 @@ def follow_stream(
     kind: str,
     destination: Destination,
 ) -> BatchRun:
-    """Process standard input until it ends or a signal arrives. A signal ends the command after all output is written."""
+    """Process standard input until it ends or a signal arrives. After a signal, remaining output is still written."""
     from audiocnn.audio.recording import open_recording
     from audiocnn.inference.scores import ScoredRecording
     from audiocnn_cli.io.batch import BatchRun

@@ -158,8 +158,8 @@ class DetectionLabels(Writer[DetectResult]):
 
 
 class DetectionTables(Writer[DetectResult]):
-    """A headline, a table and a timeline for each recording, as wide as the terminal. The timeline comes last, so that it
-    stays visible. fits: cut a long table so that everything fits on the screen."""
+    """A headline, a table and a timeline for each recording, as wide as the terminal. The timeline comes last, so that
+    it stays visible. fits: cut a long table so that everything fits on the screen."""
 
     drawn = True
 

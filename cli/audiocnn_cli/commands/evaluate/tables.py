@@ -57,7 +57,7 @@ _NONE = LabelDifference({})
 
 
 def with_differences(reports: Sequence[EvaluationReport], terminal: Terminal) -> list[EvaluationReport]:
-    """The reports, each after the first with its difference to the first. Prints a warning if they cannot be compared."""
+    """The reports, each after the first with its difference to the first. Warns if they cannot be compared."""
     first, *others = reports
     found = [first]
     for report in others:

@@ -67,8 +67,8 @@ def find_process_group(terminal: Terminal) -> ProcessGroup | None:
 
 @contextmanager
 def joined_group(group: ProcessGroup, terminal: Terminal) -> Iterator[None]:
-    """Join the other processes. Only the leader prints. An error in all processes is printed once. If a process is lost,
-    the others end with a single message."""
+    """Join the other processes. Only the leader prints. An error in all processes is printed once. If a process is
+    lost, the others end with a single message."""
     from audiocnn.training.distributed import is_lost, join_processes, leave_processes
 
     if not group.is_leader:
