@@ -105,7 +105,14 @@ def test_the_table_fits_the_terminal(here, models, width, more):
     lines = [Text.from_ansi(line).plain for line in done.out.splitlines()]
     text = "\n".join(lines)
     assert max(len(line) for line in lines[1:]) <= max(width, 54)  # sentences wrap by themselves
-    for said in ("accuracy", "macro F1", "3 labels", "answers (columns) to the clips", "deep/3.wav", "1 clip (25 % of"):
+    for said in (
+        "accuracy",
+        "macro F1",
+        "3 labels",
+        "answers (columns) for the clips",
+        "deep/3.wav",
+        "1 clip (25 % of",
+    ):
         assert said in text
     assert ("deep → high" in text) is (more != {"LC_ALL": "C"})
     assert ("deep -> high" in text) is (more == {"LC_ALL": "C"})
@@ -212,21 +219,27 @@ def test_doubtful_clips_are_written_to_be_corrected(here, models):
     ("args", "line"),
     [
         ("clips --doubtful 0", r"--doubtful"),
-        ("clips --doubtful-to x.tsv", r"--doubtful-to: needs --doubtful N, how many clips to write"),
-        ("clips --doubtful 3 --doubtful-to x.csv", r"--doubtful-to x.csv: is no table; end its name in .tsv"),
-        ("clips --doubtful 3 --doubtful-to there.tsv", r"--doubtful-to there.tsv: is there already; overwrite it with"),
-        ("clips --doubtful 3 --html doubtful.html", r"--doubtful-to doubtful.html: another option names it, too"),
-        ("clips --predictions p.txt", r"--predictions p.txt: is no table; end its name in .csv or .tsv"),
+        ("clips --doubtful-to x.tsv", r"--doubtful-to needs the number of clips to write"),
+        ("clips --doubtful 3 --doubtful-to x.csv", r"--doubtful-to x.csv: not the name of a table"),
+        ("clips --doubtful 3 --doubtful-to there.tsv", r"--doubtful-to there.tsv: already exists; overwrite it with"),
+        (
+            "clips --doubtful 3 --html doubtful.html",
+            r"--doubtful-to doubtful.html: another option already writes to this file",
+        ),
+        ("clips --predictions p.txt", r"--predictions p.txt: not the name of a table; .* ends in .csv or .tsv"),
         ("clips --predictions clips", r"--predictions clips: is no table"),
-        ("clips --predictions there.tsv", r"--predictions there.tsv: is there already"),
-        ("clips --predictions there.tsv/p.csv", r"--predictions there.tsv/p.csv: there.tsv is no folder; name another"),
-        ("clips -m MODEL --predictions p.csv", r"--predictions: is of one model, and 2 are named; name one"),
-        ("clips -m MODEL --doubtful 3", r"--doubtful: is of one model, and 2 are named; name one"),
+        ("clips --predictions there.tsv", r"--predictions there.tsv: already exists"),
+        (
+            "clips --predictions there.tsv/p.csv",
+            r"--predictions there.tsv/p.csv: there.tsv is not a folder; choose another",
+        ),
+        ("clips -m MODEL --predictions p.csv", r"--predictions: needs a single model, and 2 are given"),
+        ("clips -m MODEL --doubtful 3", r"--doubtful: needs a single model, and 2 are given"),
         (
             "segments.tsv --doubtful 3",
-            r"--doubtful: needs clips that have a label as a whole, and segments.tsv has seg",
+            r"--doubtful: needs clips with a label for the whole clip; segments.tsv only has",
         ),
-        ("segments.tsv --predictions p.csv", r"--predictions: needs clips that have a label as a whole"),
+        ("segments.tsv --predictions p.csv", r"--predictions: needs clips with a label for the whole clip"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(here, models, args, line):

@@ -104,7 +104,7 @@ def test_what_gets_lost_is_said_once(here):
     empty = "audiocnn: {0} has no place for a recording without a segment; left out: 1"
     base = "audiocnn: {0} has base names of recordings; folders and suffixes are left out"
     score = "audiocnn: {0} has no place for scores; they are left out"
-    channel = "audiocnn: {0} has no place for channels; the segments of all of them stand together"
+    channel = "audiocnn: {0} cannot store channels; the segments of all channels are merged into one list"
     assert said["jsonl"] == []
     assert said["csv"] == [empty.format("csv")]
     assert said["rttm"] == [empty.format("rttm"), base.format("rttm")]
@@ -125,7 +125,7 @@ def test_detect_says_once_that_channels_are_lost(here, tone_model):  # noqa: F81
     for name, lines in (("srt", 2), ("rttm", 2)):
         done = audiocnn("detect", "both.wav", "-m", tone_model, "--channel", "each", "-f", name)
         assert len(read_text(done.out, name)) == lines
-        what = "audiocnn: srt has no place for channels; the segments of all of them stand together\n"
+        what = "audiocnn: srt cannot store channels; the segments of all channels are merged into one list\n"
         assert done.err == (what if name == "srt" else "")
 
 
@@ -263,7 +263,7 @@ def test_what_is_there_stays(here):
     args = ("convert", "tones.tsv", "--to", "audacity", "--output-dir", "out")
     done = audiocnn(*args)
     assert done.status == 3 and Path("out/one.txt").read_text() == "mine"
-    assert "out/one.txt is there already" in done.err
+    assert "out/one.txt already exists" in done.err
     assert (Path("out/two.txt").read_text(), Path("out/none.txt").read_text()) != ("", "mine")
     assert audiocnn(*args, "--skip-existing").status == 0 and Path("out/one.txt").read_text() == "mine"
     assert audiocnn(*args, "--force").status == 0 and Path("out/one.txt").read_text().startswith("0.5")

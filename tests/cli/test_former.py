@@ -97,7 +97,7 @@ def test_a_command_that_is_called_something_else_now(args, wanted):
 def test_tune_with_a_recipe_searches_and_says_so(here):
     (here / "r.toml").write_text('[data]\nsource = "gone"\n')
     old, new = (audiocnn(*args) for args in (("tune", "--recipe", "r.toml"), ("search", "r.toml")))
-    note = "audiocnn: note: `audiocnn tune --recipe FILE` is called `audiocnn search FILE` now\n"
+    note = "audiocnn: note: `audiocnn tune --recipe FILE` is now called `audiocnn search FILE`\n"
     assert (old.status, old.err) == (new.status, note + new.err) and new.status is ExitStatus.USAGE
     assert audiocnn("tune", "--recipe", "r.toml", "-q").err == new.err
 
@@ -111,7 +111,7 @@ def test_doubtful_clips_of_an_evaluation_are_those_of_doubtful(here):
     assert (here / "old.tsv").read_text() == (here / "new.tsv").read_text() != ""
     assert (here / "old.html").read_text().replace("old-corr", "new-corr") == (here / "new.html").read_text()
     note, *found = old.err.replace("old.", "new.").replace("old-", "new-").splitlines()
-    assert note == "audiocnn: note: --doubtful N is called `audiocnn doubtful labels --top 3` now"
+    assert note == "audiocnn: note: --doubtful N is now called `audiocnn doubtful labels --top 3`"
     *said, command = new.err.splitlines()
     assert found == said and "1 doubtful clip of 8" in said[-1]
     assert command == "corrected, train again: audiocnn train labels --corrections new.tsv"

@@ -134,7 +134,7 @@ def test_nothing_is_overwritten_unasked(here):
         (["--bundle", "--log", "none.txt"], "--log none.txt: cannot be read"),
         (["--bundle", "--log", "."], "--log .: "),
         (["--bundle", "-o", "."], "-o .: is a folder"),
-        (["--bundle", "-o", "file/x.zip"], "-o file/x.zip: file is no folder"),
+        (["--bundle", "-o", "file/x.zip"], "-o file/x.zip: file is not a folder"),
         (["a.wav"], "add --bundle"),
         (["-m", "speech_1d"], "add --bundle"),
         (["-o", "x.zip"], "add --bundle"),

@@ -258,7 +258,7 @@ def test_whole_clips_have_three_thresholds(untuned):
         (("--operating-points", "-m", "speech_1d", "--save"), "released model"),
         (("--operating-points", "labels"), "one kind at a time"),
         (("--cross-fit",), "--cross-fit"),
-        (("tones.tsv",), "several are for --operating-points"),
+        (("tones.tsv",), "several DATA need --operating-points"),
         (("--sensitivity", "precise"), "--sensitivity"),
     ],
 )

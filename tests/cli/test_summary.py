@@ -86,11 +86,11 @@ def test_a_summary_is_no_result_to_go_on_with_and_converts_to_no_segment(here):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ("-f srt", "--summary is for jsonl, csv, tsv, table; leave out -f srt, or --summary"),
-        ("-o x.rttm", "leave out -f rttm, or --summary"),
-        ("--output-dir x", "leave out --output-dir, or --summary"),
-        ("-o x.jsonl --resume", "leave out --resume, or --summary"),
-        ("--ray local -o x", "leave out --ray, or --summary"),
+        ("-f srt", "--summary needs one of the formats jsonl, csv, tsv, table; omit -f srt or --summary"),
+        ("-o x.rttm", "omit -f rttm or --summary"),
+        ("--output-dir x", "--summary and --output-dir cannot be combined"),
+        ("-o x.jsonl --resume", "--summary and --resume cannot be combined"),
+        ("--ray local -o x", "--summary and --ray cannot be combined"),
     ],
 )
 def test_where_a_summary_has_no_place(here, args, said):

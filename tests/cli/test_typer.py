@@ -44,7 +44,7 @@ def test_every_value_is_what_typer_makes_of_it(name, param):
 @pytest.mark.parametrize(
     ("args", "line"),
     [
-        ("detect --treshold 1", 'no option --treshold; did you mean "--threshold"?; see `audiocnn detect --help`'),
+        ("detect --treshold 1", 'unknown option --treshold; did you mean "--threshold"?; see `audiocnn detect --help`'),
         ("detect --threshold", "Option '--threshold' requires an argument; see `audiocnn detect --help`"),
         ("models extra", "Got unexpected extra argument(s) (extra); see `audiocnn models --help`"),
         ("describe", "Missing argument 'SPEC|MODEL'; see `audiocnn describe --help`"),

@@ -481,13 +481,13 @@ def test_a_terminal_gets_a_table(here):
     done = run("one.wav", "-m", here, "--at", "1", terminal=True)
     assert done.status == ExitStatus.OK
     assert "one.wav: tone" in done.out
-    assert "with everything turned down to the background" in done.out
+    assert "with everything attenuated to the background" in done.out
     assert re.search(r"patch 1 +\d\.\d\d-\d\.\d\d s +\d+-\d+ Hz", done.out)
     assert re.search(r"stretch 1 +\d\.\d\d-\d\.\d\d s +all", done.out)
     assert re.search(r"band 1 +all +\d+-\d+ Hz", done.out)
-    assert "for a picture, name one with -o FILE.png" in done.err
+    assert "to draw a picture, give -o FILE.png" in done.err
     quiet = run("many/a.wav", "-m", here, "--at", "1", "-q", terminal=True)
-    assert "no patch, stretch or band moves the score" in quiet.out
+    assert "no patch, stretch or band changes the score" in quiet.out
     assert quiet.err == ""
 
 

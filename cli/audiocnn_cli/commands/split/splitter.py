@@ -207,7 +207,7 @@ class Splitter:
         if pieces and loses(self.settings.kind, source.depth) and not self.rounded:
             self.rounded = True
             self.terminal.error(
-                f"{source.name}: FLAC stores at most 24 bits per sample and rounds this recording; use --to wav instead",
+                f"{source.name}: FLAC stores at most 24 bits per sample and rounds this recording; use --to wav",
                 kind="warning",
             )
         cuts = []
