@@ -450,10 +450,8 @@ def test_what_appears_under_the_name_meanwhile_is_left_as_it_is(here, children, 
     hook = killed_at("atomic.PartFile", "publish", 1, "open('x.jsonl', 'w').write('mine')")
     done = children.run(*DETECT, hook=hook)
     assert done.status == ExitStatus.USAGE
-    assert (
-        "x.jsonl: another process created this file meanwhile, so it was not overwritten; the results are in .x.jsonl.audiocnn-part"
-        in done.err
-    )
+    assert "x.jsonl: another process created this file meanwhile" in done.err
+    assert "the results are in .x.jsonl.audiocnn-part" in done.err
     assert Path("x.jsonl").read_text() == "mine"
     assert Path(".x.jsonl.audiocnn-part").read_bytes() == straight
 
