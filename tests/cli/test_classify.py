@@ -1,4 +1,4 @@
-"""`audiocnn classify`, by enumeration: formats, thresholds, stretches, channels, lists, going on, terminals."""
+"""`audiocnn classify`: formats, thresholds, sections, channels, lists, resuming, terminals."""
 
 from __future__ import annotations
 

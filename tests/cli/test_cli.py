@@ -1,4 +1,4 @@
-"""The command, by enumeration: every command, off and on a terminal, on good and on bad input."""
+"""Every command, with and without a terminal, with valid and invalid input."""
 
 from __future__ import annotations
 

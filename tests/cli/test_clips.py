@@ -1,4 +1,4 @@
-"""`evaluate` on clips with a label: tables, report.json, the page, predictions, doubtful clips."""
+"""`evaluate` on labelled clips: tables, JSON report, page, predictions, doubtful clips."""
 
 from __future__ import annotations
 

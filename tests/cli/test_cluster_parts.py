@@ -1,4 +1,4 @@
-"""What --ray does without Ray: who was in hand when a worker died, and parts that a later run goes on with."""
+"""The code of --ray without Ray: the work of workers that died, and parts that a later run continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Completion: what may come after the words, and that each shell asks for it as it should."""
+"""Completion: the candidates for the words so far, and the scripts of each shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`audiocnn convert` and `detect -f`: any format to any other; what gets lost is said; nothing leaves the folder."""
+"""`audiocnn convert` and `detect -f`: any format to any other; losses are reported; nothing is written elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `evaluate` says of models side by side: origins of thresholds, differences, what cannot be compared."""
+"""Tables of `evaluate` for several models: origins of thresholds, differences, and reports that cannot be compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`detect` and `score` on standard input: results while it is still coming, raw samples, signals, terminals."""
+"""`detect` and `score` on standard input: results while data arrives, raw samples, signals, terminals."""
 
 from __future__ import annotations
 

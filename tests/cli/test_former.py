@@ -1,4 +1,4 @@
-"""Spellings that were before: each works as that of now, and says it once on stderr; none is shown or completed."""
+"""Former names of options and commands: each works and is noted once on stderr; none is shown or completed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run knows of its clips: those that it learned from, the corrections that it was trained with, its folds."""
+"""What a run stores about its clips: which it was trained on, the corrections that were used, its folds."""
 
 from __future__ import annotations
 

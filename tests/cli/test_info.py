@@ -1,4 +1,4 @@
-"""`info --bundle`: what a report of a fault needs is in it, and nothing that is secret."""
+"""`info --bundle`: the file has what a bug report needs, and no secrets."""
 
 from __future__ import annotations
 

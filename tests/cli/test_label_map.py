@@ -1,4 +1,4 @@
-"""--label-map, and what `evaluate` says of where its labels come from."""
+"""--label-map, and messages of `evaluate` about the origin of labels."""
 
 from __future__ import annotations
 

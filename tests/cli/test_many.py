@@ -1,4 +1,4 @@
-"""Many recordings on the command line: what is written, and when, does not depend on how they are worked on."""
+"""Many recordings on the command line: the output and its order do not depend on how they are processed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""--output-dir, --skip-existing, --shard and --glob: which recordings are done, and where each output lies."""
+"""--output-dir, --skip-existing, --shard and --glob: which recordings are processed, and the path of each output."""
 
 from __future__ import annotations
 

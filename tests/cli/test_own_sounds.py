@@ -1,4 +1,4 @@
-"""`audiocnn train FOLDER`, from nothing to a tested model: what is found, chosen, said and kept."""
+"""`audiocnn train FOLDER`, from nothing to a tested model: what is found, chosen, printed and saved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""--resume: killed anywhere and run again, the output is that of one run; and two processes never mix their lines."""
+"""--resume: a run killed anywhere and repeated gives the same output; two processes never mix their lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`audiocnn review` as a command: what it prints, how it ends, and that what it prints trains."""
+"""The command `audiocnn review`: what it prints, how it ends, and that the printed command trains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands say last, and of values that cannot be: short, and once."""
+"""The last lines of commands, and messages about invalid values: short, and printed once."""
 
 from __future__ import annotations
 

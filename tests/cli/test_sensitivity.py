@@ -1,4 +1,4 @@
-"""`--sensitivity` in every command that makes segments or answers of scores, and how `tune` makes the three."""
+"""`--sensitivity` in every command that has it, and how `tune` makes the three operating points."""
 
 from __future__ import annotations
 

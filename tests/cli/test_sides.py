@@ -1,4 +1,4 @@
-"""`evaluate --against` and `--html`: peers beside models in one run, and the page of it."""
+"""`evaluate --against` and `--html`: other detectors next to models in one run, and the page."""
 
 from __future__ import annotations
 

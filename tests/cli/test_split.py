@@ -1,4 +1,4 @@
-"""`split`: what is cut is the recording, sample by sample; nothing is overwritten, and nothing lands elsewhere."""
+"""`split`: pieces equal the recording sample by sample; nothing is overwritten or written elsewhere."""
 
 from __future__ import annotations
 

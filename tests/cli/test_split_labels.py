@@ -1,4 +1,4 @@
-"""`split --labels` with recordings that the labels do not name."""
+"""`split --labels` with recordings that the annotations do not name."""
 
 from __future__ import annotations
 

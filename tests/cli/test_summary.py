@@ -1,4 +1,4 @@
-"""`detect` in few words: `--summary`, a line a recording, and a long table that leaves the timeline in sight."""
+"""Short output of `detect`: `--summary`, a line per recording, and a long table that leaves the timeline visible."""
 
 from __future__ import annotations
 

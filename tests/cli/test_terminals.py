@@ -1,4 +1,4 @@
-"""`detect` on terminals of every kind: wide and narrow, without colour, with ASCII alone, unable to move."""
+"""`detect` on various terminals: wide and narrow, without colour, ASCII only, without cursor movement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `tune` says to do next, and --save-as; what an operating point costs."""
+"""The next commands that `tune` prints, --save-as, and the cost of an operating point."""
 
 from __future__ import annotations
 

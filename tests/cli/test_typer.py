@@ -1,4 +1,4 @@
-"""What `app/typer_internals.py` looks for in Typer is there in the pinned version, and does what it is taken for."""
+"""The parts of Typer that `app/typer_internals.py` uses exist in the pinned version and work as expected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""--update, --settled and --exclude: what of a folder is done again each night, and what is left out."""
+"""--update, --settled and --exclude: which recordings of a folder a nightly run repeats or skips."""
 
 from __future__ import annotations
 
