@@ -388,20 +388,20 @@ def test_what_was_corrected_confirmed_or_left_out_comes_no_more_and_is_kept(cont
         "doubtful.tsv", {first[0]: {"label": "high"}, first[1]: {"label": LEFT_OUT}, first[2]: {"checked": "yes"}}
     )
     again, said = doubtful(models, "--top", "4")
-    assert "3 clips that doubtful.tsv has settled: left out" in said
+    assert "skipping 3 clips corrected or confirmed in doubtful.tsv" in said
     assert again == first[3:]
     table = {row["filename"]: row for row in corrected_rows("doubtful-2.tsv")}
     assert [table[name]["label"] for name in first[:2]] == ["high", LEFT_OUT]
     assert {table[name]["checked"] for name in first[:3]} == {"yes"}
-    assert "corrected, train again: audiocnn train clips --corrections doubtful-2.tsv" in said
+    assert "after correcting, train again:  audiocnn train clips --corrections doubtful-2.tsv" in said
     third, said = doubtful(models, "--top", "4")  # the second table holds what the first had
-    assert third == again and "3 clips that doubtful-2.tsv has settled" in said
+    assert third == again and "3 clips corrected or confirmed in doubtful-2.tsv" in said
 
 
 def test_the_table_of_a_review_settles_all_that_it_names(contradicted, models):
     Path("corrections.csv").write_text("filename,label\ndeep/3.wav,deep\nhigh/0.wav,high\nelsewhere.wav,high\n")
     found, said = doubtful(models, "--top", "20")
-    assert "2 clips that corrections.csv has settled" in said
+    assert "2 clips corrected or confirmed in corrections.csv" in said
     assert sorted(found) == sorted(set(WRONG) - {"deep/3.wav"})
     Path("doubtful.tsv").unlink()
     found, said = doubtful(models, "--top", "20", "--corrections", "none")
@@ -412,14 +412,14 @@ def test_tables_that_are_named_are_taken_alone(contradicted, models):
     Path("corrections.csv").write_text("filename,label\ndeep/3.wav,deep\n")
     Path("mine.csv").write_text("filename,label\nhigh/4.wav,high\n")
     found, said = doubtful(models, "--top", "20", "--corrections", "mine.csv")
-    assert sorted(found) == sorted(set(WRONG) - {"high/4.wav"}) and "1 clip that mine.csv has settled" in said
+    assert sorted(found) == sorted(set(WRONG) - {"high/4.wav"}) and "1 clip corrected or confirmed in mine.csv" in said
 
 
 def test_where_all_is_settled_that_is_said(contradicted, models):
     names = [f"{label}/{number}.wav,{label}" for label in HERTZ for number in range(5)]
     Path("corrections.csv").write_text("\n".join(["filename,label", *names]) + "\n")
     found, said = doubtful(models)
-    assert (found, "nothing is left to doubt" in said) == ([], True)
+    assert (found, "all clips have been reviewed" in said) == ([], True)
     assert not Path("doubtful.tsv").exists()
 
 

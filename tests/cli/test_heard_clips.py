@@ -114,7 +114,7 @@ def test_the_corrections_of_a_run_count_for_it(here, command, data):
     assert all(labels.get(f"low/wrong{number}.wav", ["high"]) == ["high"] for number in (3, 7))
     said = audiocnn(command, data, "-m", "runs/right", *(["--force"] if command == "doubtful" else [])).err
     assert "labels are as runs/right learned them, with the corrections of first.tsv, second.tsv" in said
-    if command == "doubtful" and data == "sounds" and "corrected, train again" in said:
+    if command == "doubtful" and data == "sounds" and "after correcting, train again" in said:
         assert "--corrections first.tsv --corrections second.tsv --corrections doubtful.tsv" in said
 
 
@@ -135,7 +135,7 @@ def test_folds_doubt_what_each_has_not_heard(here):
     assert all(one["labels"] != one["suggested"] for one in found)
     assert "of 48, " in done.err and "learned from" not in done.err
     again = "audiocnn train sounds --corrections doubtful.tsv -o runs/sounds-2"
-    assert done.err.splitlines()[-1] == f"corrected, train again: {again}"
+    assert done.err.splitlines()[-1] == f"after correcting, train again: {again}"
     refused = audiocnn("doubtful", "sounds", "-m", "runs/turns")
     assert refused.status is ExitStatus.USAGE and "`audiocnn doubtful runs/turns`" in refused.err
     assert "leave it out" in audiocnn("doubtful", "runs/turns", "-m", "runs/sounds").err

@@ -1,4 +1,4 @@
-"""What `ingest` does, followed on stderr: a bar, the refused files with their reasons, and counts."""
+"""Progress of `ingest` on stderr: a bar, refused files with the reasons, and counts."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def run_survey(dataset: Dataset, terminal: Terminal) -> Survey:
 
 
 class TerminalListener(Listener):
-    """Shows on stderr what a workflow does."""
+    """Shows the progress of a workflow on stderr."""
 
     def __init__(self, terminal: Terminal) -> None:
         self.terminal = terminal
