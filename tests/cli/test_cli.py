@@ -258,8 +258,8 @@ BAD = {
     "train": [
         ("train --recipe small.toml -b 0", 2, r'--batch-size cannot be "0"; give a number from 1 on, or auto'),
         ("train --recipe small.toml -b all", 2, r'--batch-size cannot be "all"; give a number'),
-        ("train --recipe small.toml --dry-run --overfit 2", 2, "--dry-run makes one step and --overfit many; name one"),
-        ("train --recipe small.toml --overfit 2 --folds 2", 2, "--overfit tries one training; leave --folds"),
+        ("train --recipe small.toml --dry-run --overfit 2", 2, "--dry-run and --overfit cannot be combined"),
+        ("train --recipe small.toml --overfit 2 --folds 2", 2, "--overfit needs a single training; omit --folds"),
         ("train --recipe small.toml -b 100000000 -o x", 2, r"batch_size 100000000 needs some [\d.]+ GB of memory, and"),
         ("train", 2, r"nothing to train on: .*Begin with `audiocnn train FOLDER`"),
         ("train gone", 2, r"gone: no such file or folder"),

@@ -201,7 +201,7 @@ def test_doubtful_clips_are_written_to_be_corrected(here, models):
     done = evaluate(models["softmax"], "--doubtful", "2")
     assert done.status is ExitStatus.OK, done.err
     assert json.loads(done.out)["clip"]["clips"] == 12
-    assert "1 doubtful clip of 12, 1 of them likely wrong: listen in doubtful.html" in done.err
+    assert "1 doubtful clip of 12, 1 of them likely wrong: listen and correct in doubtful.html" in done.err
     rows = table_of("doubtful.tsv", "\t")
     assert len(rows) == 1
     assert (rows[0]["filename"], rows[0]["label"], rows[0]["suggested"]) == ("deep/3.wav", "deep", "high")
@@ -393,7 +393,7 @@ def test_what_was_corrected_confirmed_or_left_out_comes_no_more_and_is_kept(cont
     table = {row["filename"]: row for row in corrected_rows("doubtful-2.tsv")}
     assert [table[name]["label"] for name in first[:2]] == ["high", LEFT_OUT]
     assert {table[name]["checked"] for name in first[:3]} == {"yes"}
-    assert "after correcting, train again:  audiocnn train clips --corrections doubtful-2.tsv" in said
+    assert "after correcting, train again: audiocnn train clips --corrections doubtful-2.tsv" in said
     third, said = doubtful(models, "--top", "4")  # the second table holds what the first had
     assert third == again and "3 clips corrected or confirmed in doubtful-2.tsv" in said
 

@@ -114,7 +114,7 @@ def test_doubtful_clips_of_an_evaluation_are_those_of_doubtful(here):
     assert note == "audiocnn: note: --doubtful N is now called `audiocnn doubtful labels --top 3`"
     *said, command = new.err.splitlines()
     assert found == said and "1 doubtful clip of 8" in said[-1]
-    assert command == "after correcting, train again:  audiocnn train labels --corrections new.tsv"
+    assert command == "after correcting, train again: audiocnn train labels --corrections new.tsv"
     records = [json.loads(line) for line in new.out.splitlines()]
     rows = list(csv.DictReader((here / "new.tsv").read_text().splitlines(), delimiter="\t"))
     assert [one["file"] for one in records] == [row["filename"] for row in rows] != []

@@ -138,7 +138,7 @@ def test_folds_doubt_what_each_has_not_heard(here):
     assert done.err.splitlines()[-1] == f"after correcting, train again: {again}"
     refused = audiocnn("doubtful", "sounds", "-m", "runs/turns")
     assert refused.status is ExitStatus.USAGE and "`audiocnn doubtful runs/turns`" in refused.err
-    assert "leave it out" in audiocnn("doubtful", "runs/turns", "-m", "runs/sounds").err
+    assert "omit it" in audiocnn("doubtful", "runs/turns", "-m", "runs/sounds").err
 
 
 def test_doubtful_says_what_it_cannot_find_and_takes_a_free_name(here):

@@ -108,9 +108,9 @@ def test_it_says_what_it_found_chose_and_how_good_it_is(trained):
     assert "to test on (15 % held out)" in said
     assert re.search(r"of 6 clips \(15 % held out\) not used in training, [0-6] are right \([01]\.\d\d\)", said)
     assert (
-        "6 clips give a rough estimate;  `audiocnn train sounds --folds 5 -o runs/sounds-folds` tests on all 48" in said
+        "6 clips give a rough estimate; `audiocnn train sounds --folds 5 -o runs/sounds-folds` tests on all 48" in said
     )
-    order = [said.index(words) for words in ("never heard", "chose the epoch", "best epoch", "model: ")]
+    order = [said.index(words) for words in ("not used in training", "to choose the epoch", "best epoch", "model: ")]
     assert order == sorted(order)
     assert "balanced accuracy" in said
     assert "macro F1" in said
@@ -121,7 +121,7 @@ def test_it_says_what_it_found_chose_and_how_good_it_is(trained):
 def test_the_figures_of_held_out_clips_are_those_of_evaluate(trained, monkeypatch):
     home, done = trained
     monkeypatch.chdir(home)
-    said = re.search(r"clips used to choose the epoch, so slightly too good:  (.*)", done.err)[1]
+    said = re.search(r"clips used to choose the epoch, so slightly too good: (.*)", done.err)[1]
     said = dict(one.rsplit(" ", 1) for one in said.split(", "))
     run = "runs/sounds"
     judged = audiocnn("evaluate", f"{run}/recipe.toml", "-m", run, "--split", "validation")

@@ -46,7 +46,7 @@ def test_names_that_do_not_agree_at_all_are_an_error(here):
     Path("x.csv").write_text("file,start,end,label\nother.wav,0.5,1.0,tone\n")
     done = split("--labels", "x.csv")
     assert done.status is ExitStatus.USAGE
-    assert "x.csv: does not name in/a.wav,  in/silent.wav, in/z.wav; check the names in it" in done.err
+    assert "x.csv: does not name in/a.wav, in/silent.wav, in/z.wav; check the names in it" in done.err
     done = audiocnn("split", "in/a.wav", "--output-dir", "one", "--labels", "x.csv")
     assert done.status is ExitStatus.USAGE and "says nothing of in/a.wav" in done.err
 

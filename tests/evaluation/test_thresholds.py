@@ -244,7 +244,7 @@ def test_nothing_is_changed_unasked(here):
     for said in (
         "now",
         "best",
-        "better by",
+        "gain",
         "by threshold",
         "--save",
         "audiocnn evaluate tones.tsv --model tone --threshold 0.",

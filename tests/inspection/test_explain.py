@@ -500,14 +500,14 @@ def test_a_terminal_gets_a_table(here):
         ("one.wav -o there.png", r"there\.png: is there already; overwrite it with --force"),
         ("one.wav -o picture.txt", r"picture\.txt: a picture ends in \.png, \.svg, \.pdf; name it so"),
         ("one.wav -o no/picture.png", r"no/picture\.png: there is no folder no; make it first"),
-        ("one.wav --channel each", r'--channel cannot be "each" here; use mix, or a number from 0'),
+        ("one.wav --channel each", r'--channel cannot be "each" here; use mix, or a channel number, from 0'),
         ("one.wav --channel 3", r"one\.wav: no channel 3; it has 1"),
         ("one.wav --top 0", r".*--top.* see `audiocnn explain --help`"),
         ("one.wav --fill loud", r".*--fill.*'loud' is not one of"),
         ("one.wav --device gpu", r'--device cannot be "gpu"'),
         ("gone.wav", r"gone\.wav: no such file; check the name"),
         ("empty.wav", r"empty\.wav: .*(holds no samples|empty)"),
-        ("many", r"many: holds several recordings; name one of them"),
+        ("many", r"many: contains several recordings; give one of them"),
     ],
 )
 def test_what_cannot_be_is_one_line(here, arguments, says):

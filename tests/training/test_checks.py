@@ -152,7 +152,7 @@ def test_the_command_shows_epochs_with_nothing_held_out(sounds, monkeypatch):
     done = audiocnn("train", "--recipe", "all.toml", "--epochs", "1", "-o", "run", "--device", "cpu")
     assert done.status is ExitStatus.OK
     assert re.search(r"^ +1/1  +\d\.\d{4}  +-  +-  ", done.err, re.MULTILINE)
-    assert "the last, since nothing was held out" in done.err + done.out
+    assert "the last, since there were no validation data" in done.err + done.out
 
 
 def test_the_command_says_that_nothing_was_learned(sounds, monkeypatch):
