@@ -121,7 +121,7 @@ def test_it_says_what_it_found_chose_and_how_good_it_is(trained):
 def test_the_figures_of_held_out_clips_are_those_of_evaluate(trained, monkeypatch):
     home, done = trained
     monkeypatch.chdir(home)
-    said = re.search(r"clips used to choose the epoch, so slightly too good: (.*)", done.err)[1]
+    said = re.search(r"clips used to choose the epoch, so slightly optimistic: (.*)", done.err)[1]
     said = dict(one.rsplit(" ", 1) for one in said.split(", "))
     run = "runs/sounds"
     judged = audiocnn("evaluate", f"{run}/recipe.toml", "-m", run, "--split", "validation")

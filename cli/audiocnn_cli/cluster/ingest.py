@@ -54,7 +54,7 @@ class DecodeWorker(Worker[FileToDecode, "DecodedFile | str"]):
         from audiocnn import __version__
 
         if version != __version__:
-            raise UsageError(f"a worker has audiocnn {__version__}, not {version}; install the same everywhere")
+            raise UsageError(f"a worker has audiocnn {__version__}, not {version}; install one version everywhere")
         super().__init__(ledger, workers)
         self.sample_rate, self.channels = sample_rate, channels
 

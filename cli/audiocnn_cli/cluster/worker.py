@@ -191,7 +191,7 @@ class RecordingWorker(Worker[Input, WorkerAnswer]):
         from audiocnn import __version__
 
         if crew.version != __version__:
-            raise UsageError(f"a worker has audiocnn {__version__}, not {crew.version}; install the same version")
+            raise UsageError(f"a worker has audiocnn {__version__}, not {crew.version}; install one version everywhere")
         super().__init__(ledger, workers)
         self.crew = crew
         self.engine = load_model_files(crew.files, crew.device)

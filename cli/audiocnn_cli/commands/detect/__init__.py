@@ -123,7 +123,7 @@ def detect(
     settings.rules(chosen)
     if chosen.must_choose:
         fact = f"{chosen.name} assigns one of its labels to every sound, including rain and music"
-        terminal.error(f"{fact}; train it again to get a model that also answers none of these", "warning")
+        terminal.error(f'{fact}; train it again to get a model that can also answer "none of these"', "warning")
     names = None
     if kind == "table" and (terminal.shows_tables or summary) and given.files_from is None:
         known = list(inputs)

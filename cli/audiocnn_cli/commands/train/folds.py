@@ -43,7 +43,7 @@ def train_repeats(
     terminal.say(f"all figures: {folder / kind}.json and .html")
     if parts.folds:
         doubt = format_command(["audiocnn", "doubtful", as_argument(folder)])
-        terminal.say(f"to find labels that may be wrong, by models not trained on these clips: {doubt}")
+        terminal.say(f"to find wrong labels with models that were not trained on these clips: {doubt}")
     return ExitStatus.OK
 
 

@@ -114,7 +114,7 @@ def training_lines(report: TrainReport, clips: bool = False, held_out: int = 0) 
     elif clips:
         named = [f"{figure_title(name)} {figure:.4f}" for name, figure in training["validation"].items()]
         what = plural(groups, "clip" if groups == held_out else "group")
-        figures = f"on the {what} used to choose the epoch, so slightly too good: {', '.join(named)}"
+        figures = f"on the {what} used to choose the epoch, so slightly optimistic: {', '.join(named)}"
     else:
         best += f": {report.figure_name} {report.figure:.4f} on {plural(groups, 'group')} held out for validation"
     lines = [

@@ -325,7 +325,7 @@ def next_steps(
 
     if not any(one.changed for one in found):
         return ["no rule is better than the current one of the model"]
-    lines = ["evaluate on other recordings: the result on these is slightly too good"]
+    lines = ["evaluate on other recordings too: figures on the tuning data are slightly optimistic"]
     if any(one.gain.value is not None and one.gain.value < 0 for one in found):
         lines = ["with the values given as options, the best rule is worse than the current one"]
     lines += filter(None, (find_unheard(scored[0], one.label) for one in found if one.changed))
