@@ -383,7 +383,11 @@ BAD = {
         ("split one.wav text.wav -m tone --output-dir cuts", 3, r"text\.wav: not audio that can be read here"),
         ("split one.wav -m tone", 2, r"no folder for the pieces; give one with --output-dir"),
         ("split one.wav -m tone --output-dir one.wav", 2, r"--output-dir one\.wav: is a file; give a folder"),
-        ("split labels -m tone --output-dir labels", 2, r"labels in it is searched for recordings; choose another"),
+        (
+            "split labels -m tone --output-dir labels",
+            2,
+            r"pieces would mix with the recordings in labels; choose another",
+        ),
         ("split one.wav -m nope --output-dir cuts", 2, r'there is no model "nope"'),
         (
             "split one.wav -m tone --output-dir cuts --only Tone",

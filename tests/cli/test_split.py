@@ -303,7 +303,10 @@ def test_folders_are_mirrored_and_pieces_are_not_taken_for_recordings(here, tone
     assert [one["file"] for one in pieces_in(audiocnn(*args, "--force").out)] == [one["file"] for one in found]
     for folder in ("rec", "."):
         done = audiocnn("split", "rec", "-m", tone_model, "--output-dir", folder)
-        assert done.status is ExitStatus.USAGE and "rec in it is searched for recordings; choose another" in done.err
+        assert (
+            done.status is ExitStatus.USAGE
+            and "pieces would mix with the recordings in rec; choose another" in done.err
+        )
     Path("out").mkdir()
     Path("out/x").symlink_to(here)
     done = audiocnn("split", "rec/x/a.wav", "rec/b.wav", "rec", "-m", tone_model, "--output-dir", "out")

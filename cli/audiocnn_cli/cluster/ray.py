@@ -44,7 +44,7 @@ _PACKAGES = ("audiocnn", "audiocnn_cli", "audiocnn_models")
 
 @dataclass(frozen=True)
 class Cluster:
-    """device: of each worker, `cpu` or `cuda`."""
+    """A connected cluster. device: of each worker, `cpu` or `cuda`."""
 
     address: str
     workers: int

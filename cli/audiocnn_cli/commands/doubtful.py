@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from audiocnn.report.sound import ClipSound
 
 _FILE = "doubtful.tsv"
-REVIEW_TABLE = "corrections.csv"  # what `review` calls its table
+REVIEW_TABLE = "corrections.csv"  # default name of the table of `review`
 _SOUND_BYTES = 24 * 2**20  # on the page
 _DIGITS = 4
 _WIDE = 60  # columns; narrower tables have no scores
@@ -117,7 +117,7 @@ def doubtful(
     check_folds(folds, data, model, split)
     judging = _Judging(data, device, jobs, terminal, labels, label or (), corrections, files)
     if folds:
-        for run in folds:  # what they learned from is kept beside them; each judges its own part of it
+        for run in folds:  # each evaluates its own part; the dataset is kept next to the folds
             with judging.judge(str(run), str(run / RECIPE_FILE), TEST, Path(f"{data}.folds")):
                 pass
         doubts = write_doubtful(
@@ -210,7 +210,7 @@ def source_of(recipe: Path) -> str:
     from audiocnn.workflows.heard import show_path
 
     data = read_recipe(recipe).data
-    assert data is not None  # it was judged
+    assert data is not None  # it was evaluated
     return str(show_path(data.source))
 
 

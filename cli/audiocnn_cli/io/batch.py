@@ -50,7 +50,7 @@ Wanted = Callable[[Iterator[Input]], Iterator[Input]]
 class BatchRun:
     """Goes over recordings and counts the outcomes. `now` is the current recording.
 
-    with Batch(...) as batch:
+    with BatchRun(...) as batch:
         for reading in batch.over(score_many(batch.sources(inputs, endless), engine, channel, batch.idle)):
             with batch.attempt(reading.name):
                 batch.finish(seconds, reading.recording)
@@ -204,7 +204,7 @@ class BatchRun:
 
 
 def open_input(one: Input) -> Recording:
-    """Raises RecordingError."""
+    """Open an input. Raises RecordingError."""
     from audiocnn.audio.recording import open_recording
 
     return open_recording(one.opened, one.raw, name=show_name(one.name), excerpt=one.excerpt)

@@ -23,7 +23,7 @@ _MOST_LISTED = 20
 
 
 class IngestFollower:
-    """Called with each step; used as a context, so that the bar goes away."""
+    """Follows an ingest. It is called with each step, and is a context manager that removes the bar at the end."""
 
     def __init__(self, terminal: Terminal, what: str) -> None:
         self.terminal = terminal
@@ -31,8 +31,8 @@ class IngestFollower:
         self.counts: Counter[str] = Counter()
         self.listed = self.problems = 0
         self.seconds = 0.0
-        self.origin = ""  # where labels stand
-        self.makers: tuple[str, ...] = ()  # models that made them
+        self.origin = ""  # where the labels come from
+        self.makers: tuple[str, ...] = ()  # models that made the labels
         self.began = time.monotonic()
 
     def __enter__(self) -> IngestFollower:

@@ -35,7 +35,7 @@ class BatchTask(Protocol[ResultT]):
 
     @property
     def channel(self) -> str | int:
-        """As for `score_many`."""
+        """The channel, as for `score_many`."""
         ...
 
     def writer(self, out: Output, engine: Engine, terminal: Terminal) -> Writer[ResultT]: ...

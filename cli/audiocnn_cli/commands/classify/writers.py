@@ -126,7 +126,7 @@ class AnswerLayout:
 def classify_writer(
     kind: str, layout: AnswerLayout, out: Output, terminal: Terminal, names: Sequence[str] | None
 ) -> Writer[ClassifyResult]:
-    """names: as for `ClipTables`."""
+    """The writer for a format. names: as for `ClipTables`."""
     if kind == "table":
         return ClipTables(terminal if out.path is None else replace(terminal, stdout=StringIO()), layout, names)
     if kind == "jsonl":

@@ -314,7 +314,7 @@ def check_pieces_folder(folder: str | None, files: Sequence[str] | None, shard: 
         searched, pieces = Path(name).resolve(), path.resolve()
         if is_folder(name) and searched.is_relative_to(pieces):
             raise UsageError(
-                f"--output-dir {folder}: {show_name(name)} in it is searched for recordings; choose another"
+                f"--output-dir {folder}: pieces would mix with the recordings in {show_name(name)}; choose another"
             )
         if is_folder(name) and shard is not None and pieces.is_relative_to(searched):
             raise UsageError(
