@@ -64,7 +64,7 @@ def with_differences(reports: Sequence[EvaluationReport], terminal: Terminal) ->
         try:
             difference = compare(first.evaluation, report.evaluation)
         except UsageError as problem:
-            terminal.error(f"{report.name}: cannot be compared with {first.name}: {problem}", "warning")
+            terminal.error(f"{report.name}: no comparison with {first.name}: {problem}", "warning")
             found.append(report)
         else:
             found.append(replace(report, difference_to=first.name, difference=difference))
