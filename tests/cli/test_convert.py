@@ -104,7 +104,7 @@ def test_what_gets_lost_is_said_once(here):
     empty = "audiocnn: {0} has no place for a recording without a segment; left out: 1"
     base = "audiocnn: {0} has base names of recordings; folders and suffixes are left out"
     score = "audiocnn: {0} has no place for scores; they are left out"
-    channel = "audiocnn: {0} cannot store channels; the segments of all channels are merged into one list"
+    channel = "audiocnn: {0} has no place for channels; the segments of all of them stand together"
     assert said["jsonl"] == []
     assert said["csv"] == [empty.format("csv")]
     assert said["rttm"] == [empty.format("rttm"), base.format("rttm")]
@@ -184,7 +184,7 @@ def test_a_pipe_with_a_name_is_read_once(here, more):
     done = audiocnn_process("convert", "/dev/stdin", "--from", "rttm", input=b"SPEAKER a 1 x 1 <NA> <NA> a")
     assert done.stderr.startswith(b'audiocnn: error: /dev/stdin:1: found "x"') and done.returncode == 2
     done = audiocnn("convert", "-", "/dev/stdin", "--to", "csv")
-    assert (done.status, "named twice" in done.err) == (2, True)
+    assert (done.status, "given twice" in done.err) == (2, True)
 
 
 def test_what_detect_writes_for_kaldi_is_told_on_standard_input(here):

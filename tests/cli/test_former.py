@@ -62,7 +62,7 @@ def test_a_former_option_says_once_what_it_is_called_now(here, old):
     wanted = audiocnn("detect", "one.wav", "-m", "tone", new, "0.4")
     done = audiocnn("detect", "one.wav", "-m", "tone", f"{old}=0.4")
     assert (done.status, done.out) == (ExitStatus.OK, wanted.out)
-    assert done.err == f"audiocnn: note: {old} is called {new} now\n"
+    assert done.err == f"audiocnn: note: {old} is now called {new}\n"
     assert audiocnn("detect", "one.wav", "-m", "tone", old, "0.4", "-q").err == ""
 
 

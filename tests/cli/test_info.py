@@ -135,10 +135,10 @@ def test_nothing_is_overwritten_unasked(here):
         (["--bundle", "--log", "."], "--log .: "),
         (["--bundle", "-o", "."], "-o .: is a folder"),
         (["--bundle", "-o", "file/x.zip"], "-o file/x.zip: file is not a folder"),
-        (["a.wav"], "add --bundle"),
-        (["-m", "speech_1d"], "add --bundle"),
-        (["-o", "x.zip"], "add --bundle"),
-        (["--log", "x.txt"], "add --bundle"),
+        (["a.wav"], "give --bundle too"),
+        (["-m", "speech_1d"], "give --bundle too"),
+        (["-o", "x.zip"], "give --bundle too"),
+        (["--log", "x.txt"], "give --bundle too"),
     ],
 )
 def test_wrong_use_is_one_line_and_makes_nothing(here, args, words):

@@ -135,7 +135,7 @@ def test_labels_of_recordings_elsewhere_have_places_too(here):
     assert tree("out") == ["a.txt"]
     Path("labels.rttm").write_text("".join(rows))
     done = audiocnn("convert", "labels.rttm", "--to", "audacity", "--output-dir", "two")
-    assert done.status is ExitStatus.USAGE and "/x/a.wav and /y/a.wav have one output" in done.err
+    assert done.status is ExitStatus.USAGE and "/x/a.wav and /y/a.wav have the same output" in done.err
     assert not Path("two").exists()
 
 

@@ -209,9 +209,9 @@ def test_findings_of_two_kinds_are_not_mixed(here, straight, options):
 BAD = [
     ("-o x.csv --resume", "--resume: csv does not record which recordings are done; write jsonl"),
     ("-o x.eaf --resume", "--resume: elan does not record which recordings are done"),
-    ("--resume", "--resume needs -o FILE"),
-    ("-o - --resume", "--resume needs -o FILE"),
-    ("--skip-existing", "--skip-existing needs -o FILE"),
+    ("--resume", "--resume needs an output file"),
+    ("-o - --resume", "--resume needs an output file"),
+    ("--skip-existing", "--skip-existing needs an output file"),
     ("-o /dev/null --resume", "/dev/null: not a regular file, which --resume needs"),
     ("-o x.jsonl --resume --force", "--resume continues an existing output; omit --force"),
     ("-o x.jsonl --skip-existing --force", "--skip-existing keeps existing outputs and --force overwrites them"),

@@ -130,7 +130,7 @@ def test_a_long_table_leaves_the_timeline_in_sight(here, height):
     done = audiocnn("detect", "long.wav", "-m", "tone", "--no-progress", terminal=True, LINES=str(height))
     lines = SEQUENCE.sub("", done.out).splitlines()
     rows = [line for line in lines if re.search(r"\btone +\d\.\d\d$", line)]
-    more = re.search(r"^\.\.\. (\d+) more: -o segments\.csv$", "\n".join(lines), re.MULTILINE)
+    more = re.search(r"^\.\.\. (\d+) more; write all with -o segments\.csv$", "\n".join(lines), re.MULTILINE)
     assert len(rows) + (int(more[1]) if more else 0) == 200
     timeline = next(number for number, line in enumerate(lines) if line.startswith("tone │"))
     assert len(lines) - timeline < 4  # at the end, above the prompt

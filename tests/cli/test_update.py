@@ -224,7 +224,7 @@ def test_what_changed_a_moment_ago_is_left_for_a_later_run(here, command, monkey
 @pytest.mark.parametrize("minutes", ["0", "-1", "nan"])
 def test_minutes_that_cannot_be(here, minutes):
     done = night(f"--settled={minutes}")
-    assert done.status is ExitStatus.USAGE and "give minutes" in done.err
+    assert done.status is ExitStatus.USAGE and "give a number of minutes" in done.err
 
 
 # --exclude
@@ -280,7 +280,7 @@ def test_of_a_list_names_are_left_out_too(here):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"), [("@gone", "cannot be read"), ("", "an empty pattern"), ("/", "an empty pattern")]
+    ("given", "told"), [("@gone", "cannot be read"), ("", "the pattern is empty"), ("/", "the pattern is empty")]
 )
 def test_patterns_that_cannot_be(here, given, told):
     done = night(f"--exclude={given}")
