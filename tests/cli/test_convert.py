@@ -125,7 +125,7 @@ def test_detect_says_once_that_channels_are_lost(here, tone_model):  # noqa: F81
     for name, lines in (("srt", 2), ("rttm", 2)):
         done = audiocnn("detect", "both.wav", "-m", tone_model, "--channel", "each", "-f", name)
         assert len(read_text(done.out, name)) == lines
-        what = "audiocnn: srt cannot store channels; the segments of all channels are merged into one list\n"
+        what = "audiocnn: srt cannot store channels; the segments of all channels are merged\n"
         assert done.err == (what if name == "srt" else "")
 
 

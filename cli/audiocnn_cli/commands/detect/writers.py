@@ -150,7 +150,7 @@ class DetectionLabels(Writer[DetectResult]):
     def recording(self, recording: DetectResult) -> str:
         assert isinstance(recording, Detection)
         if len(recording.tracks) > 1 and "channel" not in FORMATS[self.kind].keeps:
-            self.note(f"{self.kind} cannot store channels; the segments of all channels are merged into one list")
+            self.note(f"{self.kind} cannot store channels; the segments of all channels are merged")
         return self.format.recording(labelled_recording(recording))
 
     def end(self) -> str | bytes:
