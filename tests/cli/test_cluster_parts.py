@@ -288,7 +288,7 @@ def test_the_summary_counts_labels_of_clips(here, tmp_path):
         (["--ray", "local", "--output-dir", "x"], "omit --output-dir"),
         (["--ray", "local", "-o", "many/01.wav"], "is a file; with --ray, give a folder"),
         (["--ray", "local", "-o", "x", "-f", "csv"], "--ray writes JSON Lines; omit -f csv"),
-        (["--ray", "", "-o", "x"], "an empty address"),
+        (["--ray", "", "-o", "x"], "the address is empty"),
         (["--ray", "ray://head:10001", "-o", "x"], "does not work through Ray Client"),
         (["--ray", "local", "-o", "x", "--device", "mps"], '--device cannot be "mps" with --ray'),
         (["--ray", "local", "-o", "x", "--resume", "--force"], "omit --force"),

@@ -381,7 +381,7 @@ def test_a_person_sees_a_line_a_segment_from_its_onset_on(tone_model):  # noqa: 
     assert lines[0].split() == ["start", "end", "length", "score", "label"]
     assert [line.split()[4] for line in lines[1:3]] == ["tone", "tone"]
     assert re.match(r" +0:00:00\.\d\d +0:00:0[01]\.\d\d +0\.\d\d +[01]\.\d\d  tone$", lines[1])
-    assert lines[3].startswith("3.0 s heard, 2 segments: tone 1.")
+    assert lines[3].startswith("3.0 s processed, 2 segments: tone 1.")
     assert out.count("...") == 2, "each stood there without its end before"
     assert "\x1b[32m" in out
     assert err == "listening to standard input; press Ctrl-C to stop\n"

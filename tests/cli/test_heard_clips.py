@@ -190,4 +190,4 @@ SINGLE = [
 def test_an_option_that_counts_once_is_refused_twice(name, option, value):
     done = audiocnn(name, option, *value, option, *value)
     assert done.status is ExitStatus.USAGE and done.err.count("\n") == 1
-    assert "is given 2 times" in done.err
+    assert "can be given only once" in done.err

@@ -42,7 +42,7 @@ def tune(*args, table=True):
 def commands(text):
     """The commands of the hints, as they would be pasted."""
     found = [
-        line.split(": ", 1)[1].strip() for line in text.splitlines() if re.match(r"(try it|try one|keep it):", line)
+        line.split(": ", 1)[1].strip() for line in text.splitlines() if re.match(r"(try it|try one|save it):", line)
     ]
     return [shlex.split(one.replace("FILE", "one.wav")) for one in found]
 

@@ -115,7 +115,7 @@ def refuse_repeated(command: Any, context: Any, args: list[str]) -> None:
             continue
         if times > 1 and (not param.is_flag or param.secondary_opts):
             name = "/".join([max(param.opts, key=len), *param.secondary_opts])
-            raise CLICK_USAGE_ERROR(f"{name} is given {times} times; give it once", context)
+            raise CLICK_USAGE_ERROR(f"{name} can be given only once", context)
 
 
 @contextmanager

@@ -267,9 +267,7 @@ def _write_wrong_clips(reports: Sequence[EvaluationReport], terminal: Terminal) 
         said = [f"{' '.join(map(printable, answer.answers)) or '-'} {answer.score:.2f}" for answer in given]
         rows.append((printable(one.filename), [" ".join(map(printable, one.labels)) or "-", *said]))
     names = [report.head for report in reports if report.evaluation.clip] if len(clips) > 1 else ["answer"]
-    title = (
-        f"by recording: {plural(len(wrong), 'clip')} of {clips[0].clips:,} with a wrong answer, most confident first"
-    )
+    title = f"by recording: {plural(len(wrong), 'clip')} of {clips[0].clips:,} wrong, most confident first"
     print_table(title, rows, ["label", *names], terminal)
 
 
