@@ -1,4 +1,4 @@
-"""`python -m audiocnn_cli`: the command, for what starts modules, such as `torchrun -m audiocnn_cli train`."""
+"""`python -m audiocnn_cli`: the command as a module, for launchers such as `torchrun -m audiocnn_cli train`."""
 
 from __future__ import annotations
 

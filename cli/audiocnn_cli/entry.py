@@ -1,6 +1,7 @@
-"""Where the command begins: signals are taken before anything is imported, and again when all is done.
+"""Entry point of the command: signal handlers are set before anything is imported, and again at the end.
 
-Python would show a traceback for Ctrl-C while it imports. Nothing is open then, so that the process can end at once.
+Without them, Ctrl-C during imports would print a traceback. No files are open at that time, so the process can end at
+once.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def start() -> int:
 
 
 def _take_signals() -> None:
-    """Signals end the process at once, without a word; but one that is ignored, as nohup has it, stays so."""
+    """Make signals end the process at once without a message. Ignored signals, as under nohup, stay ignored."""
     for number in _ENDS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _leave)

@@ -1,4 +1,4 @@
-"""The `audiocnn` command: which commands there are, and how what goes wrong becomes one line and an exit code."""
+"""The `audiocnn` command: the list of commands, and the conversion of exceptions to one line and an exit code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from audiocnn_cli.app.former import rename_command
 from audiocnn_cli.app.terminal import ClosedError, Terminal
 from audiocnn_cli.app.typer_internals import CLICK_USAGE_ERROR, plain_hyphens, skip_type_checks, usage_line, write_rows
 
-# The files beside this one; each has a function of its own name.
+# The modules in `commands`; each defines a function with the name of the module.
 COMMANDS = {
     "detect": "Find speech, or what a model was trained on, in recordings.",
     "score": "Print the score of each label over time.",
@@ -50,9 +50,9 @@ COMMANDS = {
     "info": "Show versions, devices and folders.",
 }
 _END_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-# How a signal that came ends the command: an import that it cut short makes another error of it.
+# Exit status of the signal received: an interrupted import can replace the signal's exception with another one.
 _signalled: dict[str, ExitStatus] = {}
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # nothing more can be written
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # further writes will fail too
 _NO_MEMORY = (
     "failed to map segment",
     "cannot allocate memory",
@@ -61,12 +61,12 @@ _NO_MEMORY = (
     "out of memory",
 )
 _REPORT = (
-    "this is a bug of audiocnn: please report it with the command, what it prints with -v, and `audiocnn info --bundle`"
+    "this is a bug in audiocnn: please report the command, its output with -v, and the file of `audiocnn info --bundle`"
 )
 
 
 class _Commands(TyperGroup):
-    """Commands that are imported when they are called: `audiocnn --help` pays for none of them."""
+    """Imports a command only when it is called, so that `audiocnn --help` imports none of them."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return skip_type_checks(super().get_params(ctx))
@@ -80,7 +80,7 @@ class _Commands(TyperGroup):
         return command_of(cmd_name)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Without importing any command."""
+        """Write the list of commands without importing any of them."""
         write_rows(formatter, "Commands", list(COMMANDS.items()))
 
     def get_help(self, ctx: Any) -> str:
@@ -90,7 +90,7 @@ class _Commands(TyperGroup):
         args, said = rename_command(args)
         ctx.meta[FORMER_SPELLINGS] = said
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            ctx.fail(f'no command "{args[0]}"; {did_you_mean(args[0], COMMANDS)}')
+            ctx.fail(f'unknown command "{args[0]}"; {did_you_mean(args[0], COMMANDS)}')
         return super().resolve_command(ctx, args)
 
 
@@ -139,7 +139,7 @@ def _root_command(
 
 
 def run(args: Sequence[str] | None = None, terminal: Terminal | None = None) -> ExitStatus:
-    """Run a command and return how it ended. Nothing that a user can cause leaves this function as an exception."""
+    """Run a command and return its exit status. No error that a user can cause leaves this function as an exception."""
     arguments = list(sys.argv[1:] if args is None else args)
     ours = terminal is None
     terminal = _terminal_of_process(arguments) if terminal is None else terminal
@@ -160,7 +160,7 @@ def run(args: Sequence[str] | None = None, terminal: Terminal | None = None) -> 
     except Terminated:
         return ExitStatus.TERMINATED
     except SystemExit as end:
-        if not isinstance(end.__context__, BrokenPipeError):  # what Typer and Rich make of it
+        if not isinstance(end.__context__, BrokenPipeError):  # Typer and Rich turn a broken pipe into SystemExit
             raise
         terminal.silence()
         return ExitStatus.OK
@@ -170,12 +170,12 @@ def run(args: Sequence[str] | None = None, terminal: Terminal | None = None) -> 
             terminal.stdout.flush()
             os._exit(status)
         return status
-    except Exception as problem:  # noqa: BLE001 - nothing but a line and a status leaves
+    except Exception as problem:  # noqa: BLE001 - every error ends as one line and a status
         return _signalled.get("status") or _report_problem(problem, terminal)
 
 
 def _report_problem(problem: Exception, terminal: Terminal) -> ExitStatus:
-    """What went wrong as one line and a status. Whatever is not foreseen here is a bug."""
+    """Print an exception as one line and return the exit status. Any exception not handled here is a bug."""
     if isinstance(problem, CLICK_USAGE_ERROR):
         terminal.error(usage_line(problem))
         return ExitStatus.USAGE
@@ -187,7 +187,7 @@ def _report_problem(problem: Exception, terminal: Terminal) -> ExitStatus:
         return ExitStatus.OK
     if isinstance(problem, OSError) and problem.errno in _FULL and problem.filename is None:
         terminal.silence()
-        terminal.error(f"standard output: cannot be written ({problem.strerror}); make room, or write elsewhere")
+        terminal.error(f"standard output: cannot be written ({problem.strerror}); free some space or write elsewhere")
         return ExitStatus.USAGE
     if shortage := _explain_shortage(problem):
         terminal.error(shortage)
@@ -196,26 +196,26 @@ def _report_problem(problem: Exception, terminal: Terminal) -> ExitStatus:
 
 
 def _explain_shortage(problem: Exception) -> str | None:
-    """What the system is short of, or forbids; libraries say it in many ways."""
+    """A message for a missing resource or permission, or None. Libraries report these in many ways."""
     said = " ".join(str(problem).split())[:160]
     number = problem.errno if isinstance(problem, OSError) else None
     place = show_name(problem.filename) if isinstance(problem, OSError) and problem.filename else ""
     if isinstance(problem, MemoryError) or number == errno.ENOMEM or any(words in said.lower() for words in _NO_MEMORY):
         what = f"out of memory ({said or type(problem).__name__})"
-        return f"{what}; free some, raise the limit (`ulimit -v`), or ask for less at a time (--jobs, --batch-size)"
+        return f"{what}; free some memory, raise the limit (`ulimit -v`), or lower --jobs or --batch-size"
     if number in (errno.EMFILE, errno.ENFILE) or "too many open files" in said.lower():
-        return f"too many open files ({said}); raise the limit (`ulimit -n 4096`), or use fewer --jobs"
+        return f"too many open files ({said}); raise the limit (`ulimit -n 4096`) or lower --jobs"
     if number == errno.EAGAIN or "can't start new thread" in said:
-        return f"no more processes or threads ({said}); raise the limit (`ulimit -u`), or use fewer --jobs"
+        return f"too many processes or threads ({said}); raise the limit (`ulimit -u`) or lower --jobs"
     if number in _FULL and place:
-        return f"{place}: cannot be written ({problem.strerror}); make room there"  # type: ignore[attr-defined]
+        return f"{place}: cannot be written ({problem.strerror}); free some space there"  # type: ignore[attr-defined]
     if number in (errno.EACCES, errno.EPERM, errno.EROFS) and place:
-        return f"{place}: is forbidden ({problem.strerror}); change its permissions, or name another place"  # type: ignore[attr-defined]
+        return f"{place}: access denied ({problem.strerror}); change its permissions or choose another path"  # type: ignore[attr-defined]
     return None
 
 
 def _take_signals() -> None:
-    """Signals end the process cleanly; but one that is ignored, as nohup has it, stays so."""
+    """Make signals end the process cleanly. Ignored signals, as under nohup, stay ignored."""
     _signalled.clear()
     for number in _END_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -223,18 +223,18 @@ def _take_signals() -> None:
 
 
 def _terminal_of_process(arguments: Sequence[str]) -> Terminal:
-    """The terminal of a process that is all ours, which starts and ends fast."""
-    # What is imported stays: looking for garbage in it costs 80 ms, most of it when the process ends.
+    """The terminal of a process started for this command. Sets up the process to start and end fast."""
+    # Imported objects are never freed; garbage collection over them costs 80 ms, most of it when the process ends.
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
     if arguments[:1] in (["detect"], ["score"], ["classify"]):
-        # numpy starts a thread a core for products of matrices, of which these make none: 10 to 50 ms.
+        # numpy starts one thread per core for matrix products, which takes 10 to 50 ms; these commands compute none.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     return Terminal.of_process()
 
 
 def _report_bug(problem: Exception, terminal: Terminal) -> ExitStatus:
-    """One line about what should not have happened; the traceback with -v."""
+    """Print an unexpected exception as one line, and with -v its traceback."""
     if terminal.verbose:
         terminal.stderr.write(traceback.format_exc())
     terminal.error(f"{type(problem).__name__}: {problem}; {_REPORT}", kind="internal error")
@@ -242,21 +242,21 @@ def _report_bug(problem: Exception, terminal: Terminal) -> ExitStatus:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Ctrl-C ends a command; while it puts things in order, a second one ends it as it is."""
+    """Ctrl-C ends a command after clean-up. A second Ctrl-C during clean-up ends it at once."""
     _end_at_next_signal()
     _signalled["status"] = ExitStatus.INTERRUPTED
     raise KeyboardInterrupt
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """SIGTERM, and a terminal that is closed, end a command as Ctrl-C does."""
+    """SIGTERM, or closing the terminal, ends a command as Ctrl-C does."""
     _end_at_next_signal()
     _signalled["status"] = ExitStatus.TERMINATED
     raise Terminated
 
 
 def _end_at_next_signal() -> None:
-    # Python writes tracebacks of a signal that came meanwhile, and of whatever this one cuts short.
+    # Python would print tracebacks for a second signal and for code that the first one interrupts.
     sys.unraisablehook = lambda _: None
     for number in _END_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:

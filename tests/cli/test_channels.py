@@ -1,4 +1,4 @@
-"""Recordings whose channels cancel each other, or of which one is silent, are answered as each of their channels is."""
+"""Recordings whose channels cancel each other, or with a silent channel, get the same answer as each single channel."""
 
 from __future__ import annotations
 

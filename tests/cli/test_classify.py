@@ -1,4 +1,4 @@
-"""`audiocnn classify`, by enumeration: formats, thresholds, stretches, channels, lists, going on, terminals."""
+"""`audiocnn classify`: formats, thresholds, sections, channels, lists, resuming, terminals."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def test_a_file_for_each(here):
     classify("most.wav", "none.wav", "-m", "pair", "--output-dir", "out")
     assert sorted(path.name for path in Path("out").iterdir()) == ["most.jsonl", "none.jsonl"]
     assert lines(Path("out/most.jsonl").read_text())[0]["label"] == "tone"
-    assert "there already" in classify("most.wav", "-m", "pair", "--output-dir", "out", status=2).err
+    assert "already exists" in classify("most.wav", "-m", "pair", "--output-dir", "out", status=2).err
     classify("most.wav", "quarter.wav", "-m", "pair", "--output-dir", "out", "--skip-existing")
     assert Path("out/quarter.jsonl").exists()
 
@@ -253,7 +253,7 @@ def test_going_on(here, more):
         Path("x.jsonl").unlink()
         part.write_bytes(straight[:at])
         if at >= ends[-1] - 5:
-            assert "go on with --resume" in classify(*asked, status=2).err
+            assert "continue with --resume" in classify(*asked, status=2).err
         classify(*asked, "--resume", status=3)
         assert Path("x.jsonl").read_bytes() == straight, at
         assert not part.exists()
@@ -276,11 +276,11 @@ def test_what_is_done_is_not_opened_again(here):
         ("classify -m pair", "classify -m pair --threshold 0.8", "was made with another model file, other thresholds"),
         ("classify -m pair", "classify -m pair -k 1", "was made with another model file, other thresholds or other op"),
         ("classify -m pair", "classify -m pair --every 1", "was made with another model file, other thresholds or oth"),
-        ("classify -m pair --every 1", "classify -m pair", "does not say with which settings it was made"),
+        ("classify -m pair --every 1", "classify -m pair", "does not record the settings"),
         ("classify -m pair --every 1", "classify -m pair --every 0.5", "was made with another model file"),
-        ("detect -m pair", "classify -m pair", "line 1 is no record of `audiocnn classify`"),
-        ("classify -m pair", "detect -m pair", "line 1 is no record of `audiocnn detect`"),
-        ("classify -m pair --every 1", "detect -m pair", "line 1 is no record of `audiocnn detect`"),
+        ("detect -m pair", "classify -m pair", "line 1 is not a record of `audiocnn classify`"),
+        ("classify -m pair", "detect -m pair", "line 1 is not a record of `audiocnn detect`"),
+        ("classify -m pair --every 1", "detect -m pair", "line 1 is not a record of `audiocnn detect`"),
     ],
 )
 def test_what_was_made_otherwise_is_not_gone_on_with(here, first, then, message):

@@ -1,4 +1,4 @@
-"""`evaluate` on clips with a label: tables, report.json, the page, predictions, doubtful clips."""
+"""`evaluate` on labelled clips: tables, JSON report, page, predictions, doubtful clips."""
 
 from __future__ import annotations
 
@@ -105,7 +105,14 @@ def test_the_table_fits_the_terminal(here, models, width, more):
     lines = [Text.from_ansi(line).plain for line in done.out.splitlines()]
     text = "\n".join(lines)
     assert max(len(line) for line in lines[1:]) <= max(width, 54)  # sentences wrap by themselves
-    for said in ("accuracy", "macro F1", "3 labels", "answers (columns) to the clips", "deep/3.wav", "1 clip (25 % of"):
+    for said in (
+        "accuracy",
+        "macro F1",
+        "3 labels",
+        "answers (columns) for the clips",
+        "deep/3.wav",
+        "1 clip (25 % of",
+    ):
         assert said in text
     assert ("deep → high" in text) is (more != {"LC_ALL": "C"})
     assert ("deep -> high" in text) is (more == {"LC_ALL": "C"})
@@ -194,7 +201,7 @@ def test_doubtful_clips_are_written_to_be_corrected(here, models):
     done = evaluate(models["softmax"], "--doubtful", "2")
     assert done.status is ExitStatus.OK, done.err
     assert json.loads(done.out)["clip"]["clips"] == 12
-    assert "1 doubtful clip of 12, 1 of them likely wrong: listen in doubtful.html" in done.err
+    assert "1 doubtful clip of 12, 1 of them likely wrong: listen and correct in doubtful.html" in done.err
     rows = table_of("doubtful.tsv", "\t")
     assert len(rows) == 1
     assert (rows[0]["filename"], rows[0]["label"], rows[0]["suggested"]) == ("deep/3.wav", "deep", "high")
@@ -212,21 +219,27 @@ def test_doubtful_clips_are_written_to_be_corrected(here, models):
     ("args", "line"),
     [
         ("clips --doubtful 0", r"--doubtful"),
-        ("clips --doubtful-to x.tsv", r"--doubtful-to: needs --doubtful N, how many clips to write"),
-        ("clips --doubtful 3 --doubtful-to x.csv", r"--doubtful-to x.csv: is no table; end its name in .tsv"),
-        ("clips --doubtful 3 --doubtful-to there.tsv", r"--doubtful-to there.tsv: is there already; overwrite it with"),
-        ("clips --doubtful 3 --html doubtful.html", r"--doubtful-to doubtful.html: another option names it, too"),
-        ("clips --predictions p.txt", r"--predictions p.txt: is no table; end its name in .csv or .tsv"),
-        ("clips --predictions clips", r"--predictions clips: is no table"),
-        ("clips --predictions there.tsv", r"--predictions there.tsv: is there already"),
-        ("clips --predictions there.tsv/p.csv", r"--predictions there.tsv/p.csv: there.tsv is no folder; name another"),
-        ("clips -m MODEL --predictions p.csv", r"--predictions: is of one model, and 2 are named; name one"),
-        ("clips -m MODEL --doubtful 3", r"--doubtful: is of one model, and 2 are named; name one"),
+        ("clips --doubtful-to x.tsv", r"--doubtful-to needs the number of clips to write"),
+        ("clips --doubtful 3 --doubtful-to x.csv", r"--doubtful-to x.csv: not the name of a table"),
+        ("clips --doubtful 3 --doubtful-to there.tsv", r"--doubtful-to there.tsv: already exists; overwrite it with"),
+        (
+            "clips --doubtful 3 --html doubtful.html",
+            r"--doubtful-to doubtful.html: another option already writes to this file",
+        ),
+        ("clips --predictions p.txt", r"--predictions p.txt: not the name of a table; .* ends in .csv or .tsv"),
+        ("clips --predictions clips", r"--predictions clips: not the name of a table"),
+        ("clips --predictions there.tsv", r"--predictions there.tsv: already exists"),
+        (
+            "clips --predictions there.tsv/p.csv",
+            r"--predictions there.tsv/p.csv: there.tsv is not a folder; choose another",
+        ),
+        ("clips -m MODEL --predictions p.csv", r"--predictions: needs a single model, and 2 are given"),
+        ("clips -m MODEL --doubtful 3", r"--doubtful: needs a single model, and 2 are given"),
         (
             "segments.tsv --doubtful 3",
-            r"--doubtful: needs clips that have a label as a whole, and segments.tsv has seg",
+            r"--doubtful: needs clips with a label for the whole clip; segments.tsv only has",
         ),
-        ("segments.tsv --predictions p.csv", r"--predictions: needs clips that have a label as a whole"),
+        ("segments.tsv --predictions p.csv", r"--predictions: needs clips with a label for the whole clip"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(here, models, args, line):
@@ -364,7 +377,7 @@ def edit_table(name, change):
 def test_what_was_not_touched_comes_again(contradicted, models):
     first, _ = doubtful(models, "--top", "3")
     again, said = doubtful(models, "--top", "3")
-    assert again == first and len(first) == 3 and "settled" not in said
+    assert again == first and len(first) == 3 and "skipping" not in said
     assert Path("doubtful-2.tsv").is_file() and Path("doubtful-2.html").is_file()
 
 
@@ -375,38 +388,38 @@ def test_what_was_corrected_confirmed_or_left_out_comes_no_more_and_is_kept(cont
         "doubtful.tsv", {first[0]: {"label": "high"}, first[1]: {"label": LEFT_OUT}, first[2]: {"checked": "yes"}}
     )
     again, said = doubtful(models, "--top", "4")
-    assert "3 clips that doubtful.tsv has settled: left out" in said
+    assert "skipping 3 clips corrected or confirmed in doubtful.tsv" in said
     assert again == first[3:]
     table = {row["filename"]: row for row in corrected_rows("doubtful-2.tsv")}
     assert [table[name]["label"] for name in first[:2]] == ["high", LEFT_OUT]
     assert {table[name]["checked"] for name in first[:3]} == {"yes"}
-    assert "corrected, train again: audiocnn train clips --corrections doubtful-2.tsv" in said
+    assert "after correcting, train again: audiocnn train clips --corrections doubtful-2.tsv" in said
     third, said = doubtful(models, "--top", "4")  # the second table holds what the first had
-    assert third == again and "3 clips that doubtful-2.tsv has settled" in said
+    assert third == again and "3 clips corrected or confirmed in doubtful-2.tsv" in said
 
 
 def test_the_table_of_a_review_settles_all_that_it_names(contradicted, models):
     Path("corrections.csv").write_text("filename,label\ndeep/3.wav,deep\nhigh/0.wav,high\nelsewhere.wav,high\n")
     found, said = doubtful(models, "--top", "20")
-    assert "2 clips that corrections.csv has settled" in said
+    assert "2 clips corrected or confirmed in corrections.csv" in said
     assert sorted(found) == sorted(set(WRONG) - {"deep/3.wav"})
     Path("doubtful.tsv").unlink()
     found, said = doubtful(models, "--top", "20", "--corrections", "none")
-    assert sorted(found) == sorted(WRONG) and "settled" not in said
+    assert sorted(found) == sorted(WRONG) and "skipping" not in said
 
 
 def test_tables_that_are_named_are_taken_alone(contradicted, models):
     Path("corrections.csv").write_text("filename,label\ndeep/3.wav,deep\n")
     Path("mine.csv").write_text("filename,label\nhigh/4.wav,high\n")
     found, said = doubtful(models, "--top", "20", "--corrections", "mine.csv")
-    assert sorted(found) == sorted(set(WRONG) - {"high/4.wav"}) and "1 clip that mine.csv has settled" in said
+    assert sorted(found) == sorted(set(WRONG) - {"high/4.wav"}) and "1 clip corrected or confirmed in mine.csv" in said
 
 
 def test_where_all_is_settled_that_is_said(contradicted, models):
     names = [f"{label}/{number}.wav,{label}" for label in HERTZ for number in range(5)]
     Path("corrections.csv").write_text("\n".join(["filename,label", *names]) + "\n")
     found, said = doubtful(models)
-    assert (found, "nothing is left to doubt" in said) == ([], True)
+    assert (found, "all clips have been reviewed" in said) == ([], True)
     assert not Path("doubtful.tsv").exists()
 
 
@@ -436,7 +449,7 @@ def test_a_table_that_doubtful_did_not_write_settles_nothing(contradicted, model
     rows = [f"{label}/{number}.wav\t{label}" for label in HERTZ for number in range(5)]
     Path(name).write_text("\n".join(["filename\tlabel", *rows]) + "\n")
     found, said = doubtful(models, "--top", "20", "-o", "birds.tsv", "--force")
-    assert sorted(found) == sorted(WRONG) and "settled" not in said
+    assert sorted(found) == sorted(WRONG) and "skipping" not in said
 
 
 @pytest.mark.parametrize("name", ["doubtful-notes.tsv", "doubtful-2.tsv"])
@@ -449,14 +462,14 @@ def test_another_file_with_such_a_name_is_no_error(contradicted, models, name):
 def test_the_table_that_the_page_made_settles_all_that_it_names(contradicted, models, name):
     Path(name).write_text("filename\tlabel\nhigh/4.wav\thigh\n")
     found, said = doubtful(models, "--top", "20")
-    assert sorted(found) == sorted(set(WRONG) - {"high/4.wav"}) and f"1 clip that {name} has settled" in said
+    assert sorted(found) == sorted(set(WRONG) - {"high/4.wav"}) and f"skipping 1 clip corrected or confirmed in {name}" in said
 
 
 def test_the_data_themselves_are_no_corrections(contradicted, models):
     rows = [f"clips/{label}/{number}.wav\t{label}\t1" for label in HERTZ for number in range(5)]
     Path("doubtful.tsv").write_text("\n".join(["filename\tlabel\tdoubt", *rows]) + "\n")
     done = audiocnn("doubtful", "doubtful.tsv", "-m", models["softmax"])
-    assert done.status is ExitStatus.OK and "settled" not in done.err, done.err
+    assert done.status is ExitStatus.OK and "skipping" not in done.err, done.err
     assert len(done.out.splitlines()) == len(WRONG)
 
 
@@ -477,5 +490,5 @@ def test_by_recording_of_clips_the_wrong_answers_come_first(here, models):
     assert [one["figures"]["accuracy"]["value"] for one in groups.values()] == [0.0] + [1.0] * 11
     assert "deep/3.wav" in Path("x.html").read_text().split("What to do next")[1]
     done = audiocnn("evaluate", "clips", "-m", models["softmax"], "--by", "recording", "--format", "table")
-    assert "1 clip of 12 answered wrong" in " ".join(done.out.split())
-    assert "deep/3.wav" in done.out and "deep/0.wav" not in done.out.split("answered wrong")[1].split("labels")[0]
+    assert "1 clip of 12 wrong" in " ".join(done.out.split())
+    assert "deep/3.wav" in done.out and "deep/0.wav" not in done.out.split("wrong")[1].split("labels")[0]

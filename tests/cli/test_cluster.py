@@ -1,6 +1,6 @@
-"""--ray: the records of a cluster are those of one machine, also where its workers die; and what is done is kept.
+"""--ray: a cluster writes the same records as one machine, even if its workers die; finished results are kept.
 
-One cluster of two workers, for all of these. What kills a worker is a decoder: an `ffmpeg` that ends who called it.
+All tests share one cluster of two workers. A worker is killed by its decoder: an `ffmpeg` that ends its caller.
 """
 
 from __future__ import annotations

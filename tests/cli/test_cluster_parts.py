@@ -1,4 +1,4 @@
-"""What --ray does without Ray: who was in hand when a worker died, and parts that a later run goes on with."""
+"""The code of --ray without Ray: the work of workers that died, and parts that a later run continues."""
 
 from __future__ import annotations
 
@@ -284,14 +284,14 @@ def test_the_summary_counts_labels_of_clips(here, tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--ray", "local"], "--ray writes parts into a folder; name it with -o FOLDER"),
-        (["--ray", "local", "--output-dir", "x"], "leave out --output-dir"),
-        (["--ray", "local", "-o", "many/01.wav"], "is a file; with --ray name a folder"),
-        (["--ray", "local", "-o", "x", "-f", "csv"], "--ray writes JSON Lines; leave out -f csv"),
-        (["--ray", "", "-o", "x"], "an empty address"),
+        (["--ray", "local"], "--ray writes parts to a folder; give it with -o FOLDER"),
+        (["--ray", "local", "--output-dir", "x"], "omit --output-dir"),
+        (["--ray", "local", "-o", "many/01.wav"], "is a file; with --ray, give a folder"),
+        (["--ray", "local", "-o", "x", "-f", "csv"], "--ray writes JSON Lines; omit -f csv"),
+        (["--ray", "", "-o", "x"], "the address is empty"),
         (["--ray", "ray://head:10001", "-o", "x"], "does not work through Ray Client"),
         (["--ray", "local", "-o", "x", "--device", "mps"], '--device cannot be "mps" with --ray'),
-        (["--ray", "local", "-o", "x", "--resume", "--force"], "leave out --force"),
+        (["--ray", "local", "-o", "x", "--resume", "--force"], "omit --force"),
     ],
 )
 @pytest.mark.parametrize("command", ["detect", "classify"])

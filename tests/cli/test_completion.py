@@ -1,4 +1,4 @@
-"""Completion: what may come after the words, and that each shell asks for it as it should."""
+"""Completion: the candidates for the words so far, and the scripts of each shell."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def test_scripts_are_shown_and_installed(shell, tmp_path):
     assert path.read_text() == shown.out and f"{path}: written; " in done.err
     assert audiocnn("--install-completion", shell, HOME=str(tmp_path)).status is ExitStatus.OK  # its own, again
     path.write_text("somebody else's")
-    with pytest.raises(UsageError, match="is there already and was not made here"):
+    with pytest.raises(UsageError, match="already exists and was not created"):
         install(shell, {"HOME": str(tmp_path)})
     assert path.read_text() == "somebody else's"
 
 
 def test_other_shells_are_refused():
     done = audiocnn("--show-completion", "tcsh")
-    assert done.status is ExitStatus.USAGE and 'no completion for "tcsh"; known: bash, fish, zsh' in done.err
+    assert done.status is ExitStatus.USAGE and 'no completion for the shell "tcsh"; known: bash, fish, zsh' in done.err
 
 
 # How each shell is brought to complete `audiocnn detect --for` without a person at its keys.

@@ -1,4 +1,4 @@
-"""`audiocnn convert` and `detect -f`: any format to any other; what gets lost is said; nothing leaves the folder."""
+"""`audiocnn convert` and `detect -f`: any format to any other; losses are reported; nothing is written elsewhere."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_detect_says_once_that_channels_are_lost(here, tone_model):  # noqa: F81
     for name, lines in (("srt", 2), ("rttm", 2)):
         done = audiocnn("detect", "both.wav", "-m", tone_model, "--channel", "each", "-f", name)
         assert len(read_text(done.out, name)) == lines
-        what = "audiocnn: srt has no place for channels; the segments of all of them stand together\n"
+        what = "audiocnn: srt cannot store channels; the segments of all channels are merged\n"
         assert done.err == (what if name == "srt" else "")
 
 
@@ -184,7 +184,7 @@ def test_a_pipe_with_a_name_is_read_once(here, more):
     done = audiocnn_process("convert", "/dev/stdin", "--from", "rttm", input=b"SPEAKER a 1 x 1 <NA> <NA> a")
     assert done.stderr.startswith(b'audiocnn: error: /dev/stdin:1: found "x"') and done.returncode == 2
     done = audiocnn("convert", "-", "/dev/stdin", "--to", "csv")
-    assert (done.status, "named twice" in done.err) == (2, True)
+    assert (done.status, "given twice" in done.err) == (2, True)
 
 
 def test_what_detect_writes_for_kaldi_is_told_on_standard_input(here):
@@ -263,7 +263,7 @@ def test_what_is_there_stays(here):
     args = ("convert", "tones.tsv", "--to", "audacity", "--output-dir", "out")
     done = audiocnn(*args)
     assert done.status == 3 and Path("out/one.txt").read_text() == "mine"
-    assert "out/one.txt is there already" in done.err
+    assert "out/one.txt already exists" in done.err
     assert (Path("out/two.txt").read_text(), Path("out/none.txt").read_text()) != ("", "mine")
     assert audiocnn(*args, "--skip-existing").status == 0 and Path("out/one.txt").read_text() == "mine"
     assert audiocnn(*args, "--force").status == 0 and Path("out/one.txt").read_text().startswith("0.5")

@@ -1,6 +1,6 @@
-"""Every example of the help texts and of `docs/how-to/pipelines.md` is run, in a folder with a few recordings.
+"""Every example in the help texts and in `docs/how-to/pipelines.md` is run, in a folder with a few recordings.
 
-Those that train, or take long, are checked word by word instead: each option must be one of the command's.
+Examples that train or take long are checked word by word instead: each option must be one of the command's.
 """
 
 from __future__ import annotations

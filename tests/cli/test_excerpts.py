@@ -1,4 +1,4 @@
-"""`--start` and `--end`: what is found is what the excerpt alone holds, at the times of the recording."""
+"""`--start` and `--end`: the same results as for the excerpt alone, at the times of the recording."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Folders with forbidden parts, by every command that takes a folder: a line each, counted, and the rest is done."""
+"""Folders with unreadable parts, with every command that takes a folder: each part is reported in one line and counted,
+and the rest is processed."""
 
 from __future__ import annotations
 

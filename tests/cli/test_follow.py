@@ -1,4 +1,4 @@
-"""`detect` and `score` on standard input: results while it is still coming, raw samples, signals, terminals."""
+"""`detect` and `score` on standard input: results while data arrives, raw samples, signals, terminals."""
 
 from __future__ import annotations
 
@@ -280,9 +280,9 @@ def test_raw_samples_on_standard_input_and_in_files(tone_model, tmp_path, encodi
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ("--rate 16000", r"--rate is for samples without a header; say what they are with --raw, as in s16le"),
-        ("--channels 2", r"--channels is for samples without a header; say what they are with --raw"),
-        ("--raw s16le", r"--raw s16le: say how many samples there are a second, as in --rate 16000"),
+        ("--rate 16000", r"--rate applies to samples without a header; give their format too, as in --raw s16le"),
+        ("--channels 2", r"--channels applies to samples without a header"),
+        ("--raw s16le", r"--raw s16le: the sample rate is missing; give it, as in --rate 16000"),
         ("--raw s16", r'--raw cannot be "s16"; did you mean "s16[bl]e"\?'),
         ("--raw pcm --rate 8000", r'--raw cannot be "pcm"; known: alaw'),
         ("--raw s16le --rate 0", r"--rate 0: give the samples a second"),
@@ -315,7 +315,7 @@ def test_raw_samples_without_raw_say_what_to_do(tone_model, tmp_path):  # noqa: 
 def test_follow_is_for_standard_input(tone_model, args):  # noqa: F811
     done = audiocnn("detect", *args.split(), "-m", tone_model)
     assert (done.status, done.out) == (ExitStatus.USAGE, "")
-    assert "--follow listens to standard input; name - and nothing else" in done.err
+    assert "--follow reads standard input; give - and no other file" in done.err
 
 
 @pytest.mark.parametrize(
@@ -381,10 +381,10 @@ def test_a_person_sees_a_line_a_segment_from_its_onset_on(tone_model):  # noqa: 
     assert lines[0].split() == ["start", "end", "length", "score", "label"]
     assert [line.split()[4] for line in lines[1:3]] == ["tone", "tone"]
     assert re.match(r" +0:00:00\.\d\d +0:00:0[01]\.\d\d +0\.\d\d +[01]\.\d\d  tone$", lines[1])
-    assert lines[3].startswith("3.0 s heard, 2 segments: tone 1.")
+    assert lines[3].startswith("3.0 s processed, 2 segments: tone 1.")
     assert out.count("...") == 2, "each stood there without its end before"
     assert "\x1b[32m" in out
-    assert err == "listening to standard input; Ctrl-C ends\n"
+    assert err == "listening to standard input; press Ctrl-C to stop\n"
     narrow = as_shown(follow_on_terminal(tone_model, tone(*SPANS, seconds=3.0), COLUMNS="40")[1])
     assert max(map(len, narrow)) <= 40
 

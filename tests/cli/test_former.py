@@ -1,4 +1,4 @@
-"""Spellings that were before: each works as that of now, and says it once on stderr; none is shown or completed."""
+"""Former names of options and commands: each works and is noted once on stderr; none is shown or completed."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_former_option_says_once_what_it_is_called_now(here, old):
     wanted = audiocnn("detect", "one.wav", "-m", "tone", new, "0.4")
     done = audiocnn("detect", "one.wav", "-m", "tone", f"{old}=0.4")
     assert (done.status, done.out) == (ExitStatus.OK, wanted.out)
-    assert done.err == f"audiocnn: note: {old} is called {new} now\n"
+    assert done.err == f"audiocnn: note: {old} is now called {new}\n"
     assert audiocnn("detect", "one.wav", "-m", "tone", old, "0.4", "-q").err == ""
 
 
@@ -97,7 +97,7 @@ def test_a_command_that_is_called_something_else_now(args, wanted):
 def test_tune_with_a_recipe_searches_and_says_so(here):
     (here / "r.toml").write_text('[data]\nsource = "gone"\n')
     old, new = (audiocnn(*args) for args in (("tune", "--recipe", "r.toml"), ("search", "r.toml")))
-    note = "audiocnn: note: `audiocnn tune --recipe FILE` is called `audiocnn search FILE` now\n"
+    note = "audiocnn: note: `audiocnn tune --recipe FILE` is now called `audiocnn search FILE`\n"
     assert (old.status, old.err) == (new.status, note + new.err) and new.status is ExitStatus.USAGE
     assert audiocnn("tune", "--recipe", "r.toml", "-q").err == new.err
 
@@ -111,10 +111,10 @@ def test_doubtful_clips_of_an_evaluation_are_those_of_doubtful(here):
     assert (here / "old.tsv").read_text() == (here / "new.tsv").read_text() != ""
     assert (here / "old.html").read_text().replace("old-corr", "new-corr") == (here / "new.html").read_text()
     note, *found = old.err.replace("old.", "new.").replace("old-", "new-").splitlines()
-    assert note == "audiocnn: note: --doubtful N is called `audiocnn doubtful labels --top 3` now"
+    assert note == "audiocnn: note: --doubtful N is now called `audiocnn doubtful labels --top 3`"
     *said, command = new.err.splitlines()
     assert found == said and "1 doubtful clip of 8" in said[-1]
-    assert command == "corrected, train again: audiocnn train labels --corrections new.tsv"
+    assert command == "after correcting, train again: audiocnn train labels --corrections new.tsv"
     records = [json.loads(line) for line in new.out.splitlines()]
     rows = list(csv.DictReader((here / "new.tsv").read_text().splitlines(), delimiter="\t"))
     assert [one["file"] for one in records] == [row["filename"] for row in rows] != []

@@ -1,4 +1,4 @@
-"""What a run knows of its clips: those that it learned from, the corrections that it was trained with, its folds."""
+"""What a run stores about its clips: which it was trained on, the corrections that were used, its folds."""
 
 from __future__ import annotations
 
@@ -134,10 +134,10 @@ def test_folds_doubt_what_each_has_not_heard(here):
     assert all(one["labels"] != one["suggested"] for one in found)
     assert "of 48, " in done.err and "learned from" not in done.err
     again = "audiocnn train sounds --corrections doubtful.tsv -o runs/sounds-2"
-    assert done.err.splitlines()[-1] == f"corrected, train again: {again}"
+    assert done.err.splitlines()[-1] == f"after correcting, train again: {again}"
     refused = audiocnn("doubtful", "sounds", "-m", "runs/turns")
     assert refused.status is ExitStatus.USAGE and "`audiocnn doubtful runs/turns`" in refused.err
-    assert "leave it out" in audiocnn("doubtful", "runs/turns", "-m", "runs/sounds").err
+    assert "omit it" in audiocnn("doubtful", "runs/turns", "-m", "runs/sounds").err
 
 
 def test_folds_of_which_all_is_settled_leave_nothing_to_doubt(here):
@@ -145,7 +145,7 @@ def test_folds_of_which_all_is_settled_leave_nothing_to_doubt(here):
     Path("corrections.csv").write_text("\n".join(["filename,label", *names]) + "\n")
     done = audiocnn("doubtful", "runs/turns")
     assert (done.status, done.out) == (ExitStatus.OK, ""), done.err
-    assert "nothing is left to doubt" in done.err and not list(here.glob("doubtful*"))
+    assert "all clips have been reviewed" in done.err and not list(here.glob("doubtful*"))
 
 
 def test_doubtful_says_what_it_cannot_find_and_takes_a_free_name(here):

@@ -1,4 +1,4 @@
-"""The help pages: few options first and all on request, and no word broken."""
+"""The help pages: few options by default, all with --help-all, and no broken words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command and option that a message names is there; commands at the end of a run can be pasted as they stand."""
+"""Every command and option in a message exists; commands at the end of a run can be copied as they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names and labels of strangers: what a terminal would obey, or a page run, comes out as text, of every command."""
+"""Hostile names and labels: control sequences and HTML in them are shown as text by every command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`info --bundle`: what a report of a fault needs is in it, and nothing that is secret."""
+"""`info --bundle`: the file has what a bug report needs, and no secrets."""
 
 from __future__ import annotations
 
@@ -134,11 +134,11 @@ def test_nothing_is_overwritten_unasked(here):
         (["--bundle", "--log", "none.txt"], "--log none.txt: cannot be read"),
         (["--bundle", "--log", "."], "--log .: "),
         (["--bundle", "-o", "."], "-o .: is a folder"),
-        (["--bundle", "-o", "file/x.zip"], "-o file/x.zip: file is no folder"),
-        (["a.wav"], "add --bundle"),
-        (["-m", "speech_1d"], "add --bundle"),
-        (["-o", "x.zip"], "add --bundle"),
-        (["--log", "x.txt"], "add --bundle"),
+        (["--bundle", "-o", "file/x.zip"], "-o file/x.zip: file is not a folder"),
+        (["a.wav"], "give --bundle too"),
+        (["-m", "speech_1d"], "give --bundle too"),
+        (["-o", "x.zip"], "give --bundle too"),
+        (["--log", "x.txt"], "give --bundle too"),
     ],
 )
 def test_wrong_use_is_one_line_and_makes_nothing(here, args, words):

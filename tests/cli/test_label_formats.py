@@ -1,4 +1,4 @@
-"""Every format of labels in every command that reads recordings with labels: what `detect` writes, all of them take."""
+"""Every annotation format with every command that reads annotated recordings: all read what `detect` writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""--label-map, and what `evaluate` says of where its labels come from."""
+"""--label-map, and messages of `evaluate` about the origin of labels."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_labels_of_detect_are_no_truth(here, kind):
     assert audiocnn("detect", "in", "-m", "tone", "--output-dir", "in", "-f", kind).status is ExitStatus.OK
     done = audiocnn("evaluate", "in", "-m", "tone", "--resamples", "0", "--pad", "0.03")
     assert done.status is ExitStatus.OK, done.err
-    assert "has not one error" in done.err and "`audiocnn detect` wrote these labels" in done.err
+    assert "has no error for" in done.err and "`audiocnn detect` wrote these labels" in done.err
     assert ("labels are those that tone found" in done.err) == (kind == "jsonl")
 
 

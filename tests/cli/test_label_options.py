@@ -1,4 +1,4 @@
-"""Options that take one value a label, or one for each end: `--threshold dog=0.6,cat=0.4`, `--pad 0.1,0.3`."""
+"""Options with one value per label, or one for each end: `--threshold dog=0.6,cat=0.4`, `--pad 0.1,0.3`."""
 
 from __future__ import annotations
 

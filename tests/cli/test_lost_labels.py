@@ -1,4 +1,4 @@
-"""A label whose files all fail: it and they are named, and the others are learned and judged."""
+"""A label whose files all fail is reported with its files; the other labels are trained and evaluated."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Every command of the manual: it is one that the parser takes, and it is run where that is possible.
+"""Every command in the documentation is accepted by the parser, and is run where possible.
 
 Commands are the lines of indented and fenced blocks that call `audiocnn`, a module of the project, `pip` or `torchrun`.
-Those of the help texts and of `how-to/pipelines.md` are in `test_examples.py`. The lessons of the tutorial are run from
-their first line to their last; other commands one by one, in a folder that has what they name.
+`test_examples.py` has those of the help texts and of `how-to/pipelines.md`. The lessons of the tutorial are run from
+the first line to the last. Other commands are run one by one, in a folder with the files that they name.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Many recordings on the command line: what is written, and when, does not depend on how they are worked on."""
+"""Many recordings on the command line: the output and its order do not depend on how they are processed."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_what_is_finished_is_kept_when_a_command_is_interrupted(here):
         lines = iter(process.stderr.readline, b"")
         assert any(b"text.wav" in line for line in lines)  # what comes before it is written by then
         process.send_signal(signal.SIGINT)
-        assert b"interrupted; what was finished is in found.csv.unfinished" in process.communicate(timeout=60)[1]
+        assert b"interrupted; finished results are in found.csv.unfinished" in process.communicate(timeout=60)[1]
     assert process.returncode == ExitStatus.INTERRUPTED
     rows = (here / "found.csv.unfinished").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["file", "many/00.wav"]
@@ -139,7 +139,7 @@ def test_what_is_there_is_not_touched_when_a_command_is_interrupted(here, comman
         process.send_signal(signal.SIGTERM)
         said = process.communicate(timeout=60)[1]
     assert process.returncode == ExitStatus.TERMINATED
-    assert b"interrupted; what was finished is in .found.csv.audiocnn-part" in said
+    assert b"interrupted; finished results are in .found.csv.audiocnn-part" in said
     assert (here / "found.csv").read_text() == "older"
     assert (here / "found.csv.unfinished").read_text() == "mine"
     assert "many/00.wav" in (here / ".found.csv.audiocnn-part").read_text()
@@ -167,7 +167,7 @@ def test_an_empty_name_is_told_of_and_lists_from_windows_are_read(here):
     assert (done.status, files(done.out)) == (ExitStatus.OK, ["many/01.wav", "many/02.wav"])
     done = audiocnn("detect", "", "many/01.wav", "-m", "tone")
     assert (done.status, files(done.out)) == (ExitStatus.SOME_FAILED, ["", "many/01.wav"])
-    assert '"": an empty name; check what the list or the script was to put there' in done.err
+    assert '"": the name is empty; check the list or script' in done.err
 
 
 def test_a_list_may_begin_with_a_mark_and_a_name_may_end_in_a_newline(here):

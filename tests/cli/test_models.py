@@ -1,4 +1,4 @@
-"""`models`: what each released model is for, models first, specs on request."""
+"""`models`: the purpose of each released model; models first, specs on request."""
 
 from __future__ import annotations
 

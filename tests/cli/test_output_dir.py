@@ -1,4 +1,4 @@
-"""--output-dir, --skip-existing, --shard and --glob: which recordings are done, and where each output lies."""
+"""--output-dir, --skip-existing, --shard and --glob: which recordings are processed, and the path of each output."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_every_format_can_have_a_file_for_each_recording(here, kind):
 def test_one_file_for_several_recordings_names_the_remedy(here, kind):
     done = detect("in", "-f", kind)
     assert done.status is ExitStatus.USAGE
-    assert f"-f {kind}: a file holds one recording" in done.err and "--output-dir" in done.err
+    assert f"-f {kind}: a file in this format holds one recording" in done.err and "--output-dir" in done.err
 
 
 PLACES = {
@@ -114,7 +114,7 @@ def test_two_with_one_place_are_an_error_before_any_work(here, command, listed):
     for shard in ([], ["--shard", "1/3"]):
         done = audiocnn(command, *given, "-m", "../tone", "--output-dir", "out", *shard)
         assert done.status is ExitStatus.USAGE and len(done.err.splitlines()) == 1
-        assert f"{names[1]} and {names[2]} have one output, a" in done.err
+        assert f"{names[1]} and {names[2]} have the same output, a" in done.err
         assert not Path("out").exists() or tree("out") == []
 
 
@@ -124,7 +124,7 @@ def test_two_with_one_place_in_a_list_that_is_still_written_are_told_of(here):
         "detect", "-m", "tone", "--files-from", "-", "--output-dir", "out", input=names, cwd=here, timeout=60
     )
     assert done.returncode == ExitStatus.SOME_FAILED
-    assert b"its output out/in/a.jsonl is that of another recording of this list" in done.stderr
+    assert b"its output out/in/a.jsonl is also the output of another recording in the list" in done.stderr
     assert tree("out") == ["in/a.jsonl"]
 
 
@@ -135,7 +135,7 @@ def test_labels_of_recordings_elsewhere_have_places_too(here):
     assert tree("out") == ["a.txt"]
     Path("labels.rttm").write_text("".join(rows))
     done = audiocnn("convert", "labels.rttm", "--to", "audacity", "--output-dir", "two")
-    assert done.status is ExitStatus.USAGE and "/x/a.wav and /y/a.wav have one output" in done.err
+    assert done.status is ExitStatus.USAGE and "/x/a.wav and /y/a.wav have the same output" in done.err
     assert not Path("two").exists()
 
 
@@ -145,7 +145,7 @@ def test_nothing_is_written_outside(here):
     Path("out/b").symlink_to(here / "elsewhere")
     done = detect("in", here / "in" / "a.wav", "../" + here.name + "/in/e.WAV", "--output-dir", "out")
     assert done.status is ExitStatus.SOME_FAILED
-    assert done.err.count("a link leads out of out; take the link away") == 3
+    assert done.err.count("a link leads out of out; remove the link") == 3
     assert tree("elsewhere") == []
     assert {"a.jsonl", "in/a.jsonl", "in/e.jsonl"} <= set(tree("out"))
     assert not (here.parent / "e.jsonl").exists()
@@ -159,7 +159,7 @@ def test_what_is_there_is_left_or_skipped_or_overwritten(here):
     Path("out/in/a.jsonl").write_text("mine")
     done = output()
     assert done.status is ExitStatus.SOME_FAILED
-    assert "out/in/a.jsonl is there already; leave it with --skip-existing" in done.err
+    assert "out/in/a.jsonl already exists; skip it with --skip-existing" in done.err
     os.utime("in/a.wav", (4e9, 4e9))
     done = output("--skip-existing")
     assert done.status is ExitStatus.OK
@@ -168,7 +168,7 @@ def test_what_is_there_is_left_or_skipped_or_overwritten(here):
     done = output("--skip-existing", "-v")
     assert "older" not in done.err
     assert (done.status, Path("out/in/a.jsonl").read_text()) == (ExitStatus.OK, "mine")
-    assert "2 done before" in done.err
+    assert "2 already done" in done.err
     assert output("--force").status is ExitStatus.OK
     assert json.loads(Path("out/in/a.jsonl").read_text().splitlines()[-1])["type"] == "file"
 
@@ -178,7 +178,7 @@ def test_two_of_a_list_with_one_output_are_told_of(here):
     Path("in/a.data").write_bytes(Path("in/a.pcm").read_bytes())
     done = detect("in/a.pcm", "in/a.data", "--raw", "s16le", "--rate", RATE, "--output-dir", "out")
     assert done.status is ExitStatus.USAGE
-    assert "in/a.pcm and in/a.data have one output, in/a" in done.err
+    assert "in/a.pcm and in/a.data have the same output, in/a" in done.err
     assert not Path("out").exists()
 
 
@@ -237,7 +237,7 @@ def test_shards_are_together_the_list_and_do_not_overlap(here, parts):
 def test_a_shard_that_cannot_be(here, text):
     done = detect("in", f"--shard={text}")
     assert (done.status, done.out) == (ExitStatus.USAGE, "")
-    assert f'--shard cannot be "{text}"; give which part of how many, from 1/8 to 8/8' in done.err
+    assert f'--shard cannot be "{text}"; give part and number of parts, such as 1/8 to 8/8' in done.err
 
 
 GLOBS = [
@@ -270,9 +270,9 @@ def test_a_folder_is_searched_by_patterns(here):
     assert tree("out") == ["b/a.jsonl", "b/c/d.flac.jsonl"]
     done = detect("in", "--glob", "*.ogg")
     assert done.status is ExitStatus.USAGE
-    assert "in: nothing in this folder fits *.ogg" in done.err
+    assert "in: no file in this folder matches *.ogg" in done.err
     done = detect("in/a.wav", "--glob", "*.ogg")
-    assert "--glob says which files of a folder are wanted; name a folder" in done.err
+    assert "--glob selects files in a folder; give a folder" in done.err
     Path("in/a.wav").rename("in/a.pcm")
     done = detect("in", "--glob", "*.pcm", "--raw", "s16le", "--rate", RATE)
     assert done.status is ExitStatus.OK
@@ -288,7 +288,7 @@ def test_interrupted_the_folder_has_what_was_finished_and_the_rest_is_done_later
     assert done.status == status, done.err
     third = "b/c/.d.flac.jsonl.audiocnn-part" if number == 9 else "b/c/d.flac.jsonl"  # it was just whole
     assert tree("out") == ["a.jsonl", "b/a.jsonl", third]
-    assert ("interrupted; out holds what was finished" in done.err) == (number != 9)
+    assert ("interrupted; finished results are in out" in done.err) == (number != 9)
     assert children.run(*args, "--skip-existing").status == ExitStatus.SOME_FAILED
     assert tree("out") == ["a.jsonl", "b/a.jsonl", "b/c/d.flac.jsonl", "b/c/d.wav.jsonl", "e.jsonl"]
     children.close()
@@ -323,13 +323,13 @@ def test_what_another_process_does_is_passed_by(here):
         fcntl.flock(other, fcntl.LOCK_EX)
         done = children.run(*args, "--skip-existing", "-v", hook=hook)
         assert done.status == ExitStatus.OK, done.err
-        assert "error" not in done.err and "2 done before" in done.err
+        assert "error" not in done.err and "2 already done" in done.err
         Path("out/in/a.jsonl").unlink()
         Path("out/in/e.jsonl").unlink()
         done = children.run(*args, hook=hook)
     assert done.status == ExitStatus.SOME_FAILED
-    assert "out/in/a.jsonl: has appeared meanwhile; another process writes here, too" in done.err
-    assert "out/in/b/a.jsonl: another process is writing it; wait for it, or name another" in done.err
+    assert "out/in/a.jsonl: another process created this file meanwhile" in done.err
+    assert "out/in/b/a.jsonl: another process is writing it; wait" in done.err
     assert Path("out/in/a.jsonl").read_text() == "mine" and Path("out/in/e.jsonl").exists()
     children.close()
 
@@ -340,7 +340,7 @@ def test_a_folder_in_the_place_of_an_output_is_an_error_of_that_recording(here, 
     Path("out/in/a.jsonl").mkdir(parents=True)
     done = audiocnn(command, "in/a.wav", "in/b/a.wav", "-m", "tone", "-f", "jsonl", "--output-dir", "out", *options)
     assert done.status is ExitStatus.SOME_FAILED
-    assert "in/a.wav: its output out/in/a.jsonl is there already and is no plain file; take that away" in done.err
+    assert "in/a.wav: its output out/in/a.jsonl already exists and is not a regular file; remove it" in done.err
     assert tree("out") == ["in/b/a.jsonl"]
 
 
@@ -350,7 +350,7 @@ def test_nothing_is_written_into_a_pipe_or_a_device(here):
     Path("out/in/e.jsonl").symlink_to("/dev/null")
     done = detect("in/a.wav", "in/e.WAV", "in/b/a.wav", "--output-dir", "out", "--force")
     assert done.status is ExitStatus.SOME_FAILED
-    assert done.err.count("is there already and is no plain file; take that away") == 2
+    assert done.err.count("already exists and is not a regular file; remove it") == 2
     assert Path("out/in/a.jsonl").is_fifo() and Path("out/in/b/a.jsonl").is_file()
     assert Path("out/in/e.jsonl").is_symlink()
 

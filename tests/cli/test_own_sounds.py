@@ -1,4 +1,4 @@
-"""`audiocnn train FOLDER`, from nothing to a tested model: what is found, chosen, said and kept."""
+"""`audiocnn train FOLDER`, from nothing to a tested model: what is found, chosen, printed and saved."""
 
 from __future__ import annotations
 
@@ -106,9 +106,11 @@ def test_it_says_what_it_found_chose_and_how_good_it_is(trained):
     assert "window: 0.3 s of 8000 Hz" in said
     assert "training: up to 1 epoch with each clip once" in said
     assert "to test on (15 % held out)" in said
-    assert re.search(r"of 6 clips \(15 % held out\) that it has never heard, [0-6] right \([01]\.\d\d\)", said)
-    assert "6 clips say little; `audiocnn train sounds --folds 5 -o runs/sounds-folds` tests on all 48" in said
-    order = [said.index(words) for words in ("never heard", "chose the epoch", "best epoch", "model: ")]
+    assert re.search(r"of 6 clips \(15 % held out\) not used in training, [0-6] are right \([01]\.\d\d\)", said)
+    assert (
+        "6 clips give a rough estimate; `audiocnn train sounds --folds 5 -o runs/sounds-folds` tests on all 48" in said
+    )
+    order = [said.index(words) for words in ("not used in training", "to choose the epoch", "best epoch", "model: ")]
     assert order == sorted(order)
     assert "balanced accuracy" in said
     assert "macro F1" in said
@@ -119,7 +121,7 @@ def test_it_says_what_it_found_chose_and_how_good_it_is(trained):
 def test_the_figures_of_held_out_clips_are_those_of_evaluate(trained, monkeypatch):
     home, done = trained
     monkeypatch.chdir(home)
-    said = re.search(r"clips that chose the epoch, so a little too good: (.*)", done.err)[1]
+    said = re.search(r"clips used to choose the epoch, so slightly optimistic: (.*)", done.err)[1]
     said = dict(one.rsplit(" ", 1) for one in said.split(", "))
     run = "runs/sounds"
     judged = audiocnn("evaluate", f"{run}/recipe.toml", "-m", run, "--split", "validation")
@@ -521,7 +523,7 @@ def test_a_model_that_must_choose_is_said_to(tmp_path, monkeypatch):
         export_onnx(write_folder(network, tmp_path / name, name, labels=("low", "middle", "high")), network)
         done = audiocnn("detect", "a.wav", "-m", name)
         assert done.status is ExitStatus.OK
-        said = f"warning: {name} takes every sound for one of its labels" in done.err
+        said = f"warning: {name} assigns one of its labels to every sound" in done.err
         assert said != background
         assert bool(done.err) != background
 

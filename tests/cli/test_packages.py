@@ -1,4 +1,4 @@
-"""Packages that are missing: each command says which, and how to install them, before it begins."""
+"""Missing packages: before it begins, each command names them and how to install them."""
 
 from __future__ import annotations
 

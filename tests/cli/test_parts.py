@@ -1,4 +1,4 @@
-"""What `ingest` and `train` say of the parts and folds of data, and `--fold`, `--label-pattern`."""
+"""Messages of `ingest` and `train` about splits and folds of data, and `--fold`, `--label-pattern`."""
 
 from __future__ import annotations
 

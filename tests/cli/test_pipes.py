@@ -1,4 +1,4 @@
-"""What has no end, no writer or no room: pipes, endless streams, and the folder for temporary files."""
+"""Input without end, writer or space: pipes, endless streams, and the folder for temporary files."""
 
 from __future__ import annotations
 

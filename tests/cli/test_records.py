@@ -1,4 +1,4 @@
-"""docs/reference/records.md names every type of record, and the fields and their types that commands write."""
+"""docs/reference/records.md lists every type of record that commands write, with its fields and their types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is to be known of a recording though all of it was read: in its record, and on stderr."""
+"""Remarks on recordings that were read completely: in the record and on stderr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""--resume: killed anywhere and run again, the output is that of one run; and two processes never mix their lines."""
+"""--resume: a run killed anywhere and repeated gives the same output; two processes never mix their lines."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_killed_at_a_named_point_and_run_again(here, children, straight, point):
         assert parts() == [".x.jsonl.audiocnn-part"]
         done = children.run(*DETECT)
         assert done.status == ExitStatus.USAGE
-        assert "a run that was cut off has left what it finished; go on with --resume" in done.err
+        assert "an interrupted run has left finished results; continue with --resume" in done.err
     done = children.run(*DETECT, "--resume")
     assert done.status == ExitStatus.SOME_FAILED, done.err
     assert Path("x.jsonl").read_bytes() == straight
@@ -181,7 +181,7 @@ def test_what_is_not_named_this_time_is_kept(here, children, straight):
     Path("x.jsonl").write_bytes(straight)
     done = children.run("detect", "many/03.wav", "many/01.wav", *DETECT[2:], "--resume")
     assert done.status == ExitStatus.OK
-    assert "37 recordings were done before and not named this time: kept at the end" in done.err
+    assert "37 recordings were already in the output but not given this time; kept at the end" in done.err
     kept = files(Path("x.jsonl").read_bytes())
     assert kept[:3] == ["many/03.wav", "many/01.wav", "many/00.wav"]
     assert sorted(kept) == sorted(set(files(straight)) - {"many/17.wav"})
@@ -201,25 +201,25 @@ def test_findings_of_two_kinds_are_not_mixed(here, straight, options):
     same = [] if "-m" in options else ["-m", "tone"]
     done = audiocnn("detect", "many", "-o", "x.jsonl", "--resume", *same, *options)
     assert done.status is ExitStatus.USAGE
-    assert f"x.jsonl: {OTHERS[options]}; give the same as then, or begin anew with --force" in done.err
+    assert f"x.jsonl: {OTHERS[options]}; use the same model and options, or start again with --force" in done.err
     assert Path("x.jsonl").read_bytes() == straight
     assert parts() == []
 
 
 BAD = [
-    ("-o x.csv --resume", "--resume: csv does not say which recordings are done; write jsonl"),
-    ("-o x.eaf --resume", "--resume: elan does not say which recordings are done"),
-    ("--resume", "--resume needs -o FILE"),
-    ("-o - --resume", "--resume needs -o FILE"),
-    ("--skip-existing", "--skip-existing needs -o FILE"),
-    ("-o /dev/null --resume", "/dev/null: is no plain file; --resume cannot read from it what is done"),
-    ("-o x.jsonl --resume --force", "--resume goes on with what is there; leave out --force"),
-    ("-o x.jsonl --skip-existing --force", "--skip-existing leaves what is there and --force overwrites it"),
-    ("-o x.jsonl --output-dir x", "-o is one file and --output-dir a file for each recording"),
-    ("--output-dir x --resume", "with --output-dir say --skip-existing"),
-    ("--output-dir many/01.wav", "--output-dir many/01.wav: is a file; name a folder"),
-    ("-o " + "x" * 300 + ".csv", "cannot be written (File name too long); name another file"),
-    ("--output-dir many/01.wav/x", "--output-dir many/01.wav/x: cannot be made (Not a directory)"),
+    ("-o x.csv --resume", "--resume: csv does not record which recordings are done; write jsonl"),
+    ("-o x.eaf --resume", "--resume: elan does not record which recordings are done"),
+    ("--resume", "--resume needs an output file"),
+    ("-o - --resume", "--resume needs an output file"),
+    ("--skip-existing", "--skip-existing needs an output file"),
+    ("-o /dev/null --resume", "/dev/null: not a regular file, which --resume needs"),
+    ("-o x.jsonl --resume --force", "--resume continues an existing output; omit --force"),
+    ("-o x.jsonl --skip-existing --force", "--skip-existing keeps existing outputs and --force overwrites them"),
+    ("-o x.jsonl --output-dir x", "-o writes one file and --output-dir one file per recording"),
+    ("--output-dir x --resume", "with --output-dir, use --skip-existing"),
+    ("--output-dir many/01.wav", "--output-dir many/01.wav: is a file; give a folder"),
+    ("-o " + "x" * 300 + ".csv", "cannot be written (File name too long); choose another file"),
+    ("--output-dir many/01.wav/x", "--output-dir many/01.wav/x: cannot be created (Not a directory)"),
 ]
 
 
@@ -246,8 +246,8 @@ def test_an_output_that_is_no_such_thing_is_left_alone(here, name):
     Path("x.jsonl").write_bytes(FOREIGN[name])
     done = audiocnn(*DETECT, "--resume")
     assert done.status is ExitStatus.USAGE
-    assert "x.jsonl: line 1 is no record of `audiocnn detect`" in done.err or name == "no settings"
-    assert "does not say with which settings it was made" in done.err or name != "no settings"
+    assert "x.jsonl: line 1 is not a record of `audiocnn detect`" in done.err or name == "no settings"
+    assert "does not record the settings" in done.err or name != "no settings"
     assert Path("x.jsonl").read_bytes() == FOREIGN[name]
     assert parts() == []
 
@@ -289,7 +289,7 @@ def test_what_is_done_is_kept_when_a_later_list_only_fails(here, children, strai
     left_by(children, 3)
     done = children.run("detect", "gone", *DETECT[2:], "--resume")
     assert done.status == ExitStatus.USAGE
-    assert "3 recordings were done before and not named this time: kept at the end" in done.err
+    assert "3 recordings were already in the output but not given this time; kept at the end" in done.err
     assert files(Path("x.jsonl").read_bytes()) == ["gone", "many/00.wav", "many/01.wav", "many/02.wav"]
     again, done = opened_by(children, *DETECT, "--resume")
     assert "many/02.wav" not in again and "many/03.wav" in again
@@ -301,7 +301,7 @@ def test_a_part_that_holds_something_else_is_left_alone(here, content):
     Path(PART).write_bytes(content)
     done = audiocnn(*DETECT, "--resume")
     assert done.status is ExitStatus.USAGE
-    assert f"{PART}: line 1 is no record of `audiocnn detect`" in done.err
+    assert f"{PART}: line 1 is not a record of `audiocnn detect`" in done.err
     assert Path(PART).read_bytes() == content
 
 
@@ -317,12 +317,12 @@ def test_an_output_of_somebody_else_is_not_replaced_by_a_part(here, children, st
     Path("x.jsonl").write_text('{"my":"precious"}\n')
     done = children.run(*DETECT, "--resume")
     assert done.status == ExitStatus.USAGE
-    assert "x.jsonl: line 1 is no record of `audiocnn detect`" in done.err
+    assert "x.jsonl: line 1 is not a record of `audiocnn detect`" in done.err
     assert (Path("x.jsonl").read_text(), Path(PART).read_bytes()) == ('{"my":"precious"}\n', left)
     Path("x.jsonl").write_bytes(straight)
     done = children.run(*DETECT, "--resume")
     assert done.status == ExitStatus.USAGE
-    assert f"x.jsonl: has recordings that {PART} does not have, which another run left" in done.err
+    assert f"x.jsonl: has recordings that are missing from {PART}, left by another run" in done.err
     assert (Path("x.jsonl").read_bytes(), Path(PART).read_bytes()) == (straight, left)
 
 
@@ -331,7 +331,10 @@ def test_what_appears_under_the_name_is_not_replaced_by_what_is_gone_on_with(her
     hook = killed_at("atomic.PartFile", "publish", 1, "open('x.jsonl', 'w').write('mine')")
     done = children.run(*DETECT, "--resume", hook=hook)
     assert done.status == ExitStatus.USAGE
-    assert f"x.jsonl: has appeared meanwhile and is left as it is; what was found is in {PART}" in done.err
+    assert (
+        f"x.jsonl: another process created this file meanwhile, so it was not overwritten; the results are in {PART}"
+        in done.err
+    )
     assert (Path("x.jsonl").read_text(), Path(PART).read_bytes()) == ("mine", straight)
 
 
@@ -346,7 +349,7 @@ def test_no_other_command_throws_away_what_detect_has_finished(here, children, s
     left = left_by(children, 3)
     done = audiocnn(*OVER[command])
     assert done.status is ExitStatus.USAGE
-    assert f"-o x.jsonl: a run that was cut off has left what it finished in {PART}; go on with" in done.err
+    assert f"-o x.jsonl: an interrupted run has left finished results in {PART}; continue with" in done.err
     assert Path(PART).read_bytes() == left and not Path("x.jsonl").exists()
     assert audiocnn(*OVER[command], "--force").status is ExitStatus.OK
     assert Path("x.jsonl").exists() and parts() == []
@@ -434,7 +437,7 @@ def test_two_processes_do_not_write_one_output_and_the_dead_hold_nothing(folder,
     for options in ((), ("--resume",), ("--force",)):
         done = children.run(*DETECT, *options)
         assert done.status == ExitStatus.USAGE
-        assert "x.jsonl: another process is writing it; wait for it, or name another" in done.err
+        assert "x.jsonl: another process is writing it; wait" in done.err
     os.kill(int(Path("pid-x.txt").read_text()), signal.SIGKILL)
     assert json.loads(other.process.stdout.readline())[0] == -9
     other.close()
@@ -447,9 +450,8 @@ def test_what_appears_under_the_name_meanwhile_is_left_as_it_is(here, children, 
     hook = killed_at("atomic.PartFile", "publish", 1, "open('x.jsonl', 'w').write('mine')")
     done = children.run(*DETECT, hook=hook)
     assert done.status == ExitStatus.USAGE
-    assert (
-        "x.jsonl: has appeared meanwhile and is left as it is; what was found is in .x.jsonl.audiocnn-part" in done.err
-    )
+    assert "x.jsonl: another process created this file meanwhile" in done.err
+    assert "the results are in .x.jsonl.audiocnn-part" in done.err
     assert Path("x.jsonl").read_text() == "mine"
     assert Path(".x.jsonl.audiocnn-part").read_bytes() == straight
 
@@ -486,8 +488,8 @@ resume.open_journal = filling
 """
     done = children.run(*DETECT, hook=hook)
     assert done.status == ExitStatus.USAGE
-    assert "-o x.jsonl: cannot be written (No space left on device); make room" in done.err
-    assert "what was finished is kept in .x.jsonl.audiocnn-part" in done.err
+    assert "-o x.jsonl: cannot be written (No space left on device); free some space" in done.err
+    assert "finished results are kept in .x.jsonl.audiocnn-part" in done.err
     done = children.run(*DETECT, "--resume")
     assert done.status == ExitStatus.SOME_FAILED, done.err
     assert Path("x.jsonl").read_bytes() == straight
@@ -501,7 +503,7 @@ def test_interrupted_it_stays_beside_and_is_gone_on_with(here, children, straigh
     stop = f"real(*args); os.kill(os.getpid(), {int(number)}); time.sleep(30)"
     done = children.run(*DETECT, hook=killed_at("output.Output", "commit", 9, stop))
     assert done.status == status, done.err
-    assert "interrupted; go on with --resume; what was finished is kept in .x.jsonl.audiocnn-part" in done.err
+    assert "interrupted; finished results are kept in .x.jsonl.audiocnn-part; continue with --resume" in done.err
     assert not Path("x.jsonl").exists(), "what has the name has all"
     content = Path(".x.jsonl.audiocnn-part").read_bytes()
     assert straight.startswith(content) and len(files(content)) in (8, 9)

@@ -1,4 +1,4 @@
-"""`audiocnn review` as a command: what it prints, how it ends, and that what it prints trains."""
+"""The command `audiocnn review`: what it prints, how it ends, and that the printed command trains."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_it_goes_on_where_it_ended_also_when_it_was_killed(sounds, tmp_path):
     review = Running(tmp_path, sounds, "--no-open", "-o", "t.tsv")
     assert review.ask("clip/3")["clip"]["answer"] == "low"
     status, _, said = review.end(signal.SIGTERM)
-    assert status == 143 and "1 answer already" in said and "--corrections t.tsv" in said
+    assert status == 143 and "continuing with 1 answer" in said and "--corrections t.tsv" in said
 
 
 def test_nothing_reviewed_leaves_nothing(sounds, tmp_path):

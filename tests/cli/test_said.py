@@ -1,4 +1,4 @@
-"""What commands say last, and of values that cannot be: short, and once."""
+"""The last lines of commands, and messages about invalid values: short, and printed once."""
 
 from __future__ import annotations
 
@@ -115,5 +115,5 @@ def test_a_table_for_people_is_not_mistaken_for_labels(here):
 def test_convert_says_that_silent_recordings_get_no_file(here, kind, told):
     audiocnn("detect", "in", "-m", "tone", "-o", f"x.{kind}")
     done = audiocnn("convert", f"x.{kind}", "--to", "textgrid", "--output-dir", "out")
-    assert ("without a segment" in done.err) == told
+    assert ("without segments" in done.err) == told
     assert len(list(Path("out").rglob("*.TextGrid"))) == (1 if told else 2)

@@ -1,4 +1,4 @@
-"""`evaluate --against` and `--html`: peers beside models in one run, and the page of it."""
+"""`evaluate --against` and `--html`: other detectors next to models in one run, and the page."""
 
 from __future__ import annotations
 
@@ -115,10 +115,10 @@ def test_the_page_alone_leaves_stdout_as_it_is(here):
     [
         (("--against", "webrtk"), '--against: no detector "webrtk"; did you mean "webrtc"?'),
         (("--against", ""), '--against: no detector ""; known: firered, silero, webrtc'),
-        (("--html", "-"), "--html -: is no file; name one, such as report.html"),
-        (("--html", "."), "--html .: is no file; name one, such as report.html"),
-        (("--html", "tones.tsv"), "--html tones.tsv: is there already; overwrite it with --force, or name another"),
-        (("--html", "a.html", "-o", "./a.html"), "--html a.html: is what -o names; give the page a name of its own"),
+        (("--html", "-"), "--html -: not a file name; give one, such as report.html"),
+        (("--html", "."), "--html .: not a file name; give one, such as report.html"),
+        (("--html", "tones.tsv"), "--html tones.tsv: already exists; overwrite it with --force or choose another"),
+        (("--html", "a.html", "-o", "./a.html"), "--html a.html: -o writes to the same file; choose another name"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_work(here, args, line):
@@ -133,14 +133,14 @@ def test_a_place_that_is_no_folder_is_refused_before_any_work(here, option):
     for name in ("file/report.html", "file/further/report.html"):
         done = audiocnn("evaluate", "gone.tsv", "-m", here, option, name)  # that there are no data would come later
         assert done.status is ExitStatus.USAGE
-        assert done.err == f"audiocnn: error: {option} {name}: file is no folder; name another file\n"
+        assert done.err == f"audiocnn: error: {option} {name}: file is not a folder; choose another file\n"
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused_before_any_work(here, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
     done = audiocnn("evaluate", "gone.tsv", "-m", here, "--html", "report.html")
     assert done.status is ExitStatus.USAGE
-    assert done.err == "audiocnn: error: --html report.html: . cannot be written to; name another file\n"
+    assert done.err == "audiocnn: error: --html report.html: the folder . is not writable; choose another file\n"
 
 
 def test_folders_of_a_page_are_made(here):

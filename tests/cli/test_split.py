@@ -1,4 +1,4 @@
-"""`split`: what is cut is the recording, sample by sample; nothing is overwritten, and nothing lands elsewhere."""
+"""`split`: pieces equal the recording sample by sample; nothing is overwritten or written elsewhere."""
 
 from __future__ import annotations
 
@@ -303,13 +303,16 @@ def test_folders_are_mirrored_and_pieces_are_not_taken_for_recordings(here, tone
     assert [one["file"] for one in pieces_in(audiocnn(*args, "--force").out)] == [one["file"] for one in found]
     for folder in ("rec", "."):
         done = audiocnn("split", "rec", "-m", tone_model, "--output-dir", folder)
-        assert done.status is ExitStatus.USAGE and "recordings are looked for in rec; name another" in done.err
+        assert (
+            done.status is ExitStatus.USAGE
+            and "pieces would mix with the recordings in rec; choose another" in done.err
+        )
     Path("out").mkdir()
     Path("out/x").symlink_to(here)
     done = audiocnn("split", "rec/x/a.wav", "rec/b.wav", "rec", "-m", tone_model, "--output-dir", "out")
     assert "a link leads out of out" in done.err and not list(here.glob("a*"))
     done = audiocnn(*args, "--shard", "1/2")
-    assert done.status is ExitStatus.USAGE and "change what --shard counts" in done.err
+    assert done.status is ExitStatus.USAGE and "would change the --shard numbering" in done.err
 
 
 def test_joined_files_of_labels_whose_names_clash_are_told_apart(here):
@@ -418,7 +421,7 @@ def test_flac_says_once_what_it_cannot_hold(here):
     Path("all.csv").write_text("filename,onset,offset,label\na.wav,0,0.01,x\nb.wav,0,0.01,x\n")
     done = audiocnn("split", "a.wav", "b.wav", "--labels", "all.csv", "--output-dir", "cuts", "--to", "flac")
     assert done.err.splitlines() == [
-        "audiocnn: warning: a.wav: FLAC holds 24 bits at most, and this has more; --to wav keeps all"
+        "audiocnn: warning: a.wav: FLAC stores at most 24 bits per sample and rounds this recording; use --to wav"
     ]
     assert soundfile.read("cuts/a-0001-x.flac", dtype="int32")[0].tolist() == [
         round(0.1 * 2**23) << 8, (2**23 - 1) << 8, -(2**31), round(0.3 * 2**23) << 8,
@@ -625,17 +628,17 @@ def test_a_signal_leaves_whole_files_and_a_whole_list(here, tone_model, number):
     assert [one["file"] for one in listed][:1] == ["one.wav"]
     for one in listed:
         assert soundfile.info(one["output"]).frames == one["samples"]
-    assert b"what was finished is in list.jsonl.unfinished" in said
+    assert b"finished results are in list.jsonl.unfinished" in said
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ("a.wav", "no folder for the pieces: name one with --output-dir"),
-        ("a.wav --output-dir a.wav", r"--output-dir a\.wav: is a file; name a folder"),
+        ("a.wav", "no folder for the pieces; give one with --output-dir"),
+        ("a.wav --output-dir a.wav", r"--output-dir a\.wav: is a file; give a folder"),
         ("a.wav --output-dir x --labels gone.txt", r"gone\.txt: no such file"),
-        ("a.wav --output-dir x --labels marks.txt --threshold 0.5", "--threshold is for what a model finds"),
-        ("a.wav --output-dir x --labels marks.txt -m tone", "--model is for what a model finds"),
+        ("a.wav --output-dir x --labels marks.txt --threshold 0.5", "--threshold applies to a model"),
+        ("a.wav --output-dir x --labels marks.txt -m tone", "--model applies to a model"),
         ("a.wav --output-dir x --labels marks.txt --channel left", '--channel cannot be "left"'),
         ("a.wav --output-dir x --to mp3", "'mp3' is not one of"),
     ],
@@ -701,7 +704,7 @@ def test_force_does_not_overwrite_what_this_run_wrote(here):
         names = ("b.wav", "b-c.wav")
         done = audiocnn("split", *names, "--labels", "marks.tsv", "--output-dir", "cuts", "--force", "--join")
         assert done.status is ExitStatus.SOME_FAILED
-        assert re.search(r"its piece cuts/b-\S+\.wav is that of another recording of this list", done.err)
+        assert re.search(r"its piece cuts/b-\S+\.wav is also a piece of another recording in the list", done.err)
         assert len(pieces_in(done.out)) == len(names_in("cuts")) == 1
 
 
@@ -739,7 +742,7 @@ def test_an_empty_name_of_a_folder(here):
     write(here / "a.wav", noise(1.0, 8000), 8000)
     for command in ("split", "detect"):
         done = audiocnn(command, "a.wav", "--output-dir", "")
-        assert (done.status, '--output-dir "": an empty name; name a folder' in done.err) == (2, True)
+        assert (done.status, '--output-dir "": the name is empty; give a folder' in done.err) == (2, True)
     assert names_in(".") == ["a.wav"]
 
 

@@ -1,4 +1,4 @@
-"""`split --labels` with recordings that the labels do not name."""
+"""`split --labels` with recordings that the annotations do not name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_recording_without_a_segment_is_no_error(here, kind):
     audiocnn("detect", "in", "-m", "tone", "-f", kind, "-o", f"x.{kind}")
     done = split("--labels", f"x.{kind}")
     assert done.status is ExitStatus.OK
-    assert done.err == f"audiocnn: x.{kind} has no segment of in/silent.wav: nothing to cut there\n"
+    assert done.err == f"audiocnn: x.{kind} has no segments for in/silent.wav: nothing to cut\n"
     assert sorted(path.name for path in Path("cuts").iterdir()) == ["a-0001-tone.wav", "z-0001-tone.wav"]
     done = split("--labels", f"x.{kind}", "--invert", "--force")
     assert Path("cuts/silent-0001-rest.wav").exists() and done.status is ExitStatus.OK
@@ -46,7 +46,7 @@ def test_names_that_do_not_agree_at_all_are_an_error(here):
     Path("x.csv").write_text("file,start,end,label\nother.wav,0.5,1.0,tone\n")
     done = split("--labels", "x.csv")
     assert done.status is ExitStatus.USAGE
-    assert "x.csv: says nothing of in/a.wav, in/silent.wav, in/z.wav; check the names in it" in done.err
+    assert "x.csv: does not name in/a.wav, in/silent.wav, in/z.wav; check the names in it" in done.err
     done = audiocnn("split", "in/a.wav", "--output-dir", "one", "--labels", "x.csv")
     assert done.status is ExitStatus.USAGE and "says nothing of in/a.wav" in done.err
 

@@ -1,4 +1,4 @@
-"""`detect` in few words: `--summary`, a line a recording, and a long table that leaves the timeline in sight."""
+"""Short output of `detect`: `--summary`, a line per recording, and a long table that leaves the timeline visible."""
 
 from __future__ import annotations
 
@@ -86,11 +86,11 @@ def test_a_summary_is_no_result_to_go_on_with_and_converts_to_no_segment(here):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ("-f srt", "--summary is for jsonl, csv, tsv, table; leave out -f srt, or --summary"),
-        ("-o x.rttm", "leave out -f rttm, or --summary"),
-        ("--output-dir x", "leave out --output-dir, or --summary"),
-        ("-o x.jsonl --resume", "leave out --resume, or --summary"),
-        ("--ray local -o x", "leave out --ray, or --summary"),
+        ("-f srt", "--summary needs one of the formats jsonl, csv, tsv, table; omit -f srt or --summary"),
+        ("-o x.rttm", "omit -f rttm or --summary"),
+        ("--output-dir x", "--summary and --output-dir cannot be combined"),
+        ("-o x.jsonl --resume", "--summary and --resume cannot be combined"),
+        ("--ray local -o x", "--summary and --ray cannot be combined"),
     ],
 )
 def test_where_a_summary_has_no_place(here, args, said):
@@ -130,7 +130,7 @@ def test_a_long_table_leaves_the_timeline_in_sight(here, height):
     done = audiocnn("detect", "long.wav", "-m", "tone", "--no-progress", terminal=True, LINES=str(height))
     lines = SEQUENCE.sub("", done.out).splitlines()
     rows = [line for line in lines if re.search(r"\btone +\d\.\d\d$", line)]
-    more = re.search(r"^\.\.\. (\d+) more: -o segments\.csv$", "\n".join(lines), re.MULTILINE)
+    more = re.search(r"^\.\.\. (\d+) more; write all with -o segments\.csv$", "\n".join(lines), re.MULTILINE)
     assert len(rows) + (int(more[1]) if more else 0) == 200
     timeline = next(number for number, line in enumerate(lines) if line.startswith("tone │"))
     assert len(lines) - timeline < 4  # at the end, above the prompt

@@ -1,4 +1,4 @@
-"""`detect` on terminals of every kind: wide and narrow, without colour, with ASCII alone, unable to move."""
+"""`detect` on various terminals: wide and narrow, without colour, ASCII only, without cursor movement."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_detect_of_several_recordings_is_a_line_each(recordings, tone_model, kin
     assert bool(re.search(r"[│|].*[▁-█.:=#].*[│|]", found[0])) == (columns >= 40)
     assert len({line.rstrip().rfind("%") for line in found}) == 1
     words = " ".join("\n".join(lines).split())
-    assert "2 recordings, 4.0 s: 2 segments of tone, 1.3 s (33 %); nothing in 1 of them" in words
+    assert "2 recordings, 4.0 s: 2 segments of tone, 1.3 s (33 %); no segment in 1 of them" in words
 
 
 @pytest.mark.parametrize("columns", [20, 40, 80, 200])

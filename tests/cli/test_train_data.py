@@ -1,4 +1,4 @@
-"""`train DATA --recipe`: other data than the recipe's, and what of the recipe's [data] still counts."""
+"""`train DATA --recipe`: data other than the recipe's, and the keys of its [data] that still apply."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of epochs that `train` shows: every column that is there is explained, to who watches."""
+"""The table of epochs of `train`: on a terminal, every column shown is explained."""
 
 from __future__ import annotations
 

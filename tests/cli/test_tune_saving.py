@@ -1,4 +1,4 @@
-"""What `tune` says to do next, and --save-as; what an operating point costs."""
+"""The next commands that `tune` prints, --save-as, and the cost of an operating point."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def tune(*args, table=True):
 def commands(text):
     """The commands of the hints, as they would be pasted."""
     found = [
-        line.split(": ", 1)[1].strip() for line in text.splitlines() if re.match(r"(try it|try one|keep it):", line)
+        line.split(": ", 1)[1].strip() for line in text.splitlines() if re.match(r"(try it|try one|save it):", line)
     ]
     return [shlex.split(one.replace("FILE", "one.wav")) for one in found]
 
@@ -90,8 +90,8 @@ def test_a_copy_has_what_was_tuned_and_the_name_of_its_folder(here, options):
         (["--save-as", "own"], "is there already; name a new folder"),
         (["--save-as", "one.wav"], "is there already; name a new folder"),
         (["--save-as", "one.wav/x"], "cannot be written to"),
-        (["--save-as", ""], "an empty name"),
-        (["--save-as", "new", "--save"], "name one of them"),
+        (["--save-as", ""], "the name is empty"),
+        (["--save-as", "new", "--save"], "use one of them"),
         (["--save", "-m", "released"], "--save-as FOLDER"),
     ],
 )
@@ -115,10 +115,10 @@ def test_a_copy_that_fails_leaves_nothing(here, monkeypatch, failing):
 
 @pytest.mark.parametrize("options", [(), POINTS], ids=str)
 def test_recordings_that_cannot_show_false_alarms_are_said_to_be_so(here, options):
-    assert "all of these recordings have" not in tune("-m", "own", *options).out
+    assert "all of these recordings contain" not in tune("-m", "own", *options).out
     lines = [line for line in Path("tones.tsv").read_text().splitlines() if "none" not in line]
     Path("tones.tsv").write_text("\n".join(lines) + "\n")
-    assert "all of these recordings have tone" in tune("-m", "own", *options).out
+    assert "all of these recordings contain tone" in tune("-m", "own", *options).out
 
 
 PRICES = {

@@ -1,4 +1,4 @@
-"""What `app/typer_internals.py` looks for in Typer is there in the pinned version, and does what it is taken for."""
+"""The parts of Typer that `app/typer_internals.py` uses exist in the pinned version and work as expected."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_every_value_is_what_typer_makes_of_it(name, param):
 @pytest.mark.parametrize(
     ("args", "line"),
     [
-        ("detect --treshold 1", 'no option --treshold; did you mean "--threshold"?; see `audiocnn detect --help`'),
+        ("detect --treshold 1", 'unknown option --treshold; did you mean "--threshold"?; see `audiocnn detect --help`'),
         ("detect --threshold", "Option '--threshold' requires an argument; see `audiocnn detect --help`"),
         ("models extra", "Got unexpected extra argument(s) (extra); see `audiocnn models --help`"),
         ("describe", "Missing argument 'SPEC|MODEL'; see `audiocnn describe --help`"),

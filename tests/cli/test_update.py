@@ -1,4 +1,4 @@
-"""--update, --settled and --exclude: what of a folder is done again each night, and what is left out."""
+"""--update, --settled and --exclude: which recordings of a folder a nightly run repeats or skips."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_labels_of_a_half_copied_file_are_made_again_when_it_is_whole(here):
     Path("in/evening.wav").write_bytes(whole)
     os.utime("in/evening.wav", (PAST, PAST))  # as cp -p and rsync -t leave it
     done = night("--skip-existing")
-    assert done.status is ExitStatus.OK and "out/evening.jsonl: made of a recording that was damaged" in done.err
+    assert done.status is ExitStatus.OK and "out/evening.jsonl: made from a damaged recording" in done.err
     before = outputs()
     assert night("--update").status is ExitStatus.OK and redone(before) == ["evening"]
     assert json.loads(Path("out/evening.jsonl").read_text().splitlines()[-1])["status"] == "ok"
@@ -108,7 +108,7 @@ def test_what_is_none_of_ours_stays(here, content):
     Path("out/evening.jsonl").write_text(content)
     os.utime("out/evening.jsonl", (LATER, LATER))
     done = night("--update")
-    assert done.status is ExitStatus.SOME_FAILED and "no record of `audiocnn detect`" in done.err
+    assert done.status is ExitStatus.SOME_FAILED and "not a record of `audiocnn detect`" in done.err
     assert Path("out/evening.jsonl").read_text() == content and len(outputs()) == 3
 
 
@@ -140,7 +140,7 @@ def test_of_many_the_first_are_named(here, verbose, named):
     done = night("-f", "csv", *verbose)
     (line,) = [line for line in done.err.splitlines() if "error" in line]
     assert line.count("out/") == (named if named == 9 else 15)
-    assert (" and 6 more are there already" in line) == (not verbose)
+    assert (" and 6 more already exist" in line) == (not verbose)
     assert done.status is ExitStatus.USAGE
 
 
@@ -157,7 +157,7 @@ def test_outputs_that_are_there_are_one_line_with_the_remedy(here, command):
     done = run()
     (line,) = done.err.splitlines()
     assert done.status is ExitStatus.USAGE and redone(before) == []
-    assert "evening" in line and "noon" in line and "are there already" in line
+    assert "evening" in line and "noon" in line and "already exist" in line
     for remedy in ("--skip-existing", "--force"):
         assert remedy in line and run(remedy).status is ExitStatus.OK
     Path("out").joinpath(*Path(next(iter(before))).parts).unlink()
@@ -166,8 +166,8 @@ def test_outputs_that_are_there_are_one_line_with_the_remedy(here, command):
 
 
 REFUSED = {
-    ("--update", "--force"): "--update leaves what is still right and --force overwrites all; name one of them",
-    ("--update", "--resume"): "--resume goes on with one file",
+    ("--update", "--force"): "--update keeps current outputs and --force overwrites all",
+    ("--update", "--resume"): "--resume continues a single file",
 }
 
 
@@ -181,7 +181,7 @@ def test_what_does_not_go_with_update(here, args):
 def test_update_needs_a_folder(here, output):
     done = audiocnn("detect", "in", "-m", "tone", "--update", *output)
     assert done.status is ExitStatus.USAGE
-    assert "--update is for --output-dir FOLDER" in done.err and "--resume" in done.err
+    assert "--update needs --output-dir FOLDER" in done.err and "--resume" in done.err
 
 
 def test_a_recording_that_is_written_to_while_it_is_read_is_done_again(here, monkeypatch):
@@ -198,7 +198,7 @@ def test_a_recording_that_is_written_to_while_it_is_read_is_done_again(here, mon
 
     monkeypatch.setattr(library, "detect_scored", interrupted)
     done = night("--update", "-f", "rttm")
-    assert "in/evening.wav: was written to while it was read" in done.err
+    assert "in/evening.wav: was modified while it was read" in done.err
     before = outputs()
     assert night("--update", "-f", "rttm").err == "" and redone(before) == ["evening"]
 
@@ -224,7 +224,7 @@ def test_what_changed_a_moment_ago_is_left_for_a_later_run(here, command, monkey
 @pytest.mark.parametrize("minutes", ["0", "-1", "nan"])
 def test_minutes_that_cannot_be(here, minutes):
     done = night(f"--settled={minutes}")
-    assert done.status is ExitStatus.USAGE and "give minutes" in done.err
+    assert done.status is ExitStatus.USAGE and "give a number of minutes" in done.err
 
 
 # --exclude
@@ -280,7 +280,7 @@ def test_of_a_list_names_are_left_out_too(here):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"), [("@gone", "cannot be read"), ("", "an empty pattern"), ("/", "an empty pattern")]
+    ("given", "told"), [("@gone", "cannot be read"), ("", "the pattern is empty"), ("/", "the pattern is empty")]
 )
 def test_patterns_that_cannot_be(here, given, told):
     done = night(f"--exclude={given}")

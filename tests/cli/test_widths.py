@@ -1,4 +1,4 @@
-"""What is shown in 80 columns is what is shown in a thousand: nothing is too long, and no word is broken."""
+"""Output of 80 columns has the same content as output of a thousand: nothing is cut, and no word is broken."""
 
 from __future__ import annotations
 

@@ -244,7 +244,7 @@ def test_nothing_is_changed_unasked(here):
     for said in (
         "now",
         "best",
-        "better by",
+        "gain",
         "by threshold",
         "--save",
         "audiocnn evaluate tones.tsv --model tone --threshold 0.",
@@ -254,7 +254,7 @@ def test_nothing_is_changed_unasked(here):
 
 def test_what_was_given_and_is_worse_is_said(here):
     done = audiocnn("tune", "tones.tsv", "-m", "tone", "--min-duration", "30", "--format", "table")
-    assert "with what was given the best is worse than the model as it is" in done.out
+    assert "the best rule is worse than the current one" in done.out
 
 
 def test_a_picture_that_is_there_is_named_by_its_option(here):
@@ -292,7 +292,7 @@ def test_scores_are_made_once(here, monkeypatch):
 def test_what_clips_have_no_rule_for_is_refused(here, option):
     done = audiocnn("tune", "labels", "-m", "tone", option, "0.4")
     assert done.status is ExitStatus.USAGE
-    assert f"{option}: these are whole clips, of which the threshold alone is tuned; leave it out" in done.err
+    assert f"{option}: for whole clips only the threshold is tuned; omit it" in done.err
 
 
 def test_clips_are_tuned_by_their_labels(here):

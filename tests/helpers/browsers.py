@@ -1,4 +1,4 @@
-"""A browser without a window, where there is one."""
+"""A headless browser, if one is installed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ needs_browser = pytest.mark.skipif(BROWSER is None, reason=f"needs a browser: on
 
 @contextmanager
 def launched(*more: str) -> Iterator[Any]:
-    """A browser of playwright, which the test is skipped without. more: arguments of its own."""
+    """A browser of playwright. Without playwright, the test is skipped. more: additional browser arguments."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (the test extra)")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu", *more])

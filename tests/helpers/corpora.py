@@ -1,4 +1,4 @@
-"""Corpora to ingest, and what the dataset says then. Used by several tests."""
+"""Corpora to ingest, and the contents of the resulting datasets. Used by several tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from audiocnn.data.ingest import IngestSettings, IngestStep, ingest
 
 
 def make_corpus(folder: Path) -> Path:
-    """Ten seconds in ten recordings in two folders: white noise, the seed of each by `seed_of`."""
+    """Ten seconds of white noise in ten recordings in two folders. `seed_of` gives the seed of each."""
     for i in range(5):
         write(folder / f"dog/{i}.wav", noise(1, 16000, i), 16000)
         write(folder / f"cat/{i}.flac", noise(1, 16000, 10 + i), 16000)
@@ -35,7 +35,7 @@ def counts(steps: list[IngestStep]) -> dict[str, int]:
 
 
 def said(dataset: Dataset) -> list[tuple[Any, ...]]:
-    """All that a dataset says of its recordings."""
+    """Everything that a dataset stores about its recordings, except the samples."""
     return [
         (e.filename, e.samples, e.label, e.annotated, e.group, e.split, e.tags, dataset.annotations(e))
         for e in dataset.entries

@@ -1,4 +1,4 @@
-"""A model whose answers are known, and a way to run commands on streams that a test can look at."""
+"""A model with known answers, and functions that run commands and capture their streams."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ PATH = ":".join(map(str, (ROOT, ROOT / "cli", ROOT / "models")))
 
 
 def small_spec(window_seconds: float, rate: int | None = None) -> str:
-    """The TOML of a network that learns clips of tones in seconds; rate: in Hz, that of the recordings unless given."""
+    """The TOML of a network that learns clips of tones in seconds. rate: in Hz; by default that of the recordings."""
     lines = ["[input]", 'features = "log_mel"', *([f"sample_rate = {rate}"] if rate else []), "mels = 16"]
     lines += ["[[groups]]", 'name = "A"', 'layers = [{ conv = 4, kernel = 3 }, { global = "average" }]']
     return "\n".join([*lines, "[f]", f"window_seconds = {window_seconds}", ""])
 
 
-# One bin of a spectrum through a steep sigmoid, and the mean of it over 0.1 s: a detector of 1 kHz at half of 0.3.
+# One spectrum bin through a steep sigmoid, averaged over 0.1 s: detects 1 kHz above half of the amplitude 0.3.
 TONE = {
     "summary": "hears 1 kHz",
     "input": {"features": "stft", "scale": "log", "sample_rate": RATE, "frame_seconds": 0.025, "fft_samples": 200},
@@ -49,7 +49,7 @@ TONE = {
 
 
 def tone_network():
-    """The network with its weights set by hand."""
+    """The network, with weights set by hand."""
     network = Network(spec_from_table(TONE, "tone", 1)).eval()
     half = math.log((0.3 * 200 / 4) ** 2 / 4)  # the power of the bin under a Hann window, at half the amplitude
     with torch.no_grad():
@@ -62,7 +62,7 @@ def tone_network():
     return network
 
 
-@cache  # a fixture that is imported is one of its own in each file
+@cache  # a fixture that is imported is a separate fixture in each file
 def _tone_folder(make_folder):
     network = tone_network()
     model = Model("tone", make_folder("models") / "tone", network.spec, ("tone",), {"tone": 0.5}, "paper")
@@ -74,11 +74,11 @@ def _tone_folder(make_folder):
 
 @pytest.fixture(scope="session")
 def tone_model(tmp_path_factory):
-    """A model folder that finds a sine of 1 kHz, with its ONNX file; made once, and only read."""
+    """The folder of a model that detects a sine of 1 kHz, with its ONNX file. Made once, and only read."""
     return _tone_folder(tmp_path_factory.mktemp)
 
 
-# What the model says with operating points, and the rules that these are.
+# Operating points for model.toml, and the rules that they stand for.
 POINTS = """
 [segments.tone]
 neg_threshold = 0.3
@@ -114,7 +114,7 @@ RULES = {
 
 
 def copy_with_points(model, folder):
-    """A copy of the model of tones that has operating points."""
+    """A copy of the tone model with operating points."""
     shutil.copytree(model, folder)
     text = (folder / TOML).read_text().replace("format = 1", "format = 3")
     (folder / TOML).write_text(text + POINTS)
@@ -122,7 +122,7 @@ def copy_with_points(model, folder):
 
 
 def tone(*spans, seconds=2.0, amplitude=0.3, sample_rate=RATE):
-    """Silence with 1 kHz in each (start, end)."""
+    """Silence with a tone of 1 kHz in each (start, end)."""
     samples = np.zeros(round(seconds * sample_rate), np.float32)
     for start, end in spans:
         first, last = round(start * sample_rate), round(end * sample_rate)
@@ -131,7 +131,7 @@ def tone(*spans, seconds=2.0, amplitude=0.3, sample_rate=RATE):
 
 
 class Stream(io.StringIO):
-    """Text that was written, on what may say that it is a terminal."""
+    """A text stream that can claim to be a terminal."""
 
     def __init__(self, terminal):
         super().__init__()
@@ -143,7 +143,7 @@ class Stream(io.StringIO):
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended, and what it wrote."""
+    """The exit status and the output of a command."""
 
     status: ExitStatus
     out: str
@@ -165,14 +165,14 @@ CODE = "import sys; from audiocnn_cli.main import run; sys.exit(run())"
 
 
 def audiocnn_process(*args, **more):
-    """Run a command in a process of its own, with bytes on its streams."""
+    """Run a command in a separate process, with bytes on its streams."""
     settings = {"capture_output": True, "timeout": 120, **more}
     settings["env"] = {"PYTHONPATH": PATH, "PATH": "/usr/bin:/bin", **more.get("env", {})}
     return subprocess.run([sys.executable, "-c", CODE, *map(str, args)], check=False, **settings)
 
 
 def write_tones(folder):
-    """Three recordings, the table of what is in them, and a folder for each label."""
+    """Three recordings, a table of their segments, and a folder of clips for each label."""
     write(folder / "one.wav", tone((0.5, 1.0)), RATE)
     write(folder / "two.wav", tone((0.3, 0.8), (1.2, 1.9)), RATE)
     write(folder / "none.wav", tone(), RATE)

@@ -1,7 +1,7 @@
-"""Small networks, model folders and datasets that several test files share. What costs seconds is made once a session.
+"""Small networks, model folders and datasets that several test files share. Slow ones are made once per session.
 
-`SPECS` holds one spec for every mechanism that sizes, chunks and the export must get right; they run at 2 kHz with few
-maps, so that all of them together cost what one real network does.
+`SPECS` has a spec for every mechanism that sizes, chunks and the export must handle. They use 2 kHz and few maps, so
+that all of them together take as long as one real network.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from audiocnn.segments.segment import Annotation
 from audiocnn.spec.spec import load_spec, spec_from_table
 from audiocnn.training.train import train
 
-torch.set_num_threads(1)  # the networks here are so small that waiting for a second thread is most of the work
+torch.set_num_threads(1)  # the networks are so small that more threads would only slow them down
 
 RATE = 2000
 FRAME = {"frame_seconds": 0.032, "hop_seconds": 0.01, "sample_rate": RATE}
@@ -40,7 +40,7 @@ BATCH = {"norm": "batch"}
 
 
 def table_of(settings, layers, f, **more):
-    """A spec as TOML has it, of one group (or none)."""
+    """The TOML table of a spec with one group, or none."""
     groups = [{"name": "A", "layers": layers}] if layers else []
     return {"input": settings, "groups": groups, "f": {"window_seconds": 0.4, **f}, **more}
 
@@ -227,7 +227,7 @@ SPECS = {
 
 
 def shipped_specs():
-    """Every spec file that the package ships."""
+    """All spec files of the package."""
     return sorted(path for folder in spec_folders() for path in folder.glob("*.toml"))
 
 
@@ -246,7 +246,7 @@ def noise(spec, batch, samples, seed=0):
 
 
 def network_of(spec, seed=0):
-    """A network with random weights, and statistics of batch norm that are not those of an untrained one."""
+    """A network with random weights and random batch norm statistics."""
     torch.manual_seed(seed)
     network = Network(spec)
     for module in network.modules():
@@ -269,7 +269,7 @@ def write_folder(network, folder, name="tiny", labels=None, **fields):
 
 
 def torch_engine(network, chunk_seconds=30.0, jobs=1):
-    """An engine that runs a network without a folder."""
+    """An engine that runs a network which has no model folder."""
     labels = tuple(f"label{i}" for i in range(network.spec.classes))
     model = Model("tiny", Path("nowhere"), network.spec, labels, {})
     engine = Engine(model, TorchBackend(network, torch.device("cpu")), jobs=jobs)
@@ -278,7 +278,7 @@ def torch_engine(network, chunk_seconds=30.0, jobs=1):
 
 
 def exporter(tmp_path_factory):
-    """`exported(name)` -> (model, network, the difference that the export reports), made once for each spec."""
+    """`exported(name)` -> (model, network, difference reported by the export), made once for each spec."""
     made = {}
 
     def of(name):
@@ -293,7 +293,7 @@ def exporter(tmp_path_factory):
 
 
 def write_dataset(folder, recordings, sample_rate=RATE, unsure=""):
-    """A dataset of (name, samples float (n,), fields of `Item`) rows, as `ingest` would have written it."""
+    """A dataset of (name, samples float (n,), fields of `Item`) rows, as written by `ingest`."""
     labels = []
     with DatasetWriter(folder, sample_rate, 1) as writer:
         for name, samples, fields in recordings:
@@ -312,7 +312,7 @@ def mark(label, onset, offset):
     return {"annotated": True, "annotations": (Annotation(onset, offset, label),)}
 
 
-# A task that a tiny network learns in seconds: a tone of 300 to 600 Hz, or none
+# A task that a tiny network learns in seconds: a tone of 300 to 600 Hz, or no tone
 
 TINY = table_of(
     {**LOG_MEL, "mels": 12},
@@ -331,14 +331,14 @@ TASK_TRAIN = TrainSettings(
 
 
 def tone_of(seconds, onset, offset, hertz, amplitude=0.3):
-    """(samples,) of a sine from onset to offset, and silence around it, at `RATE`."""
+    """(samples,) of a sine from onset to offset, surrounded by silence, at `RATE`."""
     times = np.arange(round(seconds * RATE)) / RATE
     return np.where((times >= onset) & (times < offset), amplitude * np.sin(2 * np.pi * hertz * times), 0.0)
 
 
 def tone_task(folder, groups=12, unsure=False):
-    """A dataset of tones with their stretches and of noise without any, each in a group of its own. unsure: the ends of
-    the tones are not known."""
+    """A dataset of annotated tones and of noise without tones, each in its own group. unsure: the ends of the tones are
+    marked as unknown."""
     random = np.random.default_rng(7)
     tones = [
         (f"tone{i:02}.wav", tone_of(0.8, 0.1, 0.7, 300 + 25 * i), {**mark("tone", 0.1, 0.7), "group": f"voice{i}"})
@@ -355,7 +355,7 @@ def tone_task(folder, groups=12, unsure=False):
 
 
 def recipe_of(table=TINY, mix=TASK_MIX, seed=3, **train):
-    """A recipe of the task, with other values for `[train]`."""
+    """A recipe for the task. train: other values for `[train]`."""
     spec = spec_from_table(table, "tiny")
     return Recipe("tiny", spec, None, mix, dataclasses.replace(TASK_TRAIN, **train), seed=seed)
 

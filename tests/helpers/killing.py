@@ -1,6 +1,6 @@
-"""A process that runs commands in children of its own, which are killed where and when a test wants it.
+"""A process that runs commands in child processes, which tests can kill at a given place or time.
 
-What commands import is there before the children are made, so that each takes a moment.
+The server process imports all modules before it forks, so that each child starts fast.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ for line in sys.stdin:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a child ended (-9: killed), after how many seconds, and what it wrote."""
+    """The exit status of a child (-9: killed), its duration, and its output."""
 
     status: int
     seconds: float
@@ -72,7 +72,7 @@ class Children:
         )
 
     def run(self, *args, hook="", after=None, signal=9):
-        """Run a command, with code before it, or with a signal so many seconds after its begin."""
+        """Run a command. hook: code to run before it. after: seconds after which to send the signal."""
         out, err = self.folder / ".stdout", self.folder / ".stderr"
         job = {"args": [str(arg) for arg in args], "hook": hook, "after": after, "signal": int(signal)}
         self.process.stdin.write(json.dumps(job | {"out": str(out), "err": str(err)}) + "\n")
@@ -81,14 +81,14 @@ class Children:
         return Ended(status, seconds, out.read_bytes(), err.read_text(errors="replace"))
 
     def close(self):
-        """No more."""
+        """End the server process."""
         self.process.stdin.close()
         assert self.process.wait(30) == 0
         self.process.stdout.close()
 
 
 def killed_at(owner, name, call, action):
-    """Code that ends the process in a call of a function: before it, in it or behind it, as the action says."""
+    """Code that ends the process at the given call of a function: before, in or after it, depending on the action."""
     return f"""
 real, seen = {owner}.{name}, [0]
 def killing(*args, **more):

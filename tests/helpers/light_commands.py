@@ -1,4 +1,4 @@
-"""Every command with the packages that it needs, or that it does without: in a folder of `write_tones` and the model
+"""Commands, with the packages that they need or do not need. They run in a folder of `write_tones` with the model
 `tone`."""
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from pathlib import Path
 from audiocnn.packages import TORCH_PACKAGES, TRAIN_PACKAGES
 
 TRAIN = list(TRAIN_PACKAGES)
-# Commands with what they need; each argument list is complete but for the package.
+# Commands and the packages they need. Only a missing package makes them fail.
 NEEDS = {
     "train labels -o made": TRAIN,
     "train labels -o made --tensorboard": [*TRAIN, "tensorboard"],
@@ -54,5 +54,5 @@ LIGHT = [
 
 
 def stdin_of(line):
-    """What a command of these reads on standard input."""
+    """The standard input of one of these commands."""
     return Path("one.wav").read_bytes() if " - " in line else b""

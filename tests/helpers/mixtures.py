@@ -23,7 +23,7 @@ BARE = MixSettings(
 
 
 def constant(seconds, onset=0.0, offset=math.inf, value=0.3):
-    """(samples,) of a value from onset to offset, and zeros around it."""
+    """(samples,) of a value from onset to offset, surrounded by zeros."""
     times = np.arange(round(seconds * RATE)) / RATE
     return np.where((times >= onset) & (times < offset), value, 0.0)
 

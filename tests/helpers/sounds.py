@@ -1,4 +1,4 @@
-"""Sounds whose answer is known, and files of them. Used by several tests."""
+"""Synthetic sounds and audio files. Used by several tests."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ def sine(hertz: float, seconds: float, sample_rate: int, amplitude: float = 0.5)
 
 
 def noise(seconds: float, sample_rate: int, seed: int = 0) -> NDArray[np.int16]:
-    """White noise, int16 (samples,), as far as the ends of the scale."""
+    """White noise, int16 (samples,), over the full scale."""
     samples = np.random.default_rng(seed).integers(-32768, 32768, round(seconds * sample_rate))
     return samples.astype(np.int16)
 
 
 def write(path: Path, samples: NDArray[np.generic], sample_rate: int, subtype: str | None = None) -> Path:
-    """Write samples (n,) or (n, channels) to a file of the kind that its name says; folders are made."""
+    """Write samples (n,) or (n, channels) to a file. The suffix selects the format; folders are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, samples, sample_rate, subtype=subtype)
     return path
 
 
 def as_bytes(samples: NDArray[np.generic], sample_rate: int, kind: str, subtype: str | None = None) -> bytes:
-    """The same as the bytes of a file: kind WAV, FLAC, OGG, MP3."""
+    """Samples as the bytes of an audio file. kind: WAV, FLAC, OGG, MP3."""
     file = io.BytesIO()
     soundfile.write(file, samples, sample_rate, format=kind, subtype=subtype)
     return file.getvalue()
 
 
 def wav_bytes(data: bytes, sample_rate: int = 8000, channels: int = 1, says_bytes: int | None = None) -> bytes:
-    """A 16-bit WAV written field by field, so that its header can lie."""
+    """A 16-bit WAV file written field by field, so that its header can be made wrong."""
     says = len(data) if says_bytes is None else says_bytes
     fields = (16, 1, channels, sample_rate, sample_rate * 2 * channels, 2 * max(channels, 1), 16)
     head = b"RIFF" + struct.pack("<I", (36 + says) % 2**32) + b"WAVEfmt " + struct.pack("<IHHIIHH", *fields)

@@ -482,13 +482,13 @@ def test_a_terminal_gets_a_table(here):
     done = run("one.wav", "-m", here, "--at", "1", terminal=True)
     assert done.status == ExitStatus.OK
     assert "one.wav: tone" in done.out
-    assert "with everything turned down to the background" in done.out
+    assert "with everything attenuated to the background" in done.out
     assert re.search(r"patch 1 +\d\.\d\d-\d\.\d\d s +\d+-\d+ Hz", done.out)
     assert re.search(r"stretch 1 +\d\.\d\d-\d\.\d\d s +all", done.out)
     assert re.search(r"band 1 +all +\d+-\d+ Hz", done.out)
-    assert "for a picture, name one with -o FILE.png" in done.err
+    assert "to draw a picture, give -o FILE.png" in done.err
     quiet = run("many/a.wav", "-m", here, "--at", "1", "-q", terminal=True)
-    assert "no patch, stretch or band moves the score" in quiet.out
+    assert "no patch, stretch or band changes the score" in quiet.out
     assert quiet.err == ""
 
 
@@ -501,14 +501,14 @@ def test_a_terminal_gets_a_table(here):
         ("one.wav -o there.png", r"there\.png: is there already; overwrite it with --force"),
         ("one.wav -o picture.txt", r"picture\.txt: a picture ends in \.png, \.svg, \.pdf; name it so"),
         ("one.wav -o no/picture.png", r"no/picture\.png: there is no folder no; make it first"),
-        ("one.wav --channel each", r'--channel cannot be "each" here; use mix, or a number from 0'),
+        ("one.wav --channel each", r'--channel cannot be "each" here; use mix, or a channel number, from 0'),
         ("one.wav --channel 3", r"one\.wav: no channel 3; it has 1"),
         ("one.wav --top 0", r".*--top.* see `audiocnn explain --help`"),
         ("one.wav --fill loud", r".*--fill.*'loud' is not one of"),
         ("one.wav --device gpu", r'--device cannot be "gpu"'),
         ("gone.wav", r"gone\.wav: no such file; check the name"),
         ("empty.wav", r"empty\.wav: .*(holds no samples|empty)"),
-        ("many", r"many: holds several recordings; name one of them"),
+        ("many", r"many: contains several recordings; give one of them"),
     ],
 )
 def test_what_cannot_be_is_one_line(here, arguments, says):

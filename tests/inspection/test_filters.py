@@ -404,7 +404,7 @@ def test_a_table_on_a_terminal(tmp_path):
     lines = [line.replace("|", " ").split() for line in done.out.splitlines()]
     assert ["filter", "tower", "centre", "bandwidth", "strength"] in lines
     assert any(line[:4] == ["23", "2", "2220", "Hz"] for line in lines)
-    assert "centre: the towers specialise; of random divisions 0.0% lie as far apart" in done.out
+    assert "centre: the towers specialise; 0.0% of random divisions differ as much" in done.out
 
 
 def test_a_row_a_tower(tmp_path):
@@ -432,8 +432,8 @@ def test_nothing_is_overwritten_unasked(tone_filters, tmp_path):
     [
         (["speech_3d"], r'there is no model "speech_3d"; did you mean "speech_[12]d"\?'),
         (["MODEL", "-o", "a.jpg"], r"a\.jpg: a picture ends in \.png, \.svg, \.pdf; name it so"),
-        (["MODEL", "--group", "A"], r"--group is about the sounds to look for; name some with --strongest DATA"),
-        (["MODEL", "--top", "3"], r"--top is about the sounds"),
+        (["MODEL", "--group", "A"], r"--group applies to --strongest; give --strongest DATA too"),
+        (["MODEL", "--top", "3"], r"--top applies to --strongest"),
         (["MODEL", "--strongest", "DATA", "--around", "nan"], r"--around cannot be nan; use seconds from 0 to 60"),
         (["MODEL", "--most", "0"], r"--most: give 1 or more"),
     ],

@@ -386,7 +386,7 @@ def test_nothing_that_can_be_read(model, tmp_path):
 
 def test_filters_that_nothing_moves_are_counted(model, corpus):
     done = audiocnn("filters", model, "--strongest", corpus / "silence.wav")
-    assert done.err == "audiocnn: 3 of 3 filters are moved by nothing here (never above 0)\n"
+    assert done.err == "audiocnn: 3 of 3 filters are not activated here (never above 0)\n"
     assert all(json.loads(line)["type"] == "filter" for line in done.out.splitlines())
 
 

@@ -305,10 +305,10 @@ def test_two_networks_stand_side_by_side_group_by_group():
     assert set(rows) >= {
         "input",
         "if dense",
-        "mult-adds a window",
-        "a second of sound",
-        "one score each",
-        "known after",
+        "mult-adds per window",
+        "per second of sound",
+        "one score every",
+        "score available",
         "onset after",
     }
     lines = [line for line in layers.splitlines() if line.strip()]

@@ -119,7 +119,7 @@ def test_the_command_writes_nothing(sounds, monkeypatch):
     assert done.out.endswith("nothing was written\n")
     done = audiocnn("train", "--recipe", "small.toml", "--overfit", "2", "--device", "cpu")
     assert done.status is ExitStatus.OK, done.err
-    assert re.match(r"2 examples learned by heart: loss \d\.\d+ -> 0\.\d+ in \d+ steps\n$", done.out)
+    assert re.match(r"2 examples memorised: loss \d\.\d+ -> 0\.\d+ in \d+ steps\n$", done.out)
     assert everything_in(sounds) == before
 
 
@@ -152,7 +152,7 @@ def test_the_command_shows_epochs_with_nothing_held_out(sounds, monkeypatch):
     done = audiocnn("train", "--recipe", "all.toml", "--epochs", "1", "-o", "run", "--device", "cpu")
     assert done.status is ExitStatus.OK
     assert re.search(r"^ +1/1  +\d\.\d{4}  +-  +-  ", done.err, re.MULTILINE)
-    assert "the last, since nothing was held out" in done.err + done.out
+    assert "the last, since there were no validation data" in done.err + done.out
 
 
 def test_the_command_says_that_nothing_was_learned(sounds, monkeypatch):
@@ -161,8 +161,8 @@ def test_the_command_says_that_nothing_was_learned(sounds, monkeypatch):
     (sounds / "slow.toml").write_text(RECIPE.replace("workers = 0", "workers = 0\nlearning_rate = 1e-9"))
     done = audiocnn("train", "--recipe", "slow.toml", "--overfit", "2", "--device", "cpu")
     assert done.status is ExitStatus.SOME_FAILED
-    assert "2 examples not learned by heart" in done.out
-    assert "the loss did not go to nothing; look at labels, spec and [train] learning_rate" in done.err
+    assert "2 examples not memorised" in done.out
+    assert "the loss did not fall to zero; check labels, spec and [train] learning_rate" in done.err
 
 
 # How large a batch

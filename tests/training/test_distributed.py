@@ -180,8 +180,8 @@ def test_one_that_dies_brings_the_other_down_with_one_line(home, tmp_path):
     assert first[0] == 2, first
     errors = [line for line in (first[2] + second[2]).splitlines() if "error" in line]
     assert errors == [
-        "audiocnn: error: another process of this training has ended, or cannot be reached; look at what it said, then"
-        " go on with --resume"
+        "audiocnn: error: another process of this training has ended or cannot be reached; check its messages, then"
+        " continue with --resume"
     ]
     assert "Traceback" not in first[2]
     assert not (run / "model").exists()

@@ -295,7 +295,7 @@ def test_the_command_saves_says_how_to_go_on_and_ends_as_interrupted(home, tmp_p
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert f"audiocnn: interrupted; `audiocnn train -o {run} --resume` goes on" in said
+    assert f"audiocnn: interrupted; continue with `audiocnn train -o {run} --resume`" in said
     assert "Traceback" not in said
     progress = read_checkpoint(run / "checkpoints/last.safetensors").progress
     assert f"stopped at epoch {progress['epoch'] + 1}, step {progress['step']} of 3: saved" in said

@@ -182,7 +182,7 @@ def test_folds_go_on_by_the_command_that_is_told_and_begin_anew_by_force(tmp_pat
         "train", "my sounds", "-o", "out", "--folds", "2", "--epochs", "1", "--seed", "3", "--device", "cpu"
     )
     assert done.status is ExitStatus.INTERRUPTED
-    told = shlex.split(re.search("interrupted; `(.*)` goes on", done.err)[1])
+    told = shlex.split(re.search("interrupted; continue with `(.*)`", done.err)[1])
     assert told[:3] == ["audiocnn", "train", "my sounds"]
     done = audiocnn(*told[1:])
     assert done.status is ExitStatus.OK, done.err

@@ -379,4 +379,4 @@ def test_the_table_fits_the_window(many):
 def test_no_run_is_an_empty_list(tmp_path):
     done = audiocnn("runs", tmp_path)
     assert (done.status, done.out) == (ExitStatus.OK, "")
-    assert "no run in" in done.err and "audiocnn train" in done.err
+    assert "no runs in" in done.err and "audiocnn train" in done.err

@@ -355,7 +355,7 @@ def test_the_command_says_each_trial_and_goes_on(here):
     assert {path.name for path in Path("tuned").iterdir()} >= {"best.toml", "trials.png", "study.sqlite", "trial-0001"}
     again = audiocnn("search", "small.toml", "--trials", "3", "-o", "tuned", "--device", "cpu")
     assert again.status is ExitStatus.USAGE
-    assert "tuned/study.sqlite: there is a study already; go on with --resume" in again.err
+    assert "tuned/study.sqlite: the study already exists; continue with --resume" in again.err
     more = audiocnn(
         "search", "small.toml", "--trials", "3", "-o", "tuned", "--device", "cpu", "--resume", terminal=True
     )
@@ -375,7 +375,7 @@ def test_resume_begins_a_search_where_there_is_none(here):
     (here / "mine").mkdir()
     (here / "mine" / "notes.txt").write_text("x")
     other = audiocnn("search", "small.toml", "-o", "mine", "--resume")
-    assert other.status is ExitStatus.USAGE and "mine: holds other files" in other.err
+    assert other.status is ExitStatus.USAGE and "mine: contains other files" in other.err
 
 
 def test_optuna_that_is_missing_is_one_line(here, monkeypatch):
@@ -391,7 +391,7 @@ def test_a_search_where_nothing_goes_to_its_end_fails(here):
     Path("small.toml").write_text(before + '[tune]\n"spec" = { choices = ["speech_1d", "speech_2d"] }\n')
     done = audiocnn("search", "small.toml", "--trials", "2", "-o", "tuned", "--device", "cpu")
     assert done.status is ExitStatus.USAGE
-    assert "trial 0: " in done.err and "no trial went to its end" in done.err
+    assert "trial 0: " in done.err and "no trial was completed" in done.err
 
 
 @pytest.mark.long

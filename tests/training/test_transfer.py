@@ -458,7 +458,7 @@ def test_the_command_trains_from_a_model(source, two_tones, tmp_path, monkeypatc
     args = ("train", "small.toml", "--from", "tone", "-o", "run", "--device", "cpu")
     done = audiocnn(*args, "--freeze", "A, B")
     assert done.status == 0, done.err
-    assert "\nbegan from tiny: groups A, B; frozen A, B; F new\n" in done.err
+    assert "\nstarted from tiny: groups A, B; frozen A, B; F new\n" in done.err
     kept = read_recipe(Path("run/recipe.toml"))
     assert kept.transfer == Transfer(str(tmp_path / "tone"), ("A", "B"))
     one, two = parts_of("tone/model/model.safetensors"), parts_of("run/model/model.safetensors")
@@ -466,10 +466,10 @@ def test_the_command_trains_from_a_model(source, two_tones, tmp_path, monkeypatc
         assert all(same_bits(two[part][name], tensor) for name, tensor in one[part].items())
     again = audiocnn("train", "-o", "run", "--resume", "--device", "cpu")
     assert again.status == 0, again.err
-    assert "began from" not in again.err
+    assert "started from" not in again.err
     assert audiocnn(*args, "--freeze", "A", "--resume").status == 2  # not what the run was
     same = audiocnn("train", "small.toml", "--from", "run", "-o", "same", "--device", "cpu")
-    assert "began from small: groups A, B; F as there: the labels are the same" in same.err
+    assert "started from small: groups A, B; F kept, since the labels are the same" in same.err
 
 
 @pytest.mark.parametrize(

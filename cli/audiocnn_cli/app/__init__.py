@@ -1,1 +1,1 @@
-"""How a command is made, takes options, and speaks to a terminal."""
+"""Building commands: options, help, terminal input and output."""

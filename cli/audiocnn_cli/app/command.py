@@ -1,8 +1,9 @@
-"""From a plain function to a command: options in dataclasses, plain help in sections, errors to exit codes.
+"""Builds a command from a plain function: options in dataclasses, plain help in sections, errors as exit codes.
 
     def detect(terminal: Terminal, files: Files, rule: SegmentOptions) -> ExitStatus: ...
 
-The terminal comes from the context, a dataclass from the options that its fields declare, the rest as Typer has it.
+The terminal is taken from the context. A dataclass is filled from the options that its fields declare. Typer handles
+all other parameters.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ from audiocnn_cli.app.typer_internals import (
 
 _Function = Callable[..., ExitStatus]
 MOST_SHOWN = 8  # options in --help, besides --help itself
-_ALL_OPTIONS = "audiocnn_cli.all_options"  # in the context: --help-all was given
+_ALL_OPTIONS = "audiocnn_cli.all_options"  # key in the context: --help-all was given
 _HELP_ALL = "help_all"
-FORMER_SPELLINGS = "audiocnn_cli.former_spellings"  # in the context: what to say of them
-_LAST_SECTION = "Running"  # of the options that every command has
-_DEFAULT_HOMES = (  # of defaults that help texts show
+FORMER_SPELLINGS = "audiocnn_cli.former_spellings"  # key in the context: notes on renamed options
+_LAST_SECTION = "Running"  # section of the options that every command has
+_DEFAULT_HOMES = (  # where to look up defaults that help texts show
     "audiocnn.segments.finder:SegmentRule",
     "audiocnn.segments.finder:CLOSING_DROP",
     "audiocnn.segments.finder:LEAST_CLOSING",
@@ -61,7 +62,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
 def make_command(name: str, summary: str, function: _Function) -> TyperCommand:
-    """A Typer command that calls `function`; its docstring stands below the summary in the help."""
+    """A Typer command that calls `function`. The help shows the function's docstring below the summary."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     text = keep_hyphens(f"{summary}\n\n{inspect.getdoc(function) or ''}")
     spread = _spread_options(name, function)
@@ -73,7 +74,7 @@ def make_command(name: str, summary: str, function: _Function) -> TyperCommand:
 
 
 def _choose_shown(command: TyperCommand, spread: _Function) -> frozenset[str]:
-    """The options that --help shows: all that the command has of its own if they are few, else those marked BASIC."""
+    """The options that --help shows: all options specific to the command if they are few, else those marked BASIC."""
     from audiocnn_cli.app.options import BASIC, Talk
 
     common = {field.name for field in dataclasses.fields(Talk)} | {_HELP_ALL}
@@ -103,8 +104,8 @@ _HelpAll = Annotated[
 
 
 def _spread_options(command: str, function: _Function) -> _Function:
-    """The function as Typer wants it: dataclass parameters as their fields, and the options that every command has."""
-    from audiocnn_cli.app.options import Talk  # late: the list of commands needs no options
+    """The function in Typer's form: dataclass parameters are replaced by their fields, and common options are added."""
+    from audiocnn_cli.app.options import Talk  # imported late: the list of commands does not need options
 
     hints = get_type_hints(function, include_extras=True)
     groups: dict[str, Any] = {
@@ -126,7 +127,7 @@ def _spread_options(command: str, function: _Function) -> _Function:
         _note_namesakes(flat.get("model") or flat.get("models"), terminal)
         try:
             return function(terminal, **filled, **values)
-        except BrokenPipeError:  # before Typer sees it, which would end with 1
+        except BrokenPipeError:  # Typer would exit with status 1
             terminal.silence()
             return ExitStatus.OK
         except ModuleNotFoundError as problem:
@@ -167,12 +168,12 @@ def _option_parameters(group: Any) -> Iterator[inspect.Parameter]:
 
 
 def _collect_options(group: Any, values: dict[str, Any]) -> Any:
-    """An options dataclass from `values`, from which its fields are taken out."""
+    """An options dataclass filled from `values`. Its fields are removed from `values`."""
     return group(**{field.name: values.pop(field.name) for field in dataclasses.fields(group)})
 
 
 class SectionedCommand(TyperCommand):
-    """Plain help: with --help a few options, with --help-all every one in the section where it is declared."""
+    """Plain help: --help shows a few options, --help-all shows all of them, grouped by their declared section."""
 
     shown: frozenset[str] = frozenset()
 
@@ -218,12 +219,12 @@ class SectionedCommand(TyperCommand):
 
 
 def fill_defaults(text: str) -> str:
-    """A help text with the defaults of the library in the place of their names in braces."""
+    """A help text with names in braces replaced by the defaults of the library."""
     return text.format_map(_Defaults())
 
 
 class _Defaults(dict[str, Any]):
-    """Defaults by name, looked for in the library one home after the other, so that help imports little."""
+    """Defaults by name. The modules in `_DEFAULT_HOMES` are searched in turn, so that help imports few of them."""
 
     def __missing__(self, name: str) -> Any:
         for home in _DEFAULT_HOMES:

@@ -1,7 +1,7 @@
-"""Completion in bash, zsh and fish: the scripts, and what may follow the words that are there.
+"""Shell completion for bash, zsh and fish: the scripts and the completion candidates.
 
-The scripts call `audiocnn` with `_AUDIOCNN_COMPLETE` set and the words so far; what may come is printed, one a line.
-Where nothing is printed, the shell completes names of files. No start-up file of a shell is changed.
+The scripts call `audiocnn` with `_AUDIOCNN_COMPLETE` set and the words typed so far. Candidates are printed one per
+line. If nothing is printed, the shell completes file names. No start-up file of a shell is changed.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _MODELS, _SPECS = ("model", "names"), ("spec", "names")
 
 
 def script_for(shell: str) -> str:
-    """UsageError for a shell that is not known."""
+    """The completion script of a shell. Raises UsageError for an unknown shell."""
     if shell not in SCRIPTS:
-        raise UsageError(f'there is no completion for "{shell}"; {did_you_mean(shell, SCRIPTS)}')
+        raise UsageError(f'no completion for the shell "{shell}"; {did_you_mean(shell, SCRIPTS)}')
     return SCRIPTS[shell]
 
 
@@ -62,26 +62,28 @@ def _completion_path(shell: str, environ: Mapping[str, str]) -> Path:
 
 
 def install(shell: str, environ: Mapping[str, str]) -> str:
-    """Write the script where the shell looks for it; returns what to tell. UsageError, also where another file is."""
+    """Write the script where the shell looks for it and return a message. Raises UsageError if that fails or if
+    another file is in the way."""
     from audiocnn.files import write_whole
 
     script, path = script_for(shell), _completion_path(shell, environ)
     try:
         if path.exists() and MADE not in path.read_text(encoding="utf-8", errors="replace"):
-            raise UsageError(f"{path}: is there already and was not made here; move it away")
+            raise UsageError(f"{path}: already exists and was not created by audiocnn; move it away")
         write_whole(path, script.encode())
     except OSError as problem:
-        raise UsageError(f"{path}: cannot be written ({problem.strerror}); see --show-completion {shell}") from None
+        remedy = f"print the script with --show-completion {shell}"
+        raise UsageError(f"{path}: cannot be written ({problem.strerror}); {remedy}") from None
     how = {
-        "bash": "new shells have it where the package bash-completion is; else add `source` and this name to ~/.bashrc",
-        "zsh": "put `fpath+=~/.zfunc; autoload -Uz compinit; compinit` into ~/.zshrc, if it is not there",
-        "fish": "new shells have it",
+        "bash": "new shells load it if the package bash-completion is installed; otherwise source it in ~/.bashrc",
+        "zsh": "add `fpath+=~/.zfunc; autoload -Uz compinit; compinit` to ~/.zshrc if it is missing",
+        "fish": "new shells load it",
     }
     return f"{path}: written; {how[shell]}"
 
 
 def complete(words: Sequence[str], commands: Iterable[str], command_of: Callable[[str], Any]) -> list[str]:
-    """What may stand in place of the last word, sorted as it is useful; nothing where that is the name of a file."""
+    """Candidates for the last word, most useful first. Empty if the last word is a file name."""
     known = list(commands)
     before, last = list(words[:-1]), words[-1] if words else ""
     name = next((word for word in before if word in known), None)

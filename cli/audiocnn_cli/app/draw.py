@@ -1,10 +1,10 @@
-"""What commands draw on a terminal: tracks of segments over a ruler, bars, times, and tables of figures.
+"""Drawing on a terminal: tracks of segments above a ruler, bars, times and tables of figures.
 
     speech |  .#####  ###      ####### .##|
            0      5      10     15     20 s
 
-A cell of a track is as high as the share of its time that is covered, so that an hour shows where speech is dense and a
-second shows where it begins.
+The height of a cell in a track is the share of its time that segments cover. A track of an hour therefore shows where
+speech is dense, and a track of a second shows where it begins.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _STEPS_SECONDS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 18
 def draw_track(
     segments: Sequence[Segment], duration_seconds: float, cells: int, unicode: bool = True, start_seconds: float = 0.0
 ) -> str:
-    """One character a cell; what is covered at all is never drawn as nothing."""
+    """One character per cell. A cell with any coverage is never drawn empty."""
     shares = [0.0] * cells
     length = duration_seconds - start_seconds
     scale = cells / length if length > 0 else 0.0
@@ -48,7 +48,7 @@ def draw_track(
 
 
 def draw_bar(share: float, cells: int, unicode: bool = True) -> str:
-    """A bar that is so much of so many cells long, to an eighth of a cell."""
+    """A bar whose length is `share` of `cells`, to an eighth of a cell."""
     eighths = round(min(max(share, 0.0), 1.0) * cells * 8)
     if not unicode:
         return "#" * round(eighths / 8)
@@ -56,7 +56,7 @@ def draw_bar(share: float, cells: int, unicode: bool = True) -> str:
 
 
 def draw_ruler(duration_seconds: float, cells: int, start_seconds: float = 0.0) -> str:
-    """Round times under the cells where they lie, with the unit at the last; never wider than the track."""
+    """Round times below their cells, with the unit after the last one. Never wider than the track."""
     length = duration_seconds - start_seconds
     if length <= 0:
         return ""
@@ -94,7 +94,7 @@ def format_moment(seconds: float, longest: float) -> str:
 
 
 def pad_name(file: str, width: int, terminal: Terminal) -> str:
-    """A name in so many letters; of a long one the end, which tells more than its beginning."""
+    """A name padded to a width. A long name is cut at its beginning, since its end is more informative."""
     shown = spell(printable(file), terminal.stdout)
     if len(shown) > width:
         shown = ("…" if terminal.unicode else "~") + shown[len(shown) - width + 1 :]
@@ -102,7 +102,7 @@ def pad_name(file: str, width: int, terminal: Terminal) -> str:
 
 
 def pad_label(label: str, width: int, unicode: bool) -> str:
-    """A label in so many letters; of a long one the beginning."""
+    """A label padded to a width. A long label is cut at its end."""
     shown = printable(label)
     if len(shown) > width:
         shown = shown[: width - 1] + ("…" if unicode else "~")
@@ -114,11 +114,11 @@ def format_share(part: float, whole: float) -> str:
 
 
 FigureRow = tuple[str, list[str]]
-"""What a row is called, and its cells."""
+"""The name of a row, and its cells."""
 
 
 def print_table(title: str, rows: list[FigureRow], heads: Sequence[str], terminal: Terminal) -> None:
-    """A table: a row a figure, a column a head; where the window is narrow, intervals go below their value."""
+    """A table with a row per figure and a column per heading. In a narrow window, intervals go below their value."""
     from rich.text import Text
 
     if not rows:
@@ -134,7 +134,7 @@ def print_table(title: str, rows: list[FigureRow], heads: Sequence[str], termina
 
 
 def point_rows(rules: Mapping[str, SegmentRule], figures: Mapping[str, Mapping[str, float]]) -> list[FigureRow]:
-    """Operating points as columns: their figures, then their rules."""
+    """Rows of a table of operating points, one per column: their figures, then their rules."""
     rows = figure_rows({name: figures.get(name, {}) for name in rules})
     each = list(rules.values())
     rows.append(("threshold", [f"{rule.threshold:g}" for rule in each]))
@@ -145,7 +145,7 @@ def point_rows(rules: Mapping[str, SegmentRule], figures: Mapping[str, Mapping[s
 
 
 def figure_rows(figures: Mapping[str, Mapping[str, float]]) -> list[FigureRow]:
-    """Figures of operating points, which are columns."""
+    """Rows of figures; the columns are operating points."""
     from audiocnn.evaluation.results import figure_title
     from audiocnn.model.model import POINT_FIGURES
 
@@ -165,7 +165,7 @@ def print_headline(found: Detection | Classification, console: Console) -> None:
 
 
 def format_figure(figure: Figure | None, name: str, signed: bool = False) -> str:
-    """A value and its interval; a difference with its sign, and a star where it is sure."""
+    """A value and its interval. A difference (signed) has a sign, and a star if it is significant."""
     from audiocnn.evaluation.compare import is_sure
 
     if figure is None or figure.value is None:

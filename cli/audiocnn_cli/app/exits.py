@@ -1,4 +1,4 @@
-"""How a command ends, as a number that scripts can rely on."""
+"""Exit codes of commands, which scripts can rely on."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from audiocnn.errors import AudiocnnError
 
 
 class ExitStatus(IntEnum):
-    """Exit codes. Silence is a result: a recording without a segment ends with `OK`."""
+    """Exit codes. Finding no segment in a recording is a valid result and ends with `OK`."""
 
     OK = 0
     NOTHING_FOUND = 1  # only with --exit-status
-    USAGE = 2  # wrong usage, or nothing at all could be done
+    USAGE = 2  # wrong usage, or no recording could be processed
     SOME_FAILED = 3
     BUG = 70
     INTERRUPTED = 130  # Ctrl-C
@@ -20,9 +20,9 @@ class ExitStatus(IntEnum):
 
 
 class Terminated(BaseException):
-    """SIGTERM came; raised so that what is open is closed and what is half written is removed."""
+    """Raised on SIGTERM, so that open files are closed and unfinished ones removed."""
 
 
 class LostProcessError(AudiocnnError):
-    """Another process of this training is gone. The command ends at once when it has said so: torch, taking down the
-    connections to a process that is gone, can abort (SIGABRT)."""
+    """Another process of this training has ended. The command reports this and ends at once: torch can abort (SIGABRT)
+    while it closes the connections to that process."""

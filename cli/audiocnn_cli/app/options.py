@@ -1,8 +1,8 @@
 """Options that several commands share, each declared once: name, help and default.
 
-A command takes groups of them as frozen dataclasses; `command.py` spreads the fields over the command line.
-Of a command with more than a few, `--help` shows those marked `BASIC`, and `--help-all` every one.
-Defaults that belong to the library are None here and shown by `{...}` in the help, which the library fills in.
+A command takes groups of options as frozen dataclasses; `command.py` turns their fields into command-line options.
+If a command has many options, `--help` shows those marked `BASIC`, and `--help-all` shows all.
+Defaults that belong to the library are None here. The help shows them with `{...}`, filled in from the library.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SEGMENTS, OUTPUT, INPUT, RUNNING = "Segments", "Output", "Input", "Running"
 def option(
     name: str, metavar: str, text: str, panel: str | None = None, short: str | None = None, least: int | None = None
 ) -> object:
-    """An option that is None where it is not given. A default that something else has is told in the text."""
+    """An option that is None if not given. If the default is set elsewhere, the help text states it."""
     names = (name,) if short is None else (name, short)
     return typer.Option(*names, metavar=metavar, help=text, min=least, show_default=False, rich_help_panel=panel)
 
@@ -43,7 +43,7 @@ def format_option(text: str) -> object:
 
 
 def seconds_option(name: str, text: str) -> object:
-    """An option of the segment rule, whose default the model or `SegmentRule` has."""
+    """An option of the segment rule. Its default comes from the model or from `SegmentRule`."""
     return option(name, "SECONDS", text, SEGMENTS)
 
 
@@ -57,7 +57,7 @@ def score_option(name: str, text: str) -> object:
 
 
 class DetectFormat(StrEnum):
-    """What `detect` can write: a table for people, and every format of labels."""
+    """Output formats of `detect`: a table to read, and all annotation formats."""
 
     auto = "auto"
     table = "table"
@@ -152,7 +152,7 @@ TableFormat = Annotated[ReportFormat, format_option("table or json; auto: a tabl
 
 @dataclass(frozen=True)
 class SegmentRuleOptions:
-    """How scores become segments. None leaves it to the model, or to `SegmentRule`."""
+    """How scores become segments. None: the default of the model or of `SegmentRule`."""
 
     threshold: Annotated[
         str | None,
@@ -192,7 +192,7 @@ class SegmentRuleOptions:
 
 
 def sensitivity_option(panel: str = SEGMENTS) -> object:
-    """An operating point of a model that has them."""
+    """An operating point, for models that have them."""
     text = (
         "Operating point of the model: balanced; sensitive misses less, but finds many more segments where there is "
         "no speech; precise has fewer false alarms, but misses more. `audiocnn describe MODEL` lists the figures. "
@@ -208,7 +208,7 @@ class _SensitivityOption:
 
 @dataclass(frozen=True)
 class SegmentOptions(SegmentRuleOptions, _SensitivityOption):
-    """The same from an operating point of the model on. The order of the bases is that of the help, reversed."""
+    """`SegmentRuleOptions` with an operating point of the model. The help lists the bases in reverse order."""
 
 
 @dataclass(frozen=True)
@@ -279,7 +279,7 @@ LabelMapText = Annotated[
 
 @dataclass(frozen=True)
 class LabelOptions:
-    """Where the labels of recordings stand, where these alone do not tell."""
+    """Where to find the labels of recordings, if the data alone does not determine it."""
 
     label_column: LabelColumnName = None
     labels: Annotated[
@@ -291,7 +291,7 @@ class LabelOptions:
 
 @dataclass(frozen=True)
 class RawOptions:
-    """What samples without a header are; they can be on standard input or in files."""
+    """The format of samples without a header, from standard input or files."""
 
     raw: Annotated[
         str | None,
@@ -326,7 +326,7 @@ class OutputOptions:
 
 @dataclass(frozen=True)
 class ManyOutputs(OutputOptions):
-    """Where the data goes: into one output, or into one for each recording."""
+    """Where results are written: one output for all recordings, or one per recording."""
 
     output_dir: Annotated[
         str | None,
@@ -343,7 +343,7 @@ class ManyOutputs(OutputOptions):
 
 @dataclass(frozen=True)
 class RecordingOutputs(ManyOutputs):
-    """The same, where each output is made of a recording, and can be made again."""
+    """`ManyOutputs` for outputs that can be made again from their recordings."""
 
     update: Annotated[
         bool,
@@ -358,7 +358,7 @@ class RecordingOutputs(ManyOutputs):
 
 @dataclass(frozen=True)
 class Talk:
-    """How much is said on stderr. Every command has these; `command.py` applies them to the terminal."""
+    """How much is printed to stderr. Every command has these options; `command.py` applies them to the terminal."""
 
     quiet: Annotated[bool, flag("--quiet", "Print only errors and warnings to stderr.", RUNNING, short="-q")] = False
     verbose: Annotated[
@@ -368,7 +368,7 @@ class Talk:
 
 
 def read_thresholds(text: str | None) -> Thresholds:
-    """`0.5`, `dog=0.6,cat=0.4`, or `0.5,dog=0.6`, where the bare number is that of all other labels."""
+    """Parse `0.5`, `dog=0.6,cat=0.4`, or `0.5,dog=0.6`, where the bare number applies to all other labels."""
     if text is None:
         return None
     found: dict[str | None, float] = {}
@@ -378,17 +378,19 @@ def read_thresholds(text: str | None) -> Thresholds:
         label, equals, score = part.rpartition("=")
         key, value = label if equals else None, _number(score)
         if value is None:
-            continue  # a label may hold commas
+            continue  # a label may contain commas
         if key == "" or key in found:
             break
         found[key], part = value, ""
     if part or not found:
-        raise UsageError(f'--threshold cannot be "{text}"; give 0.5, or one a label, as dog=0.6,cat=0.4')
+        raise UsageError(
+            f'--threshold cannot be "{text}"; give one score, as 0.5, or one per label, as dog=0.6,cat=0.4'
+        )
     return found[None] if found.keys() == {None} else found
 
 
 def read_pads(text: str | None) -> dict[str, float]:
-    """`0.1`, or `0.1,0.3` for start and end, by the names of `SegmentRule`; nothing where nothing is said."""
+    """Parse `0.1`, or `0.1,0.3` for start and end. The keys are fields of `SegmentRule`; empty without the option."""
     if text is None:
         return {}
     pads = [_number(part) for part in text.split(",")]
@@ -421,12 +423,12 @@ def detect_settings(rule: SegmentRuleOptions, channel: str | int = "mix") -> Det
 
 
 def flag_of(name: str) -> str:
-    """The flag of a field of options: min_duration -> --min-duration."""
+    """The flag of a field: min_duration -> --min-duration."""
     return {"source": "--from", "goal": "--for"}.get(name, "--" + name.replace("_", "-"))
 
 
 def option_words(options: Sequence[Any], leave_out: Sequence[str] = ()) -> list[str]:
-    """What was given of groups of options, as words of a command. leave_out: names of fields."""
+    """The options that were given, as words of a command line. leave_out: names of fields to omit."""
     words: list[str] = []
     for part in options:
         for field in dataclasses.fields(part):
@@ -440,7 +442,7 @@ def option_words(options: Sequence[Any], leave_out: Sequence[str] = ()) -> list[
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """What --ray, --jobs and --device say together. workers None: as many as the cluster has room for."""
+    """The settings from --ray, --jobs and --device. workers None: as many as the cluster has room for."""
 
     address: str
     workers: int | None

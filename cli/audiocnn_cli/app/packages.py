@@ -1,4 +1,4 @@
-"""What commands need beyond the packages of requirements-detect.txt, so that they say so before they begin."""
+"""Packages that commands need beyond requirements-detect.txt, checked before a command begins."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _EXPORT = (*TORCH_PACKAGES, "onnx", "onnxscript")
 
 
 def packages_of(command: str, options: Mapping[str, Any]) -> tuple[str, ...]:
-    """The modules that a command imports with these options; those that a model, a recording or a recipe brings along
-    are named when they are wanted."""
+    """The modules that a command imports with these options. Modules needed by a particular model, recording or recipe
+    are checked later, when they are imported."""
     draws = ("matplotlib",) if options.get("output") else ()
     match command:
         case "train":

@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar with what matters, for a person who waits; nothing in a pipe, nothing for short work."""
+"""A progress bar on stderr. Not shown in a pipe or for short work."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from audiocnn_cli.app.terminal import Terminal, spell
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-_PATIENCE_SECONDS = 0.5  # shorter work shows no bar: a flicker tells nothing
-_WIDE = 70  # narrower terminals show no bar, only how much and how long
+_PATIENCE_SECONDS = 0.5  # shorter work shows no bar, which would only flicker
+_WIDE = 70  # narrower terminals show percentage and remaining time without a bar
 _MOST_NAME = 30
 
 
 class Bar:
-    """A progress bar that appears when the work turns out to be long. `update` may be called as often as you like."""
+    """A progress bar that appears if the work takes long. `update` may be called as often as needed."""
 
     def __init__(self, terminal: Terminal, what: str, unit: str = "") -> None:
         self.terminal, self.what, self.unit = terminal, what, unit
@@ -35,7 +35,7 @@ class Bar:
         self.terminal.live = None
 
     def update(self, done: float, total: float | None, note: str = "") -> None:
-        """`done` of `total` (None where nobody knows), with a few words behind the bar."""
+        """Show `done` of `total` (None if unknown), with a short note after the bar."""
         if self.terminal.live is not self:
             return
         elapsed = time.monotonic() - self.began
@@ -52,17 +52,17 @@ class Bar:
         self.progress.update(task, description=what, completed=done, total=total, note=note, left=left)
 
     def restart(self) -> None:
-        """The same bar for the next piece of work."""
+        """Reuse the bar for the next piece of work."""
         self.hide()
         self.progress, self.began = None, time.monotonic() - _PATIENCE_SECONDS
 
     @property
     def name(self) -> str:
-        """What is worked on, in letters that the terminal has: escaped ones are longer."""
+        """The name of the current item, in characters of the terminal's encoding. Escaped characters are longer."""
         return spell(self.what, self.terminal.stderr)
 
     def room(self, left: str) -> int:
-        """Letters of the name that leave room for what matters more."""
+        """Maximum length of the name, leaving room for percentage and remaining time."""
         width = self.terminal.err.width
         return _MOST_NAME if width >= _WIDE else width - len(" 100% ") - len(left)
 
@@ -84,14 +84,14 @@ class Bar:
             self.shown = False
 
     def show(self) -> None:
-        """Show it again, below what was written meanwhile."""
+        """Show the bar again, below any text written while it was hidden."""
         if self.progress is not None and not self.shown:
             self.progress.start()
             self.shown = True
 
 
 def _shorten_name(name: str, room: int) -> str:
-    """The end of a name, which tells more than its beginning."""
+    """A name shortened to its end, which is more informative than its beginning."""
     if len(name) <= room:
         return name
     return "…" + name[len(name) - room + 1 :] if room > 1 else ""

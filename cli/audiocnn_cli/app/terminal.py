@@ -1,7 +1,7 @@
-"""Where a command reads and writes. It is passed in, so that tests can hand in streams of their own and look at them.
+"""The streams of a command. They are passed in, so that tests can use their own streams.
 
-Data goes to `stdout`; messages, progress and tables that are no data to `stderr`. Rich is imported when something is
-drawn, and never in a pipe.
+Data goes to `stdout`. Messages, progress and tables that are not data go to `stderr`. Rich is imported only when
+something is drawn, and never in a pipe.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-STALL_SECONDS = 0.3  # a write that takes longer after a signal waits for a reader that does not read
+STALL_SECONDS = 0.3  # after a signal, a write that takes longer is assumed to have no reader
 _NARROWEST = 20
-_MOST_DIGITS = 4  # of a width: rich draws each column
+_MOST_DIGITS = 4  # of a width: rich draws every column
 _PIPE_WIDTH = 100
 _USUAL_HEIGHT = 24
-_HELP_WIDTHS = (80, 100)  # of a help page: where nobody knows the width, and at most
-_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")  # what Python makes of LC_CTYPE where the locale is C
+_HELP_WIDTHS = (80, 100)  # of a help page: if the width is unknown, and at most
+_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")  # values to which Python sets LC_CTYPE in the C locale
 
 
 @dataclass
 class Terminal:
-    """The streams of a command, what they can show, and how much the user wants to hear."""
+    """The streams of a command, their capabilities, and the verbosity."""
 
     stdin: BinaryIO
     stdout: TextIO
@@ -43,13 +43,13 @@ class Terminal:
     environ: Mapping[str, str]
     verbosity: int = 0  # -1 with -q, 1 with -v
     animate: bool = True  # False with --no-progress
-    words: Sequence[str] = ()  # of the command, as it was given
-    live: Any = field(default=None, repr=False)  # what is being animated, to be paused while others write
+    words: Sequence[str] = ()  # the command line as given
+    live: Any = field(default=None, repr=False)  # the progress display, hidden while other text is written
 
     @classmethod
     def of_process(cls) -> Terminal:
-        """The streams of this process. Data is UTF-8, whatever the locale; names that are not keep their bytes.
-        Messages that nobody takes are dropped; data that has nowhere to go is an error."""
+        """The streams of this process. Data is UTF-8 regardless of the locale; file names that are not UTF-8 keep their
+        bytes. Messages that cannot be written are dropped. Data that cannot be written is an error."""
         _fill_gaps()
         sys.stdout = sys.stdout or cast(TextIO, _Closed())
         sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
@@ -62,7 +62,7 @@ class Terminal:
                     stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
         try:
             raw = io.FileIO(0, closefd=False)
-        except OSError:  # a process that was started without: nothing comes
+        except OSError:  # the process was started without stdin: treat it as empty
             return cls(io.BytesIO(), sys.stdout, cast(TextIO, _Messages(sys.stderr)), os.environ)
         raw.name = "-"
         return cls(io.BufferedReader(raw), sys.stdout, cast(TextIO, _Messages(sys.stderr)), os.environ)
@@ -72,7 +72,7 @@ class Terminal:
         return is_terminal(self.stdout)
 
     def wants_table(self, format: str) -> bool:
-        """Whether `table`, `json` or `auto` means a table here."""
+        """Whether this format (`table`, `json` or `auto`) means a table on this terminal."""
         return self.shows_tables if format == "auto" else format == "table"
 
     @property
@@ -85,7 +85,7 @@ class Terminal:
 
     @property
     def shows_progress(self) -> bool:
-        """Whether something may move on stderr: never off a terminal, on a dumb one, or where it is not wanted."""
+        """Whether to animate stderr: only on a terminal that is not dumb, and not with -q or --no-progress."""
         return is_terminal(self.stderr) and self.animate and not self.quiet and not self.dumb
 
     @property
@@ -110,12 +110,12 @@ class Terminal:
         return self.console(self.stderr)
 
     def console(self, stream: TextIO) -> Console:
-        """Rich on a stream. Colour only on a terminal, and not with NO_COLOR or TERM=dumb."""
+        """A Rich console on a stream. Colour only on a terminal, and not with NO_COLOR or TERM=dumb."""
         from rich.console import Console
         from rich.segment import Segment
 
         class SafeConsole(Console):
-            """What is drawn has no control characters but those that Rich makes."""
+            """Removes control characters, except those that Rich generates."""
 
             def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
                 for segment in super().render(renderable, options):
@@ -138,14 +138,14 @@ class Terminal:
         )
 
     def new_table(self, **style: Any) -> Table:
-        """An empty table in the look that all tables share."""
+        """An empty table in the common style."""
         from rich import box
         from rich.table import Table
 
         return Table(box=box.SIMPLE_HEAD if self.unicode else box.ASCII, pad_edge=False, show_edge=False, **style)
 
     def width(self, stream: TextIO) -> int:
-        """Columns of a stream: those of the terminal, else of COLUMNS, else a fixed number."""
+        """Width in columns: from COLUMNS, else from the terminal, else a fixed number."""
         given = self.environ.get("COLUMNS", "")
         if given.isdecimal() and len(given) <= _MOST_DIGITS:
             return max(_NARROWEST, int(given))
@@ -155,7 +155,7 @@ class Terminal:
             return _PIPE_WIDTH
 
     def height(self, stream: TextIO) -> int:
-        """Lines of a stream: those of LINES, else of the terminal, else a fixed number."""
+        """Number of lines: from LINES, else from the terminal, else a fixed number."""
         given = self.environ.get("LINES", "")
         if given.isdecimal() and 0 < len(given) <= _MOST_DIGITS:
             return int(given)
@@ -165,33 +165,33 @@ class Terminal:
             return _USUAL_HEIGHT
 
     def help_width(self) -> int:
-        """Columns of a help page, with a margin of two."""
+        """Width of a help page in columns, with a margin of two."""
         known = self.shows_tables or self.environ.get("COLUMNS")
         usual, most = _HELP_WIDTHS
         return min(self.width(self.stdout) if known else usual, most) - 2
 
     def write(self, text: str, drawn: bool = False) -> None:
-        """Data to stdout, above what moves on stderr. drawn: for a terminal, with sequences that it obeys; anything
-        else must not bring any, in a name or label."""
+        """Write data to stdout, above the progress on stderr. drawn: text with control sequences for the terminal. In
+        all other text, control characters in names and labels are made visible."""
         with self.paused():
             self.stdout.write(text if drawn else self.safe(text))
 
     def safe(self, text: str) -> str:
-        """Data as it can go to stdout: as it is, but to a terminal without control characters."""
+        """Data for stdout: unchanged, but with control characters made visible on a terminal."""
         return show_controls(text) if self.shows_tables else text
 
     def say(self, text: str) -> None:
-        """A line for a person, on stderr; not with -q."""
+        """Print a line to stderr; not with -q."""
         if not self.quiet:
             self.line(text)
 
     def say_block(self, title: str, lines: Sequence[str]) -> None:
-        """Lines for a person below each other, on stderr, the first behind a title; not with -q."""
+        """Print lines to stderr below a title, aligned; not with -q."""
         for number, line in enumerate(lines):
             self.say((f"{title}: " if number == 0 else " " * (len(title) + 2)) + line)
 
     def note(self, text: str) -> None:
-        """What is to be known though nothing is wrong, as one line on stderr; not with -q."""
+        """Print a note, which is not an error, as one line to stderr; not with -q."""
         if not self.quiet:
             self.error(text, kind="note")
 
@@ -200,26 +200,27 @@ class Terminal:
             self.line(text)
 
     def error(self, text: str, kind: str = "error") -> None:
-        """What went wrong, as one line on stderr."""
+        """Print an error or warning as one line to stderr."""
         self.line(f"audiocnn: {kind}: {' '.join(str(text).split())}")
 
     def line(self, text: str) -> None:
-        """A line on stderr, above what moves there."""
+        """Print a line to stderr, above the progress."""
         with self.paused():
             self.stderr.write(printable(text) + "\n")
             self.stderr.flush()
 
     def silence(self, stream: IO[Any] | None = None) -> None:
-        """Whoever read stdout, or another output, has left. Python flushes at its end: let that go nowhere."""
+        """Redirect stdout, or another stream whose reader has gone, to the null device: Python flushes it at exit."""
         _silence(stream or self.stdout)
 
     @contextmanager
     def drop_if_stalled(self) -> Iterator[None]:
-        """Write to stdout after a signal: what nobody takes in a moment goes nowhere, so that the command ends."""
+        """Write to stdout after a signal. If nobody reads for `STALL_SECONDS`, the data is dropped, so that the command
+        ends."""
         if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
             yield
             return
-        # The write that waits is made again when the handler has returned.
+        # A waiting write is retried when the handler has returned.
         before = signal.signal(signal.SIGALRM, lambda *_: self.silence())
         signal.setitimer(signal.ITIMER_REAL, STALL_SECONDS)
         try:
@@ -230,7 +231,7 @@ class Terminal:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Take the progress bar away while something is written."""
+        """Hide the progress bar while something is written."""
         if self.live is None:
             yield
             return
@@ -243,7 +244,7 @@ class Terminal:
 
 
 class _Messages:
-    """Stderr as it is; what cannot be written is dropped, so that the work goes on when whoever read it has left."""
+    """Stderr, except that text that cannot be written is dropped, so that work continues without a reader."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -270,17 +271,17 @@ class ClosedError(OSError):
 
 
 class _Closed(io.TextIOBase):
-    """The stdout of a process that was started without one."""
+    """Stdout of a process that was started without one."""
 
     def write(self, text: str) -> int:
         if text:
-            raise ClosedError("standard output is closed; leave it open, or write to a file with -o")
+            raise ClosedError("standard output is closed; leave it open or write to a file with -o")
         return 0
 
 
 def _fill_gaps() -> None:
-    """Streams that the process was started without lead nowhere: else the first files that it opens get their numbers,
-    and what libraries print ends up in them."""
+    """Point missing standard streams to the null device. Otherwise the first files opened would get their descriptors,
+    and output of libraries would end up in these files."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -292,7 +293,7 @@ def _fill_gaps() -> None:
 
 
 def _silence(stream: IO[Any]) -> None:
-    """Send whatever is still to be written to a stream nowhere."""
+    """Redirect all further output of a stream to the null device."""
     try:
         null = os.open(os.devnull, os.O_WRONLY)
     except OSError:
@@ -306,15 +307,15 @@ def _silence(stream: IO[Any]) -> None:
 
 
 def _says_ascii(environ: Mapping[str, str]) -> bool:
-    """Whether the locale was set to that of ASCII, which Python takes for UTF-8 (PEP 538 and 540)."""
+    """Whether the locale was set to ASCII, which Python replaces by UTF-8 (PEP 538 and 540)."""
     first = next(filter(None, map(environ.get, ("LC_ALL", "LC_CTYPE", "LANG"))), "")
-    if first in _COERCED and not environ.get("LC_ALL"):  # Python may have put it there
+    if first in _COERCED and not environ.get("LC_ALL"):  # Python may have set it
         first = environ.get("LANG", "")
     return first in ("C", "POSIX") and not environ.get("PYTHONIOENCODING")
 
 
 def _in_ascii(problem: UnicodeError) -> tuple[str, int]:
-    """What a terminal shows for letters that its encoding does not have: a name can still be told from others."""
+    """Escapes for characters missing from the encoding of a terminal, so that names stay distinguishable."""
     assert isinstance(problem, UnicodeEncodeError)
     letters = problem.object[problem.start : problem.end]
     return "".join("~" if letter == "…" else ascii(letter)[1:-1] for letter in letters), problem.end
@@ -324,7 +325,7 @@ codecs.register_error("audiocnn", _in_ascii)
 
 
 def spell(text: str, stream: TextIO) -> str:
-    """Text in letters that a stream has: those that it has not are written as their codes, which are longer."""
+    """Text in the encoding of a stream. Missing characters are written as escapes, which are longer."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "audiocnn").decode(encoding)
 

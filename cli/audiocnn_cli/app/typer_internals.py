@@ -1,9 +1,8 @@
-"""What reaches past the documented interface of Typer and Click; `tests/cli/test_typer.py` checks the pinned version.
+"""Code that uses undocumented parts of Typer and Click; `tests/cli/test_typer.py` checks the pinned version.
 
-Typer checks values with pydantic, which costs 70 ms of every start; its errors are of classes that it does not export;
-its help has Python types in the
-names of arguments, and breaks words at hyphens. Where another Typer has not what is looked for here, its own ways
-are taken.
+Typer checks values with pydantic, which adds 70 ms to every start. It does not export its error classes. Its help shows
+Python types in the names of arguments and breaks words at hyphens. If another version of Typer lacks an attribute used
+here, Typer's own behaviour applies.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ import typer
 
 from audiocnn.errors import did_you_mean
 
-# What click calls UsageError, which newer Typers have in a copy of their own.
+# Click's UsageError; newer versions of Typer contain their own copy.
 CLICK_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 _NO_SUCH_OPTION = "NoSuchOption"
 _FROM_PYDANTIC = "Value error, "
-# What pydantic says of a value, and what is to be given instead.
+# Messages of pydantic, and what the user should give instead.
 _WRONG_VALUES = (
-    (re.compile(r"Input should be a valid number.*"), "give a number, such as 0.5"),
+    (re.compile(r"Input should be a valid number.*"), "give a number, such as 0.5"),  # keep "give": see _WRONG_OPTION
     (re.compile(r"Input should be a valid integer.*"), "give a whole number, such as 2"),
     (re.compile(r"Input should be greater than or equal to (\S+)"), r"give \1 or more"),
 )
@@ -37,7 +36,7 @@ _RANGE = re.compile(r"\s*\[x>=\d+\]$")
 
 
 def skip_type_checks(params: list[Any]) -> list[Any]:
-    """Parameters that take values of plain types past Typer's checks, which import pydantic."""
+    """Let values of plain types bypass Typer's checks, which import pydantic."""
     for param in params:
         if hasattr(param, "type_descriptor") and "process_value" not in vars(param):
             param.process_value = partial(_process_value, param, param.process_value)
@@ -45,7 +44,7 @@ def skip_type_checks(params: list[Any]) -> list[Any]:
 
 
 def _process_value(param: Any, check: Callable[..., Any], context: Any, value: Any) -> Any:
-    """Typer's value, checked by Typer only where that is needed."""
+    """The value of a parameter, checked by Typer only if needed."""
     if value is None and not param.required:
         value = () if getattr(param, "multiple", False) or param.nargs == -1 else None
     else:
@@ -57,7 +56,7 @@ def _process_value(param: Any, check: Callable[..., Any], context: Any, value: A
 
 
 def _plain_value(wanted: Any, value: Any) -> Any:
-    """A value of the wanted type, if that is quickly told: words, one of some words, numbers; else None."""
+    """A value of the wanted type if the type is simple (strings, enums, numbers); else None."""
     kind = wanted.annotation
     if kind == list[str]:
         return value if value and all(isinstance(word, str) for word in value) else None
@@ -72,7 +71,7 @@ def _plain_value(wanted: Any, value: Any) -> Any:
 
 
 def choices_of(param: Any) -> list[str]:
-    """The words that a parameter takes, where they are some words alone."""
+    """The choices of a parameter that takes one of a fixed set of words; else empty."""
     kind = getattr(getattr(param, "type_descriptor", None), "annotation", None)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return [str(choice) for choice in kind]
@@ -81,19 +80,19 @@ def choices_of(param: Any) -> list[str]:
 
 
 def help_record(param: Any, context: Any) -> tuple[str, str] | None:
-    """Names and text of a parameter in the help, without the Python type and the range; None for what is hidden."""
+    """Names and text of a parameter in the help, without Python type and range; None for a hidden parameter."""
     record = param.get_help_record(context)
     return record and (_TYPE.sub("", record[0]), _RANGE.sub("", record[1]))
 
 
 def write_rows(formatter: Any, title: str, rows: list[tuple[str, str]]) -> None:
-    """A section of a help page, of names and texts. In a narrow window the texts get two thirds of it."""
+    """Write a section of a help page with names and texts. In a narrow window the texts get two thirds of the width."""
     with formatter.section(title):
         formatter.write_dl([(name, keep_hyphens(text)) for name, text in rows], col_max=min(30, formatter.width // 3))
 
 
 def keep_hyphens(text: str) -> str:
-    """Text that Click does not break at a hyphen, until `plain_hyphens` has seen the page."""
+    """Text that Click does not break at hyphens. `plain_hyphens` reverts the replacement on the finished page."""
     return text.replace("-", _UNBROKEN)
 
 
@@ -102,12 +101,12 @@ def plain_hyphens(page: str) -> str:
 
 
 def bare_pieces(pieces: list[str]) -> list[str]:
-    """Arguments in the usage line by their bare names; Typer puts braces around them."""
+    """Arguments in the usage line without the braces that Typer adds."""
     return [piece.replace("{", "").replace("}", "") for piece in pieces]
 
 
 def refuse_repeated(command: Any, context: Any, args: list[str]) -> None:
-    """A usage error for an option that takes one value and is given twice: Click would take the last without a word."""
+    """Raise a usage error if an option with a single value is repeated; Click would silently use the last value."""
     if context.resilient_parsing:
         return
     _, _, order = command.make_parser(context).parse_args(args=list(args))
@@ -121,7 +120,7 @@ def refuse_repeated(command: Any, context: Any, args: list[str]) -> None:
 
 @contextmanager
 def told_where(context: Any) -> Iterator[None]:
-    """Errors of usage say in which command; the parser leaves it out."""
+    """Add the command to usage errors; the parser omits it."""
     try:
         yield
     except CLICK_USAGE_ERROR as problem:
@@ -130,7 +129,7 @@ def told_where(context: Any) -> Iterator[None]:
 
 
 def usage_line(problem: Exception) -> str:
-    """What click says of a wrong option or argument, as one line with the nearest option and where to look."""
+    """Click's message about a wrong option or argument as one line, with the nearest option and the help command."""
     context: Any = getattr(problem, "ctx", None)
     path = context.command_path if context else "audiocnn"
     option = getattr(problem, "option_name", None)
@@ -141,5 +140,5 @@ def usage_line(problem: Exception) -> str:
     if option is not None and type(problem).__name__ == _NO_SUCH_OPTION:
         params = [param for param in context.command.params if not param.hidden] if context else []
         known = [name for param in params for name in param.opts]
-        text = f"no option {option}; {did_you_mean(option, known)}"
+        text = f"unknown option {option}; {did_you_mean(option, known)}"
     return f"{text}; see `{path} --help`"

@@ -1,1 +1,1 @@
-"""The same commands on a Ray cluster."""
+"""Running commands on a Ray cluster."""

@@ -1,4 +1,4 @@
-"""ingest --ray: the workers of a cluster decode, and one process writes the dataset, which is that of one machine."""
+"""ingest --ray: the workers of a cluster decode, and one process writes the dataset, as on a single machine."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.cluster.ray import connect_ray, deal_out
 from audiocnn_cli.cluster.worker import DEADLY, Worker
 
-# What has more is decoded by who writes, block by block: here a recording is in memory whole, several times.
+# Longer recordings are decoded block by block in the writing process: a worker holds several copies in memory.
 _MOST_SAMPLES = 1 << 26
 DecodeAll = Callable[[Iterable[DecodeJob], int, int, int], Iterator[tuple[DecodeJob, Decoded | str | None]]]
 
 
 @dataclass(frozen=True)
 class FileToDecode:
-    """A file to decode. deadly: its worker has died of it."""
+    """A file to decode. deadly: it has crashed its worker."""
 
     path: Path | Remote
     deadly: bool = False
@@ -41,8 +41,8 @@ class FileToDecode:
 
 @dataclass(frozen=True)
 class DecodedFile:
-    """int16 (channels, n) blocks of a recording, and what is told of it. Without blocks it is too long for that. scale:
-    see `Entry`."""
+    """int16 (channels, n) blocks of a recording, and its metadata. Without blocks, the recording is too long for a
+    worker. scale: see `Entry`."""
 
     blocks: list[NDArray[np.int16]]
     recording: ReceivedRecording
@@ -54,7 +54,7 @@ class DecodeWorker(Worker[FileToDecode, "DecodedFile | str"]):
         from audiocnn import __version__
 
         if version != __version__:
-            raise UsageError(f"a worker has audiocnn {__version__}, not {version}; install the same everywhere")
+            raise UsageError(f"a worker has audiocnn {__version__}, not {version}; install one version everywhere")
         super().__init__(ledger, workers)
         self.sample_rate, self.channels = sample_rate, channels
 
@@ -67,7 +67,7 @@ class DecodeWorker(Worker[FileToDecode, "DecodedFile | str"]):
 
 
 def decode_whole(path: Path | Remote, sample_rate: int, channels: int) -> DecodedFile | str:
-    """The samples of a file, or why there are none."""
+    """The samples of a file, or the reason why it cannot be decoded."""
     decoded = decode_recording(path, sample_rate, channels)
     if isinstance(decoded, str):
         return decoded

@@ -1,10 +1,11 @@
-"""-o FOLDER with --ray: parts, each with the records of up to a hundred recordings that follow each other in the list.
+"""-o FOLDER with --ray: part files, each with the records of up to a hundred consecutive recordings of the list.
 
     part-00000-5b1f03aa.jsonl ... part-00019-90c1e2d7.jsonl  summary.json
 
-A part is named by its place in the list and by the names of its recordings, so that a later run knows whether it is the
-one that is wanted; it has its name when it is whole. All parts in the order of their names are what one machine writes.
-`summary.json` has its name when all is done; while somebody writes here, its part is locked.
+The name of a part contains its position in the list and a checksum of the names of its recordings, so that a later run
+recognises it. A part gets its name when it is complete. All parts, concatenated in the order of their names, equal the
+output of a single machine. `summary.json` gets its name when everything is done. While a process writes to the folder,
+the part file of `summary.json` is locked.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ SUMMARY = "summary.json"
 
 @dataclass(frozen=True, slots=True)
 class KeptGroup:
-    """The records of a recording in a part of an earlier run."""
+    """The records of a recording in a part written by an earlier run."""
 
     path: Path
     group: RecordGroup
@@ -42,38 +43,41 @@ Groups = dict[str, deque[KeptGroup]]
 
 
 def find_parts_folder(options: ManyOutputs, resume: bool) -> Destination:
-    """Where the parts go. UsageError for what does not go together, and where something is there already."""
+    """The folder for the parts. Raises UsageError for conflicting options and existing parts."""
     if options.output_dir is not None:
-        raise UsageError("--ray writes parts into -o FOLDER; leave out --output-dir")
+        raise UsageError("--ray writes parts to -o FOLDER; omit --output-dir")
     if options.output in (None, "", "-"):
-        raise UsageError("--ray writes parts into a folder; name it with -o FOLDER")
+        raise UsageError("--ray writes parts to a folder; give it with -o FOLDER")
     if resume and (options.force or options.skip_existing):
-        raise UsageError("--resume goes on with what is there; leave out --force and --skip-existing")
+        raise UsageError("--resume continues an existing output; omit --force and --skip-existing")
     check_existing(options)
     if isinstance(options, RecordingOutputs) and options.update:
-        raise UsageError("--update is for --output-dir FOLDER; parts of --ray go on with --resume")
+        raise UsageError("--update needs --output-dir FOLDER; to continue a run with --ray, use --resume")
     folder = Path(str(options.output))
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"-o {show_name(folder)}: is a file; with --ray name a folder")
+        raise UsageError(f"-o {show_name(folder)}: is a file; with --ray, give a folder")
     there = (folder / SUMMARY).exists() or any(folder.glob(_PARTS))
     if there and not (resume or options.force or options.skip_existing):
-        raise UsageError(f"-o {show_name(folder)}: holds parts of another run; go on with --resume, or use --force")
+        raise UsageError(
+            f"-o {show_name(folder)}: contains parts of another run; continue with --resume, or use --force"
+        )
     done = options.skip_existing and (folder / SUMMARY).exists()
     path = folder / SUMMARY if done else None
     return Destination(path, folder, done, resume or options.skip_existing, options.force)
 
 
 def part_name(number: int, names: Iterable[str]) -> str:
-    """The name of the part with these recordings: its number, and a sum of their names."""
+    """The name of the part with these recordings: its number and a checksum of their names."""
     total = crc32("\0".join(names).encode("utf-8", "surrogateescape"))
     return f"part-{number:05d}-{total:08x}.jsonl"
 
 
 class Parts:
-    """What is there, what is to be done, and what is written. `put` takes the records of a recording, by its place in
-    the list; a part is written as soon as all of it is there.
+    """The parts of a folder: existing ones, recordings still to be done, and parts written. `put` takes the records of
+    a recording, by its position in the list; a part is written as soon as it is complete.
 
-    OutputError: a part cannot be written. UsageError: what is there was made otherwise, or is no part."""
+    Raises OutputError if a part cannot be written, UsageError if existing parts were made with other settings or are
+    not parts."""
 
     def __init__(self, folder: Path, inputs: Sequence[Input], provenance: Provenance, force: bool) -> None:
         self.folder, self.names, self.provenance = folder, [one.name for one in inputs], provenance
@@ -102,7 +106,7 @@ class Parts:
             yield number, start, min(start + PART_RECORDINGS, len(self.names))
 
     def read(self) -> tuple[Groups, dict[str, Groups]]:
-        """What parts of other lists have, and what those of this one have, by their names."""
+        """The records in parts of other lists, and the records in parts of this list, by names of parts."""
         wanted = {part_name(number, self.names[start:end]) for number, start, end in self.spans()}
         stale: Groups = {}
         own: dict[str, Groups] = {}
@@ -114,7 +118,7 @@ class Parts:
         return stale, own
 
     def filled(self, own: dict[str, Groups]) -> list[KeptGroup | bytes | None]:
-        """For each recording its records in an earlier part, if there are any."""
+        """For each recording, its records in an existing part, or None."""
         slots: list[KeptGroup | bytes | None] = []
         for number, start, end in self.spans():
             groups = own.get(part_name(number, self.names[start:end]), {})
@@ -124,7 +128,7 @@ class Parts:
         return slots
 
     def put(self, at: int, records: bytes) -> None:
-        """Store the records of a recording; a part is written as soon as all of it is there."""
+        """Store the records of a recording. A part is written as soon as it is complete."""
         self.slots[at] = records
         number = at // PART_RECORDINGS
         start = number * PART_RECORDINGS
@@ -132,14 +136,14 @@ class Parts:
             self.write(number)
 
     def write(self, number: int) -> None:
-        """Write the recordings of a part that are done, under the name for these."""
+        """Write the finished recordings of a part, under the name that belongs to them."""
         start = number * PART_RECORDINGS
         there = [at for at in range(start, min(start + PART_RECORDINGS, len(self.names))) if self.slots[at] is not None]
         name = part_name(number, [self.names[at] for at in there])
         self.store(name, [slot for at in there if (slot := self.slots[at]) is not None])
         for at in there:
             if isinstance(self.slots[at], bytes):
-                self.slots[at] = b""  # it is on the disk
+                self.slots[at] = b""  # written to disk
 
     def store(self, name: str, slots: Sequence[KeptGroup | bytes]) -> None:
         target, end = self.folder / name, 0
@@ -162,14 +166,15 @@ class Parts:
             part.close()
 
     def write_rest(self) -> None:
-        """Write the unfinished parts, where the run ends before its time."""
+        """Write the incomplete parts, if the run ends early."""
         for number, start, end in self.spans():
             slots = self.slots[start:end]
             if any(isinstance(slot, bytes) and slot for slot in slots):
                 self.write(number)
 
     def finish(self, facts: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """All is done: how many recordings were not named this time and are kept at the end, and the summary."""
+        """Called when everything is done. Returns the number of kept recordings that are not in the list, and the
+        summary."""
         for number, start, end in self.spans():
             if part_name(number, self.names[start:end]) not in self.written:
                 self.write(number)
@@ -185,7 +190,8 @@ class Parts:
         return unnamed, summary
 
     def keep_unnamed(self) -> int:
-        """What an earlier run did that is not in the list: behind the list, a part for each that has any."""
+        """Keep recordings of earlier runs that are not in the list, in additional parts at the end. Returns their
+        number."""
         named, by_path = set(self.names), dict[Path, list[tuple[str, KeptGroup]]]()
         for name, kept in self.stale.items():
             if name not in named and kept:
@@ -208,7 +214,8 @@ def _content_of(kept: KeptGroup) -> bytes:
 
 
 def summarize_parts(paths: Sequence[Path], kind: str) -> dict[str, Any]:
-    """What all parts hold together. seconds: by label, of segments; labels: clips of each. kind: as in `Provenance`."""
+    """Totals over all parts. seconds: of segments, by label; labels: number of clips, by label. kind: as in
+    `Provenance`."""
     counts = {"ok": 0, "damaged": 0, "failed": 0}
     duration, segments = 0.0, 0
     seconds, labels = dict[str, float](), dict[str, int]()
@@ -229,7 +236,7 @@ def summarize_parts(paths: Sequence[Path], kind: str) -> dict[str, Any]:
                 seconds[label] = seconds.get(label, 0.0) + value
         parts.append({"file": path.name, "recordings": recordings})
     found: dict[str, Any] = {"recordings": sum(counts.values()), **counts}
-    if kind != "clip":  # whose records do not say it
+    if kind != "clip":  # clip records do not contain the duration
         found["duration"] = round(duration, 4)
     if kind != "segments":
         found["labels"] = dict(sorted(labels.items()))
@@ -239,7 +246,7 @@ def summarize_parts(paths: Sequence[Path], kind: str) -> dict[str, Any]:
 
 
 def _records_in(path: Path) -> Iterator[dict[str, Any]]:
-    """All records but segments."""
+    """All records except segments."""
     with path.open("rb") as file:
         for line in file:
             if not line.startswith(SEGMENT_HEAD) and (record := parse_record(line)) is not None:

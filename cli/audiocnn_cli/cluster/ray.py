@@ -1,7 +1,7 @@
-"""Ray: a cluster that is started here or joined, and work that Ray Data deals out to its workers.
+"""Ray: starting or joining a cluster, and distributing work to its workers with Ray Data.
 
-A worker may die: of a file that brings its decoder down, for want of memory, with its machine. Ray starts another one
-and gives it again what the dead one had in hand; what that does then stands in `cluster_worker`.
+A worker may die because a file crashes its decoder, because memory runs out, or with its machine. Ray then starts
+another worker and gives it the unfinished work again. `worker.py` describes how that worker proceeds.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.cluster.worker import Bug, Ledger
 
 _NEEDED = ("ray", "pandas", "pyarrow")
-_REMEDY = "start one with `ray start --head`, name its address, or say local"
+_REMEDY = "start one with `ray start --head`, give its address, or use local"
 _CONNECT_SECONDS = 5.0
 _LOCAL, _AUTO, _CLIENT = "local", "auto", "ray://"
-# Ray tells its makers how it is used, and the terminal how it is, unless it is told not to.
+# Turns off Ray's usage statistics and its output on the terminal.
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
 }
-# A cluster that is started here listens on 127.0.0.1 alone, and knows by a token who may use it.
+# A cluster that is started here listens only on 127.0.0.1 and requires a token.
 _LOCAL_ENVIRONMENT = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
 _PACKAGES = ("audiocnn", "audiocnn_cli", "audiocnn_models")
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """device: of each worker, `cpu` or `cuda`."""
+    """A connected cluster. device: of each worker, `cpu` or `cuda`."""
 
     address: str
     workers: int
@@ -52,9 +52,9 @@ class Cluster:
 
 
 def check_address(address: str, device: str = "auto") -> None:
-    """UsageError for an address that is none, or a device that Ray does not deal out; before any work is done."""
+    """Raises UsageError, before any work, for an invalid address or a device that Ray cannot assign."""
     if not address.strip():
-        raise UsageError('--ray "": an empty address; say local, auto, or HOST:PORT')
+        raise UsageError('--ray "": the address is empty; use local, auto, or HOST:PORT')
     if address.startswith(_CLIENT):
         raise UsageError(
             f"--ray {address}: Ray Data does not work through Ray Client; run the command on a machine of the cluster, "
@@ -62,14 +62,14 @@ def check_address(address: str, device: str = "auto") -> None:
         )
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(
-            f'--device cannot be "{device}" with --ray, which gives each worker its own; use auto, cpu or cuda'
+            f'--device cannot be "{device}" with --ray, which assigns a device to each worker; use auto, cpu or cuda'
         )
     check_packages("--ray", _NEEDED)
 
 
 @contextmanager
 def connect_ray(address: str, workers: int | None, device: str, terminal: Terminal) -> Iterator[Cluster]:
-    """The cluster, for as long as it is needed: one that was started here is shut down, one that was joined is left."""
+    """Context with the cluster. At the end, a cluster started here is shut down; one that was joined is not."""
     with _redirect_prints(terminal):
         local = _LOCAL_ENVIRONMENT if address == _LOCAL else {}
         for name, value in (_ENVIRONMENT | local).items():
@@ -89,48 +89,49 @@ def connect_ray(address: str, workers: int | None, device: str, terminal: Termin
 
 
 def _start_ray(address: str, workers: int | None) -> None:
-    """Start Ray, or join a cluster. UsageError: neither can be done."""
+    """Start Ray or join a cluster. Raises UsageError if that fails."""
     import ray
 
     _check_reachable(address)
     here: dict[str, Any] = {"num_cpus": workers or usable_cores(), "include_dashboard": False}
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **(here if address == _LOCAL else {}))
-    except Exception as problem:  # noqa: BLE001 - Ray raises many kinds; all mean that there is no cluster
+    except Exception as problem:  # noqa: BLE001 - Ray raises many kinds of errors; all mean that there is no cluster
         why = " ".join(str(problem).split()).partition(". ")[0][:200]
-        token = "" if address in (_LOCAL, _AUTO) else "; where it asks for a token, set RAY_AUTH_MODE=token"
-        raise UsageError(f"--ray {address}: no cluster can be reached ({why}); {_REMEDY}{token}") from None
+        token = "" if address in (_LOCAL, _AUTO) else "; if the cluster requires a token, set RAY_AUTH_MODE=token"
+        raise UsageError(f"--ray {address}: cannot connect to a cluster ({why}); {_REMEDY}{token}") from None
 
 
 def _check_reachable(address: str) -> None:
-    """UsageError where nobody listens at HOST:PORT; Ray itself would knock for minutes."""
+    """Raises UsageError if nothing listens at HOST:PORT; Ray itself would retry for minutes."""
     host, colon, port = address.rpartition(":")
     if address in (_LOCAL, _AUTO) or not (colon and port.isdecimal()):
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
     except (OSError, OverflowError) as problem:
-        raise UsageError(f"--ray {address}: nobody answers there ({problem}); {_REMEDY}") from None
+        raise UsageError(f"--ray {address}: nothing answers at this address ({problem}); {_REMEDY}") from None
 
 
 def _count_workers(address: str, workers: int | None, device: str, resources: dict[str, float]) -> Cluster:
-    """How many workers there may be, one a GPU where there are any and they may be used, else one a core."""
+    """The number of workers: one per GPU if there are GPUs and they may be used, else one per core."""
     gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
     if device == "cuda" and not gpus:
         raise UsageError(f"--device cuda: the cluster has no GPU; use --device cpu (--ray {address})")
     on_gpus = gpus > 0 and device != "cpu"
     most = gpus if on_gpus else cores
     if not most:
-        raise UsageError(f"--ray {address}: the cluster has no core for a worker; add a machine to it")
+        raise UsageError(f"--ray {address}: the cluster has no CPU core for a worker; add a machine to it")
     return Cluster(address, min(workers or most, most), "cuda" if on_gpus else "cpu")
 
 
 def deal_out(
     cluster: Cluster, works: Sequence[object], worker: type, *args: object, ordered: bool = False
 ) -> Generator[tuple[int, Any]]:
-    """Each work's number and what a worker made of it, as it is done, or `ordered` as they were given.
+    """Yield the number of each work and the answer of a worker, in the order in which they finish, or with `ordered` in
+    the order given.
 
-    A worker is made with the ledger and `args`, once in each process. UsageError: the cluster cannot go on. A bug in a
+    Each process creates one worker, from the ledger and `args`. Raises UsageError if the cluster fails. A bug in a
     worker is raised here."""
     import ray
 
@@ -145,7 +146,7 @@ def deal_out(
         compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=1,
         num_gpus=1 if cluster.device == "cuda" else 0,
-    )  # Ray Data starts actors anew, and does again what they had in hand, without end; the ledger sees to the end
+    )  # Ray Data restarts actors and repeats their unfinished work without limit; the ledger sets the limit
     for row in _ray_errors(cluster, data.iter_rows()):
         answer = pickle.loads(row["answer"])
         if isinstance(answer, Bug):
@@ -154,7 +155,7 @@ def deal_out(
 
 
 def _configure_data(ordered: bool) -> None:
-    """Ray Data draws and says nothing."""
+    """Turn off the output of Ray Data."""
     from ray.data import DataContext
 
     context = DataContext.get_current()
@@ -166,7 +167,7 @@ def _configure_data(ordered: bool) -> None:
 
 
 def _ray_errors(cluster: Cluster, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The rows. UsageError for what Ray raises: workers that cannot begin, a cluster that is gone."""
+    """The rows. Raises UsageError for errors of Ray: workers that cannot start, a lost cluster."""
     place = f"--ray {cluster.address}"
     try:
         yield from rows
@@ -175,12 +176,12 @@ def _ray_errors(cluster: Cluster, rows: Iterable[dict[str, Any]]) -> Iterator[di
     except Exception as problem:  # noqa: BLE001 - as above
         lines = [line for line in str(problem).splitlines() if line.strip()]
         why = " ".join((lines[-1] if lines else type(problem).__name__).split())[:200]
-        remedy = "see that audiocnn is installed on its machines, the same version, or go on with --resume"
-        raise UsageError(f"{place}: the workers cannot go on ({why}); {remedy}") from None
+        remedy = "check that the same version of audiocnn is installed on its machines, or continue with --resume"
+        raise UsageError(f"{place}: the workers cannot continue ({why}); {remedy}") from None
 
 
 class _Sink(TextIOBase):
-    """What Ray prints: nothing that a user has asked for. With -v it goes to stderr."""
+    """A stream for the output of Ray, which is shown only with -v."""
 
     def __init__(self, tell: Callable[[str], object]) -> None:
         self.hear = tell
@@ -193,7 +194,7 @@ class _Sink(TextIOBase):
 
 @contextmanager
 def _redirect_prints(terminal: Terminal) -> Iterator[None]:
-    """Ray prints with `print` and to stderr, from its own threads: with -v to stderr, else nowhere."""
+    """Redirect what Ray prints from its own threads: to stderr with -v, else nowhere."""
     sink = _Sink(terminal.detail)
     with redirect_stdout(sink), redirect_stderr(sink):
         yield
@@ -201,7 +202,7 @@ def _redirect_prints(terminal: Terminal) -> Iterator[None]:
 
 @contextmanager
 def _silence_stderr(terminal: Terminal) -> Iterator[None]:
-    """Below Python, Ray writes to file descriptor 2."""
+    """Silence what Ray's native code writes to file descriptor 2."""
     if terminal.verbose:
         yield
         return
@@ -217,7 +218,7 @@ def _silence_stderr(terminal: Terminal) -> Iterator[None]:
 
 @contextmanager
 def _keep_signals() -> Iterator[None]:
-    """Ray takes SIGTERM over; it goes on to mean what it meant."""
+    """Restore the signal handlers, since Ray replaces that of SIGTERM."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -232,7 +233,7 @@ def _keep_signals() -> Iterator[None]:
 
 @contextmanager
 def _export_packages() -> Iterator[None]:
-    """Workers that are started here find the packages where this process has them, installed or not."""
+    """Make workers started here find the same packages as this process, installed or not."""
     homes = {str(Path(sys.modules[name].__path__[0]).parent) for name in _PACKAGES if name in sys.modules}
     before = os.environ.get("PYTHONPATH")
     known = before.split(os.pathsep) if before else []

@@ -1,4 +1,4 @@
-"""Recordings over a cluster: dealt out in small works, their records brought back and written here, in parts."""
+"""Processing recordings on a cluster: distributed in small works; their records are written here, in parts."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from audiocnn_cli.io.output import OutputError
 from audiocnn_cli.io.results import Destination
 from audiocnn_cli.io.resume import Provenance
 
-_WORK_RECORDINGS = 50  # at most; so many are done again when a worker dies
-_WORKS_A_WORKER = 4  # at least, where there are enough recordings: the last ones are not to wait for one worker
+_WORK_RECORDINGS = 50  # at most; the number repeated when a worker dies
+_WORKS_A_WORKER = 4  # at least, given enough recordings, so that workers finish at about the same time
 
 
 def cluster_destination(cluster: ClusterOptions, output: ManyOutputs, resume: bool, format: str) -> Destination:
-    """Where the results go with --ray. UsageError, before Ray is started, for what it cannot do."""
+    """The destination with --ray. Raises UsageError for unsupported options, before Ray is started."""
     if format not in ("auto", "jsonl"):
-        raise UsageError(f"--ray writes JSON Lines; leave out -f {format}, and convert them")
+        raise UsageError(f"--ray writes JSON Lines; omit -f {format} and convert the parts")
     check_address(cluster.address, cluster.device)
     return find_parts_folder(output, resume)
 
 
 def run_on_cluster(job: BatchJob[Any], model: Model, options: ClusterOptions, terminal: Terminal) -> BatchRun:
-    """Go over the recordings. What is done stays, however the run ends."""
+    """Go over the recordings. Finished results are kept, however the run ends."""
     from audiocnn import __version__
 
     if options.device != "cuda":
-        load_engine(model, "cpu", 1)  # a model that is damaged is told of before a cluster is started
+        load_engine(model, "cpu", 1)  # reports a damaged model before a cluster is started
     known, folder, provenance = [absolute_input(one) for one in job.inputs], job.destination.folder, job.provenance
     assert folder is not None and provenance is not None
     parts = Parts(folder, known, provenance, job.destination.force)
@@ -68,7 +68,7 @@ def run_on_cluster(job: BatchJob[Any], model: Model, options: ClusterOptions, te
         with suppress(OutputError):
             parts.write_rest()
         if isinstance(problem, KeyboardInterrupt | Terminated) and (batch.done or batch.passed):
-            terminal.say(f"audiocnn: interrupted; {show_name(folder)} holds what was finished: go on with --resume")
+            terminal.say(f"audiocnn: interrupted; finished results are in {show_name(folder)}: continue with --resume")
         raise
     else:
         parts.write_rest()
@@ -79,7 +79,7 @@ def run_on_cluster(job: BatchJob[Any], model: Model, options: ClusterOptions, te
 
 
 def _work_off(crew: Crew, cluster: Cluster, known: Sequence[Input], parts: Parts, batch: BatchRun) -> None:
-    """Deal out what is to be done, and put what comes back in its place."""
+    """Distribute the remaining recordings, and store the records that come back."""
     size = max(1, min(_WORK_RECORDINGS, len(parts.todo) // (_WORKS_A_WORKER * cluster.workers)))
     places = [parts.todo[start : start + size] for start in range(0, len(parts.todo), size)]
     works = [[known[at] for at in some] for some in places]
@@ -92,7 +92,7 @@ def _work_off(crew: Crew, cluster: Cluster, known: Sequence[Input], parts: Parts
 
 
 def _count(answer: WorkerAnswer, batch: BatchRun) -> None:
-    """Add a worker's counts to those of the run, and print its lines."""
+    """Add the counts of a worker to those of the run, and print its lines."""
     for line in answer.lines:
         batch.terminal.line(line)
     batch.done += answer.done
@@ -110,13 +110,13 @@ def _finish(provenance: Provenance, parts: Parts, terminal: Terminal) -> None:
     unnamed, _ = parts.finish(facts)
     if unnamed:
         was = "recording was" if unnamed == 1 else "recordings were"
-        terminal.say(f"audiocnn: {unnamed} {was} done before and not named this time: kept at the end")
+        terminal.say(f"audiocnn: {unnamed} {was} already in the output but not given this time; kept at the end")
 
 
 def absolute_input(one: Input) -> Input:
-    """A recording as another machine can open it. UsageError for a stream, which none can."""
+    """A recording with a path that other machines can open. Raises UsageError for a stream."""
     if one.name in STDIN_NAMES:
-        raise UsageError("-: standard input cannot be given to a cluster; write it to a file first")
+        raise UsageError("-: standard input cannot be sent to a cluster; write it to a file first")
     if isinstance(one.source, Remote):
         return replace(one, source=Remote(absolute(one.source.url)))
     return replace(one, source=Path(os.path.abspath(one.source))) if isinstance(one.source, Path) else one  # noqa: PTH100

@@ -1,8 +1,9 @@
-"""What runs in the workers of a cluster: the same code as on one machine, and what a worker does where one has died.
+"""The workers of a cluster: the same code as on one machine, and the handling of workers that died.
 
-The ledger knows which works were begun. Where one was begun before and never ended, its worker died, and one of the
-recordings in it may have been why: they are now taken one by one, each told to the ledger before it is opened. Dies a
-worker again, it is known of which. So a recording that kills its worker is tried twice, and then it is an error.
+The ledger records which works were begun. If a work was begun before and never ended, its worker died, possibly because
+of one of its recordings. The recordings are then processed one by one, and each is entered in the ledger before it is
+opened. If a worker dies again, the ledger shows the recording. A recording that kills its worker is therefore tried
+twice and then reported as an error.
 """
 
 from __future__ import annotations
@@ -27,40 +28,40 @@ if TYPE_CHECKING:
     from audiocnn.inference.engine import Engine
     from audiocnn.model.model import Model
 
-DEADLY = "the process that read it died twice (a decoder that crashed, or no memory); leave it out, or convert it"
-STARTS_A_WORKER = 5  # in vain
-I = TypeVar("I")  # noqa: E741 - an item
-A = TypeVar("A")  # an answer
+DEADLY = "the process that read it died twice (decoder crash, or out of memory); remove the recording or convert it"
+STARTS_A_WORKER = 5  # failed starts allowed per worker
+I = TypeVar("I")  # noqa: E741 - type of an item
+A = TypeVar("A")  # type of an answer
 
 
 @dataclass(frozen=True)
 class Bug:
-    """An exception in a worker that should not have happened."""
+    """An unexpected exception in a worker."""
 
     what: str
 
 
 class Ledger:
-    """What was begun and not ended. An actor of its own, which outlives the workers."""
+    """Records works that were begun and not ended. It runs as a separate actor, which outlives the workers."""
 
     def __init__(self) -> None:
-        self.times: dict[int, int] = {}  # that a work was begun
-        self.alone: dict[int, set[int]] = {}  # its items that were begun one by one, and not ended
-        self.starts = 0  # of workers, since one of them began to work
+        self.times: dict[int, int] = {}  # how often each work was begun
+        self.alone: dict[int, set[int]] = {}  # of each work, items that were begun singly and not ended
+        self.starts = 0  # number of worker starts since a worker last began a work
 
     def started(self) -> int:
-        """A worker is about to load its model: how many did so, and nothing came of it."""
+        """Called when a worker is about to load its model. Returns the number of starts since a work was begun."""
         self.starts += 1
         return self.starts
 
     def begin(self, work: int) -> tuple[int, frozenset[int]]:
-        """How often this work was begun, and on which of its items a worker died."""
+        """Record the start of a work. Returns how often it was begun, and the items on which a worker died."""
         self.starts = 0
         self.times[work] = self.times.get(work, 0) + 1
         return self.times[work], frozenset(self.alone.get(work, ()))
 
     def begin_alone(self, work: int, item: int) -> None:
-        """The item is next, and nothing else is in hand."""
+        """Record that an item is begun singly."""
         self.alone.setdefault(work, set()).add(item)
 
     def end_alone(self, work: int, item: int) -> None:
@@ -83,27 +84,27 @@ class RemoteLedger:
 
 
 class Worker(Generic[I, A]):
-    """Does works of several items each. Made once in a process; called by Ray Data with a batch of works."""
+    """Processes works of several items each. Created once per process; Ray Data calls it with batches of works."""
 
     def __init__(self, ledger: Any, workers: int) -> None:
         self.ledger = ledger if isinstance(ledger, Ledger) else RemoteLedger(ledger)
         if self.ledger.started() > STARTS_A_WORKER * workers:
-            raise UsageError("workers die while they load the model; look for memory, and at --device")
+            raise UsageError("workers die while they load the model; check the free memory and --device")
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Rows of number and work to rows of number and answer."""
+        """Turn rows of number and work into rows of number and answer."""
         answers = [self.answer(int(number), work) for number, work in zip(batch["number"], batch["work"], strict=True)]
         return {"number": batch["number"], "answer": answers}
 
     def answer(self, number: int, work: bytes) -> bytes:
-        """The pickled answer to a work, or the bug that it met."""
+        """The pickled answer to a work, or a pickled `Bug`."""
         try:
             return pickle.dumps(self.done(number, pickle.loads(work)))
-        except Exception as problem:  # noqa: BLE001 - who gave the work tells of it
+        except Exception as problem:  # noqa: BLE001 - reported by the process that gave the work
             return pickle.dumps(Bug(f"{type(problem).__name__}: {problem}\n{traceback.format_exc()}"))
 
     def done(self, number: int, items: Sequence[I]) -> A:
-        """All items at once; where a worker died of them, one by one, and without those that it died of."""
+        """Process all items at once. If a worker died before, process them one by one, without those that killed it."""
         times, deadly = self.ledger.begin(number)
         if len(items) == 1:
             answer = self.do([items[0] if times <= 2 else self.refused(items[0])])
@@ -126,7 +127,7 @@ class Worker(Generic[I, A]):
         raise NotImplementedError
 
     def refused(self, item: I) -> I:
-        """An item to do in place of one that kills its worker: one that is an error."""
+        """An item that stands for an error, to use instead of one that kills its worker."""
         raise NotImplementedError
 
     def joined(self, answers: Sequence[A]) -> A:
@@ -135,7 +136,7 @@ class Worker(Generic[I, A]):
 
 @dataclass(frozen=True)
 class Crew:
-    """What each worker is given. files: the model's, by their names in its folder."""
+    """The data that each worker needs. files: the files of the model, by name."""
 
     version: str
     files: dict[str, bytes]
@@ -147,8 +148,8 @@ class Crew:
 
 @dataclass
 class WorkerAnswer:
-    """What came of some recordings. groups: the records of each, in order, fewer where the first bad one was to stop
-    it; lines: for stderr; the rest: as a `BatchRun` counts."""
+    """The results of some recordings. groups: the records of each, in order; with --strict, only up to the first bad
+    one. lines: for stderr. The rest is counted as in `BatchRun`."""
 
     groups: list[bytes] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
@@ -164,7 +165,7 @@ class WorkerAnswer:
 
 
 class RecordedTerminal(Terminal):
-    """The terminal of a worker: keeps the lines for the process that has a stderr."""
+    """The terminal of a worker: collects lines, which the main process prints to stderr."""
 
     def __init__(self, verbosity: int) -> None:
         super().__init__(BytesIO(), StringIO(), StringIO(), {}, verbosity)
@@ -175,7 +176,7 @@ class RecordedTerminal(Terminal):
 
 
 class GroupedOutput(OneOutput[Any]):
-    """An output in memory, with the records of each recording apart."""
+    """An output in memory that keeps the records of each recording separate."""
 
     groups: list[bytes]
 
@@ -190,7 +191,7 @@ class RecordingWorker(Worker[Input, WorkerAnswer]):
         from audiocnn import __version__
 
         if crew.version != __version__:
-            raise UsageError(f"a worker has audiocnn {__version__}, not {crew.version}; install the same everywhere")
+            raise UsageError(f"a worker has audiocnn {__version__}, not {crew.version}; install one version everywhere")
         super().__init__(ledger, workers)
         self.crew = crew
         self.engine = load_model_files(crew.files, crew.device)
@@ -214,7 +215,7 @@ class RecordingWorker(Worker[Input, WorkerAnswer]):
         return replace(item, source=None, problem=item.problem or f"{show_name(item.name)}: {DEADLY}")
 
     def joined(self, answers: Sequence[WorkerAnswer]) -> WorkerAnswer:
-        """Up to the first bad one, where that is to stop it."""
+        """The sum of the answers; with --strict, up to the first with a bad recording."""
         whole = WorkerAnswer()
         for answer in answers:
             if not (self.crew.strict and whole.failed + whole.damaged):
@@ -223,13 +224,13 @@ class RecordingWorker(Worker[Input, WorkerAnswer]):
 
 
 def read_model_files(model: Model) -> dict[str, bytes]:
-    """The files of a model, which other machines may not see."""
+    """The contents of the files of a model, to which other machines may have no access."""
     paths = sorted(path for path in model.folder.rglob("*") if path.is_file())
     return {path.relative_to(model.folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def load_model_files(files: dict[str, bytes], device: str) -> Engine:
-    """A model from its files, with one thread on the CPU, since there is a worker a core."""
+    """A model from its files. On the CPU it uses one thread, since there is one worker per core."""
     import tempfile
 
     from audiocnn.inference.engine import Engine, OnnxBackend, load_engine

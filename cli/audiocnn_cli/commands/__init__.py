@@ -1,1 +1,1 @@
-"""One file or folder a command."""
+"""The commands, each in its own module or package."""

@@ -1,4 +1,4 @@
-"""`audiocnn convert`: labels from one format to another."""
+"""`audiocnn convert`: convert annotations from one format to another."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def convert(
     destination = find_destination(output)
     for flag, chosen in (("--to", to), ("--from", source)):
         if chosen is DetectFormat.table:
-            raise UsageError(f"{flag} table: a table is for people to read; name one of {', '.join(FORMATS)}")
+            raise UsageError(f"{flag} table: not an annotation format; use one of {', '.join(FORMATS)}")
     kind = format_of_output(destination.path, to.value, OUTPUT_SUFFIXES, "jsonl")
     renamed = {} if label_map is None else read_label_map(label_map)
     if recordings is not None and not Path(recordings).is_dir():
@@ -120,8 +120,8 @@ def convert(
     for line in find_losses(found, kind):
         terminal.say(f"audiocnn: {line}")
     if destination.folder is not None and reading.nameless:
-        fact = f"{', '.join(reading.nameless)} does not name recordings without a segment: they get no file"
-        terminal.say(f"audiocnn: {fact}; jsonl of `detect` names all")
+        fact = f"{', '.join(reading.nameless)} does not list recordings without segments, so they get no file"
+        terminal.say(f"audiocnn: {fact}; the jsonl format of `detect` lists all")
     done, failed = write_recordings(found, kind, destination, terminal)
     if terminal.watched:
         from audiocnn.units import plural
@@ -132,27 +132,28 @@ def convert(
 
 
 class LabelReader:
-    """Reads files of labels; a bad one is reported and counted."""
+    """Reads annotation files. A bad one is reported and counted."""
 
     def __init__(self, terminal: Terminal, kind: str, recordings: Recordings, label_column: str | None = None) -> None:
         self.terminal, self.kind, self.recordings, self.label_column = terminal, kind, recordings, label_column
         self.done = self.failed = 0
-        self.nameless: dict[str, None] = {}  # formats, of many recordings, that leave out those without a segment
+        self.nameless: dict[str, None] = {}  # formats for several recordings that omit those without a segment
 
     def all(self, names: list[str], source: str | None) -> Iterator[LabelledRecording]:
-        """What all of them say; a file that names no recording counts as one without a segment, named by its stem."""
+        """The annotations in all files. A file that names no recording counts as one recording without a segment, named
+        by the stem of the file."""
         from audiocnn.audio.find import EntryError
         from audiocnn.labels.convert import find_label_files
         from audiocnn.labels.lookup import rereadable_file, save_stream
         from audiocnn_cli.io.inputs import STDIN, STDIN_NAMES
 
         if sum(name in STDIN_NAMES for name in names) > 1:
-            raise UsageError("standard input is named twice; it can be read once")
+            raise UsageError("standard input is given twice; it can be read only once")
         for name in names:
             with self.attempt():
                 if name == STDIN:
                     if self.terminal.stdin.isatty():
-                        raise UsageError("standard input is the keyboard; pipe something into it, or name a file")
+                        raise UsageError("standard input is a terminal; pipe data into it or give a file")
                     with save_stream(self.terminal.stdin, Path(STDIN), source) as path:
                         yield from self.one(path, Path(STDIN), source)
                     continue
@@ -164,16 +165,16 @@ class LabelReader:
                             yield from self.one(file, entry, source)
 
     def one(self, path: Path, shown: Path, source: str | None) -> list[LabelledRecording]:
-        """LabelError: the file cannot be read."""
+        """The annotations in one file. Raises LabelError if it cannot be read."""
         from audiocnn.labels.convert import complete_recording, read_checked
         from audiocnn.labels.formats import find_label_column, label_format
 
         found = read_checked(path, source, self.label_column)
         column = find_label_column(path, source, self.label_column)
-        if column is not None and column.told and not column.speech:  # who speaks is kept
+        if column is not None and column.told and not column.speech:  # speaker names are kept anyway
             self.terminal.error(f"{shown}: {column.describe()}", "note")
         if not found and not FORMATS[self.kind].many:
-            raise UsageError(f"{shown}: names no recording, and {self.kind} needs one; leave it out")
+            raise UsageError(f"{shown}: names no recording, and {self.kind} needs one; remove it from the list")
         format = source or label_format(path)
         if FORMATS[format].many and "empty" not in FORMATS[format].keeps:
             self.nameless[format] = None
@@ -192,14 +193,14 @@ class LabelReader:
 def write_recordings(
     found: list[LabelledRecording], kind: str, destination: Destination, terminal: Terminal
 ) -> tuple[int, int]:
-    """Write all into one output, or each into its own; how many are done, and how many could not be."""
+    """Write all recordings to one output, or each to its own. Returns the numbers written and failed."""
     from audiocnn.labels.formats import format_writer
     from audiocnn_cli.io.output import ExistsError, PassedError, there_already
     from audiocnn_cli.io.results import open_results
 
     if destination.folder is None and not FORMATS[kind].many and len(found) > 1:
-        what = f"a file of it holds one recording, and there are {len(found)}"
-        raise UsageError(f"--to {kind}: {what}; write each to a file of its own with --output-dir")
+        what = f"a file in this format holds one recording, and there are {len(found)}"
+        raise UsageError(f"--to {kind}: {what}; write one file per recording with --output-dir")
     named = {one.file: one for one in _sort_for(kind, found)}
     inputs = _inputs_of(named) if destination.check is None else destination.check(_inputs_of(named))
     failed, existing = 0, list[Path]()
@@ -207,7 +208,7 @@ def write_recordings(
     with open_results(destination, suffix, lambda _: format_writer(kind), terminal, said=said) as results:
         for one in results.wanted(inputs):
             try:
-                one.opened  # noqa: B018 - an error, where its output is there already
+                one.opened  # noqa: B018 - raises if the output already exists
                 with results.writing(one) as writer:
                     writer.recording(named[one.name])
             except PassedError:
@@ -220,11 +221,11 @@ def write_recordings(
     if existing:
         terminal.error(there_already(existing, terminal.verbose))
         failed += len(existing)
-    return max(len(named), 1) - failed, failed  # no recording at all is a result
+    return max(len(named), 1) - failed, failed  # an empty list is a valid result
 
 
 def _sort_for(kind: str, found: list[LabelledRecording]) -> list[LabelledRecording]:
-    """In the order that a format asks for: Kaldi wants that of the ids, byte by byte."""
+    """The recordings in the order that a format requires: Kaldi requires bytewise order of the ids."""
     from audiocnn.labels.formats.base import base_name
 
     if kind != "kaldi":
@@ -233,8 +234,8 @@ def _sort_for(kind: str, found: list[LabelledRecording]) -> list[LabelledRecordi
 
 
 def _inputs_of(found: dict[str, LabelledRecording]) -> Iterator[Input]:
-    """The recordings as --output-dir takes them: those that differ in their endings alone, and those that have no
-    ending of audio, keep their whole names."""
+    """The recordings as inputs for --output-dir. Recordings that differ only in their suffixes, and those without an
+    audio suffix, keep their full names."""
     from audiocnn.labels.formats.base import base_name
     from audiocnn_cli.io.inputs import Input
 

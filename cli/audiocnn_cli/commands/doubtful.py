@@ -1,4 +1,4 @@
-"""`audiocnn doubtful`: clips whose label and score disagree most, as a table to correct and a page to listen."""
+"""`audiocnn doubtful`: list clips whose label and score disagree most, as a table and on a page to correct."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def doubtful(
     check_folds(folds, data, model, split)
     judging = _Judging(data, device, jobs, terminal, labels, label or (), corrections, files)
     if folds:
-        for run in folds:  # what they learned from is kept beside them; each judges its own part of it
+        for run in folds:  # each evaluates its own part; the dataset is kept next to the folds
             with judging.judge(str(run), str(run / RECIPE_FILE), TEST, Path(f"{data}.folds")):
                 pass
         doubts = judging.write((f"{len(folds)} folds", data))
@@ -126,7 +126,7 @@ def doubtful(
         with judging.judge(model or DEFAULT_MODEL, data, resolve_split(data, split), None) as name:
             doubts = judging.write((name, data))
     if doubts is None:
-        terminal.say("audiocnn: nothing is left to doubt")
+        terminal.say("audiocnn: all clips have been reviewed")
         return ExitStatus.OK
     if terminal.wants_table(format):
         _draw(doubts, terminal)
@@ -136,15 +136,15 @@ def doubtful(
         source = source_of(folds[0] / RECIPE_FILE) if folds else data
         more = label_words(labels)
         again = train_again_command(source, [*judging.tables, files.table], more=more)
-        terminal.say_block("corrected, train again", [again])
+        terminal.say_block("after correcting, train again", [again])
     return ExitStatus.SOME_FAILED if judging.failed else ExitStatus.OK
 
 
 @dataclass
 class _Judging:
-    """What models say of clips. of: only clips with these labels. corrections: tables of what is settled, as the option
-    says. judged: what each model found, and of which dataset. tables: of corrections that they were trained with.
-    settled: clips that are left out."""
+    """The evaluation of clips by models. of: only clips with these labels. corrections: tables given with the option.
+    judged: the result of each model and its dataset. tables: corrections that the models were trained with. settled:
+    clips that were reviewed before and are left out."""
 
     data: str
     device: str
@@ -161,8 +161,8 @@ class _Judging:
 
     @contextmanager
     def judge(self, model: str, data: str, part: str | None, kept: Path | None) -> Iterator[str]:
-        """Judge these data by a model, whose name is handed on while the dataset is there. kept: beside which it stays,
-        None for nowhere."""
+        """Evaluate a model on this data; a context in which the dataset exists, with the name of the model. kept: path
+        next to which the dataset is kept, None for a temporary one."""
         from audiocnn.evaluation.results import EvaluationSettings
         from audiocnn.inference.engine import load_engine
         from audiocnn.model.model import find_model
@@ -177,7 +177,7 @@ class _Judging:
             check_channels(dataset, engine)
             for name in self.of:
                 if name not in dataset.labels:
-                    raise UsageError(f"--label {name}: nothing is labelled so; {did_you_mean(name, dataset.labels)}")
+                    raise UsageError(f"--label {name}: unknown label; {did_you_mean(name, dataset.labels)}")
             say_learned("doubtful", dataset, chosen, engine.model, self.data, listener)
             self.settled |= self._find_settled(dataset)
             rest = dataset.with_entries(entry for entry in dataset.entries if entry.filename not in self.settled)
@@ -190,8 +190,8 @@ class _Judging:
             yield one.name
 
     def _find_settled(self, dataset: Dataset) -> dict[str, Any]:
-        """What tables of corrections have settled of a dataset, by file name: the tables that were named, or else those
-        beside the output."""
+        """Clips of a dataset that were corrected or confirmed, by file name. They are read from the given tables, else
+        from tables next to the output with the default names of `doubtful` and `review`."""
         from audiocnn.data.sources.corrections import read_settled
 
         given = self.corrections
@@ -217,12 +217,12 @@ class _Judging:
             mine = {name: right for name, right in found.items() if name in known}
             if mine:
                 shown = show_name(path.name if given is None else path)
-                self.terminal.say(f"audiocnn: {plural(len(mine), 'clip')} that {shown} has settled: left out")
+                self.terminal.say(f"audiocnn: skipping {plural(len(mine), 'clip')} corrected or confirmed in {shown}")
             settled |= mine
         return settled
 
     def write(self, about: tuple[str, str]) -> list[Doubt] | None:
-        """Write the table and the page of all that was judged; None, and no file, where every clip is settled.
+        """Write the table and the page; returns None, and writes nothing, if all clips were corrected or confirmed.
         about: the names of model and data."""
         if self.settled and not self.judged:
             return None
@@ -230,31 +230,31 @@ class _Judging:
 
 
 def check_folds(folds: Sequence[Path], data: str, model: str | None, split: str | None) -> None:
-    """UsageError for what folds say themselves, and for folds that are named as a model."""
+    """Raises UsageError for options that folds determine themselves, and for folds given as a model."""
     from audiocnn.workflows.heard import fold_runs
 
     given = {"-m": model, "--split": split}
     if folds and (name := next((name for name, value in given.items() if value is not None), None)):
-        what = f"{data} holds folds, each of which judges the part that it has not heard"
-        raise UsageError(f"{name}: {what}; leave it out")
+        what = f"{data} contains folds, each of which evaluates the part it was not trained on"
+        raise UsageError(f"{name}: {what}; omit it")
     if model is not None and fold_runs(Path(model)):
         command = format_command(["audiocnn", "doubtful", as_argument(model)])
-        raise UsageError(f"-m {model}: holds a model for each fold; each judges its own part with `{command}`")
+        raise UsageError(f"-m {model}: contains a model for each fold; evaluate all folds with `{command}`")
 
 
 def source_of(recipe: Path) -> str:
-    """The data of a recipe, to be named on the command line."""
+    """The data of a recipe, as an argument for the command line."""
     from audiocnn.recipe.recipe import read_recipe
     from audiocnn.workflows.heard import show_path
 
     data = read_recipe(recipe).data
-    assert data is not None  # it was judged
+    assert data is not None  # it was evaluated
     return str(show_path(data.source))
 
 
 @dataclass(frozen=True)
 class DoubtfulFiles:
-    """Where `count` doubtful clips go. option: what names the table."""
+    """The files for `count` doubtful clips. option: the option that gives the table."""
 
     option: str
     table: Path
@@ -263,8 +263,8 @@ class DoubtfulFiles:
 
 
 def check_doubtful_files(option: str, table: str | None, count: int, taken: list[Path], force: bool) -> DoubtfulFiles:
-    """Where no table is named, one that is not there yet. UsageError, before any work, for names that cannot be written
-    to. taken: as for `check_table`."""
+    """The files to write; without a given table, a free name. Raises UsageError, before any work, for unusable names.
+    taken: as for `check_table`."""
     if table:
         path = Path(table)
     else:
@@ -277,8 +277,8 @@ def check_doubtful_files(option: str, table: str | None, count: int, taken: list
 
 
 def find_tables_beside(table: Path, data: Path) -> list[tuple[Path, bool]]:
-    """The tables of corrections in the folder of the output, the oldest first: those that `doubtful`, its page or
-    `review` wrote, by their names. True: `doubtful` wrote it, or it is no table of corrections. Never the data."""
+    """Tables of corrections in the folder of the output, by the names that `doubtful`, its page and `review` give them,
+    the oldest first; the data itself is left out. True: by its name, `doubtful` itself wrote the table."""
     stems = "|".join(re.escape(stem) for stem in (Path(DOUBTFUL_TABLE).stem, table.stem))
     written = re.compile(rf"(?:{stems})(?:-\d+)?(?P<page>{CORRECTED}.*)?\.tsv")
     found: list[tuple[Path, bool]] = []
@@ -299,9 +299,9 @@ def write_doubtful(
     of: Sequence[str] = (),
     settled: Mapping[str, Any] | None = None,
 ) -> list[Doubt]:
-    """Write the table and the page, and say what to do with them; returns the clips. judged: by one model, or its own
-    part by each fold. about: the names of model and data. of: only clips with these labels. settled: what was corrected
-    before, which the table has, too. UsageError where a model knows none of the labels."""
+    """Write the table and the page, print how to use them, and return the clips. judged: results of one model, or of
+    each fold on its own part. about: the names of model and data. of: only clips with these labels. settled: earlier
+    corrections, which are copied to the table. Raises UsageError if a model knows none of the labels."""
     from audiocnn.evaluation.doubtful import doubts_to_tsv, find_doubtful, settled_rows
     from audiocnn.report.doubtful import render_doubtful
     from audiocnn.report.sound import clip_sounds
@@ -328,13 +328,13 @@ def write_doubtful(
     write_text(files.option, files.page, page)
     total = sum(len(clips.answers) for clips, _ in judged)
     if not doubts:
-        terminal.say(f"no doubtful clip: the model says what the label says of all {total}")
+        terminal.say(f"no doubtful clips: the model agrees with the labels of all {total}")
         return doubts
     likely = sum(doubt.likely_wrong for doubt in doubts)
     more = f" (the first of {count}; --top)" if count > len(doubts) else ""
     terminal.say(
-        f"{plural(len(doubts), 'doubtful clip')}{more} of {total}, {likely} of them likely wrong: listen in"
-        f" {files.page} and correct there (its button downloads {corrected}), or correct {files.table} itself"
+        f"{plural(len(doubts), 'doubtful clip')}{more} of {total}, {likely} of them likely wrong: listen and correct in"
+        f" {files.page} (its button downloads {corrected}), or correct {files.table} by hand"
     )
     return doubts
 
@@ -354,7 +354,7 @@ def _record(doubt: Doubt) -> dict[str, Any]:
 
 
 def _draw(doubts: Sequence[Doubt], terminal: Terminal) -> None:
-    """A row a clip, as wide as the terminal."""
+    """Print a table with one row per clip, as wide as the terminal."""
     from rich.text import Text
 
     from audiocnn.inference.classify import NONE_OF_THESE

@@ -1,4 +1,4 @@
-"""`audiocnn ensemble`: several models in, one out."""
+"""`audiocnn ensemble`: average several models into one."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def report_ensemble(model: Model, difference: float, terminal: Terminal, format:
     thresholds = ", ".join(f"{label} {value:g}" for label, value in model.thresholds.items())
     lines = [
         f"thresholds: {thresholds} ({model.tuned_on})",
-        f"model: {model.folder} (ONNX and torch at most {difference:.0e} apart)",
+        f"model: {model.folder} (ONNX and PyTorch scores differ by at most {difference:.0e})",
         f"try it:  audiocnn detect --model {model.folder} FILE",
     ]
     terminal.write("".join(printable(line) + "\n" for line in lines))

@@ -1,4 +1,4 @@
-"""`audiocnn explain`: the stretches of time and the bands that moved a score, as a picture and as rows."""
+"""`audiocnn explain`: the times and frequency bands that led to a score, as a picture and as rows."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ Channel = Annotated[
 
 
 class Fill(StrEnum):
-    """The level that a patch is turned down to."""
+    """The level to which a patch is attenuated."""
 
     background = "background"
     mean = "mean"
@@ -65,7 +65,7 @@ class Fill(StrEnum):
 
 @dataclass(frozen=True)
 class ExplainOptions:
-    """What is explained, and how. None leaves it to `ExplainSettings`."""
+    """What is explained, and how. None: the default of `ExplainSettings`."""
 
     label: Annotated[
         str | None,
@@ -133,7 +133,7 @@ class PictureOptions:
     force: Force = False
 
     def path(self) -> Path | None:
-        """The path, checked before any work; None without a picture."""
+        """The path, checked before any work; None if no picture is wanted."""
         from audiocnn.report.figure import check_picture
 
         if self.output is None:
@@ -184,7 +184,7 @@ def explain(
 
 
 class _BarOfSteps:
-    """Moves the bar, from the start for each kind of work."""
+    """Updates the bar, which starts again for each kind of work."""
 
     def __init__(self, bar: Bar) -> None:
         self.bar = bar
@@ -201,7 +201,7 @@ def _read_channel(text: str) -> str | int:
     from audiocnn_cli.io.inputs import read_channel
 
     if text == "each" or not (text == "mix" or text.isdecimal()):
-        raise UsageError(f'--channel cannot be "{text}" here; use mix, or a number from 0')
+        raise UsageError(f'--channel cannot be "{text}" here; use mix, or a channel number, from 0')
     return read_channel(text)
 
 
@@ -214,7 +214,7 @@ def write_explanation(found: Explanation, picture: Path | None, terminal: Termin
 
 
 def explanation_record(found: Explanation, picture: Path | None) -> jsonl.Record:
-    """The score. `start` and `end` are of the rows, which depend on `window`."""
+    """The record of the score. `start` and `end` belong to the explained rows, which depend on `window`."""
     return {
         **jsonl.record_head("explanation", found.file),
         "model": found.model,
@@ -273,22 +273,22 @@ def write_tables(found: Explanation, picture: Path | None, terminal: Terminal) -
             table.add_row(f"{kind} {rank}", _time_text(patch), _band_text(patch), effect, f"{patch.without:.4f}")
     with terminal.paused():
         terminal.out.print(Text(printable(_headline(found)), style="bold"))
-        terminal.out.print(f"{found.quiet_score:.4f} with everything turned down to {_FILL_TEXT[found.settings.fill]}")
+        terminal.out.print(f"{found.quiet_score:.4f} with everything attenuated to {_FILL_TEXT[found.settings.fill]}")
         terminal.out.print()
         if table.row_count:
             terminal.out.print(table)
         else:
-            terminal.out.print("no patch, stretch or band moves the score")
+            terminal.out.print("no patch, stretch or band changes the score")
         if found.maps is not None:
             strongest = ", ".join(str(number) for number in found.maps.numbers)
             terminal.out.print(f"\nstrongest maps of group {found.maps.group}: {strongest}")
-    terminal.say(f"picture: {picture}" if picture is not None else "for a picture, name one with -o FILE.png")
+    terminal.say(f"picture: {picture}" if picture is not None else "to draw a picture, give -o FILE.png")
 
 
 def _headline(found: Explanation) -> str:
     when = f"the mean of {found.start:.2f} to {found.end:.2f} s" if found.whole else f"at {found.middle:.2f} s"
     if abs(found.clip_score - found.score) >= 0.5 * 10**-_DIGITS:
-        when += f" ({found.clip_score:.4f} of the whole recording, as `classify` has it)"
+        when += f" ({found.clip_score:.4f} for the whole recording, as in `classify`)"
     window = "" if found.whole else f", window {found.window[0]:.2f} to {found.window[1]:.2f} s"
     return f"{show_name(found.file)}: {found.label} {found.score:.4f} {when}, by {found.model}{window}"
 

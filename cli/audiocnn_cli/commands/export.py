@@ -1,4 +1,4 @@
-"""`audiocnn export`: the ONNX file of a model, made again and compared."""
+"""`audiocnn export`: write the ONNX file of a model again and compare it with PyTorch."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def export(
     path = chosen.folder / (STREAM_ONNX if stream else ONNX)
     if terminal.wants_table(format):
         size = path.stat().st_size
-        terminal.write(f"{path}: {size / 1e6:.2f} MB; largest difference to torch {difference:.1e}\n")
-        terminal.write(f"to hand it on, send the folder {chosen.folder}; there, with audiocnn installed:\n")
+        terminal.write(f"{path}: {size / 1e6:.2f} MB; largest difference to PyTorch {difference:.1e}\n")
+        terminal.write(f"to share the model, copy the folder {chosen.folder}; with audiocnn installed, use it with:\n")
         verb = "detect" if chosen.usual_answer == "several" else "classify"
         words = ["audiocnn", verb, "--model", as_argument(chosen.folder.resolve().name)]
         terminal.write(f"  {format_command(words)} FILE...\n")

@@ -1,4 +1,4 @@
-"""`audiocnn filters`: the filters of the first layer, as a picture and as numbers; the sounds that move them most."""
+"""`audiocnn filters`: the filters of the first layer as a picture and as numbers, and sounds that activate them."""
 
 from __future__ import annotations
 
@@ -84,17 +84,17 @@ class StrongestOptions:
     ] = None
 
     def check(self) -> None:
-        """UsageError for an option that says nothing without --strongest, and for seconds that cannot be."""
+        """Raises UsageError for options that need --strongest, and for an invalid --around."""
         if self.around is not None and not 0 <= self.around <= _MOST_AROUND_SECONDS:
             raise UsageError(f"--around cannot be {self.around:g}; use seconds from 0 to {_MOST_AROUND_SECONDS:g}")
         if self.strongest:
             return
         for name, value in vars(self).items():
             if value is not None:
-                raise UsageError(f"--{name} is about the sounds to look for; name some with --strongest DATA")
+                raise UsageError(f"--{name} applies to --strongest; give --strongest DATA too")
 
     def picture(self, path: Path | None) -> Path | None:
-        """The picture of the strongest sounds, beside that of the filters."""
+        """The path of the picture of the strongest sounds, next to that of the filters."""
         return path.with_name(f"{path.stem}.strongest{path.suffix}") if path and self.strongest else None
 
 
@@ -142,7 +142,7 @@ def filters(
 
 
 def check_outputs(path: Path | None, options: StrongestOptions, force: bool) -> Path | None:
-    """The folder for cut sounds, if there is one. UsageError where something is there already, before any work."""
+    """The folder for cut sounds, if any. Raises UsageError, before any work, if an output already exists."""
     from audiocnn.report.figure import check_picture
 
     for picture in filter(None, (path, options.picture(path))):
@@ -157,7 +157,7 @@ def check_outputs(path: Path | None, options: StrongestOptions, force: bool) -> 
 
 
 class StrongestSearch:
-    """The search for the strongest sounds. Making it checks all that can be checked before the work."""
+    """The search for the strongest sounds. The constructor makes all checks that are possible before the work."""
 
     def __init__(
         self, terminal: Terminal, network: Network, bank: FilterBank, options: StrongestOptions, clips: Path | None
@@ -187,17 +187,17 @@ class StrongestSearch:
         write_strongest(records, self.terminal, table)
         silent = sum(not row for row in found)
         if silent:
-            self.terminal.say(f"audiocnn: {silent} of {len(found)} filters are moved by nothing here (never above 0)")
+            self.terminal.say(f"audiocnn: {silent} of {len(found)} filters are not activated here (never above 0)")
         return ExitStatus.SOME_FAILED if self.failed else ExitStatus.OK
 
     def find(self) -> list[list[TopActivation]]:
-        """The strongest activations of each filter, the strongest first; reports recordings that cannot be read."""
+        """The activations of each filter, the strongest first. Recordings that cannot be read are reported."""
         import time
 
         from audiocnn.inspection.strongest import find_strongest
 
         began, seconds = time.monotonic(), 0.0
-        with Bar(self.terminal, "listening") as bar:
+        with Bar(self.terminal, "searching") as bar:
             for step in find_strongest(self.network, self.layers, self.sounds, self.top):
                 if step.found is not None:
                     return step.found
@@ -210,12 +210,13 @@ class StrongestSearch:
                     step.total,
                     f"{step.done} of {step.total}, {format_speed(seconds, time.monotonic() - began)}",
                 )
-        raise AssertionError("the last step has what was found")
+        raise AssertionError("the last step contains the result")
 
     def cut(
         self, found: list[list[TopActivation]], picture: Path | None, most: int
     ) -> dict[tuple[int, int], tuple[Path, float]]:
-        """Cut out the sound of every activation and draw some; of each cut its file, and its start in the recording."""
+        """Cut out the sound of every activation and draw some. Returns the file of each cut and its start in the
+        recording."""
         from audiocnn.inspection.strongest import cut_sounds, features_seen, prepare_clips, write_clip
         from audiocnn.report.figure import save_figure
         from audiocnn.report.filter_picture import choose_filters, draw_strongest
@@ -246,15 +247,15 @@ class StrongestSearch:
         layer, settings = self.layers[0], self.network.spec.input
         reach = settings.receptive_field.then(layer.reach[-1])
         some = f"{filters} filters" if rows == filters else f"{rows} of {filters} filters"
-        what = f"{self.network.spec.name}, group {layer.group}: {some} and what moves them most"
-        size = f"what one sees is {reach.kernel / settings.sample_rate * 1000:g} ms long"
+        what = f"{self.network.spec.name}, group {layer.group}: {some} and the sounds that activate them most"
+        size = f"receptive field {reach.kernel / settings.sample_rate * 1000:g} ms"
         if settings.features != "waveform":
-            size += f"; {settings.features}, bright is more, each on its own scale"
-        return what + ("; first in each row the filter" if self.bank else "") + f"\n{size}"
+            size += f"; {settings.features}, bright is more, each picture has its own scale"
+        return what + ("; each row starts with the filter" if self.bank else "") + f"\n{size}"
 
 
 def filter_records(bank: FilterBank) -> list[jsonl.Record]:
-    """One record a filter, in the order of the picture; then one a tower."""
+    """One record per filter, in the order of the picture, then one per tower."""
     from audiocnn.inspection.filters import tower_figures
 
     head = {"schema": 1, "type": "filter", "model": bank.model, "group": bank.group}
@@ -278,7 +279,7 @@ def filter_records(bank: FilterBank) -> list[jsonl.Record]:
 
 
 def _four_digits(value: float) -> float | int:
-    """Four significant digits; a whole number as such."""
+    """A number with four significant digits; whole numbers stay whole."""
     if value == int(value):
         return int(value)
     return round(value, max(0, 3 - math.floor(math.log10(abs(value)))))
@@ -302,7 +303,7 @@ def write_filters(bank: FilterBank, terminal: Terminal, table: bool) -> None:
             for name, value in towers[0]["by_chance"].items():
                 words = "specialise" if value < 0.01 else "may specialise" if value < 0.05 else "do not differ"
                 terminal.out.print(
-                    f"{_TITLES.get(name, name)}: the towers {words}; of random divisions {value:.1%} lie as far apart"
+                    f"{_TITLES.get(name, name)}: the towers {words}; {value:.1%} of random divisions differ as much"
                 )
 
 
@@ -332,7 +333,7 @@ def _cell(row: jsonl.Record, name: str) -> str:
 
 
 def strongest_record(one: TopActivation, network: Network, group: str, cut: tuple[Path, float] | None) -> jsonl.Record:
-    """One strong activation: seconds in the recording, and Hz where a 2-D filter sees some of the bands."""
+    """The record of an activation: its times in the recording, and its frequencies for a 2-D filter on bands."""
     from audiocnn.spec.features import band_edges_hertz
 
     sample_rate, edges = network.geometry.sample_rate, band_edges_hertz(network.spec.input)
@@ -349,7 +350,7 @@ def strongest_record(one: TopActivation, network: Network, group: str, cut: tupl
 
 
 def write_strongest(records: Sequence[jsonl.Record], terminal: Terminal, table: bool) -> None:
-    """All as JSON Lines; as a table the first of each filter."""
+    """Write all records as JSON Lines, or a table with the strongest of each filter."""
     if not table:
         terminal.write(jsonl.dump_lines(records))
         return
@@ -358,7 +359,7 @@ def write_strongest(records: Sequence[jsonl.Record], terminal: Terminal, table: 
     clips = any("clip" in row for row in shown)
     drawn.add_column("filter", justify="right")
     drawn.add_column("activation", justify="right")
-    drawn.add_column("moved most by", overflow="fold")
+    drawn.add_column("strongest in", overflow="fold")
     drawn.add_column("from", justify="right")
     drawn.add_column("to", justify="right")
     for row in shown:
@@ -369,5 +370,5 @@ def write_strongest(records: Sequence[jsonl.Record], terminal: Terminal, table: 
         terminal.out.print(drawn)
         if clips:
             folder = Path(shown[0]["clip"]).parents[1]
-            words = f"{len(records)} sounds cut out, as FILTER/RANK.wav in {folder}, listed in strongest.jsonl there"
+            words = f"{len(records)} sounds cut out to {folder}/FILTER/RANK.wav, listed in {folder}/strongest.jsonl"
             terminal.out.print(printable(words))

@@ -1,4 +1,4 @@
-"""`audiocnn ingest`: make or continue a dataset from folders, tables and recipes."""
+"""`audiocnn ingest`: create or continue a dataset from folders, tables and recipes."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def ingest(
             ):
                 follower(step)
         except KeyboardInterrupt:
-            terminal.say(f"audiocnn: interrupted after {sum(follower.counts.values())} files; run it again to go on")
+            terminal.say(f"audiocnn: interrupted after {sum(follower.counts.values())} files; run it again to continue")
             raise
     if left_out:
         terminal.error(left_out_line(left_out), kind="warning")
@@ -145,7 +145,7 @@ def ingest(
 
 
 def _source_of(source: str, labels: LabelOptions) -> Path | Remote | DataSettings:
-    """A source, with its labels from where the options say. UsageError: one that cannot have them elsewhere."""
+    """A source with the label options applied. Raises UsageError for a source that does not support them."""
     from audiocnn.data.dataset import is_dataset
     from audiocnn.data.sources import recipe_settings
     from audiocnn.data.sources.settings import DataSettings
@@ -162,7 +162,7 @@ def _source_of(source: str, labels: LabelOptions) -> Path | Remote | DataSetting
 
 
 def _with_cluster(settings: IngestSettings, address: str, workers: int | None, terminal: Terminal) -> IngestSettings:
-    """The settings with decoding on a Ray cluster. UsageError: a wrong address."""
+    """The settings with decoding on a Ray cluster. Raises UsageError for an invalid address."""
     from audiocnn_cli.cluster.ingest import decoder_on
     from audiocnn_cli.cluster.ray import check_address
 
@@ -206,8 +206,8 @@ def write_survey(dataset: Dataset, terminal: Terminal, format: ReportFormat) -> 
 
 
 def dataset_summary(dataset: Dataset, follower: IngestFollower) -> dict[str, Any]:
-    """The contents of the dataset and the outcomes of this run. `labels` counts clips and annotations; `parts` says by
-    what parts and folds are known, `unused` what looks like some and is none."""
+    """The contents of the dataset and the outcomes of this run. `labels` counts clips and annotations. `parts` says how
+    splits and folds were recognised. `unused` lists what looks like splits or folds but was not used."""
     labels = Counter(label for entry in dataset.entries for label in entry.labels)
     for entry in dataset.entries:
         labels.update(annotation.label for annotation in dataset.annotations(entry))
@@ -230,15 +230,15 @@ def dataset_summary(dataset: Dataset, follower: IngestFollower) -> dict[str, Any
 
 
 def _find_features(name: str) -> Spec:
-    """The network of --features: a spec by name or file, or that of a recipe. UsageError for the bare kind of features,
-    whose bands and frames differ from network to network."""
+    """The network of --features: a spec by name or file, or from a recipe. Raises UsageError for a kind of features,
+    which does not determine bands and frames."""
     from audiocnn.model.model import spec_folders
     from audiocnn.recipe.recipe import read_recipe
     from audiocnn.spec.spec import find_spec
     from audiocnn.toml import read_toml
 
     if name in FEATURES:
-        raise UsageError(f"--features {name}: bands and frames differ from network to network; name one, as sound_2d")
+        raise UsageError(f"--features {name}: bands and frames depend on the network; give a network, such as sound_2d")
     if name.endswith(".toml") and "input" not in read_toml(Path(name), SpecError):
         return read_recipe(Path(name)).spec
     return find_spec(name, spec_folders())

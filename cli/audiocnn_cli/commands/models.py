@@ -1,4 +1,4 @@
-"""`audiocnn models`: what the models that come with the package are for, and on request the specs."""
+"""`audiocnn models`: list the models of the package with their purposes, and on request the specs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from audiocnn.spec.geometry import Geometry
 
 
-_MOST_LABELS = 3  # named in the table; of more it says how many
-_WIDE, _WIDEST = 60, 110  # columns; narrower tables have no weights, and no window and hop
+_MOST_LABELS = 3  # listed in the table; of more, only the number is shown
+_WIDE, _WIDEST = 60, 110  # columns; narrower tables omit labels, and weights, window and hop
 _AllLabels = Annotated[bool, flag("--all-labels", "List all labels in JSON, not only the first 20.")]
 _Specs = Annotated[bool, flag("--specs", "Also list the specs: networks without weights, to train.")]
 
@@ -56,7 +56,7 @@ def models(
 
 
 def _read_models() -> tuple[list[dict[str, Any]], list[str]]:
-    """The released models, and the problems of those that cannot be read."""
+    """The released models, and error messages for those that cannot be read."""
     from audiocnn.model.model import DEFAULT_MODEL, read_model, read_purposes, shipped_models
 
     rows, problems = [], []
@@ -80,7 +80,7 @@ def _read_models() -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _read_specs() -> tuple[list[dict[str, Any]], list[str]]:
-    """The specs, and the problems of those that cannot be read."""
+    """The specs, and error messages for those that cannot be read."""
     from audiocnn.model.model import spec_folders
     from audiocnn.spec.spec import load_spec
 
@@ -105,7 +105,7 @@ def _geometry_facts(geometry: Geometry) -> dict[str, Any]:
 
 
 def draw_models(rows: list[dict[str, Any]], terminal: Terminal, nothing: str) -> None:
-    """What each is for; where there is room the labels, and the weights, the window and the hop."""
+    """Print the purpose of each model, and if there is room its labels, weights, window and hop."""
     columns = {
         "models": [row["name"] for row in rows],
         "for": [row["purpose"] + (" (default)" if row["default"] else "") for row in rows],
@@ -120,7 +120,7 @@ def draw_models(rows: list[dict[str, Any]], terminal: Terminal, nothing: str) ->
 
 
 def draw_specs(rows: list[dict[str, Any]], terminal: Terminal, nothing: str) -> None:
-    """What each is; where there is room the weights, the window and the hop."""
+    """Print the summary of each spec, and if there is room its weights, window and hop."""
     columns = {"specs": [row["name"] for row in rows], "": [row["summary"] for row in rows]}
     numbers = _numbers(rows)
     shown = list(numbers)[: len(numbers) if terminal.out.width >= _WIDEST else terminal.out.width >= _WIDE]
@@ -136,7 +136,7 @@ def _numbers(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
 
 
 def _draw(texts: dict[str, list[str]], numbers: dict[str, list[str]], terminal: Terminal, nothing: str) -> None:
-    """A table of columns, the names in the first of them."""
+    """Print a table. The first column contains the names."""
     from rich.text import Text
 
     console = terminal.out

@@ -1,4 +1,4 @@
-"""`audiocnn plot`: waveform, spectrogram, scores and segments as a picture, or as a page that plays."""
+"""`audiocnn plot`: waveform, spectrogram, scores and segments as a picture or an interactive page."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class PlotOutput:
     force: Force = False
 
     def path(self) -> Path:
-        """Where to, checked before any work."""
+        """The path, checked before any work."""
         from audiocnn.report.figure import PICTURE_SUFFIXES, check_picture
 
         if self.output is None:
-            raise UsageError("-o is missing: name a page that plays, as in -o plot.html, or a picture, -o plot.png")
+            raise UsageError("-o is missing; give a page, as in -o plot.html, or a picture, as in -o plot.png")
         path = Path(self.output)
         check_picture(path, self.force, (*_PAGES[:1], *PICTURE_SUFFIXES, *_PAGES[1:]))
         return path
@@ -119,7 +119,7 @@ def plot(
     from audiocnn.inference.engine import load_engine
 
     engine: Engine = load_engine(chosen, device)
-    with _seekable_file(one.opened) as opened, Bar(terminal, "listening") as bar:
+    with _seekable_file(one.opened) as opened, Bar(terminal, "scoring") as bar:
         plotted = plot_recording(opened, engine, settings, time_range, bar.update, one.name, options.track)
         bar.what = "drawing"
         notes = write_plot(plotted, path, opened, settings, options.sound)
@@ -128,10 +128,10 @@ def plot(
 
 
 def write_plot(plotted: PlotData, path: Path, opened: Path, settings: DetectSettings, with_sound: bool) -> list[str]:
-    """Write the page or the picture; return notes for a person."""
+    """Write the page or the picture, and return notes to print."""
     notes = []
     if plotted.more_tracks:
-        notes.append(f"{plotted.more_tracks} more channels are not drawn; choose one with --channel")
+        notes.append(f"{plotted.more_tracks} more channels are not drawn; select one with --channel")
     if path.suffix.lower() not in _PAGES:
         from audiocnn.report.plot_picture import draw_plot
 
@@ -184,7 +184,7 @@ def plot_record(plotted: PlotData, path: Path) -> dict[str, Any]:
 
 @contextmanager
 def _seekable_file(opened: Path | BinaryIO) -> Iterator[Path]:
-    """A file that can be read twice, for the picture and for the sound; a stream is copied to a temporary file."""
+    """A file that can be read twice, for the picture and for the sound. A stream is copied to a temporary file."""
     if isinstance(opened, Path) and (opened.is_file() or opened.is_dir() or not opened.exists()):
         yield opened
         return

@@ -1,4 +1,4 @@
-"""`audiocnn review`: a page on which recordings are heard and labelled, served on this machine alone."""
+"""`audiocnn review`: label recordings on a page in the browser, served only on this machine."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def review(
 
     refuse_urls(sounds)
     if where.port is not None and where.port > _MOST_PORT:
-        raise UsageError(f"--port {where.port}: no port; give one up to {_MOST_PORT}, or leave it out")
+        raise UsageError(f"--port {where.port}: not a port; give one up to {_MOST_PORT}, or omit it")
     source = read_review_source(Path(sounds), not what.unlabelled)
     alone = Path(sounds).is_file()
     timed = what.segments if what.segments is not None else alone or source.timed
@@ -116,7 +116,7 @@ def review(
     if source.left_out:
         terminal.error(left_out_line(source.left_out), kind="warning")
     if table.rows:
-        terminal.say(f"audiocnn: {show_name(table.path)}: {count_noun(len(table.rows), 'answer')} already; goes on")
+        terminal.say(f"audiocnn: {show_name(table.path)}: continuing with {count_noun(len(table.rows), 'answer')}")
     before = corrections_of(sounds, engine, terminal) if not what.unlabelled else None
     if before is not None:
         source = source.with_corrections(before)
@@ -132,8 +132,8 @@ def review(
             terminal.write(f"{server.address}\n")
             terminal.stdout.flush()
         else:
-            terminal.say(f"audiocnn: the page is open in the browser; again: {server.address}")
-        terminal.say("audiocnn: Ctrl-C ends the review; every key is saved")
+            terminal.say(f"audiocnn: the page is open in the browser; to open it again: {server.address}")
+        terminal.say("audiocnn: press Ctrl-C to end the review; every answer is saved")
         Event().wait()
     return ExitStatus.SOME_FAILED if source.refused or current.problems else ExitStatus.OK
 
@@ -148,7 +148,7 @@ def _load(model: str | None, device: str) -> Engine | None:
 
 
 def corrections_of(sounds: str, engine: Engine | None, terminal: Terminal) -> DataSettings | None:
-    """The settings of these recordings with the corrections that the model was trained with, if there are any."""
+    """The settings of these recordings with the corrections that the model was trained with; None without any."""
     from audiocnn.data.sources.settings import DataSettings
     from audiocnn.workflows.heard import with_run_corrections
 
@@ -167,7 +167,7 @@ def _say_refused(source: ReviewSource, terminal: Terminal) -> None:
 
 
 def _open_browser(address: str, terminal: Terminal) -> bool:
-    """Whether a browser with a window could be started."""
+    """Open a browser window. Returns whether that was possible."""
     has_display = sys.platform != "linux" or any(terminal.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
     if not has_display:
         return False
@@ -178,7 +178,7 @@ def _open_browser(address: str, terminal: Terminal) -> bool:
 
 @contextmanager
 def _closing(server: ReviewServer, current: Review, command: str, terminal: Terminal) -> Iterator[None]:
-    """Ctrl-C is how a review ends; what was done is said however it ends."""
+    """Context that ends at Ctrl-C, the normal end of a review. A summary is printed in any case."""
     try:
         yield
     except KeyboardInterrupt:

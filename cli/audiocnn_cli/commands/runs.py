@@ -1,4 +1,4 @@
-"""`audiocnn runs`: what was trained here, how well it went, and what still runs."""
+"""`audiocnn runs`: list training runs, their results and their states."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FIELDS = (
     "name", "folder", "state", "model", "spec", "data", "labels", "epochs", "wanted", "best_epoch", "figure", "value",
     "tested", "tested_value", "parameters", "seconds", "started", "revision", "error",
 )  # fmt: skip
-# Columns of the table in their order, and which are left out first where a window is narrow.
+# Columns of the table in order, and their ranks: in a narrow window, the highest rank is left out first.
 _TITLES = ("run", "state", "spec", "data", "epochs", "held out", "test", "weights", "time", "begun", "git")
 _RANKS = (0, 2, 5, 6, 4, 1, 1, 5, 4, 7, 8)
 
@@ -86,14 +86,14 @@ def runs(
 
     place = Path(folder)
     if not place.is_dir():
-        what = "is no folder" if place.exists() else "no such folder"
-        raise UsageError(f"{folder}: {what}; name the folder that `audiocnn train` made, or one above it")
+        what = "not a folder" if place.exists() else "no such folder"
+        raise UsageError(f"{folder}: {what}; give a folder that `audiocnn train` created, or a parent of it")
     found = sorted(read_runs(place), key=lambda run: run.sort_keys[sort.value], reverse=reverse)
     damaged = [run for run in found if run.error]
     for run in damaged:
         terminal.error(str(run.error))
     if not found:
-        terminal.say(f"no run in {folder}; make one with `audiocnn train`")
+        terminal.say(f"no runs in {folder}; create one with `audiocnn train`")
     if terminal.wants_table(format.value):
         draw_runs(found, terminal)
     else:

@@ -1,4 +1,4 @@
-"""`audiocnn score`: recordings in, a score for each label at every hop out."""
+"""`audiocnn score`: write the score of each label at every hop."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class ScoredBlock:
 
     @property
     def edges(self) -> NDArray[np.float64]:
-        """(rows + 1,) in seconds: where each row starts and the last one ends, which the recording's end may cut."""
+        """(rows + 1,) in seconds: the start of each row, and the end of the last, cut at the end of the recording."""
         first, rows = self.block.first_row, len(self.block.scores)
         times = np.arange(first, first + rows + 1, dtype=np.float64) * self.scored.engine.hop_seconds
         return self.block.start_seconds + np.minimum(times, self.scored.duration_seconds)
@@ -114,16 +114,16 @@ class ScoreTask:
 
 
 def only_one(inputs: Iterator[Input], path: Path | None) -> Iterator[Input]:
-    """The one recording of an .npz file; UsageError for more, or without a file to write to."""
+    """The single recording of an .npz file. Raises UsageError for more, or without an output file."""
     if path is None:
-        raise UsageError("-f npz: is no text; write it to a file with -o, or to several with --output-dir")
+        raise UsageError("-f npz: binary data is not written to stdout; use -o or --output-dir")
     known = list(islice(inputs, 2))
     if len(known) > 1:
-        raise UsageError(f"-o {path}: an .npz file holds one recording; write each with --output-dir, or csv")
+        raise UsageError(f"-o {path}: an .npz file holds one recording; use --output-dir or csv")
     return iter(known)
 
 
-# The text of many hops is made at once, which takes a fraction of the time of record by record.
+# Text is generated for many hops at once, which is several times faster than row by row.
 
 
 class ScoreRows(Writer[ScoredBlock]):

@@ -1,4 +1,4 @@
-"""`audiocnn search`: what a recipe should say, by trials; a line each as they end, and at the end the best ones."""
+"""`audiocnn search`: search for better settings of a recipe. Prints a line per trial, and at the end the best."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 STUDY_FILE = "study.sqlite"
 _MOST_ROWS = 10
-_PLAIN_PARTS = ("train", "mix", "spec", "groups", "layers")  # parts of keys that tell a reader little
+_PLAIN_PARTS = ("train", "mix", "spec", "groups", "layers")  # parts of keys that are omitted in tables
 _STATE_TITLES = {"pruned": "ended early", "cut off": "cut off"}
 
 
 class Pruner(StrEnum):
-    """When a training is ended early."""
+    """The rule for ending trainings early."""
 
     median = "median"
     hyperband = "hyperband"
@@ -123,8 +123,8 @@ def search(
     where = choose_device(device)
     dataset = dataset_for(recipe, folder, TerminalListener(terminal))
     wanted = make_search(recipe, recipe.tune, dataset, folder, where)
-    (folder / STUDY_LOCK).mkdir(parents=True, exist_ok=True)  # and it stays, for those that come later
-    with exclusive(folder / STUDY_LOCK):  # of several that begin together one makes the study
+    (folder / STUDY_LOCK).mkdir(parents=True, exist_ok=True)  # never removed: other processes may still start
+    with exclusive(folder / STUDY_LOCK):  # of several processes that start together, one creates the study
         opened = open_study(path, options.pruner.value, recipe.train.epochs, wanted.facts, options.resume)
     study = Study(opened, folder, wanted.space, recipe.seed)
     terminal.say(
@@ -136,7 +136,7 @@ def search(
 
 
 def read_search_recipe(file: str, data: str | None, labels: LabelOptions, options: SearchOptions) -> Recipe:
-    """The recipe, on the data that were named, if any."""
+    """The recipe, with the given data if any."""
     from audiocnn.recipe.recipe import read_recipe
     from audiocnn.workflows.plan import with_data, with_recipe_labels
 
@@ -148,24 +148,24 @@ def read_search_recipe(file: str, data: str | None, labels: LabelOptions, option
 
 
 def check_search_folder(folder: Path, study: Path, resume: bool) -> None:
-    """Refuse, before recordings are read, a folder that holds other things, and a study that is not to be gone on with.
-    Where there is none, --resume begins one: several processes that share it are started by the same line."""
+    """Raises UsageError, before any work, for a folder with other files, and for an existing study without --resume. If
+    there is no study, --resume creates one, so that several processes can be started by the same command."""
     from audiocnn.training.study import LOCKS
 
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is no folder; name another one with -o")
-    held = [path.name for path in folder.iterdir()] if folder.is_dir() else []  # before the study: another may make it
+        raise UsageError(f"{folder}: not a folder; give another one with -o")
+    held = [path.name for path in folder.iterdir()] if folder.is_dir() else []  # first: another process may add a study
     if study.exists() and not resume:
-        raise UsageError(f"{study}: there is a study already; go on with --resume, or name another -o or --study")
+        raise UsageError(f"{study}: the study already exists; continue with --resume, or change -o or --study")
     others = [name for name in held if name != LOCKS and not name.startswith(study.name)]
     if others and not study.exists():
-        raise UsageError(f"{folder}: holds other files; name a new folder with -o")
+        raise UsageError(f"{folder}: contains other files; give a new folder with -o")
 
 
 def search_command(
     recipe_file: str, data: str | None, labels: LabelOptions, options: SearchOptions, folder: Path
 ) -> str:
-    """The command that goes on with an interrupted search."""
+    """The command that continues an interrupted search."""
     words = ["audiocnn", "search", as_argument(recipe_file), *([as_argument(data)] if data else [])]
     words += ["-o", as_argument(folder)]
     words += label_words(labels)
@@ -177,7 +177,8 @@ def search_command(
 
 
 def show_search(wanted: Search, study: Study, trials: int, went_on: str, terminal: Terminal) -> int:
-    """Show the trials as they come; returns how many failed here. Interrupted, the trial in hand is saved."""
+    """Show the trials as they end, and return how many failed in this process. If interrupted, the current trial is
+    saved."""
     from audiocnn.training.events import EpochReport, StepReport, StopReport
     from audiocnn.training.interrupt import StopSignals
     from audiocnn.training.search import Trial, TrialBegun
@@ -192,7 +193,7 @@ def show_search(wanted: Search, study: Study, trials: int, went_on: str, termina
                     bar.what = f"trial {report.number}"
                     bar.restart()
                     terminal.detail(
-                        f"trial {report.number}: {format_params(report.params)}{' (goes on)' * report.again}"
+                        f"trial {report.number}: {format_params(report.params)}{' (continued)' * report.again}"
                     )
                 elif isinstance(report, StepReport):
                     bar.update(report.step, report.steps, f"epoch {report.epoch}")
@@ -207,7 +208,7 @@ def show_search(wanted: Search, study: Study, trials: int, went_on: str, termina
                     failed += report.state == "failed"
                     say_trial(report, wanted, study, terminal)
     except (KeyboardInterrupt, Terminated):
-        terminal.say(f"audiocnn: interrupted; `{went_on}` goes on")
+        terminal.say(f"audiocnn: interrupted; continue with `{went_on}`")
         raise
     return failed
 
@@ -227,7 +228,7 @@ def say_trial(trial: Trial, wanted: Search, study: Study, terminal: Terminal) ->
 
 
 def format_params(params: dict[str, object]) -> str:
-    """Values in a few words, by the last parts of their keys."""
+    """Parameters as short text, with the last parts of their keys."""
     return ", ".join(f"{short_key(key)} {_format_param(value)}" for key, value in params.items())
 
 
@@ -257,16 +258,16 @@ def finish_search(wanted: Search, study: Study, failed: int, format: ReportForma
         draw_trial_table(ranked, terminal)
     complete = [one for one in trials if one.state in ("complete", "pruned")]
     if best is None or recipe is None:
-        terminal.error(f"{wanted.folder}: no trial went to its end; look at what they say, and at [tune] of the recipe")
+        terminal.error(f"{wanted.folder}: no trial was completed; check their messages and [tune] in the recipe")
         return ExitStatus.USAGE
     for key, share in importances.items():
-        terminal.detail(f"{key}: {share:.2f} of what trials differ by")
+        terminal.detail(f"{key}: importance {share:.2f}")
     words, run = ["audiocnn", "train", "--recipe"], free_path(wanted.folder.with_name(f"{wanted.folder.name}-best"))
     lines = [
-        f"best: trial {best.number}, {best.facts['figure'].replace('_', ' ')} {best.value:.4f}; pictured in"
+        f"best: trial {best.number}, {best.facts['figure'].replace('_', ' ')} {best.value:.4f}; picture of all trials:"
         f" {wanted.folder / TRIALS_FILE}",
-        f"its model:    {format_command(['audiocnn', 'describe', as_argument(best.folder)])}",
-        f"train by it:  {format_command([*words, as_argument(recipe), '-o', as_argument(run)])}",
+        f"its model:      {format_command(['audiocnn', 'describe', as_argument(best.folder)])}",
+        f"train with it:  {format_command([*words, as_argument(recipe), '-o', as_argument(run)])}",
     ]
     for line in lines:
         terminal.say(line)

@@ -1,1 +1,1 @@
-"""Many recordings in, whole results out."""
+"""Input of many recordings and output of their results."""

@@ -1,8 +1,8 @@
-"""Half-written outputs: each in a file of its own beside the target, which one process at a time may write.
+"""Unfinished outputs: each is written to a part file next to the target, by one process at a time.
 
-The part of `x.jsonl` is `.x.jsonl.audiocnn-part`, a name that nobody else gives. It is locked while it is written; a
-process that dies leaves the part and no lock. It gets the name of the target when all is written, so that what a reader
-can see is whole.
+The part file of `x.jsonl` is `.x.jsonl.audiocnn-part`. It is locked while it is written. A process that dies leaves the
+part file without the lock. The part file is renamed to the target when it is complete, so that readers only see
+complete files.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ class BusyError(UsageError):
 
 
 class PartFile:
-    """An open, locked part, positioned at its start: a new one is empty, one that was left behind is as it was left.
+    """An open, locked part file, positioned at its start. A part file left by an earlier run keeps its content.
 
-    OSError where it cannot be made, BusyError where another process has it.
+    Raises OSError if it cannot be created, BusyError if another process has locked it.
     """
 
     def __init__(self, target: Path) -> None:
         self.target = target
         with suppress(FileNotFoundError):
-            target.lstat()  # a name that is too long is told of before any work is done
+            target.lstat()  # fails early if the name is too long
         target.parent.mkdir(parents=True, exist_ok=True)
         self.path = part_path(target)
         self.file = open_locked(self.path, target)
-        self.stays = False  # for the next run, where this one does not come to its end
+        self.stays = False  # keep it for the next run, if this one does not finish
 
     @property
     def size(self) -> int:
@@ -60,7 +60,7 @@ class PartFile:
         os.fsync(self.file.fileno())
 
     def refill(self, source: BinaryIO, spans: Iterable[tuple[int, int]]) -> None:
-        """Put these stretches, (start, end) in bytes, of a file into the place of what is there, all at once."""
+        """Replace the content atomically by these spans of a file, (start, end) in bytes."""
         path = part_path(self.path)
         new = open_locked(path, self.target)
         try:
@@ -79,27 +79,28 @@ class PartFile:
         self.file = new
 
     def publish(self, target: Path, replace: bool, sync: bool = True) -> None:
-        """Give it a name, beside. FileExistsError where something has that name and is not to be replaced.
+        """Rename the part file to `target`. Raises FileExistsError if the name is taken and `replace` is false.
 
-        sync: the name, too, is on the disk; without, the power may fail and the file be gone, but not be half there.
+        sync: also write the directory entry to disk. Without it, the file may be lost in a power failure, but it is
+        never incomplete.
         """
         self.sync()
         if replace or not _link_as(self.path, target):
             self.path.replace(target)
-        self.stays = True  # the name of the part is free for others from now on
+        self.stays = True  # from now on another process may use the name of the part file
         if sync:
             sync_folder(target.parent)
 
     def close(self) -> None:
-        """Remove the part, unless it is to stay."""
+        """Remove the part file, unless `stays` is set."""
         if not self.stays:
             self.path.unlink(missing_ok=True)
-        with suppress(OSError):  # what could not be written was told of, or does not matter
+        with suppress(OSError):  # write errors were reported earlier, or do not matter
             self.file.close()
 
 
 def part_path(target: Path) -> Path:
-    """Where the part of an output lies; of names that are too long for that, under a sum of the name."""
+    """The path of the part file of an output. If the name would be too long, a hash of it is used."""
     name = f".{target.name}{_ENDING}"
     if len(os.fsencode(name)) > _LONGEST_NAME:
         import hashlib
@@ -109,14 +110,14 @@ def part_path(target: Path) -> Path:
 
 
 def open_locked(path: Path, target: Path) -> BinaryIO:
-    """Open or make a part, and lock it. What is no plain file of ours is not touched: OSError."""
+    """Open or create a part file, and lock it. Raises OSError, without touching it, if it is not a regular file."""
     while True:
         file = os.fdopen(os.open(path, _OPEN_FLAGS, 0o666), "r+b")
         try:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise OSError(errno.EEXIST, f"{path.name} is in the way and is no file", str(path))
+                raise OSError(errno.EEXIST, f"{path.name} exists and is not a regular file", str(path))
             if lock(file.fileno()) is False:
-                raise BusyError(f"{show_name(target)}: another process is writing it; wait for it, or name another")
+                raise BusyError(f"{show_name(target)}: another process is writing it; wait, or choose another file")
             if _is_current(file, path):
                 return file
         except BaseException:
@@ -126,8 +127,8 @@ def open_locked(path: Path, target: Path) -> BinaryIO:
 
 
 def _is_current(file: BinaryIO, path: Path) -> bool:
-    """Whether an open part is still what its name leads to, and has no other name: a process that was killed while it
-    published leaves one that has both."""
+    """Whether the path of an open part file still refers to it, and no second name does. A process killed while
+    publishing leaves a file with both names."""
     mine = os.fstat(file.fileno())
     try:
         if not os.path.samestat(mine, path.lstat()):
@@ -141,7 +142,7 @@ def _is_current(file: BinaryIO, path: Path) -> bool:
 
 
 def _link_as(path: Path, target: Path) -> bool:
-    """Give a file a new name, which must be free. False: links cannot be made here, and the name is free."""
+    """Give a file a new name, which must be free. False: the file system has no hard links, and the name is free."""
     try:
         os.link(path, target, follow_symlinks=False)
     except FileExistsError:
@@ -167,7 +168,7 @@ _END_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 
 @contextmanager
 def hold_signals() -> Iterator[None]:
-    """The first signal is obeyed when all is done; a second one ends the process as it is."""
+    """Defer the first signal until the block ends. A second signal ends the process at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Many recordings: a bad one is told of and does not stop the others; progress for who waits."""
+"""Processing of many recordings: a bad one is reported and does not stop the others; progress is shown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def batch_status(done: int, failed: int) -> ExitStatus:
-    """The status of a batch: one bad file is not the end of the others, but it does not pass in silence."""
+    """The exit status of a batch, by the numbers of recordings that succeeded and failed."""
     if not failed:
         return ExitStatus.OK
     return ExitStatus.SOME_FAILED if done else ExitStatus.USAGE
@@ -35,7 +35,7 @@ _MOST_LISTED = 20
 
 
 class ReadNotes(Protocol):
-    """What could not be read of a recording, and what else is to be said of it."""
+    """Notes about reading a recording: `note` if part of it could not be read, and other remarks."""
 
     @property
     def note(self) -> str | None: ...
@@ -48,9 +48,9 @@ Wanted = Callable[[Iterator[Input]], Iterator[Input]]
 
 
 class BatchRun:
-    """Goes over recordings and counts what became of them. `now` is the one whose turn it is.
+    """Goes over recordings and counts the outcomes. `now` is the current recording.
 
-    with Batch(...) as batch:
+    with BatchRun(...) as batch:
         for reading in batch.over(score_many(batch.sources(inputs, endless), engine, channel, batch.idle)):
             with batch.attempt(reading.name):
                 batch.finish(seconds, reading.recording)
@@ -59,19 +59,19 @@ class BatchRun:
     def __init__(self, terminal: Terminal, strict: bool, failed: Callable[[str, str], None]) -> None:
         self.terminal, self.strict, self.tell = terminal, strict, failed
         self.done = self.failed = self.damaged = self.segments = 0
-        self.partly = False  # whether results went out of a recording whose end was not known
-        self.segments_before = 0  # in what was done before, by another run
-        self.audio_seconds = 0.0  # of what is finished
+        self.partly = False  # whether results of an unfinished stream were written
+        self.segments_before = 0  # found by an earlier run
+        self.audio_seconds = 0.0  # of finished recordings
         self.began = time.monotonic()
         self.bar = Bar(terminal, "")
         self.total: int | None = None
         self.stopped = False
-        self.asked: deque[Input] = deque()  # those that are read ahead
+        self.asked: deque[Input] = deque()  # recordings that are read ahead
         self.now = Input("")
-        self.seen = self.given = 0  # in the list; of them to be done now
-        self.elsewhere = 0  # of these, what another process did
-        self.short = 0  # that ended before --end
-        self.existing: list[Path] = []  # outputs that were in the way
+        self.seen = self.given = 0  # recordings in the list; of these, to be processed now
+        self.elsewhere = 0  # of these, processed by another process
+        self.short = 0  # recordings that ended before --end
+        self.existing: list[Path] = []  # outputs that already existed
 
     def __enter__(self) -> BatchRun:
         self.bar.__enter__()
@@ -83,7 +83,7 @@ class BatchRun:
         self.bar.__exit__(kind, value, trace)
 
     def over(self, readings: Iterable[ScoredRecording]) -> Iterator[ScoredRecording]:
-        """The readings, until one is bad and that is to stop the run."""
+        """The readings, up to the first bad one if that should stop the run."""
         for reading in readings:
             self.now = self.asked.popleft()
             yield reading
@@ -92,8 +92,8 @@ class BatchRun:
             self.show(0.0, 0.0)
 
     def sources(self, inputs: Iterator[Input], endless: bool, wanted: Wanted = iter) -> Iterator[RecordingSource]:
-        """What to open of the inputs: all, or those that are `wanted`. Looks ahead for how many there are, if somebody
-        watches and the list has an end."""
+        """Sources for all inputs, or for those that `wanted` selects. If progress is shown and the list is not endless,
+        the inputs are counted first."""
         known: Iterable[Input] = inputs
         if self.terminal.shows_progress and not endless:
             known = list(inputs)
@@ -101,7 +101,7 @@ class BatchRun:
         return self.opened(wanted(self.counted(known)))
 
     def opened(self, inputs: Iterator[Input]) -> Iterator[RecordingSource]:
-        """Sources that open the inputs when a reader has time for it."""
+        """Sources that open their inputs only when they are read."""
         from audiocnn.inference.scores import RecordingSource
 
         for one in inputs:
@@ -116,21 +116,21 @@ class BatchRun:
 
     @property
     def passed(self) -> int:
-        """How many of the list another run, or another process, has done."""
+        """How many recordings of the list were done by an earlier run or another process."""
         return self.seen - self.given + self.elsewhere
 
     def idle(self) -> None:
-        """Flush stdout before waiting for scores: whoever reads the pipe gets what is there."""
+        """Flush stdout before waiting for scores, so that a reader of the pipe gets all results so far."""
         self.terminal.stdout.flush()
 
     @contextmanager
     def attempt(self, name: str) -> Iterator[None]:
-        """The work on one recording: what goes wrong is reported and counted."""
+        """Context for the work on one recording: errors are reported and counted."""
         self.bar.what = show_name(name)
         try:
             yield
         except OutputError:
-            raise  # there is nowhere to write to
+            raise  # nothing more can be written
         except PassedError:
             self.elsewhere += 1
         except AudiocnnError as problem:
@@ -143,7 +143,7 @@ class BatchRun:
             self.tell(name, str(problem))
 
     def finish(self, audio_seconds: float, read: ReadNotes, is_short: bool = False) -> None:
-        """Count one that is done, and tell what is to be said of how it was read; is_short: --end is behind its end."""
+        """Count a finished recording and print notes about reading it. is_short: it ends before --end."""
         self.done += 1
         self.short += is_short
         self.audio_seconds += audio_seconds
@@ -155,12 +155,12 @@ class BatchRun:
             self.terminal.error(f"{read.note}; copy it again", kind="warning")
 
     def tell_existing(self) -> None:
-        """One line for all outputs that were in the way."""
+        """Print one line for all outputs that already existed."""
         if self.existing:
             self.terminal.error(there_already(self.existing, self.terminal.verbose))
 
     def left_out(self, lost: Sequence[str], cut: Sequence[str] = ()) -> None:
-        """Tell what of a recording could not be taken, and what only in part; a loss counts as damage."""
+        """Report labels of a recording that were lost, and labels that were cut. A lost label counts as damage."""
         self.damaged += bool(lost)
         self.stopped = self.stopped or (self.strict and bool(lost))
         for number, line in enumerate([*lost, *cut]):
@@ -181,21 +181,22 @@ class BatchRun:
         self.bar.update(files + share, self.total, note)
 
     def status(self, exit_status: bool = False) -> ExitStatus:
-        """How the batch ends; with --exit-status it matters whether anything was found."""
+        """The exit status of the batch. With --exit-status it also depends on whether anything was found."""
         status = batch_status(self.done + self.passed + self.partly, self.failed + self.damaged)
         if exit_status and status is ExitStatus.OK and not self.segments + self.segments_before:
             return ExitStatus.NOTHING_FOUND
         return status
 
     def report(self, what: str, device: str, place: str = "", is_told: bool = False) -> None:
-        """A last line for who watches: how much, how fast, where the results lie. is_told: how much stands above."""
+        """Print a last line on a terminal: amount, speed, and where the results are. is_told: the amount was printed
+        already."""
         if not (self.terminal.watched or self.terminal.verbose) or not (self.done or self.passed):
             return
         files = "1 recording" if self.done == 1 else f"{self.done} recordings"
         speed = format_speed(self.audio_seconds, time.monotonic() - self.began)
         where = f" on {device}" if device else ""
         bad = f", {self.failed} failed" if self.failed else ""
-        before = f"; {self.passed} done before" if self.passed else ""
+        before = f"; {self.passed} already done" if self.passed else ""
         before += f"; {self.short} ended before --end" if self.short else ""
         place = f"; written to {place}" if place and self.done else ""
         amount = "" if is_told else f"{what}{files}, {clock(self.audio_seconds)} of sound, "
@@ -203,7 +204,7 @@ class BatchRun:
 
 
 def open_input(one: Input) -> Recording:
-    """Raises RecordingError."""
+    """Open an input. Raises RecordingError."""
     from audiocnn.audio.recording import open_recording
 
     return open_recording(one.opened, one.raw, name=show_name(one.name), excerpt=one.excerpt)

@@ -1,4 +1,4 @@
-"""What `ingest` does, followed on stderr: a bar, the refused files with their reasons, and counts."""
+"""Progress of `ingest` on stderr: a bar, refused files with the reasons, and counts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_LISTED = 20
 
 
 class IngestFollower:
-    """Called with each step; used as a context, so that the bar goes away."""
+    """Follows an ingest. It is called with each step, and is a context manager that removes the bar at the end."""
 
     def __init__(self, terminal: Terminal, what: str) -> None:
         self.terminal = terminal
@@ -28,8 +28,8 @@ class IngestFollower:
         self.counts: Counter[str] = Counter()
         self.listed = self.problems = 0
         self.seconds = 0.0
-        self.origin = ""  # where labels stand
-        self.makers: tuple[str, ...] = ()  # models that made them
+        self.origin = ""  # where the labels come from
+        self.makers: tuple[str, ...] = ()  # models that made the labels
         self.began = time.monotonic()
 
     def __enter__(self) -> IngestFollower:
@@ -40,7 +40,7 @@ class IngestFollower:
         self.bar.__exit__(kind)
         if self.problems > self.listed and kind is None:
             rest = plural(self.problems - self.listed, "more problem")
-            self.terminal.say(f"audiocnn: ... and {rest}; -v lists all, and the dataset keeps them")
+            self.terminal.say(f"audiocnn: ... and {rest}; -v lists all, and the dataset records them")
 
     def __call__(self, step: IngestStep) -> None:
         self.counts[step.outcome] += 1

@@ -1,4 +1,4 @@
-"""What FILE... stands for: recordings, folders, lists of names, standard input."""
+"""Expansion of FILE... arguments: recordings, folders, lists of names, standard input."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ if TYPE_CHECKING:
     from audiocnn.audio.recording import Selection
 
 _MOST_DIGITS = 9  # of a channel or a shard
-_MOST_NAME_BYTES = 1 << 16  # in a list; systems take 4096, and addresses may have more
-_MOST_SKIPPED_BYTES = 1 << 30  # of one name: such a list has no end
+_MOST_NAME_BYTES = 1 << 16  # of a name in a list; file systems allow 4096, and URLs may be longer
+_MOST_SKIPPED_BYTES = 1 << 30  # of one name; a list with a longer one is taken as endless
 STDIN = "-"
 STDIN_NAMES = (STDIN, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 
 
 @dataclass(frozen=True)
 class Input:
-    """One recording: its name in records, and what to open. Or, with `problem`, why it is none.
+    """One recording: its name in records, and the source to open. Or, with `problem`, the reason why there is none.
 
-    inside: where it lies in the folder that was named. target: the output of it, with --output-dir; with redo
-    in place of what is there. existing: an output that is there and stays, which is the problem.
+    inside: its path inside the given folder. target: its output, with --output-dir; redo: replace an existing output.
+    existing: an output that exists and is not replaced, which is the problem.
     """
 
     name: str
@@ -64,11 +64,11 @@ class Input:
     target: Path | None = None
     redo: bool = False
     existing: Path | None = None
-    changed_ns: int | None = None  # when the file was changed last, as it was taken for an output
+    changed_ns: int | None = None  # modification time of the file when it was assigned to an output
 
     @property
     def opened(self) -> Path | BinaryIO:
-        """What to open. RecordingError for one with a problem."""
+        """What to open. Raises RecordingError for an input with a problem."""
         if self.existing is not None:
             raise ExistsError(self.existing)
         if self.source is None:
@@ -80,28 +80,30 @@ def read_channel(text: str) -> str | int:
     if text in ("mix", "each"):
         return text
     if not _is_count(text):
-        raise UsageError(f'--channel cannot be "{text}"; use mix, each, or a number from 0')
+        raise UsageError(f'--channel cannot be "{text}"; use mix, each, or a channel number, from 0')
     return int(text)
 
 
 def read_raw(options: RawOptions) -> RawFormat | None:
-    """What --raw, --rate and --channels say together."""
+    """The format given by --raw, --rate and --channels."""
     if options.raw is None:
         for name, value in (("--rate", options.rate), ("--channels", options.channels)):
             if value is not None:
-                raise UsageError(f"{name} is for samples without a header; say what they are with --raw, as in s16le")
+                raise UsageError(
+                    f"{name} applies to samples without a header; give their format too, as in --raw s16le"
+                )
         return None
     from audiocnn.audio.pcm import DEFAULT_RAW_CHANNELS, RawFormat
 
     if options.rate is None:
-        RawFormat(options.raw, 1)  # an unknown encoding is the worse mistake
-        raise UsageError(f"--raw {options.raw}: say how many samples there are a second, as in --rate 16000")
+        RawFormat(options.raw, 1)  # an unknown encoding is reported first
+        raise UsageError(f"--raw {options.raw}: the sample rate is missing; give it, as in --rate 16000")
     channels = DEFAULT_RAW_CHANNELS if options.channels is None else options.channels
     return RawFormat(options.raw, options.rate, channels)
 
 
 def read_excerpt(options: InputOptions) -> Selection | None:
-    """What --start, --end and --track say; None where they say nothing."""
+    """The part selected by --start, --end and --track; None without these options."""
     if options.start is None and options.end is None and options.track is None:
         return None
     from audiocnn.audio.recording import Selection
@@ -110,22 +112,22 @@ def read_excerpt(options: InputOptions) -> Selection | None:
 
 
 def read_shard(text: str | None) -> tuple[int, int]:
-    """`2/8` as (1, 8): which of how many parts of the list, counted from 0; all of it is the first of one."""
+    """Parse `2/8` as (1, 8): the part of the list, counted from 0, and the number of parts. None is (0, 1)."""
     if text is None:
         return 0, 1
     number, slash, total = text.partition("/")
     if not (slash and _is_count(number) and _is_count(total) and 1 <= int(number) <= int(total)):
-        raise UsageError(f'--shard cannot be "{text}"; give which part of how many, from 1/8 to 8/8')
+        raise UsageError(f'--shard cannot be "{text}"; give part and number of parts, such as 1/8 to 8/8')
     return int(number) - 1, int(total)
 
 
 def _is_count(text: str) -> bool:
-    """Whether this is a whole number of a sensible size."""
+    """Whether this is a whole number of reasonable size."""
     return text.isdecimal() and len(text) <= _MOST_DIGITS
 
 
 def is_stream(name: str, terminal: Terminal) -> bool:
-    """Whether this is standard input, and comes from a pipe rather than a file."""
+    """Whether this is standard input from a pipe, not from a file."""
     return name == STDIN and not terminal.stdin.seekable()
 
 
@@ -136,27 +138,27 @@ def find_inputs(
     raw: RawFormat | None = None,
     check: Callable[[Iterable[Input]], Iterator[Input]] | None = None,
 ) -> Iterator[Input]:
-    """The recordings that were named, in that order; of N shards each has every N-th. UsageError at once where
-    nothing was named. check: of the list as a whole, where that is not still being written."""
+    """The given recordings, in order; with N shards, each shard gets every N-th. Raises UsageError at once if none was
+    given. check: called on the whole list, unless the list comes from a pipe."""
     names = list(files or ())
     listed = options.files_from
     if not names and listed is None:
-        raise UsageError("no recording: name files, folders, or - for standard input")
+        raise UsageError("no recording given; give files, folders, or - for standard input")
     if sum(name in STDIN_NAMES for name in names) > 1:
-        raise UsageError("standard input is named twice; it can be read once")
+        raise UsageError("standard input is given twice; it can be read only once")
     if listed == STDIN and STDIN in names:
-        raise UsageError("- and --files-from - both read standard input; name one of them")
+        raise UsageError("- and --files-from - both read standard input; use one of them")
     if (STDIN in names or listed == STDIN) and terminal.stdin.isatty():
-        raise UsageError("standard input is the keyboard; pipe something into it, or name a file")
+        raise UsageError("standard input is a terminal; pipe data into it or give a file")
     if options.null and listed is None:
-        raise UsageError("-0 says how names in --files-from end; name that list")
+        raise UsageError("-0 applies to --files-from; give --files-from too")
     folders = [name for name in names if is_folder(name)]
     if raw is not None and folders and not options.glob:
-        raise UsageError(f"{folders[0]}: is a folder; with --raw name each file itself, or say which with --glob")
+        raise UsageError(f"{folders[0]}: is a folder; with --raw, give each file or select files with --glob")
     if options.glob and not folders and listed is None and not any(map(is_url, names)):
-        raise UsageError("--glob says which files of a folder are wanted; name a folder")
+        raise UsageError("--glob selects files in a folder; give a folder")
     if options.settled is not None and not options.settled > 0:
-        raise UsageError(f"--settled cannot be {options.settled:g}; give minutes, as 5")
+        raise UsageError(f"--settled cannot be {options.settled:g}; give a number of minutes, such as 5")
     patterns = read_patterns(options.exclude)
     first, step = read_shard(options.shard)
     list_file = _open_list(listed, terminal)
@@ -175,8 +177,8 @@ def find_inputs(
 
 
 def read_patterns(given: Sequence[str] | None) -> list[str]:
-    """The patterns of --exclude: each as it is, or, of @FILE, the lines of it that are not empty. UsageError: there is
-    no such file, or no pattern."""
+    """The patterns of --exclude. @FILE stands for the non-empty lines of that file. Raises UsageError if the file
+    cannot be read or a pattern is empty."""
     patterns: list[str] = []
     for one in given or ():
         if not one.startswith("@"):
@@ -191,12 +193,12 @@ def read_patterns(given: Sequence[str] | None) -> list[str]:
         except OSError as problem:
             raise UsageError(f"--exclude {one}: cannot be read ({problem.strerror}); check the name") from None
     if not all(pattern.strip("/") for pattern in patterns):
-        raise UsageError('--exclude "": an empty pattern; give a name, or a pattern such as "*.tmp.wav"')
+        raise UsageError('--exclude "": the pattern is empty; give a name, or a pattern such as "*.tmp.wav"')
     return [pattern.rstrip("/") for pattern in patterns]
 
 
 def _is_excluded(one: Input, patterns: Sequence[str]) -> bool:
-    """By its place inside the folder that was named, or by its name as messages have it."""
+    """Whether a pattern matches its path inside the given folder, or its name as shown in messages."""
     if one.name in STDIN_NAMES:
         return False
     if one.name in patterns or is_excluded(one.inside or PurePath(os.path.normpath(one.name)), patterns):
@@ -206,7 +208,7 @@ def _is_excluded(one: Input, patterns: Sequence[str]) -> bool:
 
 
 def _leave_out_fresh(inputs: Iterable[Input], minutes: float, terminal: Terminal) -> Iterator[Input]:
-    """The inputs without files that changed in the last minutes, by their contents or by their names and times."""
+    """The inputs without files whose content or metadata changed in the last minutes."""
     fresh: list[str] = []
     for one in inputs:
         if isinstance(one.source, Path) and _seconds_unchanged(one.source) < minutes * 60:
@@ -214,12 +216,12 @@ def _leave_out_fresh(inputs: Iterable[Input], minutes: float, terminal: Terminal
         else:
             yield one
     if fresh:
-        changed = f"changed in the last {minutes:g} min, and left for a later run by --settled"
+        changed = f"changed in the last {minutes:g} min; skipped because of --settled"
         terminal.say(f"audiocnn: {show_names(fresh, terminal.verbose)}: {changed}")
 
 
 def _seconds_unchanged(path: Path) -> float:
-    """What cannot be told has never changed."""
+    """Seconds since the last change; infinite if unknown."""
     try:
         status = path.stat()
     except OSError:
@@ -239,7 +241,7 @@ def _open_list(path: str | None, terminal: Terminal) -> BinaryIO | None:
 def _expand_names(
     names: list[str], listed: BinaryIO | None, options: InputOptions, terminal: Terminal
 ) -> Iterator[Input]:
-    """Each name as the recordings it stands for; a name that stands for none is an input with a problem."""
+    """The recordings that each name stands for. A name without any is yielded as an input with a problem."""
     left_out = Counter[str]()
     for name in names:
         if name == STDIN:
@@ -257,10 +259,10 @@ def _expand_names(
 
 
 def expand_name(name: str, patterns: Sequence[str] = (), left_out: Counter[str] | None = None) -> Iterator[Input]:
-    """A file as it is, a folder as the recordings in it, or as the files in it that fit a pattern; addresses likewise.
-    What only ffmpeg reads is counted in `left_out` where there is none."""
+    """The inputs for a name: a file itself; for a folder, its recordings or its files that match a pattern; URLs
+    likewise. Files that need ffmpeg are counted in `left_out` if ffmpeg is not installed."""
     if not name.strip():
-        yield Input(name, problem=f'"{name}": an empty name; check what the list or the script was to put there')
+        yield Input(name, problem=f'"{name}": the name is empty; check the list or script that produced it')
         return
     try:
         if is_url(name):
@@ -274,14 +276,14 @@ def expand_name(name: str, patterns: Sequence[str] = (), left_out: Counter[str] 
             if isinstance(path, EntryError):
                 yield Input(str(path.path), problem=str(path))
                 continue
-            shown = f"./{path}" if str(path) == STDIN else str(path)  # a file of that name is no standard input
+            shown = f"./{path}" if str(path) == STDIN else str(path)  # a file called "-" is not standard input
             yield Input(shown, path, inside=path.relative_to(folder) if folder else None)
     except RecordingError as problem:
         yield Input(name, problem=str(problem))
 
 
 def _find_matching(folder: Path, patterns: Sequence[str]) -> Iterator[Path | EntryError]:
-    """Files under a folder that fit a pattern, and what cannot be read. RecordingError where there is neither."""
+    """Files in a folder that match a pattern, and unreadable entries. Raises RecordingError if there are none."""
     found = False
     for entry in walk_folder(folder):
         is_lost_folder = isinstance(entry, EntryError) and entry.is_folder
@@ -289,16 +291,16 @@ def _find_matching(folder: Path, patterns: Sequence[str]) -> Iterator[Path | Ent
             found = True
             yield entry
     if not found:
-        raise RecordingError(f"{show_name(folder)}: nothing in this folder fits {' or '.join(patterns)}")
+        raise RecordingError(f"{show_name(folder)}: no file in this folder matches {' or '.join(patterns)}")
 
 
 def split_names(file: BinaryIO, end: bytes) -> Iterator[bytes | RecordingError]:
-    """Names as they come, so that a slow pipe is followed; empty ones are left out. Lists that Windows made may begin
-    with a mark of their encoding, and end their lines in two signs. What is too long for a name is an error."""
+    """Names as they arrive, so that a slow pipe is followed. Empty names are skipped. Lists from Windows may begin with
+    a byte order mark and end lines with CR LF. An entry that is too long for a name is an error."""
     for number, name in enumerate(_split_at(file, end)):
         if len(name) > _MOST_NAME_BYTES:
-            what = f"entry {number + 1} is longer than {_MOST_NAME_BYTES} bytes, which no name is"
-            yield RecordingError(f"{what}; is this a list of names?")
+            what = f"entry {number + 1} is longer than {_MOST_NAME_BYTES} bytes, too long for a name"
+            yield RecordingError(f"{what}; check that this is a list of names")
             continue
         if end == b"\n":
             name = name.removesuffix(b"\r")
@@ -308,8 +310,8 @@ def split_names(file: BinaryIO, end: bytes) -> Iterator[bytes | RecordingError]:
 
 
 def _split_at(file: BinaryIO, end: bytes) -> Iterator[bytes]:
-    """What stands before each end, and behind the last one: there a newline alone is the end of the list. Of what is
-    too long for a name, no more than shows that."""
+    """The parts of a file between separators, and the rest after the last one unless it is only a newline. Entries that
+    are too long for a name are truncated to one byte above the limit."""
     rest, skipped = b"", 0
     read = getattr(file, "read1", file.read)
     while part := read(1 << 16):
@@ -331,8 +333,8 @@ def _opened_stream(source: Path | BinaryIO, name: str) -> AbstractContextManager
 
 
 def keep_stream(source: Path | BinaryIO, name: str, has_header: bool = True) -> tuple[BinaryIO, Path]:
-    """A stream, or a pipe by its name, as a temporary file and a path that opens it: it can be read more than once.
-    RecordingError: it is no audio by its header, or cannot be kept."""
+    """Copy a stream, or a named pipe, to a temporary file, so that it can be read more than once. Returns the file and
+    a path that opens it. Raises RecordingError if its header is not audio, or if it cannot be copied."""
     from audiocnn.audio.decoders import EARLY_LOOK_BYTES, check_beginning
 
     with temporary_errors(name, RecordingError):
@@ -346,10 +348,12 @@ def keep_stream(source: Path | BinaryIO, name: str, has_header: bool = True) -> 
                 copy.write(head)
             copy_stream(stream, copy, name, RecordingError)
     except BaseException as problem:
-        with suppress(OSError):  # of what is still to be written
+        with suppress(OSError):  # closing writes buffered data
             copy.close()
         if isinstance(problem, OSError):
-            raise RecordingError(f"{name}: cannot be read ({problem.strerror}); check what writes it") from None
+            raise RecordingError(
+                f"{name}: cannot be read ({problem.strerror}); check the program that writes it"
+            ) from None
         raise
     return copy, path
 
@@ -359,5 +363,5 @@ def only_recording(file: str, terminal: Terminal) -> Input:
 
     known = list(islice(find_inputs([file], InputOptions(), terminal), 2))
     if len(known) != 1:
-        raise UsageError(f"{file}: holds several recordings; name one of them")
+        raise UsageError(f"{file}: contains several recordings; give one of them")
     return known[0]

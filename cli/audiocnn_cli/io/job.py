@@ -1,6 +1,6 @@
-"""What the batch commands share: a `BatchJob` says what was asked for, and `run_job` goes over the recordings.
+"""Common code of the batch commands: a `BatchJob` describes the work, and `run_job` goes over the recordings.
 
-A new batch command is a `BatchTask`: a function from a scored recording to results, and a writer of these.
+A new batch command implements `BatchTask`: a function from a scored recording to results, and a writer for them.
 """
 
 from __future__ import annotations
@@ -31,33 +31,34 @@ BlockProgress = Callable[["ScoredRecording", "ScoreBlock"], object]
 
 
 class BatchTask(Protocol[ResultT]):
-    """What a command does with each recording, here or in a worker of a cluster."""
+    """What a command does with each recording, in this process or in a worker of a cluster."""
 
     @property
     def channel(self) -> str | int:
-        """As for `score_many`."""
+        """The channel, as for `score_many`."""
         ...
 
     def writer(self, out: Output, engine: Engine, terminal: Terminal) -> Writer[ResultT]: ...
 
     def results(self, scored: ScoredRecording, progress: BlockProgress, live: bool) -> Iterator[ResultT]:
-        """What is found in a recording, whole or part by part. Raises RecordingError.
+        """The results of a recording, at once or part by part. Raises RecordingError.
 
-        live: it is a stream, and somebody waits for what is certain. progress: to be called after each block.
+        live: the recording is a stream, and results are to be given as soon as they are final. progress: called after
+        each block.
         """
         ...
 
     def count(self, result: ResultT) -> int:
-        """How many segments or answers are in it."""
+        """The number of segments or answers in a result."""
         ...
 
 
 @dataclass(frozen=True)
 class BatchJob(Generic[ResultT]):
-    """What a batch command was asked for.
+    """The work of a batch command.
 
-    suffix: of files in a folder. provenance: what the results are made with, where a later run may go on with them.
-    unit: what is counted, in the last line. needs_recording: an output of no recording at all is not worth keeping.
+    suffix: of the files in an output folder. provenance: the model and settings, if a later run may resume. unit: what
+    the last line counts. needs_recording: drop the output if it has no recording.
     """
 
     task: BatchTask[ResultT]
@@ -71,7 +72,7 @@ class BatchJob(Generic[ResultT]):
 
 
 def run_job(job: BatchJob[ResultT], engine: Engine, terminal: Terminal) -> BatchRun:
-    """Go over the recordings; a bad one does not stop the others, unless that is asked for."""
+    """Go over the recordings. A bad one does not stop the others, except with --strict."""
     from audiocnn.inference.scores import score_many
 
     task, given = job.task, job.given
@@ -91,14 +92,14 @@ def run_job(job: BatchJob[ResultT], engine: Engine, terminal: Terminal) -> Batch
 def write_results(
     task: BatchTask[ResultT], readings: Iterable[ScoredRecording], results: Results[ResultT], batch: BatchRun
 ) -> None:
-    """Write what is found in each recording. A file gets whole recordings; on stdout the results of a stream come as
-    they become certain."""
+    """Write the results of each recording. Files get whole recordings. On stdout, the results of a stream are written
+    as soon as they are final."""
     for scored in readings:
         results.turn()
         with batch.attempt(scored.name):
             live = results.to_stdout and is_stream(scored.name, batch.terminal)
             found = task.results(scored, batch.step, live)
-            first = list(islice(found, 1))  # what cannot be read gets no output
+            first = list(islice(found, 1))  # a recording that cannot be read gets no output
             count = 0
             with results.writing(batch.now) as writer:
                 for result in chain(first, found):

@@ -1,4 +1,4 @@
-"""The models and detectors that are judged, by the options of `evaluate`, `tune` and `doubtful`."""
+"""The models and detectors to evaluate, from the options of `evaluate`, `tune` and `doubtful`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def peer_candidates(against: str | None, given: SegmentRuleOptions) -> list[Candidate]:
-    """The peers named in --against, each once, in order."""
+    """The detectors given with --against, each once, in order."""
     from audiocnn.evaluation.peers import PEER_LABEL, load_peer
     from audiocnn.workflows.judge import Candidate
 
     names = dict.fromkeys(name.strip() for name in against.split(",")) if against is not None else []
     if names and "end_pad_seconds" in read_pads(given.pad):
-        raise UsageError(f"--pad {given.pad}: with --against segments are widened alike at both ends; give one number")
+        raise UsageError(f"--pad {given.pad}: --against needs the same pad at both ends; give one number")
     found = []
     for peer in map(load_peer, names):
         rule = dataclasses.replace(peer.rule, pad_seconds=0.0)
@@ -34,7 +34,7 @@ def peer_candidates(against: str | None, given: SegmentRuleOptions) -> list[Cand
 
 
 def peer_rule(rule: SegmentRule, given: SegmentRuleOptions) -> SegmentRule:
-    """The rule of a peer: given lengths hold for all, given thresholds for models alone."""
+    """The segment rule of a peer: options for durations apply to all candidates, thresholds only to models."""
     lengths = {
         "min_speech_seconds": given.min_duration,
         "min_silence_seconds": given.min_silence,
@@ -46,14 +46,14 @@ def peer_rule(rule: SegmentRule, given: SegmentRuleOptions) -> SegmentRule:
 
 @dataclass(frozen=True)
 class JudgedSegments(SegmentOptions):
-    """How scores become segments that are judged: not widened unless asked for, by an option or by a model whose
-    operating points say how far."""
+    """How scores become segments for evaluation. Segments are extended only if an option or the operating points of the
+    model say so."""
 
     pad: JudgedPad = None
 
 
 def scorer_by_options(engine: Engine, rule: SegmentRuleOptions) -> Scorer:
-    """What evaluates a model by these options."""
+    """A scorer for a model with these options."""
     from audiocnn.workflows.judge import make_scorer
     from audiocnn_cli.app.options import detect_settings
 
@@ -61,8 +61,9 @@ def scorer_by_options(engine: Engine, rule: SegmentRuleOptions) -> Scorer:
 
 
 def clips_of(evaluation: Evaluation, option: str, data: str) -> ClipEvaluation:
-    """What was found of clips. UsageError where no clip has labels; option: what needs them, "" for the command."""
+    """The evaluation of whole clips. Raises UsageError if no clip has labels. option: the option that needs them, ""
+    for the command."""
     if evaluation.clip is None:
         prefix = f"{option}: " if option else ""
-        raise UsageError(f"{prefix}needs clips that have a label as a whole, and {data} has segments alone")
+        raise UsageError(f"{prefix}needs clips with a label for the whole clip; {data} only has segments")
     return evaluation.clip

@@ -1,4 +1,4 @@
-"""What a workflow of the library does, shown on the terminal."""
+"""The progress of a workflow of the library, shown on the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from audiocnn_cli.io.ingest import IngestFollower
 
 
 class TerminalListener(Listener):
-    """Shows on stderr what a workflow does."""
+    """Shows the progress of a workflow on stderr."""
 
     def __init__(self, terminal: Terminal) -> None:
         self.terminal = terminal

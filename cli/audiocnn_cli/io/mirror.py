@@ -1,11 +1,11 @@
-"""--output-dir: where in a folder the output of each recording belongs. The tree of the recordings is kept.
+"""--output-dir: the path of the output of each recording. Outputs have the same subfolders as the recordings.
 
-A recording of a folder that was named has its place inside that folder. One that was named itself, or in a list, keeps
-its folders where it lies below the working directory: `a/b.wav` gives `FOLDER/a/b.jsonl`; any other has its own name
-alone, so that nothing is written outside. Where two recordings differ in their endings alone, as `b.wav` and `b.flac`,
-these are kept: `b.wav.jsonl` and `b.flac.jsonl`. So a place depends on the name, and on what lies beside the
-recording, but not on the rest of the list: shards and later runs have the same. Two with one place are an error before
-any work.
+A recording found in a given folder keeps its path inside that folder. A recording given by name, or in a list, keeps
+its folders if it is below the working directory: `a/b.wav` gives `FOLDER/a/b.jsonl`. Any other recording keeps only its
+file name, so that nothing is written outside of the folder. If two recordings differ only in their suffixes, as `b.wav`
+and `b.flac`, the outputs keep them: `b.wav.jsonl` and `b.flac.jsonl`. The path therefore depends on the name and on
+the other files in its folder, but not on the rest of the list, and is the same for shards and later runs. Two
+recordings with the same output are an error before any work.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _FOLDERS_KNOWN = 256
 
 
 class Mirror:
-    """Gives each recording its target in a folder, whose name for outputs ends in `suffix`.
+    """Assigns each recording its target in a folder. The names of outputs end in `suffix`.
 
-    update: what is there and out of date is made again. provenance: what outputs are made with, where they say so.
+    update: make outdated outputs again. provenance: model and settings of the outputs, if these contain them.
     """
 
     def __init__(
@@ -51,22 +51,24 @@ class Mirror:
         self.folder, self.suffix = folder, suffix
         self.skip_existing, self.force, self.update = skip_existing, force, update
         self.provenance = provenance
-        self.left: dict[str, list[Path]] = {}  # outputs that are out of date, by why
-        self.taken: set[int] = set()  # hashes of targets: a long list of names would fill the memory
+        self.left: dict[str, list[Path]] = {}  # outdated outputs, by reason
+        self.taken: set[int] = set()  # hashes of targets; the names of a long list would need too much memory
         self.stems_in = lru_cache(_FOLDERS_KNOWN)(_count_stems)
 
     def wanted(self, inputs: Iterator[Input]) -> Iterator[Input]:
-        """The recordings with their targets, without those that are to be skipped."""
+        """The recordings with their targets, except those to skip."""
         for one in inputs:
             if one.source is None:
                 yield one
                 continue
             target = self.target(one)
             key = hash(str(target))
-            if os.path.isdir(target):  # noqa: PTH112 - which raises for a name that is too long
+            if os.path.isdir(target):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
                 yield refuse_input(one, _in_the_way(target))
             elif key in self.taken:
-                yield refuse_input(one, f"its output {show_name(target)} is that of another recording of this list")
+                yield refuse_input(
+                    one, f"its output {show_name(target)} is also the output of another recording in the list"
+                )
             elif not os.path.lexists(target) or self.force:
                 yield replace(one, target=target, changed_ns=_changed_ns(one.source))
             elif not self.skip_existing:
@@ -76,10 +78,10 @@ class Mirror:
             self.taken.add(key)
 
     def again(self, one: Input, target: Path) -> Iterator[Input]:
-        """A recording whose output is there: to be done again where that is out of date and `update` says so."""
+        """A recording whose output exists: yielded again if the output is outdated and `update` is set."""
         try:
             reason = self.out_of_date(one, target)
-        except UsageError as problem:  # it is none of ours
+        except UsageError as problem:  # not an output of this command
             if self.update:
                 yield refuse_input(one, f"{problem}")
             return
@@ -89,7 +91,7 @@ class Mirror:
             self.left.setdefault(reason, []).append(target)
 
     def out_of_date(self, one: Input, target: Path) -> str:
-        """Why an output is to be made again; empty where it is not. UsageError: it was made by something else."""
+        """Why an output is outdated; empty if it is not. Raises UsageError for a file written by something else."""
         changed_ns = _changed_ns(one.source)
         if changed_ns is not None and _changed_ns(target, changed_ns) < changed_ns:
             return "older than the recording"
@@ -104,14 +106,15 @@ class Mirror:
             return "made with another model, other settings or another version"
         except OSError:
             return ""
-        return "" if whole else "made of a recording that was damaged"
+        return "" if whole else "made from a damaged recording"
 
     def target(self, one: Input) -> Path:
         place = place_in_tree(one)
         return self.folder / place.with_name(fit_name(self.name(one, place), self.suffix))
 
     def name(self, one: Input, place: PurePath) -> str:
-        """The name of an output without its suffix: that of the recording, with its ending where it needs it."""
+        """The name of an output without its suffix: the stem of the recording, or its full name if needed to tell it
+        from others."""
         if not isinstance(one.source, Path):
             return place.name
         twins = self.stems_in(one.source.parent)[place.stem] - (place.suffix.lower() in AUDIO_SUFFIXES)
@@ -119,14 +122,14 @@ class Mirror:
 
 
 def place_in_tree(one: Input) -> PurePath:
-    """Where a recording lies in the tree that is kept; always below its root."""
+    """The path of a recording relative to the output folder; always inside that folder."""
     if one.inside is not None:
         return one.inside
     if one.name in STDIN_NAMES:
         return PurePath(_STDIN_STEM)
     try:
         here = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - strings are enough
-    except FileNotFoundError:  # it is gone
+    except FileNotFoundError:  # the working directory was deleted
         here = os.path.join(os.devnull, "")  # noqa: PTH118
     path = os.path.normpath(os.path.join(here, one.name))  # noqa: PTH118
     folder, name = os.path.split(path)
@@ -136,21 +139,21 @@ def place_in_tree(one: Input) -> PurePath:
 
 
 def check_places(inputs: Iterable[Input]) -> Iterator[Input]:
-    """The inputs of a list that has an end. UsageError, before any is done, where two have the same place."""
+    """The inputs of a finite list. Raises UsageError, before any work, if two have the same output."""
     mirror, known, taken = Mirror(Path(), ""), list(inputs), dict[Path, str]()
     for one in known:
         if one.source is None:
             continue
         place = mirror.target(one)
         if place in taken:
-            names = f"{show_name(taken[place])} and {show_name(one.name)} have one output, {show_name(place)}"
-            raise UsageError(f"--output-dir: {names}; name a folder that holds both, or do them apart")
+            names = f"{show_name(taken[place])} and {show_name(one.name)} have the same output, {show_name(place)}"
+            raise UsageError(f"--output-dir: {names}; give a folder that contains both, or process them separately")
         taken[place] = one.name
     return iter(known)
 
 
 def _count_stems(folder: Path) -> Counter[str]:
-    """How many recordings of each stem a folder holds."""
+    """The number of recordings of each stem in a folder."""
     try:
         names = map(PurePath, os.listdir(folder))  # noqa: PTH208 - names are enough
         return Counter(name.stem for name in names if name.suffix.lower() in AUDIO_SUFFIXES)
@@ -159,22 +162,22 @@ def _count_stems(folder: Path) -> Counter[str]:
 
 
 def check_inside(folder: Path, target: Path) -> None:
-    """RecordingError where a link in the folder leads out of it."""
+    """Raises RecordingError if a link in the folder leads out of it."""
     if not target.parent.resolve().is_relative_to(folder.resolve()):
         raise RecordingError(
-            f"{show_name(target)}: a link leads out of {show_name(folder)}; take the link away, or name another folder"
+            f"{show_name(target)}: a link leads out of {show_name(folder)}; remove the link or choose another folder"
         )
 
 
 def check_plain(target: Path) -> None:
-    """RecordingError where a folder, a device or a pipe has the name of an output."""
+    """Raises RecordingError if the name of an output is taken by a folder, a device or a pipe."""
     if not is_replaceable(target):
         raise RecordingError(_in_the_way(target))
 
 
 def mark_if_changed(one: Input) -> bool:
-    """Whether a recording has changed since it was taken. Its output then gets the time before that, so that it is
-    older than the recording, whenever that was read."""
+    """Whether a recording has changed since it was assigned to its output. If so, the output gets the earlier
+    modification time of the recording, so that it counts as outdated."""
     before = one.changed_ns
     if before is None or one.target is None or _changed_ns(one.source, before) == before:
         return False
@@ -188,7 +191,7 @@ def _changed_ns(path: object) -> int | None: ...
 @overload
 def _changed_ns(path: object, fallback: int) -> int: ...
 def _changed_ns(path: object, fallback: int | None = None) -> int | None:
-    """When a file was changed last, in nanoseconds; the fallback where that cannot be told."""
+    """The modification time of a file in nanoseconds; the fallback if unknown."""
     try:
         status = path.stat() if isinstance(path, Path) else None
     except OSError:
@@ -197,9 +200,9 @@ def _changed_ns(path: object, fallback: int | None = None) -> int | None:
 
 
 def _in_the_way(target: Path) -> str:
-    return f"its output {show_name(target)} is there already and is no plain file; take that away"
+    return f"its output {show_name(target)} already exists and is not a regular file; remove it"
 
 
 def refuse_input(one: Input, why: str) -> Input:
-    """The input with a problem in place of its source."""
+    """The input with a problem instead of its source."""
     return replace(one, source=None, problem=f"{show_name(one.name)}: {why}")

@@ -1,4 +1,4 @@
-"""-o FILE: written beside and renamed, so that what a reader can see is whole; nothing is overwritten unasked."""
+"""-o FILE: written to a part file and renamed, so that readers see complete files. Nothing is overwritten unasked."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from audiocnn_cli.io.atomic import PartFile
 
 _STDOUT = "-"
-_UNFINISHED = ".unfinished"  # behind the name of an output that does not have all
-_SYNC_SECONDS = 5.0  # so much work is lost at most when the power fails
+_UNFINISHED = ".unfinished"  # appended to the name of an incomplete output
+_SYNC_SECONDS = 5.0  # maximum amount of work lost in a power failure
 
 
 class OutputError(UsageError):
-    """The output cannot be written any more: the end of the command, whatever else there was to do."""
+    """The output can no longer be written. This ends the command."""
 
 
 class AppearedError(OutputError):
-    """Something else has taken the name of the output meanwhile."""
+    """The name of the output was taken while it was being written."""
 
 
 class ExistsError(RecordingError):
-    """The output of a recording is there already. path: that of the output."""
+    """The output of a recording already exists. path: the path of the output."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(there_already([path]))
@@ -39,34 +39,34 @@ class ExistsError(RecordingError):
 
 
 def there_already(outputs: Sequence[Path], every: bool = False) -> str:
-    """What is said of outputs that are there and were to be made; every: with all of their names."""
+    """The message for outputs that already exist. every: list all of their names."""
     one = len(outputs) == 1
-    fact = f"{show_names(outputs, every)} {'is' if one else 'are'} there already"
-    return f"{fact}; leave {'it' if one else 'them'} with --skip-existing, or overwrite with --force"
+    fact = f"{show_names(outputs, every)} already exist{'s' if one else ''}"
+    return f"{fact}; skip {'it' if one else 'them'} with --skip-existing or overwrite with --force"
 
 
 class PassedError(RecordingError):
-    """Another process does this recording, which is as good."""
+    """Another process does this recording; this is not a failure."""
 
 
 @dataclass
 class Output:
-    """An open output. `commit` says that what was written so far is whole; the rest is dropped when the command is
-    interrupted. `keep`: something is whole. `drop`: it is not worth keeping, not even when the command ends.
-    `replace`: what has its name may be overwritten. `spare`: it is all there is, so that it is told of, and left beside
-    where something else has got its name meanwhile.
+    """An open output. `commit` marks everything written so far as complete; the rest is dropped if the command is
+    interrupted. `keep`: something is complete. `drop`: do not keep the output, even if the command ends normally.
+    `replace`: an existing file of this name may be overwritten. `spare`: this is the only output, so that its part file
+    is reported and kept if its name is taken meanwhile.
     """
 
     file: IO[Any]
     path: Path | None = None  # None: stdout
-    part: PartFile | None = None  # None: stdout, or something that is written where it stands
+    part: PartFile | None = None  # None: stdout, or an output written in place
     keep: bool = field(default=False)
     drop: bool = field(default=False)
     replace: bool = field(default=True)
     spare: bool = field(default=True)
-    ending: Callable[[], object] = field(default=lambda: None)  # writes what belongs at the end of all that is whole
+    ending: Callable[[], object] = field(default=lambda: None)  # writes the end of the output
     length: int = 0  # bytes written to a file
-    whole: int = 0  # of them, how many are known to be whole
+    whole: int = 0  # of these, bytes that are committed
     synced: float = field(default_factory=time.monotonic)
 
     def write(self, data: str | bytes) -> None:
@@ -79,7 +79,7 @@ class Output:
         self.length += len(content)
 
     def commit(self) -> None:
-        """What was written so far is whole, and worth keeping, whatever happens to the next."""
+        """Mark everything written so far as complete. It is kept, whatever happens later."""
         self.keep, self.whole = True, self.length
         if self.part is not None:
             self.flush()
@@ -89,19 +89,19 @@ class Output:
                 self.synced = time.monotonic()
 
     def rollback(self) -> None:
-        """Forget what was written to a file since the last commit."""
+        """Discard everything written to a file since the last commit."""
         if self.part is not None and self.length > self.whole:
             self.flush()
             self.cut(self.whole)
 
     def cut(self, size: int) -> None:
-        """Keep the first `size` bytes, which are whole, and go on behind them."""
+        """Keep the first `size` bytes, which are complete, and continue after them."""
         self.file.seek(size)
         self.file.truncate()
         self.length = self.whole = size
 
     def rearrange(self, spans: Iterable[tuple[int, int]]) -> None:
-        """Make the file anew of these parts of it, (start, end) in bytes."""
+        """Rebuild the file from these spans of it, (start, end) in bytes."""
         assert self.part is not None
         self.flush()
         with output_errors(self.path), self.part.path.open("rb") as source:
@@ -109,7 +109,7 @@ class Output:
         self.moved()
 
     def moved(self) -> None:
-        """Go on behind the end of a new part, all of which is whole."""
+        """Continue at the end of a new part file, all of which is complete."""
         assert self.part is not None
         self.file = self.part.file
         self.length = self.whole = self.part.size
@@ -121,7 +121,7 @@ class Output:
 
 @contextmanager
 def output_errors(path: Path | None) -> Iterator[None]:
-    """What the system says about an output as an OutputError; of stdout `main` tells."""
+    """Turn OSError on an output into OutputError; errors on stdout are handled in `main`."""
     try:
         yield
     except BrokenPipeError:
@@ -130,23 +130,23 @@ def output_errors(path: Path | None) -> Iterator[None]:
         if path is None:
             raise
         place = f"-o {show_name(path)}: cannot be written"
-        raise OutputError(f"{place} ({problem.strerror}); make room, or write elsewhere") from None
+        raise OutputError(f"{place} ({problem.strerror}); free some space or write elsewhere") from None
 
 
 def check_output(path: str | None, force: bool) -> Path | None:
-    """The path to write to, None for stdout. UsageError where something is there already, before any work is done."""
+    """The path to write to, None for stdout. Raises UsageError, before any work, if it already exists."""
     if path is None or path == _STDOUT:
         return None
     target = Path(path)
-    if os.path.isdir(target):  # noqa: PTH112 - which raises for a name that is too long
-        raise UsageError(f"-o {path}: is a folder; name a file")
+    if os.path.isdir(target):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
+        raise UsageError(f"-o {path}: is a folder; give a file name")
     if os.path.lexists(target) and is_replaceable(target) and not force:
-        raise UsageError(f"-o {path}: is there already; overwrite it with --force, or name another file")
+        raise UsageError(f"-o {path}: already exists; overwrite it with --force or choose another name")
     return target
 
 
 def format_of_output(path: Path | None, given: str, formats: dict[str, tuple[str, ...]], fallback: str) -> str:
-    """The format asked for with -f; else by the suffix of the output; else the fallback."""
+    """The format given with -f; else from the suffix of the output; else the fallback."""
     if given != "auto":
         return given
     if path is None or not is_replaceable(path):
@@ -155,19 +155,19 @@ def format_of_output(path: Path | None, given: str, formats: dict[str, tuple[str
         if path.suffix.lower() in suffixes:
             return name
     known = {suffix for suffixes in formats.values() for suffix in suffixes if suffix.count(".") == 1}
-    ending = path.suffix or "nothing"
-    raise UsageError(f"-o {path}: no format ends in {ending}; {did_you_mean(ending, known)}; or say which with -f")
+    fact = f'no format has the suffix "{path.suffix}"' if path.suffix else "the name has no suffix"
+    raise UsageError(f"-o {path}: {fact}; {did_you_mean(path.suffix, known)}; or give the format with -f")
 
 
 @contextmanager
 def open_output(
     path: Path | None, terminal: Terminal, *, replace: bool = True, resumable: bool = False, spare: bool = True
 ) -> Iterator[Output]:
-    """Stdout, or a file that appears under its name when all is written. On an error it disappears; interrupted, what
-    is whole of it is kept under a name that says so.
+    """Stdout, or a file that gets its name when it is complete. On an error the file is removed. If the command is
+    interrupted, the complete part is kept under a name that marks it as unfinished.
 
-    resumable: the part that an earlier run left is still in it, and is to be read or cleared; and what is whole of this
-    one stays beside, for the next run, when an error or a signal ends the command.
+    resumable: the output starts with the content of the part file of an earlier run, which is to be read or cleared. If
+    an error or a signal ends the command, the part file is kept for the next run.
     """
     if path is None:
         yield from _to_stdout(terminal)
@@ -181,15 +181,15 @@ def open_output(
 
 
 def _open_in_place(path: Path) -> IO[bytes]:
-    """What is written where it stands, as a named pipe. UsageError where it cannot be."""
+    """Open an output that is written in place, such as a named pipe. Raises UsageError if that fails."""
     try:
         return path.open("wb")
     except OSError as problem:
-        raise UsageError(f"-o {show_name(path)}: cannot be written ({problem.strerror}); name another file") from None
+        raise UsageError(f"-o {show_name(path)}: cannot be written ({problem.strerror}); choose another file") from None
 
 
 def _to_stdout(terminal: Terminal) -> Iterator[Output]:
-    """Standard output, whose end is written also when the command is interrupted."""
+    """Standard output. Its end is written even if the command is interrupted."""
     output = Output(terminal.stdout)
     try:
         yield output
@@ -204,7 +204,7 @@ def _to_stdout(terminal: Terminal) -> Iterator[Output]:
 
 
 def _to_part(path: Path, terminal: Terminal, replace: bool, resumable: bool, spare: bool) -> Iterator[Output]:
-    """Write to a part beside, which gets the name of the output at the end."""
+    """Write to a part file, which is renamed to the output at the end."""
     part = open_part(path)
     output = Output(part.file, path, part, replace=replace, spare=spare)
     try:
@@ -227,14 +227,14 @@ def _to_part(path: Path, terminal: Terminal, replace: bool, resumable: bool, spa
             interrupted = isinstance(problem, KeyboardInterrupt | Terminated)
             part.stays = (resumable and output.whole > 0) or (interrupted and output.keep and spare)
             if part.stays and output.keep:
-                terminal.say(f"audiocnn: what was finished is kept in {show_name(part.path)}")
+                terminal.say(f"audiocnn: finished results are kept in {show_name(part.path)}")
         raise
     finally:
         part.close()
 
 
 def _begin_anew(output: Output) -> None:
-    """Clear a part. UsageError where `audiocnn detect` has left in it what it finished."""
+    """Clear a part file. Raises UsageError if it contains finished recordings of `audiocnn detect`."""
     part = output.part
     assert part is not None
     if part.size and output.spare and not output.replace:
@@ -243,30 +243,30 @@ def _begin_anew(output: Output) -> None:
         if has_file_record(part.file):
             part.stays = True
             raise UsageError(
-                f"-o {show_name(part.target)}: a run that was cut off has left what it finished in "
-                f"{show_name(part.path)}; go on with its command and --resume, or begin anew with --force"
+                f"-o {show_name(part.target)}: an interrupted run has left finished results in "
+                f"{show_name(part.path)}; continue with its command and --resume, or start again with --force"
             )
     part.clear()
 
 
 def _leave(output: Output, terminal: Terminal, resumable: bool) -> None:
-    """Interrupted: what is whole stays, and is not under the name of what has all."""
+    """After an interrupt, keep the complete part of the output, under another name than a complete output."""
     path, part = output.path, output.part
     assert path is not None and part is not None
     output.rollback()
     if not output.spare:
-        _put_in_place(output)  # the one recording that it is to hold
+        _put_in_place(output)  # it is for one recording, which is complete
         return
     if resumable:
         part.stays = True
-        kept = f"go on with --resume; what was finished is kept in {show_name(part.path)}"
+        kept = f"finished results are kept in {show_name(part.path)}; continue with --resume"
     else:
-        kept = f"what was finished is in {show_name(_set_aside(output, path))}"
+        kept = f"finished results are in {show_name(_set_aside(output, path))}"
     terminal.say(f"audiocnn: interrupted; {kept}")
 
 
 def _set_aside(output: Output, path: Path) -> Path:
-    """Give what is whole a name that says that it is not all; where that cannot be, it stays in the part."""
+    """Rename the part file to a name that marks it as unfinished; if that fails, keep the part file."""
     part = output.part
     assert part is not None
     target = path.with_name(path.name + _UNFINISHED)
@@ -280,17 +280,17 @@ def _set_aside(output: Output, path: Path) -> Path:
 
 
 def open_part(path: Path) -> PartFile:
-    """UsageError where the part of an output cannot be made."""
+    """Open the part file of an output. Raises UsageError if that fails."""
     from audiocnn_cli.io.atomic import PartFile
 
     try:
         return PartFile(path)
     except OSError as problem:
-        raise UsageError(f"-o {show_name(path)}: cannot be written ({problem.strerror}); name another file") from None
+        raise UsageError(f"-o {show_name(path)}: cannot be written ({problem.strerror}); choose another file") from None
 
 
 def _put_in_place(output: Output) -> None:
-    """Rename the part. What has appeared under the name meanwhile is left as it is, and so is the part."""
+    """Rename the part file to the output. If the name was taken meanwhile, both files are left as they are."""
     from audiocnn_cli.io.atomic import hold_signals
 
     path, part = output.path, output.part
@@ -301,49 +301,50 @@ def _put_in_place(output: Output) -> None:
             part.publish(path, output.replace, sync=output.spare)
         except FileExistsError:
             part.stays = output.spare
-            found = f"; what was found is in {show_name(part.path)}: give that another name" if output.spare else ""
-            raise AppearedError(f"-o {show_name(path)}: has appeared meanwhile and is left as it is{found}") from None
+            found = f"; the results are in {show_name(part.path)}: rename that file" if output.spare else ""
+            fact = "another process created this file meanwhile, so it was not overwritten"
+            raise AppearedError(f"-o {show_name(path)}: {fact}{found}") from None
 
 
 def is_replaceable(path: Path) -> bool:
-    """Whether a name stands for a file that may be replaced; not for /dev/null or a named pipe."""
-    return os.path.isfile(path) or not os.path.exists(path)  # noqa: PTH110, PTH113 - Path's raise for long names
+    """Whether a path is free or a regular file, which may be replaced; not /dev/null or a named pipe."""
+    return os.path.isfile(path) or not os.path.exists(path)  # noqa: PTH110, PTH113 - Path raises for long names
 
 
 def check_new_file(option: str, path: Path, force: bool) -> None:
-    """UsageError, before any work, where a whole file of this name cannot be made."""
+    """Raises UsageError, before any work, if this file cannot be created."""
     if path.exists() and not force:
-        raise UsageError(f"{option} {path}: is there already; overwrite it with --force, or name another file")
+        raise UsageError(f"{option} {path}: already exists; overwrite it with --force or choose another name")
     check_folder_writable(option, path)
 
 
 def check_folder_writable(option: str, path: Path) -> None:
-    """UsageError where a new file of this name cannot be made in its folder."""
+    """Raises UsageError if a new file cannot be created in the folder of this path."""
     there = next((folder for folder in path.parents if folder.exists()), path.parent)
     if not there.is_dir():
-        raise UsageError(f"{option} {path}: {there} is no folder; name another file")
+        raise UsageError(f"{option} {path}: {there} is not a folder; choose another file")
     if not os.access(there, os.W_OK):
-        raise UsageError(f"{option} {path}: {there} cannot be written to; name another file")
+        raise UsageError(f"{option} {path}: the folder {there} is not writable; choose another file")
 
 
 def check_table(option: str, path: Path, suffixes: Sequence[str], taken: list[Path], force: bool) -> None:
-    """The same for a table besides the output, whose name ends in one of the suffixes. taken: absolute paths that
-    other options name, to which this one is added."""
+    """As `check_new_file`, for an additional table, whose suffix must be one of `suffixes`. taken: absolute paths given
+    with other options, to which this one is added."""
     if path.suffix.lower() not in suffixes:
-        raise UsageError(f"{option} {path}: is no table; end its name in {' or '.join(suffixes)}")
+        raise UsageError(f"{option} {path}: not the name of a table; use a name that ends in {' or '.join(suffixes)}")
     if path.is_dir():
-        raise UsageError(f"{option} {path}: is a folder; name a file in it")
+        raise UsageError(f"{option} {path}: is a folder; give a file in it")
     check_new_file(option, path, force)
     if path.absolute() in taken:
-        raise UsageError(f"{option} {path}: another option names it, too; name another file")
+        raise UsageError(f"{option} {path}: another option already writes to this file; choose another name")
     taken.append(path.absolute())
 
 
 def write_text(option: str, path: Path, text: str) -> None:
-    """A whole file. UsageError where it cannot be written."""
+    """Write a file atomically. Raises UsageError if that fails."""
     from audiocnn.files import write_whole
 
     try:
         write_whole(path, text.encode("utf-8", "surrogateescape"))
     except OSError as problem:
-        raise UsageError(f"{option} {path}: cannot be written ({problem.strerror}); name another file") from None
+        raise UsageError(f"{option} {path}: cannot be written ({problem.strerror}); choose another file") from None

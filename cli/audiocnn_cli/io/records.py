@@ -1,4 +1,4 @@
-"""Records of `audiocnn detect` and `classify` in a file that an earlier run has written, or somebody else."""
+"""Parsing of the records of `audiocnn detect` and `classify` in existing files."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def parse_recording_name(record: dict[str, Any]) -> str:
 
 
 def is_torn(line: bytes) -> bool:
-    """Whether this is the begin of a record whose end was not written; where the power failed, zeros may
-    stand there instead."""
+    """Whether this is the beginning of a record whose end was not written. After a power failure, the end may consist
+    of zeros."""
     written = line.rstrip(b"\0")
     return not line.endswith(b"\n") and any(line.startswith(head) or head.startswith(written) for head in _HEADS)
 
 
 def has_file_record(file: IO[bytes]) -> bool:
-    """Whether a file holds a recording that was finished."""
+    """Whether a file contains a finished recording."""
     file.seek(0)
     if file.read(1) != b"{":
         return False

@@ -1,4 +1,4 @@
-"""Where the results of many recordings go: all into one output, or with --output-dir each into its own."""
+"""Writing the results of many recordings: all to one output, or with --output-dir each to its own."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from audiocnn_cli.io.mirror import Mirror
     from audiocnn_cli.io.resume import Journal, Provenance
 
-# The first that fits a name has it; formats that share an ending with one above are asked for with -f.
+# The first format that matches a suffix is used; later formats with the same suffix need -f.
 OUTPUT_SUFFIXES = {name: tuple(suffix.lower() for suffix in one.suffixes) for name, one in FORMATS.items()}
-_TABLE_SUFFIXES = {"table": (".txt",)}  # of a table for people
-# Errors that are those of a name, and not of the whole destination.
+_TABLE_SUFFIXES = {"table": (".txt",)}  # a table to read
+# Errors that concern a single name and not the whole destination.
 _NAME_FAULTS = frozenset(
     {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EINVAL, errno.EILSEQ, errno.EACCES}
 )
@@ -44,8 +44,8 @@ Resume = Annotated[bool, flag("--resume", "Continue an interrupted batch: keep t
 
 @dataclass(frozen=True)
 class Destination:
-    """Where the results go: into a file, into files in a folder, or, with neither, to stdout. done: it is there, and is
-    to be left. The rest is as in `ManyOutputs`."""
+    """Where the results go: to a file, to files in a folder, or, with neither, to stdout. done: the output exists and
+    is to be skipped. The rest is as in `ManyOutputs`."""
 
     path: Path | None = None
     folder: Path | None = None
@@ -58,7 +58,7 @@ class Destination:
 
     @property
     def check(self) -> Callable[[Iterable[Input]], Iterator[Input]] | None:
-        """What is to be checked of a list of recordings before any is done."""
+        """A check of the whole list of recordings before any work, if one is needed."""
         if self.folder is None:
             return None
         from audiocnn_cli.io.mirror import check_places
@@ -67,55 +67,55 @@ class Destination:
 
     def say_done(self, terminal: Terminal) -> ExitStatus:
         assert self.path is not None
-        terminal.say(f"audiocnn: {show_name(self.path)} is there already")
+        terminal.say(f"audiocnn: {show_name(self.path)} already exists")
         return ExitStatus.OK
 
 
 def find_destination(options: ManyOutputs, resume: bool = False) -> Destination:
-    """UsageError for options that do not go together, and where something is there already."""
+    """The destination given by the options. Raises UsageError for conflicting options and for existing outputs."""
     if options.output is not None and options.output_dir is not None:
-        raise UsageError("-o is one file and --output-dir a file for each recording; name one of them")
+        raise UsageError("-o writes one file and --output-dir one file per recording; use one of them")
     check_existing(options)
     can_update = isinstance(options, RecordingOutputs)
     update = isinstance(options, RecordingOutputs) and options.update
     if update and options.output_dir is None:
-        raise UsageError("--update is for --output-dir FOLDER; one file for all goes on with --resume")
+        raise UsageError("--update needs --output-dir FOLDER; to continue a single file, use --resume")
     if options.output_dir is not None:
         if resume:
-            raise UsageError("--resume goes on with one file; with --output-dir say --skip-existing")
+            raise UsageError("--resume continues a single file; with --output-dir, use --skip-existing")
         if not options.output_dir:
-            raise UsageError('--output-dir "": an empty name; name a folder, or . for this one')
+            raise UsageError('--output-dir "": the name is empty; give a folder, or . for the current one')
         folder = Path(options.output_dir)
         if os.path.exists(folder) and not os.path.isdir(folder):  # noqa: PTH110, PTH112
-            raise UsageError(f"--output-dir {options.output_dir}: is a file; name a folder")
+            raise UsageError(f"--output-dir {options.output_dir}: is a file; give a folder")
         skip_existing = options.skip_existing or update
         return Destination(None, folder, False, False, options.force, skip_existing, update, can_update)
     path = check_output(options.output, options.force or resume or options.skip_existing)
     if path is None and (resume or options.skip_existing):
-        raise UsageError(f"{'--resume' if resume else '--skip-existing'} needs -o FILE, which says what is done")
+        raise UsageError(f"{'--resume' if resume else '--skip-existing'} needs an output file; give one with -o FILE")
     if path is not None and resume:
         if options.force or options.skip_existing:
-            raise UsageError("--resume goes on with what is there; leave out --force and --skip-existing")
+            raise UsageError("--resume continues an existing output; omit --force and --skip-existing")
         if not is_replaceable(path):
-            raise UsageError(f"-o {options.output}: is no plain file; --resume cannot read from it what is done")
+            raise UsageError(f"-o {options.output}: not a regular file, which --resume needs; choose another file")
     done = options.skip_existing and path is not None and os.path.exists(path)  # noqa: PTH110
     return Destination(path, None, done, resume, options.force, options.skip_existing)
 
 
 def check_existing(options: ManyOutputs) -> None:
-    """UsageError where options disagree about what is to become of outputs that are there."""
+    """Raises UsageError for conflicting options about existing outputs."""
     if not options.force:
         return
     if options.skip_existing:
-        raise UsageError("--skip-existing leaves what is there and --force overwrites it; name one of them")
+        raise UsageError("--skip-existing keeps existing outputs and --force overwrites them; use one of them")
     if isinstance(options, RecordingOutputs) and options.update:
-        raise UsageError("--update leaves what is still right and --force overwrites all; name one of them")
+        raise UsageError("--update keeps current outputs and --force overwrites all; use one of them")
 
 
 def check_single_stream(destination: Destination, what: str) -> None:
-    """UsageError where a single stream is to go on with something, or into a folder."""
+    """Raises UsageError if a single stream is to be resumed or written to a folder."""
     if destination.folder is not None or destination.resume:
-        raise UsageError(f"{what} is one stream, with nothing to go on from; write it to stdout or to -o FILE")
+        raise UsageError(f"{what} is a single stream and cannot be resumed; write it to stdout or to -o FILE")
 
 
 def suffix_of(kind: str) -> str:
@@ -128,7 +128,7 @@ def choose_format(
     terminal: Terminal,
     suffixes: dict[str, tuple[str, ...]] = _TABLE_SUFFIXES | OUTPUT_SUFFIXES,
 ) -> str:
-    """The format to write. UsageError for one that cannot be gone on with, where that is wanted."""
+    """The format to write. Raises UsageError for --resume with a format that cannot be resumed."""
     from audiocnn_cli.io.output import format_of_output
 
     path, to_stdout = destination.path, destination.path is None and destination.folder is None
@@ -136,15 +136,15 @@ def choose_format(
     if given == "auto" and kind == "table" and path is not None:
         labels = [name for name, endings in suffixes.items() if name != kind and path.suffix.lower() in endings]
         if labels:
-            terminal.note(f"-o {show_name(path)}: a table for people; labels in such a file are -f {labels[0]}")
+            terminal.note(f"-o {show_name(path)}: writing a table to read; for labels in this file, use -f {labels[0]}")
     if destination.resume and kind != "jsonl":
-        raise UsageError(f"--resume: {kind} does not say which recordings are done; write jsonl, and convert that")
+        raise UsageError(f"--resume: {kind} does not record which recordings are done; write jsonl and convert it")
     return kind
 
 
 class ResultWriter(Generic[ResultT]):
-    """A writer and the output that its text goes to; on a terminal past the progress bar. What the format cannot hold
-    is said on stderr, unless it is in `said` already."""
+    """A writer and its output; on a terminal, text is written above the progress bar. Notes about data that the format
+    cannot hold are printed to stderr, unless they are in `said` already."""
 
     def __init__(self, writer: Writer[ResultT], out: Output, terminal: Terminal, said: set[str] | None = None) -> None:
         self.writer, self.out, self.terminal = writer, out, terminal
@@ -161,7 +161,7 @@ class ResultWriter(Generic[ResultT]):
                 self.terminal.say(f"audiocnn: {note}")
 
     def failed(self, file: str, problem: str) -> None:
-        """A recording that could not be read; stderr has it already."""
+        """Write a recording that could not be read. The error was printed to stderr already."""
         self._write(self.writer.failed(file, problem))
 
     def end(self) -> None:
@@ -175,7 +175,7 @@ class ResultWriter(Generic[ResultT]):
 
 
 class OneOutput(Generic[ResultT]):
-    """All into one: stdout, or a file, which may go on with what an earlier run finished."""
+    """One output for all recordings: stdout, or a file, which may continue an earlier run."""
 
     def __init__(self, out: Output, writer: ResultWriter[ResultT], journal: Journal | None = None) -> None:
         self.out, self.writer, self.journal = out, writer, journal
@@ -194,7 +194,7 @@ class OneOutput(Generic[ResultT]):
 
     @contextmanager
     def writing(self, one: Input) -> Iterator[ResultWriter[ResultT]]:
-        """Write what was found in a recording; without an error it is then whole."""
+        """Context to write the results of a recording. Without an error they are then committed."""
         start = self.out.whole
         yield self.writer
         self.commit(start)
@@ -206,26 +206,25 @@ class OneOutput(Generic[ResultT]):
         start, kept = self.out.whole, self.out.keep
         self.writer.failed(file, problem)
         self.commit(start)
-        self.out.keep = kept  # errors alone are not worth it
+        self.out.keep = kept  # an output with errors alone is not kept
 
     def commit(self, start: int) -> None:
-        """What was written since is whole."""
+        """Mark what was written since `start` as complete."""
         self.out.commit()
         if self.journal:
             self.journal.place(start, self.out.whole)
 
     def close(self, batch: BatchRun, needed: bool = False) -> None:
-        """There is no more to come. Errors alone are not worth an output: they are on stderr. needed: nor is an output
-        of no recording at all."""
+        """Called at the end. An output with errors alone is dropped, since they are on stderr. needed: an output
+        without any recording is dropped too."""
         nothing = not (batch.done or batch.passed or (self.journal and self.journal.unnamed))
         self.out.drop = (batch.failed > 0 or needed) and nothing
         if self.journal:
             batch.segments_before = self.journal.segments
             if self.journal.unnamed and not batch.stopped:
                 was = "recording was" if self.journal.unnamed == 1 else "recordings were"
-                batch.terminal.say(
-                    f"audiocnn: {self.journal.unnamed} {was} done before and not named this time: kept at the end"
-                )
+                fact = "already in the output but not given this time; kept at the end"
+                batch.terminal.say(f"audiocnn: {self.journal.unnamed} {was} {fact}")
 
     def end(self) -> None:
         if self.journal:
@@ -234,7 +233,7 @@ class OneOutput(Generic[ResultT]):
 
 
 class ManyFiles(Generic[ResultT]):
-    """Each recording into a file of its own, in a tree as that of the recordings."""
+    """One file per recording, in the same subfolders as the recordings."""
 
     to_stdout = tells_total = False
 
@@ -250,8 +249,8 @@ class ManyFiles(Generic[ResultT]):
 
     @contextmanager
     def writing(self, one: Input) -> Iterator[ResultWriter[ResultT]]:
-        """Write what was found in a recording. RecordingError: it has a name that cannot be written here; PassedError:
-        another process does it."""
+        """Context to write the results of a recording. Raises RecordingError if its output cannot be written under this
+        name, PassedError if another process does it."""
         from audiocnn_cli.io.mirror import check_inside, check_plain, mark_if_changed
 
         assert one.target is not None
@@ -266,11 +265,12 @@ class ManyFiles(Generic[ResultT]):
                 yield writer
                 out.commit()
             if mark_if_changed(one):
-                self.terminal.error(f"{show_name(one.name)}: was written to while it was read; do it again", "warning")
+                fact = "was modified while it was read"
+                self.terminal.error(f"{show_name(one.name)}: {fact}; process it again", "warning")
         self.written += 1
 
     def failed(self, file: str, problem: str) -> None:
-        """A recording that could not be read has no output, so that a later run tries it again."""
+        """Write nothing: a recording that could not be read has no output, so that a later run tries it again."""
 
     def close(self, batch: BatchRun, needed: bool = False) -> None:
         batch.tell_existing()
@@ -278,19 +278,21 @@ class ManyFiles(Generic[ResultT]):
 
 @contextmanager
 def _output_faults(target: Path, skip_existing: bool) -> Iterator[None]:
-    """An output whose name is at fault fails alone; where nothing can be written any more, the command ends.
+    """Turn errors that concern one name into RecordingError, which does not end the command, and others into
+    OutputError, which does.
 
-    skip_existing: it is no fault that another process writes it, or has."""
+    skip_existing: it is not an error if another process writes or has written the output."""
     from audiocnn_cli.io.atomic import BusyError
 
     try:
         yield
     except (AppearedError, BusyError) as problem:
         if skip_existing:
-            raise PassedError(f"{show_name(target)}: another process writes it") from None
+            raise PassedError(f"{show_name(target)}: another process is writing it") from None
         if isinstance(problem, BusyError):
             raise RecordingError(str(problem)) from None
-        raise RecordingError(f"{show_name(target)}: has appeared meanwhile; another process writes here, too") from None
+        fact = "another process created this file meanwhile"
+        raise RecordingError(f"{show_name(target)}: {fact}; run only one process per folder") from None
     except OutputError:
         raise
     except UsageError as problem:
@@ -314,8 +316,8 @@ def open_results(
 ) -> Iterator[Results[ResultT]]:
     """Open the destination.
 
-    suffix: of the names of files in a folder. make: a new writer for an output. provenance: carried by the results, so
-    that a later run can go on. said: as for `ResultWriter`.
+    suffix: of the names of files in a folder. make: creates a writer for an output. provenance: stored in the results,
+    so that a later run can resume. said: as for `ResultWriter`.
     """
 
     def make_writer(out: Output) -> ResultWriter[ResultT]:
@@ -351,17 +353,17 @@ def _open_folder(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise UsageError(
-            f"--output-dir {show_name(folder)}: cannot be made ({problem.strerror}); name another folder"
+            f"--output-dir {show_name(folder)}: cannot be created ({problem.strerror}); choose another folder"
         ) from None
     told = destination.skip_existing, destination.force, destination.update, provenance
     files = ManyFiles(Mirror(folder, suffix, *told), make, terminal)
     try:
         yield files
-        remedy = "--update does this again" if destination.can_update else "overwrite with --force in place of it"
+        remedy = "use --update to make it again" if destination.can_update else "use --force instead to overwrite it"
         for reason, left in files.mirror.left.items():
-            fact = f"{show_names(left, terminal.verbose)}: {reason}, and left by --skip-existing"
+            fact = f"{show_names(left, terminal.verbose)}: {reason}, but skipped because of --skip-existing"
             terminal.error(f"{fact}; {remedy}", kind="warning")
     except (KeyboardInterrupt, Terminated):
         if files.written:
-            terminal.say(f"audiocnn: interrupted; {show_name(folder)} holds what was finished")
+            terminal.say(f"audiocnn: interrupted; finished results are in {show_name(folder)}")
         raise

@@ -1,7 +1,7 @@
-"""--resume: what an earlier run finished is taken from its output, and the rest is done.
+"""--resume: finished recordings are taken from the output of an earlier run, and the rest is processed.
 
-The part of the output is a journal: whole recordings in the order in which they were finished, by any number of runs.
-When all are there they are brought into the order of the list, if they are not, and the output is that of one run.
+The part file of the output is a journal: complete recordings in the order in which any number of runs finished them.
+When all are done, they are sorted into the order of the list, so that the output equals that of a single run.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RecordGroup:
-    """The records of a recording that is done: from where to where in the file, in bytes, and how many segments, or
-    clips that have a label."""
+    """The records of a finished recording: start and end in the file, in bytes, and the number of segments, or of clips
+    with a label."""
 
     start: int
     end: int
@@ -32,15 +32,15 @@ class RecordGroup:
 
 
 class OtherSettingsError(UsageError):
-    """Results that were made with another model, or with other settings."""
+    """Results were made with another model or other settings."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What results were made with: the records of an output must agree in it. settings: a digest of all that they
-    depend on besides the recording and the name of the model.
+    """Model and settings of results, which must be the same for all records of an output. settings: a digest of
+    everything that the results depend on, except the recording and the name of the model.
 
-    kind: what is found in a recording. "segments" and "clips" have a `file` record behind them; a "clip" stands alone.
+    kind: the results of a recording. A `file` record follows "segments" and "clips"; a "clip" is a single record.
     """
 
     model: str
@@ -61,30 +61,31 @@ class Provenance:
         return self.kind == "clips" and record["type"] == "clip" and "settings" not in record
 
     def is_whole(self, record: dict[str, Any], parts: int) -> bool:
-        """Whether a recording is done with this record, behind so many others of it."""
+        """Whether this record, after `parts` others, completes a recording."""
         if record["type"] == "clip":
             return bool(record.get("status", "ok") == "ok")
         return bool(record["type"] == "file" and record.get("status") == "ok" and record.get(self.kind) == parts)
 
     def check(self, record: dict[str, Any], place: str) -> None:
-        """UsageError for a record that was made otherwise."""
+        """Raises UsageError for a record made with another model or other settings."""
         told = record.get("model"), record.get("settings")
         if told == (self.model, self.settings):
             return
         if told[0] != self.model:
             why = f"was made with the model {told[0]}, not {self.model}"
         elif told[1] is None:
-            why = "does not say with which settings it was made"
+            why = "does not record the settings it was made with"
         else:
             why = "was made with another model file, other thresholds or other options"
-        raise OtherSettingsError(f"{place}: {why}; give the same as then, or begin anew with --force")
+        raise OtherSettingsError(f"{place}: {why}; use the same model and options, or start again with --force")
 
 
 def read_record_groups(
     file: IO[bytes], place: str, provenance: Provenance, torn: bool
 ) -> dict[str, deque[RecordGroup]]:
-    """Recordings that a file of JSON Lines has whole, by name, in its order. One that failed or is damaged is not done.
-    UsageError: something else stands there, or it was made otherwise. torn: its last record may be cut off.
+    """The complete recordings in a JSON Lines file, by name, in file order. Failed or damaged recordings do not count.
+    Raises UsageError if the file contains other records, or was made with other settings. torn: the last record may be
+    truncated.
     """
     groups: dict[str, deque[RecordGroup]] = {}
     start = at = parts = found = 0
@@ -98,8 +99,8 @@ def read_record_groups(
             if torn and is_torn(line):
                 break
             raise UsageError(
-                f"{place}: line {number} is no record of `audiocnn {provenance.command}`; name another file, or begin "
-                "anew with --force"
+                f"{place}: line {number} is not a record of `audiocnn {provenance.command}`; choose another file, or "
+                "start again with --force"
             )
         found += record["type"] == "clip" and record.get("label") is not None
         if provenance.is_part(record):
@@ -113,12 +114,12 @@ def read_record_groups(
 
 
 class Journal:
-    """What is done, and where in the part it stands. `wanted` is called by who reads, the rest by who writes."""
+    """The finished recordings and their places in the part file. The reader calls `wanted`, the writer the rest."""
 
     def __init__(self, output: Output, groups: dict[str, deque[RecordGroup]]) -> None:
         self.output, self.groups = output, groups
         self.segments = sum(group.segments for same in groups.values() for group in same)
-        self.waiting: deque[RecordGroup | None] = deque()  # in the order of the list: kept, or None: to be done
+        self.waiting: deque[RecordGroup | None] = deque()  # in the order of the list; None: still to be done
         self.order = array("q")  # start and end of each recording, in the order of the list
 
     def wanted(self, inputs: Iterable[Input]) -> Iterator[Input]:
@@ -131,26 +132,26 @@ class Journal:
                 yield one
 
     def supersede(self, name: str) -> None:
-        """It is done anew, as standard input always is; what was kept of it is of something else."""
+        """Drop earlier results of standard input, which come from another recording."""
         if name in STDIN_NAMES:
             self.groups.pop(name, None)
 
     @property
     def unnamed(self) -> int:
-        """How many recordings are done that were not in the list."""
+        """The number of finished recordings that are not in the list."""
         return sum(map(len, self.groups.values()))
 
     def turn(self) -> None:
-        """It is the turn of a recording to be written: those before it in the list have their places."""
+        """Called before a recording is written: places the kept recordings before it in the list."""
         while (group := self.waiting.popleft()) is not None:
             self.place(group.start, group.end)
 
     def place(self, start: int, end: int) -> None:
-        """Note where the next recording of the list stands."""
+        """Store the span of the next recording of the list."""
         self.order.extend((start, end))
 
     def finish(self) -> None:
-        """Bring everything into order. What was kept and not named this time is not lost: it comes at the end."""
+        """Sort everything into the order of the list. Kept recordings that are not in the list are put at the end."""
         unnamed = sorted((group for same in self.groups.values() for group in same), key=lambda group: group.start)
         for group in [*(group for group in self.waiting if group is not None), *unnamed]:
             self.place(group.start, group.end)
@@ -162,7 +163,7 @@ class Journal:
 
 
 def merge_spans(order: array[int]) -> list[tuple[int, int]]:
-    """(start, end) of each span, with those that touch as one."""
+    """(start, end) of each span; adjacent spans are merged."""
     spans: list[tuple[int, int]] = []
     for start, end in zip(order[::2], order[1::2], strict=True):
         if spans and spans[-1][1] == start:
@@ -173,8 +174,9 @@ def merge_spans(order: array[int]) -> list[tuple[int, int]]:
 
 
 def open_journal(output: Output, path: Path, provenance: Provenance, resume: bool, force: bool) -> Journal:
-    """The journal in the part of an output: of what an earlier run left there, or of the output itself, with --resume;
-    else a new one. UsageError where that run left something and nothing says what is to become of it."""
+    """The journal in the part file of an output. With --resume, it starts with the results in the part file or in the
+    output; otherwise it is empty. Raises UsageError if an earlier run left results and neither --resume nor --force is
+    given."""
     part = output.part
     assert part is not None
     groups: dict[str, deque[RecordGroup]] = {}
@@ -183,8 +185,8 @@ def open_journal(output: Output, path: Path, provenance: Provenance, resume: boo
     else:
         if part.size and not force and has_file_record(part.file):
             raise UsageError(
-                f"-o {show_name(path)}: a run that was cut off has left what it finished; "
-                "go on with --resume, or begin anew with --force"
+                f"-o {show_name(path)}: an interrupted run has left finished results; "
+                "continue with --resume, or start again with --force"
             )
         output.cut(0)
     output.keep = bool(groups)
@@ -192,7 +194,8 @@ def open_journal(output: Output, path: Path, provenance: Provenance, resume: boo
 
 
 def _read_both(output: Output, path: Path, provenance: Provenance) -> dict[str, deque[RecordGroup]]:
-    """What is done, as the part has it, which has all that the output has. UsageError where one is none of ours."""
+    """The finished recordings in the part file, or in the output if there is no part file. Raises UsageError if one of
+    them is not ours, or if the output has recordings that the part file lacks."""
     part = output.part
     assert part is not None
     left = part.size > 0
@@ -215,10 +218,10 @@ def _read_both(output: Output, path: Path, provenance: Provenance) -> dict[str, 
 def _check_both(
     groups: dict[str, deque[RecordGroup]], there: dict[str, deque[RecordGroup]], path: str, part: str
 ) -> None:
-    """UsageError where an output has recordings that the part does not: they come from two runs."""
+    """Raises UsageError if an output has recordings that the part file lacks: they come from different runs."""
     if any(len(same) > len(groups.get(name, ())) for name, same in there.items() if name not in STDIN_NAMES):
         raise UsageError(
-            f"{path}: has recordings that {part} does not have, which another run left; give one of them another name"
+            f"{path}: has recordings that are missing from {part}, left by another run; rename one of them"
         )
 
 

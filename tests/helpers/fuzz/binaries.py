@@ -1,5 +1,5 @@
-"""Recordings of every container that is read, and ways to spoil them: fields of headers, sizes and counts, frames, and
-plain noise. The same seed makes the same files."""
+"""Recordings in every supported container, and mutations of them: header fields, sizes and counts, frames, and plain
+noise. The same seed gives the same files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXTREMES = (0, 1, 2, 3, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x10000
 MARKS = (b"RIFF", b"RF64", b"ds64", b"fmt ", b"fact", b"data", b"LIST", b"PEAK", b"FORM", b"COMM", b"SSND", b"FVER")
 MARKS += (b"caff", b"desc", b"kuki", b"pakt", b"chan", b"VHDR", b"BODY", b"riff", b"vorbis", b"OpusHead", b"fLaC")
 MARKS += (b"moov", b"mvhd", b"trak", b"mdia", b"stsd", b"stsz", b"stco", b"stsc", b"esds", b"mdat", b"ftyp")
-# The containers of soundfile that cannot be read back, or only with what stands in no file.
+# Containers of soundfile that cannot be read back, or only with parameters that are not in the file.
 NO_FILES = {"RAW", "SD2"}
 OUTSIDE = {"m4a": "aac", "aac": "aac", "mka": "libopus", "wma": "wmav2", "wv": "wavpack", "avi": "mp2", "flv": "mp3"}
 
@@ -45,7 +45,7 @@ def seeds():
 
 
 def written(container, subtype, channels):
-    """The bytes of a file, or None where libsndfile will not write it."""
+    """The bytes of a file, or None if libsndfile cannot write it."""
     file = io.BytesIO()
     rate = 48000 if subtype == "OPUS" else RATE
     try:
@@ -59,7 +59,7 @@ def written(container, subtype, channels):
 
 
 def outside_seeds():
-    """{name: bytes} of recordings that ffmpeg makes; none without it."""
+    """{name: bytes} of recordings written by ffmpeg; empty without ffmpeg."""
     program, made = shutil.which("ffmpeg"), {}
     if program is None:
         return made
@@ -74,7 +74,7 @@ def outside_seeds():
 
 
 def spoil(data, others, random):
-    """One mutant of `data`: one to three mutations, of which the greater part respects the structure."""
+    """A mutant of `data`: one to three mutations, most of which keep the structure."""
     content = bytearray(data)
     for _ in range(int(random.integers(1, 4))):
         change = MUTATIONS[random.integers(len(MUTATIONS))]
@@ -83,12 +83,12 @@ def spoil(data, others, random):
 
 
 def field_in_header(content, others, random):
-    """A number in the header, 2, 4 or 8 bytes wide, of either order, becomes an extreme."""
+    """Replace a number in the header, 2, 4 or 8 bytes wide, in either byte order, by an extreme value."""
     return put(content, random.integers(0, max(1, min(len(content), HEADER_BYTES))), random)
 
 
 def field_after_mark(content, others, random):
-    """A number right behind the name of a chunk: its size, or what begins its body."""
+    """Replace the number after the name of a chunk: its size, or the beginning of its body."""
     places = [place for mark in MARKS if (place := content.find(mark)) >= 0]
     if not places:
         return field_in_header(content, others, random)
@@ -96,7 +96,7 @@ def field_after_mark(content, others, random):
 
 
 def put(content, place, random):
-    """Write an extreme, or a number near the one that is there."""
+    """Write an extreme value, or a value near the present one."""
     code = random.choice(["<H", ">H", "<I", ">I", "<Q", ">Q"])
     width = struct.calcsize(code)
     if place + width > len(content):
@@ -110,7 +110,7 @@ def put(content, place, random):
 
 
 def flipped_bits(content, others, random):
-    """Single bits anywhere."""
+    """Flip single bits anywhere."""
     for place in random.integers(0, max(1, len(content)), random.integers(1, 9)):
         if content:
             content[place] ^= 1 << int(random.integers(8))
@@ -118,7 +118,7 @@ def flipped_bits(content, others, random):
 
 
 def flipped_frames(content, others, random):
-    """Bytes of the body, the header left as it is."""
+    """Change bytes of the body, but not of the header."""
     start = min(HEADER_BYTES, len(content) // 2)
     for place in random.integers(start, max(start + 1, len(content)), random.integers(1, 65)):
         if place < len(content):
@@ -127,24 +127,24 @@ def flipped_frames(content, others, random):
 
 
 def cut(content, others, random):
-    """The end is missing."""
+    """Cut off the end."""
     return content[: random.integers(0, len(content) + 1)]
 
 
 def dropped(content, others, random):
-    """A stretch is missing."""
+    """Remove a section."""
     start, length = random.integers(0, len(content) + 1), random.integers(1, 200)
     return content[:start] + content[start + length :]
 
 
 def repeated(content, others, random):
-    """A stretch comes several times."""
+    """Repeat a section."""
     start, length = random.integers(0, len(content) + 1), random.integers(1, 400)
     return content[:start] + content[start : start + length] * int(random.integers(2, 50)) + content[start:]
 
 
 def filled(content, others, random):
-    """A stretch is all zeros, or all ones."""
+    """Fill a section with zeros or ones."""
     start, length = random.integers(0, len(content) + 1), random.integers(1, 400)
     stretch = content[start : start + length]
     content[start : start + length] = bytes([random.choice([0, 255])]) * len(stretch)
@@ -152,13 +152,13 @@ def filled(content, others, random):
 
 
 def spliced(content, others, random):
-    """It goes on as another container does."""
+    """Continue with the content of another container."""
     other = others[random.integers(len(others))]
     return content[: random.integers(0, len(content) + 1)] + other[random.integers(0, len(other)) :]
 
 
 def noise(content, others, random):
-    """Random bytes behind the first ones."""
+    """Replace all but the first bytes by random ones."""
     kept = int(random.integers(0, 48))
     return content[:kept] + random.bytes(int(random.integers(0, 5000)))
 
@@ -168,7 +168,7 @@ MUTATIONS += (flipped_bits, cut, dropped, repeated, filled, spliced, noise)
 
 
 def seal_pages(content):
-    """Ogg pages with the check sum that fits, so that what is wrong gets past it (RFC 3533)."""
+    """Ogg pages with correct checksums, so that other errors are reached (RFC 3533)."""
     place = 0
     while content[place : place + 4] == b"OggS" and place + 27 <= len(content):
         lacing = content[place + 27 : place + 27 + content[place + 26]]
@@ -180,7 +180,7 @@ def seal_pages(content):
 
 
 def page_sum(page):
-    """CRC-32 with the polynomial 0x04C11DB7, from the highest bit on, beginning with 0."""
+    """CRC-32 with the polynomial 0x04C11DB7, highest bit first, initial value 0."""
     total = 0
     for byte in page:
         total = (total << 8 & 0xFFFFFFFF) ^ TABLE[total >> 24 ^ byte]
@@ -188,7 +188,7 @@ def page_sum(page):
 
 
 def row(number):
-    """One entry of the table for `page_sum`."""
+    """An entry of the table for `page_sum`."""
     number <<= 24
     for _ in range(8):
         number = (number << 1 ^ 0x04C11DB7 if number & 0x80000000 else number << 1) & 0xFFFFFFFF

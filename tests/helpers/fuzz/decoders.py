@@ -1,4 +1,4 @@
-"""Spoiled recordings against `audiocnn detect`: every one gets its record, and the good one at the end its own.
+"""Runs `audiocnn detect` on damaged recordings. Each gets a record, and so does the intact one at the end.
 
 python -m tests.helpers.fuzz.decoders --count 10000 --seed 0
 """
@@ -26,11 +26,11 @@ from tests.helpers.fuzz.binaries import outside_seeds, seeds, spoil, written
 ROOT = Path(__file__).resolve().parents[3]
 CODE = "import sys; from audiocnn_cli.main import run; sys.exit(run())"
 BATCH = 200
-STDIN_SHARE = 100  # one of so many comes on standard input
-START_SECONDS = 2.0  # of a process, that one file is not to blame for
+STDIN_SHARE = 100  # one in this many files is read from standard input
+START_SECONDS = 2.0  # start of a process, not counted for the file
 MOST_SECONDS, MOST_BYTES = 5.0, 1 << 30
 SOUND_A_SECOND = 100.0  # a header that says 1 Hz makes hours of a few samples, and they are scored as such
-# What is said of a file whose header was not taken.
+# Messages about files whose header was refused.
 REFUSED = re.compile(
     r"not audio that can|damaged or cut short, or|says 0 channels|empty|raw samples|without ffmpeg|no sound in it"
 )
@@ -38,14 +38,14 @@ REFUSED = re.compile(
 
 @dataclass
 class Figures:
-    """What became of the files."""
+    """Outcomes of the files."""
 
     count: int = 0
-    whole: int = 0  # scored, without a word
-    noted: int = 0  # scored as far as it went
-    later: int = 0  # refused behind the header
-    refused: int = 0  # by the header
-    crashed: int = 0  # a decoder died of it
+    whole: int = 0  # scored without a note
+    noted: int = 0  # scored in part, with a note
+    later: int = 0  # refused after the header
+    refused: int = 0  # refused because of the header
+    crashed: int = 0  # crashed a decoder
     slowest_seconds: float = 0.0
     wrong: list[str] = field(default_factory=list)
     by_seed: collections.Counter[str] = field(default_factory=collections.Counter)
@@ -53,11 +53,11 @@ class Figures:
 
     @property
     def past_header(self) -> float:
-        """The share that got past the header."""
+        """The share of files that were read beyond the header."""
         return (self.whole + self.noted + self.later + self.crashed) / max(1, self.count)
 
     def lines(self) -> str:
-        """For people."""
+        """The figures as lines of text."""
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         return (
             f"{self.count} files: {self.whole} whole, {self.noted} in part, {self.later} refused behind the header, "
@@ -69,7 +69,7 @@ class Figures:
 
 
 def fuzz(count, seed, folder, kept=None):
-    """Make `count` mutants in a folder and run `detect` over them, by `BATCH`; those that go wrong are kept."""
+    """Make `count` mutants in a folder and run `detect` on batches of `BATCH`. Files that fail are kept."""
     random, figures = np.random.default_rng(seed), Figures()
     made = seeds() | outside_seeds()
     names, others = sorted(made), list(made.values())
@@ -97,14 +97,14 @@ def fuzz(count, seed, folder, kept=None):
 
 
 def processor_seconds(pid):
-    """What a process and its children have used, also those that have ended: how long others had the processor is not
-    their fault. Who sleeps for ever is found by the decoder's own limit, which makes it a crash."""
+    """CPU time used by a process and its children, including those that have ended. CPU time does not depend on the
+    load of the machine. A decoder that hangs without using CPU time hits its own limit, which counts as a crash."""
     if not Path("/proc").exists():
         return 0.0
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     used = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")  # utime stime cutime cstime, see proc(5)
     for thread in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):  # a thread, or a child, that has gone meanwhile
+        with suppress(OSError):  # a thread or child that has ended meanwhile
             used += sum(processor_seconds(int(child)) for child in thread.read_text().split())
     return used
 
@@ -119,7 +119,7 @@ def start_detect(*args, stdin):
 
 
 def detect_files(paths, figures, kept):
-    """All of them in one call, the names on standard input."""
+    """Run `detect` on all files in one call, with their names on standard input."""
     with tempfile.TemporaryFile() as listed:
         listed.write(b"".join(os.fsencode(path) + b"\0" for path in paths))
         listed.seek(0)
@@ -150,7 +150,7 @@ def detect_files(paths, figures, kept):
 
 
 def detect_stdin(path, figures, kept):
-    """One on standard input, through a pipe."""
+    """Run `detect` on one file, through a pipe on standard input."""
     begun = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
     with start_detect("-", stdin=subprocess.PIPE) as process:
         with suppress(BrokenPipeError):
@@ -168,13 +168,13 @@ def detect_stdin(path, figures, kept):
 
 
 def worst(said):
-    """The line that tells most."""
+    """The most informative line."""
     lines = said.splitlines()
     return next((line for line in lines if "audiocnn: internal error" in line), "") or " ".join(lines[-3:])
 
 
 def judge_time(name, seconds, figures, kept):
-    """Nothing may take long."""
+    """Check that a file did not take too long."""
     figures.slowest_seconds = max(figures.slowest_seconds, seconds)
     if seconds > MOST_SECONDS:
         figures.wrong.append(f"{name}: took {seconds:.1f} s")
@@ -182,7 +182,7 @@ def judge_time(name, seconds, figures, kept):
 
 
 def judge(name, record, figures, kept):
-    """Count a record, and keep the file that has none, or that crashed a decoder."""
+    """Count a record. Keep files without a record, and files that crashed a decoder."""
     figures.count += 1
     error = (record or {}).get("error", "")
     bad = record is None or "crashed" in error or "gave nothing" in error
@@ -203,13 +203,13 @@ def judge(name, record, figures, kept):
 
 
 def keep(name, kept):
-    """For a look by hand."""
+    """Keep a file for inspection by hand."""
     if kept is not None:
         (kept / Path(name).name).write_bytes(Path(name).read_bytes())
 
 
 def main():
-    """Figures on standard output; exit code 1 if something went wrong."""
+    """Print the figures; exit code 1 if something went wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)

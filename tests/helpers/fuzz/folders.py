@@ -1,9 +1,9 @@
-"""Random folders with forbidden parts against `audiocnn detect` and `ingest`: all that is there is done or told of.
+"""Runs `audiocnn detect` and `ingest` on random folders with unreadable parts: each file is processed or reported.
 
 python -m tests.helpers.fuzz.folders --count 2000 --seed 0
 
-A tree is counted as it is made, by what is put into it. Root may read what is forbidden, so that the work is done in a
-process that `setpriv` starts without that right.
+The expected counts are collected while a tree is made. Since root can read all files, the work is done in a process
+that `setpriv` starts without that right.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MODEL = "speech_1d"
 
 @dataclass
 class RandomTree:
-    """What was put into a folder: recordings that can be read, and what is to be told of, by name."""
+    """The contents of a random folder: readable recordings, and names that must be reported."""
 
     root: Path
     sound: Path
@@ -49,7 +49,7 @@ class RandomTree:
     made: int = 0
 
     def fill(self, folder: Path, shown: Path, depth: int = 0, searchable: bool = True) -> None:
-        """Put entries into a folder; `shown` is its name in messages, which goes through links."""
+        """Put entries into a folder. shown: its name in messages, which may contain links."""
         folder.mkdir(parents=True)
         for _ in range(int(self.random.integers(0, 5 if depth else 12))):
             kind = KINDS[int(self.random.integers(len(KINDS)))]
@@ -71,7 +71,7 @@ class RandomTree:
         (self.found if searchable else self.told).add(str(shown / name))
 
     def no_recording(self, folder: Path, shown: Path, name: str, depth: int, searchable: bool) -> None:
-        """Empty, or no sound, or not to be opened."""
+        """Add a file that is empty, not audio, or unreadable."""
         name += self.suffix()
         (folder / name).write_bytes((b"", b"text" * 100)[int(self.random.integers(2))])
         if self.random.random() < 0.5:
@@ -87,7 +87,7 @@ class RandomTree:
             (folder / name).symlink_to("/nowhere/x.txt")
 
     def special(self, folder: Path, shown: Path, name: str, depth: int, searchable: bool) -> None:
-        """A pipe, a socket or a device; without a suffix it does not look like a recording."""
+        """Add a pipe, a socket or a device. Without an audio suffix it does not count as a recording."""
         named = self.random.random() < 0.7
         name += self.suffix() if named else ""
         kind = int(self.random.integers(3))
@@ -101,13 +101,13 @@ class RandomTree:
             self.told.add(str(shown / name))
 
     def dangling(self, folder: Path, shown: Path, name: str, depth: int, searchable: bool) -> None:
-        """A link that leads nowhere, or to itself; without a suffix it may have been one to a folder."""
+        """Add a broken link, or a link to itself. Without a suffix it may have been a link to a folder."""
         name += self.suffix() if self.random.random() < 0.7 else ""
         (folder / name).symlink_to(name if self.random.random() < 0.5 else "/nowhere/x")
         self.told.add(str(shown / name))
 
     def link(self, folder: Path, shown: Path, name: str, depth: int, searchable: bool) -> None:
-        """A link to the folder above, which has nothing new, or to a folder or a file elsewhere."""
+        """Add a link to the parent folder, which adds no files, or to a folder or file elsewhere."""
         kind = int(self.random.integers(3))
         if kind == 0:
             (folder / name).symlink_to("..")
@@ -133,7 +133,7 @@ class RandomTree:
                 self.told.add(str(shown / name))
 
     def forbidden_folder(self, folder: Path, shown: Path, name: str, depth: int, searchable: bool) -> None:
-        """One that cannot be listed, or whose files cannot be opened."""
+        """Add a folder that cannot be listed, or whose files cannot be opened."""
         if depth == 4:
             return
         mode = (0, 0o111, 0o444)[int(self.random.integers(3))]
@@ -168,7 +168,7 @@ def command(*args: str) -> tuple[int, str, str]:
 
 
 def detect_problems(tree: RandomTree) -> list[str]:
-    """What `detect` does not do, or does not say."""
+    """Files that `detect` neither processes nor reports."""
     status, out, err = command("detect", str(tree.root), "-m", MODEL, "-j", "1")
     records = [json.loads(line) for line in out.splitlines()]
     done = sum(record["type"] == "file" for record in records)
@@ -186,14 +186,14 @@ def detect_problems(tree: RandomTree) -> list[str]:
 
 
 def ingest_problems(tree: RandomTree) -> list[str]:
-    """The same of `ingest`."""
+    """Files that `ingest` neither processes nor reports."""
     output = tree.root.parent / "dataset"
     status, out, err = command("ingest", str(tree.root), "-o", str(output))
     shutil.rmtree(output, ignore_errors=True)
     if not tree.found:
         return [] if (status, out) == (2, "") and err.count("error: ") == 1 else [f"ingest: exit {status}, {out}{err}"]
     done = json.loads(out)["done"]
-    # Links to files of labels that lead nowhere are named as well; nobody else looks for those.
+    # `ingest` also reports broken links to annotation files, which `detect` does not look for.
     ends = tuple(f"{suffix}: a link that leads nowhere; mend it, or take it away" for suffix in OTHERS if suffix)
     labels = sum(line.endswith(ends) for line in err.splitlines())
     expected = (len(tree.found), len(tree.told) + labels, 3 if tree.told or labels else 0)
@@ -214,7 +214,7 @@ def check_tree(place: Path, sound: Path, seed: int, figures: Counter[str]) -> li
 
 
 def run_without_rights(count: int, seed: int) -> subprocess.CompletedProcess[str]:
-    """This file in a process that may not read what is forbidden."""
+    """Run this module in a process without the right to read all files."""
     given = [sys.executable, "-m", "tests.helpers.fuzz.folders", "--count", str(count), "--seed", str(seed)]
     before = WITHOUT_RIGHTS if os.geteuid() == 0 else ()
     environ = {**os.environ, "PYTHONPATH": PATH}

@@ -1,5 +1,5 @@
-"""Spoiled files of labels against every reader: labels come out, or a LabelError of one line; what comes out can be
-written in another format; and `audiocnn convert` does the good file among them.
+"""Reads damaged annotation files with every reader: the result is annotations or a LabelError of one line. Annotations
+can be written in another format, and `audiocnn convert` converts the intact file among them.
 
 python -m tests.helpers.fuzz.labels --count 5000 --seed 0
 """
@@ -32,11 +32,11 @@ from tests.helpers.fuzz.mutating import mutant, pick
 
 ROOT = Path(__file__).resolve().parents[3]
 CODE = "import sys; from audiocnn_cli.main import run; sys.exit(run())"
-BATCH = 250  # files that `audiocnn convert` takes at once
+BATCH = 250  # files per call of `audiocnn convert`
 MOST_SECONDS, MOST_BYTES = 5.0, 1 << 30
 RAVEN_HEAD = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)"
 
-# As others write them; every format is there as we write it too.
+# Files as other programs write them. All formats are also included as audiocnn writes them.
 OTHERS = {
     "rttm": ";; made by hand\nSPKR-INFO a 1 <NA> <NA> <NA> unknown ann <NA> <NA>\nSPEAKER a 1 0.5 1.25 <NA> <NA> ann\n",
     "audacity": "0.500000\t1.750000\tdog bark\n\\\t100.000000\t200.000000\n2.0\t2.0\t\n",
@@ -62,29 +62,29 @@ OTHERS = {
 
 @dataclass
 class Figures:
-    """What became of the files; `parsed` of each format is what still gave labels."""
+    """Outcomes of the files. parsed: by format, the number that still gave annotations."""
 
     count: int = 0
     by_format: collections.Counter[str] = field(default_factory=collections.Counter)
     parsed: collections.Counter[str] = field(default_factory=collections.Counter)
-    written: int = 0  # of those that were parsed, what could be written in another format
-    converted: int = 0  # files that `audiocnn convert` was given
-    slowest_seconds: float = 0.0  # of the processor, for one file
+    written: int = 0  # of the parsed files, the number that could be written in another format
+    converted: int = 0  # files given to `audiocnn convert`
+    slowest_seconds: float = 0.0  # CPU time of the slowest file
     wrong: list[str] = field(default_factory=list)
 
     @property
     def share(self) -> float:
-        """The share that still parses."""
+        """The share of files that can still be parsed."""
         return self.parsed.total() / max(1, self.count)
 
     @property
     def most_bytes(self) -> int:
-        """The peak of this process and of those it started."""
+        """The peak memory of this process and its children."""
         kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         return max(resource.getrusage(kind).ru_maxrss for kind in kinds) * 1024
 
     def lines(self) -> str:
-        """For people."""
+        """The figures as lines of text."""
         shares = ", ".join(f"{one} {self.parsed[one] / n:.0%}" for one, n in sorted(self.by_format.items()))
         return (
             f"{self.count} files: {self.share:.0%} still parse ({shares}); {self.written} written in another format; "
@@ -95,7 +95,7 @@ class Figures:
 
 
 def seeds():
-    """[(format, bytes)] of good files."""
+    """[(format, bytes)] of intact files."""
     tracks = {0: (Segment(0.5, 1.75, "speech", 0.9321), Segment(2.0, 3.0, "dog bark", 0.5))}
     both = {**tracks, 1: (Segment(1.0, 2.5, 'a "b" <c> %20\té', 0.75),)}
     found = [
@@ -113,7 +113,7 @@ def seeds():
 
 
 def fuzz(count, seed, folder, kept=None):
-    """Make `count` mutants and read each; by batches also with the command."""
+    """Make `count` mutants and read each, and in batches also with the command."""
     random, figures = np.random.default_rng(seed), Figures()
     signal.signal(signal.SIGPROF, _too_long)
     made = seeds()
@@ -136,7 +136,7 @@ def fuzz(count, seed, folder, kept=None):
 
 
 def try_file(path, name, random, figures):
-    """One file: read as what it was, and as what it looks like; then written as something else."""
+    """Read a file in its original format and in the detected format; then write it in another format."""
     figures.count += 1
     figures.by_format[name] += 1
     begun = time.process_time()
@@ -157,7 +157,7 @@ def try_file(path, name, random, figures):
 
 
 def judge(path, name, random, figures):
-    """Whether a file is labels of a format. Everything but LabelError comes through."""
+    """Whether a file can be read in a format. All errors except LabelError are raised."""
     try:
         found = read_labelled_recordings(path, name)
         read_labels(path, name)
@@ -177,13 +177,14 @@ def judge(path, name, random, figures):
 
 
 def check_line(problem, path, figures):
-    """A message is one line that says where."""
+    """Check that a message is one line that begins with the place."""
     if not str(problem).isprintable() or path.name not in str(problem):
         figures.wrong.append(f"{path.name}: a message that is not one line with the place: {str(problem)[:200]!r}")
 
 
 def convert_all(paths, folder, figures):
-    """All of them in one call, a good one last: it is done, the others are told of in one line each."""
+    """Convert all files in one call, the last of which is intact. It is converted, and each other file is reported in
+    one line."""
     good, made = folder / "good.rttm", folder / "made.jsonl"
     good.write_text("SPEAKER good-one 1 0.5 1.25 <NA> <NA> speech <NA> <NA>\n")
     environ = {**os.environ, "PYTHONPATH": ":".join(str(ROOT / one) for one in ("", "cli", "models"))}
@@ -201,14 +202,14 @@ def convert_all(paths, folder, figures):
 
 
 def keep(path, kept):
-    """For a look by hand."""
+    """Keep a file for inspection by hand."""
     if kept is not None:
         kept.mkdir(parents=True, exist_ok=True)
         (kept / path.name).write_bytes(path.read_bytes())
 
 
 def main():
-    """Figures on standard output; exit code 1 if something went wrong."""
+    """Print the figures; exit code 1 if something went wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,9 +1,9 @@
-"""Spoiled model folders and specs: each is refused in one line, or gives scores; nothing crashes, hangs or grows.
+"""Uses damaged model folders and specs: each is refused in one line or gives scores, without crash, hang or large
+memory.
 
 python -m tests.helpers.fuzz.models --count 1000 --seed 0
 
-A process of its own takes one folder after the other, so that one that crashes or hangs is told apart and the next
-go on.
+A child process uses the folders one after the other, so that a crash or hang is recognised and the next folder is used.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = ROOT / "models" / "audiocnn_models"
 PATH = ":".join(map(str, (ROOT, ROOT / "cli", ROOT / "models", ROOT / "tests")))
 MOST_SECONDS, MOST_BYTES = 5.0, 1 << 30
-START_SECONDS = 600.0  # for a process to import what it needs, on a machine that has other work
+START_SECONDS = 600.0  # for the imports of a process on a busy machine
 NUMBERS = ("0", "-1", "1", "2", "3", "7", "1e9", "1e300", "nan", "inf", "2147483647", "9223372036854775807", "0.5")
 NUMBERS += ("1" + "0" * 400, "true", '""', "[]", "{}", "16000.5", "1e-300")
 SIZES = (0, 1, 2, 3, 5, 64, 255, 1000, 2**16, 2**20, 2**24, 2**31 - 1, 2**31, 2**40, 2**62, -1, -2, -(2**31), -(2**63))
@@ -47,10 +47,10 @@ OPERATORS = (
     "Pad",
 )
 OPERATORS += ("Resize", "OneHot", "TopK", "NonZero", "Sequence", "LSTM", "Einsum", "Nothing", "Transpose", "Slice")
-# What is said of a file that got past its structure: by the network that it holds.
+# Messages about the network in a file whose structure is intact.
 LATER = re.compile(r"cannot be loaded|cannot be run|does not belong|does not fit|the network gives")
 
-# What the process does with each folder; before it names it, after it tells what became of it.
+# The code of the process. It prints each folder before using it, and the outcome afterwards.
 CHILD = """
 import json, os, re, sys, tempfile, time
 import numpy as np
@@ -109,7 +109,7 @@ def pick(random, choices):
 
 
 def spoil_text(text, random):
-    """A TOML file of which a value, a key or a line is another."""
+    """A TOML file with a changed value, key or line."""
     lines = text.split("\n")
     for _ in range(int(random.integers(1, 4))):
         at = int(random.integers(len(lines)))
@@ -141,7 +141,7 @@ def spoil_text(text, random):
 
 
 def spoil_bytes(content, random):
-    """Any file of which some bytes are others, or which ends early."""
+    """A file with changed bytes, or a truncated file."""
     data = bytearray(content)
     for _ in range(int(random.integers(1, 5))):
         at = int(random.integers(min(len(data), pick(random, (64, 4096, len(data))))))
@@ -158,7 +158,7 @@ def spoil_bytes(content, random):
 
 
 def spoil_weights(content, random):
-    """A safetensors file whose header lies."""
+    """A safetensors file with a wrong header."""
     size = struct.unpack("<Q", content[:8])[0]
     header, rest = json.loads(content[8 : 8 + size]), content[8 + size :]
     for _ in range(int(random.integers(1, 3))):
@@ -184,7 +184,7 @@ def spoil_weights(content, random):
 
 
 def spoil_graph(content, random):
-    """An ONNX file whose graph is another one: sizes, constants, operators, attributes, names, nodes."""
+    """An ONNX file with a changed graph: sizes, constants, operators, attributes, names, nodes."""
     import onnx
 
     model = onnx.load_model_from_string(content)
@@ -233,7 +233,9 @@ def spoil_graph(content, random):
             value = pick(random, [*graph.input, *graph.output])
             for dim in value.type.tensor_type.shape.dim:
                 dim.dim_value = pick(random, SIZES)
-    kept = [one for one in model.metadata_props if one.key != "graph_sha256"]  # who writes a graph can sign it, too
+    kept = [
+        one for one in model.metadata_props if one.key != "graph_sha256"
+    ]  # an attacker could also replace the digest
     if random.integers(4):
         del model.metadata_props[:]
         model.metadata_props.extend(kept)
@@ -241,7 +243,7 @@ def spoil_graph(content, random):
 
 
 def spoil_folder(folder, source, random):
-    """A copy of a model folder with one part spoiled; returns what is to be done with it, and how it was spoiled."""
+    """Copy a model folder and damage one part. Returns how to use it and how it was damaged."""
     shutil.copytree(source, folder)
     how = pick(random, ("toml", "toml", "graph", "graph", "graph", "onnx bytes", "weights", "weights bytes", "missing"))
     part = {"toml": "model.toml", "graph": "model.onnx", "onnx bytes": "model.onnx"}.get(how, "model.safetensors")
@@ -261,7 +263,7 @@ def spoil_folder(folder, source, random):
 
 
 class Child:
-    """The process that uses what is spoiled."""
+    """The process that uses the damaged folders."""
 
     def __init__(self):
         self.process = subprocess.Popen(
@@ -270,7 +272,7 @@ class Child:
         )  # fmt: skip
 
     def use(self, what, path, seconds):
-        """(end, what was said, seconds, peak of memory); the end is crashed or hung where the process is no more."""
+        """(end, message, seconds, peak memory). The end is crashed or hung if the process did not answer."""
         self.process.stdin.write(json.dumps([what, str(path)]).encode() + b"\n")
         self.process.stdin.flush()
         began, data = time.monotonic(), b""
@@ -292,7 +294,7 @@ class Child:
 
 
 def fuzz(count, seed, sources, folder, specs=0, report=lambda line: None, weights=True):
-    """Use `count` spoiled folders and `specs` spoiled specs: counts by (how, end), wrong ones, slowest, most memory."""
+    """Use `count` damaged folders and `specs` damaged specs: counts by (how, end), failures, slowest, most memory."""
     random = np.random.default_rng(seed)
     counts, wrong = collections.Counter(), []
     slowest, most, child = 0.0, 0, None
@@ -301,7 +303,7 @@ def fuzz(count, seed, sources, folder, specs=0, report=lambda line: None, weight
         path = folder / f"m{number}"
         if number < count:
             what, how = spoil_folder(path, pick(random, sources), random)
-            if what == "weights" and not weights:  # they want torch, which takes its time to begin
+            if what == "weights" and not weights:  # weights need torch, which is slow to import
                 shutil.rmtree(path)
                 continue
         else:

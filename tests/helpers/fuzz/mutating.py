@@ -1,6 +1,6 @@
-"""Ways to spoil a text file: most keep to its structure (lines, fields, numbers, quotes, values), some are plain noise.
+"""Mutations of text files: most keep the structure (lines, fields, numbers, quotes, values), some are plain noise.
 
-`random` is a numpy Generator throughout: the same seed makes the same mutants.
+`random` is always a numpy Generator: the same seed gives the same mutants.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ TAG = re.compile(r"<[^<>\n]*>")
 
 
 def mutant(data, others, random, noise=0.25):
-    """A spoiled copy of bytes: one to three changes, or with the share `noise` plain bytes.
+    """A copy of bytes with one to three changes, or, in a share `noise` of the cases, random bytes.
 
-    others: where pieces are taken from.
+    others: files from which pieces are taken.
     """
     if random.random() < noise:
         return noisy(data, random)
@@ -50,17 +50,17 @@ def mutant(data, others, random, noise=0.25):
 
 
 def encoded(text, random):
-    """As UTF-8 mostly."""
+    """The text in UTF-8, sometimes in another encoding."""
     if random.random() < 0.06:
         return text.encode(pick(ENCODINGS, random), "replace")
     try:
         return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # halves of pairs that stand for no byte
+    except UnicodeEncodeError:  # surrogates that stand for no byte
         return text.encode("utf-8", "surrogatepass")
 
 
 def noisy(data, random):
-    """Bytes flipped, put in, taken out or cut off; or nothing but noise."""
+    """Flip, insert, remove or cut off bytes; or return only noise."""
     content = bytearray(data)
     kind = int(random.integers(6))
     if kind == 0:
@@ -79,12 +79,12 @@ def noisy(data, random):
 
 
 def pick(choices, random):
-    """One of them."""
+    """A random element."""
     return choices[int(random.integers(len(choices)))]
 
 
 def replaced(pattern, text, new, random):
-    """One match of a pattern, changed to `new`."""
+    """Replace one match of a pattern by `new`."""
     matches = list(pattern.finditer(text))
     if not matches:
         return text
@@ -93,12 +93,12 @@ def replaced(pattern, text, new, random):
 
 
 def number(text, random):
-    """A number is another one, or none."""
+    """Replace a number by another one, or by something else."""
     return replaced(NUMBER, text, pick(NUMBERS, random), random)
 
 
 def counted(text, random):
-    """A whole number is off by a little: counts, ids, channels."""
+    """Change a whole number slightly: counts, ids, channels."""
     matches = [one for one in re.finditer(r"\d+", text) if len(one[0]) < 16]
     if not matches:
         return text
@@ -107,24 +107,24 @@ def counted(text, random):
 
 
 def value(text, random):
-    """A value behind a colon is of another type."""
+    """Give a value after a colon another type."""
     return replaced(JSON_VALUE, text, pick(VALUES, random), random)
 
 
 def key(text, random):
-    """A word in quotes is another, or its quotes are gone."""
+    """Replace a word in quotes, or remove its quotes."""
     words = QUOTED.findall(text)
     return replaced(QUOTED, text, pick([*words[:50], '"x"', "x", '""', '"'], random), random)
 
 
 def tag(text, random):
-    """An element is gone, doubled, or another."""
+    """Remove, double or replace an element."""
     tags = TAG.findall(text)
     return replaced(TAG, text, pick([*tags[:50], "", "<a>", "</a>", "<a/>", "<"], random), random)
 
 
 def with_line(change):
-    """Changes one line alone."""
+    """Change only one line."""
 
     def changed(text, random):
         lines = text.split("\n")
@@ -136,7 +136,7 @@ def with_line(change):
 
 
 def fields_swapped(line, random):
-    """Two fields change places."""
+    """Swap two fields."""
     parts = re.split(r"([\t ,]+)", line)
     if len(parts) > 2:
         one, two = (2 * int(random.integers((len(parts) + 1) // 2)) for _ in range(2))
@@ -145,7 +145,7 @@ def fields_swapped(line, random):
 
 
 def field_gone(line, random):
-    """A field is taken out, with what stands before it."""
+    """Remove a field and its separator."""
     parts = re.split(r"([\t ,]+)", line)
     at = 2 * int(random.integers((len(parts) + 1) // 2))
     del parts[max(at - 1, 0) : at + 1]
@@ -153,7 +153,7 @@ def field_gone(line, random):
 
 
 def field_doubled(line, random):
-    """A field stands there twice."""
+    """Double a field."""
     parts = re.split(r"([\t ,]+)", line)
     at = 2 * int(random.integers((len(parts) + 1) // 2))
     parts[at : at + 1] = [parts[at], parts[1] if len(parts) > 1 else "\t", parts[at]]
@@ -161,22 +161,22 @@ def field_doubled(line, random):
 
 
 def line_cut(line, random):
-    """A line ends early."""
+    """Cut off the end of a line."""
     return [line[: int(random.integers(len(line) + 1))]]
 
 
 def line_gone(line, random):
-    """A line less."""
+    """Remove a line."""
     return []
 
 
 def line_doubled(line, random):
-    """A line more, or two thousand."""
+    """Repeat a line, up to two thousand times."""
     return [line] * pick((2, 2, 2, 2, 2000), random)
 
 
 def lines_swapped(text, random):
-    """Two lines change places."""
+    """Swap two lines."""
     lines = text.split("\n")
     one, two = (int(random.integers(len(lines))) for _ in range(2))
     lines[one], lines[two] = lines[two], lines[one]
@@ -184,31 +184,31 @@ def lines_swapped(text, random):
 
 
 def cut(text, random):
-    """The file ends early, or begins late."""
+    """Cut off the end or the beginning of the file."""
     at = int(random.integers(len(text) + 1))
     return pick((text[:at], text[:at], text[at:]), random)
 
 
 def piece(text, random):
-    """Something stands where it should not."""
+    """Insert a piece of text in a wrong place."""
     at = int(random.integers(len(text) + 1))
     return text[:at] + pick(PIECES, random) * pick((1, 1, 1, 1, 50), random) + text[at:]
 
 
 def grown(text, random):
-    """A stretch stands there very often: long lines, deep nesting, many rows."""
+    """Repeat a section very often: long lines, deep nesting, many rows."""
     at = int(random.integers(len(text) + 1))
     stretch = text[at : at + int(random.integers(1, 40))] or "x"
     return text[:at] + stretch * min(pick((100, 1000, 20000), random), MOST_CHARACTERS // len(stretch)) + text[at:]
 
 
 def ends(text, random):
-    """Other ends of lines."""
+    """Use other line ends."""
     return text.replace("\n", pick(("\r\n", "\r", "\n\n", "\n\r", "\u2028", " \n", "\x0b"), random))
 
 
 def spliced(text, other, random):
-    """The beginning of one and the end of another."""
+    """Join the beginning of one file and the end of another."""
     at, behind = int(random.integers(len(text) + 1)), int(random.integers(len(other) + 1))
     return text[:at] + other[behind:]
 

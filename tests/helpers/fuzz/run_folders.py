@@ -1,4 +1,4 @@
-"""Spoiled runs and datasets: each is a row or a dataset, or refused in one line; no other error, and nothing is large.
+"""Reads damaged runs and datasets: each is read or refused in one line, without other errors or large memory.
 
 python -m tests.helpers.fuzz.run_folders --count 2000 --seed 0
 """
@@ -70,7 +70,7 @@ TABLES = {
 
 
 def spoiled(value: Any, chance: random.Random) -> str:
-    """JSON with one value replaced, text cut, or nested without measure."""
+    """JSON with a replaced value, truncated text, or very deep nesting."""
     value = copy.deepcopy(value)
     places: list[tuple[Any, Any]] = []
 
@@ -87,7 +87,7 @@ def spoiled(value: Any, chance: random.Random) -> str:
 
 
 def spoil_run(folder: Path, chance: random.Random) -> str:
-    """What is done to a run, and what reading it says."""
+    """Damage a run, read it, and return the state that was read."""
     folder.mkdir()
     (folder / "recipe.toml").write_text(RECIPE)
     name = chance.choice(list(FILES))
@@ -126,7 +126,7 @@ def spoil_dataset(folder: Path, chance: random.Random) -> str:
 
 
 def fuzz(count: int, seed: int, place: Path) -> tuple[dict[str, int], list[str]]:
-    """How often each end came, and what is wrong: errors that are no single line of ours."""
+    """Counts of each outcome, and failures: errors that are not a single line of audiocnn."""
     counts, wrong = collections.Counter[str](), list[str]()
     for number in range(count):
         chance, folder = random.Random(f"{seed} {number}"), place / str(number)

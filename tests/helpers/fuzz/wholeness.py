@@ -1,8 +1,8 @@
-"""Recordings that are joined, cut, or full of chunks, against what is said of them: whole only if all was read.
+"""Reads recordings that are joined, cut, or full of chunks: they may be reported as whole only if all of it was read.
 
 python -m tests.helpers.fuzz.wholeness --kind joined|cut|chunks --count 2000 --seed 0
 
-Each file is read by its name, through a pipe and from memory; the three answers must be one.
+Each file is read by its name, through a pipe and from memory; the three results must be the same.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from audiocnn.audio.recording import open_recording
 from audiocnn.errors import RecordingError
 
 MOST_SECONDS = 5.0  # for one file
-NEAR_SECONDS = 0.13  # what codecs add at their ends, for each part
-# What has no count and no end, so that nobody can tell whether something is missing.
+NEAR_SECONDS = 0.13  # codecs add up to this much at the ends of each part
+# Formats without a length or end mark, so that a missing end cannot be detected.
 ENDLESS = {"PAF", "PVF", "IRCAM", "aac", "ac3", "ts", "mpg", "mp3"}
 # Codecs that ffmpeg has everywhere, by the suffix of their container.
 OUTSIDE = {"m4a": "aac", "aac": "aac", "mka": "flac", "wma": "wmav2", "avi": "pcm_s16le", "flv": "flv-pcm"} | {
@@ -40,7 +40,7 @@ JOINED = ("WAV", "WAVEX", "RF64", "AIFF", "AU", "W64", "FLAC", "OGG", "MP3", "CA
 
 @dataclass
 class Figures:
-    """What was said of the files."""
+    """Outcomes of the files."""
 
     said: Counter[str] = field(default_factory=Counter)
     slowest_seconds: float = 0.0
@@ -56,7 +56,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Seed:
-    """A good recording: its bytes, and how long it is when it is read."""
+    """An intact recording: its bytes, and its duration when read."""
 
     kind: str
     data: bytes
@@ -65,7 +65,7 @@ class Seed:
 
 
 def seeds(random: np.random.Generator) -> list[Seed]:
-    """Several of each container and subtype, of all lengths, rates and channels."""
+    """Several recordings of each container and subtype, with various lengths, rates and channels."""
     made = []
     for kind in sorted(set(soundfile.available_formats()) - {"RAW", "SD2", "XI"}):
         for subtype in sorted(soundfile.available_subtypes(kind)):
@@ -106,7 +106,7 @@ def outside_seeds(random: np.random.Generator) -> list[tuple[str, bytes, str]]:
 
 
 def heard(source: object) -> tuple[float, str, str]:
-    """(seconds, status, what was said) of a recording."""
+    """(seconds, status, message) of a recording."""
     try:
         with open_recording(source, name="x") as recording:
             samples = sum(block.shape[1] for block in recording.blocks())
@@ -137,7 +137,7 @@ def heard_in_a_pipe(data: bytes) -> tuple[float, str, str]:
 
 
 def joined(all_seeds: list[Seed], random: np.random.Generator) -> tuple[Seed, bool]:
-    """Two to four recordings of one container, with a tag between some; all of it is to be read."""
+    """Two to four joined recordings of one container, with a tag between some. All of it must be read."""
     first = all_seeds[random.integers(len(all_seeds))]
     alike = [seed for seed in all_seeds if seed.kind == first.kind]
     parts = [first] + [alike[random.integers(len(alike))] for _ in range(random.integers(1, 4))]
@@ -148,13 +148,13 @@ def joined(all_seeds: list[Seed], random: np.random.Generator) -> tuple[Seed, bo
 
 
 def cut(all_seeds: list[Seed], random: np.random.Generator) -> tuple[Seed, bool]:
-    """One whose end is missing; that is to be told where less is read."""
+    """A recording without its end. If less is read, this must be reported."""
     seed = all_seeds[random.integers(len(all_seeds))]
     return Seed(seed.kind, seed.data[: int(random.uniform(0.2, 0.97) * len(seed.data))], seed.seconds), True
 
 
 def chunks(all_seeds: list[Seed], random: np.random.Generator) -> tuple[Seed, bool]:
-    """Up to many thousands of chunks before the samples, which are to be read, or refused."""
+    """A recording with up to many thousands of chunks before the samples. It must be read or refused."""
     kinds = ("WAV", "AIFF", "RF64", "CAF", "FLAC")
     plain = [seed for seed in all_seeds if seed.kind in kinds and seed.subtype.startswith("PCM")]
     seed = plain[random.integers(len(plain))]
@@ -173,7 +173,7 @@ def chunks(all_seeds: list[Seed], random: np.random.Generator) -> tuple[Seed, bo
 
 
 def judge(seed: Seed, is_cut: bool, found: tuple[float, str, str], parts: int) -> str:
-    """What is wrong with an answer; empty if nothing is."""
+    """The error in an answer; empty if there is none."""
     seconds, status, said = found
     if status == "crashed":
         return said
@@ -218,7 +218,7 @@ def fuzz(kind: str, count: int, seed: int, folder: Path, kept: Path | None = Non
 
 
 def main() -> int:
-    """Figures on standard output; exit code 1 if something went wrong."""
+    """Print the figures; exit code 1 if something went wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kind", choices=KINDS, required=True)
     parser.add_argument("--count", type=int, default=2000)

@@ -1,4 +1,4 @@
-"""`audiocnn classify`: recordings in, one answer each out."""
+"""`audiocnn classify`: assign a label to each recording."""
 
 from __future__ import annotations
 
@@ -146,14 +146,14 @@ def classify(
     if cluster is not None:
         return run_on_cluster(job, chosen, cluster, terminal).status(exit_status)
     engine = load_engine(chosen, device, jobs)
-    terminal.detail(f"model {chosen.folder} on {engine.device}, one score each {engine.hop_seconds:g} s")
+    terminal.detail(f"model {chosen.folder} on {engine.device}, one score every {engine.hop_seconds:g} s")
     return run_job(job, engine, terminal).status(exit_status)
 
 
 @dataclass(frozen=True)
 class ClassifyTask:
-    """Answers for whole recordings, or for each stretch. top: so many labels are written of each answer. digest: of the
-    settings, for the last record of each recording. names: of all recordings, for a table, where they are known."""
+    """Answers for whole recordings or for sections of them. top: number of labels to write per answer. digest: of the
+    settings, for the last record of each recording. names: of all recordings, for a table, if known."""
 
     settings: ClassifySettings
     kind: str
@@ -206,7 +206,7 @@ def has_several_clips(settings: ClassifySettings) -> bool:
 def classify_live(
     scored: ScoredRecording, settings: ClassifySettings, progress: BlockProgress
 ) -> Iterator[ClassifyResult]:
-    """Each answer for a stream as soon as it is certain, and in the end how many there were."""
+    """Each answer for a stream as soon as it is final, and their number at the end."""
     from audiocnn.inference.classify import Classifier
     from audiocnn_cli.commands.classify.writers import StreamEnd
 

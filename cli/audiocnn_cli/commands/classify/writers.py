@@ -1,4 +1,4 @@
-"""What `classify` writes for each recording: JSON Lines, CSV, TSV, or bars for a person."""
+"""Output formats of `classify`: JSON Lines, CSV, TSV, or bars on a terminal."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
 
 _WIDE, _NARROW = 60, 40  # columns
 _NO_ANSWER = "-"
-_UNSURE = 0.1  # by so much less than the answer another one scores: it might as well be that
-_LONG_CLIPS = 4  # a recording of so many clips may hold several sounds
+_UNSURE = 0.1  # the answer is marked unsure if another label scores less than this below it
+_LONG_CLIPS = 4  # a recording as long as this many clips may contain several sounds
 _LEAST_LONG_SECONDS = 10.0
-_WORTH_NAMING = 0.005  # less is 0.00 in two digits
+_WORTH_NAMING = 0.005  # lower scores would be shown as 0.00
 
 
 @dataclass(frozen=True)
 class StreamEnd:
-    """The end of a stream on standard input, whose clips have been written: how many, and the facts of the stream."""
+    """The end of a stream on standard input: the number of clips written, and the metadata of the stream."""
 
     stream: Classification
     clips: int
 
 
-ClassifyResult = Classification | Clip | StreamEnd  # a recording; of a stream each clip, and the end
+ClassifyResult = Classification | Clip | StreamEnd  # a recording; for a stream, each clip and the end
 
 
 @dataclass(frozen=True)
 class AnswerLayout:
-    """What is written of each clip: `top` labels, of those that the model has; and whether a recording may have several
-    clips. settings: the digest that goes into the last record of a recording. background: a clip may be none of the
-    labels, which has a score of its own. clip_seconds: of what the model learned from."""
+    """What is written for each clip: the `top` labels of the model; and whether a recording may have several clips.
+    settings: the digest for the last record of a recording. background: the model also scores "none of the labels".
+    clip_seconds: length of the clips that the model was trained on."""
 
     labels: tuple[str, ...]
     several_labels: bool
@@ -58,7 +58,7 @@ class AnswerLayout:
     clip_seconds: float = math.inf
 
     def records(self, result: ClassifyResult) -> Iterator[Record]:
-        """A `clip` record each, and a `file` record behind those of a recording that may have several."""
+        """One `clip` record per clip, followed by a `file` record if a recording may have several clips."""
         if isinstance(result, Clip):
             yield self._clip_record(STDIN, result)
         elif isinstance(result, StreamEnd):
@@ -76,7 +76,7 @@ class AnswerLayout:
         return [*SEGMENT_COLUMNS, *several, *best, *(["none_of_these"] if self.background else [])]
 
     def rows(self, result: ClassifyResult) -> Iterator[Cells]:
-        """A row a clip. No label is an empty cell; several are joined by `;`, as a table to train on may have them."""
+        """One row per clip. No label is an empty cell; several labels are joined by `;`, as in tables for training."""
         if isinstance(result, StreamEnd):
             return
         file, clips = (STDIN, (result,)) if isinstance(result, Clip) else (result.file, result.clips)
@@ -126,7 +126,7 @@ class AnswerLayout:
 def classify_writer(
     kind: str, layout: AnswerLayout, out: Output, terminal: Terminal, names: Sequence[str] | None
 ) -> Writer[ClassifyResult]:
-    """names: as for `ClipTables`."""
+    """The writer for a format. names: as for `ClipTables`."""
     if kind == "table":
         return ClipTables(terminal if out.path is None else replace(terminal, stdout=StringIO()), layout, names)
     if kind == "jsonl":
@@ -135,9 +135,10 @@ def classify_writer(
 
 
 class ClipTables(Writer[ClassifyResult]):
-    """For one recording a bar a label; for several a line each; for several clips of one a line each, below its name.
+    """A single recording is shown with one bar per label, several recordings with one line each, and the clips of a
+    recording with one line each below its name.
 
-    names: of all recordings, as far as they are known, so that columns stand below each other.
+    names: of all recordings, if known, to align the columns.
     """
 
     drawn = True
@@ -173,7 +174,7 @@ class ClipTables(Writer[ClassifyResult]):
         return drawn.get()
 
     def bars(self, clip: Clip) -> None:
-        """A bar for each of the best labels, coloured where the label reaches its threshold."""
+        """Print a bar for each of the best labels, coloured if the label reaches its threshold."""
         from rich.text import Text
 
         reached = {answer.label for answer in clip.labels}
@@ -208,14 +209,15 @@ class ClipTables(Writer[ClassifyResult]):
         return Text("no label reaches its threshold", style="yellow")
 
     def best(self, clip: Clip) -> list[LabelScore]:
-        """The labels that are told, and none of them, the highest score first."""
+        """The labels to show, including "none of these", the highest score first."""
         found = list(clip.top(self.layout.top))
         if clip.none_score is not None:
             found.append(LabelScore(NONE_OF_THESE, clip.none_score))
         return sorted(found, key=lambda one: -one.score)
 
     def rival(self, clip: Clip) -> LabelScore | None:
-        """What the one answer might be as well; None where it is sure, or where labels stand alone."""
+        """A label that scores nearly as high as the single answer; None if there is none, or if a clip can have several
+        labels."""
         if self.layout.several_labels or not clip.labels:
             return None
         others = [LabelScore(NONE_OF_THESE, clip.none_score)] if clip.none_score is not None else []
@@ -224,16 +226,18 @@ class ClipTables(Writer[ClassifyResult]):
         return near if near is not None and clip.score - near.score < _UNSURE else None
 
     def hint(self, found: Classification) -> None:
-        """What answers more than once in a recording that is long beside what the model learned from."""
+        """Print a hint about several answers, if the recording is much longer than the clips in training."""
         from rich.text import Text
 
         if found.duration_seconds < max(_LEAST_LONG_SECONDS, _LONG_CLIPS * self.layout.clip_seconds):
             return
-        more = "several sounds in it? --every 5 answers for each 5 s, and `audiocnn detect` says when each sounds"
+        more = (
+            "for several sounds: --every 5 gives an answer for every 5 s; `audiocnn detect` gives start and end of each"
+        )
         self.console.print(Text(more, style="dim"))
 
     def clips(self, found: Classification) -> None:
-        """A line for each clip: channel, from when, until when, and the answer."""
+        """Print a line for each clip: channel, start, end, and the answer."""
         several = len({clip.channel for clip in found}) > 1
         longest = found.duration_seconds
         width = len(format_moment(longest, longest))
@@ -242,7 +246,7 @@ class ClipTables(Writer[ClassifyResult]):
             self.line(f"{clip.channel}  {times}" if several else times, clip)
 
     def line(self, place: str, clip: Clip) -> None:
-        """One clip on one line: where it is, its label, a bar, its score, and what else it may be."""
+        """Print a clip on one line: its name or time, label, score, a bar, and other labels."""
         from rich.text import Text
 
         best = self.best(clip)
@@ -268,8 +272,8 @@ class ClipTables(Writer[ClassifyResult]):
     def add(
         self, line: Text, answers: tuple[LabelScore, ...] | list[LabelScore], style: str, higher: Mapping[str, float]
     ) -> None:
-        """As many more labels as there is room for. higher: thresholds of those that have a higher score than the
-        answer, and are none, since they do not reach them."""
+        """Append as many more labels as fit. higher: thresholds of labels that score higher than the answer but do not
+        reach their thresholds."""
         for label, score in answers:
             digits = 3 if label in higher and f"{score:.2f}" == f"{higher[label]:.2f}" else 2
             below = f" < {higher[label]:.{digits}f}" if label in higher else ""

@@ -1,4 +1,4 @@
-"""`audiocnn describe`: a network layer by layer."""
+"""`audiocnn describe`: show a network layer by layer."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def describe(
 
     size = None if input is None else _read_size(input)
     found: list[Description] = []
-    models: list[Model | None] = []  # of each description, where it has operating points
+    models: list[Model | None] = []  # for each description, its model if that has operating points
     failed = 0
     for name in names:
         try:
@@ -83,7 +83,7 @@ def describe(
 
 
 def _describe_all(name: str, classes: int | None, size: Size | None) -> tuple[Model | None, list[Description]]:
-    """The description of a spec or model, which comes with it; for an ensemble those of its members."""
+    """The model, if any, and the description of a spec or model; for an ensemble, the descriptions of its members."""
     from audiocnn.segments.finder import SegmentRule
     from audiocnn.spec.describe import describe as described
 
@@ -105,7 +105,7 @@ def draw_operating_points(model: Model, terminal: Terminal) -> None:
 
 
 def operating_points_record(model: Model) -> dict[str, object]:
-    """As `tune --operating-points` gives them: by label and name, values by the names of options."""
+    """The operating points by label and name, in the format of `tune --operating-points`."""
     from audiocnn.evaluation.thresholds import rule_to_dict
 
     found = {}
@@ -120,7 +120,7 @@ def operating_points_record(model: Model) -> dict[str, object]:
 
 
 def draw_descriptions(found: list[Description], terminal: Terminal, beside: bool) -> None:
-    """Draw tables; `beside`: side by side."""
+    """Draw tables. beside: side by side."""
     from audiocnn_cli.commands.describe.tables import write_layers, write_side_by_side
 
     if beside and len(found) > 1:
@@ -132,7 +132,8 @@ def draw_descriptions(found: list[Description], terminal: Terminal, beside: bool
 
 
 def _specs_of(name: str, classes: int | None) -> tuple[Model | None, list[tuple[str, Spec]]]:
-    """(name, spec) of a spec, a model folder or a released model; for an ensemble of each member. And the model."""
+    """The model, if any, and (name, spec) of a spec, a model folder or a released model; for an ensemble, of each
+    member."""
     from audiocnn.audio.find import is_folder
     from audiocnn.model.model import find_model, read_model, shipped_models, spec_folders
     from audiocnn.spec.spec import find_spec

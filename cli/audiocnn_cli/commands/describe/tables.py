@@ -1,4 +1,4 @@
-"""The tables of `describe`: one network, a row a layer with totals below; or several networks side by side."""
+"""The tables of `describe`: one network with one row per layer and totals below, or several networks side by side."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 _TITLES = ("layer", "output", "padding", "weights", "mult-adds", "hears", "hop")
 _LEAST_NEEDED = ("hop", "padding", "mult-adds", "hears")  # left out in this order if the terminal is too narrow
-_LEAST_WIDTH = 26  # what the text of a layer is folded to before anything is left out
+_LEAST_WIDTH = 26  # the text of a layer is folded to this width before columns are left out
 _GAP = 2  # between columns
-# Columns beside the text of the layers of several networks; the first that fit are taken.
+# Columns next to the text of layers, for several networks; the first set that fits is used.
 _LAYER_COLUMNS = (
     ("output", "weights", "mult-adds", "hears", "hop"),
     ("output", "weights", "mult-adds", "hears"),
     ("output", "weights", "hears"),
     ("output", "weights"),
 )
-_LEAST_COLUMN_WIDTH = 22  # what the text of a layer is folded to before anything is left out
+_LEAST_COLUMN_WIDTH = 22  # the text of a layer is folded to this width before columns are left out
 _TOTALS_WIDTH = 30
 _WIDER_GAP = 2  # an empty column between networks
 
@@ -53,7 +53,7 @@ def write_layers(found: Description, terminal: Terminal) -> None:
 
 
 def column_widths(found: Description) -> dict[str, int]:
-    """The widest cell of each column by its title; of the groups by ""."""
+    """The width of the widest cell of each column, by title; "" for the groups."""
     widths = {title: len(title) for title in _TITLES} | {"": max(len(row.group) for row in found.rows)}
     for row in found.rows:
         widths["layer"] = max(widths["layer"], 2 * row.depth + len(row.text))
@@ -63,7 +63,7 @@ def column_widths(found: Description) -> dict[str, int]:
 
 
 def _fixed_width(widths: Mapping[str, int], titles: Iterable[str]) -> int:
-    """The width of these columns and the groups, except for the text of layers, which is folded to the rest."""
+    """The width of these columns and the groups, without the text of layers, which is folded to the remaining width."""
     return widths[""] + sum(_GAP + (0 if title == "layer" else widths[title]) for title in titles)
 
 
@@ -87,7 +87,7 @@ def _layers_table(found: Description, titles: Sequence[str], terminal: Terminal,
 
 
 def _indented(row: Row) -> Padding:
-    """The text of a layer, indented by its depth, also where it is folded."""
+    """The text of a layer, indented by its depth, including folded lines."""
     from rich.padding import Padding
     from rich.text import Text
 
@@ -99,7 +99,7 @@ def _has_padding(row: Row) -> bool:
 
 
 def layer_cells(row: Row, in_seconds: bool) -> dict[str, str]:
-    """The cells of a row by their titles; a row that only names a branch has none."""
+    """The cells of a row by title. They are empty for a row that only names a branch."""
     cells = dict.fromkeys(_TITLES, "")
     if row.output is None:
         return cells
@@ -117,7 +117,7 @@ def layer_cells(row: Row, in_seconds: bool) -> dict[str, str]:
 
 
 def _receptive_field_text(row: Row, in_seconds: bool) -> str:
-    if not in_seconds:  # of a size, as it was written: frequency, then time
+    if not in_seconds:  # for --input, in the order of the size: frequency, then time
         return f"{row.reach:g}" if row.bands is None else f"{row.bands}x{row.reach:g}"
     text = _duration_text(row.reach or 0.0)
     if row.hertz is not None:
@@ -140,51 +140,51 @@ def _facts_table(rows: Iterable[tuple[str, str]]) -> Table:
 
 def _facts(found: Description) -> list[tuple[str, str]]:
     lines = [("weights", f"{found.parameters:,} in {plural(found.layers, 'layer')}")]
-    lines.append(("mult-adds", f"{_short_count(found.multiply_adds)} a window"))
+    lines.append(("mult-adds", f"{_short_count(found.multiply_adds)} per window"))
     geometry = found.geometry
     if geometry is not None:
         lines[-1] = (
             "mult-adds",
-            f"{lines[-1][1]}, {_short_count(found.multiply_adds_per_second or 0)} a second of sound",
+            f"{lines[-1][1]}, {_short_count(found.multiply_adds_per_second or 0)} per second of sound",
         )
         times = [geometry.near_seconds, geometry.hop_seconds, found.latency_seconds or 0.0]
         window, hop, latency = map(_duration_text, times)
         if any(geometry.level_samples):
-            window += f" ({_duration_text(geometry.window_seconds)} with its level)"
-        lines.append(("window", f"{window}, one score each {hop}, known {latency} after its sound"))
+            window += f" ({_duration_text(geometry.window_seconds)} with context for its level)"
+        lines.append(("window", f"{window}, one score every {hop}, available {latency} after its sound"))
         lines.append(("live", _live_text(found)))
         lines.append(("padding", _padding_text(found)))
     lines.append(("if dense", _dense_text(found)))
     if found.hints:
-        lines.append(("training", f"{format_hints(found.hints)}, where neither options nor a recipe say otherwise"))
+        lines.append(("training", f"{format_hints(found.hints)}, unless set by options or a recipe"))
     return lines
 
 
 def _live_text(found: Description) -> str:
     latest = _duration_text(found.onset_latency_seconds or 0.0)
-    return f"detect --follow tells an onset at most {latest} after it, with --min-duration {found.min_speech_seconds:g}"
+    return f"detect --follow reports an onset within {latest}, with --min-duration {found.min_speech_seconds:g}"
 
 
 def _padding_text(found: Description) -> str:
-    """Whether a score depends on its own window only."""
+    """Whether a score depends only on its own window."""
     geometry = found.geometry
     if geometry is None or geometry.shift_exact:
-        return "none in time: each score is exactly that of its own window"
+        return "none in time: each score depends only on its own window"
     pads = f"{geometry.pad_start / geometry.sample_rate:.3g} + {geometry.pad_end / geometry.sample_rate:.3g} s"
-    return f"{pads} in time: not shift-exact; chunks are read with as much more at both ends"
+    return f"{pads} in time: not shift-exact; chunks are extended by this much at both ends"
 
 
 def _dense_text(found: Description) -> str:
-    """The weights of the first group beside those of a dense layer with the same receptive field."""
+    """The weights of the first group compared with those of a dense layer with the same receptive field."""
     if found.first_group is None or not found.dense_weights:
-        return "it is: with no group of layers, no position shares its weights with another"
+        return "the network is dense: without groups of layers, positions share no weights"
     given = "the input's" if found.geometry is None else "the window's"
     unit = "numbers" if found.geometry is None else "samples"
     group, weights, dense = found.first_group, found.first_group_weights, found.dense_weights
     times = f", {_short_count(round(dense / weights))} times as many" if weights else ""
     return (
         f"{group} has {weights:,} weights; a dense layer from {given} {found.dense_inputs:,} {unit} to the"
-        f" {found.dense_outputs:,} numbers that {group} gives would have {_short_count(dense)}{times}"
+        f" {found.dense_outputs:,} outputs of {group} would have {_short_count(dense)}{times}"
     )
 
 
@@ -218,21 +218,23 @@ def write_side_by_side(found: Sequence[Description], terminal: Terminal) -> None
             write_layers(one, terminal)
 
 
-# title -> cell of a network; empty if a size replaces the features
+# title -> function for the cell of a network; empty if a size replaces the features
 _TOTALS: dict[str, Callable[[Description], str]] = {
     "input": lambda found: found.rows[0].text if found.size is None else str(found.size),
     "layers": lambda found: f"{found.layers}",
     "weights": lambda found: f"{found.parameters:,}",
     "if dense": lambda found: (
-        f"{_short_count(found.dense_weights)} for {found.first_group}" if found.dense_weights else "it is"
+        f"{_short_count(found.dense_weights)} for {found.first_group}" if found.dense_weights else "already dense"
     ),
-    "mult-adds a window": lambda found: _short_count(found.multiply_adds),
-    "a second of sound": lambda found: (
+    "mult-adds per window": lambda found: _short_count(found.multiply_adds),
+    "per second of sound": lambda found: (
         _short_count(found.multiply_adds_per_second) if found.multiply_adds_per_second else ""
     ),
     "window": lambda found: _duration_text(found.geometry.window_seconds) if found.geometry else "",
-    "one score each": lambda found: _duration_text(found.geometry.hop_seconds) if found.geometry else "",
-    "known after": lambda found: "" if found.latency_seconds is None else _duration_text(found.latency_seconds),
+    "one score every": lambda found: _duration_text(found.geometry.hop_seconds) if found.geometry else "",
+    "score available": lambda found: (
+        "" if found.latency_seconds is None else f"after {_duration_text(found.latency_seconds)}"
+    ),
     "onset after": lambda found: (
         "" if found.onset_latency_seconds is None else _duration_text(found.onset_latency_seconds)
     ),
@@ -242,7 +244,7 @@ _TOTALS: dict[str, Callable[[Description], str]] = {
 
 
 def _totals_that_fit(found: Sequence[Description], terminal: Terminal) -> Table | None:
-    """A column a network; None if there is no room."""
+    """A table with one column per network; None if there is no room."""
     from rich.text import Text
 
     names = [printable(one.name) for one in found]
@@ -310,7 +312,7 @@ def _rows_by_group(found: Description) -> list[tuple[str, list[Row]]]:
 
 
 def align_groups(networks: Sequence[list[tuple[str, list[Row]]]]) -> Iterator[list[tuple[str, list[Row]]]]:
-    """Groups side by side: those of the same name, and between these, those of the same position."""
+    """Groups side by side: first matched by name, and between the matches by position."""
     names = [name for name, _ in networks[0]]
     lines: list[list[tuple[str, list[Row]]]] = [[group] for group in networks[0]]
     for number, groups in enumerate(networks[1:], 1):

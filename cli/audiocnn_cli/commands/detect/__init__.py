@@ -1,4 +1,4 @@
-"""`audiocnn detect`: recordings in, segments out."""
+"""`audiocnn detect`: find segments in recordings."""
 
 from __future__ import annotations
 
@@ -122,20 +122,20 @@ def detect(
     chosen = find_model(model or (DEFAULT_LIVE_MODEL if follow else DEFAULT_MODEL))
     settings.rules(chosen)
     if chosen.must_choose:
-        fact = f"{chosen.name} takes every sound for one of its labels, rain and music as well"
-        terminal.error(f"{fact}; trained again, it leaves out what is none of them", "warning")
+        fact = f"{chosen.name} assigns one of its labels to every sound, including rain and music"
+        terminal.error(f'{fact}; train it again to get a model that can also answer "none of these"', "warning")
     names = None
     if kind == "table" and (terminal.shows_tables or summary) and given.files_from is None:
         known = list(inputs)
         inputs, names = iter(known), tuple(one.name for one in known)
     provenance = detect_provenance(chosen, settings, raw, excerpt) if kind == "jsonl" else None
     task = DetectTask(settings, DetectLayout(kind, provenance.settings if provenance else "", summary, names))
-    provenance = None if summary else provenance  # it cannot be gone on with
+    provenance = None if summary else provenance  # a summary cannot be resumed
     job = BatchJob(task, inputs, given, destination, suffix_of(kind), provenance, unit="segment")
     if cluster is not None:
         return run_on_cluster(job, chosen, cluster, terminal).status(exit_status)
     engine = load_engine(chosen, device, jobs)
-    terminal.detail(f"model {chosen.folder} on {engine.device}, one score each {engine.hop_seconds:g} s")
+    terminal.detail(f"model {chosen.folder} on {engine.device}, one score every {engine.hop_seconds:g} s")
     if follow:
         batch = follow_stream(terminal, engine, settings, raw, excerpt, kind, destination)
     else:
@@ -181,7 +181,7 @@ def detect_provenance(
 
     rules = {label: dataclasses.asdict(rule) for label, rule in settings.rules(model).items()}
     for rule in rules.values():
-        if rule["end_pad_seconds"] is None:  # as it was before there was one
+        if rule["end_pad_seconds"] is None:  # keeps digests of versions without this field valid
             del rule["end_pad_seconds"]
     facts = [rules, settings.channel, raw and dataclasses.asdict(raw)]
     facts += [] if excerpt is None else [dataclasses.asdict(excerpt)]

@@ -1,4 +1,4 @@
-"""Streams on standard input: what is found is written as soon as it is certain; `detect --follow` tells onsets too."""
+"""Streams on standard input: segments are written as soon as they are final; `detect --follow` also writes onsets."""
 
 from __future__ import annotations
 
@@ -35,17 +35,19 @@ if TYPE_CHECKING:
     from audiocnn_cli.io.batch import BatchRun
     from audiocnn_cli.io.job import BlockProgress
 
-_HOUR_SECONDS = 3600.0  # nobody knows how long it will be: times have hours from the start
+_HOUR_SECONDS = 3600.0  # the length is unknown, so times are formatted with hours from the start
 _ERASE_LINE = "\r\x1b[2K"
 _FOLLOW_FORMATS = ("table", *LIVE_FORMATS)
 
 
 def check_follow(files: list[str] | None, given: InputOptions, kind: str) -> None:
-    """UsageError for anything but standard input, and for a format that is written when the recording is over."""
+    """Raises UsageError for other inputs than standard input, and for formats that are written at the end of a
+    recording."""
     if files != [STDIN] or given.files_from is not None:
-        raise UsageError("--follow listens to standard input; name - and nothing else")
+        raise UsageError("--follow reads standard input; give - and no other file")
     if kind not in _FOLLOW_FORMATS:
-        raise UsageError(f"--follow writes {', '.join(_FOLLOW_FORMATS)}; {kind} needs a recording that has an end")
+        fact = f"--follow cannot write {kind}, which is written at the end of a recording"
+        raise UsageError(f"{fact}; use {', '.join(_FOLLOW_FORMATS)}")
 
 
 def follow_stream(
@@ -57,14 +59,14 @@ def follow_stream(
     kind: str,
     destination: Destination,
 ) -> BatchRun:
-    """Listen to standard input until it ends or a signal comes, which ends the command when all is written."""
+    """Process standard input until it ends or a signal arrives. After a signal, remaining output is still written."""
     from audiocnn.audio.recording import open_recording
     from audiocnn.inference.scores import ScoredRecording
     from audiocnn_cli.io.batch import BatchRun
 
     with open_output(destination.path, terminal, replace=destination.force) as out:
         if terminal.watched:
-            terminal.say("listening to standard input; Ctrl-C ends")
+            terminal.say("listening to standard input; press Ctrl-C to stop")
         moving = out.path is None and terminal.shows_tables and terminal.animate
         writer = ResultWriter(LiveLines(terminal, moving) if kind == "table" else live_writer(kind), out, terminal)
         writer.begin()
@@ -101,7 +103,7 @@ def follow_stream(
 def detect_live(
     scored: ScoredRecording, settings: DetectSettings, progress: BlockProgress
 ) -> Iterator[Ending | FileSummary]:
-    """Each segment of a stream as soon as it is certain, and the summary of all."""
+    """The segments of a stream as soon as they are final, and a summary at the end."""
     detector = Detector(scored.engine.model, settings)
     yield from (event for event in scored.results(detector, progress) if isinstance(event, Ending))
     yield _summary(scored, detector)
@@ -124,17 +126,18 @@ def _summary(scored: ScoredRecording, detector: Detector) -> FileSummary:
 
 
 class _EndingSignals:
-    """The first signal that would end the command ends the recording instead, as if nothing more came; `caught` then
-    has what to raise when all is written, or nobody takes it. The second one ends the command at once."""
+    """The first signal ends the recording instead of the command, as if the stream had ended. `caught` then contains
+    the exception to raise when all output is written, or when nobody reads it. A second signal ends the command at
+    once."""
 
     def __init__(self, recording: Recording, give_up: Callable[[], object], caught: list[BaseException]) -> None:
-        """give_up: lets what is still to be written go nowhere."""
+        """give_up: discards all output that is still to be written."""
         self.recording, self.give_up, self.caught = recording, give_up, caught
         self.ends: dict[int, BaseException] = {signal.SIGINT: KeyboardInterrupt(), signal.SIGTERM: Terminated()}
         if hasattr(signal, "SIGHUP"):
             self.ends[signal.SIGHUP] = Terminated()
         self.before: dict[int, Any] = {}
-        self.since: float | None = None  # when the write in hand began
+        self.since: float | None = None  # when the current write began
 
     def __enter__(self) -> _EndingSignals:
         if threading.current_thread() is threading.main_thread():
@@ -173,9 +176,9 @@ class _EndingSignals:
 
 
 class LiveLines(Writer[DetectResult]):
-    """A live stream for a person: a line for each segment, which on a terminal is there from the onset on.
+    """Live output to read: a line for each segment, which on a terminal appears at the onset.
 
-    moving: a line may be drawn again; otherwise an onset is a line of its own.
+    moving: lines may be redrawn; otherwise an onset is written as a separate line.
     """
 
     drawn = True
@@ -185,7 +188,7 @@ class LiveLines(Writer[DetectResult]):
         self.terminal, self.moving = terminal, moving and not terminal.dumb
         self.open: dict[tuple[int, str], float] = {}  # onsets without their segment
         self.colours: dict[str, str] = {}
-        self.standing = False  # whether a line stands there that will be drawn again
+        self.standing = False  # whether the current line will be redrawn
 
     def begin(self) -> str:
         return self.line(f"{'start':>12}  {'end':>12}  {'length':>8}  score  label", "bold")
@@ -198,7 +201,7 @@ class LiveLines(Writer[DetectResult]):
         assert isinstance(recording, FileSummary)
         found = ", ".join(f"{printable(label)} {clock(seconds)}" for label, seconds in recording.seconds.items())
         heard = clock(recording.duration_seconds or 0.0)
-        return self.line(f"{heard} heard, {plural(recording.segments, 'segment')}: {found}")
+        return self.line(f"{heard} processed, {plural(recording.segments, 'segment')}: {found}")
 
     def onset(self, onset: Onset) -> str:
         self.open[onset.channel, onset.label] = onset.start
@@ -213,21 +216,21 @@ class LiveLines(Writer[DetectResult]):
         return self.line(f"{times}  {length}  {segment.score:5.2f}  {name}", segment.label) + self.draw()
 
     def failed(self, file: str, problem: str) -> str:
-        """The line that stands is left as it is."""
+        """End the current line, which stays as it is."""
         ended, self.standing = "\n" if self.standing else "", False
         return ended
 
     def begun(self, channel: int, start_seconds: float, label: str) -> str:
-        """A line whose end is not known yet."""
+        """The line of a segment whose end is not known yet."""
         start = format_moment(start_seconds, _HOUR_SECONDS)
         return f"{start:>12}  {'...':>12}  {'':8}  {'':5}  {self.name(channel, label)}"
 
     def name(self, channel: int, label: str) -> str:
-        """The label, with the channel where it is not the first."""
+        """The label, with the channel unless it is the first."""
         return printable(label) if channel == 0 else f"{printable(label)}, channel {channel}"
 
     def draw(self) -> str:
-        """The line that is drawn again: the onset that is open longest."""
+        """The line to be redrawn: the onset that has been open longest."""
         if not self.moving or not self.open:
             return ""
         (channel, label), start = min(self.open.items(), key=lambda one: one[1])
@@ -235,12 +238,12 @@ class LiveLines(Writer[DetectResult]):
         return erase + self.coloured(self.begun(channel, start, label), label)
 
     def line(self, text: str, style: str = "") -> str:
-        """A line that stays, in place of the one that is drawn again."""
+        """A permanent line, which replaces the one to be redrawn."""
         erase, self.standing = _ERASE_LINE if self.standing else "", False
         return erase + self.coloured(text, style) + "\n"
 
     def coloured(self, text: str, style: str) -> str:
-        """The text as wide as the terminal at most, in the colour of a label."""
+        """The text in the colour of a label, cut to the width of the terminal."""
         from rich.text import Text
 
         console = self.terminal.out

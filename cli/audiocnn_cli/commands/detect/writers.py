@@ -1,4 +1,4 @@
-"""What `detect` writes for each recording: any format of labels, or a table with a timeline for a person."""
+"""Output formats of `detect`: any annotation format, or a table with a timeline to read."""
 
 from __future__ import annotations
 
@@ -56,22 +56,22 @@ if TYPE_CHECKING:
     from audiocnn_cli.io.output import Output
     from audiocnn_cli.io.results import Destination
 
-LIVE_FORMATS = ("jsonl", "csv", "tsv")  # which take what is found in a stream one by one
-_LEAST_ROWS = 10  # of a table that is cut to fit the terminal
-_OTHER_LINES = 9  # headline, the two of the head, "more", ruler, summary, what stderr says, and two of the prompt
+LIVE_FORMATS = ("jsonl", "csv", "tsv")  # formats that can be written segment by segment
+_LEAST_ROWS = 10  # minimum for a table that is cut to fit the terminal
+_OTHER_LINES = 9  # headline, two lines of column heads, "more", ruler, summary, a message on stderr, two for the prompt
 SUMMARY_FORMATS = ("jsonl", "csv", "tsv", "table")
-_LEAST_BAR = 6  # cells; where there is no room for so many there is no bar
+_LEAST_BAR = 6  # cells; with less room, no bar is drawn
 _TIME_WIDTH, _SHARE_WIDTH = len("9:59:59"), len("100 %")
 _EDGES = 3  # a space, and both ends of the bar
 COLOURS = ("green", "cyan", "magenta", "yellow", "blue", "red")
-# What is found in a recording; of a stream on standard input each event, and the summary at its end.
+# The result of a recording; for a stream on standard input, each event and the summary at the end.
 DetectResult = Detection | Event | FileSummary
 
 
 @dataclass(frozen=True)
 class DetectLayout:
-    """kind: the format. settings: the digest in `file` records. summary: a line or record a recording, without its
-    segments. names: of all recordings, where they are known."""
+    """kind: the format. settings: the digest in `file` records. summary: one line or record per recording, without
+    segments. names: of all recordings, if known."""
 
     kind: str
     settings: str = ""
@@ -98,14 +98,14 @@ def detect_writer(layout: DetectLayout, labels: Sequence[str], out: Output, term
 
 
 def live_writer(kind: str, settings: str = "") -> Writer[DetectResult]:
-    """For one of `LIVE_FORMATS`."""
+    """A writer for one of `LIVE_FORMATS`."""
     if kind == "jsonl":
         return JsonLinesWriter(partial(detect_records, settings=settings))
     return TableWriter(SEGMENT_COLUMNS, detect_rows, CELL_SEPARATORS[kind])
 
 
 def detect_records(result: DetectResult, settings: str = "") -> Iterator[Record]:
-    """`segment` records, then the `file` record; of a live stream those of one event."""
+    """`segment` records, then the `file` record; for a live stream, the record of one event."""
     if isinstance(result, Detection):
         yield from label_records(labelled_recording(result), settings)
     elif isinstance(result, Ending):
@@ -150,7 +150,7 @@ class DetectionLabels(Writer[DetectResult]):
     def recording(self, recording: DetectResult) -> str:
         assert isinstance(recording, Detection)
         if len(recording.tracks) > 1 and "channel" not in FORMATS[self.kind].keeps:
-            self.note(f"{self.kind} has no place for channels; the segments of all of them stand together")
+            self.note(f"{self.kind} cannot store channels; the segments of all channels are merged")
         return self.format.recording(labelled_recording(recording))
 
     def end(self) -> str | bytes:
@@ -158,8 +158,8 @@ class DetectionLabels(Writer[DetectResult]):
 
 
 class DetectionTables(Writer[DetectResult]):
-    """A headline, a table and a timeline for each recording, as wide as the terminal; the timeline last, where it stays
-    in sight. fits: of a long table only as many rows as there is room for beside the rest."""
+    """A headline, a table and a timeline for each recording, as wide as the terminal. The timeline comes last, so that
+    it stays visible. fits: cut a long table so that everything fits on the screen."""
 
     drawn = True
 
@@ -185,7 +185,7 @@ class DetectionTables(Writer[DetectResult]):
         return drawn.get()
 
     def timeline(self, detection: Detection) -> None:
-        """One line for each label of each channel, and the ruler."""
+        """Print a line for each label of each channel, and the ruler."""
         from rich.text import Text
 
         several = len(detection.tracks) > 1
@@ -216,7 +216,7 @@ class DetectionTables(Writer[DetectResult]):
         self.console.print(Text(" " * (width + 2) + ruler, style="dim"), no_wrap=True, overflow="crop")
 
     def rows(self, detection: Detection) -> None:
-        """The table, or the beginning of it and how many more there are."""
+        """Print the table, or its beginning and the number of remaining rows."""
         from rich.text import Text
 
         count = len(detection.segments)
@@ -225,10 +225,10 @@ class DetectionTables(Writer[DetectResult]):
         most = room if count > room else count
         self.console.print(self.table(detection, most))
         if count > most:
-            self.console.print(Text(f"... {count - most} more: -o segments.csv", style="dim"))
+            self.console.print(Text(f"... {count - most} more; write all with -o segments.csv", style="dim"))
 
     def table(self, detection: Detection, most: int) -> Table:
-        """most: so many rows, the first of the recording."""
+        """The table of the first `most` segments."""
         from rich.text import Text
 
         several, narrow = len(detection.tracks) > 1, self.console.width < 50
@@ -267,22 +267,24 @@ class DetectionTables(Writer[DetectResult]):
 
 
 def by_model(name: str) -> str:
-    """Who found it, where that is not the default model."""
+    """The name of the model, unless it is the default model."""
     return "" if name in (DEFAULT_MODEL, "") else f", by {printable(name)}"
 
 
 def check_summary(kind: str, destination: Destination, follow: bool, ray: str | None) -> None:
-    """UsageError where there is no place for records of files alone."""
+    """Raises UsageError for a format or an option that does not allow a summary."""
     if kind not in SUMMARY_FORMATS:
-        raise UsageError(f"--summary is for {', '.join(SUMMARY_FORMATS)}; leave out -f {kind}, or --summary")
+        raise UsageError(
+            f"--summary needs one of the formats {', '.join(SUMMARY_FORMATS)}; omit -f {kind} or --summary"
+        )
     others = {"--ray": ray, "--output-dir": destination.folder, "--resume": destination.resume, "--follow": follow}
     if taken := next((name for name, value in others.items() if value), None):
-        raise UsageError(f"--summary says what is in all recordings together; leave out {taken}, or --summary")
+        raise UsageError(f"--summary and {taken} cannot be combined; omit one of them")
 
 
 @dataclass
 class DetectTotal:
-    """What was found in all recordings so far; seconds of sound count once for each channel that was read."""
+    """Totals over all recordings so far. `channel_seconds` counts the duration once for each channel processed."""
 
     recordings: int = 0
     damaged: int = 0
@@ -320,21 +322,21 @@ class DetectTotal:
         }
 
     def line(self) -> str:
-        """`3 recordings, 1:02: 9 segments of speech, 19.3 s (31 %); nothing in 1 of them`."""
+        """`3 recordings, 1:02: 9 segments of speech, 19.3 s (31 %); no segment in 1 of them`."""
         parts = [
             f"{plural(count, 'segment')} of {printable(label)}, {clock(self.seconds[label])}"
             f" ({format_share(self.seconds[label], self.channel_seconds)})"
             for label, count in self.segments.items()
             if count
         ] or ["no segment"]
-        parts += [f"nothing in {self.silent} of them"] if 0 < self.silent < self.recordings else []
+        parts += [f"no segment in {self.silent} of them"] if 0 < self.silent < self.recordings else []
         parts += [f"{self.failed} could not be read"] if self.failed else []
         found = "; ".join(parts) + by_model(self.model)
         return f"{plural(self.recordings, 'recording')}, {clock(self.sound_seconds)}: {found}"
 
 
 def summary_rows(labels: Sequence[str], result: DetectResult) -> Iterator[Cells]:
-    """A row a recording: how long it is, how many segments it has, and the seconds of each label."""
+    """One row per recording: its duration, number of segments, and seconds of each label."""
     assert isinstance(result, Detection)
     seconds = result.seconds()
     yield [
@@ -346,7 +348,7 @@ def summary_rows(labels: Sequence[str], result: DetectResult) -> Iterator[Cells]
 
 
 class SummaryRecords(Writer[DetectResult]):
-    """JSON Lines: the record of each file without those of its segments, and at the end the total."""
+    """JSON Lines: a record for each file, without its segments, and a total at the end."""
 
     def __init__(self, settings: str = "") -> None:
         super().__init__()
@@ -368,9 +370,9 @@ class SummaryRecords(Writer[DetectResult]):
 
 
 class DetectionLines(Writer[DetectResult]):
-    """For a person: a line a recording, with a bar of its time, seconds and share of each label; then the total.
+    """Output to read: one line per recording, with a timeline, and seconds and share of each label; then the total.
 
-    names: of all recordings, as far as they are known, so that columns stand below each other.
+    names: of all recordings, if known, to align the columns.
     """
 
     drawn = tells_total = True
@@ -429,7 +431,7 @@ class DetectionLines(Writer[DetectResult]):
         return line
 
     def bar(self, found: Detection) -> str:
-        """How much of each moment is covered, by any label in any channel."""
+        """The coverage over time, by any label in any channel."""
         covered = merge((one.start, one.end) for one in found.segments)
         spans = [Segment(float(start), float(end), "", 1.0) for start, end in covered]
         start, end = found.start_seconds, found.duration_seconds
@@ -437,12 +439,12 @@ class DetectionLines(Writer[DetectResult]):
 
 
 def check_number(inputs: Iterator[Input], kind: str) -> Iterator[Input]:
-    """The inputs again. UsageError: more than one, for a format whose files hold one recording."""
+    """The inputs. Raises UsageError for more than one, with a format whose files hold a single recording."""
     if kind not in FORMATS or FORMATS[kind].many:
         return inputs
     first = list(islice(inputs, 2))
     if len(first) > 1:
         raise UsageError(
-            f"-f {kind}: a file holds one recording, and there are several; write each to its own with --output-dir"
+            f"-f {kind}: a file in this format holds one recording; write one file per recording with --output-dir"
         )
     return iter(first)

@@ -1,4 +1,4 @@
-"""`audiocnn evaluate`: a model and recordings whose segments are known in, figures out."""
+"""`audiocnn evaluate`: measure a model on annotated recordings."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def evaluate(
     refuse_urls(data)
     if clips.doubtful is not None:
         words = ["audiocnn", "doubtful", as_argument(data), "--top", clips.doubtful]
-        terminal.note(f"--doubtful N is called `{format_command(words)}` now")
+        terminal.note(f"--doubtful N is now called `{format_command(words)}`")
     path = check_output(output.output, output.force)
     if path is not None and is_replaceable(path):
         check_folder_writable("-o", path)
@@ -161,12 +161,12 @@ def evaluate(
         reports = with_differences(reports, terminal)
         subject = _subject(data, (models or [DEFAULT_MODEL])[0], split, labels, find_example(dataset))
         reports[0] = dataclasses.replace(reports[0], advice=advise(reports[0].evaluation, subject))
-        every = judge.all_figures or bool(judge.smooth) or judge.collar is not None  # which ask for figures
+        every = judge.all_figures or bool(judge.smooth) or judge.collar is not None  # these ask for more figures
         _write_reports(reports, path, format, every, terminal)
         if page is not None:
             write_page(reports, page, dataset)
         write_clip_files(reports[0], dataset, files, terminal)
-        if terminal.wants_table(format) or path is not None:  # JSON on stdout has it
+        if terminal.wants_table(format) or path is not None:  # JSON on stdout contains the advice
             terminal.say_block("next", [one.line for one in reports[0].advice])
     failed = counts["refused"] or any(report.evaluation.failures for report in reports)
     return ExitStatus.SOME_FAILED if failed else ExitStatus.OK
@@ -175,7 +175,7 @@ def evaluate(
 def _write_reports(
     reports: Sequence[EvaluationReport], path: Path | None, format: ReportFormat, every: bool, terminal: Terminal
 ) -> None:
-    """A file if one is named, and a table where it is wanted; JSON Lines without either."""
+    """Write JSON to a file if one is given, and a table if wanted; with neither, JSON Lines to stdout."""
     from audiocnn.evaluation.report import write_json
     from audiocnn_cli.commands.evaluate.tables import write_table
     from audiocnn_cli.io.output import open_output

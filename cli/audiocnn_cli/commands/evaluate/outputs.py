@@ -1,4 +1,4 @@
-"""The files of `evaluate` besides report.json: the page, and the answer to each clip."""
+"""The files of `evaluate` besides the JSON report: the HTML page and the answers to clips."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Html = Annotated[
 
 @dataclass(frozen=True)
 class ClipOutputs:
-    """Files about clips. Doubtful ones have a command of their own, `doubtful`, and here its options of before."""
+    """Files about clips. The options for doubtful clips are former names of the command `doubtful`."""
 
     predictions: Annotated[
         str | None,
@@ -45,33 +45,33 @@ class ClipOutputs:
 
 @dataclass(frozen=True)
 class _ClipPaths:
-    """The files, None where not asked for."""
+    """The files; None if not wanted."""
 
     predictions: Path | None
     doubtful: DoubtfulFiles | None
 
 
 def check_page(html: str | None, output: Path | None, force: bool) -> Path | None:
-    """The path of the page, None for none. UsageError, before any work, for a name that it cannot have."""
+    """The path of the page; None without one. Raises UsageError, before any work, for an unusable name."""
     if html is None:
         return None
     path = Path(html)
     if html == "-" or path.is_dir():
-        raise UsageError(f"--html {html}: is no file; name one, such as report.html")
+        raise UsageError(f"--html {html}: not a file name; give one, such as report.html")
     if output is not None and path.absolute() == output.absolute():
-        raise UsageError(f"--html {html}: is what -o names; give the page a name of its own")
+        raise UsageError(f"--html {html}: -o writes to the same file; choose another name")
     check_new_file("--html", path, force)
     return path
 
 
 def check_clip_outputs(wanted: ClipOutputs, taken: Sequence[Path | None], models: int, force: bool) -> _ClipPaths:
-    """Names that can be written to. UsageError, before any work, for others, and for several models. taken: what other
-    options name."""
+    """The files to write. Raises UsageError, before any work, for unusable names, and if there are several models.
+    taken: files of other options."""
     if wanted.doubtful_to is not None and wanted.doubtful is None:
-        raise UsageError("--doubtful-to: needs --doubtful N, how many clips to write")
+        raise UsageError("--doubtful-to needs the number of clips to write; give --doubtful N too")
     if models > 1 and (wanted.predictions or wanted.doubtful):
         option = "--predictions" if wanted.predictions else "--doubtful"
-        raise UsageError(f"{option}: is of one model, and {models} are named; name one")
+        raise UsageError(f"{option}: needs a single model, and {models} are given; give one")
     known = [path.absolute() for path in taken if path is not None]
     predictions = Path(wanted.predictions) if wanted.predictions is not None else None
     if predictions is not None:
@@ -83,14 +83,14 @@ def check_clip_outputs(wanted: ClipOutputs, taken: Sequence[Path | None], models
 
 
 def write_page(reports: Sequence[EvaluationReport], path: Path, dataset: Dataset | None = None) -> None:
-    """The page, whole or not at all; with a dataset it plays some of its clips."""
+    """Write the page atomically. With a dataset, it plays some of the clips."""
     from audiocnn.report.evaluation import evaluation_page
 
     write_text("--html", path, evaluation_page(reports, dataset))
 
 
 def write_clip_files(report: EvaluationReport, dataset: Dataset, paths: _ClipPaths, terminal: Terminal) -> None:
-    """UsageError where no clip has labels."""
+    """Write the files about clips. Raises UsageError if no clip has labels."""
     if paths.predictions is not None:
         clip = clips_of(report.evaluation, "--predictions", report.data)
         delimiter = _DELIMITERS[paths.predictions.suffix.lower()]
@@ -101,7 +101,7 @@ def write_clip_files(report: EvaluationReport, dataset: Dataset, paths: _ClipPat
 
 
 def _predictions(clip: ClipEvaluation, delimiter: str) -> str:
-    """filename, label, answer, score, right, then the score of each label. Several labels have ; between them."""
+    """Columns filename, label, answer, score, right, then the score of each label. Several labels are joined by ;."""
     from audiocnn.data.sources.corrections import LABEL_SEPARATOR
 
     text = io.StringIO()

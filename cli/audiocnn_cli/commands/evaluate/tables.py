@@ -1,6 +1,6 @@
-"""What `evaluate` writes: report.json, or tables of figures with their intervals, models side by side.
+"""Tables of `evaluate`: figures with their intervals, models side by side.
 
-Of whole clips there are also tables of labels, and of the answers that each label got.
+For whole clips there are also tables of labels, and a confusion matrix.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _LABEL_COLUMNS = {
     "auroc": "AUROC",
 }
 _NARROW_COLUMNS = ("recall", "f1")
-_WIDE = 64  # columns of a terminal for the whole table of labels
-_MOST_LABELS = 40  # or recordings; beyond, the worst of them
+_WIDE = 64  # terminal columns needed for the full table of labels
+_MOST_LABELS = 40  # labels or recordings; of more, only the worst are shown
 _WORST_LABELS = 20
 _MOST_PAIRS = 5
 _LEAST_NAME, _MOST_NAME = 4, 20
@@ -57,14 +57,14 @@ _NONE = LabelDifference({})
 
 
 def with_differences(reports: Sequence[EvaluationReport], terminal: Terminal) -> list[EvaluationReport]:
-    """The reports, each after the first with its difference to that; a warning says where they cannot be compared."""
+    """The reports, each after the first with its difference to the first. Warns if they cannot be compared."""
     first, *others = reports
     found = [first]
     for report in others:
         try:
             difference = compare(first.evaluation, report.evaluation)
         except UsageError as problem:
-            terminal.error(f"{report.name}: no difference to {first.name}: {problem}", "warning")
+            terminal.error(f"{report.name}: no comparison with {first.name}: {problem}", "warning")
             found.append(report)
         else:
             found.append(replace(report, difference_to=first.name, difference=difference))
@@ -72,18 +72,18 @@ def with_differences(reports: Sequence[EvaluationReport], terminal: Terminal) ->
 
 
 def warn_of_no_error(reports: Sequence[EvaluationReport], terminal: Terminal) -> None:
-    """Segments without a single error are mostly those of the model itself."""
+    """Warn about labels without a single error, which were probably made by the model itself."""
     for report in reports:
         for label, part in report.evaluation.labels.items():
             error = part.figures.get("detection_error_rate")
             if error is not None and error.value is not None and error.value < _NO_ERROR:
-                fact = f'{report.name} has not one error of "{label}" on {plural(part.recordings, "recording")}'
-                remedy = "if `audiocnn detect` wrote these labels, judge by those of a person"
+                fact = f'{report.name} has no error for "{label}" on {plural(part.recordings, "recording")}'
+                remedy = "if `audiocnn detect` wrote these labels, evaluate on labels made by a person"
                 terminal.error(f"{report.data}: {fact}; {remedy}", "warning")
 
 
 def with_titles(reports: Sequence[EvaluationReport]) -> list[EvaluationReport]:
-    """The reports, those of models that have one name with the names of their folders, or with the whole paths."""
+    """The reports; models with the same name get their folder name or full path as title."""
     count = Counter(report.name for report in reports)
     folders = Counter(Path(folder).name for folder in {report.folder for report in reports} if folder)
     titled = []
@@ -95,8 +95,8 @@ def with_titles(reports: Sequence[EvaluationReport]) -> list[EvaluationReport]:
 
 
 def write_table(reports: Sequence[EvaluationReport], terminal: Terminal, every: bool = False) -> None:
-    """The figures of every label, a column a model, and one of its difference to the first; the same of clips. every:
-    all figures, and not only those that say most."""
+    """Print the figures of every label, with a column for each model and for its difference to the first, and the same
+    for clips. every: all figures instead of the most important ones."""
     reports = with_titles(reports)
     with terminal.paused():
         first = reports[0]
@@ -139,8 +139,8 @@ def _figure_rows(
     differences: Sequence[LabelDifference | None],
     every: bool,
 ) -> tuple[list[FigureRow], list[str]]:
-    """A row for each figure that any part has, or for those that say most, and the heads of its columns: each model,
-    and behind those that were compared their difference."""
+    """Rows of figures, all or the most important ones, and the column headings: each model, followed by its difference
+    if it was compared."""
     collar_seconds = reports[0].evaluation.settings.collar_seconds
     heads, columns = [], []
     for report, part, difference in zip(reports, parts, differences, strict=True):
@@ -154,7 +154,7 @@ def _figure_rows(
 
 
 def _cells(part: _Part, collar_seconds: float, every: bool, signed: bool = False) -> dict[str, str]:
-    """The figures by their titles, those of smoothed scores behind those that they belong to."""
+    """The figures by title; figures of smoothed scores follow the unsmoothed figure."""
     smoothed = part.smoothed if every and isinstance(part, LabelEvaluation | LabelDifference) else {}
     cells = {}
     named = part.figures
@@ -173,7 +173,7 @@ def _is_known(figure: Figure | None) -> bool:
 
 
 def _rule_rows(reports: Sequence[EvaluationReport], label: str, every: bool) -> list[FigureRow]:
-    """The thresholds, where they come from, by how much segments were widened, and which operating point fits best."""
+    """Rows of thresholds, their origin, the pads of segments, and the best operating point."""
     rows: dict[str, list[str]] = {"threshold": [], "tuned on": [], "pad": [], "best --sensitivity": []}
     for report in reports:
         part = report.evaluation.labels.get(label)
@@ -193,7 +193,7 @@ def _rule_rows(reports: Sequence[EvaluationReport], label: str, every: bool) -> 
 
 
 def _best_point(part: LabelEvaluation) -> str:
-    """The operating point that fits these recordings best, and how good it is."""
+    """The operating point that fits these recordings best, with its figure."""
     best = part.best_point
     if best is None:
         return "-"
@@ -202,7 +202,7 @@ def _best_point(part: LabelEvaluation) -> str:
 
 
 def _describe_amount(parts: Sequence[LabelEvaluation | None]) -> str:
-    """How much was judged, as the first says that has the label; all judged the same."""
+    """The amount evaluated, from the first report with the label; it is the same for all."""
     found = next(part for part in parts if part is not None)
     part = format_share(found.reference_seconds, found.seconds)
     return f"{plural(found.recordings, 'recording')}, {clock(found.seconds)}, {part} of it annotated"
@@ -235,7 +235,7 @@ def _write_clips(reports: Sequence[EvaluationReport], terminal: Terminal, every:
 
 
 def _write_recordings(reports: Sequence[EvaluationReport], terminal: Terminal) -> None:
-    """A row a recording, the worst of the first model first: how much was missed, and found that is not there."""
+    """Print a row per recording, the worst of the first model first: missed time and false alarms."""
     several = len(reports) > 1
     for label, ranked in reports[0].evaluation.errors.items():
         found = [{one.filename: one for one in r.evaluation.errors.get(label, ())} for r in reports]
@@ -251,11 +251,11 @@ def _write_recordings(reports: Sequence[EvaluationReport], terminal: Terminal) -
             rows.append((printable(one.filename), cells))
         heads = [report.head for report in reports] if several else ["missed", "false alarm", "error"]
         some = f", {len(rows)} of {len(ranked)}" if len(rows) < len(ranked) else ""
-        print_table(f"{label} by recording, the worst first{some}", rows, ["length", "annotated", *heads], terminal)
+        print_table(f"{label} by recording, worst first{some}", rows, ["length", "annotated", *heads], terminal)
 
 
 def _write_wrong_clips(reports: Sequence[EvaluationReport], terminal: Terminal) -> None:
-    """The clips that were answered wrong, the surest answer of the first model first."""
+    """Print the clips with wrong answers, the most confident answer of the first model first."""
     clips = [report.evaluation.clip for report in reports if report.evaluation.clip]
     held = [{one.filename: one for one in clip.answers} for clip in clips]
     wrong = [
@@ -267,12 +267,12 @@ def _write_wrong_clips(reports: Sequence[EvaluationReport], terminal: Terminal) 
         said = [f"{' '.join(map(printable, answer.answers)) or '-'} {answer.score:.2f}" for answer in given]
         rows.append((printable(one.filename), [" ".join(map(printable, one.labels)) or "-", *said]))
     names = [report.head for report in reports if report.evaluation.clip] if len(clips) > 1 else ["answer"]
-    title = f"by recording: {plural(len(wrong), 'clip')} of {clips[0].clips:,} answered wrong, the surest first"
+    title = f"by recording: {plural(len(wrong), 'clip')} of {clips[0].clips:,} wrong, most confident first"
     print_table(title, rows, ["label", *names], terminal)
 
 
 def _write_labels(clip: ClipEvaluation, name: str, terminal: Terminal) -> None:
-    """A row a label, values alone: intervals are in report.json and on the page."""
+    """Print a row per label, without intervals, which are in the JSON report and on the page."""
     labels = list(clip.labels)
     what = f"{name}{plural(len(labels), 'label')}"
     if len(labels) > _MOST_LABELS:
@@ -300,21 +300,22 @@ def _f1(part: ClipLabel) -> float:
 
 
 def _write_confusion(confusion: Confusion, name: str, terminal: Terminal) -> None:
-    """A row a label, a column an answer, where that fits the terminal; pairs alone where it does not."""
+    """Print the confusion matrix, one row per label and one column per answer, if it fits the terminal."""
     lines = confusion_lines(confusion, terminal.width(terminal.stdout))
     if not lines:
         return
     terminal.out.print()
-    terminal.out.print(f"{printable(name)}answers (columns) to the clips of each label (rows)", style="italic")
+    terminal.out.print(f"{printable(name)}answers (columns) for the clips of each label (rows)", style="italic")
     for line in lines:
         terminal.out.print(line, soft_wrap=True)
 
 
 def confusion_lines(confusion: Confusion, width: int) -> list[Text]:
-    """Columns have the names of labels where these fit, else their numbers; none where numbers do not fit."""
+    """The lines of a confusion matrix. Columns are headed by labels if these fit, else by numbers; no lines if numbers
+    do not fit either."""
     from rich.text import Text
 
-    if not confusion.labels or 2 * len(confusion.labels) > width:  # two letters a column at least; else all in vain
+    if not confusion.labels or 2 * len(confusion.labels) > width:  # a column needs at least two characters
         return []
     counts, labels = confusion.counts(), [printable(label) for label in confusion.labels]
     longest = max(len(label) for label in labels)
@@ -337,7 +338,7 @@ def confusion_lines(confusion: Confusion, width: int) -> list[Text]:
     lines = [Text(" " * wide + "".join(f"{heads[k]:>{cells[k]}}" for k in told), style="dim")]
     for row, each in enumerate(names):
         if confusion.labels[row] == NONE_OF_THESE and not counts[row].any():
-            continue  # no clip is none of the labels
+            continue  # all clips have a label
         line = Text(f"{each:<{wide}}")
         for column in told:
             count = int(counts[row, column])
@@ -352,12 +353,12 @@ def _clip_text(label: str, width: int) -> str:
 
 
 def _write_pairs(confusion: Confusion, name: str, terminal: Terminal) -> None:
-    """The labels that are taken for each other most, with clips to listen to."""
+    """Print the labels confused most often, with clips to listen to."""
     if not confusion.pairs:
         return
     arrow = "→" if terminal.unicode else "->"
     terminal.out.print()
-    terminal.out.print(f"{printable(name)}taken for each other most, with clips to listen to", style="italic")
+    terminal.out.print(f"{printable(name)}most frequent confusions, with clips to listen to", style="italic")
     for pair in confusion.pairs[:_MOST_PAIRS]:
         names = f"{printable(pair.label)} {arrow} {printable(pair.answer)}: {plural(pair.clips, 'clip')}"
         part = f" ({100 * pair.share:.0f} % of {printable(pair.label)})"

@@ -1,4 +1,4 @@
-"""`audiocnn info`: versions, devices and folders, for reports of faults."""
+"""`audiocnn info`: versions, devices and folders, for bug reports."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def info(
     named = {"RECORDING": recording, "--model": bundle.model, "--log": bundle.log, "--output": bundle.output}
     for name, value in named.items():
         if value is not None:
-            raise UsageError(f"{name} {show_name(value)}: is for a bundle; add --bundle, or leave it out")
+            raise UsageError(f"{name} {show_name(value)}: applies to --bundle; give --bundle too, or omit it")
     facts = collect_facts()
     if terminal.wants_table(format):
         from rich.table import Table
@@ -90,23 +90,23 @@ def info(
 def _write_bundle(
     terminal: Terminal, recording: str | None, options: _BundleOptions, format: ReportFormat
 ) -> ExitStatus:
-    """Write the zip file, and list what is in it."""
+    """Write the zip file, and list its contents."""
     from audiocnn.files import write_whole
     from audiocnn_cli.commands.info.bundle import collect_bundle, pack
 
     path = Path(options.output or DEFAULT_BUNDLE)
     if path.is_dir():
-        raise UsageError(f"-o {show_name(path)}: is a folder; name a file in it")
+        raise UsageError(f"-o {show_name(path)}: is a folder; give a file in it")
     check_new_file("-o", path, options.force)
     files = collect_bundle(collect_facts(), terminal.environ, options.model, recording, options.log)
     content = pack(files)
     try:
         write_whole(path, content)
     except OSError as problem:
-        raise UsageError(f"-o {show_name(path)}: cannot be written ({problem.strerror}); name another file") from None
+        raise UsageError(f"-o {show_name(path)}: cannot be written ({problem.strerror}); choose another file") from None
     if terminal.wants_table(format):
         table = terminal.new_table()
-        for title in ("file", "bytes", "what is in it"):
+        for title in ("file", "bytes", "contents"):
             table.add_column(title, justify="right" if title == "bytes" else "left")
         for file in files:
             table.add_row(file.name, f"{len(file.content):,}", file.about)
@@ -115,12 +115,12 @@ def _write_bundle(
         listed = [{"file": file.name, "bytes": len(file.content), "about": file.about} for file in files]
         record = {"schema": 1, "type": "bundle", "file": show_name(path), "bytes": len(content), "files": listed}
         terminal.write(json.dumps(record, ensure_ascii=False) + "\n")
-    terminal.say(f"audiocnn: {show_name(path)}: nothing was sent; look into it, and attach it to your report")
+    terminal.say(f"audiocnn: {show_name(path)}: written, nothing was sent; check it and attach it to your report")
     return ExitStatus.OK
 
 
 def collect_facts() -> dict[str, Any]:
-    """Versions, devices and folders. torch is not imported: its version is read from its package."""
+    """Versions, devices and folders. torch is not imported: its version is read from the package metadata."""
     import audiocnn
     from audiocnn.audio.ffmpeg import FFMPEG_SUFFIXES, find_program
     from audiocnn.audio.find import AUDIO_SUFFIXES
@@ -147,13 +147,13 @@ def collect_facts() -> dict[str, Any]:
 
 
 def _flatten(facts: dict[str, Any]) -> list[tuple[str, Any]]:
-    """The lines of the table: nested facts one a line, a list of suffixes on one line."""
+    """The rows of the table: one per nested value; a list of suffixes is one row."""
     rows: list[tuple[str, Any]] = []
     for key, value in facts.items():
         if isinstance(value, dict):
             rows += [(name, text or "not installed") for name, text in value.items()]
         elif key == "ffmpeg":
-            rows.append((key, value or "not on the PATH: m4a, aac, wma and videos are not read"))
+            rows.append((key, value or "not on the PATH: m4a, aac, wma and videos cannot be read"))
         else:
             rows.append((key, " ".join(value) if key.startswith("audio") else value))
     return rows
@@ -175,7 +175,7 @@ def _sndfile_version() -> str | None:
 
 
 def _ffmpeg_version() -> str | None:
-    """Version and path; None if it is not on the PATH."""
+    """Version and path; None if ffmpeg is not on the PATH."""
     import subprocess
 
     from audiocnn.audio.ffmpeg import find_program
@@ -192,7 +192,7 @@ def _ffmpeg_version() -> str | None:
 
 
 def _cuda_devices() -> list[str]:
-    """The names of NVIDIA GPUs, asked of the driver."""
+    """The names of NVIDIA GPUs, from the driver."""
     library = ctypes.util.find_library("cuda")
     try:
         cuda = ctypes.CDLL(library or "libcuda.so.1")

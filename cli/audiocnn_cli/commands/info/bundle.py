@@ -1,4 +1,4 @@
-"""`audiocnn info --bundle`: what a maintainer needs to look into a fault, as a zip file, and nothing that is secret."""
+"""`audiocnn info --bundle`: a zip file with the data that a bug report needs, without secrets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from audiocnn.errors import AudiocnnError, UsageError, show_name
 from audiocnn.files import read_regular
 from audiocnn.model.model import ONNX, STREAM_ONNX, TOML, WEIGHTS, find_model, read_model
 
-# Of all variables only these are told: others hold passwords and keys.
+# Only these variables are included; others may contain passwords and keys.
 VARIABLES = (
     "LANG", "LC_ALL", "LC_CTYPE", "TERM", "COLUMNS", "NO_COLOR", "PYTHONPATH", "PYTHONUTF8", "PYTHONIOENCODING",
     "PYTHONOPTIMIZE", "VIRTUAL_ENV", "CONDA_PREFIX", "TMPDIR", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR", "OMP_NUM_THREADS",
@@ -29,16 +29,16 @@ VARIABLES = (
     "PYTORCH_ENABLE_MPS_FALLBACK", "WORLD_SIZE", "RANK", "LOCAL_RANK",
 )  # fmt: skip
 _MODEL_FILES = (TOML, ONNX, STREAM_ONNX, WEIGHTS, "recipe.toml", "README.md")
-_MAGIC_BYTES = 12  # of a file, which name its format
+_MAGIC_BYTES = 12  # at the beginning of a file, which identify its format
 _MOST_LOG_BYTES = 1_000_000
 _PASSWORD = re.compile(r"(\w+://)[^/\s@]+@")
-_QUERY = re.compile(r"(\w+://[^\s?]+\?)[^\s\"']+")  # of an address, where signatures stand
+_QUERY = re.compile(r"(\w+://[^\s?]+\?)[^\s\"']+")  # the query of a URL, which may contain signatures
 _Hide = Callable[[str], str]
 
 
 @dataclass(frozen=True)
 class BundleFile:
-    """about: what it holds, in a few words."""
+    """A file of the bundle. about: a short description."""
 
     name: str
     about: str
@@ -48,13 +48,13 @@ class BundleFile:
 def collect_bundle(
     facts: Mapping[str, Any], environ: Mapping[str, str], model: str | None, recording: str | None, log: str | None
 ) -> list[BundleFile]:
-    """The files of a bundle. facts: of `audiocnn info`. UsageError: what was named is not there."""
+    """The files of a bundle. facts: from `collect_facts`. Raises UsageError if a given file or model does not exist."""
     hide = _hide_home(environ)
     files = [
         _json_file("info.json", "versions, devices and folders", {**facts, **_process_facts()}, hide),
         _json_file(
             "environment.json",
-            f"{len(VARIABLES)} environment variables, those that are set",
+            f"those of {len(VARIABLES)} environment variables that are set",
             {name: environ[name] for name in VARIABLES if name in environ},
             hide,
         ),
@@ -77,7 +77,7 @@ def pack(files: list[BundleFile]) -> bytes:
 
 
 def _hide_home(environ: Mapping[str, str]) -> _Hide:
-    """What writes `~` for the folder of the user, and stars for passwords in addresses."""
+    """A function that replaces the home folder by `~`, and passwords in URLs by asterisks."""
     given = {environ.get("HOME", ""), os.path.expanduser("~")}  # noqa: PTH111 - never raises
     homes = {path.rstrip("/\\") for home in given if home for path in (home, os.path.realpath(home))}
     homes -= {"", "~"}
@@ -92,7 +92,7 @@ def _hide_home(environ: Mapping[str, str]) -> _Hide:
 
 
 def _hidden(value: Any, hide: _Hide) -> Any:
-    """The value with all text in it hidden, that of keys too."""
+    """The value with `hide` applied to all text in it, including keys."""
     if isinstance(value, str):
         return hide(value)
     if isinstance(value, Mapping):
@@ -113,13 +113,13 @@ def _process_facts() -> dict[str, Any]:
         "python build": sys.version,
         "file system encoding": sys.getfilesystemencoding(),
         "stdout encoding": getattr(sys.stdout, "encoding", None),
-        "folder": os.getcwd(),  # noqa: PTH109 - as the system has it
+        "folder": os.getcwd(),  # noqa: PTH109 - as reported by the system
         "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
     }
 
 
 def _describe_model(name: str, hide: _Hide) -> list[BundleFile]:
-    """Its metadata, and sums of its files; of a folder that cannot be read as a model, too, why."""
+    """The metadata of a model and checksums of its files. If it cannot be read, the error is included."""
     given = Path(name)
     folder = next((path for path in (given, given / "model") if (path / TOML).is_file()), None)
     folder = folder or find_model(name).folder
@@ -131,10 +131,10 @@ def _describe_model(name: str, hide: _Hide) -> list[BundleFile]:
     for part in _MODEL_FILES:
         if (folder / part).is_file():
             facts["files"][part] = _sum_file(folder / part)
-    files = [_json_file("model.json", "sizes and SHA-256 of the files of the model", facts, hide)]
+    files = [_json_file("model.json", "sizes and SHA-256 of the model files", facts, hide)]
     try:
         text = read_regular(folder / TOML).decode("utf-8", "backslashreplace")
-    except (OSError, ValueError):  # model.json has the reason
+    except (OSError, ValueError):  # model.json contains the reason
         return files
     return [*files, BundleFile(TOML, "the metadata of the model", hide(text).encode())]
 
@@ -148,10 +148,10 @@ def _sum_file(path: Path) -> dict[str, Any]:
 
 
 def _describe_recording(name: str) -> dict[str, Any]:
-    """What the header says, and what goes wrong when it is read. Of the samples nothing."""
+    """The header of a recording, and errors when it is read. No samples are included."""
     path = Path(name)
     if is_url(name):
-        raise UsageError(f"{show_name(name)}: is not here; copy the recording to this machine first")
+        raise UsageError(f"{show_name(name)}: is not a local file; copy the recording to this machine first")
     if not path.is_file():
         raise UsageError(f"{show_name(name)}: no such file; check the name")
     facts: dict[str, Any] = {"file": show_name(name), "bytes": path.stat().st_size}
@@ -164,7 +164,7 @@ def _describe_recording(name: str) -> dict[str, Any]:
             facts |= {"seconds": info.duration_seconds, "encoding": recording.encoding}
     except (AudiocnnError, OSError) as problem:
         facts["error"] = str(problem)
-    except Exception as problem:  # noqa: BLE001 - a fault of a decoder is what the bundle is for
+    except Exception as problem:  # noqa: BLE001 - the bundle serves to report errors of decoders
         facts |= {"error": f"{type(problem).__name__}: {problem}", "traceback": traceback.format_exc()}
     return facts
 
@@ -175,5 +175,5 @@ def _read_log(name: str, hide: _Hide) -> BundleFile:
     except OSError as problem:
         raise UsageError(f"--log {show_name(name)}: cannot be read ({problem.strerror}); check the name") from None
     except ValueError as problem:
-        raise UsageError(f"--log {show_name(name)}: {problem}; name the text that the command printed") from None
-    return BundleFile("log.txt", "what the command printed", hide(content.decode("utf-8", "backslashreplace")).encode())
+        raise UsageError(f"--log {show_name(name)}: {problem}; give the file with the output of the command") from None
+    return BundleFile("log.txt", "output of the command", hide(content.decode("utf-8", "backslashreplace")).encode())

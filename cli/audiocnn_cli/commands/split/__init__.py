@@ -1,4 +1,4 @@
-"""`audiocnn split`: recordings in, the stretches that are their segments out, as files of sound."""
+"""`audiocnn split`: cut recordings into audio files at their segments."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def split(
 
 
 def check_only(only: Sequence[str], labels: str | None, model: str | None) -> None:
-    """UsageError for a label that the model does not have; what a file of labels holds is seen when it is read."""
+    """Raises UsageError for a label that the model does not have. The labels of a file are checked when it is read."""
     if not only or labels is not None:
         return
     from audiocnn.errors import UsageError, did_you_mean
@@ -165,4 +165,4 @@ def check_only(only: Sequence[str], labels: str | None, model: str | None) -> No
 
     known = find_model(model or DEFAULT_MODEL).labels
     if wrong := [label for label in only if label not in known]:
-        raise UsageError(f'--only: there is no label "{wrong[0]}"; {did_you_mean(wrong[0], known)}')
+        raise UsageError(f'--only: unknown label "{wrong[0]}"; {did_you_mean(wrong[0], known)}')

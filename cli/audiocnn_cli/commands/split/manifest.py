@@ -1,4 +1,4 @@
-"""What `split` lists: a record or a row for each stretch that was written, and where it lies."""
+"""The list of pieces that `split` writes: a record or row for each piece, with its path."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class WrittenCut:
-    """A stretch of a recording, as soon as its file has its name."""
+    """A section of a recording whose file is complete."""
 
     file: str
     cut: Cut
@@ -86,7 +86,7 @@ def _rows(result: SplitResult) -> Iterator[Cells]:
 
 
 def _cut_facts(cut: Cut) -> dict[str, Any]:
-    """A stretch, by the names of the columns; None for no score, and for all channels."""
+    """The values of a cut by column name; None for no score, and for all channels."""
     return {
         "channel": cut.channel,
         "channels": cut.channels,
@@ -102,7 +102,7 @@ def _cut_facts(cut: Cut) -> dict[str, Any]:
 
 
 class PieceTable(Writer[SplitResult]):
-    """For a person: a headline for each recording, and a line for each stretch."""
+    """Output to read: a headline for each recording, and a line for each piece."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The work of `split`: which segments a recording has, and what becomes of it."""
+"""The work of `split`: finding the segments of a recording and cutting it."""
 
 from __future__ import annotations
 
@@ -42,21 +42,22 @@ Tracks = Mapping[int, Sequence[Segment]]
 
 @dataclass(frozen=True)
 class KnownSegments:
-    """The segments of a recording. by_channel: each track is meant for its own channel, not for all of them."""
+    """The segments of a recording. by_channel: each track applies to its own channel, not to all channels."""
 
     tracks: Tracks
     by_channel: bool
     duration_seconds: float | None = None
     note: str | None = None
     remarks: Sequence[str] = ()
-    are_labels: bool = False  # somebody wrote them, of a recording that may be another
+    are_labels: bool = False  # from an annotation file, which may belong to another recording
 
 
 PendingInput = tuple[Input, Callable[[], KnownSegments]]
 
 
 class SegmentSource(Protocol):
-    """Goes over recordings; what it gives with each tells its segments. device: where the network runs, if one does."""
+    """Goes over recordings and yields each with a function that returns its segments. device: device of the network, if
+    any."""
 
     device: str
 
@@ -81,7 +82,7 @@ class ModelSegments:
         from audiocnn.inference.detect import detect_scored
         from audiocnn.inference.scores import ScoredRecording, score_many
 
-        taken: deque[Input] = deque()  # by the readers, which are ahead
+        taken: deque[Input] = deque()  # inputs that were read ahead
 
         def noted() -> Iterator[Input]:
             for one in inputs:
@@ -105,7 +106,7 @@ class LabelledSegments:
     def __init__(self, path: str, label_column: str | None) -> None:
         self.file = LabelFile(Path(path), label_column)
         self.named = 0
-        self.unnamed: list[str] = []  # recordings that it does not name, as those in which nothing was found
+        self.unnamed: list[str] = []  # recordings that it does not name, taken as recordings without segments
 
     def __call__(self, inputs: Iterator[Input], batch: BatchRun, endless: bool) -> Generator[PendingInput]:
         first = list(islice(inputs, 2))
@@ -125,12 +126,13 @@ class LabelledSegments:
         return KnownSegments(tracks, self.file.has_channels, are_labels=True)
 
     def tell_unnamed(self, terminal: Terminal) -> bool:
-        """Say which recordings were taken to have no segment; whether names do not agree at all, which is an error."""
+        """Report recordings that were taken as having no segments. Returns whether no name matched at all, which is an
+        error."""
         where, names = show_name(self.file.path), show_names(self.unnamed, terminal.verbose)
         if self.unnamed and not self.named:
-            terminal.error(f"{where}: says nothing of {names}; check the names in it")
+            terminal.error(f"{where}: does not name {names}; check the names in it")
         elif self.unnamed:
-            terminal.say(f"audiocnn: {where} has no segment of {names}: nothing to cut there")
+            terminal.say(f"audiocnn: {where} has no segments for {names}: nothing to cut")
         return bool(self.unnamed) and not self.named
 
 
@@ -143,20 +145,20 @@ def segments_from(
     device: str,
     jobs: int | None,
 ) -> SegmentSource:
-    """A model, or a file of labels, with which nothing about scores can be asked."""
+    """A model or an annotation file as source. Raises UsageError for options that do not apply to it."""
     if labels is None:
         if label_column is not None:
-            raise UsageError("--label-column is of the file of --labels, and there is none; name it, or leave this out")
+            raise UsageError("--label-column applies to the file of --labels; give --labels too, or omit it")
         return ModelSegments(model, rule, channel, device, jobs)
     for name, value in {"model": model, **vars(rule)}.items():
         if value is not None:
             option = "--" + name.replace("_", "-")
-            raise UsageError(f"{option} is for what a model finds, and --labels says what there is; leave one out")
+            raise UsageError(f"{option} applies to a model and cannot be combined with --labels; omit one of them")
     return LabelledSegments(labels, label_column)
 
 
 class Splitter:
-    """Cuts one recording after the other. What comes on standard input is kept in a file, since it is read twice."""
+    """Cuts recordings. Standard input is copied to a file, since it is read twice."""
 
     def __init__(
         self, terminal: Terminal, folder: Path, settings: SplitSettings, channel: str | int, force: bool
@@ -165,12 +167,12 @@ class Splitter:
         self.channel, self.force = channel, force
         self.mirror = Mirror(folder, "", force=force)
         self.pieces = 0
-        self.cleared: set[Path] = set()  # folders without what killed runs had not finished
-        self.written: set[int] = set()  # with force: hashes of the names of pieces, since none is left of one run
-        self.rounded = False  # whether it was said that samples are
+        self.cleared: set[Path] = set()  # folders from which unfinished files of killed runs were removed
+        self.written: set[int] = set()  # with force: hashes of the names of pieces written by this run
+        self.rounded = False  # whether the warning about rounded samples was printed
 
     def kept(self, inputs: Iterator[Input]) -> Iterator[Input]:
-        """The same, with standard input and pipes that have a name as files that have a way back."""
+        """The inputs, with standard input, named pipes and URLs copied to seekable files."""
         for one in inputs:
             try:
                 if isinstance(one.source, Path):
@@ -190,7 +192,7 @@ class Splitter:
     def split(
         self, one: Input, found: Callable[[], KnownSegments], manifest: ResultWriter[SplitResult], batch: BatchRun
     ) -> None:
-        """Cut one recording. RecordingError, LabelError, UsageError: with it, not with the others."""
+        """Cut one recording. RecordingError, LabelError and UsageError concern only this recording."""
         known = found()
         source = self.own_samples(one)
         tracks = self.tracks(known, source)
@@ -205,7 +207,8 @@ class Splitter:
         if pieces and loses(self.settings.kind, source.depth) and not self.rounded:
             self.rounded = True
             self.terminal.error(
-                f"{source.name}: FLAC holds 24 bits at most, and this has more; --to wav keeps all", kind="warning"
+                f"{source.name}: FLAC stores at most 24 bits per sample and rounds this recording; use --to wav",
+                kind="warning",
             )
         cuts = []
         try:
@@ -213,9 +216,9 @@ class Splitter:
                 manifest.recording(WrittenCut(one.name, done))
                 cuts.append(done)
                 self.pieces += 1
-                manifest.out.commit()  # every line tells of a file that is whole
+                manifest.out.commit()  # every line stands for a complete file
         except NoSpaceError:
-            batch.stopped = True  # there is none for the others, either
+            batch.stopped = True  # the other recordings would fail too
             raise
         length = known.duration_seconds
         if length is None and source.frames is not None:
@@ -229,10 +232,10 @@ class Splitter:
         manifest.recording(cut)
         batch.finish(length or 0.0, cut)
         if isinstance(one.source, StreamCopy):
-            one.source.close()  # of many addresses, the disk would fill
+            one.source.close()  # frees disk space, which many downloads would fill
 
     def tell_outside(self, known: KnownSegments, source: OwnSamples, end_seconds: float, batch: BatchRun) -> None:
-        """Say which labels are not, or not all, in the recording."""
+        """Report labels that lie outside of the recording, entirely or in part."""
         meant = [one for track in known.tracks.values() for one in track]
         meant = [one for one in meant if not self.settings.only or one.label in self.settings.only]
         lost, cut = find_outside(meant, source.sample_rate, end_seconds)
@@ -246,7 +249,7 @@ class Splitter:
         return OwnSamples(opened.path, one.raw, one.name, track)
 
     def tracks(self, known: KnownSegments, source: OwnSamples) -> dict[int | None, Sequence[Segment]]:
-        """The segments by the channels that are cut out; the key `ALL_CHANNELS` is all channels together."""
+        """The segments by the channels to cut out; the key `ALL_CHANNELS` stands for all channels together."""
         together = [segment for track in known.tracks.values() for segment in track]
         if self.channel == "mix":
             return {ALL_CHANNELS: together}
@@ -257,27 +260,29 @@ class Splitter:
         return {channel: known.tracks.get(channel, ()) if known.by_channel else together for channel in wanted}
 
     def base(self, one: Input) -> Path:
-        """Where the pieces of a recording lie, without what tells them apart: as `mirror` has it for other outputs."""
+        """The common part of the paths of the pieces of a recording, determined by `Mirror` as for other outputs."""
         base = self.mirror.target(one.source.of if isinstance(one.source, StreamCopy) else one)
         check_inside(self.folder, base)
         return base
 
     def check_other(self, pieces: Sequence[PieceFile], name: str) -> None:
-        """RecordingError where a piece would overwrite that of another recording of this run."""
+        """Raises RecordingError if a piece would overwrite a piece of another recording of this run."""
         if not self.force:
-            return  # what is there is never overwritten
+            return  # existing files are never overwritten
         keys = {hash(str(piece.path)): piece for piece in pieces}
         if taken := self.written & keys.keys():
             path = show_name(keys[taken.pop()].path)
-            raise RecordingError(f"{show_name(name)}: its piece {path} is that of another recording of this list")
+            raise RecordingError(
+                f"{show_name(name)}: its piece {path} is also a piece of another recording in the list"
+            )
         self.written |= keys.keys()
 
 
 class StreamCopy(io.BufferedReader):
-    """A stream as a temporary file, which `path` opens as often as it is needed until this is closed."""
+    """A stream copied to a temporary file, which `path` opens any number of times until this is closed."""
 
     def __init__(self, copy: BinaryIO, path: Path, of: Input) -> None:
-        raw = io.FileIO(copy.fileno(), closefd=False)  # one descriptor for both: a list may have many
+        raw = io.FileIO(copy.fileno(), closefd=False)  # shares the descriptor: a list may need many
         raw.seek(0)
         raw.name = of.name  # for messages
         super().__init__(raw)
@@ -289,7 +294,7 @@ class StreamCopy(io.BufferedReader):
 
 
 def is_pipe(path: Path) -> bool:
-    """Whether a name is that of something that can be read once."""
+    """Whether a path is a pipe or device, which can be read only once."""
     try:
         return path.exists() and not path.is_file() and not path.is_dir()
     except OSError:
@@ -297,27 +302,29 @@ def is_pipe(path: Path) -> bool:
 
 
 def check_pieces_folder(folder: str | None, files: Sequence[str] | None, shard: str | None) -> Path:
-    """The folder for pieces; UsageError for none, for a file, and where it is searched for recordings itself."""
+    """The folder for pieces. Raises UsageError if it is missing, is a file, or contains a folder that is searched."""
     if folder is None:
-        raise UsageError("no folder for the pieces: name one with --output-dir")
+        raise UsageError("no folder for the pieces; give one with --output-dir")
     if not folder:
-        raise UsageError('--output-dir "": an empty name; name a folder, or . for this one')
+        raise UsageError('--output-dir "": the name is empty; give a folder, or . for the current one')
     path = Path(folder)
     if path.exists() and not path.is_dir():
-        raise UsageError(f"--output-dir {folder}: is a file; name a folder")
+        raise UsageError(f"--output-dir {folder}: is a file; give a folder")
     for name in files or ():
         searched, pieces = Path(name).resolve(), path.resolve()
         if is_folder(name) and searched.is_relative_to(pieces):
-            raise UsageError(f"--output-dir {folder}: recordings are looked for in {show_name(name)}; name another")
+            raise UsageError(
+                f"--output-dir {folder}: pieces would mix with the recordings in {show_name(name)}; choose another"
+            )
         if is_folder(name) and shard is not None and pieces.is_relative_to(searched):
             raise UsageError(
-                f"--output-dir {folder}: pieces in {show_name(name)} change what --shard counts; name another"
+                f"--output-dir {folder}: pieces in {show_name(name)} would change the --shard numbering; choose another"
             )
     return path
 
 
 def leave_out_pieces(inputs: Iterator[Input], folder: Path, files: Sequence[str] | None) -> Iterator[Input]:
-    """Without what a folder that is searched holds of pieces, from this run or another."""
+    """The inputs without pieces of this or another run found in searched folders."""
     folders, pieces = [Path(name) for name in files or () if is_folder(name)], folder.resolve()
     for one in inputs:
         searched = isinstance(one.source, Path) and any(one.source.is_relative_to(folder) for folder in folders)

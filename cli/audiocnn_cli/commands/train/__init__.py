@@ -1,4 +1,4 @@
-"""`audiocnn train`: sounds in, a model out."""
+"""`audiocnn train`: train a network on your own recordings."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def train(
     check_trial_options(checks, group is None, repeated)
     if group is not None:
         if repeated:
-            raise UsageError("--folds and --learning-curve are for one process; train each alone, without torchrun")
+            raise UsageError("--folds and --learning-curve need a single process; run them without torchrun")
         if learning.minutes is not None:
-            raise UsageError("--minutes measures one process; give --epochs with torchrun")
+            raise UsageError("--minutes needs a single process; with torchrun, use --epochs")
         with joined_group(group, terminal):
             return train_in_group(request, [run, learning, parts, labels], terminal, group)
     from audiocnn_cli.commands.train.summary import finish_run
@@ -111,7 +111,7 @@ def train(
 
 
 def command_again(folder: Path, request: TrainingRequest, options: list[Any]) -> list[str]:
-    """The command that trains again in the same way, with recordings that were added, into a folder that is free."""
+    """The command that trains again in the same way, on the data as it is then, into a free folder."""
     place = free_path(folder)
     if request.resume:
         return ["audiocnn", "train", "--recipe", as_argument(folder / "recipe.toml"), "-o", as_argument(place)]
@@ -121,7 +121,7 @@ def command_again(folder: Path, request: TrainingRequest, options: list[Any]) ->
 def request_training(
     data: str | None, device: str, *parts: RunOptions | LearningOptions | PartOptions | LabelOptions
 ) -> TrainingRequest:
-    """What all options say together."""
+    """The request that all options together describe."""
     from audiocnn.workflows.plan import TrainingRequest
 
     given = {field.name: getattr(part, field.name) for part in parts for field in fields(part)}
@@ -129,7 +129,7 @@ def request_training(
 
 
 def train_in_group(request: TrainingRequest, options: list[Any], terminal: Terminal, group: ProcessGroup) -> ExitStatus:
-    """As one of several processes: the first one plans, and tests the model. options: those of the command."""
+    """Train as one of several processes. The leader plans the training and tests the model. options: of the command."""
     from audiocnn.workflows.plan import FinishedError, TrainingPlan, choose_device, plan_training, say_notes
     from audiocnn.workflows.train import Training
     from audiocnn_cli.commands.train.summary import finish_run
@@ -167,22 +167,22 @@ def hint_resume(command: Callable[[], str], terminal: Terminal) -> Iterator[None
     try:
         yield
     except (KeyboardInterrupt, Terminated):
-        terminal.say(f"audiocnn: interrupted; `{command()}` goes on")
+        terminal.say(f"audiocnn: interrupted; continue with `{command()}`")
         raise
 
 
 def check_trial_options(checks: CheckOptions, alone: bool, repeated: bool) -> None:
-    """UsageError for what cannot be tried."""
+    """Raises UsageError for options that --dry-run and --overfit do not support."""
     if checks.dry_run and checks.overfit is not None:
-        raise UsageError("--dry-run makes one step and --overfit many; name one")
+        raise UsageError("--dry-run and --overfit cannot be combined; use one of them")
     if checks.asked and not alone:
-        raise UsageError("--dry-run and --overfit try one training in one process; leave torchrun away")
+        raise UsageError("--dry-run and --overfit need a single process; run them without torchrun")
     if checks.overfit is not None and repeated:
-        raise UsageError("--overfit tries one training; leave --folds and --learning-curve away")
+        raise UsageError("--overfit needs a single training; omit --folds and --learning-curve")
 
 
 def try_training(recipe: Recipe, dataset: Dataset, device: str, checks: CheckOptions, terminal: Terminal) -> ExitStatus:
-    """`--dry-run` and `--overfit`: what is tried before a training, with its result on stdout."""
+    """`--dry-run` and `--overfit`: a check before a training, with its result on stdout."""
     from audiocnn.training.dry_run import Overfit, dry_run, overfit
     from audiocnn_cli.app.progress import Bar
 
@@ -199,10 +199,10 @@ def try_training(recipe: Recipe, dataset: Dataset, device: str, checks: CheckOpt
     assert found is not None
     fell = f"loss {found.first_loss:.4f} -> {found.last_loss:.4f} in {plural(found.steps, 'step')}"
     if found.learned:
-        terminal.write(f"{plural(found.examples, 'example')} learned by heart: {fell}\n")
+        terminal.write(f"{plural(found.examples, 'example')} memorised: {fell}\n")
         return ExitStatus.OK
-    terminal.write(f"{plural(found.examples, 'example')} not learned by heart: {fell}\n")
-    terminal.error("the loss did not go to nothing; look at labels, spec and [train] learning_rate", "warning")
+    terminal.write(f"{plural(found.examples, 'example')} not memorised: {fell}\n")
+    terminal.error("the loss did not fall to zero; check labels, spec and [train] learning_rate", "warning")
     return ExitStatus.SOME_FAILED
 
 
@@ -212,17 +212,17 @@ def dry_run_lines(found: DryRun, device: str) -> list[str]:
     shown = {
         "labels": ", ".join(found.labels[:10])
         + (f" and {len(found.labels) - 10} more" if len(found.labels) > 10 else ""),
-        "parts": f"{plural(found.groups['train'], 'group')} learned from, {found.groups['validation']} stop it",
-        "network": f"{found.weights:,} weights, {found.learned_weights:,} of them learn",
-        "batch": f"{plural(found.batch_size, 'example')}; {plural(found.steps, 'step')} an epoch",
+        "parts": f"{plural(found.groups['train'], 'group')} for training, {found.groups['validation']} for validation",
+        "network": f"{found.weights:,} weights, {found.learned_weights:,} of them trained",
+        "batch": f"{plural(found.batch_size, 'example')}; {plural(found.steps, 'step')} per epoch",
         "samples" if len(found.samples) == 3 else "powers": _format_shape(found.samples),
         "features": _format_shape(found.features),
         "logits": _format_shape(found.logits),
         "targets": _format_shape(found.targets),
         "loss": f"{found.loss:.4f}, gradients are finite",
         "memory": f"{found.memory_bytes / 1e9:.2f} GB on {device}",
-        "step": f"{found.step_seconds:.3f} s, and {found.example_seconds:.4f} s to make each example",
-        "epoch": f"some {clock(found.epoch_seconds)}",
+        "step": f"{found.step_seconds:.3f} s, plus {found.example_seconds:.4f} s to generate each example",
+        "epoch": f"about {clock(found.epoch_seconds)}",
     }
     lines = [f"{name:9} {text}" for name, text in shown.items()]
     rows = [(key, format_setting(value), who) for key, (value, who) in found.settings.items()]
@@ -233,12 +233,12 @@ def dry_run_lines(found: DryRun, device: str) -> list[str]:
     return [*lines, *([found.reading] if found.reading else []), "nothing was written"]
 
 
-# Who gave a setting, for a person.
+# The origin of a setting, as printed.
 GIVEN_BY = {
-    "option": "of the command",
-    "recipe": "of the recipe",
-    "spec": "of the network",
-    "default": "by default",
+    "option": "from the command line",
+    "recipe": "from the recipe",
+    "spec": "from the network",
+    "default": "default",
 }
 
 

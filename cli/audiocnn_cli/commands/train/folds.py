@@ -1,7 +1,4 @@
-"""`train --folds` and `--learning-curve`: one recipe trained several times, each tested, and a table of the results.
-
-A file of its own, since it is about many trainings where the rest of the command is about one.
-"""
+"""`train --folds` and `--learning-curve`: train and test a recipe several times, and print a table of the results."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ def train_repeats(
     parts: PartOptions,
     terminal: Terminal,
 ) -> ExitStatus:
-    """Train and test each; the table is on stdout, and folds.json or learning_curve.json in the folder."""
+    """Train and test each; the table goes to stdout, and folds.json or learning_curve.json to the folder."""
     from audiocnn.files import write_whole
     from audiocnn.recipe.folds import summarize_repeats
     from audiocnn.report.folds import render_folds
@@ -46,12 +43,12 @@ def train_repeats(
     terminal.say(f"all figures: {folder / kind}.json and .html")
     if parts.folds:
         doubt = format_command(["audiocnn", "doubtful", as_argument(folder)])
-        terminal.say(f"labels that may be wrong, each judged by a model that has not heard it: {doubt}")
+        terminal.say(f"to find wrong labels with models that were not trained on these clips: {doubt}")
     return ExitStatus.OK
 
 
 def plan_repeats(recipe: Recipe, dataset: Dataset, parts: PartOptions) -> tuple[str, list[Repeat]]:
-    """What kind of trainings are asked for, and each of them."""
+    """The kind of repeats, folds or learning curve, and the trainings."""
     from audiocnn.recipe.folds import CURVE_REPEATS, FOLD_REPEATS, curve_repeats, fold_repeats
     from audiocnn.workflows.plan import parse_shares
 
@@ -63,7 +60,7 @@ def plan_repeats(recipe: Recipe, dataset: Dataset, parts: PartOptions) -> tuple[
 def train_repeat(
     each: Repeat, dataset: Dataset, folder: Path, device: str, run: RunOptions, terminal: Terminal
 ) -> RepeatResult:
-    """Train one, and test it. A run that is there is gone on with, or begun anew, as the options say."""
+    """Train one and test it. An existing run is continued or started again, depending on the options."""
     from audiocnn.evaluation.results import EvaluationSettings
     from audiocnn.inference.engine import load_engine
     from audiocnn.recipe.division import divide
@@ -102,7 +99,7 @@ def train_repeat(
 
 
 def repeat_table(kind: str, results: list[RepeatResult], table: dict[str, Any]) -> list[str]:
-    """A row for each training; of folds the mean, and the spread over them."""
+    """A row for each training; for folds, also mean and spread."""
     from audiocnn.report.folds import FOLD_FIGURES
 
     names = [name for name in FOLD_FIGURES if any(name in result.figures for result in results)]

@@ -1,4 +1,4 @@
-"""The options of `audiocnn train`: what to make, from what, what overrides the recipe, and what is only tried."""
+"""The options of `audiocnn train`: run folder, learning, division of the data, and checks."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""One training as the command runs it, by one process or several, shown on stderr.
+"""A training by one process or several, shown on stderr.
 
-Epochs are printed as rows, not redrawn: they stay when the window is small, and off a terminal they are a log.
+Epochs are printed as rows and not redrawn. They stay visible in a small window, and form a log in a file.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from audiocnn.workflows.train import Training
 
 _LOST = (
-    "another process of this training has ended, or cannot be reached; look at what it said, then go on with --resume"
+    "another process of this training has ended or cannot be reached; check its messages, then continue with --resume"
 )
 
 
 def run_training(training: Training, terminal: Terminal) -> TrainReport:
-    """Train, and show it. The first Ctrl-C (or SIGTERM) ends it when the step in hand is done and all is saved; then
-    the signal does what it does everywhere."""
+    """Train and show the progress. The first Ctrl-C or SIGTERM ends the training after the current step, when the state
+    is saved; then the signal is raised as usual."""
     from audiocnn.training.distributed import ProcessGroup
     from audiocnn.training.interrupt import StopSignals
     from audiocnn.workflows.train import training_reports
@@ -43,7 +43,7 @@ def run_training(training: Training, terminal: Terminal) -> TrainReport:
 
 
 def run_in_group(training: Training, terminal: Terminal, group: ProcessGroup) -> TrainReport | None:
-    """The same by several processes; None in those that do not lead."""
+    """Train with several processes. Returns None in all processes except the leader."""
     from audiocnn.training.interrupt import StopSignals
     from audiocnn.workflows.train import training_reports
 
@@ -56,7 +56,7 @@ def run_in_group(training: Training, terminal: Terminal, group: ProcessGroup) ->
 
 
 def find_process_group(terminal: Terminal) -> ProcessGroup | None:
-    """None where this process is alone."""
+    """The process group; None if this is the only process."""
     if terminal.environ.get("WORLD_SIZE", "1") == "1":
         return None
     from audiocnn.training.distributed import process_group_of
@@ -67,8 +67,8 @@ def find_process_group(terminal: Terminal) -> ProcessGroup | None:
 
 @contextmanager
 def joined_group(group: ProcessGroup, terminal: Terminal) -> Iterator[None]:
-    """Join the other processes: only the leader prints, an error that all find is printed once, and where one process
-    is lost all end with one line."""
+    """Join the other processes. Only the leader prints. An error in all processes is printed once. If a process is
+    lost, the others end with a single message."""
     from audiocnn.training.distributed import is_lost, join_processes, leave_processes
 
     if not group.is_leader:
@@ -91,7 +91,8 @@ def joined_group(group: ProcessGroup, terminal: Terminal) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Column:
-    """rank: where the window is narrow, the column of the highest rank is left out first. text: what it is."""
+    """A column of the table. rank: in a narrow window, the column with the highest rank is left out first. text: its
+    explanation."""
 
     title: str
     width: int
@@ -101,13 +102,13 @@ class _Column:
 
 _FIGURE = "FIGURE"
 _COLUMNS = (
-    _Column("epoch", 7, 0, "of how many at most"),
-    _Column("loss", 7, 1, "of what is learned from"),
-    _Column("val loss", 8, 2, "of what is held out"),
-    _Column(_FIGURE, 8, 0, "of what is held out, * the best so far"),
+    _Column("epoch", 7, 0, "epoch and maximum"),
+    _Column("loss", 7, 1, "training loss"),
+    _Column("val loss", 8, 2, "validation loss"),
+    _Column(_FIGURE, 8, 0, "on the validation data, * marks the best"),
     _Column("rate", 8, 4, "learning rate"),
-    _Column("x real", 7, 3, "seconds of sound learned from in a second"),
-    _Column("waiting", 7, 5, "share of the time without examples"),
+    _Column("x real", 7, 3, "seconds of sound per second of training"),
+    _Column("waiting", 7, 5, "time spent waiting for examples"),
     _Column("left", 8, 2, "time to the last epoch"),
 )
 
@@ -115,7 +116,7 @@ _COLUMNS = (
 def show_training(
     reports: Iterable[Origin | StepReport | EpochReport | TrainReport], terminal: Terminal, run: Path, device: str
 ) -> TrainReport:
-    """Show each report as it comes; the last, of the training, is returned."""
+    """Show each report as it arrives, and return the last one, that of the training."""
     from audiocnn.training.events import EpochReport, StepReport
     from audiocnn.training.transfer import Origin
 
@@ -126,7 +127,7 @@ def show_training(
             if isinstance(report, StepReport):
                 bar.what = f"epoch {report.epoch}"
                 last = report.step == report.steps
-                bar.update(report.step, report.steps, "judging" if last else f"loss {report.loss:.4f}")
+                bar.update(report.step, report.steps, "validating" if last else f"loss {report.loss:.4f}")
             elif isinstance(report, EpochReport):
                 table.row(report)
                 bar.restart()
@@ -138,12 +139,12 @@ def show_training(
 
 
 def describe_origin(origin: Origin) -> str:
-    """What the training began from: what was taken, what stays as it is, what is new."""
+    """The model that the training started from: groups that were copied, frozen, and new."""
     parts = [f"groups {', '.join(origin.groups)}"]
     parts += [f"frozen {', '.join(origin.frozen)}"] if origin.frozen else []
     parts += [f"new {', '.join(origin.new)}"] if origin.new else []
-    head = "F as there: the labels are the same" if origin.f == "kept" else "F new"
-    return f"began from {origin.model}: {'; '.join([*parts, head])}"
+    head = "F kept, since the labels are the same" if origin.f == "kept" else "F new"
+    return f"started from {origin.model}: {'; '.join([*parts, head])}"
 
 
 def _format_or_dash(value: float | None) -> str:
@@ -151,7 +152,7 @@ def _format_or_dash(value: float | None) -> str:
 
 
 class EpochTable:
-    """One row an epoch, of the columns that fit; the best so far are marked."""
+    """A table with one row per epoch and the columns that fit. Epochs that are the best so far are marked."""
 
     def __init__(self, terminal: Terminal) -> None:
         self.terminal = terminal
@@ -183,7 +184,7 @@ class EpochTable:
         self.show(cells, "bold green" if report.best else "", " *" if report.best else "")
 
     def explain(self, titles: list[str]) -> None:
-        """What the columns are, for who watches, in lines that break between words."""
+        """Explain the columns on a terminal, in lines that break between words."""
         from rich.text import Text
 
         if self.terminal.watched:
@@ -206,8 +207,8 @@ _NOT_REPEATED = ("output", "resume", "force", "moved")
 
 
 def resume_command(folder: Path, data: str | None, options: list[Any], repeated: bool, device: str) -> str:
-    """The command that goes on with an interrupted run: its folder says all once its recipe is there; until then, and
-    for folds and shares, what was given is given again."""
+    """The command that continues an interrupted run. If the folder contains the recipe, the folder is sufficient;
+    otherwise, and for folds and shares, all options are repeated."""
     from audiocnn.recipe.recipe import RECIPE_FILE
 
     if (folder / RECIPE_FILE).exists():
@@ -219,7 +220,7 @@ def resume_command(folder: Path, data: str | None, options: list[Any], repeated:
 
 
 def repeat_command(folder: Path, data: str | None, options: list[Any], device: str) -> list[str]:
-    """The command, word by word, that trains in the same way into a folder."""
+    """The words of the command that trains in the same way into this folder."""
     from audiocnn.recipe.recipe import DEFAULT_RECIPE
 
     words = option_words(options, _NOT_REPEATED)

@@ -1,4 +1,4 @@
-"""The end of a training: curves, the test on recordings that were kept apart, and the commands to go on with."""
+"""The end of a training: curves, the test on held-out recordings, and the next commands."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 _MOST_PAIRS = 3
-_ENOUGH_TESTED = 100  # clips: the interval of a share is then at most a fifth wide
-_NOTHING_HELD_OUT = "the last, since nothing was held out"
+_ENOUGH_TESTED = 100  # clips: the interval of a share is then at most 0.2 wide
+_NOTHING_HELD_OUT = "the last, since there were no validation data"
 
 
 def finish_run(
     recipe: Recipe, dataset: Dataset, report: TrainReport, run: Path, terminal: Terminal, again: Sequence[str] = ()
 ) -> ExitStatus:
-    """Test the model, and say what came out and what to do with it. again: the command that trains anew."""
+    """Test the model, and print results and next commands. again: the command that trains again."""
     from audiocnn.evaluation.advice import advise
     from audiocnn.workflows.train import finish_training
 
@@ -45,7 +45,7 @@ def finish_run(
     elif clips:
         lines += [f"not tested: {why_untested(recipe, end.division)}", ""]
     lines += training_lines(report, clips, len(end.division.validation))
-    lines += [f"pictures in {run}: {', '.join(end.pictures)}"] if end.pictures else []
+    lines += [f"plots in {run}: {', '.join(end.pictures)}"] if end.pictures else []
     _show_panel("trained", lines, terminal)
     advice = tested.advice if tested is not None else advise(None, subject)
     use = use_commands(subject, clips, evaluation is not None, report.model.must_choose)
@@ -55,18 +55,19 @@ def finish_run(
 
 
 def test_lines(evaluation: Evaluation, recordings: int, judged_on: str, tested: bool, run: Path) -> list[str]:
-    """The figures that say most, and which labels are taken for each other. tested: on a part that decided nothing."""
+    """The most important figures, and the most frequent confusions. tested: on data that was not used in training."""
     from audiocnn.workflows.train import PAGE
 
     clip = evaluation.clip
     noun = "recording" if clip is None else "clip"
-    lines = [f"of {plural(recordings, noun)} ({judged_on}) that it has never heard:"]
+    lines = [f"of {plural(recordings, noun)} ({judged_on}) not used in training:"]
     if not tested:
-        lines = [f"judged on {plural(recordings, noun)} ({judged_on}); judge it by others to be sure:"]
+        fact = f"evaluated on {plural(recordings, noun)} ({judged_on})"
+        lines = [f"{fact}; evaluate on other recordings for a reliable result:"]
     elif clip is not None and (share := clip.figures.get("accuracy")) and share.value is not None:
         judged = [answer.right for answer in clip.answers if answer.right is not None]
-        words = f"{lines[0].removesuffix(':')}, {sum(judged)} right ({share.value:.2f})"
-        between = "" if share.low is None else f", between {share.low:.2f} and {share.high:.2f} of all such clips"
+        words = f"{lines[0].removesuffix(':')}, {sum(judged)} are right ({share.value:.2f})"
+        between = "" if share.low is None else f", 95 % interval {share.low:.2f} to {share.high:.2f}"
         lines = [words + between]
     if clip is None:
         figures = {f"{label}: F1": found.figures["f1"] for label, found in evaluation.labels.items()}
@@ -77,33 +78,31 @@ def test_lines(evaluation: Evaluation, recordings: int, judged_on: str, tested: 
     lines += [f"  {title:{width}}  {format_figure(figure, title)}" for title, figure in figures.items()]
     pairs = clip.confusion.pairs[:_MOST_PAIRS] if clip and clip.confusion else ()
     lines += [
-        f"  {pair.label} taken for {pair.answer}: {pair.clips} of {round(pair.clips / pair.share)}" for pair in pairs
+        f"  {pair.label} mistaken for {pair.answer}: {pair.clips} of {round(pair.clips / pair.share)}" for pair in pairs
     ]
     return [*lines, f"  all figures, and clips to listen to: {run / PAGE}"]
 
 
 def more_tests(evaluation: Evaluation, recipe: Recipe, dataset: Dataset, run: Path) -> list[str]:
-    """What tests on more clips, where few were kept apart."""
+    """The command that tests on more clips, if few were held out."""
     clip, data = evaluation.clip, recipe.data
     if clip is None or data is None or clip.clips >= _ENOUGH_TESTED or data.split or data.test_fold:
         return []
     from audiocnn.workflows.heard import folds_command, show_path
 
     command = folds_command(str(show_path(data.source)), run)
-    return [f"{plural(clip.clips, 'clip')} say little; `{command}` tests on all {len(dataset.entries)}"]
+    return [f"{plural(clip.clips, 'clip')} give a rough estimate; `{command}` tests on all {len(dataset.entries)}"]
 
 
 def why_untested(recipe: Recipe, division: Division) -> str:
     if division.notes:
         return "; ".join(division.notes)
-    return (
-        "the recipe names the split to learn from" if recipe.data and recipe.data.split else "no clips were kept apart"
-    )
+    return "the recipe gives the split to train on" if recipe.data and recipe.data.split else "no clips were held out"
 
 
 def training_lines(report: TrainReport, clips: bool = False, held_out: int = 0) -> list[str]:
-    """What came out. Of clips the figures of the model, as `evaluate` has them, in place of that of the best epoch,
-    which was before calibration. held_out: how many stopped the training."""
+    """The results of the training. For clips, the figures of the final model, as in `evaluate`, instead of that of the
+    best epoch, which was measured before calibration. held_out: number of validation clips."""
     training = report.model.training
     thresholds = ", ".join(f"{label} {value:g}" for label, value in report.model.thresholds.items())
     early = ", stopped early" if report.stopped_early else ""
@@ -115,21 +114,21 @@ def training_lines(report: TrainReport, clips: bool = False, held_out: int = 0) 
     elif clips:
         named = [f"{figure_title(name)} {figure:.4f}" for name, figure in training["validation"].items()]
         what = plural(groups, "clip" if groups == held_out else "group")
-        figures = f"of the {what} that chose the epoch, so a little too good: {', '.join(named)}"
+        figures = f"on the {what} used to choose the epoch, so slightly optimistic: {', '.join(named)}"
     else:
-        best += f": {report.figure_name} {report.figure:.4f} on {plural(groups, 'group')} held out"
+        best += f": {report.figure_name} {report.figure:.4f} on {plural(groups, 'group')} held out for validation"
     lines = [
         figures,
         f"{best}, in {clock(report.seconds)}",
         said,
-        f"model: {report.model.folder} (ONNX and torch at most {report.export_difference:.0e} apart)",
+        f"model: {report.model.folder} (ONNX and PyTorch scores differ by at most {report.export_difference:.0e})",
     ]
     return [line for line in lines if line]
 
 
 def use_commands(subject: Subject, clips: bool, tested: bool, must_choose: bool = False) -> list[str]:
-    """What can be done with the model. must_choose: one that takes every sound for one of its labels is not for
-    recordings that hold others."""
+    """Commands that use the model. must_choose: the model assigns one of its labels to every sound, so `detect` is not
+    suggested for clips."""
     model, recording = ["--model", as_argument(subject.model)], [as_argument(subject.example)]
     commands = [["classify", *model, *recording]] if clips and subject.example else []
     commands += [["detect", *model, *recording]] if subject.example and not (clips and must_choose) else []
@@ -138,7 +137,7 @@ def use_commands(subject: Subject, clips: bool, tested: bool, must_choose: bool 
 
 
 def _show_panel(title: str, lines: list[str], terminal: Terminal) -> None:
-    """Lines on stderr, in a frame where a person looks."""
+    """Print lines to stderr, on a terminal in a frame."""
     if not terminal.watched:
         for line in lines:
             if line:

@@ -1,4 +1,4 @@
-"""`audiocnn tune`: the thresholds and times that suit a model best."""
+"""`audiocnn tune`: find the best thresholds and durations of the segment rule for a model."""
 
 from __future__ import annotations
 
@@ -50,23 +50,23 @@ def tune(
     for one in data:
         refuse_urls(one)
     if sweep.save and sweep.save_as is not None:
-        raise UsageError("--save changes the model and --save-as makes another; name one of them")
+        raise UsageError("--save changes the model and --save-as writes a copy; use one of them")
     if sweep.operating_points:
         from audiocnn_cli.commands.tune.points import run_points
 
         check_rule_free(rule)
         return run_points(data, model, labels, sweep, format, device, jobs, terminal)
     if sweep.cross_fit:
-        raise UsageError("--cross-fit is for --operating-points; give that, too, or leave it out")
+        raise UsageError("--cross-fit applies to --operating-points; give --operating-points too, or omit it")
     if len(data) > 1:
-        raise UsageError(f"{data[1]}: thresholds are tuned on one DATA; several are for --operating-points")
+        raise UsageError(f"{data[1]}: several DATA need --operating-points; give one, or add --operating-points")
     from audiocnn_cli.commands.tune.thresholds import run_sweep
 
     return run_sweep(data[0], model, labels, sweep, rule, format, force, device, jobs, terminal)
 
 
 def check_rule_free(rule: RuleOptions) -> None:
-    """UsageError for a part of the rule that is given, where all of it is tuned."""
+    """Raises UsageError for options of the rule, all of which are tuned."""
     for field in dataclasses.fields(rule):
         if getattr(rule, field.name) is not None:
-            raise UsageError(f"{flag_of(field.name)} is tuned for each operating point; leave it out")
+            raise UsageError(f"{flag_of(field.name)} is tuned for each operating point; omit it")

@@ -1,4 +1,4 @@
-"""The options of `audiocnn tune`: what is tuned for, what stays, and how a search goes on."""
+"""The options of `audiocnn tune`, and the commands it suggests."""
 
 from __future__ import annotations
 
@@ -80,7 +80,8 @@ class SweepOptions:
 
 @dataclass(frozen=True)
 class RuleOptions(SegmentRuleOptions):
-    """What is given is not tuned; pads and cuts are not, but for the pads of operating points."""
+    """Values that are given are not tuned. Pads and the maximum duration are never tuned, except for the pads of
+    operating points."""
 
     threshold: Annotated[str | None, score_option("--threshold", "Keep this value. [default: tuned]")] = None
     neg_threshold: Annotated[float | None, score_option("--neg-threshold", "Keep this value. [default: tuned]")] = None
@@ -91,7 +92,7 @@ class RuleOptions(SegmentRuleOptions):
 
 @dataclass(frozen=True)
 class TuneCommand:
-    """What was tuned, for the commands to go on with."""
+    """The tuned model and its data, for commands to run next."""
 
     data: str
     model: str
@@ -99,7 +100,7 @@ class TuneCommand:
     split: str | None = None
 
     def evaluate(self, *more: str) -> str:
-        """Judge the model on these data, with more options."""
+        """The command that evaluates the model on this data, with more options."""
         words = ["audiocnn", "evaluate", as_argument(self.data), "--model", as_argument(self.model)]
         split = ["--split", self.split] if self.split else []
         return format_command([*words, *label_words(self.labels), *split, *more])

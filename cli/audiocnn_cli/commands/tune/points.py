@@ -1,4 +1,4 @@
-"""`audiocnn tune DATA ... --operating-points`: the three rules that `--sensitivity` chooses from."""
+"""`audiocnn tune DATA ... --operating-points`: tune the three rules that `--sensitivity` selects from."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _NOW = "now"
 _Set = tuple[list["JudgedRecording"], list["ScoredClip"]]
-"""Recordings whose segments are known; or where there are none, clips."""
+"""Recordings with annotated segments; if there are none, clips."""
 
 
 def run_points(
@@ -60,13 +60,13 @@ def run_points(
     goal = (sweep.goal or Goal.detection_error).value
     measure = next((one for one in MEASURES if one == goal), None)
     if measure is None:
-        raise UsageError(f"--for {goal}: operating points are tuned for {', '.join(MEASURES)}; take one of them")
+        raise UsageError(f"--for {goal}: not available for operating points; use {' or '.join(MEASURES)}")
     if sweep.plot:
-        raise UsageError("--plot draws what is tried for one rule, and operating points are three; leave it out")
+        raise UsageError("--plot cannot be combined with --operating-points; omit one of them")
     check_tune_files(sweep, force=False)
     model = find_model(name or DEFAULT_MODEL)
     if model.points_hindrance:
-        raise UsageError(f"--operating-points: {model.points_hindrance}; leave it out")
+        raise UsageError(f"--operating-points: {model.points_hindrance}; omit the option")
     check_saved(model, sweep)
     sets, origins, failed = _score_all(data, load_engine(model, device, jobs), where, sweep, terminal)
     found: dict[str, dict[str, OperatingPoint]] = {}
@@ -89,7 +89,7 @@ def run_points(
     tuned_on = f"{'; '.join(origins)}, {goal.replace('_', ' ')}"
     clips = not any(recordings for one in sets for recordings, _ in one.values())
     saved = save_model(with_operating_points(model, found, tuned_on, clips), sweep, terminal)
-    for label, tuned, now, names in results:  # last: what reads it may end early
+    for label, tuned, now, names in results:  # last, since the reader of stdout may close it early
         _write(model, label, tuned, now, found[label], names, format, terminal)
     lines = [describe_price(label, own, "sensitive") for label, own in found.items()]
     lines += [find_unheard([one for each in sets for one in each.get(label, ((), ()))[0]], label) for label in found]
@@ -105,7 +105,7 @@ def run_points(
 def _tune_label(
     model: Model, label: str, sets: Sequence[_Set], measure: Measure, cross_fit: bool
 ) -> tuple[dict[str, TunedPoint], dict[str, float]]:
-    """The operating points of a label, and the figures of the rule that it has now."""
+    """The operating points of a label, and the figures of its current rule."""
     from dataclasses import replace
 
     from audiocnn.evaluation.operating_points import measure_rules, tune_clip_points, tune_operating_points
@@ -121,19 +121,19 @@ def _tune_label(
 
 
 def _check_kinds(model: Model, data: list[str], scored: list[_Set]) -> None:
-    """UsageError where there are whole clips and no threshold that they could have, or segments besides."""
+    """Raises UsageError for a mix of whole clips and segments, and for clips if the model has no threshold for them."""
     for one, (recordings, _) in zip(data, scored, strict=True):
         if not recordings and any(own for own, _ in scored):
-            raise UsageError(f"{one}: has whole clips alone, and others have segments; tune on one kind at a time")
+            raise UsageError(f"{one}: has only whole clips, while other data has segments; tune on one kind at a time")
         if not recordings and model.answer == "one" and len(model.labels) > 1:
-            what = f"the answer of {model.name} to clips is the label with the highest score"
-            raise UsageError(f"{one}: has whole clips alone, and {what}; annotate recordings")
+            what = f"{model.name} answers clips with the label that has the highest score, without a threshold"
+            raise UsageError(f"{one}: has only whole clips, and {what}; use recordings with segments")
 
 
 def _score_all(
     data: list[str], engine: Engine, where: LabelOptions, sweep: SweepOptions, terminal: Terminal
 ) -> tuple[list[dict[str, _Set]], list[str], int]:
-    """Of each DATA what is scored, by the labels that it knows, and what it is; how many could not be scored."""
+    """For each DATA its scored recordings by label and its description; and the number of recordings that failed."""
     from audiocnn.workflows.judge import check_channels, model_candidate, open_judged_dataset, say_unknown_labels
     from audiocnn_cli.io.judge import scorer_by_options
     from audiocnn_cli.io.listener import TerminalListener
@@ -155,7 +155,7 @@ def _score_all(
             scored = score_data(dataset, part, model, scorer, kept, terminal)
         recordings, clips, wrong = scored
         if recordings and clips:
-            terminal.error(f"{one}: {len(clips)} clips without segments are left out", "warning")
+            terminal.error(f"{one}: {len(clips)} clips without segments are ignored", "warning")
         scored_sets.append((recordings, [] if recordings else clips))
         sets.append(dict.fromkeys(labels, scored_sets[-1]))
         origins.append(describe_scored(scored, one, split))
@@ -174,7 +174,7 @@ def _write(
     format: ReportFormat,
     terminal: Terminal,
 ) -> None:
-    """A table a label, or a record for each of its operating points."""
+    """Write a table for a label, or a record for each of its operating points."""
     from audiocnn.evaluation.thresholds import rule_to_dict
 
     if not terminal.wants_table(format):
@@ -196,7 +196,7 @@ def _write(
         print_table(f"{label}: {data}", figure_rows(alone), list(alone), terminal)
     lines = [f"measured on {points[name].measured_on}" for name in list(points)[:1]]
     lines += [
-        f"note: {name}: no rule keeps what it promises on these recordings; this one comes nearest"
+        f"note: {name}: no rule meets its target on these recordings; this one is the closest"
         for name, one in tuned.items()
         if not one.kept
     ]

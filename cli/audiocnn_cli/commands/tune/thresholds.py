@@ -1,4 +1,4 @@
-"""`audiocnn tune DATA -m MODEL`: score once, try many rules, show the best one, and with --save keep it."""
+"""`audiocnn tune DATA -m MODEL`: score once, try many rules, show the best one, and save it with --save."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from audiocnn.model.model import Model
 
 _Scored = tuple[list["JudgedRecording"], list["ScoredClip"], int]
-_TITLES = {"min_speech": "min_duration"}  # where the option has another name than the field
-_CURVE_STEPS = 10  # of the table those thresholds that are tenths
+_TITLES = {"min_speech": "min_duration"}  # options whose name differs from the field
+_CURVE_STEPS = 10  # the table shows thresholds that are multiples of 0.1
 
 
 def run_sweep(
@@ -72,28 +72,28 @@ def run_sweep(
         from audiocnn.report.train_picture import draw_sweep
 
         draw_sweep(found, Path(sweep.plot))
-        terminal.say(f"drawn: {sweep.plot}")
+        terminal.say(f"plot: {sweep.plot}")
     saved = save_thresholds(model, found, sweep, tuned_on, terminal)
-    write_tuned(found, model, format, terminal)  # last: what reads it may end early
+    write_tuned(found, model, format, terminal)  # last, since the reader of stdout may close it early
     again = TuneCommand(data, (saved or model).reference, where, sweep.split)
     tell_lines(next_steps(found, model, saved, scored, again, terminal), format, terminal)
     return batch_status(len(found), failed + scored[2] + counts["refused"])
 
 
 def check_saved(model: Model, sweep: SweepOptions) -> None:
-    """UsageError, before any work, where what is found cannot be saved."""
+    """Raises UsageError, before any work, if the result could not be saved."""
     from audiocnn.evaluation.save_thresholds import check_new_model, check_writable
 
     if sweep.save:
         check_writable(model)
     if sweep.save_as is not None:
         if not sweep.save_as:
-            raise UsageError('--save-as "": an empty name; name a folder')
+            raise UsageError('--save-as "": the name is empty; give a folder')
         check_new_model("--save-as", Path(sweep.save_as))
 
 
 def save_model(tuned: Model, sweep: SweepOptions, terminal: Terminal) -> Model | None:
-    """Write what was tuned where the options say; the model that has it, None where it is not to be saved."""
+    """Save the tuned model according to the options. Returns the saved model; None if it is not to be saved."""
     from audiocnn.evaluation.save_thresholds import save_tuned, save_tuned_as
 
     if sweep.save_as is not None:
@@ -107,21 +107,21 @@ def save_model(tuned: Model, sweep: SweepOptions, terminal: Terminal) -> Model |
 
 
 def keep_line(model: Model, terminal: Terminal) -> str:
-    """The command again, and saving what it finds: into the model, or, of one that stays as it is, into a copy."""
+    """The command that tunes again and saves the result: in the model, or in a copy if the model is a released one."""
     words, given = [], iter(terminal.words)
     for word in given:
-        if word == "--plot":  # is drawn
+        if word == "--plot":  # the plot was written already
             next(given, None)
         elif not word.startswith("--plot=") and word != "--no-progress":
             words.append(word)
     names = (f"my_{model.name}" + (f"_{number}" if number > 1 else "") for number in count(1))
     new = next(name for name in names if not Path(name).exists())
     where = ["--save-as", new] if model.is_released else ["--save"]
-    return f"keep it:  {format_command(['audiocnn', *words, *where])}"
+    return f"save it:  {format_command(['audiocnn', *words, *where])}"
 
 
 def tell_lines(lines: Sequence[str], format: ReportFormat, terminal: Terminal) -> None:
-    """Lines for a person: below the tables, or beside the data."""
+    """Print lines below the tables, or to stderr if stdout has data."""
     if not terminal.wants_table(format):
         for line in lines:
             terminal.say(line)
@@ -130,33 +130,33 @@ def tell_lines(lines: Sequence[str], format: ReportFormat, terminal: Terminal) -
 
     terminal.out.print()
     for line in lines:
-        is_command = " audiocnn " in line  # to be pasted as one line
+        is_command = " audiocnn " in line  # kept on one line, for copying
         terminal.out.print(Text(printable(line)), soft_wrap=is_command)
 
 
 def find_unheard(recordings: Sequence[JudgedRecording], label: str) -> str:
-    """What is to be said where recordings cannot show false alarms, since the label is in each of them; else ""."""
+    """A note if false alarms in other sound cannot be measured, because every recording contains the label; else ""."""
     if not recordings or any(all(one.label != label for one in each.annotations) for each in recordings):
         return ""
-    other = f"what is found in music and noise, where there is no {label}, is not seen on them"
-    return f"all of these recordings have {label}: {other}; check it on some that have none"
+    other = f"false alarms in recordings without {label}, such as music and noise, were not measured"
+    return f"all of these recordings contain {label}: {other}; evaluate on some without {label} too"
 
 
 def describe_scored(scored: _Scored, data: str, split: str | None) -> str:
-    """How many recordings, and of what."""
-    name = show_name(Path(data).resolve().name)  # also where it is the current folder
+    """The number of recordings or clips, and the name of the data."""
+    name = show_name(Path(data).resolve().name)  # resolved, since data may be "."
     count = plural(len(scored[0]) or len(scored[1]), "recording" if scored[0] else "clip")
     return f"{count} of {name}" + (f', part "{split}"' if split else "")
 
 
 def check_tune_files(sweep: SweepOptions, force: bool) -> None:
-    """Refuse, before any work, what cannot be written."""
+    """Raises UsageError, before any work, for files that cannot be written."""
     if sweep.plot:
         from audiocnn.report.figure import check_picture
 
         check_picture(Path(sweep.plot), force, option="--plot")
     if sweep.scores and (Path(sweep.scores).suffix != ".npz" or Path(sweep.scores).is_dir()):
-        raise UsageError(f"--scores {sweep.scores}: scores are kept in a file that ends in .npz; name it so")
+        raise UsageError(f"--scores {sweep.scores}: scores are stored in an .npz file; give a name that ends in .npz")
     if sweep.scores:
         from audiocnn.evaluation.thresholds import load_scores
 
@@ -164,7 +164,7 @@ def check_tune_files(sweep: SweepOptions, force: bool) -> None:
 
 
 def choose_split(data: str, split: str | None) -> str | None:
-    """What of the data: of conditions the part to tune on, of a recipe that which stops its training."""
+    """The split to use: the given one; by default, "tune" for conditions and "validation" for a recipe."""
     from audiocnn.evaluation.conditions import is_conditions
 
     if split is not None or not data.endswith(".toml") or not Path(data).is_file():
@@ -173,21 +173,22 @@ def choose_split(data: str, split: str | None) -> str | None:
 
 
 def choose_labels(model: Model, dataset: Dataset, wanted: list[str] | None) -> list[str]:
-    """The labels to tune: those of the model that the data knows, or that were asked for."""
+    """The labels to tune: labels of the model, or the wanted ones, that occur in the data."""
     for label in wanted or []:
         if label not in model.labels:
             raise UsageError(f'--label: {model.name} has no label "{label}"; {did_you_mean(label, model.labels)}')
     known = [label for label in dict.fromkeys(wanted or model.labels) if label in dataset.labels]
     if not known:
         there = ", ".join(dataset.labels[:5]) or "none"
-        raise UsageError(f"{dataset.folder}: has no label of {model.name} ({', '.join(model.labels)}), but {there}")
+        fact = f"has none of the labels of {model.name} ({', '.join(model.labels)})"
+        raise UsageError(f"{dataset.folder}: {fact}; its labels: {there}")
     return known
 
 
 def score_data(
     dataset: Dataset, part: str | None, model: Model, scorer: Scorer, path: Path | None, terminal: Terminal
 ) -> _Scored:
-    """Recordings and clips with their scores, and how many could not be scored; kept in a file where one is named."""
+    """Recordings and clips with their scores, and the number that failed. Scores are stored in `path`, if given."""
     from audiocnn.evaluation.annotated import score_entries
     from audiocnn.evaluation.clips import ScoredClip
     from audiocnn.evaluation.segments import JudgedRecording
@@ -219,20 +220,21 @@ def score_data(
 def tune_each(
     model: Model, scored: _Scored, labels: list[str], goal: str, rule: RuleOptions, terminal: Terminal
 ) -> tuple[list[TunedRule], int]:
-    """The best rule of each label; what cannot be tuned is told."""
+    """The best rule of each label, and the number of labels that failed, whose errors are printed."""
     from audiocnn.evaluation.thresholds import sweep_clips
     from audiocnn.segments.finder import SegmentRule
 
     recordings, clips, _ = scored
     if not recordings and model.answer == "one" and len(model.labels) > 1:
         raise UsageError(
-            f"{model.name}: its answer is the label with the highest score, so there is no threshold to tune for clips"
+            f"{model.name}: answers clips with the label that has the highest score, so there is no threshold to tune; "
+            "use recordings with segments"
         )
     if not recordings and goal == "segment_f1":
-        raise UsageError("--for segment_f1: these are whole clips, without segments; take f1")
+        raise UsageError("--for segment_f1: the data has whole clips without segments; use --for f1")
     for name in () if recordings else ("threshold", "neg_threshold", "min_duration", "min_silence"):
         if getattr(rule, name) is not None:
-            what = "these are whole clips, of which the threshold alone is tuned; leave it out"
+            what = "for whole clips only the threshold is tuned; omit it"
             raise UsageError(f"{flag_of(name)}: {what}")
     found, failed = [], 0
     for label in labels:
@@ -271,7 +273,7 @@ def sweep_label(
             if isinstance(step, TunedRule):
                 return step
             bar.update(0, None, f"{step} rules")
-    raise AssertionError("a sweep ends with what was found")
+    raise AssertionError("a sweep ends with its result")
 
 
 def write_tuned(found: list[TunedRule], model: Model, format: ReportFormat, terminal: Terminal) -> None:
@@ -285,7 +287,7 @@ def write_tuned(found: list[TunedRule], model: Model, format: ReportFormat, term
 
 
 def write_tuned_label(one: TunedRule, terminal: Terminal) -> None:
-    """What is now and what is best, and how misses and false alarms go with the threshold."""
+    """Print the current and the best rule, and miss and false alarm rates by threshold."""
     from audiocnn.evaluation.results import figure_title
     from audiocnn.evaluation.thresholds import GOALS, SWEEP_FIGURES, rule_to_dict
     from audiocnn_cli.app.draw import FigureRow, format_figure, print_table
@@ -305,7 +307,7 @@ def write_tuned_label(one: TunedRule, terminal: Terminal) -> None:
         mark = "" if before[key] == best[key] else "*"
         unit = "" if "threshold" in key else " s"
         rows.append((_TITLES.get(key, key).replace("_", "-"), [f"{before[key]:g}{unit}", f"{best[key]:g}{unit}", mark]))
-    print_table(f"{one.label}: {plural(one.tried, 'rule')} tried", rows, ["now", "best", "better by"], terminal)
+    print_table(f"{one.label}: {plural(one.tried, 'rule')} tried", rows, ["now", "best", "gain"], terminal)
     curve: list[FigureRow] = []
     for point in one.over_threshold:
         if round(100 * point.rule.threshold) % _CURVE_STEPS:
@@ -318,14 +320,14 @@ def write_tuned_label(one: TunedRule, terminal: Terminal) -> None:
 def next_steps(
     found: list[TunedRule], model: Model, saved: Model | None, scored: _Scored, again: TuneCommand, terminal: Terminal
 ) -> list[str]:
-    """What to do with what was found, as lines to be pasted. saved: the model that has it, which `again` names."""
+    """Lines with the next commands. saved: the saved model, which `again` refers to."""
     from audiocnn.evaluation.save_thresholds import rule_options
 
     if not any(one.changed for one in found):
-        return ["nothing that was tried is better than what the model has"]
-    lines = ["judge it on other recordings: on these it is a little better than elsewhere"]
+        return ["no rule is better than the current one of the model"]
+    lines = ["evaluate on other recordings too: figures on the tuning data are slightly optimistic"]
     if any(one.gain.value is not None and one.gain.value < 0 for one in found):
-        lines = ["with what was given the best is worse than the model as it is"]
+        lines = ["with the values given as options, the best rule is worse than the current one"]
     lines += filter(None, (find_unheard(scored[0], one.label) for one in found if one.changed))
     if saved is not None:
         return [*lines, f"try it:   {again.evaluate()}"]
@@ -337,7 +339,7 @@ def next_steps(
 def save_thresholds(
     model: Model, found: list[TunedRule], sweep: SweepOptions, tuned_on: str, terminal: Terminal
 ) -> Model | None:
-    """Write it where the options say, and say what was and what is; the model that has it."""
+    """Save the tuned rules according to the options, and print old and new rules. Returns the saved model."""
     from audiocnn.evaluation.save_thresholds import describe_rule, with_tuned_rules
 
     if not sweep.save and sweep.save_as is None:
