@@ -131,9 +131,9 @@ def _few_clips(clip: ClipEvaluation, wrong: list[JudgedClip], subject: Subject) 
     if not missed or not subject.retrain:
         return
     label, count = missed.most_common(1)[0]
-    others = f", and {count_noun(len(missed) - 1, 'label')} more are as few" if missed[label] < missed.total() else ""
-    there = f"too few clips of {show_name(label)} ({subject.clips[label]}; {count} of {clip.labels[label].clips} wrong)"
-    yield Advice(f"{there}{others}: add some, then train again", subject.retrain, missed.total() / clip.clips)
+    others = f", and {count_noun(len(missed) - 1, 'other label')} as few" if missed[label] < missed.total() else ""
+    there = f"{show_name(label)} has few clips ({subject.clips[label]}; {count} of {clip.labels[label].clips} wrong)"
+    yield Advice(f"{there}{others}: add more, then train again", subject.retrain, missed.total() / clip.clips)
 
 
 def _confused(wrong: list[JudgedClip], clip: ClipEvaluation, subject: Subject) -> Iterator[Advice]:
@@ -152,7 +152,7 @@ def _confused(wrong: list[JudgedClip], clip: ClipEvaluation, subject: Subject) -
             return
         if judged >= LEAST_CLIPS and count >= CONFUSED_SHARE * judged:
             fact = (
-                f"{show_name(first)} and {show_name(second)} are confused ({count} of {judged} clips), listen to them"
+                f"{show_name(first)} and {show_name(second)} are confused ({count} of {judged} clips); listen to these"
             )
             listen = subject.command("doubtful", "--label", first, "--label", second, "--top", str(count))
             yield Advice(fact, listen, count / clip.clips)
@@ -173,11 +173,11 @@ def _other_sensitivity(found: LabelEvaluation, missed: float, false: float, subj
     most, least, wanted = (missed, false, "sensitive") if missed > false else (false, missed, "precise")
     if most < LEAST_MISSED or most < ONE_SIDED * least:
         return
-    kinds = ("missed", "false") if missed > false else ("found too much", "missed")
+    kinds = ("missed", "falsely detected") if missed > false else ("falsely detected", "missed")
     amount = (
         f"{_share(most)} of the {label} is {kinds[0]}"
         if missed > false
-        else f"{_share(most)} as much {label} is found falsely as there is"
+        else f"{label} falsely detected amounts to {_share(most)} of what is annotated"
     )
     other = "nothing" if least < 0.005 else _share(least)
     fact = f"{amount}, {other} is {kinds[1]} ({count_noun(found.recordings, 'recording')})"
@@ -203,8 +203,8 @@ def _worst_recordings(label: str, ranked: tuple[RecordingErrors, ...], subject: 
             return
         if errors >= WORST_ERROR_SHARE * wrong:
             names = ", ".join(show_name(each.filename) for each in worst)
-            part = f"{_share(errors / wrong)} of what is wrong in {show_name(label)}"
-            fact = f"{part} lies in {len(worst)} of {count_noun(len(ranked), 'recording')} ({names})"
+            part = f"{_share(errors / wrong)} of the error time of {show_name(label)}"
+            fact = f"{part} is in {len(worst)} of {count_noun(len(ranked), 'recording')} ({names})"
             command = subject.command("evaluate", "--by", "recording")
             yield Advice(fact, command, (errors - wrong * time / seconds) / annotated)
             return
@@ -219,16 +219,16 @@ def _use(evaluation: Evaluation | None, subject: Subject) -> Iterator[Advice]:
     if not subject.example:
         return
     clips = evaluation is None or evaluation.clip is not None
-    fact = "nothing stands out; use it"
+    fact = "no obvious problem; the model is ready to use"
     if evaluation is None:
-        fact = "not tested; try it"
+        fact = "not tested; try it on a recording"
     elif evaluation.clip is not None and evaluation.clip.clips < LEAST_JUDGED:
-        fact = f"{count_noun(evaluation.clip.clips, 'clip')} judged, too few to say what to mend; try it"
+        fact = f"only {count_noun(evaluation.clip.clips, 'clip')} judged, too few for advice; try the model"
     elif evaluation.errors and not any(map(is_enough, evaluation.errors.values())):
         ranked = max(evaluation.errors.values(), key=lambda found: sum(one.reference_seconds for one in found))
         annotated = clock(sum(one.reference_seconds for one in ranked))
         fact = (
-            f"{count_noun(len(ranked), 'recording')} judged, {annotated} annotated: too few to say what to mend; try it"
+            f"{count_noun(len(ranked), 'recording')} judged, {annotated} annotated: too few for advice; try the model"
         )
     name = "classify" if clips else "detect"
     yield Advice(fact, ("audiocnn", name, "--model", as_argument(subject.model), as_argument(subject.example)))

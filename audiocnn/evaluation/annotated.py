@@ -160,11 +160,11 @@ def find_unknown_labels(
     unknown = [one for one in strange if not (may_be_none and is_background_label(one))]
     if unknown and len(unknown) == len(counts) and not set(scorer.labels) & set(dataset.labels):
         theirs, ours = _named(unknown), _named(scorer.labels)
-        what = f"not one label that {name} knows ({ours}), but {theirs}"
+        what = f"has no label that {name} knows ({ours}), only {theirs}"
         near = did_you_mean(unknown[0], scorer.labels)
         hint = f"{near} " if near.startswith("did") else ""
-        rename = f"say which is which with {MAP_OPTION} {shlex.quote(f'{unknown[0]}={scorer.labels[0]}')}"
-        remedy = f"{hint}{rename}, name their column with {LABEL_OPTION}, or take a model of these labels"
+        rename = f"map the labels with {MAP_OPTION} {shlex.quote(f'{unknown[0]}={scorer.labels[0]}')}"
+        remedy = f"{hint}{rename}, name their column with {LABEL_OPTION}, or use a model with these labels"
         raise DatasetError(f"{dataset.folder}: {what}; {remedy}")
     return dict(sorted(((one, counts[one]) for one in unknown), key=lambda pair: (-pair[1], pair[0])))
 
@@ -195,7 +195,7 @@ def score_entries(
             scored = _clip(entry, split_outputs(scores, len(scorer.labels))[0], scorer)
         yield EvaluationProgress(done, len(entries), entry.filename, dataset.duration_seconds(entry), error), scored
     if failed == len(entries):
-        raise DatasetError(f"{dataset.folder}: not one recording could be scored; the first: {first}")
+        raise DatasetError(f"{dataset.folder}: none of the recordings could be scored; the first problem: {first}")
 
 
 def _entries(dataset: Dataset, split: str | None) -> list[Entry]:
@@ -209,7 +209,7 @@ def _entries(dataset: Dataset, split: str | None) -> list[Entry]:
     judged = [entry for entry in entries if entry.annotated or entry.label is not None or dataset.several]
     if not judged:
         remedy = "ingest them with segments or labels"
-        raise DatasetError(f"{dataset.folder}: no recording says what is in it; {remedy}")
+        raise DatasetError(f"{dataset.folder}: no recording has a reference label; {remedy}")
     return judged
 
 

@@ -63,9 +63,9 @@ def _number_groups(groups: Sequence[str]) -> NDArray[np.int64]:
 def why_no_interval(groups: Sequence[str], what: str) -> str | None:
     """The reason why there are no intervals; None where there are. groups: that of each `what`, at least one."""
     if len(groups) == 1:
-        return f"intervals need more than one {what}"
+        return f"confidence intervals need more than one {what}"
     if not _number_groups(groups).any():
-        return f'each {what} is of group "{groups[0]}", and intervals need more than one group'
+        return f'every {what} is in group "{groups[0]}", but confidence intervals need more than one group'
     return None
 
 

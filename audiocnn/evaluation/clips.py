@@ -296,16 +296,16 @@ def _notes(
         named = [label for label, lacks in zip(labels, lacking, strict=True) if lacks]
         if len(named) > _NAMED_LABELS:
             shown = ", ".join(f'"{label}"' for label in named[:_NAMED_LABELS])
-            notes.append(f"{share} clip has {len(named)} of the labels ({shown}, ...), so their curves are not defined")
+            notes.append(f"{share} clip has {len(named)} of the labels ({shown}, ...), so their curves are undefined")
         else:
-            notes += [f'{share} clip has the label "{label}", so its curves are not defined' for label in named]
+            notes += [f'{share} clip has the label "{label}", so its curves are undefined' for label in named]
     if unknown := int((~decisions.known).sum()):
         who, them = ("1 clip has", "it") if unknown == 1 else (f"{unknown} clips have", "them")
-        notes.append(f"{who} a label that the model does not know; accuracy is without {them}")
+        notes.append(f"{who} a label unknown to the model; accuracy excludes {them}")
         if decisions.classes[-1] == NONE_OF_THESE:
             rejected = int(decisions.answered[~decisions.known, -1].sum())
-            notes[-1] += f". {rejected} of {unknown} have no answer, which is right where none of its labels is in them"
+            notes[-1] += f". {rejected} of {unknown} got no answer, which is right if no label of the model applies"
     elif answer == "several" and (strange := {x for clip in clips for x in clip.all_labels} - set(labels)):
         shown = ", ".join(f'"{label}"' for label in sorted(strange)[:_NAMED_LABELS])
-        notes.append(f"the model does not know {shown}{', ...' * (len(strange) > _NAMED_LABELS)}; not judged")
+        notes.append(f"labels unknown to the model, not evaluated: {shown}{', ...' * (len(strange) > _NAMED_LABELS)}")
     return notes

@@ -56,11 +56,11 @@ def compare(first: Evaluation, second: Evaluation) -> Comparison:
     Raises UsageError unless both judged the same recordings in the same order, with the same draws.
     """
     if first.settings != second.settings:
-        raise UsageError("evaluations of different settings cannot be compared; give both the same")
+        raise UsageError("the evaluations have different settings and cannot be compared; use the same for both")
     if first.recordings != second.recordings:
-        raise UsageError(f"{_what_differs(first.recordings, second.recordings)}; judge both on the same recordings")
+        raise UsageError(f"{_what_differs(first.recordings, second.recordings)}; evaluate both on the same recordings")
     if first.drawn != second.drawn:
-        raise UsageError("evaluations of recordings in different groups cannot be compared; give both the same groups")
+        raise UsageError("the recordings are grouped differently and cannot be compared; use the same groups for both")
     groups = {
         tag: {value: _labels(labels, second.groups[tag].get(value, {})) for value, labels in parts.items()}
         for tag, parts in first.groups.items()
@@ -74,16 +74,16 @@ def _clips(first: ClipEvaluation | None, second: ClipEvaluation | None) -> dict[
         return None
     names = [tuple(answer.filename for answer in clip.answers) for clip in (first, second)]
     if names[0] != names[1]:
-        raise UsageError(f"{_what_differs(*names)}; judge both on the same clips")
+        raise UsageError(f"{_what_differs(*names)}; evaluate both on the same clips")
     if first.drawn != second.drawn:
-        raise UsageError("evaluations of clips in different groups cannot be compared; give both the same groups")
+        raise UsageError("the clips are grouped differently and cannot be compared; use the same groups for both")
     both = [name for name in first.figures if name in second.figures]
     return {name: _figure(first.figures[name], second.figures[name]) for name in both}
 
 
 def _what_differs(first: tuple[str, ...], second: tuple[str, ...]) -> str:
     alone = [name for name in (*first, *second) if (name in first) != (name in second)]
-    what = f"{alone[0]} was judged in one evaluation only" if alone else "the recordings are in another order"
+    what = f"{alone[0]} is in one evaluation only" if alone else "the order of the recordings differs"
     return f"evaluations of {len(first)} and {len(second)} recordings cannot be compared: {what}"
 
 

@@ -21,7 +21,7 @@ from audiocnn.errors import AudiocnnError, RecipeError, did_you_mean
 from audiocnn.toml import TomlTable, is_number, read_toml, repr_value
 
 TagFilter = Mapping[str, tuple[str, ...]]
-"""Column -> values: an entry passes that has one of the values in each column."""
+"""Column -> values. An entry passes if, in each column, it has one of the values."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Conditions:
 
     def part(self, name: str) -> Subset:
         if name not in self.parts:
-            raise RecipeError(f'{self.where}: no part "{name}"; {did_you_mean(name, self.parts)}')
+            raise RecipeError(f'{self.where}: there is no part "{name}"; {did_you_mean(name, self.parts)}')
         return self.parts[name]
 
     def sounding_part(self, name: str) -> str:
@@ -113,7 +113,7 @@ def read_conditions(path: Path) -> Conditions:
     seed = table.integer("seed", 0, least=0, most=2**31)
     data = data_settings(table.raw("data"), path.parent, f"{path}: [data]")
     if data.labels is None:
-        raise RecipeError(f'{path}: [data]: "labels" is missing; name what the mixtures are of, as in ["speech"]')
+        raise RecipeError(f'{path}: [data]: "labels" is missing; list the labels of the mixtures, such as ["speech"]')
     parts = table.table("parts")
     named = {name: _read_subset(parts.table(name), path.parent) for name in list(parts.values)}
     for name, part in named.items():
@@ -125,14 +125,14 @@ def read_conditions(path: Path) -> Conditions:
         for name, part in named.items()
     }
     if not named:
-        raise table.wrong('no part; add one, as [parts.dev] with split = "dev"')
+        raise table.wrong('has no part; add one, such as [parts.dev] with split = "dev"')
     mix = table.table("mix")
     balance = mix.text("balance", "")
     shared = read_mixtures(mix, MixtureSettings())
     mix.close()
     listed = table.raw("conditions")
     if not isinstance(listed, list) or not listed:
-        raise table.wrong('"conditions" must be tables, [[conditions]] one after another')
+        raise table.wrong('"conditions" must be an array of tables; write each as [[conditions]]')
     conditions = tuple(
         _read_condition(TomlTable(one, f"{path}: condition {number}", RecipeError), shared, path.parent, named)
         for number, one in enumerate(listed, start=1)
@@ -163,7 +163,7 @@ def _read_condition(table: TomlTable, shared: MixtureSettings, base: Path, known
             raise table.wrong(f'"parts" names "{part}"; {did_you_mean(part, known)}')
     whole, source = _read_filter(table, "as_they_are", None), _read_source(table, base)
     if source is not None and whole is None:
-        raise table.wrong('"source" is of recordings as they are; add as_they_are = {}')
+        raise table.wrong('"source" applies to unmixed recordings; add as_they_are = {}')
     mix = shared if whole is not None else read_mixtures(table, shared)
     table.close()
     return Condition(name, mix, whole, source, parts)
@@ -197,9 +197,7 @@ def read_mixtures(table: TomlTable, base: MixtureSettings) -> MixtureSettings:
         clip_peak=table.pair("clip_peak", base.clip_peak, least=0.001, most=1.0),
     )
     if settings.gap_seconds[1] + 1.0 > settings.seconds:
-        raise table.wrong(
-            '"seconds" must be a second more than the longest of "gap_seconds", for something to be in it'
-        )
+        raise table.wrong('"seconds" must be at least a second longer than the longest of "gap_seconds"')
     return settings
 
 
@@ -220,6 +218,6 @@ def _read_filter(table: TomlTable, key: str, base: Any) -> Any:
     for column, allowed in TomlTable(values, f"{table.place}: {key}", table.error).values.items():
         listed = allowed if isinstance(allowed, list) else [allowed]
         if not listed or not all(isinstance(value, str) for value in listed):
-            raise table.wrong(f'"{key}.{column}" must be texts such as ["one", "two"], not {repr_value(allowed)}')
+            raise table.wrong(f'"{key}.{column}" must be strings such as ["one", "two"], not {repr_value(allowed)}')
         chosen[column] = tuple(listed)
     return chosen

@@ -65,7 +65,7 @@ def find_doubtful(evaluation: ClipEvaluation, count: int, of: Collection[str] = 
     truth = np.array([[label in answer.labels for label in labels] for answer in answers], np.bool_)
     if not truth.any():
         seen = ", ".join(sorted({label for answer in answers for label in answer.labels})[:3])
-        raise UsageError(f"the model knows none of the labels ({seen}); name one that was trained on them")
+        raise UsageError(f"the model knows none of the labels ({seen}); use a model that was trained on them")
     scores = np.stack([answer.scores for answer in answers])
     if evaluation.answer == "several" or len(labels) == 1:
         thresholds = np.array([evaluation.labels[label].threshold for label in labels], np.float64)

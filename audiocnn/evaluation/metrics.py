@@ -117,7 +117,7 @@ def frames_inside(stretches: Iterable[tuple[float, float]], rows: int, grid_seco
 def scores_on_grid(scores: NDArray[Any], hop_seconds: float, rows_on_grid: int, grid_seconds: float) -> NDArray[Any]:
     """(rows,) -> (rows_on_grid,): of the row that holds each frame's centre. ValueError without a row."""
     if rows_on_grid and not len(scores):
-        raise ValueError("no score for a recording that has a length")
+        raise ValueError("a recording has a duration but no scores")
     centres = _centres(rows_on_grid, grid_seconds)
     rows = np.floor((centres + EPSILON_SECONDS) / hop_seconds).astype(np.int64)
     found: NDArray[Any] = scores[np.minimum(rows, len(scores) - 1)]

@@ -87,7 +87,7 @@ class MixtureMaker:
         self.without = [entry for entry in known if not self.marks[entry.id] and not self._is_unsure(entry)]
         if not self.groups:
             names = ", ".join(labels)
-            raise DatasetError(f"{dataset.folder}: no recording of the part has a stretch labelled {names}")
+            raise DatasetError(f"{dataset.folder}: no recording of the part has a segment labelled {names}")
         voices = [entry for entries in self.groups.values() for entry in entries]
         weight = self._weights(voices)
         self.names = list(self.groups)
@@ -216,9 +216,9 @@ class MixtureMaker:
                 return sound / np.float32(np.sqrt(heard)), {key: value for key, value in origin.items() if value}
             silent = origin.get("background_file", silent)
         if silent:
-            raise DatasetError(f"{self.dataset.folder}: {silent} and others to be added are silent; drop them")
-        what = f"coloured noise was hardly heard behind a voice, {_TRIES} times over"
-        raise DatasetError(f'{self.dataset.folder}: {what}; ask for longer "piece_seconds"')
+            raise DatasetError(f"{self.dataset.folder}: {silent} and other backgrounds are silent; remove them")
+        what = f"coloured noise was nearly inaudible under the voice in {_TRIES} attempts"
+        raise DatasetError(f'{self.dataset.folder}: {what}; set a longer "piece_seconds"')
 
     def _fill(self, random: Random, entry: Entry, length: int) -> Samples:
         """(length,) of a recording; a short one is repeated, with a pause."""
@@ -237,7 +237,7 @@ class MixtureMaker:
             entries = [entry for entry in self.without if matches_tags(entry, background)]
             if background and not entries:
                 wanted = ", ".join(f"{column} {' '.join(values)}" for column, values in background.items())
-                raise DatasetError(f"{self.dataset.folder}: no recording without labels has {wanted}; ask for others")
+                raise DatasetError(f"{self.dataset.folder}: no unlabelled recording has {wanted}; use other values")
             weight = self._weights(entries)
             self.samplers[key] = entries, _WeightedSampler([weight[entry.id] for entry in entries])
         return self.samplers[key]

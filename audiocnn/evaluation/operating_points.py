@@ -123,9 +123,9 @@ def tune_clip_points(
     fold = np.array([folds[clip.group or clip.filename] for clip in clips])
     chosen = [np.ones(len(clips), np.bool_), *([fold == k for k in range(_FOLDS)] if cross_fit else [])]
     if any(has[part].all() or not has[part].any() for part in chosen):
-        remedy = "leave --cross-fit out" if cross_fit else "give some that have it and some that have not"
+        remedy = "omit --cross-fit" if cross_fit else "add clips with it and clips without it"
         where = f" in one half; {remedy}" if cross_fit else f"; {remedy}"
-        raise DatasetError(f'every clip, or none, to tune on has "{label}"{where}')
+        raise DatasetError(f'either every tuning clip has the label "{label}", or none has it{where}')
     whole, *halves = [clip_thresholds(scores[part], has[part]) for part in chosen]
     points = {}
     for name, exact in whole.items():
@@ -245,9 +245,9 @@ def _least(values: Floats, promised: Floats | None = None, most: float = 0.0) ->
 
 def _check_speech(sums: Floats, label: str, half: bool) -> None:
     if not sums[0, :, :, :2].sum():
-        where = "in one half of the recordings nothing is" if half else "no recording to tune on is"
-        remedy = "give more, or leave --cross-fit out" if half else "give annotated ones"
-        raise DatasetError(f'{where} annotated as "{label}"; {remedy}')
+        where = "one half of the tuning recordings has no segment" if half else "no tuning recording has a segment"
+        remedy = "add recordings, or omit --cross-fit" if half else "add annotated recordings"
+        raise DatasetError(f'{where} labelled "{label}"; {remedy}')
 
 
 def _halves(recordings: Iterable[JudgedRecording | ScoredClip]) -> dict[str, int]:

@@ -47,7 +47,7 @@ _FIRERED_LEAST_FRAMES = 2  # with one the package fails
 _FIRERED_SMOOTHED_ROWS = 5
 _INSTALL = "pip install -c constraints.txt -e '.[bench]'"
 _ScoreFunction = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""(channels, samples) float32 in [-1, 1] -> (rows, 1) float32; the last row reaches to the end or past it."""
+"""(channels, samples) float32 in [-1, 1] -> (rows, 1) float32; the last row ends at or after the end of the samples."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,14 @@ class Peer:
 def load_peer(name: str) -> Peer:
     """The peer of that name, ready to score. UsageError where there is none, or where its package is missing."""
     if name not in _PEERS:
-        raise UsageError(f'--against: no detector "{name}"; {did_you_mean(name, _PEERS)}')
+        raise UsageError(f'--against: there is no detector "{name}"; {did_you_mean(name, _PEERS)}')
     return _PEERS[name]()
 
 
 def _silero() -> Peer:
     version = _version("silero", "silero_vad", "silero-vad")
     if find_package("silero_vad.sequence_vad") is None:
-        raise UsageError(f"--against silero: silero-vad {version} has no sequence model; take 6.2.3: {_INSTALL}")
+        raise UsageError(f"--against silero: silero-vad {version} has no sequence model; install 6.2.3: {_INSTALL}")
     import torch
 
     threads = torch.get_num_threads()

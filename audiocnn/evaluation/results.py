@@ -32,7 +32,7 @@ MOST_MATRIX_LABELS = 200  # of more, report.json has the pairs alone: the matrix
 _MOST_PAIRS = 20
 _FILES_A_PAIR = 5
 AnswerMode = Literal["one", "several"]
-"""One of the labels is the answer, the one with the highest score; or each label is one that reaches its threshold."""
+"""Either the label with the highest score is the answer, or every label that reaches its threshold."""
 MAIN_CLIP_FIGURES: dict[AnswerMode, tuple[str, ...]] = {  # that say most
     "one": ("accuracy", "balanced_accuracy", "macro_f1"),
     "several": ("mean_average_precision", "macro_f1", "subset_accuracy"),
@@ -108,14 +108,14 @@ class EvaluationSettings:
 
     def __post_init__(self) -> None:
         if not 0 < self.grid_seconds < math.inf:
-            raise UsageError(f"grid_seconds {self.grid_seconds:g}: give seconds above 0, such as 0.01")
+            raise UsageError(f"grid_seconds {self.grid_seconds:g}: give a number of seconds above 0, such as 0.01")
         if not 0 <= self.collar_seconds < math.inf:
-            raise UsageError(f"--collar {self.collar_seconds:g}: give seconds, 0 or more")
+            raise UsageError(f"--collar {self.collar_seconds:g}: give a number of seconds, 0 or more")
         for seconds in self.smoothing_seconds:
             if not 0 < seconds < math.inf:
-                raise UsageError(f"--smooth {seconds:g}: give seconds above 0, such as 0.6")
+                raise UsageError(f"--smooth {seconds:g}: give a number of seconds above 0, such as 0.6")
         if self.resamples < 0:
-            raise UsageError(f"--resamples {self.resamples}: give a number, 0 for no intervals")
+            raise UsageError(f"--resamples {self.resamples}: give a number, or 0 for no confidence intervals")
 
 
 @dataclass(frozen=True)

@@ -106,9 +106,9 @@ def read_review_source(path: Path, labelled: bool = True) -> ReviewSource:
     """A folder of recordings, or one recording. labelled: folders, and files beside the recordings, may have labels.
     What lies outside of the folder, and is linked there, is refused. UsageError, RecordingError: no such thing."""
     if is_dataset(path):
-        raise UsageError(f"{show_name(path)}: is a dataset; name the folder that it was made from")
+        raise UsageError(f"{show_name(path)}: is a dataset; give the folder that it was made from")
     if path.is_file() and path.suffix.lower() not in AUDIO_SUFFIXES:
-        raise UsageError(f"{show_name(path)}: is no recording by its name; name a folder or a recording")
+        raise UsageError(f"{show_name(path)}: not a recognised recording name; give a folder or a recording")
     if path.is_file():
         return ReviewSource(path.absolute().parent, [ReviewClip(path.name, path)], [], Counter())
     if not path.is_dir():
@@ -119,13 +119,13 @@ def read_review_source(path: Path, labelled: bool = True) -> ReviewSource:
     for item in found.items:
         assert isinstance(item.path, Path)
         if not item.path.resolve().is_relative_to(root):
-            refused.append((item.filename, "a link that leads out of the folder; put the recording into it"))
+            refused.append((item.filename, "a link to a file outside the folder; move the recording into the folder"))
         elif labelled:
             clips.append(ReviewClip(item.filename, item.path, item.label, item.annotations if item.annotated else None))
         else:
             clips.append(ReviewClip(item.filename, item.path))
     if not clips:
-        raise RecordingError(f"{show_name(path)}: no recording that can be reviewed; {refused[0][0]}: {refused[0][1]}")
+        raise RecordingError(f"{show_name(path)}: no recording can be reviewed; {refused[0][0]}: {refused[0][1]}")
     return ReviewSource(path, clips, refused, left_out)
 
 
@@ -281,11 +281,11 @@ class Review:
         """A recording has these segments. ConflictError; UsageError; RecordingError."""
         seconds = self.seconds(index)
         if len(segments) > _MOST_SEGMENTS:
-            raise UsageError(f"{len(segments)} segments are more than {_MOST_SEGMENTS}; cut the recording first")
+            raise UsageError(f"{len(segments)} segments, but {_MOST_SEGMENTS} are allowed; cut the recording first")
         checked = []
         for one in segments:
             if not (math.isfinite(one.onset) and math.isfinite(one.offset)):
-                raise UsageError("a segment without an end; mark it again")
+                raise UsageError("a segment has no end; mark it again")
             onset, offset = max(0.0, one.onset), min(one.offset, seconds)
             if round_seconds(onset) < round_seconds(offset):
                 checked.append(Annotation(round_seconds(onset), round_seconds(offset), check_label(one.label)))
@@ -461,11 +461,11 @@ def check_label(text: str) -> str:
     """A label as it is saved: one line, composed, without blanks at its ends. UsageError for what is none."""
     label = composed(" ".join(text.split()))
     if not label or label == LEFT_OUT:
-        raise UsageError(f'"{label}" is no label; write a word')
+        raise UsageError(f'"{label}" is not a usable label; type a word')
     if len(label) > _MOST_LABEL_LETTERS:
-        raise UsageError(f"a label of {len(label)} letters; {_MOST_LABEL_LETTERS} are the most")
+        raise UsageError(f"the label has {len(label)} letters; use at most {_MOST_LABEL_LETTERS}")
     if not label.isprintable():
-        raise UsageError("a label with control characters; write a word")
+        raise UsageError("the label contains control characters; type a word")
     return label
 
 

@@ -40,17 +40,17 @@ _CARD_ROW = re.compile(r"^\| thresholds \|.*$", re.MULTILINE)
 def check_writable(model: Model) -> None:
     """UsageError for a released model."""
     if model.is_released:
-        remedy = "save it as a model of your own with --save-as FOLDER"
-        raise UsageError(f"--save: {model.name} is a released model and stays as it is; {remedy}")
+        remedy = "save a copy with --save-as FOLDER"
+        raise UsageError(f"--save: {model.name} is a released model and cannot be changed; {remedy}")
 
 
 def check_new_model(option: str, folder: Path) -> None:
     """UsageError where a folder for a new model cannot be made."""
     if os.path.lexists(folder):
-        raise UsageError(f"{option} {show_name(folder)}: is there already; name a new folder")
+        raise UsageError(f"{option} {show_name(folder)}: already exists; give a new folder")
     there = next((parent for parent in folder.absolute().parents if parent.exists()), folder)
     if not there.is_dir() or not os.access(there, os.W_OK):
-        raise UsageError(f"{option} {show_name(folder)}: {show_name(there)} cannot be written to; name another folder")
+        raise UsageError(f"{option} {show_name(folder)}: {show_name(there)} is not writable; give another folder")
 
 
 def with_tuned_rules(model: Model, found: Sequence[TunedRule], tuned_on: str) -> Model:
@@ -123,7 +123,7 @@ def save_tuned(model: Model) -> None:
         _write_card(model)
         write_model(model)
     except OSError as problem:
-        raise ModelError(f"{model.folder}: cannot be written ({problem.strerror}); make room, or copy it") from None
+        raise ModelError(f"{model.folder}: cannot be written ({problem.strerror}); free space, or copy it") from None
 
 
 def save_tuned_as(model: Model, folder: Path) -> Model:
@@ -138,7 +138,7 @@ def save_tuned_as(model: Model, folder: Path) -> Model:
         save_tuned(replace(model, folder=beside, name=folder.resolve().name))
         beside.rename(folder)
     except OSError as problem:
-        raise ModelError(f"{show_name(folder)}: cannot be written ({problem.strerror}); name another folder") from None
+        raise ModelError(f"{show_name(folder)}: cannot be written ({problem.strerror}); give another folder") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return replace(model, folder=folder, name=folder.resolve().name)

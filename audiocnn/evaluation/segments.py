@@ -190,10 +190,10 @@ def _notes(judged: Sequence[_RecordingCounts], label: str) -> Iterator[str]:
     if not any(held.frames.positive.any() for held in judged):
         present = {other for held in judged for other in held.other_labels}
         hint = f"; {did_you_mean(label, present)}" if present else ""
-        yield f'nothing is annotated as "{label}", so curves and misses are not defined{hint}'
+        yield f'no segment is annotated as "{label}", so curves and misses are undefined{hint}'
     elif all(held.frames.positive.all() for held in judged):
-        yield f'everything is annotated as "{label}", so curves and false alarms are not defined'
+        yield f'every frame is annotated as "{label}", so curves and false alarms are undefined'
     if not any(held.counts.sums.detections for held in judged):
-        yield f'no segment of "{label}" was found'
+        yield f'no segment of "{label}" was detected'
     if note := why_no_interval([held.group for held in judged], "recording"):
         yield note

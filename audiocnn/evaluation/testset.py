@@ -36,7 +36,7 @@ _SET_FILES = re.compile(
     rf"{re.escape(MADE_OF)}|{re.escape(SOURCES)}|[.]lock|index[.]sqlite(-journal|-wal|-shm)?|samples-[0-9]{{5,}}[.]npy"
 )
 _Follow = Callable[[int, int, str], None]
-"""How many are done, of how many, and the name of the last."""
+"""How many are done, how many there are, and the name of the last."""
 
 
 def part_entries(conditions: Conditions, dataset: Dataset, part: str) -> list[Entry]:
@@ -56,7 +56,7 @@ def part_entries(conditions: Conditions, dataset: Dataset, part: str) -> list[En
         entries = hold_out_groups(entries, wanted.held_out, kind, bool(conditions.balance))[1]
     if not entries:
         what = f'has no recording for part "{part}" of {conditions.where} (split "{wanted.split}")'
-        raise DatasetError(f"{dataset.folder}: {what}; ingest what its [data] names")
+        raise DatasetError(f"{dataset.folder}: {what}; ingest the sources named in its [data]")
     return entries
 
 
@@ -81,13 +81,13 @@ def make_set(
                     return Dataset.open(folder)
             _remove_set(folder)
         elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            what = f"holds something else than a set of {conditions.where}"
+            what = f"does not contain a set of {conditions.where}"
             raise DatasetError(f"{folder}: {what}; choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
         marker.write_text(made_of)
         _fill(folder, conditions, wanted, maker, part, follow)
     except (OSError, sqlite3.Error) as error:
-        raise DatasetError(f"{folder}: cannot be written ({error}); make room, or choose another folder") from None
+        raise DatasetError(f"{folder}: cannot be written ({error}); free space, or choose another folder") from None
     return Dataset.open(folder)
 
 
@@ -99,7 +99,7 @@ def read_judge(conditions: Conditions, part: str, entries: Sequence[Entry]) -> L
         return {}
     judge = Dcase.read_annotations(path)
     if not any(entry.filename in judge for entry in entries):
-        raise RecipeError(f'{conditions.where}: part "{part}": {show_name(path)} names none of its recordings')
+        raise RecipeError(f'{conditions.where}: part "{part}": {show_name(path)} lists none of its recordings')
     return judge
 
 
@@ -107,7 +107,7 @@ def _remove_set(folder: Path) -> None:
     """Remove a set that is made again. DatasetError, and all is left, where something else lies there."""
     foreign = next((path for path in sorted(folder.iterdir()) if not _SET_FILES.fullmatch(path.name)), None)
     if foreign is not None:
-        what = f"is a set of other recordings, and holds other files, such as {show_name(foreign.name)}"
+        what = f"is a set of other recordings, and contains other files, such as {show_name(foreign.name)}"
         raise DatasetError(f"{folder}: {what}; move them, or choose another folder")
     shutil.rmtree(folder)
 
@@ -157,7 +157,7 @@ def _whole_recordings(condition: Condition, maker: MixtureMaker, folder: Path) -
     known = [entry for entry in entries if entry.annotated and entry.samples > 0]
     found = [(dataset, entry) for entry in known if matches_tags(entry, wanted)]
     if not found:
-        raise DatasetError(f'{dataset.folder}: no recording for condition "{condition.name}"; ask for others')
+        raise DatasetError(f'{dataset.folder}: no recording matches condition "{condition.name}"; change the condition')
     return found
 
 

@@ -59,9 +59,9 @@ _MOST_ROUNDS = 4
 _RESAMPLES = 1000
 _SAME = 1e-12
 KeptScores = dict[str, NDArray[np.float32]]
-"""(rows, outputs) by the names of recordings, kept in an .npz file beside the `score_digest` of what they depend on."""
+"""(rows, outputs) by recording name, stored in an .npz file with the `score_digest` of everything they depend on."""
 _RuleFactory = Callable[..., SegmentRule]
-"""`Model.rule` of one label: what is to be otherwise -> the rule."""
+"""`Model.rule` of one label: values to override -> the rule."""
 
 
 @dataclass(frozen=True)
@@ -281,7 +281,7 @@ def _count_rule(
     recordings: Sequence[JudgedRecording], labels: Sequence[str], label: str, goal: str
 ) -> Callable[[SegmentRule], Floats]:
     """A function of a rule: the sums of each recording (recordings, sums), in the order of `metrics.SegmentSums`."""
-    mine, references = _recordings_of_label(recordings, labels, label, "or leave it out with --label")
+    mine, references = _recordings_of_label(recordings, labels, label, "or exclude it with --label")
     width = len(SegmentSums._fields)
 
     def rows(rule: SegmentRule) -> Floats:
@@ -310,8 +310,8 @@ def sweep_clips(
     scores = np.array([clip.scores[column] for clip in clips], dtype=np.float64)
     has = np.array([label in clip.all_labels for clip in clips])
     if has.all() or not has.any():
-        which = "every clip" if has.all() else "no clip"
-        raise DatasetError(f'{which} to tune on has "{label}"; give some that have it and some that have not')
+        which = "every tuning clip has" if has.all() else "no tuning clip has"
+        raise DatasetError(f'{which} the label "{label}"; add clips with it and clips without it')
 
     def rows(tried: SegmentRule) -> Floats:
         detected = scores >= tried.threshold
@@ -342,7 +342,7 @@ def tune_threshold(
     Only the threshold of `rule` is swept (and neg_threshold with it where that is not given). Of equals the one nearest
     to 0.5 is taken. Raises DatasetError where nothing is annotated as `label`.
     """
-    mine, references = _recordings_of_label(recordings, labels, label, "or a threshold")
+    mine, references = _recordings_of_label(recordings, labels, label, "or give a threshold")
 
     def loss(threshold: float) -> float:
         lower = None if rule.neg_threshold is None else min(rule.neg_threshold, threshold)
@@ -378,7 +378,7 @@ def _recordings_of_label(
     mine = [replace(recording, scores=recording.scores[:, column]) for recording in recordings]
     references = [merge(reference_intervals(recording, label), recording.duration_seconds) for recording in mine]
     if not any(len(reference) for reference in references):
-        raise DatasetError(f'no recording to tune on has "{label}"; give annotated ones, {remedy}')
+        raise DatasetError(f'no tuning recording has the label "{label}"; add annotated recordings, {remedy}')
     return mine, references
 
 
@@ -404,15 +404,15 @@ def load_scores(path: Path, digest: str | None = None) -> KeptScores:
     the one that is given."""
     if not path.exists():
         return {}
-    remedy = "name another file, or remove this one"
+    remedy = "give another file, or delete this one"
     try:
         with np.load(path, allow_pickle=False) as file:
             if str(file["digest"]) != digest and digest is not None:
-                raise UsageError(f"--scores {path}: holds scores of another model or of other recordings; {remedy}")
+                raise UsageError(f"--scores {path}: has scores of another model or of other recordings; {remedy}")
             names = [name.decode(errors="surrogateescape") for name in file["names"].tolist()]
             return {name: file[f"scores_{number}"] for number, name in enumerate(names)}
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, AttributeError):
-        raise UsageError(f"--scores {path}: holds no scores; {remedy}") from None
+        raise UsageError(f"--scores {path}: not a file of scores; {remedy}") from None
 
 
 def save_scores(path: Path, digest: str, kept: KeptScores) -> None:
@@ -424,4 +424,4 @@ def save_scores(path: Path, digest: str, kept: KeptScores) -> None:
     try:
         write_whole(path, content.getvalue())
     except OSError as problem:
-        raise UsageError(f"--scores {path}: cannot be written ({problem.strerror}); name another file") from None
+        raise UsageError(f"--scores {path}: cannot be written ({problem.strerror}); give another file") from None

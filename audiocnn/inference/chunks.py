@@ -12,7 +12,7 @@ from audiocnn.errors import ModelError
 from audiocnn.inference.batcher import Scores
 from audiocnn.spec.geometry import Crop, Geometry
 
-_DAMAGED = "its weights are damaged: copy the model folder again, or train again"
+_DAMAGED = "the weights are damaged: copy the model folder again, or retrain the model"
 
 
 class Chunk(NamedTuple):
@@ -52,7 +52,7 @@ class ChunkPlan:
     def push(self, block: Samples) -> None:
         """More samples (channels, samples), which nobody may change afterwards."""
         if block.shape[0] != self.channels:
-            raise ValueError(f"{block.shape[0]} channels for a network of {self.channels}")
+            raise ValueError(f"{block.shape[0]} channels, but the network expects {self.channels}")
         self.blocks.append(block)
         self.end += block.shape[1]
 
@@ -118,7 +118,7 @@ def kept_rows(scores: Scores, drop: int, rows: int) -> Scores:
     """(tracks, rows, outputs) less what only carried context. ModelError for what no network gives that is whole."""
     kept = scores[:, drop : drop + rows]
     if kept.shape[1] != rows:
-        raise ModelError(f"the network gives {kept.shape[1]} scores where {rows} belong; {_DAMAGED}")
+        raise ModelError(f"the network returned {kept.shape[1]} rows of scores instead of {rows}; {_DAMAGED}")
     if not np.isfinite(kept).all():
-        raise ModelError(f"the network gives scores that are no numbers; {_DAMAGED}")
+        raise ModelError(f"the network returned scores that are not finite; {_DAMAGED}")
     return kept

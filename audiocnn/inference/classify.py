@@ -100,7 +100,7 @@ class WindowScores:
         return math.ceil(number * self.every_seconds / self.hop_seconds - 0.5)
 
 
-NONE_OF_THESE = "none of these"  # what a clip is called that is none of the labels
+NONE_OF_THESE = "none of these"  # the name shown for a clip that has none of the labels
 
 
 class LabelScore(NamedTuple):
@@ -155,19 +155,19 @@ class ClassifySettings:
         if wrong:
             raise UsageError(f"--threshold {wrong[0]:g}: not between 0 and 1; give a probability such as 0.5")
         if self.every_seconds is not None and not 0.0 < self.every_seconds < math.inf:
-            raise UsageError(f"--every {self.every_seconds:g}: not a length of time; give seconds above 0")
+            raise UsageError(f"--every {self.every_seconds:g}: not a valid duration; give a number of seconds above 0")
 
     def rule(self, model: Model) -> AnswerRule:
         """How the scores of a model are read. UsageError for windows that are shorter than its hop, and for an
         operating point that it does not have."""
         hop = model.geometry.hop_seconds
         if self.every_seconds is not None and self.every_seconds < hop:
-            raise UsageError(f"--every {self.every_seconds:g}: {model.name} has one score each {hop:g} s; give more")
+            raise UsageError(f"--every {self.every_seconds:g}: {model.name} gives one score every {hop:g} s; give more")
         several = model.answer == "several"
         model.check_sensitivity(self.sensitivity)
         if self.sensitivity is not None and not several:
-            what = f"{model.name} answers with the label that scores highest, at any threshold"
-            raise UsageError(f"--sensitivity {self.sensitivity}: {what}; leave it out")
+            what = f"{model.name} always answers with the label that scores highest"
+            raise UsageError(f"--sensitivity {self.sensitivity}: {what}; remove the option")
         chosen = thresholds_of_clips(model, self.threshold, self.sensitivity)
         if not several:
             chosen = tuple(given or 0.0 for given in threshold_of_each(self.threshold, model.labels))
@@ -290,7 +290,9 @@ class Classifier:
             clip for channel, own in self.windows.items() for clip in self._clips(channel, own.finish(seconds), start)
         ]
         if not self.count:
-            raise RecordingError(f"{scored.name}: holds no sound, so there is nothing to classify; leave it out")
+            raise RecordingError(
+                f"{scored.name}: contains no sound, so there is nothing to classify; remove it from the list"
+            )
         return left
 
     def _clips(self, channel: int, windows: Sequence[Window], start_seconds: float) -> list[Clip]:

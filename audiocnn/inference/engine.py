@@ -108,8 +108,8 @@ class TorchBackend:
     def run(self, samples: Samples, crop: Crop = NO_CROP) -> Scores:
         if self.pid != os.getpid() and self.device != "cpu":  # the driver of a GPU refuses a forked process
             raise UsageError(
-                f"{self.device}: an engine on a GPU does not outlive a fork; start processes by spawn or forkserver,"
-                " and load it in each"
+                f"{self.device}: an engine on a GPU cannot be used after a fork; start processes by spawn or"
+                " forkserver, and load the engine in each"
             )
         scores = self.run_with(samples, self.half, crop)
         if self.half and not np.isfinite(scores).all():
@@ -181,8 +181,8 @@ class Engine:
         UsageError for an array that is none."""
         rows = channels_of(samples)
         if len(rows) != self.channels:
-            wanted = f"{self.model.name} wants {self.channels}; choose some, or give array.T where samples come first"
-            raise UsageError(f"samples: {len(rows)} channels, and {wanted}")
+            wanted = f"{self.model.name} expects {self.channels}; select some, or pass array.T if samples come first"
+            raise UsageError(f"samples: {len(rows)} channels, but {wanted}")
         return split_outputs(self.outputs(as_floats(rows)), len(self.model.labels))[0]
 
     def outputs(self, samples: Samples) -> Scores:
@@ -337,7 +337,7 @@ def load_engine(model: Model, device: str = "auto", jobs: int | None = None) -> 
     """An engine for a model. `auto` and `cpu` run ONNX Runtime, `jobs` chunks at a time, each in one thread, by default
     one a core. `cuda[:N]` and `mps` run torch."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", device):
-        raise UsageError(f'--device cannot be "{device}"; use auto, cpu, cuda, cuda:N or mps')
+        raise UsageError(f'--device: "{device}" is not a device name; use auto, cpu, cuda, cuda:N or mps')
     if device in ("auto", "cpu"):
         jobs = jobs or usable_cores()
         return Engine(model, OnnxBackend(model), jobs=jobs)
@@ -349,7 +349,7 @@ def load_engine(model: Model, device: str = "auto", jobs: int | None = None) -> 
     there = torch.backends.mps.is_available() if device == "mps" else torch.cuda.is_available()
     count = torch.cuda.device_count() if device.startswith("cuda") else 1
     if not there or int(device.partition(":")[2] or 0) >= count:
-        raise UsageError(f"--device {device}: there is no such device here; use --device cpu")
+        raise UsageError(f"--device {device}: not available on this machine; use --device cpu")
     cuda = device.startswith("cuda")
     backend = TorchBackend(load_networks(model), torch.device(device), half=cuda)
     # Two threads, so that one batch is copied while another is computed.

@@ -152,8 +152,8 @@ class ScoredRecording:
             self.samples += block.shape[1]
             if wanted > 1 and len(block) not in (1, wanted):
                 raise RecordingError(
-                    f"{self.name}: has {len(block)} channels and {self.engine.model.name} wants {wanted};"
-                    " use a model of one channel, or convert the file"
+                    f"{self.name}: has {len(block)} channels, but {self.engine.model.name} expects {wanted};"
+                    " use a model for one channel, or convert the file"
                 )
             samples = np.repeat(block, wanted, axis=0) if len(block) < wanted else block
             if self.seen is not None:
@@ -534,7 +534,7 @@ def _as_source(file: RecordingLike) -> RecordingSource:
         return file
     if not isinstance(file, str | os.PathLike) and not hasattr(file, "read"):
         shown = file if file is None else f"a {type(file).__name__}"
-        raise TypeError(f"{shown} is neither the name of a recording nor an open one")
+        raise TypeError(f"{shown} is neither a file name nor an open stream")
     return RecordingSource(recording_name(file), partial(open_recording, file))
 
 
@@ -569,7 +569,7 @@ def map_many(
     `files` and `idle` as for `score_many`.
     """
     if isinstance(files, str | bytes):
-        raise TypeError(f"files: one name, {files!r}; give a list of names")
+        raise TypeError(f"files: a single name, {files!r}; give a list of names")
     with closing(score_many(files, engine, channel, idle)) as recordings:
         for scored in recordings:
             result: _Result | RecordingError

@@ -37,7 +37,7 @@ class StepSession:
         try:
             self.lead_samples, self.lead_rows, most = (int(said[key]) for key in _TIMING)
         except (KeyError, ValueError):
-            raise self.file.error("does not say how its rows lie") from None
+            raise self.file.error("has no row timing in its metadata") from None
         self.most_rows = max(1, min(most, round(MOST_STEP_SECONDS / geometry.hop_seconds)))
         inputs = self.file.session.get_inputs()[1:]
         self.tails = [one.name for one in inputs]
@@ -57,7 +57,7 @@ class StepSession:
         feeds = {"samples": samples, **dict(zip(self.tails, tails, strict=True))}
         scores, *behind = self.file.run(self.outputs, feeds)
         if not np.isfinite(scores).all():
-            raise self.file.error("gives scores that are no numbers")
+            raise self.file.error("returned scores that are not finite")
         return scores, behind
 
 

@@ -157,27 +157,27 @@ class Stream:
         self.close()
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a Stream holds the state of its sound and cannot be copied or pickled; make one where it runs")
+        raise TypeError("a Stream holds the state of its sound and cannot be copied or pickled; create another instead")
 
     def _checked(self, samples: AnyArray, sample_rate: int | None) -> Samples:
         """float32 (channels, samples). UsageError for what cannot be the next samples of this stream."""
         if self._closed:
-            raise UsageError("the stream is closed; make another, or reset() it")
+            raise UsageError("the stream is closed; open another, or call reset()")
         if sample_rate is not None and check_rate(sample_rate) != self.sample_rate:
             raise UsageError(
-                f"sample_rate {sample_rate}: the stream is of {self.sample_rate} Hz; make another for this rate"
+                f"sample_rate {sample_rate}: the stream runs at {self.sample_rate} Hz; open another for this rate"
             )
         rows, wanted = channels_of(samples), self.model.channels
         if len(rows) != wanted:
-            each = "give their mean, or make a Stream for each" if wanted == 1 else f"{self.model.name} wants {wanted}"
-            raise UsageError(f"samples: {len(rows)} channels at once; {each}")
+            each = "give their mean, or open one Stream each" if wanted == 1 else f"{self.model.name} expects {wanted}"
+            raise UsageError(f"samples: {len(rows)} channels; {each}")
         floats = as_floats(rows)
         # The sum of squares has what is NaN, infinite or too loud, and takes one pass.
         if not np.vdot(floats, floats) <= MOST_LEVEL and not is_level(floats).all():
             place = int(np.argmin(is_level(floats).all(axis=0)))
             raise UsageError(
-                f"samples: no level of sound at {(self.samples + place) / self.sample_rate:.3f} s (NaN, or infinite);"
-                " the piece was not taken"
+                f"samples: invalid value at {(self.samples + place) / self.sample_rate:.3f} s (NaN, infinite or too"
+                " large); the block was not used"
             )
         if self._pre_roll and floats.shape[1]:
             self._kept.append(samples.copy())
@@ -260,14 +260,14 @@ class _Alone:
 
 def _take(lock: threading.Lock) -> None:
     if not lock.acquire(blocking=False):
-        raise UsageError("pushed by another thread just now; push a stream, or Streams, from one at a time")
+        raise UsageError("another thread is pushing to this stream; push to a Stream, or Streams, from one at a time")
 
 
 def _resampler(rate_in: int, rate_out: int, channels: int) -> LiveResampler:
     try:
         return LiveResampler(rate_in, rate_out, channels)
     except (ValueError, RuntimeError) as error:
-        what = f"sample_rate {rate_in}: cannot be resampled to {rate_out} Hz ({describe_error(error)})"
+        what = f"sample_rate {rate_in}: resampling to {rate_out} Hz failed ({describe_error(error)})"
         raise UsageError(f"{what}; give the samples at another rate") from None
 
 
@@ -297,7 +297,7 @@ class Streams:
         """The next samples of some streams, as of `Stream.push`; what is certain in each. UsageError, before anything
         is taken, for samples that are no sound or a stream of another model."""
         if any(stream._live is not self._live for stream in pieces):
-            raise UsageError("a stream of another model cannot be in the batch; open it with the same Streams")
+            raise UsageError("the batch contains a stream of another model; open all streams from the same Streams")
         with _Alone(self._lock):
             if self._live.session is None:
                 return {stream: stream.push(samples) for stream, samples in pieces.items()}

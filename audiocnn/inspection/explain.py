@@ -155,12 +155,10 @@ def _check_settings(settings: ExplainSettings, engine: Engine, network: Network 
     if settings.fill not in FILL_LEVELS:
         raise UsageError(f'--fill cannot be "{settings.fill}"; {did_you_mean(settings.fill, FILL_LEVELS)}')
     if settings.at_seconds is not None and settings.whole:
-        raise UsageError("--at is for one score and --whole for all; give one of them")
+        raise UsageError("--at explains one score and --whole all of them; give only one")
     seconds = settings.patch_seconds
     if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
-        raise UsageError(
-            f"--patch-seconds {seconds:g}: must be more than 0; try {model.geometry.near_seconds / 16:.2g}"
-        )
+        raise UsageError(f"--patch-seconds {seconds:g}: must be above 0; try {model.geometry.near_seconds / 16:.2g}")
     if settings.group is not None:
         check_group_name(network, model.name, settings.group)
 
@@ -172,12 +170,12 @@ def _choose_window(engine: Engine, scores: Samples, total: int, settings: Explai
     column = None if settings.label is None else labels.index(settings.label)
     if at is not None:
         if not 0 <= at <= duration:
-            raise UsageError(f"--at {at:g}: not in the recording, which is {duration:.2f} s long; name a time in it")
+            raise UsageError(f"--at {at:g}: the recording is {duration:.2f} s long; give a time within it")
         row = min(int(at * geometry.sample_rate) // geometry.hop_samples, len(scores) - 1)
         rows, there = 1, scores[row]
     elif settings.whole or duration <= _WHOLE_WINDOWS * geometry.near_seconds:
         if duration > _MOST_WHOLE_SECONDS:
-            limit = f"{_MOST_WHOLE_SECONDS:g} s at most are explained as a whole"
+            limit = f"--whole explains at most {_MOST_WHOLE_SECONDS:g} s"
             raise UsageError(f"--whole: the recording is {duration:.1f} s long, and {limit}; give --at, or cut it")
         row, rows, there = 0, len(scores), scores.mean(axis=0)
     elif engine.model.clip_pooling is not None:

@@ -161,7 +161,7 @@ def first_layers(network: Network) -> list[FilterLayer]:
             before = receptive_field_after(before, layers)
     head, geometry = network.spec.head, network.geometry
     if not (head and isinstance(head[0], Dense)):
-        what = f"has no convolution, and F begins with {head[0].text() if head else 'nothing'}"
+        what = f"has no convolution, and F starts with {head[0].text() if head else 'nothing'}"
         raise ModelError(f"{network.spec.name}: {what}; there are no filters to draw")
     window = ReceptiveField(geometry.positions, geometry.hop_positions)
     reach = (*before[:-1], before[-1].then(window))

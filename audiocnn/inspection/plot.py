@@ -41,15 +41,15 @@ class TimeRange:
         """UsageError for a range that cannot be."""
         for name, seconds in (("--from", self.start), ("--to", self.end)):
             if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
-                raise UsageError(f"{name} {seconds:g}: not a time in a recording; give seconds from 0")
+                raise UsageError(f"{name} {seconds:g}: not a time in a recording; give seconds from 0 upwards")
         if self.start is not None and self.end is not None and self.start >= self.end:
-            raise UsageError(f"--from {self.start:g} --to {self.end:g}: ends before it begins; give an earlier --from")
+            raise UsageError(f"--from {self.start:g} --to {self.end:g}: ends before it starts; give an earlier --from")
 
     def within(self, duration_seconds: float) -> tuple[float, float]:
         """Start and end in a recording. UsageError: it begins behind the end of the recording."""
         start, end = self.start or 0.0, duration_seconds if self.end is None else self.end
         if start >= duration_seconds > 0:
-            raise UsageError(f"--from {start:g}: the recording is {duration_seconds:.2f} s long; name a time in it")
+            raise UsageError(f"--from {start:g}: the recording is {duration_seconds:.2f} s long; give a time within it")
         return start, min(end, duration_seconds)
 
 

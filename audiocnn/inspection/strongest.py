@@ -137,7 +137,7 @@ def with_channels(block: Samples, channels: int, name: str) -> Samples:
         mean: Samples = block.mean(axis=0, keepdims=True, dtype=np.float32)
         return mean
     if len(block) not in (1, channels):
-        raise RecordingError(f"{name}: has {len(block)} channels and the network wants {channels}; convert the file")
+        raise RecordingError(f"{name}: has {len(block)} channels, but the network expects {channels}; convert the file")
     return np.repeat(block, channels, axis=0) if len(block) < channels else block
 
 
@@ -265,7 +265,9 @@ def find_strongest(
                 best.setdefault(number, _Ranking(top)).offer(peak, order)
         yield SearchStep(order + 1, len(sounds), seconds, problem or "; ".join(sound.notes))
     if not done:
-        raise RecordingError(f"not one recording could be read; the first: {first_problem or 'there is none'}")
+        raise RecordingError(
+            f"none of the recordings could be read; the first problem: {first_problem or 'there is no recording'}"
+        )
     yield SearchStep(
         len(sounds), len(sounds), found=[_rank(number, one, sounds) for number, one in sorted(best.items())]
     )
@@ -386,9 +388,9 @@ def cut_sounds(
 def check_clips(folder: Path, force: bool) -> None:
     """UsageError for a folder of cut sounds that is there already."""
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is a file; name a folder for the cut sounds with --clips")
+        raise UsageError(f"{folder}: is a file; give a folder for the clips with --clips")
     if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise UsageError(f"{folder}: is there already; overwrite it with --force, or name another with --clips")
+        raise UsageError(f"{folder}: already exists; overwrite it with --force, or give another folder with --clips")
 
 
 def prepare_clips(folder: Path) -> None:
@@ -399,7 +401,7 @@ def prepare_clips(folder: Path) -> None:
         for record in map(parse_json, lines):
             clip_path(folder, int(record["filter"]), int(record["rank"])).unlink(missing_ok=True)
     except (OSError, ValueError, KeyError, TypeError):
-        raise UsageError(f"{folder / LIST_NAME}: is no list of cut sounds; name another folder with --clips") from None
+        raise UsageError(f"{folder / LIST_NAME}: not a list of clips; give another folder with --clips") from None
 
 
 def clip_path(folder: Path, filter_number: int, rank: int) -> Path:
@@ -420,5 +422,5 @@ def write_clip(folder: Path, one: TopActivation, samples: Samples, sample_rate: 
     try:
         write_whole(path, content.getvalue())
     except OSError as problem:
-        raise UsageError(f"{path}: cannot be written ({problem.strerror}); name another folder with --clips") from None
+        raise UsageError(f"{path}: cannot be written ({problem.strerror}); give another folder with --clips") from None
     return path

@@ -98,7 +98,7 @@ def choose_rate(rates: Mapping[int, int]) -> int:
         count += rates[rate]
         if count >= middle:
             return min(_MOST_RATE, rate)
-    raise AssertionError("the counts add up to more than half of them")
+    raise AssertionError("the counts add up to more than half of the total")
 
 
 def choose_settings(facts: ClipFacts, spec: Spec, keep: KeepSpec = "nothing") -> FittedSettings:
@@ -119,9 +119,9 @@ def check_label_count(facts: ClipFacts) -> None:
     """DatasetError for clips that are all of one label, or of none."""
     if len(facts.clips) > 1 or ((facts.several or facts.others) and facts.clips):
         return
-    found = f'one label, "{next(iter(facts.clips))}"' if facts.clips else "no label"
-    remedy = f"{facts.lost}; mend them, or " if facts.lost else ""
-    raise DatasetError(f'found {found}: nothing to tell apart; {remedy}add a folder of other sounds, such as "other"')
+    found = f'only one label, "{next(iter(facts.clips))}"' if facts.clips else "no label"
+    remedy = f"{facts.lost}; repair them, or " if facts.lost else ""
+    raise DatasetError(f'found {found}: nothing to distinguish; {remedy}add a folder of other sounds, such as "other"')
 
 
 def choose_window(facts: ClipFacts) -> float:
@@ -209,7 +209,9 @@ def collect_segment_facts(dataset: Dataset, recipe: Recipe) -> SegmentFacts:
         if note.label != dataset.unsure and (not wanted or note.label in wanted):
             marked[note.label] = marked.get(note.label, 0.0) + note.offset - note.onset
     if not marked:
-        raise DatasetError(f"{dataset.folder}: nothing is marked in the recordings; add segments, or name their labels")
+        raise DatasetError(
+            f"{dataset.folder}: the recordings have no marked segments; add segments, or say which labels they have"
+        )
     seconds = sum(dataset.duration_seconds(entry) for entry in entries)
     return SegmentFacts(marked, seconds, len(entries), len({entry.group for entry in entries}))
 
@@ -236,20 +238,21 @@ def choose_segment_settings(facts: SegmentFacts, spec: Spec) -> FittedSettings:
     label, marked = min(facts.marked.items(), key=lambda pair: pair[1])
     few = marked < FEW_MARKED_SECONDS
     said = f'"{show_name(label)}" is marked for {clock(marked)} in {count_noun(facts.recordings, "recording")}'
-    warning = f"{said}: enough to try things out, not to rely on; mark more of it first"
+    warning = f"{said}: enough to try things out, not enough to rely on; mark more of it first"
     return FittedSettings(spec, mix, train, (warning,) if few else ())
 
 
 def explain_segment_choice(recipe: Recipe, division: Division) -> list[str]:
     spec, train, shown = recipe.spec, recipe.train, recipe.spec.geometry()
-    parts = [f"{count_noun(len(division.train), 'recording')} to learn from", f"{len(division.validation)} to stop by"]
-    parts += [f"{len(division.test)} to test on ({division.tested_on})"] if division.test else []
+    parts = [f"{count_noun(len(division.train), 'recording')} for training"]
+    parts += [f"{len(division.validation)} for validation"]
+    parts += [f"{len(division.test)} for testing ({division.tested_on})"] if division.test else []
     return [
         f"network: {spec.name}, {spec.with_classes(1).parameters():,} weights, {spec.f.output}: a detector",
         *([explain_origin(recipe.transfer.model)] if recipe.transfer else []),
-        f"window: {spec.f.window_seconds:g} s of {shown.sample_rate} Hz, a score each {shown.hop_seconds:g} s",
-        f"examples: mixtures of {recipe.mix.seconds:g} s, with noise, rooms and other levels",
-        f"training: up to {count_noun(train.epochs, 'epoch')} of {train.examples_per_epoch:,} examples",
+        f"window: {spec.f.window_seconds:g} s at {shown.sample_rate} Hz, one score every {shown.hop_seconds:g} s",
+        f"examples: mixtures of {recipe.mix.seconds:g} s, with added noise, room reverberation and level changes",
+        f"training: up to {count_noun(train.epochs, 'epoch')} of {train.examples_per_epoch:,} examples each",
         f"parts: {', '.join(parts)}",
     ]
 
@@ -264,8 +267,8 @@ def explain_choice(facts: ClipFacts, recipe: Recipe) -> list[str]:
     spec, mix, train = recipe.spec, recipe.mix, recipe.train
     shown = spec.geometry()
     whole = facts.seconds[2] <= mix.seconds
-    every = f"of {train.examples_per_epoch:,} examples" if train.examples_per_epoch else "with each clip once"
-    even = f"; rare labels are drawn as often as others, of which there are {facts.unevenness:.0f} times as many"
+    every = f"of {train.examples_per_epoch:,} examples each" if train.examples_per_epoch else "with each clip once"
+    even = f"; labels are drawn equally often (the largest has {facts.unevenness:.0f} times the clips of the rarest)"
     epochs = "1 epoch" if train.epochs == 1 else f"{train.epochs} epochs"
     fit = "nine in ten clips are no longer" if whole else f"clips are up to {facts.seconds[3]:.4g} s long"
     return [
@@ -274,21 +277,21 @@ def explain_choice(facts: ClipFacts, recipe: Recipe) -> list[str]:
         + (", or none of them" if spec.f.background else ""),
         *([explain_background(facts)] if mix.nothing_share else []),
         *([explain_origin(recipe.transfer.model)] if recipe.transfer else []),
-        f"window: {spec.f.window_seconds:g} s of {shown.sample_rate} Hz, examples of {mix.seconds:g} s: {fit}",
+        f"window: {spec.f.window_seconds:g} s at {shown.sample_rate} Hz, examples of {mix.seconds:g} s: {fit}",
         f"training: up to {epochs} {every}" + (even if train.balance != "none" else ""),
     ]
 
 
 def explain_origin(model: str) -> str:
-    return f"begins with the groups of {Path(model).name}, which were trained on other sounds (--from none: with none)"
+    return f"weights: start from {Path(model).name}, trained on other sounds (--from none: start from scratch)"
 
 
 def explain_background(facts: ClipFacts) -> str:
-    found = "none of them: made sounds, noise, silence, and what lies between the events of the clips"
+    found = "none of the labels: trained on synthetic sounds, noise, silence and the gaps between events in the clips"
     if not facts.others:
         return found
     names, count = ", ".join(f'"{label}"' for label in facts.others), sum(facts.others.values())
-    return f"{found}; {count} clips of {names}, which is no label (--keep-label)"
+    return f"{found}; {count} clips of {names} count as this, not as a label of their own (--keep-label)"
 
 
 def warn_of_few_clips(facts: ClipFacts) -> list[str]:
@@ -297,9 +300,9 @@ def warn_of_few_clips(facts: ClipFacts) -> list[str]:
     least = min(counts, key=lambda label: counts[label])
     if counts[least] < FEW_CLIPS:
         number = sum(count < FEW_CLIPS for count in counts.values())
-        who = f'"{least}" has' if number == 1 else f"{number} labels have fewer than {FEW_CLIPS} clips, the fewest"
+        who = f'"{least}" has' if number == 1 else f"{number} labels have fewer than {FEW_CLIPS} clips, the rarest"
         clips = "1 clip" if counts[least] == 1 else f"{counts[least]} clips"
-        found.append(f"{who} {clips}: enough to try things out, not to rely on; record more of them first")
+        found.append(f"{who} {clips}: enough to try things out, not enough to rely on; record more of them first")
     return found
 
 
@@ -312,7 +315,7 @@ def collect_clip_facts(dataset: Dataset, recipe: Recipe) -> ClipFacts:
     others = [label for label in sorted(counts) if is_background_label(label)] if not wanted and not several else []
     rest = {label: counts.pop(label) for label in others if len(others) < len(counts)}
     if not counts:
-        raise DatasetError(f"{dataset.folder}: no recording has a label; put each into a folder of its label")
+        raise DatasetError(f"{dataset.folder}: no recording has a label; put each into a folder named after its label")
     shortest, median, most, longest = np.quantile(
         [dataset.duration_seconds(entry) for entry in clips], [0.0, 0.5, 0.9, 1.0]
     )
@@ -337,12 +340,12 @@ def recipe_at_rate(recipe: Recipe, rate: int) -> Recipe:
 
 def describe_parts(division: Division, dataset: Dataset) -> list[str]:
     """The sizes of the parts; of those that were cut here, whether clips were kept together by group."""
-    counts = [f"{len(division.train)} to learn from", f"{len(division.validation)} to stop by"]
-    counts += [f"{len(division.test)} to test on ({division.tested_on})"] if division.test else []
+    counts = [f"{len(division.train)} for training", f"{len(division.validation)} for validation"]
+    counts += [f"{len(division.test)} for testing ({division.tested_on})"] if division.test else []
     parts = f"parts: {', '.join(counts)}"
     if not division.cut:
         return [parts]
     alone = len({entry.group for entry in dataset.entries}) == len(dataset.entries)
-    kept = "each clip on its own; --group-pattern keeps a speaker or a session in one part" if alone else "by group"
-    of = "what stops the training, from the rest, " if division.cut == ("stop",) and division.test else ""
-    return [parts, f"cut: {of}{kept}"]
+    kept = "clip by clip; --group-pattern keeps a speaker or a session in one part" if alone else "by group"
+    of = "validation part taken from the rest, " if division.cut == ("stop",) and division.test else ""
+    return [parts, f"split: {of}{kept}"]

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 _LEAST_CLIPS = 40  # with fewer, what could be tested on is too little to say anything, and missed where it is learned
 FEW_GROUPS = 4  # with fewer, a part of whole groups would be half of what there is
 NOTHING_HELD_OUT = (
-    "validation_share = 0: all is learned, the last weights are kept; nothing calibrates, and thresholds are 0.5"
+    "validation_share = 0: all recordings are used for training, the weights of the last epoch are kept, scores are not"
+    " calibrated, and thresholds are 0.5"
 )
 TEST_GROUPS = 3  # of a label that is tested on: one to test, one to stop by, one to learn from
 
@@ -73,7 +74,7 @@ def divide(dataset: Dataset, recipe: Recipe) -> Division:
         recipe.evaluate.test_share and recipe.evaluate.conditions is None and not (recipe.data and recipe.data.split)
     )
     if not division.test and wanted and (unused := _unused(dataset, recipe)):
-        raise DatasetError(f"{dataset.folder}: nothing is left to test on: {unused[0]}")
+        raise DatasetError(f"{dataset.folder}: nothing is left for testing: {unused[0]}")
     return replace(division, understood=_understood(dataset, recipe, division))
 
 
@@ -141,7 +142,7 @@ def _tested(dataset: Dataset, recipe: Recipe, notes: list[str]) -> tuple[list[En
     learned = [entry for entry in entries if entry.split not in (name, *TEST_PARTS)]
     if not learned:  # all of it is called test or eval
         return [entry for entry in entries if entry.split != name], test, name
-    notes += [f'the split "{one}" is neither learned from nor tested on' for one in TEST_PARTS if one in found - {name}]
+    notes += [f'the split "{one}" is not used' for one in TEST_PARTS if one in found - {name}]
     return learned, test, name
 
 
@@ -164,8 +165,8 @@ def official_folds(dataset: Dataset, recipe: Recipe) -> str | None:
         return None
     column = fold_column(entry.tags for entry in dataset.entries)
     if column is None and data and asked:
-        what = f'fold "{data.test_fold}" is to be tested on, but the data has no folds'
-        remedy = 'name their column ("fold" in a recipe), or make some (--folds 5)'
+        what = f'fold "{data.test_fold}" was chosen for testing, but the data has no folds'
+        remedy = 'name their column ("fold" in a recipe), or create folds (--folds 5)'
         raise RecipeError(f"{data.where}: {what}; {remedy}")
     return column
 
@@ -200,17 +201,17 @@ def _understood(dataset: Dataset, recipe: Recipe, division: Division) -> tuple[s
     folds = [*notes.folds] or _fold_lines(dataset)
     if official_folds(dataset, recipe):
         test_fold, stop_fold = _official_roles(choose_folds(dataset, dataset.entries, recipe), recipe)
-        stops = f", {stop_fold} stops the training" if stop_fold is not None else ""
-        said += [f"{line}: {test_fold} is the test{stops}" for line in folds]
-        said += [f"{line}: not used, since a fold is tested on" for line in notes.parts]
+        stops = f", {stop_fold} for validation" if stop_fold is not None else ""
+        said += [f"{line}: {test_fold} is used for testing{stops}" for line in folds]
+        said += [f"{line}: not used, because a fold is used for testing" for line in notes.parts]
     elif not (data and (data.fold is not None or data.folds or data.split)):
         tested = division.tested_on in (*TEST_PARTS, *STOP_PARTS)
-        test = f'"{division.tested_on}" is tested on' if tested else "none of them is a test"
+        test = f'"{division.tested_on}" is used for testing' if tested else "none of them is used for testing"
         stopping = sorted({entry.split or "" for entry in division.validation} & set(STOP_PARTS))
         stopped = name_list(stopping) if stopping else "a share of the rest"
-        roles = f"{test}, {stopped} stops the training" if division.validation else test
+        roles = f"{test}, {stopped} for validation" if division.validation else test
         said += [f"{line}: {roles}" for line in notes.parts]
-        reason = f'not used, since "{division.tested_on}" is tested on (--fold tests on one of them)'
+        reason = f'not used, because "{division.tested_on}" is used for testing (--fold chooses a fold instead)'
         said += [f"{line}: {reason}" for line in folds if tested]
     return (*said, *_unused(dataset, recipe))
 
@@ -243,8 +244,8 @@ def _copies_between(dataset: Dataset, parts: Sequence[Sequence[Entry]]) -> Itera
         one = across[0][0]
         other = next(each for each in across[0] if place_of[each][0] != place_of[one][0])
         files = f"{show_name(place_of[one][1])}, {show_name(place_of[other][1])}"
-        what = f"{len(across)} {'sound' if len(across) == 1 else 'sounds'} in several parts ({files})"
-        yield f"leak: {what}: figures will be too good; remove the copies"
+        what = f"{len(across)} {'sound occurs' if len(across) == 1 else 'sounds occur'} in several parts ({files})"
+        yield f"leak: {what}: results will be too good; remove the copies"
 
 
 def _groups_between(parts: Sequence[Sequence[Entry]]) -> Iterator[str]:
@@ -254,8 +255,8 @@ def _groups_between(parts: Sequence[Sequence[Entry]]) -> Iterator[str]:
             places.setdefault(entry.group, set()).add(place)
     across = sorted(group for group, inside in places.items() if len(inside) > 1)
     if across:
-        what = f"{len(across)} {'group' if len(across) == 1 else 'groups'}, such as {show_name(across[0])}"
-        yield f"leak: {what}, in several parts: figures will be too good; keep a group in one part"
+        what = f"{len(across)} {'group' if len(across) == 1 else 'groups'} (such as {show_name(across[0])})"
+        yield f"leak: {what} in several parts: results will be too good; keep each group in one part"
 
 
 def choose_folds(dataset: Dataset, entries: Sequence[Entry], recipe: Recipe) -> dict[int, str]:
@@ -273,19 +274,19 @@ def choose_folds(dataset: Dataset, entries: Sequence[Entry], recipe: Recipe) -> 
             named = {number: cell for number, cell in named.items() if part_named(cell) is None}
         if len(set(named.values())) < 2:
             columns = sorted({column for entry in entries for column in entry.tags})
-            near = did_you_mean(column, columns) if columns and not named else "two at least are needed"
+            near = did_you_mean(column, columns) if columns and not named else "at least two are needed"
             raise RecipeError(f'{where}: the column "{column}" names {len(set(named.values()))} folds; {near}')
         learned = [entry for entry in entries if entry.id in named]
         if not any(entry.annotated for entry in learned) and not _returns(learned, named):
-            raise RecipeError(f'{where}: no label is in two folds of the column "{column}"; correct the column')
+            raise RecipeError(f'{where}: no label occurs in two folds of the column "{column}"; correct the column')
         return named
     assert data is not None
     group_of = merge_groups(dataset, entries)
     if data.folds > len(set(group_of.values())):
         have = len(set(group_of.values()))
-        raise RecipeError(f"{data.where}: {data.folds} folds of {have} groups; ask for {have} at most")
+        raise RecipeError(f"{data.where}: {data.folds} folds, but only {have} groups; ask for at most {have}")
     if not _returns(entries, group_of):
-        what = f"{data.where}: {data.folds} folds, but no label that could be learned in some and tested in another"
+        what = f"{data.where}: {data.folds} folds, but no label occurs in two groups, for training and for testing"
         raise RecipeError(f"{what}; {_more(entries, group_of)}")
     return assign_folds(entries, data.folds, group_of)
 
@@ -294,19 +295,19 @@ def _cut_test(
     entries: list[Entry], share: float, group_of: GroupOf, notes: list[str]
 ) -> tuple[list[Entry], list[Entry]]:
     if len(entries) < _LEAST_CLIPS:
-        remedy = "take --folds to test in turns" if _returns(entries, group_of) else _more(entries, group_of)
-        notes.append(f"{len(entries)} clips are too few to set some apart for a test: {remedy}")
+        remedy = "use --folds to test on each fold in turn" if _returns(entries, group_of) else _more(entries, group_of)
+        notes.append(f"{len(entries)} clips are too few to set some aside for testing: {remedy}")
         return entries, []
     groups = len(set(group_of.values()))
     if groups < FEW_GROUPS:
-        remedy = f"take --folds {groups}" if _returns(entries, group_of) else _more(entries, group_of)
+        remedy = f"use --folds {groups}" if _returns(entries, group_of) else _more(entries, group_of)
         few = "1 group is" if groups == 1 else f"{groups} groups are"
-        notes.append(f"{few} too few to set one apart for a test: {remedy}")
+        notes.append(f"{few} too few to set one aside for testing: {remedy}")
         return entries, []
     kept, test = hold_out_clips(entries, share, group_of, TEST_GROUPS)
     untested = {entry.label for entry in entries} - {entry.label for entry in test}
     if test and untested:
-        notes.append(f"{_count(untested, 'label')} with fewer than {TEST_GROUPS} groups learned, not tested")
+        notes.append(f"{_count(untested, 'label')} in fewer than {TEST_GROUPS} groups: trained on, but not tested")
     return kept, test
 
 
@@ -324,7 +325,7 @@ def _cut_stop(
         group_of = {entry.id: entry.filename for entry in entries}
     train, stop = hold_out_clips(entries, recipe.train.validation_share, group_of)
     if not stop:
-        notes.append("no label has two recordings: what is learned from also stops the training")
+        notes.append("no label has two recordings: the training recordings are also used for validation")
         return entries, entries
     return train, stop
 
@@ -334,17 +335,17 @@ def _check_clips(dataset: Dataset, entries: Sequence[Entry], recipe: Recipe) -> 
     several = recipe.data is not None and recipe.data.labels_per_clip == "several"
     many = next((entry for entry in entries if len(entry.labels) > 1), None)
     if many and not several:
-        remedy = 'write labels_per_clip = "several" in [data] of a recipe'
+        remedy = 'set labels_per_clip = "several" in [data] of a recipe'
         raise DatasetError(f"{dataset.folder}: {many.filename} has {len(many.labels)} labels; {remedy}")
     kinds = {entry.labels for entry in entries}
     if len(kinds) == 1 and () not in kinds:
         label = ", ".join(next(iter(kinds)))
-        what = f'every recording has the label "{label}", so that there is nothing to tell apart'
-        mend = f"{describe_lost(dataset.lost)}; mend them, or " if dataset.lost else ""
-        remedy = f"{mend}add recordings of something else, in a folder of their own"
+        what = f'every recording has the label "{label}", so there is nothing to distinguish'
+        mend = f"{describe_lost(dataset.lost)}; repair them, or " if dataset.lost else ""
+        remedy = f"{mend}add recordings of other sounds, in a folder of their own"
         raise DatasetError(f"{dataset.folder}: {what}; {remedy}")
     if len(entries) < 2:
-        raise DatasetError("one recording is too few: some are needed to train on, others to stop early on; add more")
+        raise DatasetError("one recording is too few: training and validation need at least one each; add more")
 
 
 def _share_of(train: list[Entry], recipe: Recipe) -> list[Entry]:
@@ -399,13 +400,13 @@ def check_labels(recipe: Recipe, dataset: Dataset, division: Division, labels: S
     for label in labels:
         if label in learned or label == recipe.mix.coloured_label:
             continue
-        where = f'{dataset.folder}: nothing to learn from is labelled "{label}"'
+        where = f'{dataset.folder}: no recording in the training part has the label "{label}"'
         if label not in labels_of_entries(dataset, dataset.entries):
             known = sorted(labels_of_entries(dataset, dataset.entries))
-            raise DatasetError(f"{where}, nor anything else; {did_you_mean(label, known)}")
-        parts = {"stops the training": division.validation, "is tested on": division.test}
-        other = next((name for name, part in parts.items() if label in labels_of_entries(dataset, part)), "is left out")
-        raise DatasetError(f"{where}, only what {other}; add recordings of it, or name the [data] labels without it")
+            raise DatasetError(f"{where}, nor does any other; {did_you_mean(label, known)}")
+        parts = {"in the validation part": division.validation, "in the test part": division.test}
+        other = next((name for name, part in parts.items() if label in labels_of_entries(dataset, part)), "left out")
+        raise DatasetError(f"{where}, only ones {other}; add recordings of it, or list the [data] labels without it")
 
 
 def labels_of_entries(dataset: Dataset, entries: Sequence[Entry]) -> set[str]:

@@ -63,8 +63,8 @@ def fold_repeats(recipe: Recipe, dataset: Dataset, count: int) -> list[Repeat]:
     whole = dataclasses.replace(recipe, data=dataclasses.replace(data, fold=column))
     values = ordered_folds(set(choose_folds(dataset, entries, whole).values()))
     if len(values) != count:
-        remedy = "ask for as many" + ("" if data.fold else f", or write folds = {count} in a recipe to make others")
-        raise UsageError(f'--folds {count}: the column "{column}" has {len(values)}; {remedy}')
+        remedy = f"ask for {len(values)}" + ("" if data.fold else f", or set folds = {count} in a recipe to replace it")
+        raise UsageError(f'--folds {count}: the column "{column}" has {len(values)} folds; {remedy}')
     return [
         Repeat(f"fold-{number}", value, _with(recipe, f"fold-{number}", test_fold=value))
         for number, value in enumerate(values, 1)
@@ -77,7 +77,7 @@ def curve_repeats(recipe: Recipe, dataset: Dataset, shares: Sequence[float]) -> 
     check_shares(shares)
     if not divide(dataset, recipe).test:
         raise DatasetError(
-            f"{dataset.folder}: nothing is kept apart to test on; give it a split named test, or add more"
+            f"{dataset.folder}: no recordings are set aside for testing; add a split named test, or more recordings"
         )
     ordered = sorted(set(shares))
     return [
@@ -88,7 +88,7 @@ def curve_repeats(recipe: Recipe, dataset: Dataset, shares: Sequence[float]) -> 
 def check_shares(shares: Sequence[float]) -> None:
     """UsageError where one is no share."""
     if not all(0.0 < share <= 1.0 for share in shares):
-        raise UsageError("--learning-curve: a share lies above 0 and is at most 1, as in 0.1,0.3,1")
+        raise UsageError("--learning-curve: shares must be above 0 and at most 1, such as 0.1,0.3,1")
 
 
 def summarize_repeats(kind: str, results: Sequence[RepeatResult]) -> dict[str, Any]:
@@ -113,4 +113,4 @@ def _with(recipe: Recipe, name: str, **values: Any) -> Recipe:
 
 def _check(recipe: Recipe, dataset: Dataset, option: str) -> None:
     if recipe.data is None or any(entry.annotated for entry in dataset.entries):
-        raise UsageError(f"{option} is for whole clips, and these have segments; name another --split to test on")
+        raise UsageError(f"{option} is for whole clips, but these recordings have segments; test on another --split")

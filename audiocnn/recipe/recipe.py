@@ -196,8 +196,8 @@ def read_recipe(path: Path) -> Recipe:
         values = move_paths(values, path.parent, folder)
     table = TomlTable(values, str(path), RecipeError)
     if "conditions" in table.values:
-        remedy = "judge on a part of it (`audiocnn evaluate --split NAME`), or name it in a recipe"
-        raise table.wrong(f"is a file of conditions; {remedy}")
+        remedy = "evaluate a part of it (`audiocnn evaluate --split NAME`), or name it in a recipe"
+        raise table.wrong(f"is a conditions file; {remedy}")
     unset = find_unset_keys(table.values)
     space = read_space(table.raw("tune", {}), f"{path}: [tune]")
     train = table.table("train")
@@ -290,7 +290,7 @@ def read_transfer(table: TomlTable, folder: Path) -> Transfer | None:
     freeze_norms = table.flag("freeze_norms", False)
     if model is None and (freeze or freeze_norms):
         key, kept = ("freeze", "groups") if freeze else ("freeze_norms", "norms")
-        raise table.wrong(f'"{key}" needs "from", the model whose {kept} stay as they are')
+        raise table.wrong(f'"{key}" needs "from", the model whose {kept} stay unchanged')
     return None if model is None else Transfer(resolve_model(folder, model), freeze, freeze_norms)
 
 
@@ -299,7 +299,7 @@ def source_model(name: str) -> Model:
     model = find_model(name)
     if model.members:
         names = ", ".join(member.name for member in model.members)
-        raise ModelError(f"{model.folder}: is an ensemble; begin from one of its members ({names})")
+        raise ModelError(f"{model.folder}: is an ensemble; start from one of its members ({names})")
     return model
 
 
@@ -334,11 +334,11 @@ def check_run(
     kept, table = run / RECIPE_FILE, recipe.to_table()
     if not kept.exists():
         if run.exists() and any(run.iterdir()):
-            raise UsageError(f"{run}: holds other files; name a new folder with -o")
+            raise UsageError(f"{run}: contains other files; choose a new folder with -o")
         return  # also to be resumed: what was killed before it wrote anything begins
     if not resume:
         raise UsageError(
-            f"{run}: there is a run already; go on with --resume, begin anew with --force, or name another -o"
+            f"{run}: already contains a run; continue it with --resume, start again with --force, or choose another -o"
         )
     old = read_recipe(kept)
     if old.data and recipe.data and (moved or not old.data.source.exists()):
@@ -347,8 +347,8 @@ def check_run(
     before["train"]["epochs"] = table["train"]["epochs"]
     for part in sorted(table.keys() | before.keys() if parts is None else parts):
         if json.dumps(table.get(part), sort_keys=True) != json.dumps(before.get(part), sort_keys=True):
-            what = f"[{part}] is not what this recipe says{first_difference(before.get(part), table.get(part))}"
-            raise AudiocnnError(f"{kept}: {what}; go on with the old one, or name another -o")
+            what = f"[{part}] differs from this recipe{first_difference(before.get(part), table.get(part))}"
+            raise AudiocnnError(f"{kept}: {what}; continue with the old recipe, or choose another -o")
 
 
 def first_difference(there: Any, here: Any) -> str:

@@ -77,14 +77,14 @@ Space = tuple[Parameter, ...]
 def read_space(values: Any, place: str) -> Space:
     """`[tune]` as TOML has it; keys may be quoted, or tables inside of each other. RecipeError: place, key, remedy."""
     if not isinstance(values, Mapping):
-        raise RecipeError(f"{place}: a table was expected")
+        raise RecipeError(f"{place}: not a table; write [tune] as a table")
     parameters = []
     for key, value in flatten_keys(values, ""):
         part = key.split(".")[0]
         if part not in _PARTS or key == part != "spec":
-            raise RecipeError(f'{place}: "{key}" cannot be searched; begin keys with {", ".join(_PARTS)}, and a dot')
+            raise RecipeError(f'{place}: "{key}" cannot be searched; start keys with {", ".join(_PARTS)} and a dot')
         if key in _JUDGED_BY:
-            raise RecipeError(f'{place}: "{key}" cannot be searched: trials would be judged by other recordings')
+            raise RecipeError(f'{place}: "{key}" cannot be searched: it changes what trials are judged by')
         parameters.append(read_parameter(key, value, f'{place}: "{key}"'))
     return tuple(parameters)
 
@@ -105,20 +105,20 @@ def read_parameter(key: str, value: Any, place: str) -> Parameter:
     choices = table.raw("choices", None)
     if choices is not None:
         if not isinstance(choices, list) or len(choices) < 2:
-            raise table.wrong('"choices" must be a list of two or more')
+            raise table.wrong('"choices" must be a list of at least two values')
         if any(isinstance(choice, _DATES) for choice in choices):
-            raise table.wrong('"choices" cannot be dates or times of day: no key of a recipe is one')
+            raise table.wrong('"choices" cannot be dates or times: no recipe key takes them')
         table.close()
         return Parameter(key, choices=tuple(choices))
     low, high, step = table.raw("low"), table.raw("high"), table.raw("step", None)
     log = table.flag("log", False)
     table.close()
     if not is_number(low) or not is_number(high) or not low < high:
-        raise table.wrong('"low" and "high" must be numbers, the first below the second')
+        raise table.wrong('"low" and "high" must be numbers, and "low" must be less than "high"')
     if log and (low <= 0 or step is not None):
-        raise table.wrong('"log" needs a "low" above 0, and no "step"')
+        raise table.wrong('"log" needs "low" above 0, and excludes "step"')
     if step is not None and not (is_number(step) and 0 < step <= high - low):
-        raise table.wrong('"step" must be a number above 0, and no more than from "low" to "high"')
+        raise table.wrong('"step" must be above 0 and at most "high" minus "low"')
     return Parameter(key, low, high, log, step)
 
 
@@ -154,7 +154,7 @@ def set_value(table: dict[str, Any], key: str, value: Any, place: str) -> None:
             raise RecipeError(f'{place}: "{key}": unknown key "{last}"; {did_you_mean(last, inside)}')
         inside[last] = value
     else:
-        raise RecipeError(f'{place}: "{key}": {".".join(way)} is no table and no list')
+        raise RecipeError(f'{place}: "{key}": {".".join(way)} is neither a table nor a list')
 
 
 def get_value(table: Mapping[str, Any], key: str) -> Any:
@@ -177,14 +177,14 @@ def descend(inside: Any, name: str, place: str, way: str) -> Any:
             return named[0]
         check_position(inside, name, place, way)
         return inside[int(name)]
-    known = did_you_mean(name, inside) if isinstance(inside, Mapping) and inside else "it is no table"
-    raise RecipeError(f'{place}: there is no "{way}"; {known}')
+    known = did_you_mean(name, inside) if isinstance(inside, Mapping) and inside else "its parent is not a table"
+    raise RecipeError(f'{place}: "{way}" does not exist; {known}')
 
 
 def check_position(inside: list[Any], name: str, place: str, way: str) -> None:
     """RecipeError for what is no number of a member."""
     if not name.isdecimal() or int(name) >= len(inside):
-        raise RecipeError(f'{place}: there is no "{way}"; there are {len(inside)}, counted from 0')
+        raise RecipeError(f'{place}: "{way}" does not exist; the list has {len(inside)} members, counted from 0')
 
 
 def to_param(value: Any) -> Any:

@@ -84,7 +84,7 @@ def read_train(table: TomlTable, folder: Path) -> TrainSettings:
         **read_optimisation(table, lambda key: getattr(base, key)),
     )
     if settings.schedule == "plateau" and not settings.validation_share:
-        raise table.wrong('schedule = "plateau" needs what is held out; set validation_share, or take another schedule')
+        raise table.wrong('schedule = "plateau" needs a validation part; set validation_share, or use another schedule')
     table.close()
     return settings
 

@@ -27,7 +27,7 @@ _MOST_MADE = 32  # examples, of which masks take the mean
 _RANGE_DECIBELS = 60.0
 _NAME_LETTERS = 34
 _SHOWN_TARGET = 0.05  # of a clip: less is what label smoothing leaves
-_MADE = "made sound, noise or silence"
+_MADE = "synthetic sound, noise or silence"
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def draw_batch(recipe: Recipe, dataset: Dataset, path: Path) -> None:
     rows = -(-len(seen) // _COLUMNS)
     columns = min(_COLUMNS, len(seen))
     figure = new_figure(3.2 * columns, 2.3 * rows + 0.6)
-    figure.suptitle(f"{recipe.name}: examples of the first batch, as the network hears them", fontsize="medium")
+    figure.suptitle(f"{recipe.name}: examples of the first batch, as given to the network", fontsize="medium")
     axes = figure.subplots(rows, columns, squeeze=False)
     for one in axes.flat[len(seen) :]:
         one.set_axis_off()

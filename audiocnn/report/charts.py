@@ -16,7 +16,7 @@ from audiocnn.report.style import column_class
 from audiocnn.report.svg import BOTTOM_PIXELS, TOP_PIXELS, Axis, Plot, axis_between
 
 ReportColumn = tuple[int, str, Mapping[str, Any]]
-"""Which column of the report, the name of the model, and what report.json says of one label, condition or its clips."""
+"""Column of the report, name of the model, and the part of report.json on one label, condition or set of clips."""
 MOST_CONFUSION_LABELS = 120  # of more, a cell would be smaller than a dot
 NUMBERED_LABELS = 40  # up to here cells hold numbers
 _LEAST_SHARE = 1e-4  # what the histograms still show
@@ -36,9 +36,9 @@ def roc_plot(columns: Sequence[ReportColumn], corner: float = 1.0) -> str:
             plot.line(fpr, tpr, column_class(column))
         missed, false = _value(found, "miss_rate"), _value(found, "false_alarm_rate")
         if missed is not None and false is not None:
-            tip = f"{name}: segments at {found['threshold']:g} find {1 - missed:.3f}, with false alarms of {false:.3f}"
+            tip = f"{name}: at {found['threshold']:g} segments find {1 - missed:.3f}, with {false:.3f} false alarms"
             plot.dot(false, 1 - missed, column_class(column), tip, 5)
-    return plot.to_svg("ROC" if corner == 1 else "the corner of the ROC")
+    return plot.to_svg("ROC" if corner == 1 else "ROC, enlarged corner")
 
 
 def precision_recall_plot(columns: Sequence[ReportColumn]) -> str:
@@ -57,7 +57,7 @@ def calibration_plot(columns: Sequence[ReportColumn]) -> str:
 
 def reliability_plot(columns: Sequence[ReportColumn]) -> str:
     curves = [(column, name, clip["reliability"]) for column, name, clip in columns]
-    return _draw_reliability("reliability", "share that is right", ("answers", "right"), curves)
+    return _draw_reliability("reliability", "share of right answers", ("answers", "right"), curves)
 
 
 def _draw_reliability(title: str, y_title: str, words: tuple[str, str], curves: Sequence[tuple[int, str, Any]]) -> str:
@@ -119,7 +119,7 @@ def format_interval(figure: Mapping[str, float | None]) -> str:
     """A value and its interval: `0.9000 [0.8500, 0.9500]`."""
     value, low, high = figure["value"], figure["low"], figure["high"]
     if value is None:
-        return "not defined"
+        return "undefined"
     return f"{value:.4f}" + ("" if low is None or high is None else f" [{low:.4f}, {high:.4f}]")
 
 
@@ -174,7 +174,7 @@ def confusion_plot(confusion: Mapping[str, Any], name: str) -> str:
     grid = f'<rect class="grid" x="{left}" y="{left}" width="{size}" height="{size}"/>'
     width = left + size + 4
     view = f'viewBox="0 0 {width} {width}" width="{width}" height="{width}"'
-    description = escape(f"answers of {name} to the clips of each label", quote=True)
+    description = escape(f"answers of {name} for the clips of each label", quote=True)
     axes = f'<text class="axis" x="4" y="{left - 8}">label ↓ answer →</text>' if left >= 120 else ""
     return f'<svg {view} role="img" aria-label="{description}">{grid}{axes}{"".join(cells)}</svg>'
 
@@ -233,7 +233,7 @@ def learning_plot(title: str, lines: Mapping[str, Sequence[tuple[float, float, f
     low = min(0.9, math.floor(10 * min(ends)) / 10)
     steps = round((1.0 - low) * 10)
     ticks = {clips: f"{clips:,.0f}" for clips in sorted({point[0] for point in points})}
-    plot = Plot(Axis("clips to learn from", least, most, ticks, log=True), axis_between(title, low, 1.0, steps))
+    plot = Plot(Axis("training clips", least, most, ticks, log=True), axis_between(title, low, 1.0, steps))
     for column, (name, line) in enumerate(lines.items()):
         ordered = sorted(line)
         plot.line([p[0] for p in ordered], [p[1] for p in ordered], column_class(column))
@@ -243,4 +243,4 @@ def learning_plot(title: str, lines: Mapping[str, Sequence[tuple[float, float, f
                 plot.line((clips, clips), (bottom, top), f"{column_class(column)} interval-line")
                 tip += f" [{bottom:.4f}, {top:.4f}]"
             plot.dot(clips, value, column_class(column), tip)
-    return plot.to_svg(f"{title} over clips to learn from")
+    return plot.to_svg(f"{title} by number of training clips")

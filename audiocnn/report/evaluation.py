@@ -47,7 +47,7 @@ _RECORDING_FIGURES = ("miss_rate", "false_alarm_rate", "detection_error_rate")
 _OPEN_RECORDINGS = 40  # more are folded up
 _CORNER = 0.25
 _Choose = Callable[[ReportPart], ReportPart | None]
-"""A part of a report, or of its differences to the first, which have the same keys; None where there is none."""
+"""A part of a report, or the difference of one to the first report, with the same keys; None if there is none."""
 
 
 def render_evaluation(
@@ -98,12 +98,13 @@ def _head(reports: Sequence[ReportPart]) -> Iterator[str]:
         speeds = ", ".join(f"{r['model']} {_speed(r)}" for r in reports if r["times_real_time"])
         yield f'<p class="soft">{escape(speeds)}</p>'
     draws = first["resamples"]
-    intervals = f" In brackets: 95 % intervals, from drawing the recordings anew {draws:,} times." if draws else ""
+    drawn = f" In brackets: 95 % confidence intervals from {draws:,} bootstrap samples of the recordings."
+    intervals = drawn if draws else ""
     starred = (
-        f" Differences are paired, draw by draw, to {escape(first['model'])};"
-        " * marks those whose interval does not hold 0."
+        f" Differences are paired with {escape(first['model'])}, sample by sample;"
+        " * marks those whose interval excludes 0."
     )
-    frames = f"Curves are of frames of {1000 * first['grid']:g} ms." if rows else ""
+    frames = f"Curves use frames of {1000 * first['grid']:g} ms." if rows else ""
     yield f"<p>{frames}{intervals}{starred if intervals and len(reports) > 1 else ''}</p>"
 
 
@@ -111,7 +112,7 @@ def _advice(reports: Sequence[ReportPart]) -> Iterator[str]:
     """What to do next: of each fact the command that helps."""
     found = [one for report in reports for one in report.get("advice", ())]
     if found:
-        yield "<h2>What to do next</h2>"
+        yield "<h2>Next steps</h2>"
         lines = (f"<li>{escape(one['fact'])}:<br><code>{escape(one['command'])}</code></li>" for one in found)
         yield f"<ol>{''.join(lines)}</ol>"
 
@@ -142,7 +143,7 @@ def _label(reports: Sequence[ReportPart], label: str) -> Iterator[str]:
     first = columns[0][2]
     share = first["reference_seconds"] / first["seconds"] if first["seconds"] else 0.0
     yield f"<h2>{escape(label)}</h2>"
-    yield f'<p class="soft">{_amount(first)}, {100 * share:.0f} % of it annotated</p>'
+    yield f'<p class="soft">{_amount(first)}, {100 * share:.0f} % annotated with this label</p>'
     yield from _best_points(columns)
     yield _figures(reports, lambda report: report["labels"].get(label))
     yield from _curves(columns)
@@ -156,20 +157,20 @@ def _best_points(columns: Sequence[ReportColumn]) -> Iterator[str]:
         if best := found.get("best_operating_point"):
             figures = found["operating_points"][best]
             key = next(key for key in ("detection_error_rate", "false_alarm_rate") if key in figures)
-            said = f"of {escape(name)}, --sensitivity {escape(best)} fits best: {figure_title(key)} {figures[key]:.3f}"
+            said = f"{escape(name)} does best with --sensitivity {escape(best)}: {figure_title(key)} {figures[key]:.3f}"
             yield f'<p class="soft">{said}</p>'
 
 
 def _curves(columns: Sequence[ReportColumn]) -> Iterator[str]:
     yield html_legend([(column, name) for column, name, _ in columns])
     yield '<div class="plots">'
-    what = "what is found against what is wrongly taken; the dots are the segments"
+    what = "true positive rate against false positive rate of frames; dots: segments"
     yield html_figure("ROC", what, roc_plot(columns))
-    yield html_figure("The corner of it", "where few are missed and few are wrong", roc_plot(columns, _CORNER))
-    yield html_figure("Precision and recall", "how much of what is taken is right", precision_recall_plot(columns))
-    yield html_figure("Calibration", "on the dotted line scores mean what they say", calibration_plot(columns))
+    yield html_figure("ROC, enlarged", "the corner with few misses and few false alarms", roc_plot(columns, _CORNER))
+    yield html_figure("Precision and recall", "as the threshold changes", precision_recall_plot(columns))
+    yield html_figure("Calibration", "on the dotted line, scores are equal to probabilities", calibration_plot(columns))
     for column in columns:
-        what = "in colour: frames with the label; grey: without; dashed: the threshold"
+        what = "coloured: frames with the label; grey: frames without it; dashed: threshold"
         yield html_figure(f"Scores of {column[1]}", what, histogram_plot(column))
     yield "</div>"
 
@@ -186,7 +187,7 @@ def _conditions(reports: Sequence[ReportPart], label: str, tag: str) -> Iterator
     yield '<div class="plots">'
     for name in _CONDITION_FIGURES:
         if drawn := condition_plot(name, figure_title(name), rows):
-            yield html_figure(figure_title(name), "with 95 % intervals", drawn)
+            yield html_figure(figure_title(name), "with 95 % confidence intervals", drawn)
     yield "</div>"
     for value, columns in rows:
         if columns:
@@ -212,7 +213,7 @@ def _recordings(reports: Sequence[ReportPart], label: str, tag: str) -> Iterator
     for column, report in enumerate(reports):
         whose = f" {column_name(column, report['model'])}" if len(reports) > 1 else ""
         heads += [f"{escape(figure_title(name))}{whose}" for name in _RECORDING_FIGURES]
-    yield f"<h3>{escape(label)} by recording, the worst first</h3>"
+    yield f"<h3>{escape(label)} by recording, worst first</h3>"
     opened = " open" if len(rows) <= _OPEN_RECORDINGS else ""
     title = f"<summary>{format_count(len(rows), 'recording')}</summary>"
     yield f"<details{opened}>{title}{html_table(heads, rows)}</details>"

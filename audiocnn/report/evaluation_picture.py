@@ -55,7 +55,7 @@ def draw_confusion(clip: ClipEvaluation, path: Path, name: str) -> None:
     names = [_shorten(label) for label in labels]
     axes.set_xticks(range(count), names, rotation=90 if count > 4 else 0, fontsize=size)
     axes.set_yticks(range(count), names, fontsize=size)
-    axes.set_xlabel("answer\n(blue: right, orange: wrong; stronger: more of the row)")
+    axes.set_xlabel("answer\n(blue: right, orange: wrong; darker: larger share of the row)")
     axes.set_ylabel("label")
     if count <= _NUMBERED_LABELS:
         for row, column in np.argwhere(counts):
@@ -74,7 +74,7 @@ def draw_confusion(clip: ClipEvaluation, path: Path, name: str) -> None:
     axes.grid(which="minor", color="0.9", linewidth=0.5)
     axes.tick_params(which="minor", length=0)
     some = (
-        f"; the {count} of {len(clip.confusion.labels)} that are confused most"
+        f"; the {count} of {len(clip.confusion.labels)} labels that are confused most"
         if count < len(clip.confusion.labels)
         else ""
     )
@@ -133,12 +133,12 @@ def _draw_segments(labels: Mapping[str, LabelEvaluation], points: Points, path: 
         starts = np.asarray(edges)[:-1]
         over.plot(starts, precision, color=LIGHT[0], label="precision")
         over.plot(starts, recall, color=LIGHT[1], linestyle="--", label="recall")
-        over.set_xlabel("threshold of the score")
-        over.set_title(f"{show_name(found.label)}: over the threshold", fontsize="medium")
+        over.set_xlabel("score threshold")
+        over.set_title(f"{show_name(found.label)}: by threshold", fontsize="medium")
         recalls, precisions = found.curves.precision_recall
         curve.plot(recalls, precisions, color=LIGHT[2])
-        curve.set_xlabel("recall: of what is there, what is found")
-        curve.set_ylabel("precision: of what is found, what is there")
+        curve.set_xlabel("recall: share of the annotated that is detected")
+        curve.set_ylabel("precision: share of the detected that is right")
         average = found.figures["average_precision"].value
         curve.set_title("" if average is None else f"average precision {average:.3f}", fontsize="medium")
         own = points.get(found.label) or {"threshold": found.rule.threshold}
@@ -197,13 +197,13 @@ def _draw_clip_curves(axes: Axes, clip: ClipEvaluation, judged: Sequence[str]) -
             recall, precision, color=LIGHT[place], linestyle=_DASHES[place], label=f"{_shorten(label)} {value:.2f}"
         )
     axes.set(xlim=(0.0, 1.0), ylim=(0.0, 1.02))
-    axes.set_xlabel("recall: of the clips of a label, those found")
-    axes.set_ylabel("precision: of those found, those that have it")
-    axes.set_title("as the threshold moves (average precision)", fontsize="medium")
+    axes.set_xlabel("recall: share of the clips with a label that are found")
+    axes.set_ylabel("precision: share of the found clips that have it")
+    axes.set_title("as the threshold changes (average precision)", fontsize="medium")
     axes.grid(visible=True, alpha=0.3)
     handles, names = axes.get_legend_handles_labels()
     rest = len(judged) - len(handles)
-    title = f"the worst, {rest} more in grey" if rest else None
+    title = f"the worst; {rest} more in grey" if rest else None
     axes.legend(handles[::-1], names[::-1], loc="best", fontsize="small", title=title, title_fontsize="small")
 
 
@@ -217,8 +217,8 @@ def _draw_label_dots(axes: Axes, clip: ClipEvaluation, labels: Sequence[str], of
     axes.plot(values["recall"], places, "D", color=LIGHT[1], label="recall", markersize=5)
     axes.set_yticks(places, [f"{_shorten(label)} ({clip.labels[label].clips})" for label in labels], fontsize=8)
     axes.set(xlim=(-0.03, 1.03), ylim=(len(labels) - 0.5, -0.5))
-    some = f"the {len(labels)} worst of {of_all} labels" if len(labels) < of_all else "the worst first"
-    axes.set_title(f"as it answers, {some} (clips)", fontsize="medium")
+    some = f"the {len(labels)} worst of {of_all} labels" if len(labels) < of_all else "worst first"
+    axes.set_title(f"at the model's own decisions, {some} (clips)", fontsize="medium")
     axes.set_xlabel("share")
     axes.grid(visible=True, axis="x", alpha=0.3)
     axes.legend(loc="best", fontsize="small")

@@ -66,7 +66,7 @@ def _explanation_title(found: Explanation) -> str:
     name = "".join(letter if letter.isprintable() else "?" for letter in Path(found.file).name)
     where = f"at {(found.start + found.end) / 2:.2f} s"
     if found.whole:
-        where = f"over its {found.end:.2f} s"
+        where = f"over all of its {found.end:.2f} s"
     return f"{name or 'recording'}: {found.label} {found.score:.4f} {where}, by {found.model}"
 
 
@@ -75,14 +75,14 @@ def _occlusion_title(found: Explanation) -> str:
         found.settings.fill, found.settings.fill
     )
     size = f"{found.occlusion.patch_seconds:.2g} s x {found.occlusion.patch_bands} bands"
-    return f"occlusion: how far the log-odds fall when a patch of {size} is turned down to {level}"
+    return f"occlusion: decrease of the log-odds when a patch of {size} is lowered to {level}"
 
 
 def _gradient_title(found: Explanation) -> str:
     if found.settings.points == 1:
-        return "gradient: slopes of the log-odds at the sound, times what a cell has over the background"
-    points = f"{found.settings.points} points on the way to the sound"
-    return f"gradient: what each cell adds to the log-odds, by slopes at {points}"
+        return "gradient: slope of the log-odds at the recording, times the difference of each cell to the background"
+    points = f"{found.settings.points} points between background and recording"
+    return f"gradient: contribution of each cell to the log-odds, from slopes at {points}"
 
 
 def _draw_scores(places: dict[str, Any], found: Explanation) -> None:
@@ -95,7 +95,7 @@ def _draw_scores(places: dict[str, Any], found: Explanation) -> None:
     _mark_rows(axes, found)
     axes.set(xlim=(0.0, found.duration_seconds), ylim=(-0.03, 1.05))
     axes.set_ylabel(f"score of {found.label}", parse_math=False)
-    window = "explained" if found.whole else "explained score and its window"
+    window = "explained part" if found.whole else "explained score and its window"
     axes.set_title(f"scores of the recording; dotted: threshold; green: {window}", loc="left", fontsize=9)
     if found.duration_seconds > 120:
         axes.xaxis.set_major_formatter(lambda value, _position: clock(max(0.0, value)))
@@ -170,7 +170,7 @@ def _draw_over_time(places: dict[str, Any], found: Explanation) -> None:
     _draw_signed_steps(axes, found.occlusion.over_time, found.frame_seconds, upright=True)
     _mark_rows(axes, found)
     axes.set(xlim=_time_limits(found), ylabel="log-odds")
-    axes.set_title("the same, a whole stretch of time in all bands", loc="left", fontsize=9)
+    axes.set_title("occlusion of a stretch of time in all bands", loc="left", fontsize=9)
 
 
 def _time_limits(found: Explanation) -> tuple[float, float]:
@@ -199,7 +199,7 @@ def _draw_patch(axes: Axes, found: Explanation, number: int, patch: Patch) -> No
 
 def _maps_title(maps: FeatureMaps) -> str:
     shown = f"the {len(maps.values)} strongest of {maps.of}" if len(maps.values) < maps.of else f"all {maps.of}"
-    return f"maps of group {maps.group}: {shown}, the strongest first; dotted: what the score sees of them"
+    return f"maps of group {maps.group}: {shown}, strongest first; dotted: the part that the score depends on"
 
 
 def _mark_seen(axes: Axes, found: Explanation, maps: FeatureMaps) -> None:

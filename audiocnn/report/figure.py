@@ -96,11 +96,11 @@ def check_picture(path: Path, force: bool, endings: Sequence[str] = PICTURE_SUFF
     """Refuse, before any work, a name that no picture can have, and a file that is there already. option: that which
     names the file."""
     if path.suffix.lower() not in endings:
-        raise UsageError(f"{path}: a picture ends in {', '.join(endings)}; name it so")
+        raise UsageError(f"{path}: not a picture file name; end it in {', '.join(endings)}")
     if path.exists() and not force:
-        raise UsageError(f"{path}: is there already; overwrite it with --force, or name another {option}")
+        raise UsageError(f"{path}: already exists; overwrite it with --force, or give another {option}")
     if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent}; make it first")
+        raise UsageError(f"{path}: the folder {path.parent} does not exist; create it first")
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -124,4 +124,4 @@ def save_bytes(path: Path, content: bytes) -> None:
     try:
         write_whole(path, content)
     except OSError as problem:
-        raise UsageError(f"{path}: cannot be written ({problem.strerror}); name another -o") from None
+        raise UsageError(f"{path}: cannot be written ({problem.strerror}); give another -o") from None

@@ -188,12 +188,12 @@ def _bank_title(bank: FilterBank, shown: int) -> str:
     order = {
         "waveform": "sorted by centre frequency",
         "bands": "sorted by " + ("frequency" if bank.edges_hertz is not None else "band"),
-        "patch": "sorted from changes in time to changes in frequency",
+        "patch": "sorted from changes over time to changes over frequency",
     }[bank.view]
     total = len(bank.filters)
     count = f"{total} filters" if shown == total else f"the {shown} strongest of {total} filters"
     name = f"{plain_text(bank.model)}, group {plain_text(bank.group)}: {bank.layer}"
-    return f"{name}\n{count}, {order}, each on its own scale"
+    return f"{name}\n{count}, {order}, each scaled separately"
 
 
 def _tower_title(bank: FilterBank, filters: Sequence[Filter], column: int) -> str:
@@ -291,10 +291,10 @@ def _waveform_ticks(axes: Axes, grid: CellGrid, seconds: float, nyquist: float) 
     marks, names = _mel_ticks(nyquist)
     below = [column + 0.04 + 0.92 * mark for column in few for mark in marks]
     axes.set_xticks(below, names * len(few), fontsize=6)
-    axes.set_xlabel(f"below in each cell: spectrum, Hz (mel scale), {-RESPONSE_FLOOR_DB:g} dB high", fontsize=8)
+    axes.set_xlabel(f"lower half of each cell: spectrum, Hz (mel scale), {-RESPONSE_FLOOR_DB:g} dB high", fontsize=8)
     above: Any = axes.secondary_xaxis("top")
     above.set_xticks(places, ["0", f"{seconds * 1000:.3g}"] * len(few), fontsize=6)
-    above.set_xlabel("above in each cell: waveform, ms", fontsize=8)
+    above.set_xlabel("upper half of each cell: waveform, ms", fontsize=8)
     above.spines["top"].set_visible(False)
     axes.set_yticks([])
 
@@ -310,7 +310,7 @@ def _patch_ticks(axes: Axes, grid: CellGrid, shape: tuple[int, ...], bank: Filte
     places = [column + 0.04 + x for column in few for x in within]
     axes.set_xticks(places, [f"{offset:+g}" for offset in offsets] * len(few), fontsize=6)
     words = "time, ms" + (f"; {channels} channels side by side" if channels > 1 else "")
-    more = "; the bar beside a filter: where half of its energy lies" if bank.view == "bands" else ""
+    more = "; bar beside a filter: the range with half of its energy" if bank.view == "bands" else ""
     axes.set_xlabel(words + more, fontsize=8)
     rows, names = _band_ticks(bands, bank)
     box = grid.box(0)

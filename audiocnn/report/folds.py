@@ -22,7 +22,7 @@ FOLD_FIGURES = {
     "mean_average_precision": "mean AP",
     "subset_accuracy": "all right",
 }
-"""The figures of a whole training that are shown, with their titles in a narrow table."""
+"""The results of a complete training that are shown, with short titles for a narrow table."""
 
 
 def render_folds(found: ReportPart) -> str:
@@ -45,8 +45,8 @@ def curve_section(found: ReportPart, title_of: Callable[[str], str]) -> Iterator
     yield html_legend(list(enumerate(lines)))
     yield '<div class="plots">'
     if drawn := learning_plot("share", lines):
-        what = "where it still rises on the right, more clips make it better"
-        yield html_figure("Over how many clips were learned from", what, drawn)
+        what = "a curve that still rises at its right end means that more clips would help"
+        yield html_figure("By number of training clips", what, drawn)
     yield "</div>"
     rows = [[f"{point['clips']:,}", f"{100 * point['share']:g} %", *_cells(point, names)] for point in points]
     yield html_table(["clips", "share", *(escape(title_of(name)) for name in names)], rows)
@@ -61,7 +61,7 @@ def _fold_section(found: ReportPart) -> Iterator[str]:
     for name, title in zip(names, titles, strict=True):
         dots = [(str(fold["fold"]), [(0, str(fold["fold"]), fold)]) for fold in folds]
         if drawn := condition_plot(name, title, dots):
-            yield html_figure(title, "of each fold, with 95 % intervals", drawn)
+            yield html_figure(title, "of each fold, with 95 % confidence intervals", drawn)
     yield "</div>"
     rows = [[escape(str(fold["fold"])), f"{fold['clips']:,}", *_cells(fold, names)] for fold in folds]
     means = [found.get("figures", {}).get(name) for name in names]

@@ -20,9 +20,9 @@ from audiocnn.evaluation.results import figure_title
 from audiocnn.report.style import column_class
 
 ReportPart = Mapping[str, Any]
-"""A report, or a part of one, as report.json has it."""
+"""A report, or a part of one, as stored in report.json."""
 TitledFigures = Mapping[str, ReportPart]
-"""By title: value, low and high, and how many digits behind the point to show."""
+"""By title: value, low and high, and the number of decimals to show."""
 _ASSETS = Path(__file__).with_name("assets")
 
 

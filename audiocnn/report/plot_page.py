@@ -26,7 +26,7 @@ _BACK, _ON = "M2 2H4V14H2ZM14 2V14L5 8Z", "M12 2H14V14H12ZM2 2V14L11 8Z"
 _HALF = "M8 1A7 7 0 1 0 8 15A7 7 0 1 0 8 1ZM8 2.5A5.5 5.5 0 0 1 8 13.5Z"
 _KEYS = (
     ("space", "play, pause"),
-    ("←", "→", "1 s, with shift 5 s"),
+    ("←", "→", "1 s (5 s with shift)"),
     ("n", "p", "next, previous segment"),
     ("+", "−", "0", "zoom (also ctrl + wheel)"),
     ("d", "light, dark"),
@@ -44,8 +44,8 @@ def render_plot(plotted: PlotData, sound: PageSound | None, silent: str = "") ->
         '<div id="view"><div id="content">',
         '<div id="hair"></div><div id="chosen"></div><div id="head"></div></div></div>',
         "</div>",
-        "<noscript><p>The pictures are drawn by a script, which is turned off here.</p></noscript>",
-        '<p class="keys">Click a segment to hear it, or anywhere to play on from there; drag to hear a stretch.'
+        "<noscript><p>This page needs JavaScript, which is disabled.</p></noscript>",
+        '<p class="keys">Click a segment to hear it. Click anywhere else to play from there, or drag to hear a part.'
         f" {key_help(_KEYS)}</p>",
         *_segment_table(plotted),
     ]
@@ -61,16 +61,16 @@ def _head(plotted: PlotData, name: str, sound: PageSound | None, silent: str) ->
     facts = [clock(found.duration_seconds), f"{found.sample_rate:,} Hz", channels]
     if plotted.end - plotted.start < found.duration_seconds - 1e-6:
         facts.append(f"here {plotted.start:g} to {plotted.end:g} s")
-    facts += [f"by {found.model}", f"played as {sound.what}" if sound else "without sound"]
+    facts += [f"by {found.model}", f"sound: {sound.what}" if sound else "without sound"]
     yield f"<h1>{escape(PurePath(name).name or name)}</h1>"
     yield f'<p class="soft">{escape(" · ".join(facts))}</p>'
     yield f"<p>{escape(_summarise(plotted))}</p>"
     if silent:
         yield f'<p class="note">{escape(silent)}</p>'
     if found.note:
-        yield f'<p class="note">{escape(show_name(found.note))}; copy it again</p>'
+        yield f'<p class="note">{escape(show_name(found.note))}; copy the file again</p>'
     if plotted.more_tracks:
-        yield f'<p class="note">{plotted.more_tracks} more channels are not drawn; choose one with --channel</p>'
+        yield f'<p class="note">{plotted.more_tracks} more channels are not shown; choose one with --channel</p>'
 
 
 def _summarise(plotted: PlotData) -> str:
@@ -98,7 +98,7 @@ def _bar(plotted: PlotData, sound: PageSound | None) -> Iterator[str]:
     yield f'<button id="after" title="next segment (n)"{still}>{_icon("", _ON)}</button>'
     yield f'<select id="speed" aria-label="speed"{off}>{speeds}</select>'
     yield '<span class="gap"></span><span id="readout" class="soft num"></span>'
-    yield '<button id="out" title="zoom out (-)">−</button><button id="fit" title="the whole (0)">fit</button>'
+    yield '<button id="out" title="zoom out (-)">−</button><button id="fit" title="whole recording (0)">fit</button>'
     yield '<button id="in" title="zoom in (+)">+</button>'
     yield f'<button id="turn" title="light, dark (d)">{_icon("", _HALF)}</button>'
     yield "</div>"

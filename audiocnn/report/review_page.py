@@ -20,28 +20,28 @@ PIECE_SECONDS = 30.0  # of a recording that are seen at a time
 _COLUMNS = 800  # of a picture, about
 _HOP_SECONDS = (0.002, 0.02)
 _CLIP_KEYS = (
-    ("1", "…", "that label"),
+    ("1", "…", "choose that label"),
     ("t", "type a label"),
-    ("enter", "take the suggestion"),
+    ("enter", "accept the suggestion"),
     ("n", "none of these"),
     ("x", "leave out"),
     ("s", "later"),
     ("u", "undo"),
     ("space", "play"),
-    ("←", "→", "back, on"),
+    ("←", "→", "previous, next"),
 )
 _SEGMENT_KEYS = (
-    ("drag", "mark; move an edge"),
+    ("drag", "mark a segment; move an edge"),
     ("1", "…", "label of a segment"),
-    ("t", "type one"),
+    ("t", "type a label"),
     ("delete", "remove"),
-    ("enter", "right so, on"),
+    ("enter", "accept, next"),
     ("x", "leave the recording out"),
     ("s", "later"),
     ("u", "undo"),
     ("space", "play"),
     ("←", "→", "recordings"),
-    ("page ↑", "page ↓", "pieces"),
+    ("page ↑", "page ↓", "previous, next piece"),
 )
 
 
@@ -57,9 +57,9 @@ def render_review(title: str, command: str, timed: bool) -> str:
         '<div id="below"><button id="play">play</button><span id="time" class="num soft"></span>'
         '<span class="gap"></span>'
         '<button id="before" hidden>‹ piece</button><button id="after" hidden>piece ›</button>'
-        '<label class="soft"><input type="checkbox" id="autoplay" checked> play by itself</label></div>',
+        '<label class="soft"><input type="checkbox" id="autoplay" checked> play automatically</label></div>',
         '<div id="labels"></div>',
-        '<form id="typing" autocomplete="off"><input id="word" list="known" maxlength="100" aria-label="a label"'
+        '<form id="typing" autocomplete="off"><input id="word" list="known" maxlength="100" aria-label="label"'
         ' placeholder="type a label, Enter"><datalist id="known"></datalist><span class="gap"></span>'
         '<button type="button" id="none"></button><button type="button" id="out"><kbd>x</kbd> leave out</button>'
         '<button type="button" id="later"><kbd>s</kbd> later</button>'
@@ -67,7 +67,7 @@ def render_review(title: str, command: str, timed: bool) -> str:
         f'<footer><p class="soft keys">{key_help(keys)}</p>',
         f'<p id="saved"><span id="state"></span> <code id="command">{escape(command)}</code>'
         ' <button id="copy">copy</button></p></footer>',
-        "<noscript><p class='note'>This page is drawn by a script, which is turned off here.</p></noscript>",
+        "<noscript><p class='note'>This page needs JavaScript, which is disabled.</p></noscript>",
     ]
     style = style_sheet() + read_asset("review_page.css")
     script = "\n".join(map(read_asset, ("spectrum.js", "review_page.js")))

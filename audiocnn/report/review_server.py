@@ -63,7 +63,7 @@ class ReviewServer:
         try:
             self._http = _HttpServer((HOST, port), _Handler)
         except (OSError, OverflowError) as problem:
-            raise UsageError(f"--port {port}: cannot be had ({problem}); leave it out for any that is free") from None
+            raise UsageError(f"--port {port}: not available ({problem}); omit it to use any free port") from None
         self._http.review = self
         self.port: int = self._http.server_address[1]
         self._threads = [
@@ -104,7 +104,7 @@ class ReviewServer:
                 return self._pieces[index, number]
         path = self.review.clips[index].path
         if not path.resolve().is_relative_to(self.folder):
-            raise RecordingError("lies outside of the folder now, and is not read")
+            raise RecordingError("is now outside the folder, and was not read")
         try:
             found = read_piece(path, number * PIECE_SECONDS, PIECE_SECONDS)
         except RecordingError as problem:
@@ -146,14 +146,14 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             name, numbers = words[0], self._numbers(words[1:])
             if name not in routes:
-                raise _RefusedError(HTTPStatus.NOT_FOUND, "there is nothing here")
+                raise _RefusedError(HTTPStatus.NOT_FOUND, "not found")
             values = self._body() if routes is _WRITERS else self._query()
             self._send(HTTPStatus.OK, *routes[name](self, numbers, values))
         except _RefusedError as refused:
             self.close_connection = True  # what it sends may not have been read
             self._problem(refused.status, str(refused))
         except ConflictError:
-            self._problem(HTTPStatus.CONFLICT, "this clip was changed elsewhere meanwhile; look again")
+            self._problem(HTTPStatus.CONFLICT, "this clip was changed in another window; look at it again")
         except AudiocnnError as problem:
             self._problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(problem))
         except (BrokenPipeError, ConnectionError, TimeoutError):
@@ -170,10 +170,10 @@ class _Handler(BaseHTTPRequestHandler):
         """What stands behind the token in the path; None where the request is answered already."""
         own = {f"{name}:{self.server.review.port}" for name in (HOST, "localhost")}
         if self.headers.get("Host") not in own:
-            raise _RefusedError(HTTPStatus.FORBIDDEN, "another host")
+            raise _RefusedError(HTTPStatus.FORBIDDEN, "the request names another host")
         origin, site = self.headers.get("Origin"), self.headers.get("Sec-Fetch-Site", "none")
         if origin is not None and origin.removeprefix("http://") not in own:
-            raise _RefusedError(HTTPStatus.FORBIDDEN, "another page")
+            raise _RefusedError(HTTPStatus.FORBIDDEN, "the request comes from another page")
         token, slash, rest = urlsplit(self.path).path[1:].partition("/")
         is_ours = _is_same(token, self.server.review.token)
         if self.command == "GET" and not rest and ((is_ours and not slash) or self.server.review.is_single_use(token)):
@@ -181,15 +181,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._end_headers({"Location": f"/{self.server.review.token}/", "Content-Length": "0"})
             return None
         if not is_ours:
-            raise _RefusedError(HTTPStatus.FORBIDDEN, "the address lacks its token; open the one that was printed")
+            raise _RefusedError(HTTPStatus.FORBIDDEN, "the address has no token; open the address that was printed")
         if site not in ("same-origin", "none") and (self.command != "GET" or rest):
-            raise _RefusedError(HTTPStatus.FORBIDDEN, "another page")
+            raise _RefusedError(HTTPStatus.FORBIDDEN, "the request comes from another page")
         return rest.split("/")
 
     def _numbers(self, words: list[str]) -> list[int]:
         """Words of a path as whole numbers, of which the first is that of a clip."""
         if any(not (word.isascii() and word.isdecimal() and len(word) < 10) for word in words):
-            raise _RefusedError(HTTPStatus.NOT_FOUND, "there is nothing here")
+            raise _RefusedError(HTTPStatus.NOT_FOUND, "not found")
         numbers = list(map(int, words))
         self._check_index(*numbers[:1])
         return numbers
@@ -205,18 +205,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _body(self) -> dict[str, Any]:
         """What a page sends, as JSON; a form of another page cannot send that."""
         if self.headers.get_content_type() != "application/json":
-            raise _RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected JSON")
+            raise _RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the content type must be JSON")
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdecimal()):
-            raise _RefusedError(HTTPStatus.LENGTH_REQUIRED, "expected a length")
+            raise _RefusedError(HTTPStatus.LENGTH_REQUIRED, "the content length is missing")
         if len(length) > 9 or int(length) > _MOST_BODY_BYTES:
-            raise _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too much")
+            raise _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the request is too large")
         try:
             values = parse_json(self.rfile.read(int(length)))
         except ValueError:
             values = None
         if not isinstance(values, dict):
-            raise _RefusedError(HTTPStatus.BAD_REQUEST, "expected a table in JSON")
+            raise _RefusedError(HTTPStatus.BAD_REQUEST, "the request must be a JSON object")
         return values
 
     def _send(self, status: HTTPStatus, content: bytes, kind: str) -> None:
@@ -253,20 +253,20 @@ def _state(handler: _Handler, index: int | None) -> _Answer:
 def _page_of(values: Mapping[str, Any]) -> str:
     page = values.get("page")
     if not isinstance(page, str) or not 0 < len(page) <= 64:
-        raise _RefusedError(HTTPStatus.BAD_REQUEST, "which page is this?")
+        raise _RefusedError(HTTPStatus.BAD_REQUEST, "the id of the page is missing")
     return page
 
 
 def _revision_of(values: Mapping[str, Any]) -> int:
     revision = values.get("revision")
     if type(revision) is not int:
-        raise _RefusedError(HTTPStatus.BAD_REQUEST, "which revision was seen?")
+        raise _RefusedError(HTTPStatus.BAD_REQUEST, "the revision is missing")
     return revision
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise _RefusedError(HTTPStatus.BAD_REQUEST, "expected a text")
+        raise _RefusedError(HTTPStatus.BAD_REQUEST, "the label must be a string")
     return value
 
 
@@ -293,7 +293,7 @@ def _get_picture(handler: _Handler, numbers: list[int], values: dict[str, Any]) 
 
 def _piece(handler: _Handler, numbers: list[int]) -> tuple[Samples, int]:
     if len(numbers) != 2:
-        raise _RefusedError(HTTPStatus.NOT_FOUND, "there is nothing here")
+        raise _RefusedError(HTTPStatus.NOT_FOUND, "not found")
     return handler.server.review.piece(*numbers)
 
 
@@ -308,7 +308,7 @@ def _post_mark(handler: _Handler, numbers: list[int], values: dict[str, Any]) ->
     segments = []
     for one in listed if isinstance(listed, list) else [None]:
         if not (isinstance(one, list) and len(one) == 3 and is_number(one[0]) and is_number(one[1])):
-            raise _RefusedError(HTTPStatus.BAD_REQUEST, "expected segments")
+            raise _RefusedError(HTTPStatus.BAD_REQUEST, "the request has no valid segments")
         segments.append(Annotation(float(one[0]), float(one[1]), _text(one[2])))
     handler.review.mark(_page_of(values), index, segments, _revision_of(values))
     return _state(handler, index)

@@ -48,7 +48,7 @@ class ClipSound:
     def note(self) -> str:
         if self.seconds >= self.duration:
             return ""
-        return f"{self.start:.1f} to {self.start + self.seconds:.1f} s of {self.duration:.1f} s, the loudest"
+        return f"the loudest part: {self.start:.1f} to {self.start + self.seconds:.1f} s of {self.duration:.1f} s"
 
 
 def clip_sounds(dataset: Dataset, filenames: Iterable[str], most_bytes: int = _MOST_BYTES) -> dict[str, ClipSound]:
@@ -147,7 +147,7 @@ def read_page_sound(file: str | Path | BinaryIO, plotted: PlotData, channel: str
         gain = 1.0 / max(1.0, plotted.peak)
         content = _encode(recording.blocks(rate, taken, _BLOCK_SECONDS), rate, rows, (start, end), gain, lossless)
     kind, name = ("audio/wav", "WAV") if lossless else ("audio/ogg", "Ogg Vorbis")
-    turned = "" if gain == 1.0 else f", turned down by {-20 * math.log10(gain):.0f} dB"
+    turned = "" if gain == 1.0 else f", lowered by {-20 * math.log10(gain):.0f} dB"
     return PageSound(content, kind, f"{name}, {rate:,} Hz, {'stereo' if rows == 2 else 'mono'}{turned}")
 
 
@@ -194,6 +194,6 @@ def to_wav(samples: Samples, rate: int) -> bytes:
 def explain_silence(plotted: PlotData) -> str:
     long = clock(plotted.end - plotted.start)
     return (
-        f"no sound on the page: {long} are too long, {clock(MOST_PAGE_SECONDS)} the most; "
-        "choose a stretch with --from --to"
+        f"the page has no sound: {long} is longer than the limit of {clock(MOST_PAGE_SECONDS)}; choose a part with"
+        " --from --to"
     )

@@ -72,7 +72,7 @@ def make_training_set(recipe: Recipe, dataset: Dataset, validates: bool = True) 
     False in a process that leaves validation to another one."""
     wanted = recipe.spec.input.sample_rate
     if dataset.sample_rate != wanted:
-        fact = f"{dataset.folder}: has {dataset.sample_rate} Hz and the spec wants {wanted}"
+        fact = f"{dataset.folder}: has {dataset.sample_rate} Hz, but the spec expects {wanted}"
         raise DatasetError(f"{fact}; ingest with --sample-rate {wanted}")
     entries = select_entries(recipe, dataset)
     labels = learned_labels(dataset, recipe)
@@ -95,8 +95,8 @@ def make_training_set(recipe: Recipe, dataset: Dataset, validates: bool = True) 
         check_clip_recipe(recipe, several)
         balance, others = recipe.train.balance, recipe.spec.f.output == "sigmoid" or recipe.spec.f.background
         if not others and recipe.mix.nothing_share:
-            fact = f'{recipe.name}: "nothing_share": what is none of the labels teaches a plain softmax nothing'
-            raise RecipeError(f"{fact}; add background = true to [f] of the spec, or leave it out")
+            fact = f'{recipe.name}: "nothing_share" has no effect on a plain softmax'
+            raise RecipeError(f"{fact}; add background = true to [f] of the spec, or remove the key")
         evenness = recipe.train.balance_power if balance == "sampling" else 0.0
         features, make = choose_reading(recipe, dataset, [*train, *held_out])
         clip_source = make(dataset, train, labels, recipe.mix, recipe.seed, evenness, others)
@@ -121,7 +121,7 @@ def make_training_set(recipe: Recipe, dataset: Dataset, validates: bool = True) 
     return TrainingSet(labels, source, validation, False, groups, seconds, **more)
 
 
-_NOT_READ = "features of the dataset are not read: "
+_NOT_READ = "the stored features of the dataset are not used: "
 
 
 def choose_reading(
@@ -151,16 +151,16 @@ def check_clip_recipe(recipe: Recipe, several: bool) -> None:
     """RecipeError for what whole clips exclude. several: a clip may have several labels."""
     if recipe.evaluate.conditions is not None:
         raise RecipeError(
-            f"{recipe.name}: [evaluate] conditions are for segments, and these are whole clips; leave it out"
+            f"{recipe.name}: [evaluate] conditions needs segments, but the data is whole clips; remove the key"
         )
     if recipe.evaluate.also:
-        raise RecipeError(f'{recipe.name}: [evaluate] "also" is for segments, and these are whole clips; leave it out')
+        raise RecipeError(f'{recipe.name}: [evaluate] "also" needs segments, but these are whole clips; remove the key')
     if recipe.spec.localises:
-        fact = f'{recipe.name}: output = "{recipe.spec.f.output}" needs onsets and offsets, and these are whole clips'
-        raise RecipeError(f'{fact}; mark where in them the labels are, or take output = "sigmoid" or "softmax" in [f]')
+        fact = f'{recipe.name}: output = "{recipe.spec.f.output}" needs segments, but the data is whole clips'
+        raise RecipeError(f'{fact}; annotate onsets and offsets, or set output = "sigmoid" or "softmax" in [f]')
     if several and recipe.spec.f.output != "sigmoid":
-        fact = f'{recipe.name}: labels_per_clip = "several" and output = "{recipe.spec.f.output}" exclude each other'
-        raise RecipeError(f'{fact}, since the scores of one clip then add up to 1; take output = "sigmoid" in [f]')
+        fact = f'{recipe.name}: labels_per_clip = "several" cannot be used with output = "{recipe.spec.f.output}"'
+        raise RecipeError(f'{fact}, where the scores of a clip add up to 1; set output = "sigmoid" in [f]')
 
 
 def read_tuning_examples(recipe: Recipe, dataset: Dataset, learned: Sequence[Entry]) -> list[Example]:
@@ -176,8 +176,8 @@ def read_tuning_examples(recipe: Recipe, dataset: Dataset, learned: Sequence[Ent
     groups, own = ({entry.group or entry.filename for entry in entries} for entries in (tuned_on, learned))
     if shared := sorted(own & groups):
         raise RecipeError(
-            f'{settings.conditions}: part "{settings.part}" has {len(shared)} group(s) that the training learns from,'
-            f' such as {show_name(shared[0])}; "held_out", "balance" and [data] must be those of the recipe'
+            f'{settings.conditions}: part "{settings.part}" shares {len(shared)} group(s) with the training part, such'
+            f' as {show_name(shared[0])}; set "held_out", "balance" and [data] as in the recipe'
         )
     labels = learned_labels(dataset, recipe)
     hop_samples = recipe.spec.geometry().hop_samples
@@ -186,7 +186,7 @@ def read_tuning_examples(recipe: Recipe, dataset: Dataset, learned: Sequence[Ent
         examples = [read_example(made, entry, labels, hop_samples) for entry in made.entries]
     for column, label in enumerate(labels):
         if not any((example.targets[:, column] > 0).any() for example in examples):
-            raise RecipeError(f'{settings.conditions}: nothing in part "{settings.part}" is labelled "{label}"; add it')
+            raise RecipeError(f'{settings.conditions}: part "{settings.part}" has no recording of "{label}"; add some')
     return examples
 
 
@@ -201,9 +201,9 @@ def read_further_examples(recipe: Recipe, labels: tuple[str, ...]) -> dict[str, 
             examples = [read_example(dataset, entry, labels, geometry.hop_samples) for entry in entries]
         for column, label in enumerate(labels):
             if not any((example.targets[:, column] > 0).any() for example in examples):
-                raise RecipeError(f'{path}: nothing is labelled "{label}"; annotate it, or leave [evaluate] "also" out')
+                raise RecipeError(f'{path}: no segment is labelled "{label}"; add some, or remove [evaluate] "also"')
         if path.name in found:
-            raise RecipeError(f'{path}: [evaluate] "also" has another one of this name; rename it')
+            raise RecipeError(f'{path}: [evaluate] "also" lists another file of this name; rename one of them')
         found[path.name] = examples
     return found
 
@@ -302,7 +302,7 @@ def count_examples(settings: TrainSettings, clips: int) -> int:
     if settings.examples_per_epoch:
         return settings.examples_per_epoch
     if not clips:
-        raise RecipeError("[train] examples_per_epoch = 0 is for whole clips, each once; say how many mixtures")
+        raise RecipeError("[train] examples_per_epoch = 0 is only for whole clips; set the number of mixtures")
     return max(clips, LEAST_BATCHES * settings.batch_size)
 
 
@@ -343,7 +343,7 @@ def plan_workers(recipe: Recipe, training_set: TrainingSet) -> WorkerPlan:
         return WorkerPlan(workers, (room - _BATCHES_IN_HAND) // workers)
     made = f"{workers} instead of {settings.workers} processes make" if workers else "a thread makes"
     what = f"shared memory ({SHARED_MEMORY}) has {free / 1e6:.0f} MB free, for batches of {size / 1e6:.1f} MB"
-    return WorkerPlan(workers, 1, f"{what}: {made} them; give it more for speed (docker run --shm-size 8g)")
+    return WorkerPlan(workers, 1, f"{what}: {made} the batches; enlarge it for speed (docker run --shm-size 8g)")
 
 
 def make_loader(

@@ -99,7 +99,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     with _explain_read_errors(path), safe_open(path, framework="pt") as file:
         header = file.metadata() or {}
         if int(header.get("format", 0)) != _FORMAT:
-            raise ModelError(f"{path}: is not a checkpoint of this version; start again with --force")
+            raise ModelError(f"{path}: not a checkpoint of this version; start again with --force")
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return Checkpoint(tensors, parse_json(header["progress"]))
 
@@ -133,7 +133,7 @@ def explain_write_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as problem:
         said = problem.strerror or str(problem)
-        remedy = "make room there, then go on with --resume: what was saved before is whole"
+        remedy = "free space there, then continue with --resume: the last checkpoint is intact"
         raise AudiocnnError(f"{path}: cannot be written ({said}); {remedy}") from None
 
 

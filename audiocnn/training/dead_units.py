@@ -90,7 +90,5 @@ def warn_of_dead_units(layers: Sequence[LayerUnits], when: str, learning_rate: f
         return ""
     worst = max(many, key=lambda layer: layer.dead / layer.units)
     others = f" (and many of {plural(len(many) - 1, 'other layer')})" if len(many) > 1 else ""
-    remedy = (
-        f"lower the rate (--learning-rate {learning_rate / 3:.1g}), try another --seed, or a leaky_relu in the spec"
-    )
-    return f"{when} {worst}{others} are 0 for every held-out example and learn nothing; {remedy}"
+    remedy = f"lower the learning rate (--learning-rate {learning_rate / 3:.1g}), try another --seed, or use leaky_relu"
+    return f"{when} {worst}{others} are 0 for every validation example and learn nothing; {remedy}"

@@ -63,11 +63,11 @@ def find_teacher(
     try:
         model = find_model(settings.teacher)
     except ModelError as problem:
-        raise RecipeError(f"[train] teacher, looked for beside the recipe: {problem}") from None
+        raise RecipeError(f"[train] teacher (paths are relative to the recipe): {problem}") from None
     mine = recipe.spec.geometry()
     if missing := [label for label in labels if label not in model.labels]:
         has = ", ".join(model.labels)
-        raise RecipeError(f'[train] teacher: {model.name} has no label "{missing[0]}" but {has}; name another model')
+        raise RecipeError(f'[train] teacher: {model.name} has no label "{missing[0]}", only {has}; use another model')
     theirs = model.geometry
     if (theirs.sample_rate, theirs.hop_samples, model.channels) != (
         mine.sample_rate,
@@ -75,9 +75,9 @@ def find_teacher(
         recipe.spec.input.channels,
     ):
         raise RecipeError(
-            f"[train] teacher: {model.name} gives a score each {theirs.hop_seconds:g} s of {theirs.sample_rate} Hz in"
-            f" {model.channels} channel(s), {recipe.spec.name} each {mine.hop_seconds:g} s of {mine.sample_rate} Hz in"
-            f" {recipe.spec.input.channels}; name a model that is like it in these"
+            f"[train] teacher: {model.name} gives one score every {theirs.hop_seconds:g} s at {theirs.sample_rate} Hz"
+            f" from {model.channels} channel(s), {recipe.spec.name} every {mine.hop_seconds:g} s at {mine.sample_rate}"
+            f" Hz from {recipe.spec.input.channels}; use a model that matches"
         )
     network = load_networks(model).to(device)
     order = [model.labels.index(label) for label in labels]

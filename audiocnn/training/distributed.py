@@ -103,7 +103,7 @@ def process_group_of(environ: Mapping[str, str]) -> ProcessGroup:
     rank, world, local = (int(value) if value.isdecimal() else -1 for value in (*given[:2], given[2] or given[0]))
     if not 0 <= rank < world or local < 0:
         said = ", ".join(f"{name}={value}" for name, value in zip(names, given, strict=True))
-        raise UsageError(f"{said}: not those of one process of several; start them with torchrun")
+        raise UsageError(f"{said}: not valid for one of several processes; start them with torchrun")
     return ProcessGroup(rank, world, local)
 
 

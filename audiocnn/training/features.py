@@ -136,24 +136,24 @@ def find_misfits(recipe: Recipe, dataset: Dataset, entries: Sequence[Entry]) -> 
     """Why the features that a dataset keeps cannot be read instead of the samples of these whole clips: each setting
     that differs. recipe: with its defaults."""
     if dataset.layout is None:
-        return ["they are of an older format; ingest again with --features SPEC"]
+        return ["they have an older format; ingest again with --features SPEC"]
     spec, mine, kept = recipe.spec.input, recipe.spec.input.powers, dataset.layout.input
     if spec.features == "waveform":
-        return [f"{recipe.spec.name} hears samples"]
+        return [f"{recipe.spec.name} takes samples"]
     if mine.features != kept.features:
-        return [f"{recipe.spec.name} hears {spec.features}, and they are {kept.features}"]
+        return [f"{recipe.spec.name} takes {spec.features}, but they are {kept.features}"]
     keys = [key for key in FEATURE_KEYS[kept.features] if getattr(mine, key) != getattr(kept, key)]
-    found = [f"[input] {key} is {getattr(mine, key)}, theirs {getattr(kept, key)}" for key in keys]
+    found = [f"[input] {key} is {getattr(mine, key)}, but theirs is {getattr(kept, key)}" for key in keys]
     if dataset.channels not in (1, spec.channels):
-        found.append(f"[input] channels is {spec.channels}, theirs {dataset.channels}")
+        found.append(f"[input] channels is {spec.channels}, but they have {dataset.channels}")
     if changes := [f"{key} = {_show(value)}" for key, value in find_sample_changes(recipe.mix).items()]:
         found.append(f"[mix] {', '.join(changes)} change{'s' * (len(changes) == 1)} the samples")
     if recipe.mix.gain_db != (0.0, 0.0) and recipe.mix.float_share < 1.0:
-        found.append(f"[mix] gain_db = {_show(recipe.mix.gain_db)} is rounded to 16 bits, but for float_share = 1")
+        found.append(f"[mix] gain_db = {_show(recipe.mix.gain_db)} rounds to 16 bits unless float_share = 1")
     if to_samples(recipe.mix.seconds, spec.sample_rate) < 2 * kept.hop_samples:
         found.append(f"[mix] seconds = {recipe.mix.seconds:g} is less than two frames")
     if recipe.train.teacher:
-        found.append("[train] teacher hears samples")
+        found.append("[train] teacher takes samples")
     if missing := sum(not dataset.has_features(entry) for entry in entries):
         found.append(f"{missing} of {len(entries)} clips have none; ingest again with --features SPEC")
     return found
@@ -169,7 +169,7 @@ def describe_reading(recipe: Recipe, layout: FeatureLayout) -> str:
     low, high = (f"{hertz:g}" for hertz in (spec.low_hertz, spec.high_hertz))
     bands = f"{layout.input.bands} bands" + (f" of {low} to {high} Hz" if layout.input.features == "mel" else "")
     every = f"{1000 * spec.hop_samples / spec.sample_rate:.3g} ms"
-    which = f"{spec.features}, {bands}, each {every}, kept for {layout.spec}"
+    which = f"{spec.features}, {bands}, every {every}, stored for {layout.spec}"
     apart = layout.offset(recipe.spec.geometry().extend_start)
-    held_out = f" (not of held-out clips: frames lie {apart} samples apart)" if apart else ""
-    return f"features of the dataset are read: {which}; no mixing{held_out}"
+    held_out = f" (except for validation clips: their frames are {apart} samples apart)" if apart else ""
+    return f"stored features of the dataset are used: {which}; no mixing{held_out}"

@@ -64,13 +64,13 @@ def read_log(run: Path) -> list[LogRow]:
     try:
         lines = read_regular(path).decode().splitlines()
     except (OSError, ValueError) as problem:
-        raise AudiocnnError(f"{path}: cannot be read ({problem}); train again, or remove the run") from None
+        raise AudiocnnError(f"{path}: cannot be read ({problem}); train again, or delete the run") from None
     for number, line in enumerate(lines, 1):
         try:
             rows.append(check_row(parse_json(line)))
         except (ValueError, TypeError, KeyError):
-            fact = f"{path}:{number}: is no row of a training"
-            raise AudiocnnError(f"{fact}; train again, or remove the run") from None
+            fact = f"{path}:{number}: not a row of a training log"
+            raise AudiocnnError(f"{fact}; train again, or delete the run") from None
     return rows
 
 

@@ -38,9 +38,9 @@ def check_batch_fits(recipe: Recipe, training_set: TrainingSet, device: str, wor
     if each * part * world > free:
         fits = floor_to_power_of_two(free / each) * recipe.train.accumulate
         parts = math.ceil(each * size / free)
-        need = f"batch_size {size} needs some {each * part * world / 1e9:.1f} GB of memory"
+        need = f"batch_size {size} needs about {each * part * world / 1e9:.1f} GB of memory"
         raise RecipeError(
-            f"{need}, and {free / 1e9:.1f} GB are free; take --batch-size {fits}, or [train] accumulate = {parts}"
+            f"{need}, but {free / 1e9:.1f} GB are free; use --batch-size {fits}, or [train] accumulate = {parts}"
         )
 
 
@@ -64,7 +64,7 @@ def batch_too_large(recipe: Recipe, training_set: TrainingSet, device: str, worl
     size = recipe.train.batch_size
     fits = largest_batch(recipe, training_set, device, -(-size // world)) * world
     fact = f"batch_size {size} does not fit into the memory of {device}"
-    return RecipeError(f"{fact}; take --batch-size {fits}, or [train] accumulate = {-(-size // fits)}")
+    return RecipeError(f"{fact}; use --batch-size {fits}, or [train] accumulate = {-(-size // fits)}")
 
 
 def fits_gpu(recipe: Recipe, training_set: TrainingSet, device: str, size: int) -> bool:

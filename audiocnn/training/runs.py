@@ -133,7 +133,7 @@ def with_recipe(run: Run) -> Run:
     table = read_toml(run.folder / RECIPE, RecipeError)
     train, data = table.get("train"), table.get("data")
     if not isinstance(train, dict) or not isinstance(table.get("spec"), dict):
-        raise RecipeError(f"{run.folder / RECIPE}: is not the recipe of a run; train again, or remove the run")
+        raise RecipeError(f"{run.folder / RECIPE}: not the recipe of a run; train again, or delete the run")
     name = table.get("name")
     source = data.get("source") if isinstance(data, dict) else None
     settings = {key: value for key, value in train.items() if isinstance(value, (int, float, str))}
@@ -203,7 +203,7 @@ def with_report(run: Run) -> Run:
         report = report[0] if isinstance(report, list) else report
         found = _clip_figure(report["clip"]) if report["clip"] else _segment_figure(report["labels"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError):
-        raise AudiocnnError(f"{path}: is no report; judge the model again, or remove the file") from None
+        raise AudiocnnError(f"{path}: not a report; evaluate the model again, or delete the file") from None
     return replace(run, tested_name=found[0], tested=found[1])
 
 

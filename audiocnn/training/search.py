@@ -115,9 +115,9 @@ def make_search(recipe: Recipe, space: Space, dataset: Dataset, folder: Path, de
     mixed = [parameter.key for parameter in space if parameter.key.startswith(MIXED)]
     if mixed and not clips and recipe.evaluate.conditions is None:
         fact = f'[tune]: "{mixed[0]}" changes the mixtures that trials are judged by'
-        raise RecipeError(f"{fact}; name [evaluate] conditions, or leave it out")
+        raise RecipeError(f"{fact}; set [evaluate] conditions, or remove the key")
     if recipe.train.validation_share == 0 and recipe.evaluate.conditions is None:
-        raise RecipeError("[train] validation_share = 0: nothing is held out to judge trials by; give a share")
+        raise RecipeError("[train] validation_share = 0: there is no validation part to judge trials by; set a share")
     for parameter in space:
         set_value(copy.deepcopy(table), parameter.key, parameter.first, "[tune]")
     wanted = Search(table, space, dataset, folder, device)
@@ -162,7 +162,7 @@ def run_trial(
 
     name = trial.user_attrs.get("folder", f"trial-{trial.number:04d}")
     if not is_file_name(name):
-        raise UsageError(f"{wanted.folder}: its study names a folder elsewhere ({name!r}); name another with --study")
+        raise UsageError(f"{wanted.folder}: its study uses a folder elsewhere ({name!r}); give another with --study")
     trial.set_user_attr("folder", name)
     params, run = study.draw_values(trial), wanted.folder / name
     again = (run / RECIPE_FILE).exists()
@@ -179,7 +179,7 @@ def run_trial(
                 if isinstance(report, TrainReport):
                     value = report.figure
                     if not _is_finite(value):
-                        raise AudiocnnError(f"{run}: no epoch has a figure that is a number; learn more slowly")
+                        raise AudiocnnError(f"{run}: no epoch has a finite result; lower the learning rate")
                 elif isinstance(report, EpochReport):
                     yield report
                     pruned = report_figure(trial, report)

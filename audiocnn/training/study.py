@@ -126,7 +126,7 @@ def open_study(path: Path, pruner: str, epochs: int, facts: Mapping[str, Any], r
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if path.exists() and not resume:
-        raise UsageError(f"{path}: there is a study already; go on with --resume, or name another -o or --study")
+        raise UsageError(f"{path}: already contains a study; continue with --resume, or choose another -o or --study")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         # Several processes write: each waits its turn. A name with ? or { in it is no address.
@@ -145,9 +145,9 @@ def open_study(path: Path, pruner: str, epochs: int, facts: Mapping[str, Any], r
             study.enqueue_trial(facts["params"])
     except (SQLAlchemyError, optuna.exceptions.OptunaError) as problem:
         said = " ".join(str(problem).split())[:120]
-        raise UsageError(f"{path}: is no study that can be read ({said}); name another one with --study") from None
+        raise UsageError(f"{path}: not a readable study ({said}); give another with --study") from None
     if digest not in (None, facts["digest"]):
-        raise UsageError(f"{path}: is the study of another recipe, or of other data; name another -o or --study")
+        raise UsageError(f"{path}: is the study of another recipe or other data; choose another -o or --study")
     return study
 
 

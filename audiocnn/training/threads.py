@@ -37,14 +37,14 @@ class ThreadChoice:
 
     def __str__(self) -> str:
         times = ", ".join(f"{seconds:.2g} s with {threads}" for threads, seconds in self.step_seconds.items())
-        return f"{count_noun(self.threads, 'thread')}: a step takes {times}; --threads says otherwise"
+        return f"{count_noun(self.threads, 'thread')}: a step takes {times}; --threads overrides this"
 
 
 def check_threads(threads: int | None) -> None:
     """UsageError for a number of threads that this machine has no cores for."""
     cores = usable_cores()
     if threads is not None and not 1 <= threads <= cores:
-        raise UsageError(f"--threads {threads}: cannot be, with {count_noun(cores, 'core')} here; give 1 to {cores}")
+        raise UsageError(f"--threads {threads}: not possible with {count_noun(cores, 'core')}; give 1 to {cores}")
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def train(
             size = group.from_leader(lambda: largest_batch(recipe, training_set, device)) * group.world_size
             recipe = replace(recipe, train=replace(recipe.train, batch_size=size))
             yield Note(
-                f"batch size: {size}: what memory holds, a power of two, and {LEAST_BATCHES} steps an epoch at least"
+                f"batch size: {size} (the largest power of two that fits, with at least {LEAST_BATCHES} steps an epoch)"
             )
         else:
             group.from_leader(lambda: check_batch_fits(recipe, training_set, device, group.world_size))
@@ -94,11 +94,11 @@ def train(
                 if not (resumed and (run / PARTS_FILE).is_file()):
                     write_parts(dataset, parts, run)
         if wanted:
-            yield Note(f"{format_hints(wanted)}: as the spec {recipe.spec.name} wants")
+            yield Note(f"{format_hints(wanted)}: set by the spec {recipe.spec.name}")
         if resumed:
             yield from trainer.resume(threads or None)
         elif resume:
-            yield Note("nothing was learned here yet: the run begins")
+            yield Note("no checkpoint yet: the run starts from the beginning")
         if source is not None:
             yield trainer.begin_from(source)
         try:
@@ -114,8 +114,8 @@ def train(
             if not is_worker_loss(problem):
                 raise
             said = " ".join(str(problem).split())[:120]
-            what = f"a process that makes examples was lost ({said})"
-            remedy = "mostly memory is short: take fewer [train] workers or a smaller batch, then go on with --resume"
+            what = f"a process that prepares examples died ({said})"
+            remedy = "memory is probably short: use fewer [train] workers or a smaller batch, then add --resume"
             raise AudiocnnError(f"{run}: {what}; {remedy}") from None
         if group.is_leader and not trainer.stopped:
             yield trainer.finish()
@@ -133,8 +133,8 @@ def open_run(recipe: Recipe, run: Path, resume: bool, moved: bool = False) -> tu
     resumed = has_checkpoint(run, resume)
     learned = read_progress(run / LAST_CHECKPOINT).get("epoch", 0) if resumed else 0
     if learned > recipe.train.epochs:
-        remedy = f"take --epochs {learned} or more, or leave it out"
-        raise AudiocnnError(f"{run}: {learned} epochs are learned already, and {recipe.train.epochs} wanted; {remedy}")
+        remedy = f"use --epochs {learned} or more, or omit it"
+        raise AudiocnnError(f"{run}: already trained for {learned} epochs, not {recipe.train.epochs}; {remedy}")
     return recipe, resumed
 
 
@@ -156,8 +156,8 @@ def check_division(division: str, run: Path, resumed: bool) -> None:
     be tested on what it learned from. A run of a version that kept no digest goes on."""
     before = read_progress(run / LAST_CHECKPOINT).get("division") if resumed else None
     if before and before != division:
-        what = "the recordings, their labels or their parts are not those of this run"
-        raise AudiocnnError(f"{run}: {what}; begin anew with --force instead of --resume, or name another -o")
+        what = "the recordings, labels or parts differ from those of this run"
+        raise AudiocnnError(f"{run}: {what}; start again with --force instead of --resume, or choose another -o")
 
 
 def check_source(recipe: Recipe, run: Path, resume: bool) -> Model | None:

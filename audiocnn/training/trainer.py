@@ -117,7 +117,7 @@ class Trainer:
         self.notes: list[str] = []
         if self.settings.precision not in (AUTO_PRECISION, self.precision):
             asked = self.settings.precision
-            self.notes.append(f"{asked} is slower than {self.precision} here: trains in {self.precision}")
+            self.notes.append(f"{asked} is slower than {self.precision} on this device: training uses {self.precision}")
         self.logits = group.data_parallel(self.compile(_Logits(self.network)), self.device)
         plan = plan_workers(recipe, training_set)
         self.notes += [plan.note] if plan.note and group.is_leader else []
@@ -184,7 +184,7 @@ class Trainer:
             yield StopReport(state.epoch + 1, state.step, self.steps)
         elif state.epoch > 1:
             best = [LayerUnits(**row) for row in state.dead]
-            yield from self.dead_unit_warnings(best, f"of epoch {state.best_epoch}, the best,")
+            yield from self.dead_unit_warnings(best, f"in epoch {state.best_epoch}, the best,")
 
     def foretell(self, step_seconds: float) -> Iterator[Note]:
         """How long all epochs will take, where that is long. step_seconds: of one step, as measured."""
@@ -194,7 +194,7 @@ class Trainer:
         epochs = settings.epochs - state.epoch
         seconds = step_seconds * (epochs * (self.steps + validation) + 2 * validation)  # the end takes two more
         if seconds > _SOON_SECONDS:
-            shorter = "; --minutes 3 for a first look" if seconds > _LONG_SECONDS else ""
+            shorter = "; use --minutes 3 for a first try" if seconds > _LONG_SECONDS else ""
             yield Note(f"about {plural(math.ceil(seconds / 60), 'minute')} on this machine{shorter}")
 
     def keep_to_budget(self, spent_seconds: float, times: Sequence[float]) -> list[str]:
@@ -219,7 +219,7 @@ class Trainer:
         self.recipe = replace(self.recipe, train=self.settings)
         how = "slower" if epochs < settings.epochs else "faster again"
         what = f"{how} than measured: {plural(epochs, 'epoch')} instead of {settings.epochs}"
-        return [f"{what}, to end in {clock(budget)} all the same"]
+        return [f"{what}, to stay within {clock(budget)}"]
 
     def train_step(self, samples: Tensor, targets: Tensor, spans: Tensor | None = None) -> float:
         """One step at the epoch and step of `state`; returns the mean loss over the batch of all processes.
@@ -397,23 +397,23 @@ class Trainer:
             self.state = state = TrainingState(**checkpoint.progress)
             state.check()
         except (TypeError, ValueError, KeyError):
-            what = "is of a newer audiocnn, or damaged"
-            raise AudiocnnError(f"{path}: {what}; install that, or begin anew with --force") from None
+            what = "was written by a newer audiocnn, or is damaged"
+            raise AudiocnnError(f"{path}: {what}; install that version, or start again with --force") from None
         if state.scaler:
             self.scaler.load_state_dict(state.scaler)
         self.write_log()
         notes = [*self.change_epochs(), self.describe_position()]
         threads = torch.get_num_threads()
         if threads_given and state.threads not in (0, threads):
-            what = f"with {threads} thread(s), before {state.threads}"
-            notes.append(f"{what}: the same training but for rounding")
+            what = f"{threads} thread(s) instead of {state.threads}"
+            notes.append(f"{what}: results differ only by rounding")
         elif self.device.type == "cpu" and state.threads and state.threads != threads:
             torch.set_num_threads(state.threads)
-            what = f"with {state.threads} thread(s), as before, instead of {threads}"
-            notes.append(f"{what}: the weights come out the same")
+            what = f"{state.threads} thread(s) as before, instead of {threads}"
+            notes.append(f"{what}: the weights stay reproducible")
         if state.processes != self.group.world_size:
-            what = f"with {self.group.world_size} process(es), before {state.processes}"
-            notes.append(f"{what}: the same training but for rounding, and for the batches of batch norms")
+            what = f"{self.group.world_size} process(es) instead of {state.processes}"
+            notes.append(f"{what}: results differ only by rounding and by the batch statistics of batch norms")
         state.threads, state.processes = torch.get_num_threads(), self.group.world_size
         return [Note(text) for text in notes]
 
@@ -427,16 +427,16 @@ class Trainer:
             return []
         old = learning_rate_at(replace(self.settings, epochs=before), state.epoch, state.step, self.steps, state.drops)
         rate = f", now {self.learning_rate:.1e} instead of {old:.1e}" if old != self.learning_rate else ""
-        return [f"{wanted} epochs instead of {before}: the learning rate is that of {wanted}{rate}"]
+        return [f"{wanted} epochs instead of {before}: the learning rate schedule is that of {wanted} epochs{rate}"]
 
     def describe_position(self) -> str:
         state, wanted = self.state, self.settings.epochs
         if state.epoch >= wanted:
-            return f"all {wanted} epochs are learned, and the model is made again; --epochs with more goes on"
+            return f"all {wanted} epochs are done, the model is exported again; a larger --epochs continues training"
         if self.out_of_patience:
-            what = f"stopped early after epoch {state.epoch}, since {self.settings.patience} brought nothing better"
-            return f"{what}: the model is made again; --epochs with more than {wanted} goes on"
-        return f"going on at epoch {state.epoch + 1}, step {min(state.step + 1, self.steps)} of {self.steps}"
+            what = f"stopped early after epoch {state.epoch}: no improvement for {self.settings.patience} epochs"
+            return f"{what}; the model is exported again; --epochs above {wanted} continues training"
+        return f"continuing at epoch {state.epoch + 1}, step {min(state.step + 1, self.steps)} of {self.steps}"
 
     @property
     def goes_on(self) -> bool:
@@ -487,7 +487,7 @@ class Trainer:
                 compiled(features).sum().backward()
         except Exception as problem:  # noqa: BLE001 - whatever a compiler says: training works without
             said = " ".join(str(problem).split())[:100]
-            self.notes.append(f"[train] compile: cannot be had here ({said}); training goes on without")
+            self.notes.append(f"[train] compile: not available here ({said}); training continues without it")
             return module
         finally:
             self.network.load_state_dict(weights)
@@ -516,7 +516,7 @@ def choose_precision(precision: str, device: torch.device) -> str:
         there = there or (device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False))
         return "bfloat16" if there else "float32"
     if precision == "float16" and device.type != "cuda":
-        raise RecipeError(f'[train] precision = "float16" is for GPUs, and this is {device.type}; take "bfloat16"')
+        raise RecipeError(f'[train] precision = "float16" is for GPUs, but this is {device.type}; use "bfloat16"')
     if precision == "bfloat16" and device.type == "cpu" and not has_bfloat16():
         return "float32"
     return precision

@@ -68,7 +68,7 @@ def check_transfer(recipe: Recipe) -> Model:
     shared = [group.name for group in spec.groups if group.name in theirs]
     if not shared:
         names = ", ".join(theirs) or "none"
-        raise RecipeError(f"{spec.name}: has no group of {model.name} ({names}); name groups as there, or drop --spec")
+        raise RecipeError(f"{spec.name}: has no group of {model.name} ({names}); use its group names, or omit --spec")
     if spec.groups[0].name in theirs:  # what comes after a new group does not see the features
         check_same_input(spec, model)
     spec = spec.with_classes(len(model.labels))
@@ -77,7 +77,7 @@ def check_transfer(recipe: Recipe) -> Model:
         if group.name in theirs:
             place = f'{spec.name}: group "{group.name}"'
             if problem := find_misfit(group, theirs[group.name], mine[group.name], others[group.name], model.name):
-                raise RecipeError(f"{place}: {problem}; take the same layers, or another name for the group")
+                raise RecipeError(f"{place}: {problem}; use the same layers, or rename the group")
     check_frozen(spec, shared, recipe.transfer.freeze, model)
     return model
 
@@ -85,14 +85,14 @@ def check_transfer(recipe: Recipe) -> Model:
 def find_misfit(group: Group, other: Group, mine: Sequence[Shapes], theirs: Sequence[Shapes], model: str) -> str | None:
     """Why the weights of a group cannot be taken for another; None where they can."""
     if group.repeat != other.repeat:
-        return f"repeat is {group.repeat}, in {model} {other.repeat}"
+        return f"repeat is {group.repeat}, but {other.repeat} in {model}"
     for (layer, one), (layer_there, two) in itertools.zip_longest(
         with_weights(group, mine), with_weights(other, theirs), fillvalue=(-1, {})
     ):
         if one != two:
             here = f"{describe_layer(group, layer)} has weights {_first_other_shape(one, two)}"
             there = f"{describe_layer(other, layer_there)} {_first_other_shape(two, one)}"
-            return f"layer {max(layer, layer_there) + 1}: {here}, in {model} {there}"
+            return f"layer {max(layer, layer_there) + 1}: {here}, but in {model} {there}"
     return None
 
 
@@ -112,8 +112,8 @@ def check_same_input(spec: Spec, model: Model) -> None:
     mine, theirs = spec.input.to_table(), model.spec.input.to_table()
     for key in sorted((mine.keys() | theirs.keys()) - {"floor"}):
         if mine.get(key) != theirs.get(key):
-            fact = f"[input]: {key} is {mine.get(key, 'not there')}, in {model.name} {theirs.get(key, 'not there')}"
-            raise RecipeError(f"{spec.name}: {fact}; its groups know its own features only: take the same [input]")
+            fact = f"[input]: {key} is {mine.get(key, 'not set')}, but {theirs.get(key, 'not set')} in {model.name}"
+            raise RecipeError(f"{spec.name}: {fact}; its groups work on its own features only: use the same [input]")
 
 
 def check_frozen(spec: Spec, shared: Sequence[str], freeze: Sequence[str], model: Model) -> None:
@@ -123,17 +123,17 @@ def check_frozen(spec: Spec, shared: Sequence[str], freeze: Sequence[str], model
             hint = did_you_mean(name, (group.name for group in spec.groups))
             raise RecipeError(f'freeze: {spec.name} has no group "{name}"; {hint}')
         if name not in shared:
-            raise RecipeError(f'freeze: group "{name}" is new, {model.name} has none; freeze {", ".join(shared)} only')
+            raise RecipeError(f'freeze: group "{name}" is not in {model.name}; freeze only {", ".join(shared)}')
     for name, number in sorted(label_layers(spec)):
         if name in freeze:
             raise RecipeError(
-                f'freeze: group "{name}": layer {number + 1} has a map for each label and must learn; leave {name} away'
+                f'freeze: group "{name}": layer {number + 1} has a map for each label and must be trained; omit {name}'
             )
     with torch.device("meta"):
         network = Network(spec)
     freeze_groups(network, freeze)
     if not any(weight.requires_grad for weight in network.parameters()):
-        raise RecipeError(f"freeze: nothing is left of {spec.name} that could learn; freeze fewer groups")
+        raise RecipeError(f"freeze: no trainable weights of {spec.name} are left; freeze fewer groups")
 
 
 def begin_from(model: Model, labels: Sequence[str], freeze: Sequence[str], network: Network) -> Origin:

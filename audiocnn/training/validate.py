@@ -137,7 +137,7 @@ def validate(
 def check_finite(logits: Sequence[NDArray[np.float32]]) -> None:
     """RecipeError where a score is not a number."""
     if not all(np.isfinite(rows).all() for rows in logits):
-        raise RecipeError("scores are not finite at the end of an epoch; lower [train] learning_rate")
+        raise RecipeError("the scores at the end of an epoch are not finite; lower [train] learning_rate")
 
 
 def clip_logits(

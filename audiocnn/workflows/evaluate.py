@@ -37,8 +37,8 @@ from audiocnn.workflows.listener import Listener, ProgressListener
 
 Interval = Annotation | Segment | tuple[float, float, str]
 ArrayRecording = tuple[AnyArray, int, str | Sequence[str] | Sequence[Interval]]
-"""Samples as of `detect`, their rate in Hz, and what is known: the label of a clip, or all its labels; or the segments
-in it, which may be none."""
+"""Samples as in `detect`, their rate in Hz, and the reference: the label of a clip, all of its labels, or its segments
+(an empty list if it has none)."""
 _ARRAYS = "the arrays"
 
 
@@ -84,7 +84,7 @@ def evaluate(
         opened = open_judged_dataset(name, part, beside, [engine], [candidate], listener, None, given)
     elif split or labels or label_column or label_map or output:
         raise UsageError(
-            "split, labels, label_column, label_map and output are for recordings in files; leave them out for arrays"
+            "split, labels, label_column, label_map and output apply to recordings in files; omit them for arrays"
         )
     else:
         opened = _open_arrays(data, engine, candidate.scorer.sample_rate, listener)
@@ -130,7 +130,7 @@ def _item(number: int, given: ArrayRecording) -> tuple[Item, ArraySource]:
     if isinstance(known, str):
         return Item(Path(name), name, label=known), source
     if not isinstance(known, Iterable):
-        raise UsageError(f"{name}: {known!r} is neither a label nor a list of segments; give one of them")
+        raise UsageError(f"{name}: {known!r} is neither a label nor a list of segments; give one of these")
     listed = list(known)
     if listed and all(isinstance(one, str) for one in listed):
         texts = list(dict.fromkeys(one for one in listed if isinstance(one, str)))
@@ -147,5 +147,5 @@ def _annotation(one: object, name: str) -> Annotation:
         onset, offset, label = one  # type: ignore[misc]
         times = float(onset), float(offset)  # type: ignore[has-type]
     except (TypeError, ValueError):
-        raise UsageError(f"{name}: {one!r} is no segment; give (onset, offset, label), in seconds") from None
+        raise UsageError(f"{name}: {one!r} is not a segment; give (onset, offset, label), in seconds") from None
     return Annotation(*times, str(label))  # type: ignore[has-type]

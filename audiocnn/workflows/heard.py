@@ -62,18 +62,18 @@ def say_learned(command: str, dataset: Dataset, part: str | None, model: Model, 
     if learned := parts.count(dataset, entries)[TRAIN]:
         noun = "recording" if any(entry.annotated for entry in entries) else "clip"
         them = f"all {len(entries):,}" if learned == len(entries) else f"{learned:,} of these {len(entries):,}"
-        fact = f"{model.name} learned from {them} {noun}s"
+        fact = f"{model.name} was trained on {them} {noun}s"
         if command == "doubtful":
             turns = folds_command(data, parts.run)
             judges = format_command(["audiocnn", "doubtful", as_argument(_folds_of(parts.run))])
             better = (
-                "wrong labels that it learned by heart are not found; for models that each judge what they have not"
+                "wrong labels that it has memorised are not found; for models that each judge only clips they were not"
             )
-            better += f" heard: {turns} && {judges}"
+            better += f" trained on: {turns} && {judges}"
         elif noun == "recording" and not parts.has(TEST):  # with segments there are no folds
-            better = "judge it on others to be sure"
+            better = "evaluate it on other recordings to be sure"
         else:
-            better = f"for {noun}s that it has not heard: {unheard_command(command, parts, data)}"
+            better = f"for {noun}s that it was not trained on: {unheard_command(command, parts, data)}"
         listener.warn(f"{fact}; {better}")
 
 
@@ -83,8 +83,8 @@ def check_part(command: str, dataset: Dataset, part: str | None, models: Sequenc
         if part is None or not parts.has(part) or any(entry.split == part for entry in dataset.entries):
             continue
         if parts.count(dataset, dataset.entries):
-            remedy = f"the part that {show_name(parts.run)} kept: {part_command(command, parts, part)}"
-            raise UsageError(f'{data}: no recordings in split "{part}"; it has no splits; {remedy}')
+            remedy = f"for that part of {show_name(parts.run)}: {part_command(command, parts, part)}"
+            raise UsageError(f'{data}: has no split "{part}"; {remedy}')
 
 
 def with_run_corrections(
@@ -97,10 +97,10 @@ def with_run_corrections(
     for run, trained in _corrected_runs(settings.source, models, dataset):
         tables = ", ".join(show_name(show_path(path)) for path in trained.correction_tables)
         if not all(path.is_file() for path in trained.correction_tables):
-            what = f"was trained with {tables}, which cannot be found: labels are those before"
+            what = f"was trained with {tables}, which cannot be found: the labels are used without the corrections"
             listener.warn(f"{show_name(run)}: {what}")
             continue
-        listener.say(f"labels are as {show_name(run)} learned them, with the corrections of {tables}")
+        listener.say(f"labels are those that {show_name(run)} was trained on, with the corrections in {tables}")
         return replace(settings, corrections=trained.corrections, only_corrected=trained.only_corrected)
     return settings
 

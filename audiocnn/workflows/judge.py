@@ -96,7 +96,7 @@ def _cut_part(dataset: Dataset, recipe: Recipe, part: str) -> Dataset:
     entries = {"train": division.train, "validation": division.validation, "test": division.test}[part]
     if not entries:
         why = f": {'; '.join(division.notes)}" if division.notes else ""
-        raise UsageError(f"--split {part}: the data has no such split, and the recipe cuts none{why}; leave it out")
+        raise UsageError(f"--split {part}: the data has no such split, and the recipe makes none{why}; omit the option")
     return dataset.with_entries(entries)
 
 
@@ -148,8 +148,8 @@ def check_channels(dataset: Dataset, engine: Engine) -> None:
     """UsageError where a network of several channels gets another number of them."""
     if engine.channels > 1 and dataset.channels not in (1, engine.channels):
         raise UsageError(
-            f"{dataset.folder}: has {dataset.channels} channels and {engine.model.name} wants {engine.channels};"
-            " ingest with that many"
+            f"{dataset.folder}: has {dataset.channels} channels, but {engine.model.name} expects {engine.channels};"
+            " ingest with that number of channels"
         )
 
 
@@ -160,7 +160,7 @@ def say_unknown_labels(dataset: Dataset, part: str | None, side: Candidate, data
     if unknown:
         names = ", ".join(f'"{show_name(label)}" ({count:,})' for label, count in [*unknown.items()][:_MOST_UNKNOWN])
         more = f" and {len(unknown) - _MOST_UNKNOWN} more" if len(unknown) > _MOST_UNKNOWN else ""
-        what = f"{plural(len(unknown), 'label')} that {side.name} does not know, not judged: {names}{more}"
+        what = f"{plural(len(unknown), 'label')} unknown to {side.name}, not evaluated: {names}{more}"
         listener.warn(f"{data}: {what}", "note")
 
 
@@ -282,8 +282,8 @@ class _LabelOrigin:
         if self.origin:
             listener.say(f"{data}: labels from {self.origin}")
         if self.makers:
-            fact = f"labels are those that {' and '.join(self.makers)} found, and no person's"
-            listener.warn(f"{data}: {fact}; correct them first, or judge by others")
+            fact = f"the labels were made by {' and '.join(self.makers)}, not by a person"
+            listener.warn(f"{data}: {fact}; correct them first, or evaluate on other labels")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FollowIngest = Callable[["IngestStep"], None]
 FollowStage = Callable[[int, int, str], None]
-"""done, total, a few words."""
+"""done, total, and a short text."""
 
 
 class Listener:

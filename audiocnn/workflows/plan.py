@@ -170,7 +170,7 @@ def describe_end(recipe: Recipe, folder: Path) -> str | None:
     if (epochs < wanted and not stopped) or (parts and parts.has(TEST) and not (folder / REPORT_FILE).is_file()):
         return None
     best = f"best epoch {state.get('best_epoch', 0)} of {epochs}"
-    return f"{folder}: is finished ({best}); --epochs with more than {max(epochs, wanted)} goes on"
+    return f"{folder}: is finished ({best}); --epochs with more than {max(epochs, wanted)} continues it"
 
 
 def check_unlocked(folder: Path) -> None:
@@ -179,7 +179,7 @@ def check_unlocked(folder: Path) -> None:
     from audiocnn.training.checkpoint import clear_temporaries
 
     if is_locked(folder):
-        raise UsageError(f"{folder}: another process is training here; wait for it, or name another -o")
+        raise UsageError(f"{folder}: another process is training here; wait for it, or choose another -o")
     for place in (folder, *folder.glob("fold-*"), *folder.glob("share-*")):
         clear_temporaries(place)
 
@@ -190,7 +190,7 @@ def check_source_model(recipe: Recipe, folder: Path, request: TrainingRequest) -
     source = recipe.transfer.model if recipe.transfer else ""
     for model, what in ((source, "--from"), (recipe.train.teacher, "teacher")):
         if request.force and model and Path(model).resolve().is_relative_to(folder.resolve()):
-            raise UsageError(f"{folder}: the model of {what} lies in it; name another -o")
+            raise UsageError(f"{folder}: contains the model given by {what}; choose another -o")
     if recipe.transfer is None:
         return
     from audiocnn.training.train import check_source
@@ -210,9 +210,9 @@ def choose_device(name: str, local: int = 0) -> str:
         name = f"cuda:{local}"
     kind, _, number = name.partition(":")
     if kind not in found or (number and not (kind == "cuda" and number.isdecimal())):
-        raise UsageError(f'--device cannot be "{name}"; use auto, cpu, cuda, cuda:N or mps')
+        raise UsageError(f'--device: "{name}" is not a device name; use auto, cpu, cuda, cuda:N or mps')
     if not found[kind] or (number and int(number) >= torch.cuda.device_count()):
-        raise UsageError(f"--device {name}: there is no such device here; use --device cpu")
+        raise UsageError(f"--device {name}: not available on this machine; use --device cpu")
     return name
 
 
@@ -226,7 +226,7 @@ def choose_recipe(request: TrainingRequest) -> tuple[Recipe, bool]:
         refuse_urls(data)
     if data is not None and data.endswith(".toml"):
         if run.recipe is not None:
-            raise UsageError(f"{data} and --recipe {run.recipe} are both recipes; name one")
+            raise UsageError(f"{data} and --recipe {run.recipe} are both recipes; give only one")
         data, run = None, dataclasses.replace(run, recipe=data)
     kept = find_run_recipe(data, run)
     if run.recipe is not None:
@@ -234,14 +234,14 @@ def choose_recipe(request: TrainingRequest) -> tuple[Recipe, bool]:
     elif run.resume and kept is not None and kept.exists():
         recipe = find_data(read_recipe(kept), kept, data, run)
     elif run.moved is not None:
-        raise UsageError(f"--data {run.moved}: is for a run to go on with; name that with -o and --resume")
+        raise UsageError(f"--data {run.moved}: applies to a run to resume; name the run with -o and --resume")
     elif data is None and run.resume and run.output:
-        raise UsageError(f"{run.output}: there is no run to resume; name the data to begin one, without --resume")
+        raise UsageError(f"{run.output}: contains no run to resume; name the data to start one, without --resume")
     elif data is None and Path(DEFAULT_RECIPE).exists():
         recipe = read_recipe(Path(DEFAULT_RECIPE))
     elif data is None:
         raise UsageError(
-            f"nothing to train on: no DATA was named, and there is no {DEFAULT_RECIPE} here. Begin with"
+            f"nothing to train on: no DATA was given, and there is no {DEFAULT_RECIPE} here. Start with"
             " `audiocnn train FOLDER`, where FOLDER has one subfolder of recordings for each label"
         )
     else:
@@ -260,16 +260,16 @@ def find_data(recipe: Recipe, kept: Path, data: str | None, run: TrainingRequest
         return recipe
     place = run.moved if run.moved is not None or recipe.data.source.exists() else data
     if run.moved is not None and data is not None:
-        raise UsageError(f"{data} and --data {run.moved} both name the data; name them once")
+        raise UsageError(f"{data} and --data {run.moved} both name the data; give only one")
     if place is not None and not Path(place).exists():
         raise UsageError(f"{place}: no such file or folder; check the name")
     if place is not None:
         return dataclasses.replace(recipe, data=move_data(recipe.data, Path(place)))
     if not recipe.data.source.exists():
-        what = f"{kept}: the data are not at {recipe.data.source} any more"
+        what = f"{kept}: the data is no longer at {recipe.data.source}"
         cache = kept.parent.with_name(f"{kept.parent.name}.dataset")
         stored = f" (their samples are in {cache})" if cache.is_dir() else ""
-        raise UsageError(f"{what}{stored}; say where they are with --data PLACE")
+        raise UsageError(f"{what}{stored}; give its new place with --data PLACE")
     return recipe
 
 
@@ -309,7 +309,7 @@ def choose_transfer(run: TrainingRequest, before: Transfer | None) -> Transfer |
     given = run.source if run.source != FROM_NONE else None
     model = resolve_model(Path(), given) if given is not None else before.model if before else None
     if model is None and run.freeze is not None:
-        raise UsageError(f"--freeze {run.freeze}: needs --from MODEL, whose groups stay as they are")
+        raise UsageError(f"--freeze {run.freeze}: needs --from MODEL, whose groups stay unchanged")
     freeze = before.freeze if before else ()
     if run.freeze is not None:
         freeze = tuple(dict.fromkeys(name.strip() for name in run.freeze.split(",")))
@@ -370,7 +370,7 @@ def parse_batch_size(text: str) -> int:
     if text == "auto":
         return AUTO_BATCH_SIZE
     if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f'--batch-size cannot be "{text}"; give a number from 1 on, or auto')
+        raise UsageError(f'--batch-size: "{text}" is not a batch size; give a number from 1 upwards, or auto')
     return int(text)
 
 
@@ -396,13 +396,13 @@ def with_learning_options(recipe: Recipe, learning: TrainingRequest) -> Recipe:
 
 def with_part_options(recipe: Recipe, parts: TrainingRequest) -> Recipe:
     if parts.folds and parts.learning_curve:
-        raise UsageError("--folds and --learning-curve both train several times; name one")
+        raise UsageError("--folds and --learning-curve each train several times; give only one")
     if parts.folds and parts.fold:
-        raise UsageError("--folds tests on each fold in turn and --fold on one; name one")
+        raise UsageError("--folds tests on each fold in turn and --fold on a single one; give only one")
     if parts.learning_curve is not None:
         parse_shares(parts.learning_curve)
     if parts.group and parts.group_pattern:
-        raise UsageError("--group and --group-pattern both say what is kept together; name one")
+        raise UsageError("--group and --group-pattern both say which clips belong together; give only one")
     values: dict[str, Any] = {}
     if parts.group:
         values |= {"group": parts.group, "group_pattern": None}
@@ -417,7 +417,7 @@ def with_part_options(recipe: Recipe, parts: TrainingRequest) -> Recipe:
         values["corrections"] = tables if tables[1:] else tables[0]
     if parts.only_corrected:
         if not parts.corrections and (recipe.data is None or not recipe.data.correction_tables):
-            raise UsageError("--only-corrected keeps what a table names; name it with --corrections")
+            raise UsageError("--only-corrected keeps the clips listed in a table; name the table with --corrections")
         values["only_corrected"] = True
     if not values or recipe.data is None:
         return recipe
@@ -434,7 +434,7 @@ def check_corrections(name: str) -> Path:
         return path
     if made != path and made.is_file():
         page = made.with_suffix(".html")
-        where = f"{page} makes it (its button downloads it); or correct {made} and name that"
+        where = f"{page} creates it (press its download button); or edit {made} and give that"
         raise UsageError(f"--corrections {name}: no such file; {where}")
     raise UsageError(f"--corrections {name}: no such file; check the name")
 
@@ -446,7 +446,7 @@ def parse_shares(text: str) -> list[float]:
     try:
         shares = [float(part) for part in text.split(",")]
     except ValueError:
-        raise UsageError(f"--learning-curve {text}: expected shares such as 0.1,0.3,1") from None
+        raise UsageError(f"--learning-curve {text}: not a list of shares; give shares such as 0.1,0.3,1") from None
     check_shares(shares)
     return shares
 
@@ -539,13 +539,13 @@ def check_minutes(request: TrainingRequest) -> None:
     if minutes is None:
         return
     if not 0.0 < minutes < math.inf:
-        raise UsageError(f"--minutes {minutes:g}: not a length of time; give minutes above 0, such as 3")
+        raise UsageError(f"--minutes {minutes:g}: not a valid duration; give a number of minutes above 0, such as 3")
     if request.epochs is not None:
-        raise UsageError("--minutes and --epochs both say how long to train; name one")
+        raise UsageError("--minutes and --epochs both set the training length; give only one")
     if request.repeated:
-        raise UsageError("--minutes plans one training, and --folds and --learning-curve make several; give --epochs")
+        raise UsageError("--minutes plans one training, but --folds and --learning-curve run several; give --epochs")
     if request.resume:
-        raise UsageError("--minutes plans a new training, and a run that is resumed has its plan; leave it out")
+        raise UsageError("--minutes plans a new training, but a resumed run already has a plan; omit the option")
 
 
 def plan_minutes(
@@ -559,7 +559,7 @@ def plan_minutes(
     recipe = fit_minutes(recipe, pace, clips, minutes)
     noun = "minute" if minutes == 1 else "minutes"
     budget = f"{recipe.train.epochs} epochs of {recipe.train.examples_per_epoch:,} examples fit into {minutes:g} {noun}"
-    listener.say_block("minutes", [f"{budget}: a step takes {pace.step_seconds:.2g} s here"])
+    listener.say_block("minutes", [f"{budget}: a step takes {pace.step_seconds:.2g} s on this machine"])
     return recipe, 60.0 * minutes - pace.end_seconds, pace.threads
 
 
@@ -570,7 +570,7 @@ def say_lost_power(recipe: Recipe, listener: Listener) -> None:
     rate = recipe.spec.input.sample_rate
     if recipe.data is not None and (lost := lost_power(recipe.data, rate)) is not None:
         fact = f"{lost.share:.0%}".replace("%", " %") + f' of the power of "{lost.label}" lies above {rate // 2} Hz'
-        listener.warn(f"{fact}, which is not heard: --sample-rate {lost.rate}")
+        listener.warn(f"{fact}, where the network hears nothing; to include it: --sample-rate {lost.rate}")
 
 
 def keep_labels(recipe: Recipe, dataset: Dataset, names: Sequence[str] | None) -> Recipe:
@@ -582,7 +582,7 @@ def keep_labels(recipe: Recipe, dataset: Dataset, names: Sequence[str] | None) -
         return recipe
     for name in names:
         if name not in dataset.labels:
-            raise UsageError(f"--keep-label {name}: nothing is labelled so; {did_you_mean(name, dataset.labels)}")
+            raise UsageError(f"--keep-label {name}: no recording has this label; {did_you_mean(name, dataset.labels)}")
     labels = recipe.data.labels or tuple(one for one in dataset.labels if not is_background_label(one))
     kept = tuple(one for one in dataset.labels if one in (*labels, *names))
     return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, labels=kept))

@@ -41,21 +41,24 @@ def check_run_folder(
     """Refuse, before recordings are read, a folder that a run cannot be made in, or gone on with. repeated: folds or
     shares, which have folders of their own in it. beside: the command that was given, for another folder."""
     if resume and force:
-        raise UsageError("--resume goes on with a run and --force begins anew; name one")
+        raise UsageError("--resume continues a run and --force starts again; give only one")
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is no folder; name another one with -o")
+        raise UsageError(f"{folder}: is not a folder; choose another with -o")
     if force or (resume and repeated):
         return
     if not resume and ((folder / RECIPE_FILE).exists() or (repeated and any(map(is_repeat, folder.glob("*"))))):
-        what = f"{folder}: there is a run already; go on with --resume, begin anew with --force, or name another -o"
+        what = (
+            f"{folder}: already contains a run; continue it with --resume, start again with --force, or choose another"
+            " -o"
+        )
         raise UsageError(f"{what}: {beside(free_path(folder))}" if beside else what)
     if not repeated or (folder / RECIPE_FILE).exists():
         check_run(recipe, folder, resume, ("data",), moved)
     elif folder.exists():
         foreign = next(find_foreign_files(folder), None)
         if foreign is not None:
-            what = f"holds other files, such as {show_name(foreign.relative_to(folder))}"
-            raise UsageError(f"{folder}: {what}; name a new folder with -o, or go on with --resume")
+            what = f"contains other files, such as {show_name(foreign.relative_to(folder))}"
+            raise UsageError(f"{folder}: {what}; choose a new folder with -o, or continue with --resume")
 
 
 def clear_run(run: Path) -> None:
@@ -66,15 +69,15 @@ def clear_run(run: Path) -> None:
     contents = list(_run_contents(run))
     foreign = next((path for path, made in contents if not made), None)
     if foreign is not None:
-        what = f"{run}: holds other files, such as {show_name(foreign.relative_to(run))}"
-        raise UsageError(f"{what}; nothing is removed: move them, or name a new folder with -o")
+        what = f"{run}: contains other files, such as {show_name(foreign.relative_to(run))}"
+        raise UsageError(f"{what}; nothing was removed: move them away, or choose a new folder with -o")
     if not _holds_run(run):
-        raise UsageError(f"{run}: holds no run; nothing is removed: name a new folder with -o")
+        raise UsageError(f"{run}: contains no run; nothing was removed: choose a new folder with -o")
     try:
         for path, _ in contents:  # and not what somebody puts there meanwhile
             path.unlink(missing_ok=True)
     except OSError as problem:
-        raise UsageError(f"{run}: cannot be removed ({problem.strerror}); name a new folder with -o") from None
+        raise UsageError(f"{run}: cannot be removed ({problem.strerror}); choose a new folder with -o") from None
     for folder in sorted((path for path in run.rglob("*") if path.is_dir()), reverse=True):
         with suppress(OSError):
             folder.rmdir()

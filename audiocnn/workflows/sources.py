@@ -39,7 +39,7 @@ def refuse_label_options(given: LabelPlace, data: str | Path) -> None:
     options = {"--label-column": given.label_column, "--label-map": given.label_map, "--labels": given.labels}
     for name, value in options.items():
         if value is not None:
-            raise UsageError(f"{name}: {data} has its labels already; leave it out, or ingest the recordings with it")
+            raise UsageError(f"{name}: {data} already has labels; omit the option, or ingest the recordings with it")
 
 
 def dataset_for(
@@ -57,8 +57,8 @@ def dataset_for(
         raise RecipeError(f"{recipe.name}: the recipe has no [data]; add it, or name the data: `audiocnn train DATA`")
     if is_dataset(recipe.data.source):
         if recipe.data.more:
-            fact = f'{recipe.data.where}: "more" is for sources, and {recipe.data.source} is a dataset'
-            raise RecipeError(f"{fact}; ingest all of them into one, or leave it out")
+            fact = f'{recipe.data.where}: "more" adds sources, but {recipe.data.source} is a dataset'
+            raise RecipeError(f"{fact}; ingest all of them into one dataset, or remove the key")
         return apply_settings(Dataset.open(recipe.data.source), recipe.data)
     rate, channels = recipe.spec.input.sample_rate, recipe.spec.input.channels
     settings = IngestSettings(sample_rate=rate, channels=channels, replace=moved)
@@ -70,7 +70,7 @@ def dataset_for(
         listener.warn(left_out_line(left_out))
     hours = sum(dataset.duration_seconds(entry) for entry in dataset.entries)
     many = f"{plural(len(dataset.entries), 'recording')}, {clock(hours)}"
-    listener.say(f"{cache}: {many}, kept for the next time" if kept else f"{recipe.data.source}: {many}")
+    listener.say(f"{cache}: {many}, kept for next time" if kept else f"{recipe.data.source}: {many}")
     return dataset
 
 

@@ -199,7 +199,7 @@ def _text(value: str | int | Path | None) -> str | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | os.PathLike):
-        raise UsageError(f"{type(value).__name__} is neither a name nor a path; give a text")
+        raise UsageError(f"{type(value).__name__} is neither a string nor a path; give one of these")
     return os.fspath(value) if isinstance(value, os.PathLike) else str(value)
 
 
@@ -318,7 +318,7 @@ def judged_part(division: Division, recipe: Recipe, clips: bool) -> tuple[str, l
     recordings with segments have no test part, those that stopped the training: of mixtures, which are others."""
     if division.test or clips or recipe.evaluate.conditions is not None:
         return "test", division.test, division.tested_on
-    return "validation", [entry for entry in division.validation if entry.annotated], "held out, to stop the training"
+    return "validation", [entry for entry in division.validation if entry.annotated], "held out for validation"
 
 
 def test_model(
@@ -346,7 +346,7 @@ def _write(path: Path, text: str) -> None:
     try:
         write_whole(path, text.encode("utf-8", "surrogateescape"))
     except OSError as problem:
-        raise UsageError(f"{path}: cannot be written ({problem.strerror}); make room there") from None
+        raise UsageError(f"{path}: cannot be written ({problem.strerror}); free space there") from None
 
 
 def draw_curves(run: Path, name: str, listener: Listener) -> list[str]:
@@ -392,7 +392,7 @@ def draw_all(pictures: Mapping[str, Callable[[Path], None]], run: Path, listener
             draw(run / file)
         except Exception as problem:  # noqa: BLE001 - whatever a library of pictures says: the model is made
             said = str(problem) if isinstance(problem, AudiocnnError) else f"{type(problem).__name__}: {problem}"
-            listener.warn(f"{run / file}: not drawn: {said}")
+            listener.warn(f"{run / file}: could not be drawn: {said}")
         else:
             drawn.append(file)
     return drawn
