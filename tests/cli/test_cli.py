@@ -140,7 +140,7 @@ BAD = {
         ("detect one.wav -m tone --threshold nan", 2, r"--threshold nan: not between 0 and 1"),
         ("detect one.wav -m tone --min-duration x", 2, r"--min-duration: give a number.* see `audiocnn detect --help`"),
         ("detect one.wav -m tone --treshold 0.5", 2, r'no option --treshold; did you mean "--threshold"\?'),
-        ("detect one.wav -m tone --device gpu", 2, r'--device cannot be "gpu"; use auto'),
+        ("detect one.wav -m tone --device gpu", 2, r'--device: "gpu" is not a device name; use auto'),
         ("detect one.wav -m tone -f rtm", 2, r"'rtm' is not one of"),
         ("detect one.wav two.wav -m tone -f srt", 2, r"-f srt: a file holds one recording, .* with --output-dir"),
         ("detect - -m tone --follow -f elan", 2, r"--follow writes table, jsonl, csv, tsv; elan needs a recording"),
@@ -189,10 +189,10 @@ BAD = {
         ("classify silent one.wav -m tone", 3, r"silent: no audio in this folder"),
         ("classify one.wav -m tone --threshold 1.5", 2, r"--threshold 1\.5: not between 0 and 1"),
         ("classify one.wav -m tone --threshold nan", 2, r"--threshold nan: not between 0 and 1"),
-        ("classify one.wav -m tone --every 0", 2, r"--every 0: not a length of time; give seconds above 0"),
+        ("classify one.wav -m tone --every 0", 2, r"--every 0: not a valid duration; give a number"),
         ("classify one.wav -m tone --every nan", 2, r"--every nan: not a length of time"),
         ("classify one.wav -m tone --every inf", 2, r"--every inf: not a length of time"),
-        ("classify one.wav -m tone --every 0.001", 2, r"--every 0\.001: tone has one score each 0\.01 s; give more"),
+        ("classify one.wav -m tone --every 0.001", 2, r"--every 0\.001: tone gives one score every 0\.01 s; give more"),
         ("classify one.wav -m tone --top 0", 2, r"--top: give \d+ or more"),
         ("classify one.wav -m tone --channel 1", 2, r"one\.wav: no channel 1; it has 1"),
         ("classify one.wav -m tone -f rttm", 2, r"'rttm' is not one of"),
@@ -219,7 +219,7 @@ BAD = {
     ],
     "doubtful": [
         ("doubtful gone -m tone", 2, r"gone: no such file or folder"),
-        ("doubtful labels", 2, r"the model knows none of the labels \(none, tone\); name one that was trained on them"),
+        ("doubtful labels", 2, r"the model knows none of the labels \(none, tone\); use a model that was trained"),
         ("doubtful tones.tsv -m tone", 2, r"needs clips that have a label as a whole, and tones\.tsv has segments"),
         ("doubtful labels -m tone --top 0", 2, r"--top: give \d+ or more"),
         ("doubtful labels -m tone -o x.csv", 2, r"-o x\.csv: is no table; end its name in \.tsv"),
@@ -240,11 +240,11 @@ BAD = {
         ("ingest late.tsv -o ds", 3, r"one\.wav: .*past the end of the recording at 2\.000 s"),
     ],
     "train": [
-        ("train --recipe small.toml -b 0", 2, r'--batch-size cannot be "0"; give a number from 1 on, or auto'),
-        ("train --recipe small.toml -b all", 2, r'--batch-size cannot be "all"; give a number'),
+        ("train --recipe small.toml -b 0", 2, r'--batch-size: "0" is not a batch size; give a number from 1'),
+        ("train --recipe small.toml -b all", 2, r'--batch-size: "all" is not a batch size; give a number'),
         ("train --recipe small.toml --dry-run --overfit 2", 2, "--dry-run makes one step and --overfit many; name one"),
         ("train --recipe small.toml --overfit 2 --folds 2", 2, "--overfit tries one training; leave --folds"),
-        ("train --recipe small.toml -b 100000000 -o x", 2, r"batch_size 100000000 needs some [\d.]+ GB of memory, and"),
+        ("train --recipe small.toml -b 100000000 -o x", 2, r"batch_size 100000000 needs about [\d.]+ GB"),
         ("train", 2, r"nothing to train on: .*Begin with `audiocnn train FOLDER`"),
         ("train gone", 2, r"gone: no such file or folder"),
         ("train labels --folds 1", 2, r"--folds: give \d+ or more"),
@@ -253,11 +253,11 @@ BAD = {
         ("train labels --corrections gone.tsv", 2, r"--corrections gone\.tsv: no such file; check the name"),
         ("train bad.toml", 2, r'unknown key "melz"; did you mean "mels"\?'),
         ("train labels --spec nope", 2, r'there is no spec "nope"'),
-        ("train small.toml --recipe bad.toml", 2, r"are both recipes; name one"),
+        ("train small.toml --recipe bad.toml", 2, r"are both recipes; give only one"),
         ("train small.toml -o labels --device cpu", 2, r"labels: holds other files; name a new folder"),
         ("train small.toml -o labels --resume --device cpu", 2, r"labels: holds other files; name a new folder"),
         ("train -o nowhere --resume", 2, r"nowhere: there is no run to resume; name the data to begin one"),
-        ("train small.toml --device gpu", 2, r'--device cannot be "gpu"'),
+        ("train small.toml --device gpu", 2, r'--device: "gpu" is not'),
         ("train small.toml --epochs 0", 2, r"--epochs: give \d+ or more"),
         ("train labels --sample-rate 10", 2, r"--sample-rate: give \d+ or more"),
         ("train silent", 2, r"silent: no audio in this folder"),
@@ -278,10 +278,10 @@ BAD = {
         ("tune tones.tsv -m tone --for auroc", 2, r"'auroc' is not one of"),
         ("tune tones.tsv -m tone --split x", 2, r'no recordings in split "x"'),
         ("tune tones.tsv -m tone --threshold 2", 2, r"--threshold 2: not between 0 and 1"),
-        ("tune tones.tsv -m tone --plot one.wav", 2, r"one\.wav: a picture ends in \.png"),
+        ("tune tones.tsv -m tone --plot one.wav", 2, r"one\.wav: not a picture file name; end it in \.png"),
         ("tune tones.tsv -m tone --scores x.wav", 2, r"--scores x\.wav: scores are kept in a file that ends in \.npz"),
         ("tune tones.tsv -m tone --trials 3", 2, r"no option --trials"),
-        ("tune tones.tsv --save", 2, r"--save: speech_1d is a released model and stays as it is; .*--save-as FOLDER"),
+        ("tune tones.tsv --save", 2, r"--save: speech_1d is a released model; .*--save-as FOLDER"),
         ("tune labels -m tone --for segment_f1", 2, r"--for segment_f1: these are whole clips"),
     ],
     "search": [
@@ -293,7 +293,7 @@ BAD = {
         ("search small.toml -o labels", 2, r"labels: holds other files; name a new folder"),
         ("search small.toml -o labels --resume", 2, r"labels: holds other files; name a new folder"),
         ("search small.toml --trials 0", 2, r"--trials: give \d+ or more"),
-        ("search space.toml", 2, r'space\.toml: \[tune\]: "seed" cannot be searched; begin keys with mix'),
+        ("search space.toml", 2, r'space\.toml: \[tune\]: "seed" cannot be searched; start keys with mix'),
         ("tune --recipe gone.toml", 2, r"gone\.toml: cannot be read"),
     ],
     "models": [("models --format xml", 2, r"'xml' is not one of"), ("models extra", 2, r"extra")],
@@ -314,7 +314,7 @@ BAD = {
     ],
     "filters": [
         ("filters nope", 2, r'there is no model "nope"'),
-        ("filters tone -o one.wav", 2, r"one\.wav: a picture ends in \.png"),
+        ("filters tone -o one.wav", 2, r"one\.wav: not a picture file name; end it in \.png"),
         ("filters tone --strongest gone", 2, r"gone: no such file or folder"),
         ("filters tone --strongest one.wav --group B", 2, r'no group "B"'),
     ],
@@ -323,7 +323,7 @@ BAD = {
         ("explain one.wav -m tone --label x", 2, r'--label "x": tone has no such label'),
         ("explain one.wav -m tone --at 9", 2, r"--at 9: not in the recording"),
         ("explain one.wav -m tone --group B", 2, r'--group "B": tone has no such group'),
-        ("explain one.wav -m tone -o one.wav", 2, r"one\.wav: a picture ends in \.png"),
+        ("explain one.wav -m tone -o one.wav", 2, r"one\.wav: not a picture file name; end it in \.png"),
     ],
     "plot": [
         ("plot gone.wav -m tone -o x.html", 2, r"gone\.wav: no such file; check the name"),
@@ -331,7 +331,7 @@ BAD = {
         ("plot silent -m tone -o x.png", 2, r"silent: no audio in this folder"),
         ("plot labels -m tone -o x.png", 2, r"labels: holds several recordings; name one of them"),
         ("plot one.wav -m tone", 2, r"-o is missing: name a page that plays, as in -o plot\.html, or a picture"),
-        ("plot one.wav -m tone -o x.gif", 2, r"x\.gif: a picture ends in \.html, \.png"),
+        ("plot one.wav -m tone -o x.gif", 2, r"x\.gif: not a picture file name; end it in \.html, \.png"),
         ("plot one.wav -m tone -o nowhere/x.html", 2, r"there is no folder nowhere; make it first"),
         ("plot one.wav -m tone -o x.html --from 2.5", 2, r"--from 2\.5: the recording is 2\.00 s long"),
         ("plot one.wav -m tone -o x.html --from 1 --to 1", 2, r"--from 1 --to 1: ends before it begins"),
@@ -711,9 +711,7 @@ def test_train_resumes_and_force_removes_only_what_a_run_makes(here):
     Path("run/notes.txt").write_text("mine")
     done = train("--force")
     assert Path("run/notes.txt").read_text() == "mine"
-    assert (
-        done.status is ExitStatus.USAGE and "run: holds other files, such as notes.txt; nothing is removed" in done.err
-    )
+    assert done.status is ExitStatus.USAGE and "run: contains other files, such as notes.txt" in done.err
     assert Path("run/recipe.toml").exists() and Path("run/model/model.toml").exists()
     Path("run/notes.txt").unlink()
     assert train("--force").status is ExitStatus.OK

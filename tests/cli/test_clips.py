@@ -324,7 +324,7 @@ def test_the_test_part_of_a_training_is_judged_by_its_recipe(here, models):
     (here / "none.toml").write_text((here / "own.toml").read_text() + "[evaluate]\ntest_share = 0.0\n")
     done = audiocnn("evaluate", "none.toml", *args[2:], "--split", "test")
     assert done.status is ExitStatus.USAGE
-    assert "--split test: the data has no such split, and the recipe cuts none" in done.err
+    assert "--split test: the data has no such split, and the recipe makes none" in done.err
 
 
 # `doubtful` run again: what was corrected or confirmed is left out, and stays in the table.

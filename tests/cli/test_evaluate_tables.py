@@ -86,8 +86,8 @@ def test_a_model_that_judged_other_recordings_is_shown_without_a_difference(term
     reports = with_differences([report("one"), report("two", count=7), report("three")], terminal)
     assert [r.difference_to for r in reports] == [None, None, "one"]
     assert terminal.stderr.getvalue() == (
-        "audiocnn: warning: two: no difference to one: evaluations of 8 and 7 recordings cannot be compared: 7.wav was"
-        " judged in one evaluation only; judge both on the same recordings\n"
+        "audiocnn: warning: two: no difference to one: evaluations of 8 and 7 recordings cannot be compared: 7.wav is"
+        " in one evaluation only; evaluate both on the same recordings\n"
     )
     write_table(reports, terminal)
     assert "difference" in terminal.stdout.getvalue()

@@ -105,7 +105,7 @@ def test_it_says_what_it_found_chose_and_how_good_it_is(trained):
     assert "softmax: a clip has one label" in said
     assert "window: 0.3 s of 8000 Hz" in said
     assert "training: up to 1 epoch with each clip once" in said
-    assert "to test on (15 % held out)" in said
+    assert "for testing (15 % held out)" in said
     assert re.search(r"of 6 clips \(15 % held out\) that it has never heard, [0-6] right \([01]\.\d\d\)", said)
     assert "6 clips say little; `audiocnn train sounds --folds 5 -o runs/sounds-folds` tests on all 48" in said
     order = [said.index(words) for words in ("never heard", "chose the epoch", "best epoch", "model: ")]
@@ -306,7 +306,7 @@ def test_a_separator_of_labels_is_found_beside_several_rows(tmp_path, rows, take
 
 def test_a_few_clips_make_a_model_that_nobody_is_told_to_trust(tmp_path):
     recipe, dataset, said = looked_at(folder_of(tmp_path / "sounds", 4), tmp_path)
-    assert "warning: 3 labels have fewer than 20 clips, the fewest 4 clips: enough to try things out" in said
+    assert "warning: 3 labels have fewer than 20 clips, the rarest 4 clips: enough to try things out" in said
     assert "to test on" not in said
     assert collect_clip_facts(dataset, recipe).clips == {"low": 4, "middle": 4, "high": 4}
 
@@ -368,8 +368,8 @@ def test_groups_that_are_kept_together_are_said(tmp_path):
     ("splits", "share", "said"),
     [
         (("train",) * 3, 0.1, "cut: each clip"),
-        (("train", "test", "train"), 0.1, "cut: what stops the training, from the rest, each clip"),
-        (("train", "val", "train"), 0.1, "cut: what stops the training, from the rest, each clip"),
+        (("train", "test", "train"), 0.1, "split: validation part taken from the rest, clip by clip"),
+        (("train", "val", "train"), 0.1, "split: validation part taken from the rest, clip by clip"),
         (("train", "test", "val"), 0.1, None),
         (("train", "test", "train"), 0.0, None),
     ],
@@ -441,7 +441,7 @@ def test_a_folder_of_other_sounds_is_no_label_but_learned(tmp_path):
     assert facts.clips == {"low": 20, "middle": 20, "high": 20}
     assert facts.others == {"Noise": 5, "_background_noise_": 2}
     assert "a clip has one label, or none of them" in said
-    assert '7 clips of "Noise", "_background_noise_", which is no label (--keep-label)' in said
+    assert '7 clips of "Noise", "_background_noise_" count as this' in said
     assert learned_labels(dataset, recipe) == ("high", "low", "middle")
     assert recipe.mix.nothing_share > 0
 
@@ -465,7 +465,7 @@ def test_few_clips_begin_with_a_model_that_knows_many_sounds(clips, rate, run, b
     folder_of(tmp_path / "sounds", clips, ["low", "high"], rate)  # a folder of its name is no model
     recipe, dataset, said = looked_at("sounds", tmp_path, run)
     assert (recipe.transfer is not None) is begins
-    assert ("begins with the groups of sounds" in said) is begins
+    assert ("weights: start from sounds" in said) is begins
     if begins:
         assert recipe.transfer.model == BACKBONE
         assert check_transfer(recipe).name == BACKBONE
@@ -497,7 +497,7 @@ def test_a_label_called_noise_can_be_kept(tmp_path):
     recipe, _ = choose_recipe(request)
     recipe, dataset = fit_recipe(recipe, tmp_path / "run", request, TerminalListener(terminal_of()))
     assert learned_labels(dataset, recipe) == ("high", "low", "noise")
-    with pytest.raises(UsageError, match='--keep-label nois: nothing is labelled so; did you mean "noise"'):
+    with pytest.raises(UsageError, match='--keep-label nois: no recording has this label; did you mean "noise"'):
         keep_labels(recipe, dataset, ["nois"])
 
 

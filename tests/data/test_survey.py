@@ -303,7 +303,7 @@ def test_folds_and_shares_as_recipes(tmp_path):
         (f"fold-{n}", 4, str(n)) for n in range(1, 5)
     ]
     assert [each.value for each in fold_repeats(recipe(fold="fold"), dataset, 3)] == ["0", "10", "20"]
-    with pytest.raises(UsageError, match='--folds 4: the column "fold" has 3; ask for as many'):
+    with pytest.raises(UsageError, match='--folds 4: the column "fold" has 3 folds; ask for 3'):
         fold_repeats(recipe(fold="fold"), dataset, 4)
     shares = curve_repeats(recipe(), dataset, [1.0, 0.1])
     assert [(each.name, each.recipe.data.training_share) for each in shares] == [("share-0.1", 0.1), ("share-1", 1.0)]

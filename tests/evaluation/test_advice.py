@@ -71,7 +71,7 @@ RULES = {
     "too few clips": (
         clips(("owl", "dog", 2, UNSURE)),
         Subject("runs/x", "sounds", clips={"cat": 200, "dog": 200, "owl": 9}, retrain=("audiocnn", "train", "s")),
-        ["too few clips of owl", "9", "2 of 20 wrong"],
+        ["owl has few clips", "9", "2 of 20 wrong"],
         "audiocnn train s",
     ),
     "missed": (
@@ -95,7 +95,7 @@ RULES = {
     "worst recordings": (
         segments(*((*each, 0.5, 0.5) for each in EVEN[1:]), (60.0, 30.0, 14.0, 14.0), points=POINTS),
         SUBJECT,
-        ["80 % of what is wrong in speech", "1 of 8 recordings", "m7.wav"],
+        ["80 % of the error time of speech", "1 of 8 recordings", "m7.wav"],
         "audiocnn evaluate sounds --model runs/x --split test --by recording",
     ),
     "fine clips": (clips(), SUBJECT, ["use it"], "audiocnn classify --model runs/x sounds/a.wav"),

@@ -73,7 +73,7 @@ def test_what_is_read(tmp_path):
         ('name = "loud"', 'name = ".."', r"\"name\" must be a name that a folder can have, .*, not '\.\.'"),
         ('name = "loud"', "", r'condition 2: "name" is missing; it must be stated'),
         ('parts = ["dev"]', 'parts = ["dex"]', r'condition 4 "others": "parts" names "dex"; did you mean "dev"\?'),
-        ('as_they_are = {}', "", r'"source" is of recordings as they are; add as_they_are = \{\}'),
+        ('as_they_are = {}', "", r'"source" applies to unmixed recordings; add as_they_are = \{\}'),
         ('as_they_are = { kind = ["noise"] }', "as_they_are = { kind = 1 }", r'"as_they_are.kind" must be texts'),
         ('as_they_are = { kind = ["noise"] }', "as_they_are = {}\nsnr_db = 1", r'"noise": unknown key "snr_db"'),
         ("held_out = 0.2", "held_out = 1.0", r'\[parts\]: \[tune\]: "held_out" must be a number .* at most 0.9'),

@@ -166,7 +166,7 @@ def test_of_a_long_clip_the_loudest_stretch_is_heard(dataset):
     sound = clip_sounds(dataset, ["dog/long.wav"])["dog/long.wav"]
     assert sound.seconds == MOST_CLIP_SECONDS
     assert sound.start <= 12 and sound.start + sound.seconds >= 14
-    assert sound.note == f"{sound.start:.1f} to {sound.start + 10:.1f} s of 25.0 s, the loudest"
+    assert sound.note == f"the loudest part: {sound.start:.1f} to {sound.start + 10:.1f} s of 25.0 s"
 
 
 def test_what_would_be_too_much_is_left_out(dataset):

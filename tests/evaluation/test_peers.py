@@ -98,7 +98,7 @@ def test_a_peer_is_judged_like_a_model(loud):
 
 
 def test_an_unknown_peer_is_refused():
-    with pytest.raises(UsageError, match=r'^--against: no detector "silera"; did you mean "silero"\?$'):
+    with pytest.raises(UsageError, match=r'^--against: there is no detector "silera"; did you mean "silero"\?$'):
         peers.load_peer("silera")
 
 

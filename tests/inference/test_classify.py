@@ -283,7 +283,7 @@ def test_many_at_once_are_as_one_by_one_and_a_bad_one_costs_itself(tmp_path, hal
     assert [found[n].score for n in (0, 2)] == pytest.approx([classify(f, tone_model).score for f in (half, full)])
     with pytest.raises(TypeError, match="give a list of names"):
         next(classify_many("a.wav", engine))
-    with pytest.raises(UsageError, match=r"tone has one score each 0\.01 s"):
+    with pytest.raises(UsageError, match=r"tone gives one score every 0\.01 s"):
         next(classify_many([half], engine, ClassifySettings(every_seconds=0.001)))
 
 

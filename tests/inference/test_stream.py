@@ -161,12 +161,12 @@ def test_closing_twice_and_closing_nothing(model):
 @pytest.mark.parametrize(
     ("samples", "message"),
     [
-        (np.array([0.1, np.nan], np.float32), r"no level of sound at 0\.100 s .*; the piece was not taken"),
+        (np.array([0.1, np.nan], np.float32), r"invalid value at 0\.100 s .*; the block was not used"),
         (np.array([np.inf, 0.1]), r"no level of sound at 0\.100 s"),
         (np.zeros(5, np.int32), r"of type int32; .* divided by 2\*\*31"),
         (np.zeros(5, np.uint8), "of type uint8"),
         (np.zeros(5, bool), "of type bool"),
-        (np.zeros((2, 5), np.float32), "2 channels at once; give their mean, or make a Stream for each"),
+        (np.zeros((2, 5), np.float32), "2 channels; give their mean, or open one Stream each"),
         (np.zeros((2, 5, 3), np.float32), r"of shape \(2, 5, 3\)"),
         (np.float32(0.5), "float32 is no recording"),
         ([0.1, 0.2], "list is no recording"),
@@ -187,7 +187,7 @@ def test_what_is_no_sound_is_refused_and_nothing_is_taken(model, samples, messag
 def test_a_rate_that_changes_is_refused(model):
     stream = Stream(model, sample_rate=48000)
     stream.push(np.zeros(480, np.float32), sample_rate=48000)
-    with pytest.raises(UsageError, match=r"^sample_rate 16000: the stream is of 48000 Hz; make another for this rate$"):
+    with pytest.raises(UsageError, match=r"^sample_rate 16000: the stream runs at 48000 Hz; open another"):
         stream.push(np.zeros(480, np.float32), sample_rate=16000)
 
 
@@ -377,7 +377,7 @@ def test_scores_that_are_no_numbers_are_told(live_model, monkeypatch):
     stream = Stream(live_model)
     tails = stream._stepper.tails
     monkeypatch.setattr(OnnxFile, "run", lambda self, outputs, feeds: [np.full((1, 1, 1), np.nan), *tails])
-    with pytest.raises(ModelError, match=r"gives scores that are no numbers; make it again with `.* --stream`"):
+    with pytest.raises(ModelError, match=r"returned scores that are not finite; make it again with `.* --stream`"):
         stream.push(SOUND)
 
 

@@ -276,7 +276,7 @@ def test_without_a_convolution_the_first_dense_layer():
 
 @pytest.mark.parametrize("layer", [{"recurrent": 4}])
 def test_nothing_to_draw(layer):
-    with pytest.raises(ModelError, match=r"^net: has no convolution, and F begins with gru 4; there are no filters"):
+    with pytest.raises(ModelError, match=r"^net: has no convolution, and F starts with gru 4; there are no filters"):
         read_filters(network_of(LOG_MEL, [], [layer]))
 
 
@@ -431,7 +431,7 @@ def test_nothing_is_overwritten_unasked(tone_filters, tmp_path):
     ("args", "message"),
     [
         (["speech_3d"], r'there is no model "speech_3d"; did you mean "speech_[12]d"\?'),
-        (["MODEL", "-o", "a.jpg"], r"a\.jpg: a picture ends in \.png, \.svg, \.pdf; name it so"),
+        (["MODEL", "-o", "a.jpg"], r"a\.jpg: not a picture file name; end it in \.png, \.svg, \.pdf"),
         (["MODEL", "--group", "A"], r"--group is about the sounds to look for; name some with --strongest DATA"),
         (["MODEL", "--top", "3"], r"--top is about the sounds"),
         (["MODEL", "--strongest", "DATA", "--around", "nan"], r"--around cannot be nan; use seconds from 0 to 60"),

@@ -268,7 +268,7 @@ def test_channels():
     assert with_channels(two, 1, "a").tolist() == [[0.5, 0.5]]
     assert with_channels(two[:1], 2, "a").tolist() == [[1, 0], [1, 0]]
     assert with_channels(two, 2, "a") is two
-    with pytest.raises(RecordingError, match=r"^a\.wav: has 2 channels and the network wants 3; convert the file$"):
+    with pytest.raises(RecordingError, match=r"^a\.wav: has 2 channels but the network expects 3; convert the file$"):
         with_channels(two, 3, "a.wav")
 
 
@@ -380,7 +380,7 @@ def test_nothing_that_can_be_read(model, tmp_path):
     (tmp_path / "data" / "a.wav").write_bytes(b"no sound")
     done = audiocnn("filters", model, "--strongest", tmp_path / "data", "-o", tmp_path / "a.png")
     assert done.status is ExitStatus.USAGE
-    assert "not one recording could be read; the first: " in done.err
+    assert "none of the recordings could be read; the first problem: " in done.err
     assert not (tmp_path / "a.strongest").exists()
 
 

@@ -132,7 +132,7 @@ def test_a_few_clips_are_trained_on_fast_and_warned_about():
     assert examples_in(choice, facts(2, 6)) <= 2_600
     assert choice.train.batch_size == 8
     [line] = choice.warnings
-    assert line.startswith("2 labels have fewer than 20 clips, the fewest 6 clips: enough to try things out")
+    assert line.startswith("2 labels have fewer than 20 clips, the rarest 6 clips: enough to try things out")
     assert choice_of(facts(2, 500)).warnings == ()
 
 

@@ -162,7 +162,7 @@ def test_a_setting_below_what_can_be_is_refused(tmp_path, table, key):
     ("content", "words"),
     [
         ('nam = "x"', ('unknown key "nam"; did you mean "name"?',)),
-        ("[mix]\nmixtures = 4\n[[conditions]]\nname = 'clean'", ("is a file of conditions; judge on a part of it",)),
+        ("[mix]\nmixtures = 4\n[[conditions]]\nname = 'clean'", ("is a conditions file; evaluate a part of it",)),
         ("[mixing]\nseconds = 1", ('unknown key "mixing"; did you mean "mix"?',)),
         ("[mix]\nsecond = 1", ('[mix]: unknown key "second"; did you mean "seconds"?',)),
         ("[train]\nepoch = 1", ('[train]: unknown key "epoch"; did you mean "epochs"?',)),

@@ -64,7 +64,7 @@ def test_names_are_text():
     assert "<script" not in page
     assert "</td><s" not in page
     assert page.count("<audio ") >= 10
-    assert "1.0 to 11.0 s of 20.0 s, the loudest" in page
+    assert "the loudest part: 1.0 to 11.0 s of 20.0 s" in page
 
 
 def test_two_models_stand_side_by_side():

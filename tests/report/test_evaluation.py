@@ -227,7 +227,7 @@ def test_the_roc_has_a_line_and_a_dot_for_each():
     svg = roc_plot(sides(a=0.9, b=0.8))
     assert [svg.count(f'class="line m{k}"') for k in (0, 1)] == [1, 1]
     assert [svg.count(f'class="dot m{k}"') for k in (0, 1)] == [1, 1]
-    assert "a: segments at 0.65 find 0.750, with false alarms of 0.030" in svg
+    assert "a: at 0.65 segments find 0.750, with 0.030 false alarms" in svg
 
 
 def test_what_is_not_defined_is_left_out_of_the_curves():

@@ -155,7 +155,7 @@ def test_a_label_without_a_threshold_to_be_found_is_refused_before_the_training(
     text = recipe.evaluate.conditions.read_text().replace('labels = ["tone"]', 'labels = ["tone", "hum"]')
     recipe.evaluate.conditions.write_text(text)
     data = DataSettings(tmp_path, labels=("tone", "hum"))
-    with pytest.raises(RecipeError, match='nothing in part "tune" is labelled "hum"'):
+    with pytest.raises(RecipeError, match='part "tune" has no recording of "hum"'):
         make_training_set(dataclasses.replace(recipe, data=data), dataset)
 
 

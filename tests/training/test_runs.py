@@ -106,7 +106,7 @@ DEEP = "[" * 100_000 + "]" * 100_000
 )
 def test_a_damaged_log_says_in_which_line(tmp_path, line):
     (tmp_path / "metrics.jsonl").write_text(json.dumps(ROWS[0]) + "\n" + line + "\n")
-    with pytest.raises(AudiocnnError, match=r"metrics\.jsonl:2: is no row of a training"):
+    with pytest.raises(AudiocnnError, match=r"metrics\.jsonl:2: not a row of a training log"):
         read_log(tmp_path)
 
 
@@ -351,7 +351,7 @@ def test_a_damaged_report_is_told(tmp_path, content):
 def test_runs_are_sorted_and_a_damaged_one_ends_with_some_failed(many, sort, wanted):
     done = audiocnn("runs", many, "--sort", sort, "--format", "json")
     assert done.status is ExitStatus.SOME_FAILED
-    assert "metrics.jsonl:1: is no row of a training" in done.err
+    assert "metrics.jsonl:1: not a row of a training log" in done.err
     rows = [json.loads(line) for line in done.out.splitlines()]
     assert [row["name"] for row in rows] == wanted
     assert {(row["schema"], row["type"]) for row in rows} == {(1, "run")}

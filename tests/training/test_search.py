@@ -78,7 +78,7 @@ def test_keys_are_quoted_or_tables_inside_of_each_other():
     [
         (
             {"data.source": {"choices": ["a", "b"]}},
-            r'"data\.source" cannot be searched; begin keys with mix, train',
+            r'"data\.source" cannot be searched; start keys with mix, train',
         ),
         ({"train.validation_share": {"low": 0.1, "high": 0.2}}, "trials would be judged by other recordings"),
         ({"train.epochs": 3}, "a table was expected, not 3"),
@@ -87,7 +87,7 @@ def test_keys_are_quoted_or_tables_inside_of_each_other():
         ({"train.epochs": {"low": 0, "high": 3, "log": True}}, '"log" needs a "low" above 0'),
         ({"train.epochs": {"low": 0, "high": 3, "step": 4}}, '"step" must be a number above 0'),
         ({"train.epochs": {"low": 0, "high": 3, "stepp": 1}}, r'unknown key "stepp"; did you mean "step"\?'),
-        ({"train.epochs": {"choices": [1]}}, '"choices" must be a list of two or more'),
+        ({"train.epochs": {"choices": [1]}}, '"choices" must be a list of at least two'),
         ({"train.epochs": {"choices": [1, date(2026, 1, 2)]}}, '"choices" cannot be dates'),
         ([], "a table was expected"),
     ],
@@ -106,9 +106,9 @@ def test_values_are_put_where_keys_say():
     assert get_value(table, "spec.groups.A.layers.1.conv") == 16 and get_value(table, "spec.groups.B.layers") is None
     for key, said in (
         ("train.b", r'unknown key "b"; .*a'),
-        ("spec.groups.B.layers", r'there is no "spec\.groups\.B"; there are 1, counted from 0'),
-        ("spec.groups.A.layers.2", r'there is no "spec\.groups\.A\.layers\.2"; there are 2'),
-        ("spec.grups.A", r'there is no "spec\.grups"; did you mean "groups"\?'),
+        ("spec.groups.B.layers", r'"spec\.groups\.B" does not exist; the list has 1 members, counted from 0'),
+        ("spec.groups.A.layers.2", r'"spec\.groups\.A\.layers\.2" does not exist; the list has 2'),
+        ("spec.grups.A", r'"spec\.grups" does not exist; did you mean "groups"\?'),
     ):
         with pytest.raises(RecipeError, match=said):
             set_value(table, key, 1, "x")

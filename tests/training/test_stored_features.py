@@ -257,7 +257,7 @@ def differing():
     cases["two"] = ({"speed": (1.0, 1.1), "room_share": 0.2}, {}, r"speed = \[1, 1.1\], room_share = 0.2 change the")
     cases["seconds"] = ({"seconds": 0.01}, {}, r"\[mix\] seconds = 0.01 is less than two frames")
     cases["waveform"] = ({}, WAVEFORM, "small hears samples")
-    cases["another kind"] = ({}, STFT, "small hears stft, and they are mel")
+    cases["another kind"] = ({}, STFT, "small takes stft, but they are mel")
     other = {"hop_seconds": 0.02, "frame_seconds": 0.03, "mels": 9, "low_hertz": 100.0, "high_hertz": 900.0}
     other |= {"mel_scale": "htk", "mel_norm": "none", "fft_samples": 128}
     for key, value in other.items():
@@ -273,7 +273,7 @@ def test_what_does_not_fit_is_said_and_samples_are_read(case, tmp_path):
     recipe = plain_recipe(spec_of(settings or LOG_MEL, **background), dataclasses.replace(PLAIN, **mix))
     training_set = make_training_set(recipe, dataset)
     assert not isinstance(training_set.source, StoredClips)
-    assert training_set.features.startswith("features of the dataset are not read: ")
+    assert training_set.features.startswith("the stored features of the dataset are not used: ")
     assert re.search(words, training_set.features)
     assert "; " not in training_set.features  # one reason for what differs
 
@@ -281,7 +281,7 @@ def test_what_does_not_fit_is_said_and_samples_are_read(case, tmp_path):
 def test_a_teacher_hears_samples(tmp_path):
     dataset = keep_features(clips_in(tmp_path / "d"), spec_of(LOG_MEL))
     training_set = make_training_set(plain_recipe(spec_of(LOG_MEL), teacher="speech_1d"), dataset)
-    assert training_set.features.endswith("not read: [train] teacher hears samples")
+    assert training_set.features.endswith("not used: [train] teacher takes samples")
 
 
 def test_a_gain_that_is_not_rounded_fits(tmp_path):
@@ -341,7 +341,8 @@ def test_a_training_says_what_it_reads_and_goes_on_as_it_began(tmp_path):
         return [report.text for report in reports if isinstance(report, Note)]
 
     whole = list(train(recipe, dataset, tmp_path / "whole"))
-    line = "features of the dataset are read: log_mel, 8 bands of 0 to 1000 Hz, each 10 ms, kept for small; no mixing"
+    which = "log_mel, 8 bands of 0 to 1000 Hz, every 10 ms, stored for small"
+    line = f"stored features of the dataset are used: {which}; no mixing"
     assert line in notes_of(whole)
     for report in train(recipe, dataset, tmp_path / "parts"):
         if isinstance(report, EpochReport) and report.epoch == 2:

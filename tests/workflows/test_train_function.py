@@ -153,7 +153,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_model(home, whole, erro
     with pytest.raises(AudiocnnError, match="resume"):
         audiocnn.train(home / "sounds", output=run, **given)
     goes_on = audiocnn.train(output=run, resume=True, device="cpu")
-    assert any("going on at epoch" in line for line in goes_on.notes)
+    assert any("continuing at epoch" in line for line in goes_on.notes)
     assert weights_of(run) == weights_of(result.folder)
 
 
@@ -173,11 +173,11 @@ def test_an_error_while_recordings_are_read_leaves_nothing_half(home, tmp_path):
         ({"data": None, "output": "nowhere", "resume": True}, "there is no run to resume"),
         ({"minutes": 1, "epochs": 1}, "--minutes and --epochs"),
         ({"minutes": -1}, "not a length of time"),
-        ({"device": "gpu"}, '--device cannot be "gpu"'),
+        ({"device": "gpu"}, '--device: "gpu" is not'),
         ({"batch_size": 0}, "--batch-size"),
         ({"spec": "no_such_net"}, "no_such_net"),
         ({"from_model": "no_such_model"}, "no_such_model"),
-        ({"keep_labels": ["nois"]}, "nothing is labelled so"),
+        ({"keep_labels": ["nois"]}, "no recording has this label"),
         ({"group": "a", "group_pattern": "(a)"}, "name one"),
         ({"corrections": "nowhere.csv"}, "no such file"),
         ({"labels": "nowhere.txt"}, "no such file"),
