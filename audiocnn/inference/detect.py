@@ -2,8 +2,8 @@
 
     recording -> samples -> windows -> features -> network -> scores -> segments
 
-Everything streams: memory does not grow with the recording. In a stream an onset is known as soon as its segment cannot
-be dropped any more, with the start that the segment will have; the segment, when nothing that may come can change it.
+Everything is streamed: memory does not grow with the recording. In a stream, an onset is reported as soon as its
+segment can no longer be dropped, with the final start. The segment is reported when no further sound can change it.
 """
 
 from __future__ import annotations
@@ -47,18 +47,20 @@ from audiocnn.units import round_seconds
 if TYPE_CHECKING:
     import pandas
 
-_NO_VALUES = ("channel", "sensitivity", "threshold")  # of `DetectSettings`; the others are values of every rule
+_NO_VALUES = ("channel", "sensitivity", "threshold")  # of `DetectSettings`; the others override values of every rule
 
 
 @dataclass(frozen=True)
 class DetectSettings:
-    """What overrides a model: None leaves its own threshold, or the default of `SegmentRule`.
+    """Settings that override a model. None keeps the model's threshold, or the default of `SegmentRule`.
 
-    sensitivity: an operating point of the model, "balanced", "sensitive" or "precise"; what else is given wins.
-    threshold: of all labels, or by label, as {"dog": 0.6}; of others then the model's, or what has the key None.
-    pad_seconds: before a segment, and where end_pad_seconds is None behind it, too.
+    sensitivity: an operating point of the model, "balanced", "sensitive" or "precise"; other given settings override
+    it.
+    threshold: of all labels, or by label, such as {"dog": 0.6}; the key None sets the other labels, else the model
+    does.
+    pad_seconds: padding before a segment, and also after it unless end_pad_seconds is given.
 
-    channel: "mix" (their mean), "each", or the number of one. A network of several channels takes them all.
+    channel: "mix" (the mean), "each", or a channel number. A network of several channels takes all channels.
     """
 
     threshold: Thresholds = None
@@ -72,7 +74,7 @@ class DetectSettings:
     sensitivity: str | None = None
 
     def rules(self, model: Model) -> dict[str, SegmentRule]:
-        """The rule for each label. Raises UsageError for a value that cannot be."""
+        """The rule of each label. Raises UsageError for an invalid value."""
         changes = {name: value for name, value in vars(self).items() if name not in _NO_VALUES}
         thresholds = zip(model.labels, threshold_of_each(self.threshold, model.labels), strict=True)
         return {
@@ -83,10 +85,11 @@ class DetectSettings:
 
 @dataclass(frozen=True)
 class Detection(RecordingResult):
-    """What was found in one recording. Times in seconds; `tracks` has the segments of each channel that was read.
+    """The segments found in one recording. Times are in seconds. `tracks` has the segments of each channel that was
+    read.
 
-    note: that the recording is damaged or cut short, and how far it could be read. remarks: what else is to be said of
-    it, though all of it was read.
+    note: says that the recording is damaged or cut short, and how far it was read. remarks: further remarks on a
+    recording that was read completely.
     """
 
     thresholds: dict[str, float]
@@ -96,14 +99,14 @@ class Detection(RecordingResult):
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """The segments of all channels, channel by channel."""
+        """The segments of all channels, ordered by channel."""
         return tuple(segment for track in self.tracks.values() for segment in track)
 
     def __iter__(self) -> Iterator[Segment]:
         return iter(self.segments)
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """A row for each segment: file, channel, start, end, label, score. UsageError without pandas."""
+        """One row per segment: file, channel, start, end, label, score. UsageError without pandas."""
         rows = [(channel, one) for channel, track in self.tracks.items() for one in track]
         return data_frame(
             {
@@ -117,7 +120,7 @@ class Detection(RecordingResult):
         )
 
     def seconds(self) -> dict[str, float]:
-        """How long each label lasts, over all channels."""
+        """Total duration of each label, over all channels."""
         totals = dict.fromkeys(self.thresholds, 0.0)
         for segment in self:
             totals[segment.label] += segment.end - segment.start
@@ -126,11 +129,12 @@ class Detection(RecordingResult):
 
 @dataclass(frozen=True, slots=True)
 class Onset:
-    """A segment has begun, and will come as an `Ending` with the same start and label. Seconds from the beginning.
+    """A segment has started. An `Ending` with the same start and label will follow. Times are in seconds from the
+    start.
 
-    known: how much had been heard when it was certain. Of a `Stream` besides: start_sample, its start at the rate of
-    the stream; samples, with `pre_roll`, what was heard from there on, as it was given, (samples,) or (channels,
-    samples).
+    known: how much sound had been received when the onset was certain. Set by a `Stream` only: start_sample, the start
+    at the sample rate of the stream; samples, with `pre_roll`, the sound from the start on as it was pushed, (samples,)
+    or (channels, samples).
     """
 
     channel: int
@@ -143,7 +147,7 @@ class Onset:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A segment as it will stay. known: as of an `Onset`. Of a `Stream` besides: its samples [start, end)."""
+    """A final segment. known: as in `Onset`. Set by a `Stream` only: its samples [start, end)."""
 
     channel: int
     segment: Segment
@@ -156,10 +160,10 @@ Event = Onset | Ending
 
 
 class Detector:
-    """Scores of one recording in, onsets and segments out, each as soon as it is certain.
+    """Turns the scores of one recording into onsets and segments, each reported as soon as it is certain.
 
-    It keeps none of them, so that a stream may be endless: `segments` is how many there were, `seconds` how long each
-    label lasted. finders: for each channel that was heard, one finder a label, in the order of the model's labels.
+    Results are not stored, so that a stream may be endless: `segments` is their number so far, `seconds` the duration
+    of each label. finders: for each channel, one finder per label, in the order of the model's labels.
     """
 
     def __init__(self, model: Model, settings: DetectSettings) -> None:
@@ -174,7 +178,7 @@ class Detector:
         return {label: rule.threshold for label, rule in self.rules.items()}
 
     def push(self, block: ScoreBlock) -> list[Event]:
-        """Takes the next rows of a channel; returns what is now certain, each onset before its segment."""
+        """Add the next rows of a channel. Returns what is now certain, each onset before its segment."""
         channel = block.channel
         if channel not in self.finders:
             localiser = self.model.localiser
@@ -186,8 +190,8 @@ class Detector:
         return self._events(channel, certain, block.heard_seconds, block.start_seconds)
 
     def passes(self, scores: Scores) -> bool:
-        """Takes the next rows (rows, 1) of channel 0 if there is nothing to tell of them, and says whether it did: a
-        short way for live sound, of a single label."""
+        """Add the next rows (rows, 1) of channel 0 if they cause no event. Returns whether they were added. A fast path
+        for live sound with a single label."""
         finders = self.finders.get(0)
         if not finders or scores.shape[1] > 1:
             return False
@@ -197,7 +201,7 @@ class Detector:
         return self.finish_at(scored.duration_seconds, scored.start_seconds)
 
     def finish_at(self, duration_seconds: float, start_seconds: float = 0.0) -> list[Event]:
-        """What is left where the recording ends."""
+        """The remaining events at the end of the recording."""
         events: list[Event] = []
         for channel, finders in self.finders.items():
             left = [segment for finder in finders for segment in finder.finish(duration_seconds)]
@@ -205,12 +209,12 @@ class Detector:
         return events
 
     def earliest_onset(self) -> float:
-        """No onset that is still to be told starts before this, in seconds of what was read."""
+        """No future onset starts before this time, in seconds of the sound read."""
         return min((one.earliest_onset() for own in self.finders.values() for one in own), default=0.0)
 
     def _events(self, channel: int, segments: list[Segment], heard_seconds: float, start_seconds: float) -> list[Event]:
-        """New onsets and these segments, in the order of their starts. start_seconds: of what is read of the recording,
-        from where finders count."""
+        """New onsets and these segments, ordered by start. start_seconds: position in the recording from which the
+        finders count."""
         timed: list[tuple[float, bool, Event]] = []
         known = start_seconds + heard_seconds
         for label, finder in zip(self.rules, self.finders[channel], strict=True):
@@ -242,7 +246,7 @@ def detect_scored(
     settings: DetectSettings,
     progress: Callable[[ScoredRecording, ScoreBlock], object] | None = None,
 ) -> Detection:
-    """The segments of every label in an open recording, in constant memory. Raises RecordingError.
+    """The segments of every label in an open recording, with constant memory. Raises RecordingError.
 
     `progress` is called after each block of scores.
     """
@@ -257,9 +261,9 @@ def detect_recording(
     excerpt: Selection | None = None,
     sample_rate: int | None = None,
 ) -> Detection:
-    """`detect` with an engine that is loaded already."""
+    """`detect` with an engine that is already loaded."""
     settings = settings or DetectSettings()
-    settings.rules(engine.model)  # what cannot be is refused before the file is opened
+    settings.rules(engine.model)  # refuse invalid settings before the file is opened
     with scoring(file, engine, settings.channel, excerpt=excerpt, sample_rate=sample_rate) as scored:
         return detect_scored(scored, settings)
 
@@ -275,10 +279,10 @@ def detect(
     end_seconds: float | None = None,
     track: int | None = None,
 ) -> Detection:
-    """Find speech, or what the model was trained on, in one recording or an excerpt of it. Raises RecordingError.
+    """Find the labels of a model, speech by default, in one recording or an excerpt of it. Raises RecordingError.
 
-    file: a name, an open file, or an array of a `sample_rate`: (samples,) or (channels, samples), floats in [-1, 1] or
-    int16. track: which audio track of a film, from 0; None is the default one.
+    file: a name, an open file, or an array with its `sample_rate`: (samples,) or (channels, samples), floats in [-1, 1]
+    or int16. track: the audio track of a film, counted from 0; None selects the default track.
 
     >>> for segment in audiocnn.detect("interview.wav"):
     ...     print(segment.start, segment.end, segment.score)
@@ -294,13 +298,13 @@ def detect_many(
     idle: Callable[[], object] = lambda: None,
     progress: ProgressCallback | None = None,
 ) -> Generator[Detection | RecordingError]:
-    """Each file's detection, or the error that stopped it, in order; a bad file does not stop the others.
+    """The detection of each file, or the error that stopped it, in order. A bad file does not stop the others.
 
-    engine: what `load_engine` gives, to be used many times; or the model of one. `files` and `idle` as for
+    engine: the result of `load_engine`, which can be reused, or a model to load one for. `files` and `idle`: as in
     `score_many`. progress: called with a `Progress` after each file.
     """
     settings, engine = settings or DetectSettings(), engine_of(engine)
-    settings.rules(engine.model)  # what cannot be is refused before a file is opened
+    settings.rules(engine.model)  # refuse invalid settings before a file is opened
     found = map_many(lambda scored: detect_scored(scored, settings), files, engine, settings.channel, idle)
     yield from follow_results(found, files, "detect", progress)
 
@@ -312,7 +316,7 @@ def follow(
     device: str = "auto",
     raw: RawFormat | None = None,
 ) -> Iterator[Event]:
-    """Listen to a stream of WAV or AU, or of samples that `raw` describes, until it ends. Raises RecordingError.
+    """Detect in a WAV or AU stream, or in raw samples as described by `raw`, until it ends. Raises RecordingError.
 
     >>> for event in audiocnn.follow(sys.stdin.buffer):
     ...     if isinstance(event, audiocnn.Onset):
@@ -324,7 +328,7 @@ def follow(
 def follow_with(
     stream: str | Path | BinaryIO, engine: Engine, settings: DetectSettings, raw: RawFormat | None = None
 ) -> Iterator[Event]:
-    """`follow` with an engine that is loaded already."""
+    """`follow` with an engine that is already loaded."""
     detector = Detector(engine.model, settings)
     with scoring(stream, engine, settings.channel, raw, live=True) as scored:
         yield from scored.results(detector)

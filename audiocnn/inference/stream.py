@@ -2,9 +2,9 @@
 
     samples, as they come -> resampled -> steps of the network -> scores -> onsets and endings
 
-All state is in the object; the network is shared. There are no threads, no files, no log: what nobody holds any more is
-gone. Streams may be pushed from as many threads as there are, each from one at a time; a step of 20 ms of sound takes a
-fraction of a millisecond, so that it may be called in an event loop.
+All state is in the object, and the network is shared. There are no threads, files or logs; an object that is no longer
+referenced is freed. Streams may be pushed from any number of threads, but each from one at a time. A step of 20 ms of
+sound takes a fraction of a millisecond, so that it may be called in an event loop.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from audiocnn.inference.steps import MOST_STEP_SECONDS, Stepper, StepSession, Ta
 from audiocnn.model.model import DEFAULT_LIVE_MODEL, ONNX, STREAM_ONNX, Model, find_model, split_outputs
 from audiocnn.units import to_samples
 
-_BATCH_STREAMS = 32  # that are stepped at once: more do not fit into the caches of a core
+_BATCH_STREAMS = 32  # stepped at once; more do not fit into the caches of a core
 _Source = StepSession | Engine
 _SHARED: WeakValueDictionary[tuple[Path, int, int], _Source] = WeakValueDictionary()
 _SHARED_LOCK = threading.Lock()
@@ -41,7 +41,7 @@ _SHARED_LOCK = threading.Lock()
 class LiveModel:
     """A model that any number of streams share, on any number of threads.
 
-    A model with a `stream.onnx` computes every sample once; any other computes the window of each row again.
+    A model with a `stream.onnx` computes every sample once. Any other model recomputes the window of each row.
     """
 
     def __init__(self, model: str | Path | Model = DEFAULT_LIVE_MODEL) -> None:
@@ -50,7 +50,7 @@ class LiveModel:
 
     @property
     def session(self) -> StepSession | None:
-        """What steps many streams in one batch; None where the model has no `stream.onnx`."""
+        """Steps many streams in one batch. None if the model has no `stream.onnx`."""
         return self._source if isinstance(self._source, StepSession) else None
 
     def stepper(self) -> Stepper:
@@ -58,7 +58,7 @@ class LiveModel:
 
 
 def _shared_source(model: Model) -> _Source:
-    """What computes the scores of a model: the same for all streams, as long as its file is the same."""
+    """Computes the scores of a model. Shared by all streams as long as its file is the same."""
     steps = (model.folder / STREAM_ONNX).is_file()
     path = model.part(STREAM_ONNX if steps else ONNX)
     stat = path.stat()
@@ -71,11 +71,11 @@ def _shared_source(model: Model) -> _Source:
 
 
 class Stream:
-    """Live sound of one source: `push` samples as they come, of any size, and get what is now certain.
+    """Live sound of one source: `push` blocks of samples of any size, and get the events that are now certain.
 
-    model: a name, a folder, or a `LiveModel`. sample_rate: of the samples, in Hz; None is the model's own. settings: as
-    of `detect`; `min_silence_seconds` is how long a pause ends a turn. pre_roll: an `Onset` carries what was heard from
-    its start on. Raises AudiocnnError: no such model, a rate that cannot be.
+    model: a name, a folder, or a `LiveModel`. sample_rate: of the samples, in Hz; None means the model's rate.
+    settings: as in `detect`; `min_silence_seconds` is the pause that ends a turn. pre_roll: an `Onset` includes the
+    sound from its start on. Raises AudiocnnError if there is no such model, or for an invalid rate.
 
     >>> stream = audiocnn.Stream(sample_rate=8000)
     >>> for event in stream.push(samples):
@@ -102,29 +102,29 @@ class Stream:
 
     @property
     def scores(self) -> Scores:
-        """(rows, labels): those of the last `push`, or of `close`; row k of all covers [k * hop, (k + 1) * hop)."""
+        """(rows, labels): the scores of the last `push` or `close`. Overall, row k covers [k * hop, (k + 1) * hop)."""
         return self._scores
 
     @property
     def seconds(self) -> float:
-        """How much was heard."""
+        """Duration of the sound pushed so far."""
         return self.samples / self.sample_rate
 
     def reset(self) -> None:
-        """Begin anew, as if nothing had been heard: times count from 0. A stream that was closed is open again."""
+        """Start again, as if no sound had been pushed: times count from 0. A closed stream is open again."""
         live, rate = self._live, self._geometry.sample_rate
         self._detector = Detector(live.model, self.settings)
         self._stepper = live.stepper()
         self._resampler = _resampler(self.sample_rate, rate, live.model.channels) if self.sample_rate != rate else None
         self._scores = np.zeros((0, len(live.model.labels)), np.float32)
-        self._rows = self.samples = 0  # scores so far; samples so far, at the rate of the stream
-        self._kept: deque[AnyArray] = deque()  # of what was pushed, from `_kept_from` on, for the pre-roll
+        self._rows = self.samples = 0  # number of scores so far; number of samples so far, at the rate of the stream
+        self._kept: deque[AnyArray] = deque()  # pushed sound from `_kept_from` on, for the pre-roll
         self._kept_from = 0
         self._closed = False
 
     def push(self, samples: AnyArray, sample_rate: int | None = None) -> list[Event]:
-        """Take the next samples, (samples,) or (channels, samples), floats in [-1, 1] or int16, of any number; give
-        onsets and endings that are now certain. UsageError, and nothing is taken, for what is no sound."""
+        """Add the next samples, (samples,) or (channels, samples), any number of floats in [-1, 1] or int16. Returns
+        the onsets and endings that are now certain. UsageError for invalid samples, which are then not used."""
         with _Alone(self._lock):
             rows = self._checked(samples, sample_rate)
             events: list[Event] = []
@@ -139,7 +139,7 @@ class Stream:
             return events
 
     def close(self) -> list[Event]:
-        """The end of the sound: what is left, as of a file that ends here. A stream that is closed stays so."""
+        """End the sound. Returns the remaining events, as at the end of a file. A closed stream stays closed."""
         with _Alone(self._lock):
             if self._closed:
                 return []
@@ -160,7 +160,7 @@ class Stream:
         raise TypeError("a Stream holds the state of its sound and cannot be copied or pickled; create another instead")
 
     def _checked(self, samples: AnyArray, sample_rate: int | None) -> Samples:
-        """float32 (channels, samples). UsageError for what cannot be the next samples of this stream."""
+        """float32 (channels, samples). UsageError for samples that cannot continue this stream."""
         if self._closed:
             raise UsageError("the stream is closed; open another, or call reset()")
         if sample_rate is not None and check_rate(sample_rate) != self.sample_rate:
@@ -172,7 +172,7 @@ class Stream:
             each = "give their mean, or open one Stream each" if wanted == 1 else f"{self.model.name} expects {wanted}"
             raise UsageError(f"samples: {len(rows)} channels; {each}")
         floats = as_floats(rows)
-        # The sum of squares has what is NaN, infinite or too loud, and takes one pass.
+        # The sum of squares shows NaN, infinite and too large values in one pass.
         if not np.vdot(floats, floats) <= MOST_LEVEL and not is_level(floats).all():
             place = int(np.argmin(is_level(floats).all(axis=0)))
             raise UsageError(
@@ -184,7 +184,7 @@ class Stream:
         return floats
 
     def _heard(self, piece: Samples) -> Samples:
-        """The next samples, counted, at the rate of the model."""
+        """Count the next samples, and convert them to the model's rate."""
         self.samples += piece.shape[1]
         return self._resampled(piece)
 
@@ -194,7 +194,7 @@ class Stream:
         return np.ascontiguousarray(self._resampler.resample_chunk(piece.T, last).T)
 
     def _events(self, outputs: Scores) -> list[Event]:
-        """What is certain by the next rows (rows, outputs)."""
+        """The events that the next rows (rows, outputs) make certain."""
         if not len(outputs):
             return []
         if self._detector.passes(outputs):
@@ -220,7 +220,7 @@ class Stream:
         self._scores = np.concatenate([empty, *(outputs[:, :labels] for outputs in found)])
 
     def _told(self, events: Sequence[Event]) -> list[Event]:
-        """Events with what a stream knows of them besides."""
+        """Events with the fields that only a stream sets."""
         told: list[Event] = []
         for event in events:
             if isinstance(event, Onset):
@@ -234,19 +234,19 @@ class Stream:
         return told
 
     def _since(self, start: int) -> AnyArray:
-        """What was heard from a sample on."""
+        """The pushed sound from a sample on."""
         together = np.concatenate(list(self._kept), axis=-1)
         return together[..., max(0, start - self._kept_from) : self.samples - self._kept_from]
 
     def _forget(self) -> None:
-        """Lets go of what no onset that may come can begin with."""
+        """Forget sound that no later onset can start with."""
         first = to_samples(self._detector.earliest_onset(), self.sample_rate)
         while self._kept and self._kept_from + self._kept[0].shape[-1] <= first:
             self._kept_from += self._kept.popleft().shape[-1]
 
 
 class _Alone:
-    """The lock of a stream, which nobody waits for: two threads in one stream are a mistake of the program."""
+    """The lock of a stream. Nobody waits for it: two threads in one stream are a mistake in the calling program."""
 
     def __init__(self, lock: threading.Lock) -> None:
         self.lock = lock
@@ -272,7 +272,7 @@ def _resampler(rate_in: int, rate_out: int, channels: int) -> LiveResampler:
 
 
 class Streams:
-    """Many streams of one model, which are stepped together: a batch takes less time than its streams alone.
+    """Many streams of one model, stepped together: a batch takes less time than its streams one by one.
 
     >>> calls = audiocnn.Streams()
     >>> ada, bob = calls.open(sample_rate=8000), calls.open()
@@ -290,12 +290,12 @@ class Streams:
     def open(
         self, sample_rate: int | None = None, settings: DetectSettings | None = None, pre_roll: bool = False
     ) -> Stream:
-        """A stream that may be pushed here together with others, or by itself."""
+        """A stream that can be pushed here together with others, or alone."""
         return Stream(self._live, sample_rate, settings, pre_roll)
 
     def push(self, pieces: Mapping[Stream, AnyArray]) -> dict[Stream, list[Event]]:
-        """The next samples of some streams, as of `Stream.push`; what is certain in each. UsageError, before anything
-        is taken, for samples that are no sound or a stream of another model."""
+        """Push the next samples of some streams, as in `Stream.push`. Returns the events of each. UsageError for
+        invalid samples or a stream of another model; then nothing is used."""
         if any(stream._live is not self._live for stream in pieces):
             raise UsageError("the batch contains a stream of another model; open all streams from the same Streams")
         with _Alone(self._lock):
@@ -327,7 +327,7 @@ class Streams:
 
 
 class _Share:
-    """What a push has for one of its streams."""
+    """The part of a push that concerns one of its streams."""
 
     __slots__ = ("events", "found", "stepper", "stream")
 
@@ -338,7 +338,7 @@ class _Share:
 
 
 def _step(session: StepSession, shares: Sequence[_Share], rows: int) -> None:
-    """The next rows of each."""
+    """Compute the next rows of each stream."""
     samples = np.concatenate([share.stepper.next_samples(rows) for share in shares])
     scores, behind = session.run(samples, _tails_of([share.stepper for share in shares]))
     for place, share in enumerate(shares):
@@ -350,7 +350,7 @@ def _step(session: StepSession, shares: Sequence[_Share], rows: int) -> None:
 
 
 def _tails_of(steppers: Sequence[TailStepper]) -> TailArrays:
-    """The tails of some streams, one behind the other; not copied where they are what the last step left."""
+    """The concatenated tails of some streams. They are not copied if they are the result of the last step."""
     whole = steppers[0].batch[0] if steppers[0].batch else []
     as_left = all(one.batch and one.batch[0] is whole and one.batch[1] == n for n, one in enumerate(steppers))
     if whole and as_left and len(whole[0]) == len(steppers):
