@@ -127,9 +127,7 @@ class TorchBackend:
                 found = self.network(torch.from_numpy(samples).to(self.device), half, **cropped)
                 scores: Scores = found.float().cpu().numpy()
         except RuntimeError as problem:
-            if not isinstance(problem, torch.OutOfMemoryError) and "out of memory" not in str(
-                problem
-            ):  # the error of MPS
+            if not isinstance(problem, torch.OutOfMemoryError) and "out of memory" not in str(problem):  # on MPS
                 raise
             if len(samples) == 1:
                 raise ModelError(f"{self.device}: not enough memory for this model; use --device cpu") from None
@@ -202,9 +200,7 @@ class Engine:
                 ahead.append(scores)
                 while len(ahead) > self.chunks_ahead or (ahead and ahead[0].future.done()):
                     yield ahead.popleft().result()
-                    check_not_forked(
-                        pid, "scoring"
-                    )  # before any future is used: a thread may have held its lock during the fork
+                    check_not_forked(pid, "scoring")  # before any future, whose lock a thread may have held
             while ahead:
                 yield ahead.popleft().result()
                 check_not_forked(pid, "scoring")
