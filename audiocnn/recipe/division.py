@@ -1,6 +1,6 @@
-"""The parts of a dataset, for training, validation and test: no group is in two of them.
+"""The parts of a dataset for training, validation and testing. No group is in two parts.
 
-They follow from the names of the groups alone, so that all trainings of the same data have the same parts.
+The parts depend only on the names of the groups, so that all trainings on the same data have the same parts.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from audiocnn.segments.segment import is_background_label
 if TYPE_CHECKING:
     from audiocnn.recipe.recipe import Recipe
 
-_LEAST_CLIPS = 40  # with fewer, what could be tested on is too little to say anything, and missed where it is learned
-FEW_GROUPS = 4  # with fewer, a part of whole groups would be half of what there is
+_LEAST_CLIPS = 40  # fewer clips give too little to test on, and are needed for training
+FEW_GROUPS = 4  # with fewer, a part of whole groups would be half of the data
 NOTHING_HELD_OUT = (
     "validation_share = 0: all recordings are used for training, the weights of the last epoch are kept, scores are not"
     " calibrated, and thresholds are 0.5"
 )
-TEST_GROUPS = 3  # of a label that is tested on: one to test, one to stop by, one to learn from
+TEST_GROUPS = 3  # of a label that is tested: one each for testing, validation and training
 
 
 @dataclass(frozen=True)
 class Division:
-    """The parts of a dataset. tested_on: what the test part is, "" where there is none. notes: what else is so.
-    understood: how the data itself names its parts or folds, and what they are used for. cut: the parts of clips that
-    were cut here, "test" or "stop"; others are as the data has them."""
+    """The parts of a dataset. tested_on: a description of the test part, "" if there is none. notes: further remarks.
+    understood: how the data itself names its parts or folds, and how they are used. cut: the parts of clips that were
+    split here, "test" or "stop"; the others are those of the data."""
 
     train: list[Entry]
     validation: list[Entry]
@@ -55,19 +55,19 @@ class Division:
     cut: tuple[str, ...] = ()
 
     def digest(self) -> str:
-        """Equal where the same recordings with the same labels are in the same parts."""
+        """Equal if the same recordings with the same labels are in the same parts."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         said = sorted((e.filename, sorted(e.labels), name) for name, entries in parts.items() for e in entries)
         return hashlib.blake2b(json.dumps(said).encode(), digest_size=16).hexdigest()
 
 
 def divide(dataset: Dataset, recipe: Recipe) -> Division:
-    """The parts that a recipe asks for. DatasetError, RecipeError: there is too little, no such fold, or nothing to
-    test on though something looks like it.
+    """The parts that a recipe asks for. DatasetError, RecipeError: too little data, no such fold, or no test part
+    although something looks like one.
 
-    The test part is the fold that the recipe names; else nothing, where it names the split to learn from; else a split
-    named so; else the last of the official folds of the data, of which the one before stops the training; else, of
-    clips, a share of the groups, if there are enough. Clips that are the same sound count as one group.
+    The test part is, in this order: the fold that the recipe names; nothing, if the recipe names the split for
+    training; a split with such a name; the last official fold of the data, the one before it being used for validation;
+    for clips, a share of the groups, if there are enough. Clips with the same sound count as one group.
     """
     division = _divide(dataset, recipe)
     wanted = (
@@ -111,12 +111,12 @@ def _divide(dataset: Dataset, recipe: Recipe) -> Division:
 
 
 def _tested(dataset: Dataset, recipe: Recipe, notes: list[str]) -> tuple[list[Entry], list[Entry], str]:
-    """What may be learned from, and what the data or the recipe sets apart to test on."""
+    """The entries that may be used for training, and those that the data or the recipe sets aside for testing."""
     data, entries = recipe.data, list(dataset.entries)
     if data and data.split:
         entries = [entry for entry in entries if is_learned_split(entry.split, data.split)]
     if official_folds(dataset, recipe):
-        # What is apart from the folds, and named so, is neither learned from nor tested on.
+        # Entries outside the folds whose split has the name of another part are not used.
         fold_of = choose_folds(dataset, entries, recipe)
         entries = [entry for entry in entries if entry.id in fold_of or entry.split not in (*TEST_PARTS, *STOP_PARTS)]
         test_fold, stop_fold = _official_roles(fold_of, recipe)
@@ -140,23 +140,24 @@ def _tested(dataset: Dataset, recipe: Recipe, notes: list[str]) -> tuple[list[En
     found = {entry.split for entry in entries}
     test = [entry for entry in entries if entry.split == name]
     learned = [entry for entry in entries if entry.split not in (name, *TEST_PARTS)]
-    if not learned:  # all of it is called test or eval
+    if not learned:  # all of it is named test or eval
         return [entry for entry in entries if entry.split != name], test, name
     notes += [f'the split "{one}" is not used' for one in TEST_PARTS if one in found - {name}]
     return learned, test, name
 
 
 def _test_part(entries: Sequence[Entry]) -> str | None:
-    """The split to test on; None without one, or where all of it is called so: there is nothing else to learn from."""
+    """The split to test on. None if there is none, or if all entries are in it and nothing would be left to train
+    on."""
     found = {entry.split for entry in entries}
     name = next((one for one in (*TEST_PARTS, *STOP_PARTS) if one in found), None)
     return None if len(found) == 1 else name
 
 
 def official_folds(dataset: Dataset, recipe: Recipe) -> str | None:
-    """The column with the folds that the data itself has, where these are the parts: the recipe names no column and no
-    number of folds, and either a fold of them or nothing else to test on. RecipeError: it names a fold, and there are
-    none."""
+    """The column with the official folds of the data, if they define the parts: the recipe names no column and no
+    number of folds, and either names one of the folds or has nothing else to test on. RecipeError if it names a fold
+    and there are none."""
     data = recipe.data
     if data and (data.fold is not None or data.folds):
         return None
@@ -172,8 +173,8 @@ def official_folds(dataset: Dataset, recipe: Recipe) -> str | None:
 
 
 def _official_roles(fold_of: GroupOf, recipe: Recipe) -> tuple[str, str | None]:
-    """The fold that is tested on, the last unless the recipe names one, and the one before it, which stops the
-    training, where a third is left to learn from. RecipeError: there is no such fold."""
+    """The fold to test on (the last, unless the recipe names one), and the one before it for validation if a third is
+    left for training. RecipeError if there is no such fold."""
     folds = ordered_folds(set(fold_of.values()))
     wanted = recipe.data.test_fold if recipe.data else None
     if wanted is None:
@@ -195,7 +196,7 @@ def _no_fold(where: str, wanted: str, fold_of: GroupOf) -> RecipeError:
 
 
 def _understood(dataset: Dataset, recipe: Recipe, division: Division) -> tuple[str, ...]:
-    """What the data says of its parts and folds, with what each is used for; and what of it is not used."""
+    """The parts and folds that the data names, with the use of each, and those that are not used."""
     notes, data = dataset.parts, recipe.data
     said = [*notes.said]
     folds = [*notes.folds] or _fold_lines(dataset)
@@ -217,20 +218,20 @@ def _understood(dataset: Dataset, recipe: Recipe, division: Division) -> tuple[s
 
 
 def _unused(dataset: Dataset, recipe: Recipe) -> list[str]:
-    """What looks like a part and is not used, except for labels that the recipe names."""
+    """Things that look like a part and are not used, except for labels that the recipe names."""
     named = set(recipe.data.labels or ()) if recipe.data else set()
     return [one.line for one in dataset.parts.unused if not one.labels or not set(one.labels) <= named]
 
 
 def _fold_lines(dataset: Dataset) -> list[str]:
-    """What folds there are, of a dataset that does not say how they were known."""
+    """The folds of a dataset that does not record how they were found."""
     column = fold_column(entry.tags for entry in dataset.entries)
     folds = {entry.tags[column] for entry in dataset.entries if entry.tags.get(column)} if column else set()
     return [fold_line(folds, f'column "{column}"')] if folds else []
 
 
 def _given_parts(train: list[Entry], stop: list[Entry], test: list[Entry]) -> list[list[Entry]]:
-    """The parts that the data itself sets apart: what stops the training only where it is a split of its own."""
+    """The parts set aside by the data itself. Validation is one of them only if it is a split of its own."""
     if stop and all(entry.split in STOP_PARTS for entry in stop):
         return [train, stop, test]
     return [[*train, *stop], test]
@@ -260,17 +261,17 @@ def _groups_between(parts: Sequence[Sequence[Entry]]) -> Iterator[str]:
 
 
 def choose_folds(dataset: Dataset, entries: Sequence[Entry], recipe: Recipe) -> dict[int, str]:
-    """The fold of each recording by its id: of the recipe's column, the data's own, or made. One without a value has
-    none.
+    """The fold of each recording by its id: from the recipe's column, from the data's own column, or newly assigned. A
+    recording without a value has no fold.
 
-    RecipeError: no such column, fewer groups than folds, or no label that is in two of them.
+    RecipeError: no such column, fewer groups than folds, or no label that occurs in two folds.
     """
     data = recipe.data
     where = data.where if data else str(dataset.folder)
     column = data.fold if data and data.fold is not None else official_folds(dataset, recipe)
     if column is not None:
         named = {entry.id: entry.tags[column] for entry in entries if entry.tags.get(column)}
-        if not (data and data.fold is not None):  # there may be parts in the column, too
+        if not (data and data.fold is not None):  # the column may also name parts
             named = {number: cell for number, cell in named.items() if part_named(cell) is None}
         if len(set(named.values())) < 2:
             columns = sorted({column for entry in entries for column in entry.tags})
@@ -314,7 +315,8 @@ def _cut_test(
 def _cut_stop(
     entries: list[Entry], recipe: Recipe, group_of: GroupOf, notes: list[str]
 ) -> tuple[list[Entry], list[Entry]]:
-    """Clips to learn from and to stop by: a split named so, else a share; with a share of 0 all are learned."""
+    """Clips for training and for validation: a split with such a name, else a share. With a share of 0 all are trained
+    on."""
     if not recipe.train.validation_share:
         notes.append(NOTHING_HELD_OUT)
         return entries, []
@@ -331,7 +333,7 @@ def _cut_stop(
 
 
 def _check_clips(dataset: Dataset, entries: Sequence[Entry], recipe: Recipe) -> None:
-    """DatasetError: nothing that could be told apart; several labels where there may be one."""
+    """DatasetError: there is nothing to distinguish, or a clip has several labels where only one is allowed."""
     several = recipe.data is not None and recipe.data.labels_per_clip == "several"
     many = next((entry for entry in entries if len(entry.labels) > 1), None)
     if many and not several:
@@ -354,8 +356,8 @@ def _share_of(train: list[Entry], recipe: Recipe) -> list[Entry]:
 
 
 def learned_labels(dataset: Dataset, recipe: Recipe) -> tuple[str, ...]:
-    """The labels that a recipe names, without those whose files were all refused; else all of the dataset, but, for a
-    network that knows a background, those that mean nothing else than that."""
+    """The labels that a recipe names, without those whose files were all refused. Else all labels of the dataset; a
+    network with a background leaves out those that mean the same as that."""
     if recipe.data and recipe.data.labels:
         return tuple(label for label in recipe.data.labels if label not in dataset.lost)
     labels = tuple(dataset.labels)
@@ -364,7 +366,7 @@ def learned_labels(dataset: Dataset, recipe: Recipe) -> tuple[str, ...]:
 
 
 def _returns(entries: Sequence[Entry], group_of: GroupOf) -> bool:
-    """Whether some label is in two groups: in one that is learned from, and in another that is tested on."""
+    """Whether a label occurs in two groups, so that one can be trained on and the other tested on."""
     place: dict[str, str] = {}
     return any(place.setdefault(label, group_of[e.id]) != group_of[e.id] for e in entries for label in e.labels)
 
@@ -379,7 +381,7 @@ def _count(labels: set[str | None], what: str) -> str:
 
 
 def merge_groups(dataset: Dataset, entries: Sequence[Entry]) -> dict[int, str]:
-    """The group of each recording by its id, where groups that share a sound are one."""
+    """The group of each recording by its id. Groups that share a sound are merged."""
     numbers: dict[str, int] = {}
     for entry in entries:
         numbers.setdefault(entry.group, len(numbers))
@@ -392,8 +394,8 @@ def merge_groups(dataset: Dataset, entries: Sequence[Entry]) -> dict[int, str]:
 
 
 def check_labels(recipe: Recipe, dataset: Dataset, division: Division, labels: Sequence[str]) -> None:
-    """DatasetError for a label that nothing in the training part has, before any time is spent. Not so for folds, where
-    a rare label may be in another one, and for synthetic noise, which needs no recording."""
+    """DatasetError for a label without any recording in the training part, before time is spent. Exceptions are folds,
+    where a rare label may be in another one, and synthetic noise, which needs no recording."""
     if recipe.data is not None and (recipe.data.test_fold is not None or recipe.data.training_share < 1.0):
         return
     learned = labels_of_entries(dataset, division.train)

@@ -1,4 +1,4 @@
-"""One recipe trained several times: on every fold in turn, or on growing shares of the training part."""
+"""Trains one recipe several times: on every fold in turn, or on growing shares of the training part."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Repeat:
 
 @dataclass(frozen=True)
 class RepeatResult:
-    """clips: how many were trained on, validated on and tested on. figures: of the test."""
+    """clips: the numbers of training, validation and test clips. figures: of the test."""
 
     repeat: Repeat
     clips: tuple[int, int, int]
     figures: Mapping[str, Figure]
 
     def to_dict(self, kind: str) -> dict[str, Any]:
-        """As JSON. `clips` are those that a fold was tested on, and those that a share is of what was learned from."""
+        """As JSON. `clips` is the number of test clips of a fold, or of training clips of a share."""
         learned, stopped, tested = self.clips
         key, clips = ("fold", tested) if kind == FOLD_REPEATS else ("share", learned)
         said = {key: self.repeat.value, "run": self.repeat.name, "clips": clips}
@@ -48,10 +48,10 @@ class RepeatResult:
 
 
 def fold_repeats(recipe: Recipe, dataset: Dataset, count: int) -> list[Repeat]:
-    """A training for each fold, which is tested on it and learns from the others. Official folds, of the
-    recipe's column or the data's own, must be `count`.
+    """One training per fold, which is tested on that fold and trained on the others. Official folds, in the recipe's
+    column or the data's own, must be `count` in number.
 
-    UsageError: segments, or another number of folds; RecipeError: fewer groups than folds.
+    UsageError: segments, or another number of folds. RecipeError: fewer groups than folds.
     """
     _check(recipe, dataset, "--folds")
     assert recipe.data is not None
@@ -72,7 +72,7 @@ def fold_repeats(recipe: Recipe, dataset: Dataset, count: int) -> list[Repeat]:
 
 
 def curve_repeats(recipe: Recipe, dataset: Dataset, shares: Sequence[float]) -> list[Repeat]:
-    """A training on each share of what can be learned from; all are stopped by and tested on the same clips."""
+    """One training on each share of the training part. All use the same clips for validation and testing."""
     _check(recipe, dataset, "--learning-curve")
     check_shares(shares)
     if not divide(dataset, recipe).test:
@@ -86,13 +86,13 @@ def curve_repeats(recipe: Recipe, dataset: Dataset, shares: Sequence[float]) -> 
 
 
 def check_shares(shares: Sequence[float]) -> None:
-    """UsageError where one is no share."""
+    """UsageError for an invalid share."""
     if not all(0.0 < share <= 1.0 for share in shares):
         raise UsageError("--learning-curve: shares must be above 0 and at most 1, such as 0.1,0.3,1")
 
 
 def summarize_repeats(kind: str, results: Sequence[RepeatResult]) -> dict[str, Any]:
-    """What folds.json and learning_curve.json hold; of folds the mean and the sample standard deviation, too."""
+    """The contents of folds.json and learning_curve.json. For folds, also the mean and sample standard deviation."""
     rows = [result.to_dict(kind) for result in results]
     if kind == CURVE_REPEATS:
         return {"schema": 1, "type": kind, "points": rows}

@@ -1,11 +1,11 @@
-"""The `[tune]` of a recipe: which of its values are searched, and where. Keys are those of the recipe, with dots.
+"""The `[tune]` table of a recipe: the values to search, and their ranges. Keys are those of the recipe, with dots.
 
     [tune]
     "train.learning_rate" = { low = 3e-4, high = 1e-2, log = true }
     "train.batch_size" = { choices = [16, 32, 64] }
     "spec.groups.A.layers.0.conv" = { low = 8, high = 32, step = 8 }
 
-A member of a list is named by its number from 0 on, a group by its name, too.
+A member of a list is named by its index from 0. A group can also be named by its name.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from audiocnn.toml import TomlTable, is_number
 
 _PARTS = ("mix", "train", "spec")
 _DATES = (datetime.date, datetime.time)
-# What would make figures of trials those of different recordings.
+# Keys that change the recordings that trials are judged by.
 _JUDGED_BY = ("train.validation_share", "train.validation_examples", "spec.input.sample_rate", "spec.input.channels")
-MIXED = "mix."  # mixtures are judged, too, unless the recipe names conditions
+MIXED = "mix."  # mixtures are judged as well, unless the recipe names conditions
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One value that is searched: between low and high (whole numbers where both are), or one of some."""
+    """One searched value: between low and high (a whole number if both are), or one of several choices."""
 
     key: str
     low: float | int = 0
@@ -40,7 +40,7 @@ class Parameter:
 
     @property
     def whole(self) -> bool:
-        """Whether numbers are whole: not with steps in between."""
+        """Whether values are whole numbers; not with fractional steps."""
         return isinstance(self.low, int) and isinstance(self.high, int) and float(self.step or 1).is_integer()
 
     @property
@@ -49,7 +49,7 @@ class Parameter:
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """All choices, or the least and the greatest number that are tried."""
+        """All choices, or the smallest and largest number tried."""
         if self.choices:
             return self.choices
         step = self.step or 0
@@ -75,7 +75,7 @@ Space = tuple[Parameter, ...]
 
 
 def read_space(values: Any, place: str) -> Space:
-    """`[tune]` as TOML has it; keys may be quoted, or tables inside of each other. RecipeError: place, key, remedy."""
+    """`[tune]` from TOML. Keys may be quoted, or nested tables. RecipeError with place, key and remedy."""
     if not isinstance(values, Mapping):
         raise RecipeError(f"{place}: not a table; write [tune] as a table")
     parameters = []
@@ -90,7 +90,7 @@ def read_space(values: Any, place: str) -> Space:
 
 
 def flatten_keys(values: Mapping[str, Any], before: str) -> list[tuple[str, Any]]:
-    """Dotted keys, down to the tables that say what a value may be."""
+    """Dotted keys, down to the tables that define the values."""
     found = []
     for key, value in values.items():
         whole = f"{before}{key}"
@@ -123,8 +123,8 @@ def read_parameter(key: str, value: Any, place: str) -> Parameter:
 
 
 def default_space(table: Mapping[str, Any]) -> Space:
-    """What is searched where a recipe has no `[tune]`: around what it has, the learning rate, weight decay and batch
-    size, and the dropout of layers that have some."""
+    """The search space of a recipe without `[tune]`: learning rate, weight decay and batch size around its values, and
+    the dropout of layers that have any."""
     train = table["train"]
     rate = float(train["learning_rate"])
     parameters = [
@@ -141,7 +141,7 @@ def default_space(table: Mapping[str, Any]) -> Space:
 
 
 def set_value(table: dict[str, Any], key: str, value: Any, place: str) -> None:
-    """Set a value in a recipe's table. RecipeError where there is no such place."""
+    """Set a value in the table of a recipe. RecipeError if there is no such place."""
     *way, last = key.split(".")
     inside: Any = table
     for depth, name in enumerate(way):
@@ -168,7 +168,7 @@ def get_value(table: Mapping[str, Any], key: str) -> Any:
 
 
 def descend(inside: Any, name: str, place: str, way: str) -> Any:
-    """The member of a table or a list; of a list of groups by name, too."""
+    """The member of a table or a list. In a list of groups, also by name."""
     if isinstance(inside, Mapping) and name in inside:
         return inside[name]
     if isinstance(inside, list):
@@ -182,13 +182,13 @@ def descend(inside: Any, name: str, place: str, way: str) -> Any:
 
 
 def check_position(inside: list[Any], name: str, place: str, way: str) -> None:
-    """RecipeError for what is no number of a member."""
+    """RecipeError if the name is not a valid index."""
     if not name.isdecimal() or int(name) >= len(inside):
         raise RecipeError(f'{place}: "{way}" does not exist; the list has {len(inside)} members, counted from 0')
 
 
 def to_param(value: Any) -> Any:
-    """A choice as a study keeps it: lists and tables as JSON."""
+    """A choice as stored in a study: lists and tables as JSON."""
     return json.dumps(value) if isinstance(value, (list, dict)) else value
 
 
