@@ -1,4 +1,4 @@
-"""One model, or a peer, judged on one set of recordings: `EvaluationReport`, which report.json holds."""
+"""One model or peer, evaluated on one set of recordings: `EvaluationReport`, the contents of report.json."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _DEFAULT_THRESHOLD = SegmentRule.threshold
 class EvaluationReport:
     """One model or peer on one set of recordings. `sound_seconds` were scored in `seconds`.
 
-    folder: where the model lies; a peer has none, and a version. tuned_on: what its thresholds were chosen on; where a
-    rule has another threshold than these, it was given. points: its operating points. difference: to the first report,
-    `difference_to`. warnings: what is wrong with the recordings; those that could not be scored are in
-    `evaluation.failures`. title: what it is called in tables, where several have one name. advice: what to do next.
+    folder: that of the model; a peer has none, but a version. tuned_on: what its thresholds were chosen on; a rule with
+    another threshold than these was given by the user. points: its operating points. difference: to the first report,
+    `difference_to`. warnings: problems of the recordings; those that could not be scored are in `evaluation.failures`.
+    title: its name in tables, if several have the same name. advice: suggested next steps.
     """
 
     name: str
@@ -53,8 +53,8 @@ class EvaluationReport:
 
     @property
     def figures(self) -> dict[str, Figure]:
-        """What says how good the model is, by name, as "accuracy" or "f1": of clips, where there are any, else of the
-        segments of its label; where it has several, the label stands before the name, as "dog f1"."""
+        """The main results by name, such as "accuracy" or "f1": of clips, if there are any, else of the segments of its
+        label. With several labels, the label comes first, as in "dog f1"."""
         if self.evaluation.clip is not None:
             return dict(self.evaluation.clip.figures)
         labels = self.evaluation.labels
@@ -63,7 +63,7 @@ class EvaluationReport:
         return {f"{label} {name}": figure for label, one in labels.items() for name, figure in one.figures.items()}
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """A row for each figure: of ("segments" or "clips"), label (None for all of them), figure, value, low, high.
+        """One row per result: of ("segments" or "clips"), label (None for all of them), figure, value, low, high.
         UsageError without pandas."""
         rows: list[tuple[str, str | None, str, Figure]] = []
         for label, found in self.evaluation.labels.items():
@@ -87,7 +87,7 @@ class EvaluationReport:
         return self.tuned_on or "not tuned" if own else "given"
 
     def prices(self) -> list[str]:
-        """What the operating points that fit these recordings best cost elsewhere."""
+        """What the operating points that are best on these recordings cost on others."""
         best = {label: part.best_point for label, part in self.evaluation.labels.items()}
         found = [describe_price(label, self.points.get(label, {}), name) for label, name in best.items() if name]
         return [f"{self.head}: {price}; check it on recordings of music and noise" for price in found if price]
@@ -113,7 +113,7 @@ class EvaluationReport:
 
 
 def write_json(reports: Sequence[EvaluationReport], write: Callable[[str], object], pretty: bool) -> None:
-    """One report as an object; several as a list in a file, as lines on stdout."""
+    """One report as an object. Several reports as a list in a file, or as lines on stdout."""
     contents = [report.to_dict() for report in reports]
     if pretty:
         write(json.dumps(contents[0] if len(contents) == 1 else contents, indent=2, ensure_ascii=False) + "\n")
