@@ -1,8 +1,8 @@
-"""Distillation: a network learns the scores of a larger one, or of several, besides the marks.
+"""Distillation: a network learns the scores of a larger one, or of several, in addition to the marks.
 
 The targets of a step are `(1 - share) * marks + share * teacher`, where the teacher's scores are probabilities (Hinton
-et al. 2015, "Distilling the Knowledge in a Neural Network", section 2, at temperature 1). The teacher hears the mixture
-as it is; equalisers and masks are the student's alone.
+et al. 2015, "Distilling the Knowledge in a Neural Network", section 2, at temperature 1). The teacher gets the mixture
+unchanged; equalisers and masks apply only to the student.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from audiocnn.recipe.recipe import Recipe
 
 @dataclass(frozen=True)
 class Teacher:
-    """A trained model that scores each mixture. order: the columns of the recipe's labels among its own."""
+    """A trained model that scores each mixture. order: the columns of the recipe's labels in its output."""
 
     name: str
     network: Network | Ensemble
@@ -30,8 +30,8 @@ class Teacher:
     bfloat16: bool
 
     def mix_targets(self, samples: Tensor, targets: Tensor) -> Tensor:
-        """(batch, channels, samples), marks (batch, rows, labels) -> targets of the same shape; where a clip has one
-        row, of the mean score over it."""
+        """(batch, channels, samples), marks (batch, rows, labels) -> targets of the same shape. For clips with one row,
+        the mean score is used."""
         with torch.no_grad():
             scores = self.scores(self.network.extended(samples))[..., self.order]
         if targets.shape[1] == 1:
@@ -45,7 +45,7 @@ class Teacher:
         return self.found_by(self.network, samples)
 
     def found_by(self, network: Network, samples: Tensor) -> Tensor:
-        """The same, of one network: groups and F in bfloat16 if wanted, features in single precision."""
+        """The same for one network: groups and F in bfloat16 if wanted, features in single precision."""
         values = network.laid_out(network.features(samples))
         with torch.autocast(samples.device.type, torch.bfloat16, enabled=self.bfloat16):
             logits = network.logits_of(values)
@@ -55,8 +55,8 @@ class Teacher:
 def find_teacher(
     recipe: Recipe, labels: tuple[str, ...], device: torch.device, bfloat16: bool = False
 ) -> Teacher | None:
-    """The teacher of a recipe, if it names one; bfloat16: what its network computes in. RecipeError: there is no such
-    model, or it has other labels, another rate, hop or number of channels."""
+    """The teacher of a recipe, if it names one. bfloat16: the precision of its network. RecipeError if there is no such
+    model, or if its labels, sample rate, hop or number of channels do not match."""
     settings = recipe.train
     if not settings.teacher:
         return None
