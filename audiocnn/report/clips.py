@@ -1,4 +1,4 @@
-"""Whole clips on the page of an evaluation: figures, confusions, labels, and clips to listen to."""
+"""Whole clips on the page of an evaluation: results, confusions, labels, and clips to listen to."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from audiocnn.report.sound import ClipSound
 
 Sounds = Mapping[str, ClipSound]
 _LABEL_FIGURES = ("precision", "recall", "f1", "average_precision", "auroc", "eer")
-_OPEN_LABELS = 40  # more are folded up
+_OPEN_LABELS = 40  # more are folded
 _OVERALL = ("accuracy", "subset_accuracy", "macro_f1")
 
 
 def clip_section(reports: Sequence[ReportPart], sounds: Sounds) -> Iterator[str]:
-    """HTML of those reports that have clips; nothing where none has."""
+    """HTML of the reports that have clips; empty if there are none."""
     columns: list[ReportColumn] = [(k, str(r["model"]), r["clip"]) for k, r in enumerate(reports) if r["clip"]]
     if not columns:
         return
@@ -122,7 +122,7 @@ def _groups(reports: Sequence[ReportPart], columns: Sequence[ReportColumn]) -> I
 
 
 def _wrong_clips(parts: Sequence[ReportColumn]) -> Iterator[str]:
-    """The names of all clips that were answered wrong, the surest first."""
+    """The names of all clips with a wrong answer, most confident first."""
     for column, name, clips in parts:
         wrong = [file for file, found in clips.items() if found["figures"]["accuracy"]["value"] == 0]
         whose = f" by {column_name(column, name)}" if len(parts) > 1 else ""
@@ -132,7 +132,7 @@ def _wrong_clips(parts: Sequence[ReportColumn]) -> Iterator[str]:
 
 
 def _pairs(clip: ReportPart, whose: str, sounds: Sounds) -> Iterator[str]:
-    """The labels that are taken for each other most, with clips to listen to."""
+    """The labels that are confused most, with clips to listen to."""
     if not clip.get("pairs"):
         return
     yield f"<h3>Most frequent confusions{whose}</h3>"

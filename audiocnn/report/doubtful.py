@@ -1,4 +1,4 @@
-"""Doubtful clips as one page: listen, choose the right label, download the corrected table. It needs nothing else."""
+"""Doubtful clips as one self-contained page: listen, choose the right label, download the corrected table."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def render_doubtful(
     several: bool = False,
     settled: Sequence[Sequence[str]] = (),
 ) -> str:
-    """HTML. labels: those to choose from; about: the names of model and data; table: what the corrected table is called
-    when it is downloaded; several: clips of the data may have more than one label, or none; settled: rows of that table
-    for clips that are not shown."""
+    """HTML. labels: the choices. about: the names of model and data. table: file name of the corrected table when it is
+    downloaded. several: clips may have more than one label, or none. settled: rows of that table for clips that are not
+    shown."""
     model, data = about
     body = [
         *_head(doubts, sounds, model, data, several),
@@ -88,7 +88,7 @@ def _head(
 
 
 def _clip(number: int, doubt: Doubt, sound: ClipSound | None, several: bool) -> Iterator[str]:
-    """One clip with its buttons; the script knows it by its number."""
+    """One clip with its buttons; the script identifies it by its number."""
     name = escape(show_name(doubt.filename))
     label, suggested = html_labels(doubt.labels), html_labels(doubt.suggested or (() if several else (NONE_OF_THESE,)))
     flag = ' <span class="flag">likely wrong</span>' if doubt.likely_wrong else ""

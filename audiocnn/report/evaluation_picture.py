@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: what is taken for what, and precision and recall."""
+"""Pictures of an evaluation: the confusion matrix, and precision and recall."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 CONFUSION_FILE = "confusion.png"  # in the folder of a run
 PRECISION_RECALL_FILE = "precision_recall.png"
-_MOST_LABELS = 80  # of a matrix that can be read; of more those that are confused most
-_NUMBERED_LABELS = 30  # up to here cells hold numbers
-_NAMED_CURVES = 6  # the worst; others are grey
-_MOST_CURVES = 60  # about so many in grey
-_MOST_BARS = 30  # labels with a precision and a recall, the worst
+_MOST_LABELS = 80  # in a readable matrix; of more labels, those that are confused most are shown
+_NUMBERED_LABELS = 30  # up to this number, cells contain numbers
+_NAMED_CURVES = 6  # the worst ones; others are grey
+_MOST_CURVES = 60  # approximate number in grey
+_MOST_BARS = 30  # labels with precision and recall, the worst ones
 _LETTERS = 22
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 _MARKERS = {"balanced": "o", "sensitive": "^", "precise": "s"}
@@ -40,7 +40,8 @@ Points = Mapping[str, Mapping[str, float]]
 
 
 def draw_confusion(clip: ClipEvaluation, path: Path, name: str) -> None:
-    """A row a label, a column an answer: right answers in blue, wrong ones in orange, stronger the more of the row."""
+    """One row per label, one column per answer: right in blue, wrong in orange, darker for a larger share of the
+    row."""
     assert clip.confusion is not None
     labels, counts = _matrix_of(clip.confusion)
     count = len(labels)
@@ -86,8 +87,8 @@ def draw_confusion(clip: ClipEvaluation, path: Path, name: str) -> None:
 
 
 def _matrix_of(confusion: Confusion) -> tuple[list[str], NDArray[np.int64]]:
-    """Labels and counts of a matrix that can be read: of many labels those with the most wrong answers, and without
-    rows and columns that are empty."""
+    """Labels and counts of a readable matrix: of many labels, those with the most wrong answers, without empty rows and
+    columns."""
     labels, wrong = list(confusion.labels), np.zeros(len(confusion.labels))
     held = np.zeros(len(labels), dtype=bool)
     for (row, column), clips in confusion.cells.items():
@@ -104,14 +105,14 @@ def _matrix_of(confusion: Confusion) -> tuple[list[str], NDArray[np.int64]]:
 
 
 def can_draw_precision_recall(evaluation: Evaluation) -> bool:
-    """Whether there are curves: of segments of a label, else clips."""
+    """Whether there are curves, of the segments of a label or of clips."""
     labels = evaluation.labels.values()
     return any(found.curves is not None for found in labels) if labels else evaluation.clip is not None
 
 
 def draw_precision_recall(evaluation: Evaluation, points: Points, path: Path, name: str) -> None:
-    """Of segments precision and recall of frames over the threshold, with the operating points; of clips the curve of
-    each label, and its precision and recall as it is answered."""
+    """For segments, precision and recall of frames over the threshold, with the operating points. For clips, the curve
+    of each label, and precision and recall of the actual answers."""
     if evaluation.labels:
         _draw_segments(evaluation.labels, points, path, name)
     elif evaluation.clip is not None:
@@ -179,7 +180,7 @@ def _draw_clips(clip: ClipEvaluation, path: Path, name: str) -> None:
 
 
 def _draw_clip_curves(axes: Axes, clip: ClipEvaluation, judged: Sequence[str]) -> None:
-    """Precision over recall of each label's score; the worst have colours and names."""
+    """Precision over recall of each label's score. The worst labels have colours and names."""
     from sklearn.metrics import precision_recall_curve
 
     columns = {label: column for column, label in enumerate(clip.labels)}
@@ -208,7 +209,7 @@ def _draw_clip_curves(axes: Axes, clip: ClipEvaluation, judged: Sequence[str]) -
 
 
 def _draw_label_dots(axes: Axes, clip: ClipEvaluation, labels: Sequence[str], of_all: int) -> None:
-    """Precision and recall of each label as it is answered, the worst at the top."""
+    """Precision and recall of each label for the actual answers, worst at the top."""
     places = range(len(labels))
     values = {name: [_value(clip, label, name) for label in labels] for name in ("precision", "recall")}
     low, high = (pick(values["precision"], values["recall"]) for pick in (np.minimum, np.maximum))
@@ -225,7 +226,7 @@ def _draw_label_dots(axes: Axes, clip: ClipEvaluation, labels: Sequence[str], of
 
 
 def _value(clip: ClipEvaluation, label: str, name: str) -> float:
-    """0 where a figure is not defined: nothing was answered so."""
+    """0 if the value is undefined, because the label was never the answer."""
     figure = clip.labels[label].figures.get(name)
     return 0.0 if figure is None or figure.value is None else figure.value
 

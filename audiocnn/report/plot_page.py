@@ -1,4 +1,4 @@
-"""A plot as one page that needs nothing else: pictures that are drawn by the page, segments to click on, the sound."""
+"""A plot as one self-contained page: pictures drawn by its script, clickable segments, and the sound."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _KEYS = (
 
 
 def render_plot(plotted: PlotData, sound: PageSound | None, silent: str = "") -> str:
-    """HTML of a plot. `silent` says why there is no sound, where there is none."""
+    """HTML of a plot. `silent`: the reason if there is no sound."""
     name = show_name(plotted.detection.file)
     body = [
         *_head(plotted, name, sound, silent),
@@ -105,19 +105,19 @@ def _bar(plotted: PlotData, sound: PageSound | None) -> Iterator[str]:
 
 
 def _icon(name: str, path: str) -> str:
-    """Fonts do not have all of these signs."""
+    """As SVG, because fonts do not have all of these signs."""
     return f'<svg class="icon {name}" viewBox="0 0 16 16" aria-hidden="true"><path d="{path}"/></svg>'
 
 
 def _format_time(seconds: float) -> str:
-    """A time to the hundredth: `0:07.25`, `2:01:07.25`."""
+    """A time in hundredths of a second: `0:07.25`, `2:01:07.25`."""
     hundredths = round(seconds * 100)
     minutes, rest = hundredths // 6000, f"{hundredths % 6000 / 100:05.2f}"
     return f"{minutes // 60}:{minutes % 60:02d}:{rest}" if minutes >= 60 else f"{minutes}:{rest}"
 
 
 def _segment_table(plotted: PlotData) -> Iterator[str]:
-    """A row a segment, in the order in which the page numbers them: track by track, label by label."""
+    """One row per segment, in the order of their numbers on the page: by track, then by label."""
     if not plotted.segments:
         return
     several = len(plotted.tracks) > 1
@@ -139,7 +139,7 @@ def _segment_table(plotted: PlotData) -> Iterator[str]:
 
 
 def _plot_data(plotted: PlotData) -> dict[str, Any]:
-    """Samples are int8 of the peak, scores uint8 of 1, spectrograms grey pictures."""
+    """Samples are int8 relative to the peak, scores uint8 relative to 1, spectrograms grey pictures."""
     return {
         "start": plotted.start,
         "end": plotted.end,
@@ -180,13 +180,13 @@ def _to_base64(values: NDArray[Any]) -> str:
 
 
 def to_png(grey: NDArray[np.uint8]) -> bytes:
-    """uint8 (rows, columns), the top row first, as a grey picture (PNG, W3C 2003; filter 1 has differences)."""
+    """uint8 (rows, columns), top row first, as a grey picture (PNG, W3C 2003; filter 1 stores differences)."""
     rows, columns = max(1, grey.shape[0]), max(1, grey.shape[1])
     cells = np.zeros((rows, columns), np.uint8)
     cells[: grey.shape[0], : grey.shape[1]] = grey
     lines = np.empty((rows, columns + 1), np.uint8)
     lines[:, 0], lines[:, 1] = 1, cells[:, 0]
-    lines[:, 2:] = cells[:, 1:] - cells[:, :-1]  # modulo 256, as the filter has it
+    lines[:, 2:] = cells[:, 1:] - cells[:, :-1]  # modulo 256, as the filter requires
     size = struct.pack(">IIBBBBB", columns, rows, 8, 0, 0, 0, 0)
     chunks = ((b"IHDR", size), (b"IDAT", zlib.compress(lines.tobytes(), 9)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(

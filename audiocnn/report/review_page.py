@@ -1,4 +1,4 @@
-"""The page of a review, and the pictures on it. What it shows it asks of `review_server`; answers go there, too."""
+"""The page of a review, and its pictures. It gets its data from `review_server`, and sends answers there."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from audiocnn.report.plot_page import to_png
 from audiocnn.report.style import style_sheet
 from audiocnn.spec.features import default_input
 
-PIECE_SECONDS = 30.0  # of a recording that are seen at a time
-_COLUMNS = 800  # of a picture, about
+PIECE_SECONDS = 30.0  # of a recording, shown at a time
+_COLUMNS = 800  # approximate width of a picture
 _HOP_SECONDS = (0.002, 0.02)
 _CLIP_KEYS = (
     ("1", "…", "choose that label"),
@@ -46,7 +46,8 @@ _SEGMENT_KEYS = (
 
 
 def render_review(title: str, command: str, timed: bool) -> str:
-    """HTML. command: what trains with the table, as it is pasted; timed: segments are marked, not clips labelled."""
+    """HTML. command: trains with the table, ready to paste. timed: segments are marked instead of clips being
+    labelled."""
     keys = _SEGMENT_KEYS if timed else _CLIP_KEYS
     body = [
         f'<header><h1>{escape(show_name(title))}</h1><div id="track" aria-hidden="true"><div id="bar"></div></div>'
@@ -76,7 +77,7 @@ def render_review(title: str, command: str, timed: bool) -> str:
 
 
 def draw_piece(samples: Samples, sample_rate: int) -> bytes:
-    """(samples,) -> a grey PNG of their log-mel spectrogram, the lowest band at the bottom."""
+    """(samples,) -> a grey PNG of their log-mel spectrogram, lowest band at the bottom."""
     seconds = max(len(samples), 1) / sample_rate
     hop = float(np.clip(seconds / _COLUMNS, *_HOP_SECONDS))
     spectrogram = Spectrogram(dataclasses.replace(default_input("log_mel", sample_rate), hop_seconds=hop))

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 CURVES_FILE = "curves.png"  # in the folder of a run
 TRIALS_FILE = "trials.png"  # in the folder of a search
-_MOST_MARKED = 40  # epochs whose points are drawn; of more, the line is enough
+_MOST_MARKED = 40  # epochs with marked points; with more, only the line is drawn
 _FEW = "there are too few trials, or they are too similar, to estimate importances"
 _ROW_INCHES = 3.6
 
 
 def draw_training_curves(rows: Sequence[LogRow], path: Path, name: str) -> None:
-    """Losses, the figure that the run stops by and the learning rate, over epochs."""
+    """Losses, the metric for early stopping and the learning rate, over epochs."""
     from matplotlib.ticker import MaxNLocator
 
     figure = new_figure(9.0, 6.0)
@@ -50,7 +50,7 @@ def draw_training_curves(rows: Sequence[LogRow], path: Path, name: str) -> None:
 
 
 def _column(rows: Sequence[LogRow], name: str) -> list[float]:
-    """Values for matplotlib; those that are not known are gaps."""
+    """Values for matplotlib; unknown ones are gaps."""
     return [float("nan") if row.get(name) is None else float(row[name]) for row in rows]
 
 
@@ -66,7 +66,7 @@ def _mark_best(rows: Sequence[LogRow], losses: Axes, judged: Axes) -> None:
 
 
 def draw_trials(trials: Sequence[Trial], importances: Mapping[str, float], path: Path) -> None:
-    """Importances on the left, values over the number of the trial on the right."""
+    """Importances on the left, values by trial number on the right."""
     figure = new_figure(11.0, max(3.5, 0.4 * len(importances) + 1.6))
     left, right = figure.subplots(1, 2)
     _draw_importances(left, importances)
@@ -109,7 +109,7 @@ def _draw_history(axes: Axes, trials: Sequence[Trial]) -> None:
 
 
 def draw_sweep(found: Sequence[TunedRule], path: Path) -> None:
-    """A row a label: the heat map where there is one, and the curves over the threshold."""
+    """One row per label: the heat map, if there is one, and the curves over the threshold."""
     wide = any(one.grid is not None for one in found)
     figure = new_figure(11.0 if wide else 6.0, _ROW_INCHES * len(found) + 0.4)
     rows = figure.subplots(len(found), 2 if wide else 1, squeeze=False)
@@ -121,7 +121,7 @@ def draw_sweep(found: Sequence[TunedRule], path: Path) -> None:
 
 
 def _draw_grid(figure: Figure, axes: Axes, one: TunedRule) -> None:
-    """Values over threshold and min_silence; a cross where the best rule is nearest."""
+    """Values over threshold and min_silence, with a cross at the point nearest to the best rule."""
     axes.set_title(f"{one.label}: {one.goal.replace('_', ' ')}")
     if one.grid is None:
         axes.set_axis_off()

@@ -1,4 +1,4 @@
-"""Figures of a model on recordings whose labels are known: `evaluate`, which does what `audiocnn evaluate` does."""
+"""Evaluates a model on labelled recordings: `evaluate`, which does the same as `audiocnn evaluate`."""
 
 from __future__ import annotations
 
@@ -57,15 +57,16 @@ def evaluate(
     jobs: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> EvaluationReport:
-    """How good a model is, as `audiocnn evaluate` says with the options of these names.
+    """Evaluate a model, like `audiocnn evaluate` with the options of the same names.
 
     data: a folder, a table, a recipe or a dataset; or samples in memory, each a tuple (samples, sample_rate, known),
     where known is the label of a clip, a list of all its labels, or a list of the segments in it: `Annotation`,
-    `Segment` or (onset, offset, label) in seconds. settings: as for `detect`. output: where samples of recordings that
-    are no dataset are kept, beside this name, for the next time; they are read into a temporary folder unless given.
+    `Segment` or (onset, offset, label) in seconds. settings: as in `detect`. output: if given, the samples of
+    recordings that are not a dataset are stored beside this name for reuse; by default they are stored in a temporary
+    folder.
 
     `progress` is called with a `Progress` for each recording; an exception that it raises ends the work. AudiocnnError:
-    what the command says, in one line. A recording that cannot be read does not stop the others: `warnings`.
+    the message of the command, in one line. A recording that cannot be read does not stop the others: see `warnings`.
 
     >>> found = audiocnn.evaluate("meetings/", "speech_1d")
     >>> found.figures["f1"].value
@@ -104,7 +105,7 @@ def evaluate(
 def _open_arrays(
     recordings: Iterable[ArrayRecording], engine: Engine, sample_rate: int, listener: Listener
 ) -> Iterator[tuple[Dataset, str | None]]:
-    """Samples in memory as a dataset for now, stored as those of files are."""
+    """Samples in memory as a temporary dataset, stored like those of files."""
     items = [_item(number, given) for number, given in enumerate(recordings, 1)]
     if not items:
         raise UsageError("no recordings; give (samples, sample_rate, label or segments) for each")
@@ -117,7 +118,7 @@ def _open_arrays(
 
 
 def _item(number: int, given: ArrayRecording) -> tuple[Item, ArraySource]:
-    """UsageError, with the number of the recording, for what cannot be one."""
+    """UsageError with the number of the recording, if it is invalid."""
     name = f"array {number}"
     if not isinstance(given, tuple | list) or len(given) != 3:
         raise UsageError(f"{name}: give (samples, sample_rate, label or segments)")

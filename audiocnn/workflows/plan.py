@@ -1,7 +1,7 @@
-"""The recipe that a training follows, and its data: `plan_training`, for the command and for `audiocnn.train`.
+"""The recipe of a training, and its data: `plan_training`, for the command and for `audiocnn.train`.
 
-A recipe is named, or that of a run to resume, or ./audiocnn.toml (`choose_recipe`); options override it; without one,
-the data is ingested if need be, and what fits it is chosen (`fit_recipe`).
+The recipe is the given one, that of the run to resume, or ./audiocnn.toml (`choose_recipe`); options override it.
+Without a recipe, the data is ingested if necessary, and fitting settings are chosen (`fit_recipe`).
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from audiocnn.recipe.recipe import Recipe, Transfer
     from audiocnn.spec.spec import Spec
 
-FROM_NONE = "none"  # of --from: begin with weights from chance
+FROM_NONE = "none"  # of --from: start with random weights
 
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What a training is asked for, as the options of `audiocnn train` have it; None leaves it to the recipe, or to
-    what fits.
+    """A requested training, with the options of `audiocnn train`. None leaves a value to the recipe, or to the
+    automatic choice.
 
-    data: a dataset, a source as for `ingest`, or a recipe. source: the model to begin from, or "none". moved: where the
-    data of a run to resume are now.
+    data: a dataset, a source as in `ingest`, or a recipe. source: the model to start from, or "none". moved: the new
+    place of the data of a run to resume.
     """
 
     data: str | None = None
@@ -82,7 +82,7 @@ class TrainingRequest:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """refused: how many files of the data could not be read. budget_seconds: of `minutes`, for the epochs."""
+    """refused: number of files that could not be read. budget_seconds: the part of `minutes` for the epochs."""
 
     recipe: Recipe
     dataset: Dataset
@@ -94,7 +94,7 @@ class TrainingPlan:
 
 
 def run_to_resume(request: TrainingRequest) -> TrainingRequest:
-    """`data` that is a run is the run to resume: `train runs/x --resume`."""
+    """If `data` is a run, it is the run to resume: `train runs/x --resume`."""
     data, output = request.data, request.output
     if request.resume and output is None and data is not None and (Path(data) / RECIPE_FILE).is_file():
         data, output = None, data
@@ -102,7 +102,7 @@ def run_to_resume(request: TrainingRequest) -> TrainingRequest:
 
 
 class FinishedError(AudiocnnError):
-    """There is nothing to go on with: the run has its model, and was tested."""
+    """There is nothing to continue: the run has its model, and was tested."""
 
 
 def plan_training(
@@ -112,9 +112,9 @@ def plan_training(
     beside: Callable[[Path], str] | None = None,
     again: bool = True,
 ) -> TrainingPlan:
-    """Check, read and remove everything before a training. scratch: a folder for the samples of recordings that are no
-    dataset yet, where nothing else may be written; the run is then not looked at. beside: the command that was given,
-    for another folder. again: a run to resume that has ended makes its model again; else FinishedError."""
+    """Check, read and remove everything before a training. scratch: a folder for the samples of recordings that are not
+    a dataset yet, if nothing else may be written; the run is then ignored. beside: gives the same command for another
+    folder. again: a finished run to resume exports its model again; otherwise FinishedError."""
     from audiocnn.training.threads import check_threads
 
     check_minutes(request)
@@ -153,7 +153,7 @@ def plan_training(
 
 
 def describe_end(recipe: Recipe, folder: Path) -> str | None:
-    """One line for a run that has learned all that the recipe wants, has its model and was tested; None for others."""
+    """One line on a run that has all epochs of the recipe, its model and its test; None for other runs."""
     from audiocnn.recipe.heard import TEST, read_parts
     from audiocnn.recipe.recipe import read_recipe
     from audiocnn.training.checkpoint import LAST_CHECKPOINT, read_progress
@@ -161,7 +161,7 @@ def describe_end(recipe: Recipe, folder: Path) -> str | None:
 
     if not all((folder / name).is_file() for name in LAST_MADE):
         return None
-    if read_recipe(folder / RECIPE_FILE).transfer != recipe.transfer:  # the training says what differs
+    if read_recipe(folder / RECIPE_FILE).transfer != recipe.transfer:  # the training reports the difference
         return None
     parts, state = read_parts(folder), read_progress(folder / LAST_CHECKPOINT)
     epochs, wanted = state.get("epoch", 0), recipe.train.epochs
@@ -174,8 +174,8 @@ def describe_end(recipe: Recipe, folder: Path) -> str | None:
 
 
 def check_unlocked(folder: Path) -> None:
-    """Refuse a folder that another process is training in, before recordings are read and anything is removed. What a
-    killed one left half written goes."""
+    """Refuse a folder that another process is training in, before recordings are read and anything is removed. Removes
+    files that a killed process left half written."""
     from audiocnn.training.checkpoint import clear_temporaries
 
     if is_locked(folder):
@@ -185,8 +185,8 @@ def check_unlocked(folder: Path) -> None:
 
 
 def check_source_model(recipe: Recipe, folder: Path, request: TrainingRequest) -> None:
-    """Refuse a model to begin from that does not fit, before recordings are read and before anything is removed; and a
-    model to learn from that would be removed."""
+    """Refuse a model to start from that does not fit, and a model to start or learn from that would be removed, before
+    recordings are read and anything is removed."""
     source = recipe.transfer.model if recipe.transfer else ""
     for model, what in ((source, "--from"), (recipe.train.teacher, "teacher")):
         if request.force and model and Path(model).resolve().is_relative_to(folder.resolve()):
@@ -199,8 +199,8 @@ def check_source_model(recipe: Recipe, folder: Path, request: TrainingRequest) -
 
 
 def choose_device(name: str, local: int = 0) -> str:
-    """A device that is there: `auto` takes a GPU if there is one. local: of several processes on a machine each takes
-    the GPU of its number."""
+    """An available device; `auto` uses a GPU if there is one. local: number of this process on its machine, which
+    selects its GPU."""
     import torch
 
     found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
@@ -217,8 +217,8 @@ def choose_device(name: str, local: int = 0) -> str:
 
 
 def choose_recipe(request: TrainingRequest) -> tuple[Recipe, bool]:
-    """The recipe that was named; that of the run to resume; ./audiocnn.toml; or the defaults, for the data that was
-    named, and then True: what fits the data is still to be chosen."""
+    """The given recipe; that of the run to resume; ./audiocnn.toml; or the defaults for the given data, together with
+    True: fitting settings must still be chosen."""
     from audiocnn.recipe.recipe import DEFAULT_RECIPE, read_recipe
 
     run, data = request, request.data
@@ -252,8 +252,8 @@ def choose_recipe(request: TrainingRequest) -> tuple[Recipe, bool]:
 
 
 def find_data(recipe: Recipe, kept: Path, data: str | None, run: TrainingRequest) -> Recipe:
-    """The recipe of a run to resume, with its data where they are now: that of --data, or of DATA where they have gone
-    from where they were. UsageError: they are not there, or named twice."""
+    """The recipe of a run to resume, with the present place of its data: that of --data, or DATA if they are gone from
+    the old place. UsageError if they are not there, or given twice."""
     from audiocnn.recipe.recipe import move_data
 
     if recipe.data is None:
@@ -274,14 +274,14 @@ def find_data(recipe: Recipe, kept: Path, data: str | None, run: TrainingRequest
 
 
 def find_run_recipe(data: str | None, run: TrainingRequest) -> Path | None:
-    """Where the run that is made of this data keeps its recipe; None where neither says which run."""
+    """The recipe file of the run on this data. None if nothing tells which run."""
     if run.output is None and data is None:
         return None
     return Path(run.output or f"runs/{name_after_data(Path(data or ''))}") / RECIPE_FILE
 
 
 def name_after_data(data: Path) -> str:
-    """What a model of this data is called: as the folder, or the table."""
+    """The name of a model of this data: that of the folder or table."""
     whole = data.resolve()
     return whole.stem if whole.is_file() else whole.name.removesuffix(".dataset")
 
@@ -300,7 +300,7 @@ def make_default_recipe(data: Path, run: TrainingRequest) -> Recipe:
 
 
 def choose_transfer(run: TrainingRequest, before: Transfer | None) -> Transfer | None:
-    """--from and --freeze, over what the recipe says."""
+    """--from and --freeze, which override the recipe."""
     from audiocnn.recipe.recipe import Transfer
     from audiocnn.recipe.settings import resolve_model
 
@@ -317,7 +317,7 @@ def choose_transfer(run: TrainingRequest, before: Transfer | None) -> Transfer |
 
 
 def choose_spec(run: TrainingRequest, transfer: Transfer | None) -> Spec | None:
-    """The spec of --spec; without it that of --from; None where the options name none."""
+    """The spec of --spec, else that of --from; None without these options."""
     from audiocnn.recipe.recipe import source_spec
 
     if run.spec is not None:
@@ -333,8 +333,8 @@ def find_named_spec(name: str) -> Spec:
 
 
 def with_data(recipe: Recipe, data: Path) -> Recipe:
-    """The recipe with other data; which labels count stays, and which split, where a dataset has one of that name: what
-    a recipe keeps for reports is not learned from."""
+    """The recipe with other data. Its labels are kept, and its split if the new dataset has one of that name, so that
+    recordings reserved for tests are not trained on."""
     from audiocnn.data.dataset import Dataset, is_dataset
     from audiocnn.data.parts import is_of_split
     from audiocnn.data.sources.settings import DataSettings
@@ -353,7 +353,7 @@ def with_data(recipe: Recipe, data: Path) -> Recipe:
 
 
 def with_recipe_labels(recipe: Recipe, labels: LabelPlace) -> Recipe:
-    """The recipe with labels from where the options say. UsageError: its data has them already."""
+    """The recipe with labels from the place given by the options. UsageError if its data already has labels."""
     from audiocnn.data.dataset import is_dataset
 
     if recipe.data is None:
@@ -375,7 +375,7 @@ def parse_batch_size(text: str) -> int:
 
 
 def check_learning_rate(rate: float | None) -> float | None:
-    """UsageError for what a recipe could not say."""
+    """UsageError for a value that is invalid in a recipe."""
     from audiocnn.spec.hints import read_optimisation
     from audiocnn.toml import TomlTable
 
@@ -424,11 +424,11 @@ def with_part_options(recipe: Recipe, parts: TrainingRequest) -> Recipe:
     return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, **values))
 
 
-CORRECTED = "-corrected"  # behind the name of a table that a page makes
+CORRECTED = "-corrected"  # appended to the name of a table that a page makes
 
 
 def check_corrections(name: str) -> Path:
-    """UsageError where there is no such table; one that only a page of `doubtful` makes is told from another."""
+    """UsageError if the table does not exist, with another remedy for a table that a page of `doubtful` creates."""
     path, made = Path(name), Path(name.replace(CORRECTED, ""))
     if path.is_file():
         return path
@@ -440,7 +440,7 @@ def check_corrections(name: str) -> Path:
 
 
 def parse_shares(text: str) -> list[float]:
-    """0.1,0.3,1 as numbers. UsageError for what is none, or no share."""
+    """0.1,0.3,1 as numbers. UsageError if one is invalid."""
     from audiocnn.recipe.folds import check_shares
 
     try:
@@ -459,8 +459,8 @@ def fit_recipe(
     counts: Counter[str] | None = None,
     kept: bool = True,
 ) -> tuple[Recipe, Dataset]:
-    """A recipe that nobody wrote, with what fits its data; recordings with segments are for a detector. A network that
-    was named keeps its sizes. counts, kept: as in `dataset_for`."""
+    """A default recipe, fitted to its data; recordings with segments get a detector. A network chosen by the user keeps
+    its sizes. counts, kept: as in `dataset_for`."""
     from audiocnn.data.dataset import Dataset, is_dataset
     from audiocnn.data.sources.corrections import apply_settings
     from audiocnn.data.sources.probe import originals_of, with_several
@@ -512,7 +512,7 @@ def fit_recipe(
 
 
 def fit_detector(recipe: Recipe, dataset: Dataset, request: TrainingRequest, listener: Listener) -> Recipe:
-    """The recipe with what fits recordings with segments, which is said."""
+    """The recipe fitted to recordings with segments; the choice is reported."""
     from audiocnn.recipe.choose import choose_segment_settings, collect_segment_facts, explain_segment_choice
     from audiocnn.recipe.division import divide
 
@@ -534,7 +534,7 @@ def say_survey(dataset: Dataset, listener: Listener) -> None:
 
 
 def check_minutes(request: TrainingRequest) -> None:
-    """UsageError for a budget that cannot be, or that something else decides."""
+    """UsageError for a budget that is invalid, or conflicts with another option."""
     minutes = request.minutes
     if minutes is None:
         return
@@ -551,8 +551,8 @@ def check_minutes(request: TrainingRequest) -> None:
 def plan_minutes(
     recipe: Recipe, dataset: Dataset, device: str, minutes: float, listener: Listener, threads: int | None = None
 ) -> tuple[Recipe, float, int | None]:
-    """The recipe that takes so many minutes on this machine, the seconds of them that are left for its epochs, and the
-    number of threads that was measured with."""
+    """The recipe that takes this number of minutes on this machine, the seconds of them that are left for its epochs,
+    and the number of threads used for measuring."""
     from audiocnn.training.budget import fit_minutes, measure
 
     recipe, pace, clips = measure(recipe, dataset, device, threads)
@@ -564,7 +564,7 @@ def plan_minutes(
 
 
 def say_lost_power(recipe: Recipe, listener: Listener) -> None:
-    """That recordings have sound above what the network is to hear, if they do."""
+    """Warn if recordings have sound above the frequencies that the network gets."""
     from audiocnn.data.sources.probe import lost_power
 
     rate = recipe.spec.input.sample_rate
@@ -574,8 +574,8 @@ def say_lost_power(recipe: Recipe, listener: Listener) -> None:
 
 
 def keep_labels(recipe: Recipe, dataset: Dataset, names: Sequence[str] | None) -> Recipe:
-    """The recipe with all labels that are learned, and these, which else would mean "none of them". UsageError for one
-    that nothing has."""
+    """The recipe with all trained labels and these, which would otherwise mean "none of them". UsageError for a label
+    that no recording has."""
     from audiocnn.segments.segment import is_background_label
 
     if not names or recipe.data is None:
@@ -596,10 +596,10 @@ def say_corrections(recipe: Recipe, listener: Listener) -> None:
 
 
 def say_notes(recipe: Recipe, dataset: Dataset, listener: Listener) -> None:
-    """What is so about the parts, before a training: how the data names them, leaks, and why there is no test."""
+    """Report on the parts before a training: how the data names them, leaks, and why there is no test part."""
     from audiocnn.recipe.division import divide
 
-    with suppress(AudiocnnError):  # the training says what is wrong
+    with suppress(AudiocnnError):  # the training reports the problem
         division = divide(dataset, recipe)
         if lines := (*division.understood, *division.notes):
             listener.say_block("parts", lines)
