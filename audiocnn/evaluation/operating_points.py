@@ -2,13 +2,10 @@
 
     balanced    lowest detection error, or lowest value of another measure
     sensitive   at most 3 % of the speech missed, and neither more than in balanced nor longer minimum segments; of
-    these
-                the lowest false alarm rate
+                these the lowest false alarm rate
     precise     a segment in at most 0.5 % of the recordings without the label, and in no more than in balanced; of
-    these
-                the lowest miss rate, where each second of minimum segment length counts as 20 % missed, because it
-                loses whole words. For a set without such recordings: false alarms in 0.5 % of the time that is not
-                speech
+                these the lowest miss rate, where each second of minimum segment length counts as 20 % missed, because
+                it loses whole words. A set without such recordings: false alarms in 0.5 % of the time without speech
 
 Errors and misses are means over the sets; the limit of `precise` holds in each set. If no rule meets a limit, the one
 that comes closest is used, and the results say so.

@@ -54,11 +54,10 @@ _NO_VALUES = ("channel", "sensitivity", "threshold")  # of `DetectSettings`; the
 class DetectSettings:
     """Settings that override a model. None keeps the model's threshold, or the default of `SegmentRule`.
 
-    sensitivity: an operating point of the model, "balanced", "sensitive" or "precise"; other given settings override
-    it.
-    threshold: of all labels, or by label, such as {"dog": 0.6}; the key None sets the other labels, else the model
-    does.
-    pad_seconds: padding before a segment, and also after it unless end_pad_seconds is given.
+    sensitivity: an operating point of the model, "balanced", "sensitive" or "precise"; other given settings take
+    precedence. threshold: of all labels, or by label, such as {"dog": 0.6}; the key None sets all other labels, which
+    otherwise keep the model's threshold. pad_seconds: padding before a segment, and also after it unless
+    end_pad_seconds is given.
 
     channel: "mix" (the mean), "each", or a channel number. A network of several channels takes all channels.
     """

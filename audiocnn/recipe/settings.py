@@ -34,7 +34,7 @@ class TrainSettings:
     nesterov: bool = True
     schedule: str = "cosine"
     schedule_epochs: int = 10  # "step": epochs between reductions; "plateau": epochs without improvement before one
-    schedule_factor: float = 0.3  # of each reduction
+    schedule_factor: float = 0.3  # multiplies the rate at each reduction
     warmup_share: float = 0.05
     gradient_clip: float = 5.0
     initialisation: str = "he"  # of the initial weights

@@ -1,5 +1,4 @@
-"""Shared code of all pictures: figures that need no screen, and files that are written atomically, never
-overwritten."""
+"""Shared code of all pictures: figures that need no screen, and files that are never half written or overwritten."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Dead units: units after a relu that are 0 for every input. They cannot learn, because the gradient of a relu is 0
-there.
+"""Dead units: units after a relu that are 0 for every input. They cannot learn, because their gradient is 0.
 
 A unit is a map of a convolution, over all positions, or a neuron of F. `watch_units` observes a network during
 validation at almost no cost: one maximum over the output of each relu.

@@ -1,5 +1,4 @@
-"""Training on the stored features of a dataset, which skips the front end: when they can be used, and examples from
-them.
+"""Training on the stored features of a dataset, without the front end: when this works, and examples from them.
 
 They are computed from unchanged recordings. So they fit whole clips whose samples are only changed in gain: no speed
 change, noise, room, telephone, mixture or synthetic sound. Augmentation of features (equaliser, warp, masks) works as

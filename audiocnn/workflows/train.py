@@ -60,8 +60,7 @@ class TrainingResult:
 
     folder: of the run. model: for `detect`, `classify`, `evaluate` and so on. evaluation: on the test part; None if
     there is none. figure: the validation result of the best epoch, with its name in figure_name; None if nothing was
-    held out.
-    notes: lines on what was found, chosen and done. warnings: problems of the data.
+    held out. notes: lines on what was found, chosen and done. warnings: problems of the data.
     """
 
     folder: Path
