@@ -245,11 +245,11 @@ BAD = {
         ("train --recipe small.toml --dry-run --overfit 2", 2, "--dry-run makes one step and --overfit many; name one"),
         ("train --recipe small.toml --overfit 2 --folds 2", 2, "--overfit tries one training; leave --folds"),
         ("train --recipe small.toml -b 100000000 -o x", 2, r"batch_size 100000000 needs about [\d.]+ GB"),
-        ("train", 2, r"nothing to train on: .*Begin with `audiocnn train FOLDER`"),
+        ("train", 2, r"nothing to train on: .*Start with `audiocnn train FOLDER`"),
         ("train gone", 2, r"gone: no such file or folder"),
         ("train labels --folds 1", 2, r"--folds: give \d+ or more"),
-        ("train labels --folds 2 --learning-curve 0.5", 2, r"both train several times; name one"),
-        ("train labels --group a --group-pattern (a)", 2, r"both say what is kept together; name one"),
+        ("train labels --folds 2 --learning-curve 0.5", 2, r"each train several times"),
+        ("train labels --group a --group-pattern (a)", 2, r"both say which clips belong together"),
         ("train labels --corrections gone.tsv", 2, r"--corrections gone\.tsv: no such file; check the name"),
         ("train bad.toml", 2, r'unknown key "melz"; did you mean "mels"\?'),
         ("train labels --spec nope", 2, r'there is no spec "nope"'),
@@ -321,7 +321,7 @@ BAD = {
     "explain": [
         ("explain gone.wav -m tone", 2, r"gone\.wav: no such file; check the name"),
         ("explain one.wav -m tone --label x", 2, r'--label "x": tone has no such label'),
-        ("explain one.wav -m tone --at 9", 2, r"--at 9: not in the recording"),
+        ("explain one.wav -m tone --at 9", 2, r"--at 9: the recording is"),
         ("explain one.wav -m tone --group B", 2, r'--group "B": tone has no such group'),
         ("explain one.wav -m tone -o one.wav", 2, r"one\.wav: not a picture file name; end it in \.png"),
     ],
@@ -706,7 +706,7 @@ def test_train_resumes_and_force_removes_only_what_a_run_makes(here):
     assert done.status is ExitStatus.OK, done.err
     assert "audiocnn classify --model run " in done.err
     assert audiocnn("detect", "one.wav", "-m", "run").status is ExitStatus.OK
-    assert "go on with --resume, begin anew with --force" in train().err
+    assert "continue it with --resume, start again with --force" in train().err
     assert audiocnn("train", "-o", "run", "--resume", "--device", "cpu").status is ExitStatus.OK
     Path("run/notes.txt").write_text("mine")
     done = train("--force")

@@ -449,7 +449,7 @@ def test_by_recording_of_clips_the_wrong_answers_come_first(here, models):
     groups = json.loads(done.out)["clip"]["groups"]["recording"]
     assert len(groups) == 12 and next(iter(groups)) == "deep/3.wav"
     assert [one["figures"]["accuracy"]["value"] for one in groups.values()] == [0.0] + [1.0] * 11
-    assert "deep/3.wav" in Path("x.html").read_text().split("What to do next")[1]
+    assert "deep/3.wav" in Path("x.html").read_text().split("Next steps")[1]
     done = audiocnn("evaluate", "clips", "-m", models["softmax"], "--by", "recording", "--format", "table")
     assert "1 clip of 12 answered wrong" in " ".join(done.out.split())
     assert "deep/3.wav" in done.out and "deep/0.wav" not in done.out.split("answered wrong")[1].split("labels")[0]

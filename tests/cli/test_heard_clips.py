@@ -146,7 +146,7 @@ def test_doubtful_says_what_it_cannot_find_and_takes_a_free_name(here):
         done = audiocnn("doubtful", "sounds", "-m", "runs/sounds")
         assert done.status is ExitStatus.OK, done.err
         assert Path(name).is_file() and Path(name).with_suffix(".html").is_file()
-        assert "by heart are not found" in done.err
+        assert "memorised are not found" in done.err
         assert "audiocnn train sounds --folds 5 -o runs/sounds-folds && audiocnn doubtful runs/sounds-folds" in done.err
     rows = [line.split("\t") for line in Path("doubtful.tsv").read_text().splitlines()[1:]]
     assert all(row[1] != row[2] != "" for row in rows)

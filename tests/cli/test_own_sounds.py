@@ -163,7 +163,7 @@ def test_a_run_that_has_ended_is_left_alone(trained, monkeypatch):
     monkeypatch.chdir(home)
     refused = audiocnn("train", "sounds", "--device", "cpu")
     assert refused.status is ExitStatus.USAGE
-    assert "there is a run already; go on with --resume" in refused.err
+    assert "already contains a run; continue it with --resume" in refused.err
     done = audiocnn("train", "sounds", "--resume", "--device", "cpu")
     assert done.status is ExitStatus.OK, done.err
     assert "is finished" in done.err
@@ -316,7 +316,7 @@ def test_one_label_is_refused_in_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = audiocnn("train", "sounds", "--device", "cpu")
     assert done.status is ExitStatus.USAGE
-    assert 'error: found one label, "low": nothing to tell apart' in done.err
+    assert 'error: found only one label, "low": nothing to distinguish' in done.err
     assert not Path("runs/sounds").exists()
 
 
@@ -403,7 +403,7 @@ def test_what_is_found_is_said(tmp_path):
     assert "19 16000 Hz, 18 8000 Hz" in said or "16000 Hz" in said
     assert "left out: 1 file, such as high/broken.wav" in said
     assert "uneven: 4 times as many" in said
-    assert "rare labels are drawn as often as others" in said
+    assert "labels are drawn equally often" in said
     assert recipe.train.balance == "sampling"
 
 

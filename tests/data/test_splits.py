@@ -184,7 +184,7 @@ def copies_in(folder, **fields):
 
 
 def test_copies_and_groups_in_two_given_parts_are_said(tmp_path):
-    told = "leak: 24 sounds in several parts (c00.wav, o00.wav): figures will be too good; remove the copies"
+    told = "leak: 24 sounds occur in several parts (c00.wav, o00.wav): results will be too good; remove the copies"
     folds = copies_in(tmp_path, tags=lambda name, n: {"fold": name})
     assert divide(folds, recipe(fold="fold", test_fold="o")).notes == (told,)
     assert divide(folds, recipe(folds=3, test_fold="1")).notes == ()
@@ -196,7 +196,7 @@ def test_copies_and_groups_in_two_given_parts_are_said(tmp_path):
     )
     division = divide(splits, recipe())
     assert division.notes == (
-        "leak: 12 sounds in several parts (c00.wav, o00.wav): figures will be too good; remove the copies",
+        "leak: 12 sounds occur in several parts (c00.wav, o00.wav): results will be too good; remove the copies",
         "leak: 1 group (such as both) in several parts: results will be too good; keep each group in one part",
     )
     assert len(division.validation) == 12
@@ -258,7 +258,7 @@ def test_folds_are_offered_and_made_only_where_a_label_is_in_two(tmp_path):
     assert divide(dataset, recipe()).notes[0] == (
         "3 clips are too few to set some aside for testing: add more recordings of each label"
     )
-    with pytest.raises(RecipeError, match=r"3 folds, but no label that .*; add more recordings of each label$"):
+    with pytest.raises(RecipeError, match=r"3 folds, but no label .*; add more recordings of each label$"):
         divide(dataset, recipe(folds=3, test_fold="1"))
     for name, groups, said in (
         ("one", lambda n: "g", "1 group is too few to set one aside for testing: "),
@@ -302,7 +302,7 @@ def test_a_fold_is_tested_on_and_not_learned_from(tmp_path):
     assert len(given.test) == 8
     with pytest.raises(RecipeError, match=r'no recording is in fold "9"'):
         divide(dataset, recipe(fold="fold", test_fold="9"))
-    with pytest.raises(RecipeError, match="5 folds of 4 groups; ask for 4 at most"):
+    with pytest.raises(RecipeError, match="5 folds, but only 4 groups; ask for at most 4"):
         divide(dataset, recipe(folds=5, test_fold="1"))
 
 

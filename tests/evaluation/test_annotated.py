@@ -104,7 +104,7 @@ def test_one_recording_has_no_intervals():
     found = speech(evaluate_scores(many_recordings(1), ["speech"], {"speech": RULE}, FEW))
     assert found.figures["auroc"].value > 0.99
     assert all(figure.low is None and figure.high is None for figure in found.figures.values())
-    assert found.notes == ("intervals need more than one recording",)
+    assert found.notes == ("confidence intervals need more than one recording",)
 
 
 def test_recordings_of_one_group_tell_no_more_than_one_of_them():
@@ -203,10 +203,10 @@ def test_no_recordings_give_no_labels():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"grid_seconds": 0}, r"^grid_seconds 0: give seconds above 0"),
-        ({"collar_seconds": math.nan}, r"^--collar nan: give seconds, 0 or more$"),
-        ({"smoothing_seconds": (0.2, 0.0)}, r"^--smooth 0: give seconds above 0"),
-        ({"smoothing_seconds": (math.inf,)}, r"^--smooth inf: give seconds above 0"),
+        ({"grid_seconds": 0}, r"^grid_seconds 0: give a number of seconds above 0"),
+        ({"collar_seconds": math.nan}, r"^--collar nan: give a number of seconds, 0 or more$"),
+        ({"smoothing_seconds": (0.2, 0.0)}, r"^--smooth 0: give a number of seconds above 0"),
+        ({"smoothing_seconds": (math.inf,)}, r"^--smooth inf: give a number of seconds above 0"),
         ({"resamples": -1}, r"^--resamples -1: give a number"),
     ],
 )

@@ -134,7 +134,7 @@ def test_without_intervals_there_is_the_difference_alone():
 @pytest.mark.parametrize(
     ("others", "message"),
     [
-        (slice(1, None), r"^evaluations of 16 and 15 recordings cannot be compared: 0.wav was judged in one"),
+        (slice(1, None), r"^evaluations of 16 and 15 recordings cannot be compared: 0.wav is in one"),
         (slice(None, None, -1), r"^evaluations of 16 and 16 .*: the order of the recordings differs; evaluate both"),
     ],
 )

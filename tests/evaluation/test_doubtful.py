@@ -91,7 +91,7 @@ def test_a_label_that_the_model_does_not_know_is_doubted_most():
     found = find_doubtful(evaluated((["cat"], (0.9, 0.1, 0.0)), (["kat"], (0.9, 0.1, 0.0))), 1)
     assert (found[0].labels, found[0].suggested) == (("kat",), ("cat",))
     assert found[0].doubt > 10
-    with pytest.raises(UsageError, match=r"^the model knows none of the labels \(kat\); name one that"):
+    with pytest.raises(UsageError, match=r"^the model knows none of the labels \(kat\); use a model that"):
         find_doubtful(evaluated((["kat"], (0.9, 0.1, 0.0))), 1)
 
 
@@ -205,7 +205,7 @@ def test_where_clips_have_several_labels_none_is_an_answer(dataset, several):
     doubts = [Doubt("cat/0.wav", ("cat",), (), 0.9, 0.05, 2.9, True)]
     text = render_doubtful(doubts, {}, LABELS, ("model", "data"), "corrected.tsv", several)
     assert ('<button data-do="suggested">it is <i>none</i>' in text) == several
-    assert ("an empty label says that it has none of them" in text) == several
+    assert ("An empty label means that the clip has none of them" in text) == several
     assert f'"several": {str(several).lower()}' in text or f'"several":{str(several).lower()}' in text
 
 
@@ -217,8 +217,8 @@ def test_the_page_needs_nothing_and_its_names_are_text(dataset):
     assert not re.search(r"https?:|url\(|@import| src=", outside.replace("img src=x", ""))
     assert "default-src 'none'" in text
     assert "&lt;/script&gt;&lt;img" in text
-    assert "The model says something else than the label of 3; 2 are likely wrong" in text
-    assert "1 of them would make the page too large and stand here without sound" in text
+    assert "For 3 clips the model disagrees with the label; 2 are likely wrong" in text
+    assert "1 clips have no sound here" in text
 
 
 @needs_browser

@@ -121,7 +121,9 @@ def test_an_old_silero_is_refused(monkeypatch):
     monkeypatch.setattr("audiocnn.packages.find_spec", lambda wanted: ModuleSpec(wanted, None))
     monkeypatch.setattr(peers, "find_package", lambda wanted: None if "." in wanted else ModuleSpec(wanted, None))
     monkeypatch.setattr(peers.metadata, "version", lambda name: "6.0.0")
-    with pytest.raises(UsageError, match=r"^--against silero: silero-vad 6\.0\.0 has no sequence model; take 6\.2\.3"):
+    with pytest.raises(
+        UsageError, match=r"^--against silero: silero-vad 6\.0\.0 has no sequence model; install 6\.2\.3"
+    ):
         peers.load_peer("silero")
 
 

@@ -399,7 +399,7 @@ def test_a_full_disk_is_told(dataset, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(DatasetWriter, "add", full)
-    with pytest.raises(DatasetError, match=r"set: cannot be written \(.*No space left.*\); make room"):
+    with pytest.raises(DatasetError, match=r"set: cannot be written \(.*No space left.*\); free space"):
         make_set(conditions_of(tmp_path), dataset, "dev", tmp_path / "set")
 
 
@@ -459,7 +459,7 @@ def test_no_group_is_in_two_parts_nor_in_what_is_learned_from(dataset, tmp_path)
 def test_a_part_without_recordings_is_told(dataset, tmp_path):
     text = TEXT.replace('split = "dev"', 'split = "test"')
     with pytest.raises(
-        DatasetError, match=r'no recording for part "dev" of .*sets\.toml \(split "test"\); ingest what'
+        DatasetError, match=r'no recording for part "dev" of .*sets\.toml \(split "test"\); ingest the sources'
     ):
         make_set(conditions_of(tmp_path, text), dataset, "dev", tmp_path / "set")
     with pytest.raises(RecipeError, match=r'no part "evaluate"; known: dev, tune$'):
@@ -535,7 +535,7 @@ def test_evaluate_makes_the_set_and_judges_on_it(tone_model, tmp_path, monkeypat
     assert "sets.toml: is a conditions file; evaluate a part of it (`audiocnn evaluate --split NAME`)" in none.err
     wrong = audiocnn("evaluate", "sets.toml", "--split", "dew", "-m", tone_model)
     assert (wrong.status, wrong.out) == (2, "")
-    assert 'sets.toml: no part "dew"; did you mean "dev"?' in wrong.err
+    assert 'sets.toml: there is no part "dew"; did you mean "dev"?' in wrong.err
 
 
 JUDGED = TEXT.replace('labels = ["tone"]', 'labels = ["tone"]\nunsure = "?"').replace(

@@ -260,7 +260,7 @@ def test_what_was_given_and_is_worse_is_said(here):
 def test_a_picture_that_is_there_is_named_by_its_option(here):
     (here / "sweep.png").write_bytes(b"mine")
     done = audiocnn("tune", "tones.tsv", "-m", "tone", "--plot", "sweep.png")
-    assert done.status is ExitStatus.USAGE and "or name another --plot" in done.err
+    assert done.status is ExitStatus.USAGE and "or give another --plot" in done.err
 
 
 def test_damaged_scores_are_refused_before_recordings_are_read(here):

@@ -165,8 +165,8 @@ def test_of_equals_the_first_label_of_the_model_wins():
     [
         ({"threshold": 1.5}, r"--threshold 1\.5: not between 0 and 1"),
         ({"threshold": float("nan")}, "--threshold nan: not between"),
-        ({"every_seconds": 0.0}, "--every 0: not a length of time"),
-        ({"every_seconds": float("inf")}, "--every inf: not a length of time"),
+        ({"every_seconds": 0.0}, "--every 0: not a valid duration"),
+        ({"every_seconds": float("inf")}, "--every inf: not a valid duration"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, message):

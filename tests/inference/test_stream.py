@@ -150,7 +150,7 @@ def test_reset_begins_anew(model):
 def test_closing_twice_and_closing_nothing(model):
     stream = Stream(model)
     assert stream.close() == stream.close() == []
-    with pytest.raises(UsageError, match=r"^the stream is closed; make another, or reset\(\) it$"):
+    with pytest.raises(UsageError, match=r"^the stream is closed; open another, or call reset\(\)$"):
         stream.push(SOUND)
     with Stream(model) as inside:
         inside.push(SOUND[:100])
@@ -162,7 +162,7 @@ def test_closing_twice_and_closing_nothing(model):
     ("samples", "message"),
     [
         (np.array([0.1, np.nan], np.float32), r"invalid value at 0\.100 s .*; the block was not used"),
-        (np.array([np.inf, 0.1]), r"no level of sound at 0\.100 s"),
+        (np.array([np.inf, 0.1]), r"invalid value at 0\.100 s"),
         (np.zeros(5, np.int32), r"of type int32; .* divided by 2\*\*31"),
         (np.zeros(5, np.uint8), "of type uint8"),
         (np.zeros(5, bool), "of type bool"),
@@ -266,21 +266,21 @@ def test_a_stream_goes_on_in_a_process_that_was_forked_off(live_model):
 
 def test_two_threads_in_one_stream_are_refused(live_model):
     stream = Stream(live_model)
-    refused = "by another thread just now; push a stream, or Streams, from one"
+    refused = "another thread is pushing to this stream"
     with stream._lock, pytest.raises(UsageError, match=refused):
         stream.push(SOUND)
 
 
 def test_two_threads_in_one_batch_are_refused(live_model):
     many = Streams(live_model)
-    with many._lock, pytest.raises(UsageError, match="by another thread just now"):
+    with many._lock, pytest.raises(UsageError, match="another thread is pushing"):
         many.push({many.open(): SOUND})
 
 
 def test_a_stream_of_a_batch_is_refused_while_another_thread_pushes_it(live_model):
     many = Streams(live_model)
     first, second = many.open(), many.open()
-    with second._lock, pytest.raises(UsageError, match="by another thread just now"):
+    with second._lock, pytest.raises(UsageError, match="another thread is pushing"):
         many.push({first: SOUND, second: SOUND})
     assert segments_of(many.push({first: SOUND})[first] + first.close()) == segments_of(listen(second, SOUND, 160)[0])
 
@@ -345,10 +345,10 @@ def test_streams_in_a_batch_give_what_each_gives_alone(model):
 def test_a_batch_refuses_before_it_takes_anything(live_model):
     many = Streams(live_model)
     one, other = many.open(), many.open()
-    with pytest.raises(UsageError, match="no level of sound"):
+    with pytest.raises(UsageError, match="invalid value"):
         many.push({one: SOUND, other: np.array([np.nan])})
     assert one.samples == other.samples == 0
-    with pytest.raises(UsageError, match="a stream of another model cannot be in the batch"):
+    with pytest.raises(UsageError, match="the batch contains a stream of another model"):
         many.push({one: SOUND, Stream(live_model): SOUND})
     assert many.push({}) == {}
 

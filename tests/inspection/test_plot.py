@@ -207,7 +207,7 @@ def test_more_channels_than_can_be_drawn_are_told_of(tmp_path, engine):
     [
         (TimeRange(-1.0), "--from -1: not a time"),
         (TimeRange(None, float("inf")), "--to inf: not a time"),
-        (TimeRange(2.0, 1.0), "ends before it begins"),
+        (TimeRange(2.0, 1.0), "ends before it starts"),
         (TimeRange(3.0), "the recording is 2.00 s long"),
     ],
 )
@@ -377,7 +377,7 @@ def test_every_kind_of_output(here, tone_model, name):  # noqa: F811
     beginning = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}.get(Path(name).suffix, b"<!doctype html>")
     assert Path(name).read_bytes().startswith(beginning)
     again = audiocnn("plot", "one.wav", "-m", tone_model, "-o", name)
-    assert again.status == ExitStatus.USAGE and f"{name}: is there already; overwrite it with --force" in again.err
+    assert again.status == ExitStatus.USAGE and f"{name}: already exists; overwrite it with --force" in again.err
     assert [path.name for path in here.iterdir()].count(name) == len(list(here.iterdir())) - 1
 
 

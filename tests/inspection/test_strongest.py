@@ -398,8 +398,8 @@ def test_cuts_of_an_earlier_run_are_not_overwritten_unasked(model, corpus, tmp_p
     done = audiocnn(*command)
     assert (done.status, done.out) == (ExitStatus.USAGE, "")
     assert done.err == (
-        f"audiocnn: error: {tmp_path / 'clips'}: is there already; overwrite it with --force,"
-        " or name another with --clips\n"
+        f"audiocnn: error: {tmp_path / 'clips'}: already exists; overwrite it with --force,"
+        " or give another folder with --clips\n"
     )
     assert audiocnn(*command, "--top", "1", "--force").status is ExitStatus.OK
     assert sorted(path.name for path in (tmp_path / "clips" / "000").iterdir()) == ["1.wav", "99.wav", "mine.wav"]
@@ -411,7 +411,7 @@ def test_cuts_of_an_earlier_run_are_not_overwritten_unasked(model, corpus, tmp_p
         (["--strongest", "nowhere"], r"nowhere: no such file or folder; check the name"),
         (["--strongest", "EMPTY"], r"empty: no audio in this folder; looked for names that end in"),
         (["--strongest", "DATA", "--group", "b"], r'--group: net has no group "b"; did you mean "B"\?'),
-        (["--strongest", "DATA", "--clips", "FILE"], r"low\.wav: is a file; name a folder for the cut sounds"),
+        (["--strongest", "DATA", "--clips", "FILE"], r"low\.wav: is a file; give a folder for the clips"),
     ],
 )
 def test_wrong_usage(args, message, model, corpus, tmp_path):

@@ -114,10 +114,10 @@ def test_long_clips_do_not_make_a_window_for_short_ones():
     assert choice_of(known).spec.f.window_seconds == 0.6
 
 
-@pytest.mark.parametrize(("labels", "said"), [(0, "found no label"), (1, 'found one label, "label0"')])
+@pytest.mark.parametrize(("labels", "said"), [(0, "found no label"), (1, 'found only one label, "label0"')])
 def test_with_less_than_two_labels_there_is_nothing_to_tell_apart(labels, said):
     with pytest.raises(
-        DatasetError, match=f'{said}: nothing to tell apart; add a folder of other sounds, such as "other"'
+        DatasetError, match=f'{said}: nothing to distinguish; add a folder of other sounds, such as "other"'
     ):
         choice_of(facts(labels))
 

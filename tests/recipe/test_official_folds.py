@@ -72,7 +72,7 @@ def test_the_last_official_fold_is_tested_on_and_the_one_before_stops(tmp_path, 
     (line,) = division.understood
     assert 'by column "fold"' in line
     assert f": {test} is used for testing" in line
-    assert (f", {stop} stops the training" in line) == (stop is not None)
+    assert (f", {stop} for validation" in line) == (stop is not None)
 
 
 def test_nothing_stops_where_all_shall_be_learned(tmp_path):
@@ -120,7 +120,7 @@ def test_a_fold_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(RecipeError, match='no recording is in fold "9"; known: 1, 2, 3, 4, 5'):
         divide(dataset_with(tmp_path, FIVE), recipe(test_fold="9"))
     (tmp_path / "none").mkdir()
-    with pytest.raises(RecipeError, match=r"the data has no folds; .* or make some"):
+    with pytest.raises(RecipeError, match=r"the data has no folds; .* or create folds"):
         divide(dataset_with(tmp_path / "none", ("",), 30), recipe(test_fold="1"))
 
 

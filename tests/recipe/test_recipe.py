@@ -194,7 +194,7 @@ def test_a_setting_below_what_can_be_is_refused(tmp_path, table, key):
         ("[train]\nvalidation_share = 1", ('"validation_share" must be a number at least 0 and at most 0.9',)),
         (
             '[train]\nvalidation_share = 0\nschedule = "plateau"',
-            ('"plateau" needs what is held out; set validation_share',),
+            ('"plateau" needs a validation part; set validation_share',),
         ),
         ('[train]\nbatch_size = "all"', ('[train]: "batch_size" must be a whole number from 1',)),
         ("name = ", ("is not valid TOML",)),

@@ -51,7 +51,7 @@ def test_every_figure_is_on_the_page(answer):
     for number in figures_in(report):
         assert number in page
     assert ("Answers of birds" in page) is (answer == "one")
-    assert "Curves are of frames" not in page  # there are no segments
+    assert "Curves use frames" not in page  # there are no segments
     assert "tuned on" not in page
 
 

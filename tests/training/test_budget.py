@@ -93,7 +93,7 @@ def clip_folder(tmp_path_factory):
         (("--minutes", "-3"), "--minutes -3: not a length of time"),
         (("--minutes", "inf"), "--minutes inf: not a length of time"),
         (("--minutes", "nan"), "--minutes nan: not a length of time"),
-        (("--minutes", "3", "--epochs", "4"), "--minutes and --epochs both say how long"),
+        (("--minutes", "3", "--epochs", "4"), "--minutes and --epochs both set the training length"),
         (("--minutes", "3", "--resume"), "leave it out"),
         (("--minutes", "3", "--folds", "3"), "--minutes plans one training"),
         (("--minutes", "3", "--learning-curve", "0.5,1"), "--minutes plans one training"),

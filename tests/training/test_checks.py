@@ -239,7 +239,7 @@ def test_a_training_goes_on_without_shared_memory(task, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may write anywhere
     recipe = recipe_of(DROPPING, workers=2, epochs=1, examples_per_epoch=32, validation_examples=4)
     notes = [one.text for one in train(recipe, task, tmp_path / "run") if isinstance(one, Note)]
-    assert any("a thread makes them" in note for note in notes)
+    assert any("a thread makes the batches" in note for note in notes)
 
 
 IN_64_MB = """

@@ -84,7 +84,7 @@ def test_a_recipe_without_teacher_has_none():
 
 
 def test_who_cannot_teach_is_refused(tmp_path):
-    with pytest.raises(RecipeError, match=r"teacher, looked for beside the recipe: .*gone.*; or name a model folder"):
+    with pytest.raises(RecipeError, match=r"teacher .*: .*gone.*; or name a model folder"):
         find_teacher(recipe_of(teacher=str(tmp_path / "gone")), ("tone",), CPU)
     teacher_folder(tmp_path / "wise")
     recipe = recipe_of(teacher=str(tmp_path / "wise"))

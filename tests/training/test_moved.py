@@ -178,7 +178,7 @@ def test_other_recordings_are_no_place_of_the_data(home):
     write(home / "elsewhere/low/99.wav", sine(333, 0.3, RATE), RATE)
     before = read_recipe(home / "renamed/runs/folder/recipe.toml").data.source
     done = resume("-o", "runs/folder", "--data", str(home / "elsewhere"))
-    assert done.status is ExitStatus.USAGE and "are not those of this run" in done.err
+    assert done.status is ExitStatus.USAGE and "differ from those of this run" in done.err
     assert read_recipe(home / "renamed/runs/folder/recipe.toml").data.source == before
 
 
@@ -204,7 +204,7 @@ def test_more_epochs_than_before(home, kind, epochs):
     rows = read_log(run)
     assert [row["epoch"] for row in rows] == list(range(1, epochs + 1))
     assert ("5 epochs instead of 3: the learning rate schedule is that of 5" in done.err) is (epochs == 5)
-    assert ("all 3 epochs are learned" in done.err) is (kind == "ended" and epochs == 3)
+    assert ("all 3 epochs are done" in done.err) is (kind == "ended" and epochs == 3)
     assert read_recipe(run / "recipe.toml").train.epochs == epochs
     # The last step of an epoch: the rate is the one of so many epochs from where it goes on, and ends next to nothing.
     rates = [row["learning_rate"] for row in rows]

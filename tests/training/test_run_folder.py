@@ -74,7 +74,7 @@ def test_nothing_is_removed_of_a_folder_that_holds_no_run(tmp_path, names):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     before = everything_in(tmp_path)
-    with pytest.raises(UsageError, match="holds no run"):
+    with pytest.raises(UsageError, match="contains no run"):
         clear_run(tmp_path)
     assert everything_in(tmp_path) == before
 

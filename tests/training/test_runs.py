@@ -296,7 +296,7 @@ def test_a_run_is_a_row(many):
         "bad": "damaged", "begun": "interrupted", "deep/better": "interrupted", "deep/better/fold-1": "interrupted",
         "early": "pruned", "good": "interrupted",
     }  # fmt: skip
-    assert "metrics.jsonl:1: is no row" in runs["bad"].error
+    assert "metrics.jsonl:1: not a row" in runs["bad"].error
 
 
 def test_a_run_that_is_being_written_is_running(many):

@@ -209,7 +209,7 @@ def test_frames_that_lie_elsewhere_meet_those_of_an_example(frames, tmp_path):
     trainer = Trainer(recipe, training_set)
     sounds, stored = both_batches(recipe, training_set.source, 10)
     torch.testing.assert_close(trainer.features(stored[0]), trainer.features(sounds[0]), rtol=1e-4, atol=2e-3)
-    assert ("not of held-out clips" in training_set.features) == bool(frames % 2)
+    assert ("except for validation clips" in training_set.features) == bool(frames % 2)
     logits = clip_logits(trainer.network, training_set.validation, 4)  # of samples, then
     plain = make_training_set(recipe, clips_in(tmp_path / "plain"))
     assert np.abs(logits - clip_logits(trainer.network, plain.validation, 4)).max() < 1e-4
@@ -253,7 +253,7 @@ def differing():
     words = r"\[mix\] {} = .* changes the samples"
     cases = {key: ({key: off.get(key, 0.5)}, {}, words.format(key)) for key in SAMPLE_CHANGES}
     for gain_db in ((-12.0, 0.0), (0.0, 6.0)):
-        cases[f"gain {gain_db}"] = ({"gain_db": gain_db}, {}, r"\[mix\] gain_db = .* is rounded to 16 bits")
+        cases[f"gain {gain_db}"] = ({"gain_db": gain_db}, {}, r"\[mix\] gain_db = .* rounds to 16 bits")
     cases["two"] = ({"speed": (1.0, 1.1), "room_share": 0.2}, {}, r"speed = \[1, 1.1\], room_share = 0.2 change the")
     cases["seconds"] = ({"seconds": 0.01}, {}, r"\[mix\] seconds = 0.01 is less than two frames")
     cases["waveform"] = ({}, WAVEFORM, "small hears samples")

@@ -267,7 +267,7 @@ def test_a_run_does_not_go_on_with_other_data(task, tmp_path):
     until(train(recipe, task, tmp_path / "run"), lambda report: isinstance(report, EpochReport))
     fewer = task.with_entries(task.entries[:-1])
     fact = "the recordings, labels or parts differ from those of this run; start again with --force"
-    with pytest.raises(AudiocnnError, match=f"run: {fact} instead of --resume, or name another -o"):
+    with pytest.raises(AudiocnnError, match=f"run: {fact} instead of --resume, or choose another -o"):
         next(train(recipe, fewer, tmp_path / "run", resume=True))
     next(train(recipe, task, tmp_path / "run", resume=True))
 
@@ -309,7 +309,7 @@ def test_weights_that_are_lost_in_the_last_step_of_an_epoch_say_so_too(task, tmp
     with torch.no_grad():
         next(trainer.ema.parameters()).fill_(torch.nan)
     with pytest.raises(
-        RecipeError, match=r"^scores are not finite at the end of an epoch; lower \[train\] learning_rate$"
+        RecipeError, match=r"^the scores at the end of an epoch are not finite; lower \[train\] learning_rate$"
     ):
         next(reports)
 
