@@ -287,7 +287,7 @@ def test_several_labels_must_be_asked_for(tmp_path):
     rows = [(f"{n}.wav", sound(n), {"label": "a", "more": ("b",) if n % 2 else ()}) for n in range(8)]
     dataset = write_dataset(tmp_path / "d", rows)
     assert dataset.entries[1].labels == ("a", "b")
-    with pytest.raises(DatasetError, match=r'1\.wav has 2 labels; write labels_per_clip = "several"'):
+    with pytest.raises(DatasetError, match=r'1\.wav has 2 labels; set labels_per_clip = "several"'):
         divide(dataset, recipe())
     assert sizes(divide(dataset, recipe(labels_per_clip="several"))) == (6, 2, 0)
 

@@ -233,7 +233,7 @@ def test_labels_are_chosen_in_a_browser_and_the_table_is_downloaded(dataset, tmp
         page.on("request", lambda request: asked.append(request.url))
         page.goto(path.as_uri())
         assert page.locator("#save").is_disabled()
-        assert page.locator("#state").inner_text() == "0 of 4 judged: 0 changed, 0 left out, 0 right"
+        assert page.locator("#state").inner_text() == "0 of 4 checked: 0 changed, 0 left out, 0 right"
         page.keyboard.press("Space")  # the first clip has the focus
         page.wait_for_function("() => document.querySelector('audio').currentTime > 0")
         page.keyboard.press("2")
@@ -247,7 +247,7 @@ def test_labels_are_chosen_in_a_browser_and_the_table_is_downloaded(dataset, tmp
         page.keyboard.press("Enter")
         page.keyboard.press("ArrowDown")
         page.keyboard.press("x")
-        assert page.locator("#state").inner_text() == "4 of 4 judged: 2 changed, 1 left out, 1 right"
+        assert page.locator("#state").inner_text() == "4 of 4 checked: 2 changed, 1 left out, 1 right"
         assert [clip.get_attribute("class") for clip in page.locator(".clip").all()] == [
             *("clip changed", "clip kept", "clip changed", "clip out"),
         ]
@@ -256,7 +256,7 @@ def test_labels_are_chosen_in_a_browser_and_the_table_is_downloaded(dataset, tmp
         assert download.value.suggested_filename == "doubtful-corrected.tsv"
         download.value.save_as(tmp_path / "corrected.tsv")
         page.reload()
-        assert page.locator("#state").inner_text() == "4 of 4 judged: 2 changed, 1 left out, 1 right"
+        assert page.locator("#state").inner_text() == "4 of 4 checked: 2 changed, 1 left out, 1 right"
         assert (page.title(), wrong) == ("4 doubtful clips of some data", [])
         assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
     rows = list(csv.reader((tmp_path / "corrected.tsv").open(encoding="utf-8", newline=""), delimiter="\t"))

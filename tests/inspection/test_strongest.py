@@ -268,7 +268,7 @@ def test_channels():
     assert with_channels(two, 1, "a").tolist() == [[0.5, 0.5]]
     assert with_channels(two[:1], 2, "a").tolist() == [[1, 0], [1, 0]]
     assert with_channels(two, 2, "a") is two
-    with pytest.raises(RecordingError, match=r"^a\.wav: has 2 channels but the network expects 3; convert the file$"):
+    with pytest.raises(RecordingError, match=r"^a\.wav: has 2 channels, but the network expects 3; convert the file$"):
         with_channels(two, 3, "a.wav")
 
 

@@ -77,7 +77,7 @@ def test_two_models_stand_side_by_side():
     }
     page = render_evaluation([first, second])
     assert "+0.0123 *" in page
-    for said in ("Answers of birds", "Answers of other", 'Taken for each other, <span class="m1 name">other'):
+    for said in ("Answers of birds", "Answers of other", 'Most frequent confusions, <span class="m1 name">other'):
         assert said in page
 
 
