@@ -188,7 +188,7 @@ def test_a_label_that_only_what_is_tested_or_stops_the_training_has_is_refused(t
         make_training_set(recipe_of(), dataset)
     assert make_training_set(with_labels("high", "low"), dataset).labels == ("high", "low")
     dataset = clips_with(tmp_path / "2", high=["train"] * 4 + ["test", "dev"], low=["train"] * 4, only=["dev"] * 3)
-    with pytest.raises(DatasetError, match='is labelled "only", only what stops the training'):
+    with pytest.raises(DatasetError, match='has the label "only", only ones in the validation part'):
         make_training_set(recipe_of(), dataset)
 
 

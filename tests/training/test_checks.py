@@ -279,7 +279,7 @@ def test_a_worker_that_was_killed_is_one_line(task, tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr("audiocnn.training.batches.ExampleDataset.__getitem__", killed)
-    with pytest.raises(AudiocnnError, match=r"run: a process that makes examples was lost \(.*\); .* --resume"):
+    with pytest.raises(AudiocnnError, match=r"run: a process that prepares examples died \(.*\); .* --resume"):
         list(train(recipe_of(DROPPING, workers=1), task, tmp_path / "run"))
 
 

@@ -140,7 +140,7 @@ def test_nothing_that_is_learned_from_is_in_the_tuning_set(tmp_path, balance):
 
 def test_what_was_learned_from_is_refused(tmp_path):
     dataset = tone_task(tmp_path / "d")
-    learned = r'part "tune" has \d+ group\(s\) that the training learns from, such as \w+; "held_out"'
+    learned = r'part "tune" shares \d+ group\(s\) with the training part, such as \w+; set "held_out"'
     with pytest.raises(RecipeError, match=learned):
         make_training_set(recipe_with(tmp_path, share=0.5), dataset)
     with pytest.raises(DatasetError, match='has no recording for part "seen"'):

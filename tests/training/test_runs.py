@@ -335,7 +335,7 @@ def test_the_test_of_a_run_is_in_its_row(tmp_path, report, wanted):
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"clip": 3}', '{"clip": null, "labels": {"a": 1}}'])
 def test_a_damaged_report_is_told(tmp_path, content):
     (run_of(tmp_path / "run") / "report.json").write_text(content)
-    assert "report.json: is no report" in read_run(tmp_path / "run", "run").error
+    assert "report.json: not a report" in read_run(tmp_path / "run", "run").error
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_keys_are_quoted_or_tables_inside_of_each_other():
         ({"train.epochs": 3}, "a table was expected, not 3"),
         ({"train.epochs": {"low": 3}}, '"high" is missing'),
         ({"train.epochs": {"low": 3, "high": 3}}, '"low" must be less than'),
-        ({"train.epochs": {"low": 0, "high": 3, "log": True}}, '"log" needs a "low" above 0'),
+        ({"train.epochs": {"low": 0, "high": 3, "log": True}}, '"log" needs "low" above 0'),
         ({"train.epochs": {"low": 0, "high": 3, "step": 4}}, '"step" must be above 0'),
         ({"train.epochs": {"low": 0, "high": 3, "stepp": 1}}, r'unknown key "stepp"; did you mean "step"\?'),
         ({"train.epochs": {"choices": [1]}}, '"choices" must be a list of at least two'),
@@ -140,7 +140,7 @@ def test_without_a_space_there_is_a_usual_one(task, tmp_path):
 
 
 def test_what_trials_could_not_be_judged_by_is_told_at_once(task, tmp_path):
-    with pytest.raises(RecipeError, match=r"changes the mixtures that trials are judged by; name \[evaluate\]"):
+    with pytest.raises(RecipeError, match=r"changes the mixtures that trials are judged by; set \[evaluate\]"):
         wanted_of(task, tmp_path, {"mix.seconds": {"low": 0.5, "high": 1.0}})
     with pytest.raises(RecipeError, match="validation_share = 0: there is no validation part"):
         wanted_of(task, tmp_path, validation_share=0.0)
@@ -296,7 +296,7 @@ def test_a_study_of_something_else_is_refused(task, tmp_path):
     wanted = wanted_of(task, tmp_path)
     path = tmp_path / "study.sqlite"
     study_of(wanted)
-    with pytest.raises(UsageError, match=r"there is a study already; go on with --resume"):
+    with pytest.raises(UsageError, match=r"already contains a study; continue with --resume"):
         study_of(wanted)
     with pytest.raises(UsageError, match=r"is the study of another recipe or other data"):
         study_of(wanted_of(task, tmp_path, epochs=3), resume=True)
@@ -355,7 +355,7 @@ def test_the_command_says_each_trial_and_goes_on(here):
     assert {path.name for path in Path("tuned").iterdir()} >= {"best.toml", "trials.png", "study.sqlite", "trial-0001"}
     again = audiocnn("search", "small.toml", "--trials", "3", "-o", "tuned", "--device", "cpu")
     assert again.status is ExitStatus.USAGE
-    assert "tuned/study.sqlite: there is a study already; go on with --resume" in again.err
+    assert "tuned/study.sqlite: already contains a study; continue with --resume" in again.err
     more = audiocnn(
         "search", "small.toml", "--trials", "3", "-o", "tuned", "--device", "cpu", "--resume", terminal=True
     )

@@ -256,12 +256,12 @@ def differing():
         cases[f"gain {gain_db}"] = ({"gain_db": gain_db}, {}, r"\[mix\] gain_db = .* rounds to 16 bits")
     cases["two"] = ({"speed": (1.0, 1.1), "room_share": 0.2}, {}, r"speed = \[1, 1.1\], room_share = 0.2 change the")
     cases["seconds"] = ({"seconds": 0.01}, {}, r"\[mix\] seconds = 0.01 is less than two frames")
-    cases["waveform"] = ({}, WAVEFORM, "small hears samples")
+    cases["waveform"] = ({}, WAVEFORM, "small takes samples")
     cases["another kind"] = ({}, STFT, "small takes stft, but they are mel")
     other = {"hop_seconds": 0.02, "frame_seconds": 0.03, "mels": 9, "low_hertz": 100.0, "high_hertz": 900.0}
     other |= {"mel_scale": "htk", "mel_norm": "none", "fft_samples": 128}
     for key, value in other.items():
-        cases[key] = ({}, {**LOG_MEL, "fft_samples": 64, key: value}, rf"\[input\] {key} is {value}, theirs")
+        cases[key] = ({}, {**LOG_MEL, "fft_samples": 64, key: value}, rf"\[input\] {key} is {value}, but ")
     return cases
 
 
@@ -315,7 +315,7 @@ def test_a_dataset_of_two_channels_needs_a_network_of_two(tmp_path):
         writer.finish(mono.labels, [])
     two = Dataset.open(tmp_path / "two")
     said = make_training_set(plain_recipe(spec_of(LOG_MEL)), two).features
-    assert said.endswith("[input] channels is 1, theirs 2")
+    assert said.endswith("[input] channels is 1, but they have 2")
     recipe = plain_recipe(spec_of({**LOG_MEL, "channels": 2}))
     training_set = reading_of(recipe, two)
     sounds, stored = both_batches(recipe, training_set.source, 8)
@@ -325,7 +325,7 @@ def test_a_dataset_of_two_channels_needs_a_network_of_two(tmp_path):
 
 def test_recordings_with_segments_are_mixed(tmp_path):
     dataset = keep_features(tone_task(tmp_path / "d", groups=4), spec_from_table(TINY, "tiny"))
-    assert make_training_set(recipe_of(), dataset).features.endswith("not read: recordings with segments are mixed")
+    assert make_training_set(recipe_of(), dataset).features.endswith("not used: recordings with segments are mixed")
     assert make_training_set(recipe_of(), tone_task(tmp_path / "none", groups=4)).features == ""
 
 
@@ -359,7 +359,7 @@ def test_a_dry_run_says_what_it_reads(tmp_path):
     recipe = plain_recipe(spec, batch_size=4)
     dataset = keep_features(clips_in(tmp_path / "d"), spec)
     found = dry_run(recipe, dataset, "cpu")
-    assert found.samples == (4, 1, 8, found.features[-1]) and "are read: log_mel" in found.reading
+    assert found.samples == (4, 1, 8, found.features[-1]) and "are used: log_mel" in found.reading
     plain = dry_run(dataclasses.replace(recipe, mix=dataclasses.replace(PLAIN, room_share=0.1)), dataset, "cpu")
     assert plain.samples == (4, 1, round(SECONDS * RATE)) and "room_share = 0.1" in plain.reading
 

@@ -244,7 +244,9 @@ def test_a_run_is_not_overwritten(task, tmp_path):
     recipe = recipe_of(**SHORT)
     until(train(recipe, task, tmp_path / "run"), lambda report: isinstance(report, StepReport))
     kept = (tmp_path / "run" / "recipe.toml").read_bytes()
-    with pytest.raises(UsageError, match=r"run: there is a run already; go on with --resume, begin anew with --force"):
+    with pytest.raises(
+        UsageError, match=r"run: already contains a run; continue it with --resume, start again with --force"
+    ):
         next(train(recipe, task, tmp_path / "run"))
     changed = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, learning_rate=1e-3))
     what = r"recipe\.toml: \[train\] differs from this recipe \(learning_rate: .* there, 0\.001 here\); continue"

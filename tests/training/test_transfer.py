@@ -329,20 +329,20 @@ REFUSED = [
     ),
     (
         changed(TABLE, ["groups", 1, "layers", 0, "kernel"], 2), (),
-        r'^tiny: group "B": layer 1: \(conv 8 2, batch, relu\) has weights 8x8x2, in tiny \(conv 8 3, batch, relu\)'
+        r'^tiny: group "B": layer 1: \(conv 8 2, batch, relu\) has weights 8x8x2, but in tiny \(conv 8 3, batch, relu\)'
         r" 8x8x3; use the same layers, or rename the group$",
     ),
     (
         changed(TABLE, ["groups", 0, "layers", 1, "norm"], "none"), (),
-        r'group "A": layer 2: \(conv 8 3, relu, .*, in tiny \(conv 8 3, batch',
+        r'group "A": layer 2: \(conv 8 3, relu, .*, but in tiny \(conv 8 3, batch',
     ),
     (
         changed(TABLE, ["groups", 1, "layers"], [{"dropout": 0.1}, {"conv": 8, "kernel": 2}]), (),
-        r'group "B": layer 2: \(conv 8 2, batch, relu\) has weights 8x8x2, in tiny \(conv 8 3, batch, relu\) 8x8x3;',
+        r'group "B": layer 2: \(conv 8 2, batch, relu\) has weights 8x8x2, but in tiny \(conv 8 3, batch, relu\)',
     ),
     (
         changed(TABLE, ["groups", 0, "layers"], [{"norm": "batch"}]), (),
-        r'group "A": layer 2: \(nothing\) has weights none, in tiny \(conv 8 3, batch, relu',
+        r'group "A": layer 2: \(nothing\) has weights none, but in tiny \(conv 8 3, batch, relu',
     ),
     (REPEATED, (), r'tiny: group "B": repeat is 3, but 2 in tiny; use the same'),
     (
@@ -436,8 +436,8 @@ def test_a_recipe_names_the_model_and_takes_its_spec(source, two_tones, tmp_path
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"freeze": ["A"]}, r'\[train\]: "freeze" needs "from", the model whose groups stay as they are'),
-        ({"freeze_norms": True}, r'\[train\]: "freeze_norms" needs "from", the model whose norms stay as they are'),
+        ({"freeze": ["A"]}, r'\[train\]: "freeze" needs "from", the model whose groups stay unchanged'),
+        ({"freeze_norms": True}, r'\[train\]: "freeze_norms" needs "from", the model whose norms stay unchanged'),
         ({"from": 3}, r'\[train\]: "from" must be a text'),
         ({"from": "speech_1d", "freeze": "A"}, r'\[train\]: "freeze" must be a list of texts'),
         ({"form": "speech_1d"}, r'\[train\]: unknown key "form"; did you mean "from"\?'),
@@ -496,7 +496,7 @@ def test_what_is_refused_with_force_has_removed_nothing(source, two_tones, tmp_p
         ("--from tone --freeze A,C", r'freeze: tiny has no group "C"; known: A, B'),
         ("--from tone --freeze A,,B", r'freeze: tiny has no group ""; known: A, B'),
         ("--from nope", r'there is no model "nope"; known: '),
-        ("--from speech_1d --spec own.toml", r"own: \[input\]: deviation|own: \[input\]: [a-z_]+ is .*, in speech_1d "),
+        ("--from speech_1d --spec own.toml", r"own: \[input\]: deviation|own: \[input\]: [a-z_]+ is .* in speech_1d"),
     ],
 )
 def test_the_command_refuses_in_one_line_before_it_reads_a_recording(
