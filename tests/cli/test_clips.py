@@ -160,7 +160,7 @@ def test_the_page_plays_clips_and_has_every_figure(here, models):
         assert figure["value"] is None or f"{figure['value']:.4f}" in page
     assert page.count("data:audio/flac;base64,") == len(re.findall("<audio ", page)) >= 11
     assert page.index("deep/3.wav") < page.index("Right answers")
-    for said in ("Answers of tones", "Reliability", "F1 of each label", "deep → high", "<title>deep: 1 of 4 clips"):
+    for said in ("Answers of tones", "Reliability", "F1 by label", "deep → high", "<title>deep: 1 of 4 clips"):
         assert said in page
     outside = re.sub(r'src="data:audio/flac;base64,[^"]*"', "", page)
     assert "<script" not in page

@@ -301,7 +301,7 @@ def test_a_study_of_something_else_is_refused(task, tmp_path):
     with pytest.raises(UsageError, match=r"is the study of another recipe or other data"):
         study_of(wanted_of(task, tmp_path, epochs=3), resume=True)
     path.write_bytes(b"no database at all\n" * 100)
-    with pytest.raises(UsageError, match=r"study\.sqlite: is no study that can be read"):
+    with pytest.raises(UsageError, match=r"study\.sqlite: not a readable study"):
         study_of(wanted, resume=True)
 
 

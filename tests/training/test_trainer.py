@@ -260,7 +260,7 @@ def test_a_run_is_not_overwritten(task, tmp_path):
     assert (tmp_path / "none" / "recipe.toml").read_bytes() == kept
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").touch()
-    with pytest.raises(UsageError, match=r"other: holds other files; name a new folder with -o"):
+    with pytest.raises(UsageError, match=r"other: contains other files; choose a new folder with -o"):
         next(train(recipe, task, tmp_path / "other"))
 
 
