@@ -436,7 +436,7 @@ def test_something_else_of_a_like_name_is_no_table_and_no_error(contradicted, mo
 
 def test_the_end_of_evaluate_is_on_stderr_alone_and_quiet_silences_it(here, models):
     table = audiocnn("evaluate", "clips", "-m", models["softmax"], "--format", "table")
-    assert "next: 12 clips judged" in table.err and "audiocnn classify" in table.err
+    assert "12 clips judged" in table.err and "audiocnn classify" in table.err
     assert "next: " not in table.out
     done = audiocnn("evaluate", "clips", "-m", models["softmax"])
     (record,) = map(json.loads, done.out.splitlines())  # which has it: it is not on stderr, too

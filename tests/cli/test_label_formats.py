@@ -305,7 +305,7 @@ def test_a_label_that_the_model_does_not_know_is_said_first(heard, model, tmp_pa
     )
     done = read_by(command, folder / "all.csv", model, tmp_path)
     assert done.status is ExitStatus.OK, done.err
-    (line,) = [line for line in done.err.splitlines() if "does not know" in line]
+    (line,) = [line for line in done.err.splitlines() if "unknown to" in line]
     assert '2 labels unknown to two, not evaluated: "cow" (1), "horse" (1)' in line
     if command == "evaluate":
         assert json.loads(done.out)["unknown_labels"] == {"cow": 1, "horse": 1}
