@@ -1,1 +1,2 @@
-"""Figures of a model on labelled recordings, their intervals, thresholds, and the test sets of conditions."""
+"""Evaluation of models on labelled recordings: metrics, confidence intervals, thresholds, and test sets of
+conditions."""

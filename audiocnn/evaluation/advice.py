@@ -1,8 +1,7 @@
-"""What to do next, by the figures of an evaluation: `advise`.
+"""Suggests what to do next, from the results of an evaluation: `advise`.
 
-evaluation -> rules -> Advice, what would gain most first, at most three. A rule speaks only where so much was judged
-that chance cannot have made what it says, and then says how much that was. Where no rule speaks, the one advice is how
-to use the model.
+evaluation -> rules -> Advice, largest gain first, at most three. A rule applies only if enough was evaluated to rule
+out chance, and then says how much that was. If no rule applies, the only advice is how to use the model.
 """
 
 from __future__ import annotations
@@ -19,28 +18,26 @@ from audiocnn.evaluation.results import ClipEvaluation, Evaluation, JudgedClip, 
 from audiocnn.inference.classify import NONE_OF_THESE
 from audiocnn.units import clock, count_noun
 
-MOST_ADVICE = 3  # more is not read
-FEW_CLIPS = (
-    20  # of a label to learn from: with fewer, models trained on other halves of them differ by a tenth and more
-)
-LEAST_CLIPS = 10  # judged of two labels: of fewer, one in three wrong is within the interval of one in twenty
-LEAST_JUDGED = 20  # clips in all, below which nothing is said of them
-LEAST_WRONG = 3  # clips: one or two alike are chance
-CONFUSED_SHARE = 0.1  # of the clips of two labels: a pair with less is what any model has
-SURE_DOUBT = math.log(10.0)  # the other label is ten times as likely: below, mostly the model is wrong
-TRUSTED_SHARE = 0.6  # of the answers right: a model with less doubts what it does not know
-LEAST_RECORDINGS = 4  # with segments: of three, one bad microphone is a third
-LEAST_REFERENCE_SECONDS = 20.0  # annotated, some ten sentences: of less, one missed is a tenth
-LEAST_MISSED = 0.1  # of what is annotated, that another sensitivity would be worth
-ONE_SIDED = 3.0  # so many times more missed than false (or the other way) is a matter of the threshold
-LEAST_POINT_GAIN = 0.03  # of the detection error by another sensitivity: less is within the intervals
-WORST_ERROR_SHARE, WORST_TIME = 0.5, 0.25  # at least so much of the errors in at most so much of the time
-MOST_WORST = 3  # recordings that are named
+MOST_ADVICE = 3  # readers ignore more
+FEW_CLIPS = 20  # training clips per label; with fewer, models trained on different halves differ by a tenth or more
+LEAST_CLIPS = 10  # evaluated, of two labels; with fewer, one in three wrong is compatible with one in twenty
+LEAST_JUDGED = 20  # clips in total; with fewer, no advice is given
+LEAST_WRONG = 3  # clips; one or two may be chance
+CONFUSED_SHARE = 0.1  # of the clips of two labels; every model confuses some
+SURE_DOUBT = math.log(10.0)  # another label is ten times as likely; below this, mostly the model is wrong
+TRUSTED_SHARE = 0.6  # of the answers right; a worse model doubts what it does not know
+LEAST_RECORDINGS = 4  # with segments; one bad microphone would be a third of three recordings
+LEAST_REFERENCE_SECONDS = 20.0  # annotated, about ten sentences; with less, one missed sentence is a tenth
+LEAST_MISSED = 0.1  # of the annotated time; less is not worth another sensitivity
+ONE_SIDED = 3.0  # ratio of missed to false (or the reverse) that points to the threshold
+LEAST_POINT_GAIN = 0.03  # of the detection error, by another sensitivity; less is within the confidence intervals
+WORST_ERROR_SHARE, WORST_TIME = 0.5, 0.25  # at least this share of the errors in at most this share of the time
+MOST_WORST = 3  # recordings to list
 
 
 @dataclass(frozen=True)
 class Advice:
-    """A fact, and the command that helps, word by word. gain: what share of the errors there would be less, of 1."""
+    """A fact, and the command that helps, as words. gain: the share of the errors that this would remove, up to 1."""
 
     fact: str
     command: tuple[str, ...]
@@ -60,11 +57,11 @@ class Advice:
 
 @dataclass(frozen=True)
 class Subject:
-    """What was judged, as the command line names it.
+    """The model and data that were evaluated, as the command line names them.
 
-    options: of the data, which `evaluate` and `doubtful` both take (`--split test`). clips: how many of each label
-    there are to learn from, where that is known. retrain: the command that trains again, where it is known. example: a
-    recording to try the model on; "" for none.
+    options: those of the data, which `evaluate` and `doubtful` share (`--split test`). clips: the number of training
+    clips by label, if known. retrain: the command that trains again, if known. example: a recording to try the model
+    on, or "".
     """
 
     model: str
@@ -75,13 +72,13 @@ class Subject:
     example: str = ""
 
     def command(self, name: str, *more: str) -> tuple[str, ...]:
-        """A command that judges the data by the model."""
+        """A command that evaluates the model on the data."""
         return ("audiocnn", name, as_argument(self.data), "--model", as_argument(self.model), *self.options, *more)
 
 
 def advise(evaluation: Evaluation | None, subject: Subject) -> list[Advice]:
-    """At most three, what would gain most first; one, how to use the model, where the figures ask for nothing.
-    evaluation: None where nothing was tested."""
+    """At most three pieces of advice, largest gain first. If there is nothing to improve, a single one on how to use
+    the model. evaluation: None if nothing was tested."""
     found: list[Advice] = []
     if evaluation is not None:
         if evaluation.clip is not None:
@@ -94,7 +91,7 @@ def advise(evaluation: Evaluation | None, subject: Subject) -> list[Advice]:
 
 
 def is_enough(ranked: tuple[RecordingErrors, ...]) -> bool:
-    """Whether recordings with segments are enough to say something of a label."""
+    """Whether the recordings with segments are enough for advice on a label."""
     annotated = sum(one.reference_seconds for one in ranked)
     return len(ranked) >= LEAST_RECORDINGS and annotated >= LEAST_REFERENCE_SECONDS
 
@@ -113,7 +110,7 @@ def _of_clips(clip: ClipEvaluation, subject: Subject) -> Iterator[Advice]:
 
 
 def doubted_labels(clip: ClipEvaluation) -> list[Doubt]:
-    """Clips whose label is likely wrong, by a model that is right often enough to be heard."""
+    """Clips whose label is likely wrong, if the model is right often enough to be trusted."""
     known = [answer.right for answer in clip.answers if answer.right is not None]
     if not known or sum(known) < TRUSTED_SHARE * len(known):
         return []
@@ -125,19 +122,19 @@ def doubted_labels(clip: ClipEvaluation) -> list[Doubt]:
 
 
 def _few_clips(clip: ClipEvaluation, wrong: list[JudgedClip], subject: Subject) -> Iterator[Advice]:
-    """Labels with few clips to learn from, if some of them are not recognised."""
+    """Labels with few training clips, if some of their test clips are not recognised."""
     few = {label for label, count in subject.clips.items() if count < FEW_CLIPS}
     missed = Counter(label for answer in wrong for label in answer.labels if label in few - {*answer.answers})
     if not missed or not subject.retrain:
         return
     label, count = missed.most_common(1)[0]
-    others = f", and {count_noun(len(missed) - 1, 'label')} more are as few" if missed[label] < missed.total() else ""
-    there = f"too few clips of {show_name(label)} ({subject.clips[label]}; {count} of {clip.labels[label].clips} wrong)"
-    yield Advice(f"{there}{others}: add some, then train again", subject.retrain, missed.total() / clip.clips)
+    others = f", and {count_noun(len(missed) - 1, 'other label')} as few" if missed[label] < missed.total() else ""
+    there = f"{show_name(label)} has few clips ({subject.clips[label]}; {count} of {clip.labels[label].clips} wrong)"
+    yield Advice(f"{there}{others}: add more, then train again", subject.retrain, missed.total() / clip.clips)
 
 
 def _confused(wrong: list[JudgedClip], clip: ClipEvaluation, subject: Subject) -> Iterator[Advice]:
-    """The two labels that are taken for each other most."""
+    """The pair of labels that is confused most."""
     pairs = Counter(
         frozenset((answer.labels[0], answer.answers[0]))
         for answer in wrong
@@ -152,7 +149,7 @@ def _confused(wrong: list[JudgedClip], clip: ClipEvaluation, subject: Subject) -
             return
         if judged >= LEAST_CLIPS and count >= CONFUSED_SHARE * judged:
             fact = (
-                f"{show_name(first)} and {show_name(second)} are confused ({count} of {judged} clips), listen to them"
+                f"{show_name(first)} and {show_name(second)} are confused ({count} of {judged} clips); listen to these"
             )
             listen = subject.command("doubtful", "--label", first, "--label", second, "--top", str(count))
             yield Advice(fact, listen, count / clip.clips)
@@ -167,17 +164,17 @@ def _of_segments(found: LabelEvaluation, ranked: tuple[RecordingErrors, ...], su
 
 
 def _other_sensitivity(found: LabelEvaluation, missed: float, false: float, subject: Subject) -> Iterator[Advice]:
-    """Where nearly all errors are of one kind, the operating point that has fewer; of a model without, `tune`.
-    missed, false: shares of what is annotated."""
+    """If nearly all errors are of one kind, the operating point with fewer of them; without operating points, `tune`.
+    missed, false: shares of the annotated time."""
     label = show_name(found.label)
     most, least, wanted = (missed, false, "sensitive") if missed > false else (false, missed, "precise")
     if most < LEAST_MISSED or most < ONE_SIDED * least:
         return
-    kinds = ("missed", "false") if missed > false else ("found too much", "missed")
+    kinds = ("missed", "falsely detected") if missed > false else ("falsely detected", "missed")
     amount = (
         f"{_share(most)} of the {label} is {kinds[0]}"
         if missed > false
-        else f"{_share(most)} as much {label} is found falsely as there is"
+        else f"{label} falsely detected amounts to {_share(most)} of what is annotated"
     )
     other = "nothing" if least < 0.005 else _share(least)
     fact = f"{amount}, {other} is {kinds[1]} ({count_noun(found.recordings, 'recording')})"
@@ -190,7 +187,7 @@ def _other_sensitivity(found: LabelEvaluation, missed: float, false: float, subj
 
 
 def _worst_recordings(label: str, ranked: tuple[RecordingErrors, ...], subject: Subject) -> Iterator[Advice]:
-    """The few recordings that most errors lie in."""
+    """The few recordings with most of the errors."""
     wrong, seconds = sum(one.wrong_seconds for one in ranked), sum(one.seconds for one in ranked)
     annotated = sum(one.reference_seconds for one in ranked)
     if wrong < LEAST_MISSED * annotated:
@@ -203,8 +200,8 @@ def _worst_recordings(label: str, ranked: tuple[RecordingErrors, ...], subject: 
             return
         if errors >= WORST_ERROR_SHARE * wrong:
             names = ", ".join(show_name(each.filename) for each in worst)
-            part = f"{_share(errors / wrong)} of what is wrong in {show_name(label)}"
-            fact = f"{part} lies in {len(worst)} of {count_noun(len(ranked), 'recording')} ({names})"
+            part = f"{_share(errors / wrong)} of the error time of {show_name(label)}"
+            fact = f"{part} is in {len(worst)} of {count_noun(len(ranked), 'recording')} ({names})"
             command = subject.command("evaluate", "--by", "recording")
             yield Advice(fact, command, (errors - wrong * time / seconds) / annotated)
             return
@@ -215,20 +212,20 @@ def _share(value: float) -> str:
 
 
 def _use(evaluation: Evaluation | None, subject: Subject) -> Iterator[Advice]:
-    """How to use the model: what is said where nothing is to be mended."""
+    """How to use the model, if there is nothing to improve."""
     if not subject.example:
         return
     clips = evaluation is None or evaluation.clip is not None
-    fact = "nothing stands out; use it"
+    fact = "no obvious problem; the model is ready to use"
     if evaluation is None:
-        fact = "not tested; try it"
+        fact = "not tested; try it on a recording"
     elif evaluation.clip is not None and evaluation.clip.clips < LEAST_JUDGED:
-        fact = f"{count_noun(evaluation.clip.clips, 'clip')} judged, too few to say what to mend; try it"
+        fact = f"only {count_noun(evaluation.clip.clips, 'clip')} judged, too few for advice; try the model"
     elif evaluation.errors and not any(map(is_enough, evaluation.errors.values())):
         ranked = max(evaluation.errors.values(), key=lambda found: sum(one.reference_seconds for one in found))
         annotated = clock(sum(one.reference_seconds for one in ranked))
         fact = (
-            f"{count_noun(len(ranked), 'recording')} judged, {annotated} annotated: too few to say what to mend; try it"
+            f"{count_noun(len(ranked), 'recording')} judged, {annotated} annotated: too few for advice; try the model"
         )
     name = "classify" if clips else "detect"
     yield Advice(fact, ("audiocnn", name, "--model", as_argument(subject.model), as_argument(subject.example)))

@@ -1,6 +1,6 @@
-"""Scores the entries of a dataset, and judges them: `evaluate`, and `score_entries` for the scores alone.
+"""Scores the entries of a dataset and evaluates them: `evaluate`, or `score_entries` for the scores alone.
 
-Recordings whose segments are known are judged by `segments`, entries that are labelled as a whole by `clips`.
+Recordings with known segments are evaluated by `segments`, entries with labels for the whole clip by `clips`.
 """
 
 from __future__ import annotations
@@ -36,13 +36,14 @@ _NAMED_LABELS = 5  # in a message
 
 @dataclass(frozen=True)
 class Scorer:
-    """What `evaluate` needs of a model: its score function, (channels, samples) float32 -> (rows, classes).
+    """The parts of a model that `evaluate` needs. Its score function: (channels, samples) float32 -> (rows, classes).
 
-    sample_rate: what the function wants. labels: of the classes, in order; each has a rule. jobs: how many recordings
-    may be scored at a time, in threads. find: how scores become segments, where a detector has a way of its own.
-    answer: how the scores of whole clips are read. localiser: where edges come behind the scores, (rows, outputs).
-    points: of labels that have operating points, their rules by name. background: a clip may be none of the labels.
-    pool: makes what pools the scores of a whole clip. clip_thresholds: of these, by label; empty: those of the rules.
+    sample_rate: the input rate of the function. labels: of the classes, in order; each has a rule. jobs: number of
+    recordings that may be scored at once, in threads. find: converts scores to segments, for a detector that does it in
+    its own way. answer: how the scores of whole clips are read. localiser: whether edges follow the scores,
+    (rows, outputs). points: the rules of operating points by name, for labels that have them. background: a clip may
+    have none of the labels. pool: creates the pool for the scores of a whole clip. clip_thresholds: thresholds of
+    pooled scores by label; if empty, those of the rules are used.
     """
 
     score: Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -63,8 +64,8 @@ class Scorer:
 def engine_scorer(
     engine: Engine, rules: Mapping[str, SegmentRule] | None = None, thresholds: Sequence[float] = ()
 ) -> Scorer:
-    """What evaluates a model: its score function takes any number of channels, as the network wants them. rules,
-    thresholds (of whole clips, in the order of the labels): the model's own unless given."""
+    """A scorer for an engine. Its function takes any number of channels, as the network does. rules, thresholds (for
+    whole clips, in the order of the labels): the model's own by default."""
     model, wanted, sample_rate = engine.model, engine.channels, engine.geometry.sample_rate
 
     def score(samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -80,7 +81,7 @@ def engine_scorer(
         engine.hop_seconds,
         model.labels,
         rules or {label: model.rule(label) for label in model.labels},
-        2 * engine.jobs,  # twice as many as the network has threads: clips of one length wait together, and are a batch
+        2 * engine.jobs,  # twice the threads of the network, so that clips of one length can wait and form a batch
         answer="several" if model.answer == "several" else "one",
         localiser=model.localiser,
         points={label: {name: model.rule(label, name) for name in own} for label, own in model.points.items()},
@@ -92,7 +93,7 @@ def engine_scorer(
 
 @dataclass(frozen=True)
 class EvaluationProgress:
-    """Entry `done` of `total` is scored, or could not be: `error`. The last progress holds the evaluation."""
+    """Entry `done` of `total` was scored, or failed with `error`. The last progress has the evaluation."""
 
     done: int
     total: int
@@ -105,11 +106,11 @@ class EvaluationProgress:
 def evaluate(
     dataset: Dataset, scorer: Scorer, settings: EvaluationSettings | None = None, split: str | None = None
 ) -> Iterator[EvaluationProgress]:
-    """Scores what is annotated or labelled in a dataset (or one split of it), then judges it. For some of the entries
-    alone: `dataset.with_entries(entries)`.
+    """Score the annotated or labelled entries of a dataset (or of one split) and evaluate them. To use only some of the
+    entries: `dataset.with_entries(entries)`.
 
-    Raises DatasetError where there is nothing to judge, not one label that is known to both, or nothing that could be
-    scored.
+    Raises DatasetError if there is nothing to evaluate, if the dataset and the model share no label, or if nothing
+    could be scored.
     """
     unknown = find_unknown_labels(dataset, scorer, split)
     recordings: list[JudgedRecording] = []
@@ -124,7 +125,7 @@ def evaluate(
             clips.append(scored)
         yield step
     settings = settings or EvaluationSettings()
-    # Where nobody marked music, none is known to be missing: such a label is not judged.
+    # If nobody marked music, it is not known to be absent. So such a label is not evaluated.
     known = [label for label in scorer.labels if label in dataset.labels] or None
     evaluation = evaluate_scores(recordings, scorer.labels, scorer.rules, settings, known)
     measured = {
@@ -143,11 +144,11 @@ def evaluate(
 def find_unknown_labels(
     dataset: Dataset, scorer: Scorer, split: str | None = None, name: str = "the model"
 ) -> dict[str, int]:
-    """Labels of what is judged that a scorer does not know -> how many clips and annotations have them, the most first.
-    What is called background counts as none of the labels, where a clip may be none.
+    """Labels of the evaluated data that the scorer does not know -> number of clips and annotations, largest first.
+    Labels that mean background count as none of the labels, if a clip may have none.
 
-    Raises DatasetError where the recordings have labels, and not one that the scorer knows: figures would stand on
-    nothing. `name` is what the message calls it.
+    Raises DatasetError if the recordings have labels but the scorer knows none of them, because the results would mean
+    nothing. `name` is the name of the model in the message.
     """
     counts = Counter[str]()
     entries = _entries(dataset, split)
@@ -159,11 +160,11 @@ def find_unknown_labels(
     unknown = [one for one in strange if not (may_be_none and is_background_label(one))]
     if unknown and len(unknown) == len(counts) and not set(scorer.labels) & set(dataset.labels):
         theirs, ours = _named(unknown), _named(scorer.labels)
-        what = f"not one label that {name} knows ({ours}), but {theirs}"
+        what = f"has no label that {name} knows ({ours}), only {theirs}"
         near = did_you_mean(unknown[0], scorer.labels)
         hint = f"{near} " if near.startswith("did") else ""
-        rename = f"say which is which with {format_command([MAP_OPTION, f'{unknown[0]}={scorer.labels[0]}'])}"
-        remedy = f"{hint}{rename}, name their column with {LABEL_OPTION}, or take a model of these labels"
+        rename = f"map the labels with {format_command([MAP_OPTION, f'{unknown[0]}={scorer.labels[0]}'])}"
+        remedy = f"{hint}{rename}, name their column with {LABEL_OPTION}, or use a model with these labels"
         raise DatasetError(f"{dataset.folder}: {what}; {remedy}")
     return dict(sorted(((one, counts[one]) for one in unknown), key=lambda pair: (-pair[1], pair[0])))
 
@@ -175,10 +176,10 @@ def _named(labels: Sequence[str]) -> str:
 def score_entries(
     dataset: Dataset, scorer: Scorer, split: str | None = None, kept: dict[str, NDArray[np.float32]] | None = None
 ) -> Iterator[tuple[EvaluationProgress, JudgedRecording | ScoredClip | None]]:
-    """The scores of each entry whose answer is known, with what is known of it; None where it could not be scored.
-    kept: scores of an earlier time, by the name of the recording; what is not there is added.
+    """The scores of each entry with a known reference, together with the reference; None if scoring failed. kept:
+    scores from earlier, by recording name; new ones are added.
 
-    Raises DatasetError where there is none, and at the end where not one could be scored.
+    Raises DatasetError if there is no such entry, and at the end if none could be scored.
     """
     entries = _entries(dataset, split)
     first: AudiocnnError | None = None
@@ -194,7 +195,7 @@ def score_entries(
             scored = _clip(entry, split_outputs(scores, len(scorer.labels))[0], scorer)
         yield EvaluationProgress(done, len(entries), entry.filename, dataset.duration_seconds(entry), error), scored
     if failed == len(entries):
-        raise DatasetError(f"{dataset.folder}: not one recording could be scored; the first: {first}")
+        raise DatasetError(f"{dataset.folder}: none of the recordings could be scored; the first problem: {first}")
 
 
 def _entries(dataset: Dataset, split: str | None) -> list[Entry]:
@@ -204,11 +205,11 @@ def _entries(dataset: Dataset, split: str | None) -> list[Entry]:
         hint = did_you_mean(split or "", splits) if splits else "it has no splits"
         what = "no recordings" if split is None else f'no recordings in split "{split}"; {hint}'
         raise DatasetError(f"{dataset.folder}: {what}")
-    # Where clips have any number of labels, one without has been listened to as well.
+    # If clips may have any number of labels, a clip without labels was listened to as well.
     judged = [entry for entry in entries if entry.annotated or entry.label is not None or dataset.several]
     if not judged:
         remedy = "ingest them with segments or labels"
-        raise DatasetError(f"{dataset.folder}: no recording says what is in it; {remedy}")
+        raise DatasetError(f"{dataset.folder}: no recording has a reference label; {remedy}")
     return judged
 
 
@@ -218,8 +219,8 @@ def _scored(
     scorer: Scorer,
     kept: dict[str, NDArray[np.float32]] | None = None,
 ) -> Iterator[tuple[Entry, NDArray[np.float32] | AudiocnnError]]:
-    """The scores of each entry in order, or the error; `jobs` are scored at a time, and as many again wait to be
-    taken."""
+    """The scores of each entry in order, or the error. `jobs` entries are scored at once, and the same number may wait
+    to be taken."""
 
     def score(entry: Entry) -> NDArray[np.float32] | AudiocnnError:
         if kept is not None and entry.filename in kept:

@@ -1,9 +1,9 @@
-"""95 % intervals of figures, from drawing groups of recordings with replacement (bootstrap).
+"""95 % confidence intervals from the bootstrap: groups of recordings are resampled with replacement.
 
-Whole groups are drawn, because the frames and segments of one recording resemble each other, as do recordings of one
-voice. So that a thousand draws cost little, the counts of each recording are weighted instead of counted again: for a
-curve histograms of its scores, in 2,048 bins of as many frames each; for segments their sums. Figures keep the value of
-each draw, so that models that were judged on the same draws can be compared.
+Whole groups are resampled, because the frames and segments of one recording are similar, as are recordings of one
+voice. To make a thousand samples cheap, counts per recording are weighted instead of recomputed: for curves, histograms
+of its scores in 2,048 bins of equal numbers of frames; for segments, sums. Each value keeps its bootstrap samples, so
+that models evaluated with the same samples can be compared.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ Draws = NDArray[np.uint16]
 
 
 def draw_recordings(recordings: int, resamples: int, seed: int, groups: Sequence[str] = ()) -> Draws:
-    """(resamples, recordings): how often each recording was drawn; none drawn where there is only one group.
+    """(resamples, recordings): how often each recording was drawn. Empty if there is only one group.
 
-    groups: of each recording its group, which is drawn as a whole; one without a group (""), or all if none are given,
-    stand alone.
+    groups: the group of each recording, which is drawn as a whole. A recording without a group (""), or all if none are
+    given, are groups of their own.
     """
     owners = _number_groups(groups or [""] * recordings)
     count = int(owners.max(initial=-1)) + 1
@@ -54,18 +54,18 @@ def draw_recordings(recordings: int, resamples: int, seed: int, groups: Sequence
 
 
 def _number_groups(groups: Sequence[str]) -> NDArray[np.int64]:
-    """(recordings,) the group of each, as a number from 0 on, in the order in which they come."""
+    """(recordings,) the group of each as a number from 0, in order of appearance."""
     numbers: dict[str | int, int] = {}
     found = [numbers.setdefault(group or k, len(numbers)) for k, group in enumerate(groups)]
     return np.array(found, dtype=np.int64)
 
 
 def why_no_interval(groups: Sequence[str], what: str) -> str | None:
-    """The reason why there are no intervals; None where there are. groups: that of each `what`, at least one."""
+    """The reason why there are no confidence intervals, or None. groups: that of each `what`, at least one."""
     if len(groups) == 1:
-        return f"intervals need more than one {what}"
+        return f"confidence intervals need more than one {what}"
     if not _number_groups(groups).any():
-        return f'each {what} is of group "{groups[0]}", and intervals need more than one group'
+        return f'every {what} is in group "{groups[0]}", but confidence intervals need more than one group'
     return None
 
 
@@ -92,7 +92,7 @@ def pool_frames(recordings: Sequence[Frames]) -> Frames:
 def _drawn_histograms(
     recordings: Sequence[Frames], cuts: Floats, draws: Draws
 ) -> Iterator[tuple[slice, tuple[Floats, Floats]]]:
-    """Yields some draws at a time, and the positive and negative frames in each bin, (draws, bins) each."""
+    """Yields some draws at a time, with the positive and negative frames in each bin, (draws, bins) each."""
     if not len(draws):
         return
     bins = len(cuts) + 1
@@ -113,7 +113,7 @@ def _drawn_histograms(
 
 
 def _binned_curves(positives: Floats, negatives: Floats) -> dict[str, Floats]:
-    """The figures of the ROCs of (draws, bins) counts, the lowest scores first; NaN where one is missing."""
+    """The values of the ROC curves of (draws, bins) counts, lowest scores first. NaN if one kind is missing."""
     known, fpr, tpr, found = _summed_curves(positives, negatives)
     if len(fpr):
         read = [read_roc(*curve) for curve in zip(fpr, tpr, strict=True)]
@@ -122,8 +122,8 @@ def _binned_curves(positives: Floats, negatives: Floats) -> dict[str, Floats]:
 
 
 def _summed_curves(positives: Floats, negatives: Floats) -> tuple[Bools, Floats, Floats, dict[str, Floats]]:
-    """Counts (draws, bins), the lowest scores first -> (draws,) whether both kinds are there; of those draws false and
-    true positive rates (draws, bins + 1), AUROC and average precision."""
+    """Counts (draws, bins), lowest scores first -> (draws,) whether both kinds occur; for these draws, false and true
+    positive rates (draws, bins + 1), AUROC and average precision."""
     hits, alarms = (np.cumsum(counts[:, ::-1], axis=1) for counts in (positives, negatives))
     known = (hits[:, -1] > 0) & (alarms[:, -1] > 0)
     hits, alarms = hits[known], alarms[known]
@@ -144,8 +144,8 @@ def _spread_values(values: Floats | None, known: Bools) -> Floats:
 
 
 def ranked_values(positive: Bools, scores: NDArray[Any], draws: Draws) -> dict[str, Floats]:
-    """One score a recording, (recordings,) each -> AUROC, average precision and EER of each draw, (draws,); NaN where
-    not defined. Equal scores are one step of the curve; beyond 2,048 steps neighbours are taken together."""
+    """One score per recording, (recordings,) each -> AUROC, average precision and EER of each draw, (draws,); NaN if
+    undefined. Equal scores are one step of the curve; above 2,048 steps, neighbours are merged."""
     order = np.argsort(scores, kind="stable")
     ordered = scores[order]
     steps = np.flatnonzero(np.append(True, ordered[1:] > ordered[:-1])) if len(ordered) else np.zeros(0, np.int64)
@@ -162,9 +162,9 @@ def ranked_values(positive: Bools, scores: NDArray[Any], draws: Draws) -> dict[s
 
 
 def _ranked(positives: Floats, negatives: Floats) -> dict[str, Floats]:
-    """(draws, steps) of counts, the lowest scores first -> (draws,); NaN where one is missing."""
+    """(draws, steps) of counts, lowest scores first -> (draws,); NaN if one kind is missing."""
     known, fpr, tpr, found = _summed_curves(positives, negatives)
-    more = fpr - (1.0 - tpr)  # false alarms above misses, rising from -1 to 1
+    more = fpr - (1.0 - tpr)  # false alarms minus misses, rising from -1 to 1
     at = np.argmax(more >= 0, axis=1)[:, None]
     after, before = (np.take_along_axis(more, place, axis=1)[:, 0] for place in (at, at - 1))
     high, low = (np.take_along_axis(fpr, place, axis=1)[:, 0] for place in (at, at - 1))
@@ -183,7 +183,7 @@ def segment_figures(recordings: Sequence[SegmentCounts], draws: Draws) -> dict[s
     values = segment_values(SegmentSums(*table.sum(axis=0)))
     resampled = segment_values(SegmentSums(*(draws @ table).T))
     figures = {name: with_interval(values[name], resampled[name]) for name in values}
-    if figures["miss_rate"].value is None:  # half of the cost would stand on nothing
+    if figures["miss_rate"].value is None:  # half of the cost would be undefined
         figures["detection_cost"] = Figure(None)
     onsets = [counts.onset_errors * 1000 for counts in recordings]
     offsets = [counts.offset_errors * 1000 for counts in recordings]
@@ -211,7 +211,7 @@ def _median_figure(values: Sequence[Floats], draws: Draws) -> Figure:
 
 
 def mean_figure(values: Floats, draws: Draws) -> Figure:
-    """The mean of one value a recording; those that are NaN are left out."""
+    """The mean of one value per recording, without NaN."""
     known = ~np.isnan(values)
     if not known.any():
         return Figure(None)
@@ -222,9 +222,9 @@ def mean_figure(values: Floats, draws: Draws) -> Figure:
 
 
 def share_figure(right: Floats, draws: Draws) -> Figure:
-    """The share that is right, 1 or 0 a recording, of those that are not NaN. Of few, or where all are alike, draws say
-    nothing about what was not seen: the interval is then that of Wilson (1927), "Probable Inference", for as many
-    independent ones as there are groups."""
+    """The share of right answers, from 1 or 0 per recording, without NaN. If there are few, or all are equal,
+    resampling says nothing about unseen cases. The interval is then that of Wilson (1927), "Probable Inference", for as
+    many independent answers as there are groups."""
     figure = mean_figure(right, draws)
     if figure.value is None or figure.low is None:
         return figure
@@ -236,7 +236,7 @@ def share_figure(right: Floats, draws: Draws) -> Figure:
 
 
 def wilson_interval(share: float, count: int) -> tuple[float, float]:
-    """95 % of a share of `count` independent ones, at least one."""
+    """The 95 % interval of a share of `count` independent cases, at least one."""
     z = 1.959964
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
@@ -244,12 +244,12 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
 
 
 def without_point_interval(figure: Figure) -> Figure:
-    """A figure that came out the same in each draw has no interval: too few were drawn from, not that it is sure."""
+    """Remove an interval in which every draw has the same value: it means too little data, not certainty."""
     return replace(figure, low=None, high=None) if figure.low is not None and figure.low == figure.high else figure
 
 
 def with_interval(value: float | Floats | None, resampled: Floats) -> Figure:
-    """The value, not defined where it is NaN, and what holds 95 % of the resampled ones that are defined."""
+    """The value (undefined if NaN), and the range that contains 95 % of the defined resampled values."""
     if value is None or np.isnan(value):
         return Figure(None)
     defined = resampled[~np.isnan(resampled)]

@@ -1,18 +1,18 @@
-"""The figures of whole clips, with intervals from drawing groups of clips anew.
+"""Metrics of whole clips, with confidence intervals from resampling groups of clips.
 
-    accuracy                          share of clips whose answer is right
-    subset_accuracy                   the same where labels stand alone: all of them right
-    balanced_accuracy                 mean of the recalls of the labels that a clip has
-    macro_f1, micro_f1                mean of the F1 of the labels that a clip has; F1 of all decisions together
+    accuracy                          share of clips with the right answer
+    subset_accuracy                   the same for independent labels: all of them right
+    balanced_accuracy                 mean recall over the labels that occur
+    macro_f1, micro_f1                mean F1 over the labels that occur; F1 of all decisions together
     top_3_accuracy, top_5_accuracy    share of clips whose label is among the 3 (5) with the highest scores
-    mean_average_precision, mean_auroc   means over the labels of which both kinds of clips are there
-    calibration_error                 mean over answers of |mean score - share that is right| in their bin, of 15 bins
-                                      (expected calibration error of the top label, Guo et al. 2017, equation 3)
-    precision, recall, f1             of a label: hits / answers, hits / clips, 2 hits / (answers + clips); none without
-                                      a clip of it
-    auroc, average_precision, eer     of a label's scores against those of all other clips
+    mean_average_precision, mean_auroc   means over the labels that some clips have and some do not
+    calibration_error                 mean over answers of |mean score - share of right answers| in their bin, of 15
+                                      bins (expected calibration error of the top label, Guo et al. 2017, equation 3)
+    precision, recall, f1             of a label: hits / answers, hits / clips, 2 hits / (answers + clips); undefined
+                                      without a clip of it
+    auroc, average_precision, eer     of a label's scores, against those of all other clips
 
-scikit-learn gives the values of the curves, of balanced accuracy and of F1; draws are weighed sums of the same counts.
+scikit-learn computes the curves, balanced accuracy and F1. Bootstrap samples are weighted sums of the same counts.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from audiocnn.segments.segment import Bools, Floats
 
 _CURVES = ("auroc", "average_precision", "eer")
 _TOP_RANKS = (3, 5)
-MOST_CURVE_STEPS = 3e8  # clips x labels x draws: beyond, which is some minutes, curves have no intervals
-MOST_LABEL_STEPS = 2e7  # labels x draws: beyond, figures of single labels have no intervals
+MOST_CURVE_STEPS = 3e8  # clips x labels x draws: above this (some minutes), curves have no intervals
+MOST_LABEL_STEPS = 2e7  # labels x draws: above this, results of single labels have no intervals
 
 
 class _Tallies(NamedTuple):
-    """(..., labels) each: how many clips have a label, got it, and both."""
+    """(..., labels) each: number of clips that have a label, that were given it, and both."""
 
     clips: Any
     answers: Any
@@ -45,7 +45,7 @@ class _Tallies(NamedTuple):
 def decision_figures(
     truth: Bools, answered: Bools, draws: Draws, several: bool
 ) -> tuple[dict[str, Figure], list[dict[str, Figure]]]:
-    """(clips, labels) of what clips have and what they got -> figures of all, and of each label."""
+    """(clips, labels) of reference and given labels -> overall metrics, and metrics of each label."""
     whole = _tally(truth, answered)
     values, nothing = _sklearn_averages(truth, answered, several), np.zeros(0)
     drawn: dict[str, list[Floats]] = {name: [] for name in values}
@@ -67,7 +67,7 @@ def decision_figures(
 
 
 def _sklearn_averages(truth: Bools, answered: Bools, several: bool) -> dict[str, float | None]:
-    """The values of `_averages` as scikit-learn has them."""
+    """The values of `_averages`, computed by scikit-learn."""
     from sklearn.metrics import f1_score, recall_score
 
     if not len(truth):
@@ -77,13 +77,13 @@ def _sklearn_averages(truth: Bools, answered: Bools, several: bool) -> dict[str,
         if not len(there):
             return {"micro_f1": None, "macro_f1": None}
         used = {"micro": np.flatnonzero(truth.any(axis=0) | answered.any(axis=0)), "macro": there}
-        spare = np.zeros((len(truth), 1), np.bool_)  # one column alone would be taken for two classes
+        spare = np.zeros((len(truth), 1), np.bool_)  # a single column would be read as two classes
         found: dict[str, float | None] = {}
         for how, own in used.items():
             columns = (np.hstack([truth[:, own], spare]), np.hstack([answered[:, own], spare]))
             found[f"{how}_f1"] = float(f1_score(*columns, labels=np.arange(len(own)), average=how))
         return found
-    none = truth.shape[1]  # a number of its own for no label
+    none = truth.shape[1]  # an index that stands for no label
     true, answer = (np.where(one.any(axis=1), one.argmax(axis=1), none) for one in (truth, answered))
     if not len(there):
         return {"balanced_accuracy": None, "macro_f1": None}
@@ -104,7 +104,7 @@ def _averages(tallies: _Tallies, several: bool) -> dict[str, Floats]:
 
 
 def _rates(tallies: _Tallies) -> dict[str, Floats]:
-    """Precision, recall and F1 of each label; NaN where not defined, which of a label without a clip none is."""
+    """Precision, recall and F1 of each label. NaN if undefined, as for a label without a clip."""
     clips, answers, hits = (np.asarray(column, np.float64) for column in tallies)
     return {
         "precision": divide_or_nan(hits, np.where(clips > 0, answers, 0.0)),
@@ -118,7 +118,7 @@ def _tally(truth: Bools, answered: Bools) -> _Tallies:
 
 
 def _drawn_tallies(truth: Bools, answered: Bools, draws: Draws) -> Iterator[_Tallies]:
-    """Some draws at a time: (draws, labels). Most clips have few labels of many, so that sparse sums are fast."""
+    """Some draws at a time: (draws, labels). Most clips have few of many labels, which makes sparse sums fast."""
     from scipy.sparse import csr_array
 
     held = [csr_array(columns.T.astype(np.float64)) for columns in (truth, answered, truth & answered)]
@@ -130,7 +130,7 @@ def _drawn_tallies(truth: Bools, answered: Bools, draws: Draws) -> Iterator[_Tal
 def label_curve_figures(
     truth: Bools, scores: NDArray[np.floating[Any]], draws: Draws
 ) -> tuple[dict[str, Figure], list[dict[str, Figure]]]:
-    """(clips, labels) -> the means over labels, and the figures of each label."""
+    """(clips, labels) -> means over labels, and metrics of each label."""
     few = scores.size * len(draws) <= MOST_CURVE_STEPS
     labels, resampled = [], []
     for positive, column in zip(truth.T, scores.T, strict=True):
@@ -150,8 +150,8 @@ def label_curve_figures(
 
 
 def top_figures(scores: NDArray[np.floating[Any]], truth: NDArray[np.int64], draws: Draws) -> Mapping[str, Figure]:
-    """Of clips whose label has the number `truth`; ranks only where there are more labels. Of equal scores, others come
-    first: a network that says the same of all knows nothing."""
+    """For clips whose label has the index `truth`; rank metrics only if there are more labels. Of equal scores, other
+    labels come first, because a network with the same score for all labels knows nothing."""
     own = np.take_along_axis(scores, truth[:, None], axis=1)
     rank = (scores >= own).sum(axis=1)
     ranks = [k for k in _TOP_RANKS if k < scores.shape[1]]
@@ -159,6 +159,6 @@ def top_figures(scores: NDArray[np.floating[Any]], truth: NDArray[np.int64], dra
 
 
 def _mean_of_defined(values: Floats) -> Floats:
-    """(..., n) -> (...): the mean without NaN; NaN where all are."""
+    """(..., n) -> (...): the mean without NaN; NaN if all are NaN."""
     known = ~np.isnan(values)
     return divide_or_nan(np.where(known, values, 0.0).sum(axis=-1), known.sum(axis=-1).astype(np.float64))

@@ -1,4 +1,4 @@
-"""Judges recordings that are labelled as a whole: how often the answer is right, and what is taken for what."""
+"""Evaluates recordings with labels for the whole clip: how often the answer is right, and which labels are confused."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from audiocnn.evaluation.results import (
 from audiocnn.inference.classify import NONE_OF_THESE
 from audiocnn.segments.segment import Bools, Floats, is_background_label
 
-_NAMED_LABELS = 3  # beyond, a note counts them
+_NAMED_LABELS = 3  # for more, a note gives their number
 
 
 @dataclass(frozen=True)
 class ScoredClip:
-    """One clip, its score of each class (classes,), and what is drawn with it ("": it alone).
+    """One clip, its score of each class (classes,), and the group that it is resampled with ("": none).
 
-    label: its only label, or the first. labels: all of them, where it has several.
+    label: its only label, or the first one. labels: all of them, if it has several.
     """
 
     filename: str
@@ -54,15 +54,15 @@ class ScoredClip:
 
     @property
     def all_labels(self) -> tuple[str, ...]:
-        """Empty where nothing is known of the clip."""
+        """Empty if the labels of the clip are unknown."""
         return self.labels or ((self.label,) if self.label else ())
 
 
 @dataclass(frozen=True)
 class _Decisions:
-    """What clips have and what they got: (clips, classes). `classes` are the labels; of a model with one label also
-    "not" it, of one with a background also "none of these". known: (clips,) whether the model can be right. own, given:
-    (clips,) scores of the label and the answer.
+    """Reference and answers of clips: (clips, classes). `classes` are the labels; with one label also "not" it, with a
+    background also "none of these". known: (clips,) whether the model can be right. own, given: (clips,) scores of the
+    reference label and of the answer.
     """
 
     classes: tuple[str, ...]
@@ -74,7 +74,7 @@ class _Decisions:
 
     @property
     def right(self) -> Floats:
-        """(clips,) 1 or 0, NaN where not known."""
+        """(clips,) 1 or 0; NaN if unknown."""
         return np.where(self.known, (self.truth == self.answered).all(axis=1), np.nan)
 
     def select(self, clips: NDArray[np.int64]) -> _Decisions:
@@ -91,11 +91,12 @@ def evaluate_clips(
     known: Sequence[str] | None = None,
     background: bool = False,
 ) -> ClipEvaluation:
-    """Of at least one clip. The answer is the label with the highest score, or with `several` each label whose score
-    reaches its threshold; of these only `known` ones are judged, since where nobody listened for
-    music none is known to be missing. background: a clip whose highest score is below what all lack of 1 has no answer.
+    """Evaluate at least one clip. The answer is the label with the highest score or, with `several`, each label whose
+    score reaches its threshold. Of these labels, only `known` ones are evaluated: if nobody listened for music, it is
+    not known to be absent. background: a clip has no answer if "none of these" (1 minus the sum of its scores) is more
+    likely than every label.
 
-    A model with one label has no other to give: its answer is whether the score reaches the threshold.
+    A model with one label cannot choose another one. Its answer is whether the score reaches the threshold.
     """
     settings = settings or EvaluationSettings()
     kept = [k for k, label in enumerate(labels) if answer == "one" or known is None or label in known]
@@ -145,7 +146,7 @@ def _decide(
     answer: AnswerMode,
     background: bool,
 ) -> _Decisions:
-    """thresholds: (labels,), unused where one of several labels is the answer."""
+    """thresholds: (labels,), not used if one of several labels is the answer."""
     numbers = {label: k for k, label in enumerate(labels)}
     rows, columns = [], []
     for row, clip in enumerate(clips):
@@ -174,15 +175,15 @@ def _decide(
 
 
 def is_background(clip: ScoredClip) -> bool:
-    """Whether all that is said of a clip is that it is something else."""
+    """Whether the labels of a clip only say that it is something else."""
     return bool(clip.all_labels) and all(is_background_label(label) for label in clip.all_labels)
 
 
 def _decisions(
     classes: tuple[str, ...], truth: Bools, answered: Bools, scores: Floats, known: Bools | None = None
 ) -> _Decisions:
-    """The scores of the label and of the answer: the least of several; without one 0 for a label, and what is most
-    against having none for an answer."""
+    """The scores of the label and of the answer, the lowest of several. Without a label 0; without an answer the
+    strongest evidence against that."""
     own = np.where(truth, scores, np.inf).min(axis=1, initial=np.inf)
     given = np.where(answered, scores, np.inf).min(axis=1, initial=np.inf)
     own = np.where(np.isinf(own), 0.0, own)
@@ -194,7 +195,7 @@ def _decisions(
 def _decision_figures(
     decisions: _Decisions, clips: Sequence[ScoredClip], scores: Floats, draws: Any, answer: AnswerMode
 ) -> tuple[dict[str, Figure], list[dict[str, Figure]]]:
-    """Figures of answers; those of clips whose label the model does not know are left out."""
+    """Metrics of answers, without clips whose label the model does not know."""
     right, known, columns = decisions.right, decisions.known, max(2, scores.shape[1])
     overall, labels = decision_figures(
         decisions.truth[known, :columns], decisions.answered[known, :columns], draws[:, known], answer == "several"
@@ -215,7 +216,7 @@ def _decision_figures(
 def _calibration(
     decisions: _Decisions, scores: Floats, draws: Any, answer: AnswerMode
 ) -> tuple[Figure, tuple[Floats, Floats, Floats]]:
-    """Of the answers; where labels are independent, of each label of each clip."""
+    """For the answers; for independent labels, for each label of each clip."""
     if answer == "several" or scores.shape[1] == 1:
         truth = decisions.truth[:, : scores.shape[1]]
         frames = [Frames(positive, row) for positive, row in zip(truth, scores, strict=True)]
@@ -243,7 +244,7 @@ def _by_tag(
     settings: EvaluationSettings,
     answer: AnswerMode,
 ) -> dict[str, dict[str, ClipGroup]]:
-    """The figures of answers for each value of the columns that were asked for."""
+    """Metrics of answers for each value of the requested columns."""
     found: dict[str, dict[str, ClipGroup]] = {}
     for tag in settings.group_by:
         if tag == BY_RECORDING and not any(tag in clip.tags for clip in clips):
@@ -261,7 +262,7 @@ def _by_tag(
 
 
 def _by_clip(decisions: _Decisions, clips: Sequence[ScoredClip]) -> dict[str, ClipGroup]:
-    """Whether each clip was answered right: the wrong ones first, the surest of them at the top."""
+    """Whether each clip was answered right; wrong ones first, the most confident at the top."""
     right, sure = decisions.right, decisions.given - decisions.own
     order = sorted(range(len(clips)), key=lambda k: (bool(right[k]), -sure[k], clips[k].filename))
     values = {k: None if np.isnan(right[k]) else float(right[k]) for k in order}
@@ -296,16 +297,16 @@ def _notes(
         named = [label for label, lacks in zip(labels, lacking, strict=True) if lacks]
         if len(named) > _NAMED_LABELS:
             shown = ", ".join(f'"{label}"' for label in named[:_NAMED_LABELS])
-            notes.append(f"{share} clip has {len(named)} of the labels ({shown}, ...), so their curves are not defined")
+            notes.append(f"{share} clip has {len(named)} of the labels ({shown}, ...), so their curves are undefined")
         else:
-            notes += [f'{share} clip has the label "{label}", so its curves are not defined' for label in named]
+            notes += [f'{share} clip has the label "{label}", so its curves are undefined' for label in named]
     if unknown := int((~decisions.known).sum()):
         who, them = ("1 clip has", "it") if unknown == 1 else (f"{unknown} clips have", "them")
-        notes.append(f"{who} a label that the model does not know; accuracy is without {them}")
+        notes.append(f"{who} a label unknown to the model; accuracy excludes {them}")
         if decisions.classes[-1] == NONE_OF_THESE:
             rejected = int(decisions.answered[~decisions.known, -1].sum())
-            notes[-1] += f". {rejected} of {unknown} have no answer, which is right where none of its labels is in them"
+            notes[-1] += f". {rejected} of {unknown} got no answer, which is right if no label of the model applies"
     elif answer == "several" and (strange := {x for clip in clips for x in clip.all_labels} - set(labels)):
         shown = ", ".join(f'"{label}"' for label in sorted(strange)[:_NAMED_LABELS])
-        notes.append(f"the model does not know {shown}{', ...' * (len(strange) > _NAMED_LABELS)}; not judged")
+        notes.append(f"labels unknown to the model, not evaluated: {shown}{', ...' * (len(strange) > _NAMED_LABELS)}")
     return notes

@@ -1,7 +1,7 @@
-"""Differences between two models, with intervals: paired, draw by draw of the same recordings.
+"""Differences between two models with confidence intervals, paired by bootstrap sample over the same recordings.
 
-What makes a draw hard for both models cancels out, so that the interval of a difference is often far narrower than
-those of the two figures.
+Recordings that are hard for both models cancel out. The interval of a difference is therefore often far narrower than
+those of the two results.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from audiocnn.evaluation.results import ClipEvaluation, Evaluation, Figure, Labe
 
 @dataclass(frozen=True)
 class LabelDifference:
-    """Of one label: the figures, and those of smoothed scores by the seconds that they were smoothed over."""
+    """For one label: the differences, and those of smoothed scores by the smoothing time in seconds."""
 
     figures: dict[str, Figure]
     smoothed: dict[float, dict[str, Figure]] = field(default_factory=dict)
@@ -31,8 +31,8 @@ class LabelDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Differences of figures, by label, and by tag, value and label, as an `Evaluation` has them; clip: of the figures
-    of whole clips, where both have such."""
+    """Differences by label, and by tag, value and label, as in an `Evaluation`. clip: of whole clips, if both
+    evaluations have them."""
 
     labels: dict[str, LabelDifference]
     groups: dict[str, dict[str, dict[str, LabelDifference]]]
@@ -51,16 +51,16 @@ def _to_dicts(labels: Mapping[str, LabelDifference]) -> dict[str, Any]:
 
 
 def compare(first: Evaluation, second: Evaluation) -> Comparison:
-    """By how much each figure of `second` is above that of `first`, for the labels that both have.
+    """Each result of `second` minus that of `first`, for the labels that both have.
 
-    Raises UsageError unless both judged the same recordings in the same order, with the same draws.
+    Raises UsageError unless both evaluated the same recordings in the same order, with the same bootstrap samples.
     """
     if first.settings != second.settings:
-        raise UsageError("evaluations of different settings cannot be compared; give both the same")
+        raise UsageError("the evaluations have different settings and cannot be compared; use the same for both")
     if first.recordings != second.recordings:
-        raise UsageError(f"{_what_differs(first.recordings, second.recordings)}; judge both on the same recordings")
+        raise UsageError(f"{_what_differs(first.recordings, second.recordings)}; evaluate both on the same recordings")
     if first.drawn != second.drawn:
-        raise UsageError("evaluations of recordings in different groups cannot be compared; give both the same groups")
+        raise UsageError("the recordings are grouped differently and cannot be compared; use the same groups for both")
     groups = {
         tag: {value: _labels(labels, second.groups[tag].get(value, {})) for value, labels in parts.items()}
         for tag, parts in first.groups.items()
@@ -69,21 +69,22 @@ def compare(first: Evaluation, second: Evaluation) -> Comparison:
 
 
 def _clips(first: ClipEvaluation | None, second: ClipEvaluation | None) -> dict[str, Figure] | None:
-    """Of the figures that both have. UsageError unless both judged the same clips with the same draws."""
+    """For the metrics that both have. UsageError unless both evaluated the same clips with the same bootstrap
+    samples."""
     if first is None or second is None:
         return None
     names = [tuple(answer.filename for answer in clip.answers) for clip in (first, second)]
     if names[0] != names[1]:
-        raise UsageError(f"{_what_differs(*names)}; judge both on the same clips")
+        raise UsageError(f"{_what_differs(*names)}; evaluate both on the same clips")
     if first.drawn != second.drawn:
-        raise UsageError("evaluations of clips in different groups cannot be compared; give both the same groups")
+        raise UsageError("the clips are grouped differently and cannot be compared; use the same groups for both")
     both = [name for name in first.figures if name in second.figures]
     return {name: _figure(first.figures[name], second.figures[name]) for name in both}
 
 
 def _what_differs(first: tuple[str, ...], second: tuple[str, ...]) -> str:
     alone = [name for name in (*first, *second) if (name in first) != (name in second)]
-    what = f"{alone[0]} was judged in one evaluation only" if alone else "the recordings are in another order"
+    what = f"{alone[0]} is in one evaluation only" if alone else "the order of the recordings differs"
     return f"evaluations of {len(first)} and {len(second)} recordings cannot be compared: {what}"
 
 
@@ -100,7 +101,7 @@ def _difference(first: LabelEvaluation, second: LabelEvaluation) -> LabelDiffere
 
 
 def _figure(first: Figure, second: Figure) -> Figure:
-    """Draws in which one of the two is not defined are left out."""
+    """Draws in which either value is undefined are left out."""
     if first.value is None or second.value is None:
         return Figure(None)
     value = second.value - first.value
@@ -110,6 +111,6 @@ def _figure(first: Figure, second: Figure) -> Figure:
 
 
 def is_sure(difference: Figure) -> bool:
-    """Whether the interval of a difference lies on one side of 0."""
+    """Whether the interval of a difference excludes 0."""
     low, high = difference.low, difference.high
     return low is not None and high is not None and (low > 0 or high < 0)

@@ -1,11 +1,11 @@
-"""Conditions: one TOML file that describes the test sets that a detector is tuned and judged on.
+"""Conditions: one TOML file that describes the test sets for tuning and evaluating a detector.
 
     seed, [data]       the recordings, as in a recipe
-    [parts.NAME]       which of them a set is made of: a split of theirs, or a share of its groups that is held out
-    [mix]              what all conditions share
-    [[conditions]]     mixtures of one kind (clean, at 5 dB, over the telephone), or recordings as they are
+    [parts.NAME]       which of them a set is made from: one of their splits, or a held-out share of its groups
+    [mix]              settings that all conditions share
+    [[conditions]]     mixtures of one kind (clean, at 5 dB, over the telephone), or unmixed recordings
 
-`testset.make_set` makes a dataset of it.
+`testset.make_set` makes a dataset from it.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from audiocnn.errors import AudiocnnError, RecipeError, did_you_mean
 from audiocnn.toml import TomlTable, is_number, read_toml, repr_value
 
 TagFilter = Mapping[str, tuple[str, ...]]
-"""Column -> values: an entry passes that has one of the values in each column."""
+"""Column -> values. An entry passes if, in each column, it has one of the values."""
 
 
 @dataclass(frozen=True)
 class Subset:
-    """The recordings that a set is made of: those of a split; with `held_out`, only that share of its groups which a
-    training with the same share does not learn from.
+    """The recordings that a set is made from: those of a split or, with `held_out`, only the share of its groups that a
+    training with the same share holds out.
 
-    same_as: the part whose sound it has, to the sample. judge: a table of segments that says what is in the recordings,
-    for those that it names, instead of the one that the mixtures are made by."""
+    same_as: the part whose sound it shares, sample by sample. judge: a table of segments with the reference for the
+    recordings that it lists, in place of the annotations that the mixtures are made by."""
 
     split: str
     held_out: float = 0.0
@@ -40,11 +40,11 @@ class Subset:
 
 @dataclass(frozen=True)
 class MixtureSettings:
-    """How the mixtures of a condition are made. Ranges are drawn from evenly; levels in dB.
+    """How the mixtures of a condition are made. Values are drawn uniformly from ranges; levels are in dB.
 
-    A range of None leaves the step out. snr_db None: nothing is added. floor_db: how far below the voices a floor of
-    coloured noise lies, so that nobody is asked about digital zeros; None: none. `background`: the recordings that may
-    be added, by column; without it, all that carry none of the labels.
+    A range of None skips the step. snr_db None: nothing is mixed in. floor_db: the level of a floor of coloured noise
+    below the voices, which avoids digital zeros; None: no floor. `background`: the recordings that may be mixed in, by
+    column; by default all that have none of the labels.
     """
 
     mixtures: int = 40
@@ -65,8 +65,9 @@ class MixtureSettings:
 
 @dataclass(frozen=True)
 class Condition:
-    """Mixtures made by `mix`; or (`as_they_are`) every recording that passes this filter, unchanged, of the part or of
-    another `source`, a path or settings as in [data]. parts: those that have the condition; all, if it names none."""
+    """Mixtures made with `mix` or, with `as_they_are`, every recording that passes this filter, unchanged, from the
+    part or from another `source` (a path, or settings as in [data]). parts: those that have the condition; empty means
+    all."""
 
     name: str
     mix: MixtureSettings
@@ -77,7 +78,8 @@ class Condition:
 
 @dataclass(frozen=True)
 class Conditions:
-    """balance: the column whose values are drawn by the root of their seconds. where: the file, for messages."""
+    """balance: the column whose values are drawn by the square root of their durations. where: the file, for
+    messages."""
 
     seed: int
     data: DataSettings
@@ -88,16 +90,16 @@ class Conditions:
 
     def part(self, name: str) -> Subset:
         if name not in self.parts:
-            raise RecipeError(f'{self.where}: no part "{name}"; {did_you_mean(name, self.parts)}')
+            raise RecipeError(f'{self.where}: there is no part "{name}"; {did_you_mean(name, self.parts)}')
         return self.parts[name]
 
     def sounding_part(self, name: str) -> str:
-        """The part that `name` has the sound of: itself, or another."""
+        """The part whose sound `name` uses: itself, or another."""
         return self.part(name).same_as or name
 
 
 def is_conditions(path: str | Path) -> bool:
-    """Whether this is a TOML file with conditions, rather than a recipe, a spec or something else."""
+    """Whether this is a TOML file with conditions, and not a recipe, a spec or something else."""
     path = Path(path)
     if path.suffix.lower() != ".toml" or not path.is_file():
         return False
@@ -108,12 +110,12 @@ def is_conditions(path: str | Path) -> bool:
 
 
 def read_conditions(path: Path) -> Conditions:
-    """A file of conditions; paths in it are relative to it. Raises RecipeError: file, key, remedy."""
+    """Read a conditions file. Paths in it are relative to it. Raises RecipeError with file, key and remedy."""
     table = TomlTable(read_toml(path, RecipeError), str(path), RecipeError)
     seed = table.integer("seed", 0, least=0, most=2**31)
     data = data_settings(table.raw("data"), path.parent, f"{path}: [data]")
     if data.labels is None:
-        raise RecipeError(f'{path}: [data]: "labels" is missing; name what the mixtures are of, as in ["speech"]')
+        raise RecipeError(f'{path}: [data]: "labels" is missing; list the labels of the mixtures, such as ["speech"]')
     parts = table.table("parts")
     named = {name: _read_subset(parts.table(name), path.parent) for name in list(parts.values)}
     for name, part in named.items():
@@ -125,14 +127,14 @@ def read_conditions(path: Path) -> Conditions:
         for name, part in named.items()
     }
     if not named:
-        raise table.wrong('no part; add one, as [parts.dev] with split = "dev"')
+        raise table.wrong('has no part; add one, such as [parts.dev] with split = "dev"')
     mix = table.table("mix")
     balance = mix.text("balance", "")
     shared = read_mixtures(mix, MixtureSettings())
     mix.close()
     listed = table.raw("conditions")
     if not isinstance(listed, list) or not listed:
-        raise table.wrong('"conditions" must be tables, [[conditions]] one after another')
+        raise table.wrong('"conditions" must be an array of tables; write each as [[conditions]]')
     conditions = tuple(
         _read_condition(TomlTable(one, f"{path}: condition {number}", RecipeError), shared, path.parent, named)
         for number, one in enumerate(listed, start=1)
@@ -145,7 +147,7 @@ def read_conditions(path: Path) -> Conditions:
 
 
 def _read_subset(table: TomlTable, base: Path) -> Subset:
-    """A part; `split` and `held_out` of one with `same_as` are those of the other."""
+    """A part. With `same_as`, `split` and `held_out` are those of the other part."""
     same_as, judge = table.text("same_as", ""), table.text("judge", None)
     split = "" if same_as else table.text("split")
     held_out = 0.0 if same_as else table.number("held_out", Subset.held_out, most=0.9)
@@ -163,14 +165,14 @@ def _read_condition(table: TomlTable, shared: MixtureSettings, base: Path, known
             raise table.wrong(f'"parts" names "{part}"; {did_you_mean(part, known)}')
     whole, source = _read_filter(table, "as_they_are", None), _read_source(table, base)
     if source is not None and whole is None:
-        raise table.wrong('"source" is of recordings as they are; add as_they_are = {}')
+        raise table.wrong('"source" applies to unmixed recordings; add as_they_are = {}')
     mix = shared if whole is not None else read_mixtures(table, shared)
     table.close()
     return Condition(name, mix, whole, source, parts)
 
 
 def _read_source(table: TomlTable, base: Path) -> Path | DataSettings | None:
-    """`source`: a folder or table beside the file, or a table of settings as [data] has them."""
+    """`source`: a folder or table beside the file, or a table of settings as in [data]."""
     if isinstance(table.values.get("source"), Mapping):
         return data_settings(table.raw("source"), base, f"{table.place}: source")
     name = table.text("source", None)
@@ -178,7 +180,7 @@ def _read_source(table: TomlTable, base: Path) -> Path | DataSettings | None:
 
 
 def read_mixtures(table: TomlTable, base: MixtureSettings) -> MixtureSettings:
-    """The keys of mixtures, in `[mix]` or in a condition; `base`: what those that are not given are."""
+    """The keys of mixtures, in `[mix]` or in a condition. `base` has the default values."""
     settings = dataclasses.replace(
         base,
         mixtures=table.integer("mixtures", base.mixtures, most=100_000),
@@ -197,14 +199,12 @@ def read_mixtures(table: TomlTable, base: MixtureSettings) -> MixtureSettings:
         clip_peak=table.pair("clip_peak", base.clip_peak, least=0.001, most=1.0),
     )
     if settings.gap_seconds[1] + 1.0 > settings.seconds:
-        raise table.wrong(
-            '"seconds" must be a second more than the longest of "gap_seconds", for something to be in it'
-        )
+        raise table.wrong('"seconds" must be at least a second longer than the longest of "gap_seconds"')
     return settings
 
 
 def _read_decibels(table: TomlTable, key: str, base: float | None) -> float | None:
-    """A number, never a range, so that a condition has one meaning."""
+    """A single number, not a range, so that a condition has one meaning."""
     value = table.raw(key, base)
     if value is None or (is_number(value) and -60.0 <= value <= 120.0):
         return None if value is None else float(value)
@@ -212,7 +212,7 @@ def _read_decibels(table: TomlTable, key: str, base: float | None) -> float | No
 
 
 def _read_filter(table: TomlTable, key: str, base: Any) -> Any:
-    """Column -> values, as a TagFilter; a single value stands for a list of one."""
+    """Column -> values, as a TagFilter. A single value is read as a list of one."""
     values = table.raw(key, None)
     if values is None:
         return base
@@ -220,6 +220,6 @@ def _read_filter(table: TomlTable, key: str, base: Any) -> Any:
     for column, allowed in TomlTable(values, f"{table.place}: {key}", table.error).values.items():
         listed = allowed if isinstance(allowed, list) else [allowed]
         if not listed or not all(isinstance(value, str) for value in listed):
-            raise table.wrong(f'"{key}.{column}" must be texts such as ["one", "two"], not {repr_value(allowed)}')
+            raise table.wrong(f'"{key}.{column}" must be strings such as ["one", "two"], not {repr_value(allowed)}')
         chosen[column] = tuple(listed)
     return chosen

@@ -1,13 +1,13 @@
-"""Clips whose label and score disagree most: where to listen first for labels that are wrong.
+"""Clips whose label and score disagree most, to find wrong labels by listening to few clips.
 
-A clip is doubted by the log-odds of the best other label against its own, ln(p_other / p_own). This is the ratio behind
-two measures of confident learning (Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating Uncertainty in
-Dataset Labels"), self-confidence p_own and the normalised margin p_own - p_other; `benchmarks.doubtful` compares the
-three. Where labels stand alone, the doubt is that of the label that is farthest on the wrong side of its threshold.
+The doubt of a clip is the log-odds of the best other label against its own, ln(p_other / p_own). Two measures of
+confident learning are based on the same ratio (Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating
+Uncertainty in Dataset Labels"): self-confidence p_own and the normalised margin p_own - p_other. `benchmarks.doubtful`
+compares the three. For independent labels, the doubt is that of the label furthest on the wrong side of its threshold.
 
-`find_likely_wrong` counts errors as they do: of the labels whose score is at least the mean score of the clips that
-carry the label, take the one with the highest score; the clip is an error if that is not its own label. A clip whose
-label the model answers is none: otherwise a label that is answered seldom would make errors of clips that are right.
+`find_likely_wrong` counts errors as they do. Of the labels whose score is at least the mean score of the clips with
+that label, take the one with the highest score. The clip is an error if that is not its own label. A clip whose label
+is the model's answer is never an error; otherwise a label that is rarely answered would make errors of right clips.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ DOUBT_COLUMNS = ("filename", "label", "suggested", "score", "label_score", DOUBT
 
 @dataclass(frozen=True)
 class Doubt:
-    """A clip. labels: that it has; suggested: that the model gives it. score: of what is suggested, label_score: of
-    what it has (of several the least). doubt: log-odds of another answer, above 0 where the model says another.
-    doubted: the model does not say the same as the label."""
+    """A clip. labels: its labels. suggested: those that the model gives it. score: of the suggestion. label_score: of
+    its labels (the lowest of several). doubt: log-odds of another answer, above 0 if the model prefers another.
+    doubted: the model's answer differs from the label."""
 
     filename: str
     labels: tuple[str, ...]
@@ -58,14 +58,14 @@ class Doubt:
 
 
 def find_doubtful(evaluation: ClipEvaluation, count: int, of: Collection[str] = ()) -> list[Doubt]:
-    """The `count` most doubtful clips, the most doubtful first. of: only clips that have one of these labels, if any
-    are named. UsageError where the model knows no label of any."""
+    """The `count` most doubtful clips, most doubtful first. of: if given, only clips with one of these labels.
+    UsageError if the model knows none of the labels."""
     labels = list(evaluation.labels)
     answers = evaluation.answers
     truth = np.array([[label in answer.labels for label in labels] for answer in answers], np.bool_)
     if not truth.any():
         seen = ", ".join(sorted({label for answer in answers for label in answer.labels})[:3])
-        raise UsageError(f"the model knows none of the labels ({seen}); name one that was trained on them")
+        raise UsageError(f"the model knows none of the labels ({seen}); use a model that was trained on them")
     scores = np.stack([answer.scores for answer in answers])
     if evaluation.answer == "several" or len(labels) == 1:
         thresholds = np.array([evaluation.labels[label].threshold for label in labels], np.float64)
@@ -79,7 +79,7 @@ def find_doubtful(evaluation: ClipEvaluation, count: int, of: Collection[str] = 
 
 
 def _describe_doubt(answer: JudgedClip, labels: Sequence[str], doubt: float, wrong: bool) -> Doubt:
-    """ "not" a label is no label that could be suggested."""
+    """The answer "not" a label is not a label to suggest."""
     suggested = tuple(label for label in answer.answers if label in labels)
     wrong = wrong and set(suggested) != set(answer.labels).intersection(labels)
     doubted = wrong or answer.right is not True
@@ -87,8 +87,8 @@ def _describe_doubt(answer: JudgedClip, labels: Sequence[str], doubt: float, wro
 
 
 def doubts_between(scores: Floats, truth: Bools) -> Floats:
-    """(clips, labels) -> (clips,): the best other label against the clip's own. One that the model does not know has
-    the least score."""
+    """(clips, labels) -> (clips,): the best other label against the clip's own. A label that the model does not know
+    has the lowest score."""
     held = np.maximum(scores, LEAST_PROBABILITY)
     own = np.where(truth, held, LEAST_PROBABILITY).max(axis=1)
     other = np.where(truth, LEAST_PROBABILITY, held).max(axis=1)
@@ -97,14 +97,14 @@ def doubts_between(scores: Floats, truth: Bools) -> Floats:
 
 
 def _doubts_alone(scores: Floats, truth: Bools, thresholds: Floats) -> Floats:
-    """(clips, labels) and (labels,) -> (clips,): how far the worst label lies on the wrong side of its threshold."""
+    """(clips, labels) and (labels,) -> (clips,): how far the worst label is on the wrong side of its threshold."""
     past: Floats = log_odds(scores) - log_odds(thresholds)
     doubts: Floats = np.where(truth, -past, past).max(axis=1)
     return doubts
 
 
 def find_likely_wrong(scores: Floats, truth: Bools, alone: bool) -> Bools:
-    """(clips,): those off the diagonal of the confident joint. alone: each label is held against its absence."""
+    """(clips,): those off the diagonal of the confident joint. alone: each label is compared with its absence."""
     if alone:
         sides = np.stack([1.0 - scores, scores])  # (2, clips, labels)
         given = np.stack([~truth, truth])
@@ -121,7 +121,7 @@ def find_likely_wrong(scores: Floats, truth: Bools, alone: bool) -> Bools:
 
 
 def _mean_where(values: Floats, chosen: Bools, axis: int) -> Floats:
-    """The mean of the chosen values; infinity where there are none."""
+    """The mean of the chosen values; infinity if there are none."""
     counts = chosen.sum(axis=axis)
     sums = np.where(chosen, values, 0.0).sum(axis=axis)
     found: Floats = np.divide(sums, counts, out=np.full(sums.shape, np.inf), where=counts > 0)
@@ -129,7 +129,7 @@ def _mean_where(values: Floats, chosen: Bools, axis: int) -> Floats:
 
 
 def settled_rows(settled: Corrections) -> list[list[str]]:
-    """Clips that were settled before, as rows of the same table; those with segments have no place in it."""
+    """Clips that were corrected earlier, as rows of the same table. Clips with segments cannot be in it."""
     rows = []
     for name, right in settled.items():
         if right is None or right.annotations is None:
@@ -139,7 +139,7 @@ def settled_rows(settled: Corrections) -> list[list[str]]:
 
 
 def doubts_to_tsv(doubts: Iterable[Doubt], settled: Sequence[Sequence[str]] = ()) -> str:
-    """A table in TSV to correct: change `label`, or make it "-" to leave the clip out. settled: rows that follow."""
+    """A TSV table to correct: change `label`, or set it to "-" to leave the clip out. settled: rows to append."""
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
     writer.writerow(DOUBT_COLUMNS)

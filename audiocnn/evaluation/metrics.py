@@ -1,33 +1,33 @@
-"""How good scores and segments are, as numbers; nothing here knows of files or models.
+"""Metrics of scores and segments. This module knows nothing of files or models.
 
-Conventions. Times are in seconds. Frame k of the grid is centred on (k + 0.5) * grid; it is positive where
-its centre lies in an annotation (onset <= centre < offset), and its score is that of the row that holds the
-centre. Annotations of one label that overlap or touch count once, and what lies past the end of the recording
-does not count. Lengths are measured exactly, without a grid. A collar is a stretch centred on each edge of
-the reference (half before, half behind) that is not judged, as in pyannote.metrics; one figure has it, the others
-do not. Nor is judged, in any figure of frames or seconds, what is unsure: where nobody knows whether the label is
-there; a segment that is detected only there is no false one.
+Conventions. Times are in seconds. Frame k of the grid is centred on (k + 0.5) * grid. It is positive if its centre is
+in an annotation (onset <= centre < offset), and its score is that of the row that contains the centre. Overlapping or
+touching annotations of one label count once, and what is past the end of the recording does not count. Durations are
+measured exactly, without a grid. A collar is an interval centred on each edge of the reference (half before, half
+after) that is not evaluated, as in pyannote.metrics; one metric uses it, the others do not. Unsure time, where nobody
+knows whether the label is present, is not evaluated in any metric of frames or seconds; a segment detected only there
+is not a false one.
 
     auroc, average_precision          area under the ROC; mean precision over recall (scikit-learn)
     tpr_at_5pct_fpr, .._31_5pct_fpr   share of the positive frames found at that false positive rate
-    fpr_at_5pct_miss, eer             false positive rate where 5 % are missed; where both errors are equal
+    fpr_at_5pct_miss, eer             false positive rate at 5 % missed; the rate at which both errors are equal
     calibration_error                 mean over frames of |mean score - share of positives| in their bin, of 15 bins of
                                       equal width (expected calibration error, Guo et al. 2017, equation 3)
     detection_error_rate              (false alarm + miss) / reference, in seconds
     detection_error_rate_collar       the same with a collar
-    miss_rate, false_alarm_rate       miss / reference; false alarm / what is not reference, in seconds
+    miss_rate, false_alarm_rate       miss / reference; false alarm / time without reference, in seconds
     detection_cost                    0.75 miss_rate + 0.25 false_alarm_rate (while tuning, 0 / 0 counts as 0)
     f1                                2 hit / (2 hit + false alarm + miss), in seconds
-    segment_f1                        the same of whole segments, paired one to one: right is what lies within
-                                      0.2 s at the onset, and 0.2 s or a fifth of the length at the offset
-    false_segment_share               of the recordings that hold nothing of the label for sure, those with a
+    segment_f1                        the same for whole segments, paired one to one. A pair is right within 0.2 s at
+                                      the onset, and within 0.2 s or a fifth of the length at the offset
+    false_segment_share               of the recordings that certainly have nothing of the label, the share with a
                                       detected segment
     edges_within_50ms, .._100ms       share of the reference's onsets and offsets that are paired, one to one,
-                                      with a detected one so near
-    onset_error_ms, offset_error_ms   median distance to the nearest detected one, where it is within 0.5 s
-    onset_bias_ms, offset_bias_ms     the same with its sign: above 0 where it is detected too late
+                                      with a detected one within this distance
+    onset_error_ms, offset_error_ms   median distance to the nearest detected one, if it is within 0.5 s
+    onset_bias_ms, offset_bias_ms     the same with its sign: positive if it is detected too late
 
-A figure that is not defined (no positive frame, nothing detected) is None.
+A value that is undefined (no positive frame, nothing detected) is None.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ class Frames(NamedTuple):
 
 
 class SegmentSums(NamedTuple):
-    """What can be added up over recordings: seconds, then numbers of segments, then of pairs of edges.
+    """Sums over recordings: seconds, then numbers of segments, then of pairs of edges.
 
     collar_reference, collar_errors: seconds of reference, and of false alarm and miss, outside collars. empty,
-    empty_found: 1 for a recording that holds nothing of the label for sure, and for one in which something was found.
+    empty_found: 1 for a recording that certainly has nothing of the label, and for one in which something was detected.
     """
 
     hit: Any
@@ -90,7 +90,7 @@ class SegmentSums(NamedTuple):
 
 
 class SegmentCounts(NamedTuple):
-    """What was detected in one recording; the errors of its edges in signed seconds, above 0 for too late."""
+    """The counts of one recording, and the errors of its edges in signed seconds, positive if too late."""
 
     sums: SegmentSums
     onset_errors: Floats
@@ -99,25 +99,25 @@ class SegmentCounts(NamedTuple):
 
 # Frames
 def grid_rows(duration_seconds: float, grid_seconds: float) -> int:
-    """How many frames have their centre inside the recording."""
+    """Number of frames whose centre is inside the recording."""
     return max(0, math.ceil(duration_seconds / grid_seconds - 0.5 - EPSILON_SECONDS))
 
 
 def frame_labels(annotations: Iterable[Annotation], label: str, rows: int, grid_seconds: float) -> Bools:
-    """(rows,) bool: whether the centre of each frame lies in an annotation of `label`."""
+    """(rows,) bool: whether the centre of each frame is in an annotation of `label`."""
     return frames_inside([(a.onset, a.offset) for a in annotations if a.label == label], rows, grid_seconds)
 
 
 def frames_inside(stretches: Iterable[tuple[float, float]], rows: int, grid_seconds: float) -> Bools:
-    """(rows,) bool: whether the centre of each frame lies in one of the (onset, offset) pairs."""
-    # A centre that is equal to an onset but for rounding is in; one that is equal to an offset is out.
+    """(rows,) bool: whether the centre of each frame is in one of the (onset, offset) pairs."""
+    # A centre that equals an onset up to rounding is inside; one that equals an offset is outside.
     return inside(merge(stretches), _centres(rows, grid_seconds) + EPSILON_SECONDS)
 
 
 def scores_on_grid(scores: NDArray[Any], hop_seconds: float, rows_on_grid: int, grid_seconds: float) -> NDArray[Any]:
-    """(rows,) -> (rows_on_grid,): of the row that holds each frame's centre. ValueError without a row."""
+    """(rows,) -> (rows_on_grid,): the score of the row that contains each frame's centre. ValueError without a row."""
     if rows_on_grid and not len(scores):
-        raise ValueError("no score for a recording that has a length")
+        raise ValueError("a recording has a duration but no scores")
     centres = _centres(rows_on_grid, grid_seconds)
     rows = np.floor((centres + EPSILON_SECONDS) / hop_seconds).astype(np.int64)
     found: NDArray[Any] = scores[np.minimum(rows, len(scores) - 1)]
@@ -136,8 +136,8 @@ def detection_seconds(
     collar_seconds: float = 0.0,
     unsure: Iterable[tuple[float, float]] = (),
 ) -> tuple[float, float, float, float]:
-    """(hit, miss, false alarm, rest) of merged intervals, in seconds; the rest is in neither. What is unsure, and not
-    true, is in none of the four."""
+    """(hit, miss, false alarm, rest) of merged intervals, in seconds; the rest is in neither. Unsure time that is not
+    in the reference is in none of the four."""
     half = collar_seconds / 2
     collars = merge(((edge - half, edge + half) for edge in true.ravel().tolist()), duration_seconds)
     doubtful = merge(unsure, duration_seconds)
@@ -159,9 +159,9 @@ def count_segments(
     collar_seconds: float = 0.0,
     unsure: Sequence[tuple[float, float]] = (),
 ) -> SegmentCounts:
-    """What of the reference was detected; both, and what is unsure, are (start, end) pairs of one recording and label.
+    """Counts of one recording and label. Reference, detections and unsure time are (start, end) pairs.
 
-    Only what has the collar in its name is counted with it.
+    The collar is used only for counts that have it in their names.
     """
     true, found = merge(reference, duration_seconds), merge(detected, duration_seconds)
     empty = not len(true) and not len(merge(unsure, duration_seconds))
@@ -184,7 +184,7 @@ def count_segments(
 
 
 def _matches(true: Floats, found: Floats) -> int:
-    """How many segments are right at both edges, paired one to one in order of time."""
+    """Number of segments that are right at both edges, paired one to one in order of time."""
     matches, position = 0, 0
     for onset, offset in true.tolist():
         slack = max(_MATCH_SECONDS, _MATCH_SHARE * (offset - onset)) + EPSILON_SECONDS
@@ -198,7 +198,7 @@ def _matches(true: Floats, found: Floats) -> int:
 
 
 def _pairs(true: Floats, found: Floats, tolerance_seconds: float) -> int:
-    """The most pairs, one to one, of sorted times that are no farther apart than the tolerance."""
+    """The largest number of one-to-one pairs of sorted times that are within the tolerance."""
     pairs = i = k = 0
     while i < len(true) and k < len(found):
         distance = found[k] - true[i]
@@ -212,7 +212,7 @@ def _pairs(true: Floats, found: Floats, tolerance_seconds: float) -> int:
 
 
 def _edge_errors(true: Floats, found: Floats) -> Floats:
-    """Signed seconds from each reference edge to the nearest found one, of those that have one in reach."""
+    """Signed seconds from each reference edge to the nearest detected one, if there is one in reach."""
     if not len(true) or not len(found):
         return np.zeros(0)
     behind = np.searchsorted(found, true).clip(1, max(1, len(found) - 1))
@@ -222,9 +222,9 @@ def _edge_errors(true: Floats, found: Floats) -> Floats:
     return within
 
 
-# Figures
+# Metrics
 def curve_values(frames: Frames) -> dict[str, float | None]:
-    """The figures of the ROC, exactly; each None where all frames, or none, are positive."""
+    """The exact values of the ROC; None if all frames, or none, are positive."""
     from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
     if not len(frames.positive) or frames.positive.all() or not frames.positive.any():
@@ -243,7 +243,7 @@ def read_roc(fpr: Floats, tpr: Floats) -> dict[str, float]:
     return {
         "tpr_at_5pct_fpr": _tpr_at(fpr, tpr, 0.05),
         "tpr_at_31_5pct_fpr": _tpr_at(fpr, tpr, 0.315),
-        # Seen from the other corner, a miss rate is a false positive rate.
+        # Seen from the opposite corner, a miss rate is a false positive rate.
         "fpr_at_5pct_miss": 1.0 - _tpr_at(1.0 - tpr[::-1], 1.0 - fpr[::-1], 0.05),
         "eer": _equal_error(fpr, 1.0 - tpr),
     }
@@ -263,9 +263,9 @@ def _equal_error(fpr: Floats, miss: Floats) -> float:
 
 
 def calibration_sums(frames: Frames) -> Floats:
-    """(3 * bins,): for each bin of scores in [0, 1] its frames, the sum of their scores, and the positive ones.
+    """(3 * bins,): for each bin of scores in [0, 1], its frames, the sum of their scores, and the positive frames.
 
-    The last bin holds its upper end, too.
+    The last bin includes its upper end.
     """
     scores = frames.scores.astype(np.float64)
     places = (scores * _CALIBRATION_BINS).astype(np.int64).clip(0, _CALIBRATION_BINS - 1)
@@ -274,14 +274,14 @@ def calibration_sums(frames: Frames) -> Floats:
 
 
 def calibration_error(sums: Floats) -> Floats:
-    """(..., 3 * bins) of `calibration_sums`, added up -> (...); NaN without frames."""
+    """(..., 3 * bins), sums of `calibration_sums` -> (...); NaN without frames."""
     frames, scores, positive = np.split(sums, 3, axis=-1)
     return divide_or_nan(np.abs(scores - positive).sum(axis=-1), frames.sum(axis=-1))
 
 
 def segment_values(sums: SegmentSums) -> dict[str, Floats]:
-    """The figures of sums of any shape; NaN where not defined: without a reference there is no F1, whatever was found.
-    The cost without one is that of the false alarms."""
+    """The metrics of sums of any shape; NaN if undefined. Without a reference there is no F1, and the cost is that of
+    the false alarms."""
     s = SegmentSums(*(np.asarray(column, dtype=np.float64) for column in sums))
     reference, other = s.hit + s.miss, s.rest + s.false_alarm
     miss_rate, false_alarm_rate = divide_or_nan(s.miss, reference), divide_or_nan(s.false_alarm, other)
@@ -301,28 +301,28 @@ def segment_values(sums: SegmentSums) -> dict[str, Floats]:
 
 
 def divide_or_nan(part: Floats, whole: Floats) -> Floats:
-    """part / whole, NaN where the whole is not above 0."""
+    """part / whole; NaN unless the whole is above 0."""
     ratio: Floats = np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
     return ratio
 
 
 def log_odds(probabilities: NDArray[Any]) -> Floats:
-    """ln(p / (1 - p)) of probabilities that are first held between 1e-6 and 1 - 1e-6."""
+    """ln(p / (1 - p)) of probabilities that are first limited to 1e-6 .. 1 - 1e-6."""
     held = np.clip(np.asarray(probabilities, np.float64), LEAST_PROBABILITY, 1.0 - LEAST_PROBABILITY)
     odds: Floats = np.log(held) - np.log1p(-held)
     return odds
 
 
 def smooth_scores(scores: NDArray[Any], row_seconds: float, over_seconds: float) -> NDArray[np.float32]:
-    """(rows,) in [0, 1] -> (rows,) in (0, 1): the centred mean of the log-odds over so many seconds.
+    """(rows,) in [0, 1] -> (rows,) in (0, 1): the centred mean of the log-odds over some seconds.
 
-    Detectors whose answers last differently long can be compared on one footing by that. Each row counts for as much of
-    it as lies inside: of 60 rows around a middle, 59 count in full and two by half. At the ends of a recording it is
-    the mean of what is there. Less than a row is a row.
+    This makes detectors with different time resolutions comparable. Each row is weighted by the part of it that is
+    inside: of 60 rows around a middle, 59 count fully and two by half. At the ends of a recording, the mean is over the
+    rows that exist. A time below one row is taken as one row.
     """
     if not len(scores):
         return scores.astype(np.float32)
-    # The integral of the log-odds at the borders of rows, straight between them; times are in rows.
+    # The integral of the log-odds at the borders of rows, linear in between; times are in rows.
     integral, borders = np.append(0.0, np.cumsum(log_odds(scores))), np.arange(len(scores) + 1.0)
     middles, half = np.arange(len(scores)) + 0.5, max(over_seconds / row_seconds, 1.0) / 2
     begins, ends = (middles - half).clip(0.0), (middles + half).clip(None, len(scores))
@@ -333,12 +333,12 @@ def smooth_scores(scores: NDArray[Any], row_seconds: float, over_seconds: float)
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """The curves of the frames of one label, thinned to what a picture shows.
+    """The curves of the frames of one label, reduced to the resolution of a picture.
 
     roc: false and true positive rates, rising from (0, 0) to (1, 1). precision_recall: recall, rising from 0 to 1, and
-    precision. Both have at most CURVE_POINTS points, and none where all frames or no frames are positive. histogram:
-    the (51,) edges of bins in [0, 1], then how many positive and negative frames lie in each. calibration: for each of
-    15 bins that hold a frame the mean score, the share of positive frames, and the number of frames.
+    precision. Both have at most CURVE_POINTS points, and none if all or no frames are positive. histogram: the (51,)
+    edges of bins in [0, 1], then the numbers of positive and negative frames in each. calibration: for each of 15 bins
+    with frames, the mean score, the share of positive frames, and the number of frames.
     """
 
     roc: tuple[Floats, Floats]
@@ -347,7 +347,7 @@ class Curves:
     calibration: tuple[Floats, Floats, Floats]
 
     def to_dict(self) -> dict[str, Any]:
-        """A part of report.json: lists, rates with six digits behind the point, numbers of frames as integers."""
+        """A part of report.json: lists, rates with six decimals, numbers of frames as integers."""
         edges, *counts = self.histogram
         means, shares, frames = self.calibration
         return {
@@ -359,7 +359,7 @@ class Curves:
 
 
 def compute_curves(frames: Frames) -> Curves:
-    """Of frames with scores in [0, 1]; in the histogram, what rounding puts beyond an end counts there."""
+    """The curves of frames with scores in [0, 1]. Values beyond an end by rounding are counted at that end."""
     edges, scores = np.linspace(0.0, 1.0, _HISTOGRAM_BINS + 1), frames.scores.clip(0.0, 1.0)
     kinds = (scores[frames.positive], scores[~frames.positive])
     positive, negative = (np.histogram(kind, edges)[0].astype(np.float64) for kind in kinds)
@@ -390,7 +390,7 @@ def _precision_recall(frames: Frames) -> tuple[Floats, Floats]:
 
 
 def _thinned(way: Floats) -> Any:
-    """Indices of the points to keep of a curve, about evenly apart, with both ends; way (points,) never falls."""
+    """Indexes of the points of a curve to keep, about evenly spaced, with both ends; way (points,) never falls."""
     wanted = np.linspace(way[0], way[-1], CURVE_POINTS - 1)
     return np.unique(np.append(np.searchsorted(way, wanted), len(way) - 1))
 

@@ -1,7 +1,7 @@
-"""The mixtures of a condition: voices of one speaker over a background, with the truth to the sample.
+"""The mixtures of a condition: voices of one speaker over a background, with a sample-accurate reference.
 
-A set that models are compared on must not change when the examples of training do, so nothing here draws as
-`augment.mixture` does: only the effects are shared.
+A set for comparing models must not change when the training examples do. So nothing here draws as `augment.mixture`
+does; only the effects are shared.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from audiocnn.segments.segment import Annotation
 from audiocnn.units import to_samples, to_seconds
 
 _FADE_SECONDS = 0.005
-_LEAD_SECONDS = 0.2  # of room around the labels of a piece, where there is that much
-_SPEECH_RMS = 0.1  # -20 dB of full scale, where the labels are, before `gain_db`
+_LEAD_SECONDS = 0.2  # around the labels of a piece, if available
+_SPEECH_RMS = 0.1  # -20 dB of full scale, within the labels, before `gain_db`
 _COLOURED = "coloured"
 _SLOPES = (-0.5, 2.0)  # of coloured noise: 0 is white, 1 pink, 2 brown
-_TRIES = 50  # for a background that is heard where the voices are
-_MOST_ELSEWHERE = 0.5  # of a background's power: what is 3 dB quieter behind the voices than on the whole is not taken
+_TRIES = 50  # attempts to find a background that is audible under the voices
+_MOST_ELSEWHERE = 0.5  # of a background's power; those 3 dB quieter under the voices than overall are rejected
 _Mark = tuple[int, int, str]  # onset, offset in samples, label
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """samples: int16 (1, samples); annotations: in seconds; group: that of the voice; tags: to give figures by; scale:
+    """samples: int16 (1, samples). annotations: in seconds. group: that of the voice. tags: for results by tag. scale:
     see `Entry`."""
 
     samples: NDArray[np.int16]
@@ -47,8 +47,7 @@ class Mixture:
 
 @dataclass(frozen=True)
 class _Cut:
-    """A part of a recording that begins and ends between its labels; marks, and what is true of it, count from its
-    start."""
+    """A part of a recording that starts and ends between its labels. Marks and reference are relative to its start."""
 
     samples: Samples
     marks: list[_Mark]
@@ -64,8 +63,8 @@ class _WeightedSampler:
 
 
 class MixtureMaker:
-    """Makes mixtures of entries by their annotations. judge: what is true of the recordings that it names, by their
-    filenames; of others it is what the dataset says. Stretches that nobody is sure of are a part of what is true."""
+    """Makes mixtures of entries from their annotations. judge: the reference for the recordings that it lists, by
+    filename; for others it is that of the dataset. Unsure parts belong to the reference."""
 
     def __init__(
         self,
@@ -87,7 +86,7 @@ class MixtureMaker:
         self.without = [entry for entry in known if not self.marks[entry.id] and not self._is_unsure(entry)]
         if not self.groups:
             names = ", ".join(labels)
-            raise DatasetError(f"{dataset.folder}: no recording of the part has a stretch labelled {names}")
+            raise DatasetError(f"{dataset.folder}: no recording of the part has a segment labelled {names}")
         voices = [entry for entries in self.groups.values() for entry in entries]
         weight = self._weights(voices)
         self.names = list(self.groups)
@@ -95,7 +94,7 @@ class MixtureMaker:
         self.samplers: dict[str, tuple[list[Entry], _WeightedSampler]] = {}
 
     def annotations(self, entry: Entry) -> list[Annotation]:
-        """What is true of a recording: its labels, and where nobody is sure."""
+        """The reference of a recording: its labels, and the parts that are unsure."""
         unsure = self.dataset.unsure
         notes = self.judge.get(entry.filename, self.dataset.annotations(entry))
         return [note for note in notes if note.label in self.labels or (unsure and note.label == unsure)]
@@ -115,7 +114,7 @@ class MixtureMaker:
         return [mark for mark in marks if mark[0] < mark[1]]
 
     def _weights(self, entries: Sequence[Entry]) -> dict[int, float]:
-        """Entry id -> weight: its samples, over the root of the samples that have its value of `balance`."""
+        """Entry id -> weight: its samples, divided by the square root of all samples with its value of `balance`."""
         totals: dict[str, int] = {}
         for entry in entries:
             value = entry.tags.get(self.balance, "")
@@ -123,7 +122,7 @@ class MixtureMaker:
         return {entry.id: entry.samples / totals[entry.tags.get(self.balance, "")] ** 0.5 for entry in entries}
 
     def mixture(self, settings: MixtureSettings, *key: str | int) -> Mixture:
-        """The mixture with this key; always the same for the same entries."""
+        """The mixture with this key, which is always the same for the same entries."""
         digest = hashlib.blake2b(json.dumps(key).encode(), digest_size=16).digest()
         random = np.random.default_rng(int.from_bytes(digest, "little"))
         length = to_samples(settings.seconds, self.rate)
@@ -149,8 +148,8 @@ class MixtureMaker:
     def _place_voices(
         self, random: Random, entries: Sequence[Entry], settings: MixtureSettings, length: int
     ) -> tuple[Samples, list[_Mark], list[_Mark]]:
-        """(length,) with cuts one after another and gaps between them, their marks, and what is true of them. No
-        recording comes twice: where a speaker has too few, there is silence before and behind them."""
+        """(length,) with cuts in sequence and gaps between them, their marks, and their reference. No recording is used
+        twice; if a speaker has too few, there is silence before and after them."""
         placed: list[tuple[int, _Cut]] = []
         at = to_samples(random.uniform(*settings.gap_seconds), self.rate)
         for number in random.permutation(len(entries)):
@@ -177,7 +176,7 @@ class MixtureMaker:
         return sound, marks, truth
 
     def _cut(self, random: Random, entry: Entry, settings: MixtureSettings) -> _Cut:
-        """One stretch with labels and as many after it as fit into `piece_seconds`, with up to 0.2 s without labels
+        """One segment with labels, and as many after it as fit into `piece_seconds`, with up to 0.2 s without labels
         around them."""
         stretches = _merge_marks(self.marks[entry.id])
         most = to_samples(random.uniform(*settings.piece_seconds), self.rate)
@@ -199,8 +198,8 @@ class MixtureMaker:
     def _draw_background(
         self, random: Random, settings: MixtureSettings, length: int, where: Sequence[tuple[int, int]]
     ) -> tuple[Samples, dict[str, str]]:
-        """(length,) of power 1 in the stretches `where`, and its tags: background (its value of `balance`, or
-        "coloured"), background_file. If it is hardly heard in these stretches, another one is drawn."""
+        """(length,) of power 1 within the intervals `where`, and its tags: background (its value of `balance`, or
+        "coloured"), background_file. If it is hardly audible there, another one is drawn."""
         entries, sampler = self._backgrounds(settings.background)
         silent = ""
         for _ in range(_TRIES):
@@ -216,12 +215,12 @@ class MixtureMaker:
                 return sound / np.float32(np.sqrt(heard)), {key: value for key, value in origin.items() if value}
             silent = origin.get("background_file", silent)
         if silent:
-            raise DatasetError(f"{self.dataset.folder}: {silent} and others to be added are silent; drop them")
-        what = f"coloured noise was hardly heard behind a voice, {_TRIES} times over"
-        raise DatasetError(f'{self.dataset.folder}: {what}; ask for longer "piece_seconds"')
+            raise DatasetError(f"{self.dataset.folder}: {silent} and other backgrounds are silent; remove them")
+        what = f"coloured noise was nearly inaudible under the voice in {_TRIES} attempts"
+        raise DatasetError(f'{self.dataset.folder}: {what}; set a longer "piece_seconds"')
 
     def _fill(self, random: Random, entry: Entry, length: int) -> Samples:
-        """(length,) of a recording; a short one is repeated, with a pause."""
+        """(length,) of a recording. A short one is repeated, with a pause."""
         begin = int(random.integers(0, entry.samples - length)) if entry.samples > length else 0
         sound = read_mono(self.dataset, entry, begin, begin + length, in_scale=True)
         if len(sound) == length:
@@ -231,19 +230,19 @@ class MixtureMaker:
         return np.roll(np.resize(np.concatenate([sound, pause]), length), int(random.integers(length)))
 
     def _backgrounds(self, background: TagFilter) -> tuple[list[Entry], _WeightedSampler]:
-        """The recordings without labels that have these values. DatasetError: there are none."""
+        """The unlabelled recordings that have these values. DatasetError if there are none."""
         key = json.dumps(sorted(background.items()))
         if key not in self.samplers:
             entries = [entry for entry in self.without if matches_tags(entry, background)]
             if background and not entries:
                 wanted = ", ".join(f"{column} {' '.join(values)}" for column, values in background.items())
-                raise DatasetError(f"{self.dataset.folder}: no recording without labels has {wanted}; ask for others")
+                raise DatasetError(f"{self.dataset.folder}: no unlabelled recording has {wanted}; use other values")
             weight = self._weights(entries)
             self.samplers[key] = entries, _WeightedSampler([weight[entry.id] for entry in entries])
         return self.samplers[key]
 
     def _record(self, random: Random, settings: MixtureSettings, sound: Samples) -> Samples:
-        """Band, clipping, gain; a signal that would not fit into 16 bits is made quieter, not cut."""
+        """Band, clipping, gain. A signal that would exceed 16 bits is scaled down, not clipped."""
         if settings.band_hertz is not None:
             low, high = settings.band_hertz
             sound = effects.limit_band(sound, self.rate, low, min(high, self.rate / 2.2))
@@ -255,13 +254,13 @@ class MixtureMaker:
 
 
 def read_mono(dataset: Dataset, entry: Entry, begin: int, end: int, in_scale: bool = False) -> Samples:
-    """Samples [begin, end) as the mean of the channels, float32. in_scale: as of `Dataset.waveform`."""
+    """Samples [begin, end) as the mean of the channels, float32. in_scale: as in `Dataset.waveform`."""
     mean: Samples = dataset.waveform(entry, begin, end, in_scale).mean(axis=0)
     return mean
 
 
 def _merge_marks(marks: Sequence[_Mark]) -> list[tuple[int, int]]:
-    """[onset, offset) of the stretches that carry any label, in order."""
+    """[onset, offset) of the intervals with any label, in order."""
     stretches: list[tuple[int, int]] = []
     for onset, offset, _ in sorted(marks):
         if stretches and onset <= stretches[-1][1]:

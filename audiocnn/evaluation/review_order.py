@@ -1,12 +1,12 @@
-"""Which clips are worth listening to first: the least certain, the doubtful, and those like which none was heard yet.
+"""The order of clips in a review: uncertain clips, doubtful ones, and those unlike all that were heard so far.
 
-Clips are compared by a cheap embedding (`embed_clip`). Without a model, a logistic regression on the embeddings stands
-in for one: it learns the labels that are known, and is fitted anew as they come (`ReviewOrder.fit`).
+Clips are compared by a cheap embedding (`embed_clip`). Without a model, a logistic regression on the embeddings is used
+instead. It is fitted to the known labels, and again as more come in (`ReviewOrder.fit`).
 
-The first dozen are those that stand for most others: each next one is the clip that brings all clips nearest to one
-that was heard (greedy facility location: Nemhauser, Wolsey and Fisher 1978, "An analysis of approximations for
-maximizing submodular set functions"). Unlike the farthest clip it is no outlier. Later, turns are taken: a doubtful
-clip (`doubts_between`), one with the least margin between its two best labels, one that is new.
+The first dozen clips represent most others: each next one is the clip that brings all clips nearest to one that was
+heard (greedy facility location: Nemhauser, Wolsey and Fisher 1978, "An analysis of approximations for maximizing
+submodular set functions"). Unlike the farthest clip, it is not an outlier. Later, three kinds alternate: a doubtful
+clip (`doubts_between`), a clip with the smallest margin between its two best labels, and a new one.
 """
 
 from __future__ import annotations
@@ -29,18 +29,19 @@ from audiocnn.spec.features import default_input
 Reason = Literal["doubtful", "uncertain", "new"]
 EMBEDDED_SECONDS = 60.0  # of a clip, from its start
 _PARTS = 4  # of a clip, each with its mean spectrum
-_BELOW_LOUDEST = math.log(1e4)  # softer frames at both ends are silence
+_BELOW_LOUDEST = math.log(1e4)  # quieter frames at both ends are silence
 _DIMENSIONS = 24  # of the embeddings that are compared
-_LEAST_LABELLED = 12  # for the regression to say where it is uncertain
+_LEAST_LABELLED = 12  # needed before the regression can say where it is uncertain
 _STRENGTH = 1.0  # of the regression: the inverse of its penalty
-_MOST_FITTED = 3000  # clips, so that a fit stays within a second
-_MOST_COMPARED = 2000  # clips, each with each
+_MOST_FITTED = 3000  # clips; keeps a fit within a second
+_MOST_COMPARED = 2000  # clips, pairwise
 
 
 def embed_clip(samples: Samples, sample_rate: int) -> Floats:
-    """(samples,) -> (values,): the mean log-mel spectrum of each quarter of what sounds, and the deviation of all.
+    """(samples,) -> (values,): the mean log-mel spectrum of each quarter of the part with sound, and the overall
+    deviation.
 
-    The level of the clip is left out."""
+    The level of the clip is removed."""
     spectrogram = Spectrogram(default_input("log_mel", sample_rate))
     powers = [spectrogram.push(np.asarray(samples, np.float32)[None]), spectrogram.finish()]
     bands = np.log(np.maximum(np.concatenate(powers, axis=1)[0], spectrogram.floor).astype(np.float64))
@@ -57,7 +58,7 @@ def embed_clip(samples: Samples, sample_rate: int) -> Floats:
 
 @dataclass(frozen=True)
 class Choice:
-    """A clip to listen to, and why; suggested: what it is likely to be, with the probability, if anything is known."""
+    """A clip to listen to, and why. suggested: its most likely label with the probability, if anything is known."""
 
     index: int
     reason: Reason
@@ -67,7 +68,7 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class _Guesses:
-    """probabilities (clips, labels); known (clips,): whether there are any for a clip."""
+    """probabilities (clips, labels). known (clips,): whether a clip has any."""
 
     labels: tuple[str, ...]
     probabilities: Floats
@@ -76,16 +77,16 @@ class _Guesses:
 
 @dataclass(frozen=True, eq=False)
 class OrderFit:
-    """points (clips, dimensions): where the clips lie, NaN where that is not known; and what they are likely to be."""
+    """points (clips, dimensions): the positions of the clips, NaN if unknown; and their likely labels."""
 
     points: Floats
     guesses: _Guesses | None = None
 
 
 class ReviewOrder:
-    """The order of so many clips. Embeddings, and scores of a model, may come later, clip by clip.
+    """The order of `count` clips. Embeddings, and scores of a model, may be added later, clip by clip.
 
-    `fit` may run in another thread than the rest, on a copy; `adopt` takes over what it found.
+    `fit` may run in another thread on a copy; `adopt` then takes over the result.
     """
 
     def __init__(self, count: int, model_labels: Sequence[str] = ()) -> None:
@@ -96,14 +97,14 @@ class ReviewOrder:
         self._turn = 0
 
     def add(self, index: int, embedding: Floats | None, scores: Samples | None = None) -> None:
-        """What is known of a clip: (values,) of `embed_clip`, (labels,) of the model."""
+        """Add the data of a clip: (values,) of `embed_clip`, (labels,) of the model."""
         if embedding is not None:
             self._embeddings[index] = embedding
         if scores is not None:
             self._scores[index] = np.asarray(scores, np.float64)
 
     def __len__(self) -> int:
-        """How many clips are known."""
+        """Number of clips that were added."""
         return len(self._embeddings)
 
     def copy(self) -> ReviewOrder:
@@ -112,12 +113,12 @@ class ReviewOrder:
         return other
 
     def fit(self, labels: Mapping[int, str]) -> OrderFit:
-        """By all labels that are known, those of the data and those that were given."""
+        """Fit to all known labels, those of the data and those that were given."""
         known = sorted(self._embeddings)
         if not known:
             return OrderFit(np.zeros((self.count, 0)))
         points = self._fit.points
-        if int(_located(points).sum()) < len(known):  # else they lie where they lay
+        if int(_located(points).sum()) < len(known):  # otherwise positions are unchanged
             compressed = _compressed(np.stack([self._embeddings[k] for k in known]))
             points = np.full((self.count, compressed.shape[1]), np.nan)
             points[known] = compressed
@@ -129,7 +130,7 @@ class ReviewOrder:
         self._fit = fit
 
     def suggestion(self, index: int) -> tuple[str | None, float]:
-        """The most likely label of a clip and its probability; None where nothing is known."""
+        """The most likely label of a clip and its probability. None if nothing is known."""
         guesses = self._fit.guesses
         if guesses is None or not guesses.known[index]:
             return None, 0.0
@@ -137,8 +138,8 @@ class ReviewOrder:
         return guesses.labels[best], float(guesses.probabilities[index, best])
 
     def next(self, given: Mapping[int, str], heard: Iterable[int], left_out: Iterable[int] = ()) -> Choice | None:
-        """The clip to hear next; None where all were heard. given: labels of the data, by clip; heard: those that were
-        reviewed; left_out: others that are not wanted now."""
+        """The clip to hear next. None if all were heard. given: labels of the data, by clip. heard: those reviewed.
+        left_out: others that are not wanted now."""
         heard = set(heard)
         open_clips = np.array(sorted(set(range(self.count)) - heard - set(left_out)), np.int64)
         if not len(open_clips):
@@ -151,7 +152,7 @@ class ReviewOrder:
         return Choice(int(open_clips[0]), "new", *self.suggestion(int(open_clips[0])))
 
     def _reasons(self, heard: int) -> Sequence[Reason]:
-        """The kinds of usefulness, that whose turn it is first."""
+        """The kinds of usefulness, the one that is next in turn first."""
         turns: tuple[Reason, ...] = ("doubtful", "uncertain", "new")
         if not self.model_labels and heard < _LEAST_LABELLED:
             return ("doubtful", "new", "uncertain") if self._turn % 2 else ("new", "doubtful", "uncertain")
@@ -200,7 +201,7 @@ class ReviewOrder:
 
 
 def _located(points: Floats) -> Bools:
-    """(clips, dimensions) -> (clips,): whether it is known where a clip lies."""
+    """(clips, dimensions) -> (clips,): whether the position of a clip is known."""
     found: Bools = np.isfinite(points).all(axis=1) & (points.shape[1] > 0)
     return found
 
@@ -231,7 +232,7 @@ def _compressed(embeddings: Floats) -> Floats:
 
 
 def _fitted(points: Floats, labels: Mapping[int, str]) -> _Guesses | None:
-    """Probabilities of all clips by the labels that are known; those of labelled clips are by a fit without them."""
+    """Probabilities of all clips from the known labels. Labelled clips use a fit without them."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import KFold
 

@@ -1,4 +1,4 @@
-"""Writes tuned thresholds and times into a model: `model.toml`, and what its card and its ONNX file say of them."""
+"""Writes tuned thresholds and times into a model: into `model.toml`, the model card and the ONNX file."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ _CARD_ROW = re.compile(r"^\| thresholds \|.*$", re.MULTILINE)
 def check_writable(model: Model) -> None:
     """UsageError for a released model."""
     if model.is_released:
-        remedy = "save it as a model of your own with --save-as FOLDER"
-        raise UsageError(f"--save: {model.name} is a released model and stays as it is; {remedy}")
+        remedy = "save a copy with --save-as FOLDER"
+        raise UsageError(f"--save: {model.name} is a released model and cannot be changed; {remedy}")
 
 
 def check_new_model(option: str, folder: Path) -> None:
-    """UsageError where a folder for a new model cannot be made."""
+    """UsageError if a folder for a new model cannot be created."""
     if os.path.lexists(folder):
-        raise UsageError(f"{option} {show_name(folder)}: is there already; name a new folder")
+        raise UsageError(f"{option} {show_name(folder)}: already exists; give a new folder")
     there = next((parent for parent in folder.absolute().parents if parent.exists()), folder)
     if not there.is_dir() or not os.access(there, os.W_OK):
-        raise UsageError(f"{option} {show_name(folder)}: {show_name(there)} cannot be written to; name another folder")
+        raise UsageError(f"{option} {show_name(folder)}: {show_name(there)} is not writable; give another folder")
 
 
 def with_tuned_rules(model: Model, found: Sequence[TunedRule], tuned_on: str) -> Model:
-    """The model with the best rules; labels that were not tuned keep their own."""
+    """The model with the best rules. Labels that were not tuned keep their own."""
     thresholds, segments = dict(model.thresholds), {label: dict(own) for label, own in model.segments.items()}
     pooled = [one for one in found if one.clips and one.label in model.label_pooling]
-    for one in pooled:  # how segments are found stays
+    for one in pooled:  # segment detection is unchanged
         model = _with_clip_thresholds(model, one.label, {SENSITIVITIES[0]: one.best.rule.threshold})
     found = [one for one in found if one not in pooled]
     for one in found:
@@ -66,7 +66,7 @@ def with_tuned_rules(model: Model, found: Sequence[TunedRule], tuned_on: str) ->
     tuned = replace(model, thresholds=thresholds, segments=segments, tuned_on=tuned_on if found else model.tuned_on)
     points = dict(model.points)
     for one in found:
-        if one.label in points:  # the others stay, and what is saved is its `balanced`
+        if one.label in points:  # the other points are unchanged; the tuned rule becomes `balanced`
             figures = {key: round(x, 4) for key, x in one.best.figures.items() if key in POINT_FIGURES}
             balanced = OperatingPoint(tuned.point_values(one.label), figures, tuned_on)
             points[one.label] = {**points[one.label], SENSITIVITIES[0]: balanced}
@@ -74,7 +74,7 @@ def with_tuned_rules(model: Model, found: Sequence[TunedRule], tuned_on: str) ->
 
 
 def _with_clip_thresholds(model: Model, label: str, found: Mapping[str, float]) -> Model:
-    """The model with these thresholds of whole recordings, by operating point."""
+    """The model with these thresholds for whole recordings, by operating point."""
     pooling = model.label_pooling[label]
     now = {name: model.clip_threshold(label, name if model.points else None) for name in SENSITIVITIES}
     thresholds = {name: round(x, 6) for name, x in (now | dict(pooling.thresholds) | dict(found)).items()}
@@ -84,8 +84,8 @@ def _with_clip_thresholds(model: Model, label: str, found: Mapping[str, float]) 
 def with_operating_points(
     model: Model, found: Mapping[str, Mapping[str, OperatingPoint]], tuned_on: str, clips: bool = False
 ) -> Model:
-    """The model with the operating points of these labels; others keep what they have. clips: they are of whole
-    recordings; where a model pools their scores, how it finds segments stays."""
+    """The model with the operating points of these labels; other labels keep theirs. clips: the points are for whole
+    recordings; if the model pools their scores, segment detection is unchanged."""
     for label in [label for label in found if clips and label in model.label_pooling]:
         thresholds = {name: point.values["threshold"] for name, point in found[label].items()}
         model = _with_clip_thresholds(model, label, thresholds)
@@ -107,7 +107,7 @@ def with_operating_points(
 
 
 def _own_values(model: Model, found: TunedRule) -> dict[str, float]:
-    """What a model must say of a label besides its threshold: the values that are not the default."""
+    """The values that a model must store for a label besides its threshold: those that differ from the defaults."""
     threshold = found.best.rule.threshold
     plain = replace(model, thresholds={found.label: threshold}, segments={}, points={}).rule(found.label)
     keys = POINT_KEYS if found.label in model.points else SEGMENT_KEYS
@@ -116,19 +116,19 @@ def _own_values(model: Model, found: TunedRule) -> dict[str, float]:
 
 
 def save_tuned(model: Model) -> None:
-    """Write what is tuned of a model; its weights stay as they are. `model.toml`, which decides, is written last: if
-    the process ends before that, it is as if nothing was saved."""
+    """Write the tuned values of a model; its weights are unchanged. `model.toml`, which is decisive, is written last.
+    If the process ends before that, nothing counts as saved."""
     try:
         _write_metadata(model)
         _write_card(model)
         write_model(model)
     except OSError as problem:
-        raise ModelError(f"{model.folder}: cannot be written ({problem.strerror}); make room, or copy it") from None
+        raise ModelError(f"{model.folder}: cannot be written ({problem.strerror}); free space, or copy it") from None
 
 
 def save_tuned_as(model: Model, folder: Path) -> Model:
-    """A copy of the model in a new folder, named as that, with what is tuned. It has its name when it is whole, and the
-    model that was tuned stays as it is. UsageError: something is there; ModelError: it cannot be written."""
+    """A copy of the model in a new folder, named after it, with the tuned values. The folder gets its name only when it
+    is complete, and the original is unchanged. UsageError: it exists; ModelError: it cannot be written."""
     check_new_model("--save-as", folder)
     beside = folder.with_name(fit_name(f".{folder.name}", f".{os.getpid()}"))
     try:
@@ -138,14 +138,14 @@ def save_tuned_as(model: Model, folder: Path) -> Model:
         save_tuned(replace(model, folder=beside, name=folder.resolve().name))
         beside.rename(folder)
     except OSError as problem:
-        raise ModelError(f"{show_name(folder)}: cannot be written ({problem.strerror}); name another folder") from None
+        raise ModelError(f"{show_name(folder)}: cannot be written ({problem.strerror}); give another folder") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return replace(model, folder=folder, name=folder.resolve().name)
 
 
 def _rename_card(path: Path, old: str, new: str) -> None:
-    """The heading of a card with the new name."""
+    """Put the new name into the heading of a card."""
     if path.is_file():
         text = path.read_text(encoding="utf-8")
         write_whole(path, text.replace(f"# {old}\n", f"# {card_text(new)}\n", 1).encode())
@@ -173,7 +173,7 @@ def _format_options(own: Mapping[str, float]) -> str:
 
 
 def _write_metadata(model: Model) -> None:
-    """Put what `model.toml` will say into the ONNX file; its graph, and the digest of that, stay as they are."""
+    """Put the new contents of `model.toml` into the ONNX file. Its graph, and the digest of that, are unchanged."""
     path = model.folder / ONNX
     if not path.is_file():
         return
@@ -198,7 +198,7 @@ def describe_rule(rule: SegmentRule) -> str:
 
 
 def rule_options(rule: SegmentRule) -> list[str]:
-    """The options of `detect` and `evaluate` that make this rule, as words."""
+    """The options of `detect` and `evaluate` that give this rule, as words."""
     values = {
         "--threshold": rule.threshold,
         "--neg-threshold": rule.closing_threshold,

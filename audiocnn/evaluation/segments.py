@@ -1,6 +1,6 @@
-"""Judges recordings whose segments are known: figures with intervals, by label and by tag.
+"""Evaluates recordings with known segments: metrics with confidence intervals, by label and by tag.
 
-What figures need is counted in each recording once; groups of recordings are then pooled from that.
+Each recording is counted once. Groups of recordings are then pooled from these counts.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ from audiocnn.segments.segment import Annotation
 
 @dataclass(frozen=True)
 class JudgedRecording:
-    """Scores (rows, classes) float32 that tile a recording, and what is known to be in it.
+    """Scores (rows, classes) float32 that tile a recording, and its reference.
 
-    Annotations of labels that the model does not have are ignored; without any, nothing is in it. find: how scores
-    become segments. group: what is drawn as a whole for intervals (a speaker, a take); "" for one that stands alone.
-    unsure: (onset, offset) of what is not judged, since nobody knows whether labels are there.
+    Annotations of labels that the model does not have are ignored; no annotations means that nothing is present. find:
+    converts scores to segments. group: resampled as a whole for intervals (a speaker, a take); "" for a group of its
+    own. unsure: (onset, offset) of time that is not evaluated, because nobody knows whether labels are present.
     """
 
     filename: str
@@ -71,7 +71,7 @@ def evaluate_scores(
     settings: EvaluationSettings | None = None,
     known: Collection[str] | None = None,
 ) -> Evaluation:
-    """Class c of the scores is labels[c], and has a rule. known: the labels to judge, all unless given."""
+    """Class c of the scores is labels[c], and has a rule. known: the labels to evaluate, by default all."""
     settings = settings or EvaluationSettings()
     names = tuple(recording.filename for recording in recordings)
     if not recordings:
@@ -106,7 +106,7 @@ def evaluate_scores(
 
 
 def rank_errors(judged: Sequence[_RecordingCounts]) -> tuple[RecordingErrors, ...]:
-    """What is wrong in each recording, the worst first."""
+    """The errors in each recording, worst first."""
     sums = [(held.filename, held.seconds, held.counts.sums) for held in judged]
     found = [RecordingErrors(name, seconds, s.hit + s.miss, s.miss, s.false_alarm) for name, seconds, s in sums]
     return tuple(sorted(found, key=lambda one: (-one.error_rate, one.filename)))
@@ -114,7 +114,7 @@ def rank_errors(judged: Sequence[_RecordingCounts]) -> tuple[RecordingErrors, ..
 
 @dataclass(frozen=True)
 class _RecordingCounts:
-    """What figures need of one recording and label. smoothed: its frames by the seconds they were smoothed over."""
+    """The counts of one recording and label. smoothed: its frames by the smoothing time in seconds."""
 
     filename: str
     seconds: float
@@ -180,7 +180,7 @@ def reference_intervals(recording: JudgedRecording, label: str) -> list[tuple[fl
 
 
 def detect_intervals(recording: JudgedRecording, label: str, rule: SegmentRule) -> list[tuple[float, float]]:
-    """(start, end) of the segments of a recording whose scores are (rows,), of `label`."""
+    """(start, end) of the segments of `label` in a recording with scores (rows,)."""
     seconds = recording.duration_seconds
     segments = recording.find(recording.scores, recording.hop_seconds, seconds, label, rule)
     return [(segment.start, segment.end) for segment in segments]
@@ -190,10 +190,10 @@ def _notes(judged: Sequence[_RecordingCounts], label: str) -> Iterator[str]:
     if not any(held.frames.positive.any() for held in judged):
         present = {other for held in judged for other in held.other_labels}
         hint = f"; {did_you_mean(label, present)}" if present else ""
-        yield f'nothing is annotated as "{label}", so curves and misses are not defined{hint}'
+        yield f'no segment is annotated as "{label}", so curves and misses are undefined{hint}'
     elif all(held.frames.positive.all() for held in judged):
-        yield f'everything is annotated as "{label}", so curves and false alarms are not defined'
+        yield f'every frame is annotated as "{label}", so curves and false alarms are undefined'
     if not any(held.counts.sums.detections for held in judged):
-        yield f'no segment of "{label}" was found'
+        yield f'no segment of "{label}" was detected'
     if note := why_no_interval([held.group for held in judged], "recording"):
         yield note

@@ -1,7 +1,9 @@
-"""A test set: the dataset that a file of conditions makes of the recordings of a part, with the truth of each mixture.
+"""A test set: the dataset that a conditions file makes from the recordings of a part, with the reference of each
+mixture.
 
-Mixture `k` of a condition depends on the seed, the part, the condition's name and `k` alone, so that other conditions
-and counts leave it as it is. A set is made once, and made again when the conditions or the recordings have changed.
+Mixture `k` of a condition depends only on the seed, the part, the name of the condition and `k`, so that other
+conditions and counts do not change it. A set is made once, and made again if the conditions or the recordings have
+changed.
 """
 
 from __future__ import annotations
@@ -29,26 +31,26 @@ from audiocnn.evaluation.mixtures import Mixture, MixtureMaker, matches_tags, re
 from audiocnn.labels.formats.base import Labels
 from audiocnn.labels.formats.dcase import Dcase
 
-_VERSION = 2  # to be raised when the same conditions make other sets
+_VERSION = 2  # increase when the same conditions make different sets
 MADE_OF = ".conditions"  # in the folder of a set: what it was made of
-SOURCES = ".sources"  # in it, while it is made: what conditions take from elsewhere, ingested
+SOURCES = ".sources"  # inside it, while it is made: ingested sources of conditions
 _SET_FILES = re.compile(
     rf"{re.escape(MADE_OF)}|{re.escape(SOURCES)}|[.]lock|index[.]sqlite(-journal|-wal|-shm)?|samples-[0-9]{{5,}}[.]npy"
 )
 _Follow = Callable[[int, int, str], None]
-"""How many are done, of how many, and the name of the last."""
+"""How many are done, how many there are, and the name of the last."""
 
 
 def part_entries(conditions: Conditions, dataset: Dataset, part: str) -> list[Entry]:
-    """The recordings that a part is made of. DatasetError: there are none.
+    """The recordings that a part is made from. DatasetError if there are none.
 
-    Held out are the same groups that a training holds out of these recordings: those that come first in a fixed order.
+    The held-out groups are those that a training holds out of these recordings: the first ones in a fixed order.
     """
     wanted, data = conditions.part(part), conditions.data
     dropped = [{column: values} for column, values in data.drop.items()]
     kept = [entry for entry in dataset.entries if matches_tags(entry, data.keep)]
     chosen = [entry for entry in kept if not any(matches_tags(entry, one) for one in dropped)]
-    # A recording of no split is learned from: it may be held out, and it is in no other part.
+    # A recording without a split is used for training: it may be held out, and is in no other part.
     splits = (wanted.split, None) if wanted.held_out else (wanted.split,)
     entries = [entry for entry in chosen if entry.split in splits]
     if entries and wanted.held_out:
@@ -56,17 +58,17 @@ def part_entries(conditions: Conditions, dataset: Dataset, part: str) -> list[En
         entries = hold_out_groups(entries, wanted.held_out, kind, bool(conditions.balance))[1]
     if not entries:
         what = f'has no recording for part "{part}" of {conditions.where} (split "{wanted.split}")'
-        raise DatasetError(f"{dataset.folder}: {what}; ingest what its [data] names")
+        raise DatasetError(f"{dataset.folder}: {what}; ingest the sources named in its [data]")
     return entries
 
 
 def make_set(
     conditions: Conditions, dataset: Dataset, part: str, folder: Path, follow: _Follow | None = None
 ) -> Dataset:
-    """The set of a part, made into `folder` unless it is there already. DatasetError: `folder` holds something else.
+    """The set of a part, made in `folder` unless it exists already. DatasetError if `folder` has other contents.
 
-    Tags: condition; of mixtures source and language of the voice, snr_db, background, background_file; of recordings as
-    they are, their own.
+    Tags: condition; for mixtures source and language of the voice, snr_db, background, background_file; for unmixed
+    recordings, their own tags.
     """
     entries = part_entries(conditions, dataset, part)
     sounding = conditions.sounding_part(part)
@@ -77,37 +79,37 @@ def make_set(
     try:
         if marker.is_file():
             if marker.read_text() == made_of:
-                with contextlib.suppress(DatasetError):  # it was not finished
+                with contextlib.suppress(DatasetError):  # it may be unfinished
                     return Dataset.open(folder)
             _remove_set(folder)
         elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            what = f"holds something else than a set of {conditions.where}"
+            what = f"does not contain a set of {conditions.where}"
             raise DatasetError(f"{folder}: {what}; choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
         marker.write_text(made_of)
         _fill(folder, conditions, wanted, maker, part, follow)
     except (OSError, sqlite3.Error) as error:
-        raise DatasetError(f"{folder}: cannot be written ({error}); make room, or choose another folder") from None
+        raise DatasetError(f"{folder}: cannot be written ({error}); free space, or choose another folder") from None
     return Dataset.open(folder)
 
 
 def read_judge(conditions: Conditions, part: str, entries: Sequence[Entry]) -> Labels:
-    """What is true of the recordings of a part, by filename, where it has a table of its own. RecipeError: a table that
-    names none of them."""
+    """The reference of the recordings of a part, by filename, if the part has a table for it. RecipeError if the table
+    lists none of them."""
     path = conditions.part(part).judge
     if path is None:
         return {}
     judge = Dcase.read_annotations(path)
     if not any(entry.filename in judge for entry in entries):
-        raise RecipeError(f'{conditions.where}: part "{part}": {show_name(path)} names none of its recordings')
+        raise RecipeError(f'{conditions.where}: part "{part}": {show_name(path)} lists none of its recordings')
     return judge
 
 
 def _remove_set(folder: Path) -> None:
-    """Remove a set that is made again. DatasetError, and all is left, where something else lies there."""
+    """Remove a set to be made again. DatasetError, and nothing is removed, if there are other files."""
     foreign = next((path for path in sorted(folder.iterdir()) if not _SET_FILES.fullmatch(path.name)), None)
     if foreign is not None:
-        what = f"is a set of other recordings, and holds other files, such as {show_name(foreign.name)}"
+        what = f"is a set of other recordings, and contains other files, such as {show_name(foreign.name)}"
         raise DatasetError(f"{folder}: {what}; move them, or choose another folder")
     shutil.rmtree(folder)
 
@@ -157,12 +159,13 @@ def _whole_recordings(condition: Condition, maker: MixtureMaker, folder: Path) -
     known = [entry for entry in entries if entry.annotated and entry.samples > 0]
     found = [(dataset, entry) for entry in known if matches_tags(entry, wanted)]
     if not found:
-        raise DatasetError(f'{dataset.folder}: no recording for condition "{condition.name}"; ask for others')
+        raise DatasetError(f'{dataset.folder}: no recording matches condition "{condition.name}"; change the condition')
     return found
 
 
 def unmixed(dataset: Dataset, entry: Entry, maker: MixtureMaker) -> Mixture:
-    """A recording as it is; of another dataset than that of the maker, with what that one says."""
+    """A recording without mixing. If it is from another dataset than that of the maker, with that dataset's
+    reference."""
     if dataset is maker.dataset:
         notes = tuple(maker.annotations(entry))
     else:
@@ -174,8 +177,8 @@ def unmixed(dataset: Dataset, entry: Entry, maker: MixtureMaker) -> Mixture:
 
 
 def _digest(conditions: Conditions, wanted: Sequence[Condition], maker: MixtureMaker, part: str) -> str:
-    """Equal where a set would come out the same: depends on the settings, and on what is known of the recordings and
-    their files, which are taken for unchanged by size and time, as in an ingest."""
+    """Equal if a set would come out the same. Depends on the settings, the annotations and the files, which count as
+    unchanged if size and time are the same, as in an ingest."""
     dataset, entries = maker.dataset, maker.entries
     index = open_index(dataset.folder)
     try:

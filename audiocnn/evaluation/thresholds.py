@@ -1,12 +1,12 @@
-"""Which thresholds and times suit a model best: scores are made once, and many rules are tried on them.
+"""Finds the best thresholds and times for a model: scores are computed once, and many rules are tried on them.
 
-Of recordings whose segments are known, threshold, hysteresis, min_speech and min_silence are tried, each rule by
-`find_segments`, the one way in which scores become segments. First the threshold with min_silence, on a grid, then one
-after the other, until nothing becomes better. Of clips that have any number of labels, or one, the threshold alone.
-What is best on these recordings is a little better there than on others: judge it on others.
+For recordings with known segments, threshold, hysteresis, min_speech and min_silence are tried, each rule with
+`find_segments`, which is the only way that scores become segments. First threshold and min_silence on a grid, then one
+value at a time, until nothing improves. For clips with one or more labels, only the threshold is tried. The best values
+fit these recordings slightly better than others, so evaluate them on others.
 
-`sweep_segments` and `sweep_clips` are what `tune` does, `tune_threshold` is what a training does with its model.
-`save_scores` and `load_scores` keep the scores in a file, so that they are made once.
+`sweep_segments` and `sweep_clips` are used by `tune`, `tune_threshold` by a training for its model. `save_scores` and
+`load_scores` store the scores in a file, so that they are computed only once.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from audiocnn.segments.finder import SegmentRule
 from audiocnn.segments.segment import Floats, merge
 
 Measure = Literal["detection_cost", "detection_error", "f1"]
-# What to tune for, and the figure of `metrics`.
+# Goals of tuning, and their metrics.
 MEASURES: dict[Measure, str] = {
     "detection_cost": "detection_cost",
     "detection_error": "detection_error_rate",
@@ -48,25 +48,25 @@ LOWER_IS_BETTER = ("detection_cost", "detection_error")
 SWEEP_FIGURES = ("f1", "detection_error_rate", "detection_cost", "miss_rate", "false_alarm_rate")
 _THRESHOLDS = tuple(round(0.05 * k, 2) for k in range(1, 20))
 _FINE = 0.01  # step around the best of these
-_HYSTERESIS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)  # a segment ends so much below where it begins
+_HYSTERESIS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)  # by how much the closing threshold is below the opening one
 TRIED_SECONDS = {
     "min_silence_seconds": (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2),
     "min_speech_seconds": (0.0, 0.05, 0.1, 0.15, 0.25, 0.4, 0.6, 1.0),
 }
-# No model has these: they are the same before and after.
+# Not stored in models: the same before and after tuning.
 _APART = ("pad_seconds", "end_pad_seconds", "max_speech_seconds")
 _MOST_ROUNDS = 4
 _RESAMPLES = 1000
 _SAME = 1e-12
 KeptScores = dict[str, NDArray[np.float32]]
-"""(rows, outputs) by the names of recordings, kept in an .npz file beside the `score_digest` of what they depend on."""
+"""(rows, outputs) by recording name, stored in an .npz file with the `score_digest` of everything they depend on."""
 _RuleFactory = Callable[..., SegmentRule]
-"""`Model.rule` of one label: what is to be otherwise -> the rule."""
+"""`Model.rule` of one label: values to override -> the rule."""
 
 
 @dataclass(frozen=True)
 class _TriedRule:
-    """A rule, and how good it is: value is the figure that was tuned for, figures those of `SWEEP_FIGURES`."""
+    """A rule with its results. value: of the tuning goal. figures: those of `SWEEP_FIGURES`."""
 
     rule: SegmentRule
     value: float
@@ -81,11 +81,11 @@ class _TriedRule:
 
 @dataclass(frozen=True)
 class TunedRule:
-    """What was found for one label.
+    """The result for one label.
 
-    before, best: with `before_figure` and `best_figure`, the figure that was tuned for, with their intervals; gain is
-    the difference, draw by draw, above 0 where the best is better. over_threshold: the best rule at other thresholds.
-    grid: thresholds, silences in seconds, and (silences, thresholds) values; None where silences were not tried.
+    before, best: with `before_figure` and `best_figure`, the value of the tuning goal with its interval. gain: the
+    paired difference, positive if the best is better. over_threshold: the best rule at other thresholds. grid:
+    thresholds, silences in seconds, and (silences, thresholds) values; None if silences were not tried.
     """
 
     label: str
@@ -98,7 +98,7 @@ class TunedRule:
     over_threshold: tuple[_TriedRule, ...]
     tried: int
     grid: tuple[Floats, Floats, Floats] | None = None
-    clips: bool = False  # whole clips, of which only the threshold counts
+    clips: bool = False  # whole clips, for which only the threshold counts
 
     @property
     def changed(self) -> bool:
@@ -125,7 +125,7 @@ def rule_to_dict(rule: SegmentRule) -> dict[str, float]:
 
 
 class _Sweep:
-    """Tries rules on the scores of one label; each rule once."""
+    """Tries rules on the scores of one label, each rule once."""
 
     def __init__(self, rows: Callable[[SegmentRule], Floats], goal: str, groups: Sequence[str], seed: int) -> None:
         self.rows, self.goal, self.sign = rows, goal, -1.0 if goal in LOWER_IS_BETTER else 1.0
@@ -146,18 +146,18 @@ class _Sweep:
         return self.known[rule]
 
     def better(self, one: SegmentRule, other: SegmentRule) -> bool:
-        """Whether one rule is better than another, beyond rounding."""
+        """Whether one rule is better than another by more than rounding."""
         return self.sign * (self.tried(one).value - self.tried(other).value) > _SAME
 
     def best(self, rules: Sequence[SegmentRule], now: SegmentRule) -> SegmentRule:
-        """The best of some rules; `now` stays unless another is better."""
+        """The best of some rules. `now` is kept unless another is better."""
         for rule in rules:
             if self.better(rule, now):
                 now = rule
         return now
 
     def drawn(self, rule: SegmentRule) -> Floats:
-        """(draws,) the figure of each draw of recordings."""
+        """(draws,) the value of each bootstrap sample."""
         self.tried(rule)
         sums = (self.draws @ self.tables[rule]).T if len(self.draws) else np.zeros((self.tables[rule].shape[1], 0))
         found: Floats = np.asarray(segment_values(SegmentSums(*sums))[GOALS[self.goal]], dtype=np.float64)
@@ -188,15 +188,14 @@ def sweep_segments(
     fixed: Mapping[str, float] | None = None,
     seed: int = 0,
 ) -> Iterator[int | TunedRule]:
-    """The best rule for a label; yields how many were tried, and last what was found. fixed: values of the rule that
-    are given, by their names; what was before is the rule without them. DatasetError where nothing is annotated as
-    `label`."""
+    """The best rule for a label. Yields the number of rules tried, and finally the result. fixed: given values of the
+    rule, by name; the rule before tuning is without them. DatasetError if nothing is annotated as `label`."""
     fixed = dict(fixed or {})
     sweep = _Sweep(_count_rule(recordings, labels, label, goal), goal, [one.group for one in recordings], seed)
     before = rule_of(**{name: value for name, value in fixed.items() if name in _APART})
     now = start = rule_of(**fixed)
     free = [name for name in TRIED_SECONDS if name not in fixed]
-    # Labels that exclude each other end at one half, whatever the threshold: `Model.rule` knows where.
+    # For labels that exclude each other, segments end at one half, whatever the threshold. See `Model.rule`.
     follows = "neg_threshold" not in fixed and rule_of(threshold=0.5).closing_threshold < 0.5
 
     def ruled(rule: SegmentRule, **changes: float) -> SegmentRule | None:
@@ -238,7 +237,7 @@ def _neighbours(rule: SegmentRule, free: Sequence[str], follows: bool, opens: bo
 def _change_rule(
     rule: SegmentRule, rule_of: _RuleFactory, fixed: Mapping[str, float], follows: bool, **changes: float
 ) -> SegmentRule | None:
-    """The rule with changes; None where it cannot be. The distance to where a segment ends stays with the threshold."""
+    """The rule with changes; None if it is invalid. The distance to the closing threshold moves with the threshold."""
     values = {name: getattr(rule, name) for name in TRIED_SECONDS} | changes
     threshold, gap = float(values.pop("threshold", rule.threshold)), values.pop("hysteresis", None)
     if values["min_speech_seconds"] > rule.max_speech_seconds or fixed.get("neg_threshold", 0.0) > threshold:
@@ -250,7 +249,7 @@ def _change_rule(
 
 
 def _simplify(sweep: _Sweep, best: SegmentRule, before: SegmentRule, names: Sequence[str]) -> SegmentRule:
-    """The best rule, with each of the named values set back to that of `before` where it makes no difference."""
+    """The best rule, with each of the named values reset to that of `before` if it makes no difference."""
     for name in names:
         value = getattr(before, name)
         if name == "neg_threshold" and value is not None and value > best.threshold:
@@ -266,7 +265,7 @@ def _simplify(sweep: _Sweep, best: SegmentRule, before: SegmentRule, names: Sequ
 def _value_grid(
     sweep: _Sweep, best: SegmentRule, ruled: Callable[..., SegmentRule | None]
 ) -> tuple[Floats, Floats, Floats]:
-    """Values over threshold and min_silence; all else is as in the best rule."""
+    """Values over threshold and min_silence, with everything else as in the best rule."""
     silences = TRIED_SECONDS["min_silence_seconds"]
     values = np.full((len(silences), len(_THRESHOLDS)), np.nan)
     for row, silence in enumerate(silences):
@@ -280,8 +279,9 @@ def _value_grid(
 def _count_rule(
     recordings: Sequence[JudgedRecording], labels: Sequence[str], label: str, goal: str
 ) -> Callable[[SegmentRule], Floats]:
-    """A function of a rule: the sums of each recording (recordings, sums), in the order of `metrics.SegmentSums`."""
-    mine, references = _recordings_of_label(recordings, labels, label, "or leave it out with --label")
+    """A function from a rule to the sums of each recording (recordings, sums), in the order of
+    `metrics.SegmentSums`."""
+    mine, references = _recordings_of_label(recordings, labels, label, "or exclude it with --label")
     width = len(SegmentSums._fields)
 
     def rows(rule: SegmentRule) -> Floats:
@@ -304,14 +304,14 @@ def _count_rule(
 def sweep_clips(
     clips: Sequence[ScoredClip], labels: Sequence[str], label: str, rule: SegmentRule, goal: str
 ) -> TunedRule:
-    """The best threshold for the mean score of clips; figures count clips as those of segments count seconds.
-    DatasetError where no clip, or every clip, has the label."""
+    """The best threshold for the mean score of clips. Metrics count clips instead of seconds. DatasetError if no clip,
+    or every clip, has the label."""
     column = list(labels).index(label)
     scores = np.array([clip.scores[column] for clip in clips], dtype=np.float64)
     has = np.array([label in clip.all_labels for clip in clips])
     if has.all() or not has.any():
-        which = "every clip" if has.all() else "no clip"
-        raise DatasetError(f'{which} to tune on has "{label}"; give some that have it and some that have not')
+        which = "every tuning clip has" if has.all() else "no tuning clip has"
+        raise DatasetError(f'{which} the label "{label}"; add clips with it and clips without it')
 
     def rows(tried: SegmentRule) -> Floats:
         detected = scores >= tried.threshold
@@ -324,7 +324,7 @@ def sweep_clips(
     found = np.unique(scores)
     middles = np.unique(np.round((found[1:] + found[:-1]) / 2, 6))
     usable = [float(x) for x in middles[:: max(1, len(middles) // 2000)] if 0.0 < x < 1.0]
-    usable.sort(key=lambda x: abs(x - rule.threshold))  # of equals the one that changes least
+    usable.sort(key=lambda x: abs(x - rule.threshold))  # of equals, the one that changes least
     best = sweep.best([replace(rule, threshold=x, neg_threshold=None) for x in usable], rule)
     line = [replace(rule, threshold=x, neg_threshold=None) for x in _THRESHOLDS]
     return replace(sweep.tuned(label, rule, best, line), clips=True)
@@ -337,12 +337,12 @@ def tune_threshold(
     rule: SegmentRule,
     measure: Measure = "detection_cost",
 ) -> tuple[float, float]:
-    """The threshold in 0.05 to 0.95, in steps of 0.01, whose segments are best, and how good they are.
+    """The threshold from 0.05 to 0.95, in steps of 0.01, with the best segments, and the value of the measure.
 
-    Only the threshold of `rule` is swept (and neg_threshold with it where that is not given). Of equals the one nearest
-    to 0.5 is taken. Raises DatasetError where nothing is annotated as `label`.
+    Only the threshold of `rule` is varied (and neg_threshold with it, unless it is given). Of equals, the one nearest
+    to 0.5 is used. Raises DatasetError if nothing is annotated as `label`.
     """
-    mine, references = _recordings_of_label(recordings, labels, label, "or a threshold")
+    mine, references = _recordings_of_label(recordings, labels, label, "or give a threshold")
 
     def loss(threshold: float) -> float:
         lower = None if rule.neg_threshold is None else min(rule.neg_threshold, threshold)
@@ -365,25 +365,25 @@ def tune_threshold(
 
 
 def _least(loss: Callable[[float], float], percents: range) -> int:
-    """The percentage with the least loss; of equals the one nearest to 50."""
+    """The percentage with the lowest loss; of equals, the one nearest to 50."""
     return min(percents, key=lambda percent: (round(loss(percent / 100), 12), abs(percent - 50)))
 
 
 def _recordings_of_label(
     recordings: Sequence[JudgedRecording], labels: Sequence[str], label: str, remedy: str
 ) -> tuple[list[JudgedRecording], list[Floats]]:
-    """The recordings with the scores of one label, (rows,), and the intervals that are annotated as it, merged.
-    DatasetError, with the remedy, where there are none."""
+    """The recordings with the scores of one label, (rows,), and their merged intervals of it. DatasetError with the
+    remedy if there are none."""
     column = list(labels).index(label)
     mine = [replace(recording, scores=recording.scores[:, column]) for recording in recordings]
     references = [merge(reference_intervals(recording, label), recording.duration_seconds) for recording in mine]
     if not any(len(reference) for reference in references):
-        raise DatasetError(f'no recording to tune on has "{label}"; give annotated ones, {remedy}')
+        raise DatasetError(f'no tuning recording has the label "{label}"; add annotated recordings, {remedy}')
     return mine, references
 
 
 def score_digest(model: Model, dataset: Dataset, entries: Iterable[Entry]) -> str:
-    """SHA-256 of what scores depend on: weights, specs, and the samples under their names."""
+    """SHA-256 of everything that scores depend on: weights, specs, and the samples under their names."""
     digest = hashlib.sha256()
     for name in (WEIGHTS, ONNX):
         if (path := model.folder / name).is_file():
@@ -400,23 +400,23 @@ def score_digest(model: Model, dataset: Dataset, entries: Iterable[Entry]) -> st
 
 
 def load_scores(path: Path, digest: str | None = None) -> KeptScores:
-    """What is kept in a file, nothing where there is none. UsageError where it is damaged, or has another digest than
-    the one that is given."""
+    """The scores in a file; empty if there is none. UsageError if it is damaged, or has another digest than the given
+    one."""
     if not path.exists():
         return {}
-    remedy = "name another file, or remove this one"
+    remedy = "give another file, or delete this one"
     try:
         with np.load(path, allow_pickle=False) as file:
             if str(file["digest"]) != digest and digest is not None:
-                raise UsageError(f"--scores {path}: holds scores of another model or of other recordings; {remedy}")
+                raise UsageError(f"--scores {path}: has scores of another model or of other recordings; {remedy}")
             names = [name.decode(errors="surrogateescape") for name in file["names"].tolist()]
             return {name: file[f"scores_{number}"] for number, name in enumerate(names)}
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, AttributeError):
-        raise UsageError(f"--scores {path}: holds no scores; {remedy}") from None
+        raise UsageError(f"--scores {path}: not a file of scores; {remedy}") from None
 
 
 def save_scores(path: Path, digest: str, kept: KeptScores) -> None:
-    """Write the file, whole or not at all. UsageError where that cannot be."""
+    """Write the file completely or not at all. UsageError if that fails."""
     content = io.BytesIO()
     names = np.array([name.encode(errors="surrogateescape") for name in kept], dtype=np.bytes_)
     rows = {f"scores_{number}": scores for number, scores in enumerate(kept.values())}
@@ -424,4 +424,4 @@ def save_scores(path: Path, digest: str, kept: KeptScores) -> None:
     try:
         write_whole(path, content.getvalue())
     except OSError as problem:
-        raise UsageError(f"--scores {path}: cannot be written ({problem.strerror}); name another file") from None
+        raise UsageError(f"--scores {path}: cannot be written ({problem.strerror}); give another file") from None

@@ -1,1 +1,1 @@
-"""Samples become windows, scores, and then segments or answers."""
+"""From samples to windows and scores, and from scores to segments or answers."""

@@ -1,8 +1,8 @@
-"""Threads that run one network: chunks of equal shape that wait at the same time become one batch.
+"""Threads that run one network. Waiting chunks of equal shape are combined into a batch.
 
-They know nothing of models, only of a function from samples to scores.
-They share the backend, and so the weights. While one computes, another fetches its next batch and the caller goes on
-reading; numpy, ONNX Runtime and torch all let go of the interpreter while they work.
+This module knows nothing of models, only of a function from samples to scores. The threads share the backend, and
+therefore the weights. While one thread computes, another fetches its next batch and the caller continues reading:
+numpy, ONNX Runtime and torch all release the interpreter lock while they compute.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ _RUNNING: WeakSet[Batcher] = WeakSet()
 
 
 class Backend(Protocol):
-    """Runs the network on the samples given, without extending them."""
+    """Runs the network on exactly the given samples, without extending them."""
 
     device: str
 
     def run(self, samples: Samples, crop: Crop = NO_CROP) -> Scores:
-        """(batch, channels, samples) -> (batch, rows, outputs): scores, and behind them edges where there are any.
-        crop: as of `Geometry.crop`."""
+        """(batch, channels, samples) -> (batch, rows, outputs): the scores, followed by the edges if the model has any.
+        crop: as in `Geometry.crop`."""
         ...
 
 
 class Job(NamedTuple):
-    """run(samples, crop), by itself or with others alike; without samples `call()`, always by itself."""
+    """A job with samples calls run(samples, crop), possibly batched with similar jobs. A job without samples calls
+    `call()`, always alone."""
 
     future: Future[Scores]
     samples: Samples | None = None
@@ -47,10 +48,10 @@ class Job(NamedTuple):
 
 
 class Batcher:
-    """Runs `run`, (batch, channels, samples), crop -> (batch, rows, classes), in `count` threads, started when first
-    needed.
+    """Runs `run`, (batch, channels, samples), crop -> (batch, rows, classes), in `count` threads, which are started on
+    demand.
 
-    A batch holds at most `batch_samples`, all channels counted, but always one job.
+    A batch has at most `batch_samples` samples, counted over all channels, but always at least one job.
     """
 
     def __init__(self, run: Callable[[Samples, Crop], Scores], count: int, batch_samples: int) -> None:
@@ -60,18 +61,18 @@ class Batcher:
         _RUNNING.add(self)
 
     def renew(self) -> None:
-        """Without threads and jobs, as at the start and after a fork, in which they stay with the parent."""
+        """Reset to the initial state, without threads and jobs. Also called after a fork: they stay in the parent."""
         self.waiting: deque[Job] = deque()
         self.changed = threading.Condition()
         self.threads: list[threading.Thread] = []
         self.idle = 0
 
     def submit(self, samples: Samples, crop: Crop = NO_CROP) -> Future[Scores]:
-        """(tracks, channels, samples) -> the scores of all tracks, (tracks, rows, classes), later."""
+        """(tracks, channels, samples) -> a future of the scores of all tracks, (tracks, rows, classes)."""
         return self.add(Job(Future(), samples, crop))
 
     def submit_call(self, call: Callable[[], Scores]) -> Future[Scores]:
-        """What `call` gives, later. It may wait for what was submitted before it: jobs are taken in order."""
+        """A future of the result of `call`. `call` may wait for earlier submissions: jobs are taken in order."""
         return self.add(Job(Future(), call=call))
 
     def add(self, job: Job) -> Future[Scores]:
@@ -85,7 +86,7 @@ class Batcher:
         return job.future
 
     def start(self) -> None:
-        """One more thread. Where the system gives none, those that there are go on; there must be one."""
+        """Start one more thread. If the system refuses, continue with the existing ones; there must be at least one."""
         thread = threading.Thread(target=self.work, name=f"scores-{len(self.threads)}", daemon=True)
         try:
             thread.start()
@@ -97,7 +98,7 @@ class Batcher:
             self.threads.append(thread)
 
     def dismiss(self) -> None:
-        """Tell the threads to end: what runs is finished, what waits is cancelled."""
+        """Tell the threads to end: running jobs are finished, waiting ones are cancelled."""
         with self.changed:
             self.closed = True
             for job in self.waiting:
@@ -114,7 +115,7 @@ class Batcher:
         while jobs := self.take():
             try:
                 scores = self.compute(jobs)
-            except BaseException as problem:  # noqa: BLE001 - whoever waits for the scores gets to know
+            except BaseException as problem:  # noqa: BLE001 - passed on to the caller that waits for the scores
                 for job in jobs:
                     job.future.set_exception(problem)
                 continue
@@ -123,7 +124,7 @@ class Batcher:
                 tracks = len(scores) if job.samples is None else len(job.samples)
                 job.future.set_result(scores[first : first + tracks])
                 first += tracks
-            del jobs, scores, job  # while this thread waits, nothing of them is held
+            del jobs, scores, job  # release everything before this thread waits
 
     def compute(self, jobs: list[Job]) -> Scores:
         if (call := jobs[0].call) is not None:
@@ -132,7 +133,7 @@ class Batcher:
         return self.run(batch[0] if len(batch) == 1 else np.concatenate(batch), jobs[0].crop)
 
     def take(self) -> list[Job]:
-        """The job that has waited longest, and others of its shape; none when it is time to go."""
+        """The job that has waited longest, and others of its shape; none when the thread is to end."""
         with self.changed:
             while True:
                 self.idle += 1
@@ -145,7 +146,7 @@ class Batcher:
                     return jobs
 
     def choose(self) -> list[Job]:
-        """Takes jobs for one batch off those that wait: no more than a fair share, for others are free as well."""
+        """Take jobs for one batch from the queue, at most a fair share, so that other free threads get some too."""
         first = self.waiting.popleft()
         if first.samples is None:
             return [first]
@@ -167,7 +168,7 @@ class Batcher:
 
 @atexit.register
 def _close_all() -> None:
-    """A process that ends while ONNX Runtime computes is aborted: wait for what runs, some milliseconds."""
+    """A process that exits while ONNX Runtime computes is aborted. So wait for running jobs, some milliseconds."""
     for batcher in list(_RUNNING):
         batcher.close()
 

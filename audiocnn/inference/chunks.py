@@ -1,4 +1,4 @@
-"""Which samples the rows of a growing recording need, chunk by chunk."""
+"""The samples that the rows of a growing recording need, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from audiocnn.errors import ModelError
 from audiocnn.inference.batcher import Scores
 from audiocnn.spec.geometry import Crop, Geometry
 
-_DAMAGED = "its weights are damaged: copy the model folder again, or train again"
+_DAMAGED = "the weights are damaged: copy the model folder again, or retrain the model"
 
 
 class Chunk(NamedTuple):
-    """What the network is to run on: samples (channels, n), and the frames that it leaves out behind its level. Of the
-    rows that come, so many are dropped at the start, and so many kept. frames: where not None, the frames of the
-    recording [first, stop) that the network is to run on; the samples are those of the frames among them that no chunk
-    before had."""
+    """Input of the network: samples (channels, n), and the number of frames that it crops after its level
+    normalisation. Of the resulting rows, `drop` are dropped at the start and `rows` are kept. frames: if not None, the
+    range [first, stop) of frames of the recording to run on; the samples are then only those of frames that no earlier
+    chunk had."""
 
     samples: Samples
     crop: Crop
@@ -29,36 +29,37 @@ class Chunk(NamedTuple):
 
 
 class FrameSizes(NamedTuple):
-    """Of features: how many samples a frame has, and how many lie between the starts of two."""
+    """Frame length and frame hop of the features, in samples."""
 
     samples: int
     hop_samples: int
 
 
 class ChunkPlan:
-    """Which samples of a growing recording the next rows need. Holds no more than a chunk, a window and a block.
+    """Finds the samples that the next rows of a growing recording need. Holds at most a chunk, a window and a block.
 
-    frames: where given, a recording of several chunks is cut at its frames, of which none is computed twice.
+    frames: if given, recordings of several chunks are cut at frame borders, so that no frame is computed twice.
     """
 
     def __init__(self, geometry: Geometry, chunk_rows: int, channels: int, frames: FrameSizes | None = None) -> None:
         self.geometry, self.chunk_rows, self.channels = geometry, chunk_rows, channels
-        self.frames, self.framed = frames, 0  # frames that chunks have had
+        self.frames, self.framed = frames, 0  # number of frames given to chunks so far
         self.blocks: deque[Samples] = deque()
-        self.start = 0  # the recording's sample that the first block begins with
-        self.end = 0  # samples seen so far
-        self.row = 0  # rows done
+        self.start = 0  # position in the recording of the first stored sample
+        self.end = 0  # number of samples received
+        self.row = 0  # number of rows done
 
     def push(self, block: Samples) -> None:
-        """More samples (channels, samples), which nobody may change afterwards."""
+        """Add samples (channels, samples). They must not be modified afterwards."""
         if block.shape[0] != self.channels:
-            raise ValueError(f"{block.shape[0]} channels for a network of {self.channels}")
+            raise ValueError(f"{block.shape[0]} channels, but the network expects {self.channels}")
         self.blocks.append(block)
         self.end += block.shape[1]
 
     def next_chunk(self, last: bool, partial: bool = False, live: bool = False) -> Chunk | None:
-        """None if there is nothing (yet) to run. `partial` takes less than a chunk: all rows that have their samples.
-        `live` does not wait for what a level would hear ahead."""
+        """The next chunk, or None if there is nothing to run (yet). `partial` allows less than a full chunk: all rows
+        whose samples have arrived. `live` does not wait for samples that the level normalisation would look ahead
+        to."""
         geometry, hop, (before, after) = self.geometry, self.geometry.hop_samples, self.geometry.margin_rows
         after = geometry.live_margin_rows if live else after
         begin = max(0, self.row - before)
@@ -88,8 +89,8 @@ class ChunkPlan:
         return Chunk(self.cut(first, stop, keep), crop, 0 if any(crop) else drop, rows, frames)
 
     def new_frames(self, first: int, stop: int, frames: FrameSizes) -> tuple[tuple[int, int], int, int]:
-        """The frames of the samples [first, stop), and which samples those of them need that are new; none, first and
-        stop being the same, where all were there before."""
+        """The frames within the samples [first, stop), and the range of samples that the new ones among them need. The
+        range is empty if all frames are known already."""
         start = -self.geometry.extend_start
         first_frame = (first - start) // frames.hop_samples
         stop_frame = first_frame + max(0, (stop - first - frames.samples) // frames.hop_samples + 1)
@@ -100,7 +101,7 @@ class ChunkPlan:
         return (first_frame, stop_frame), first, stop if new < stop_frame else first
 
     def cut(self, first: int, stop: int, keep: int) -> Samples:
-        """The samples [first, stop), zeros where there is no recording; forgets the blocks before `keep`."""
+        """The samples [first, stop), with zeros outside the recording. Forgets blocks that end before `keep`."""
         chunk = np.zeros((self.channels, stop - first), dtype=np.float32)
         begin = self.start
         for block in self.blocks:
@@ -115,10 +116,10 @@ class ChunkPlan:
 
 
 def kept_rows(scores: Scores, drop: int, rows: int) -> Scores:
-    """(tracks, rows, outputs) less what only carried context. ModelError for what no network gives that is whole."""
+    """(tracks, rows, outputs) without the rows that only gave context. ModelError if the output is not plausible."""
     kept = scores[:, drop : drop + rows]
     if kept.shape[1] != rows:
-        raise ModelError(f"the network gives {kept.shape[1]} scores where {rows} belong; {_DAMAGED}")
+        raise ModelError(f"the network returned {kept.shape[1]} rows of scores instead of {rows}; {_DAMAGED}")
     if not np.isfinite(kept).all():
-        raise ModelError(f"the network gives scores that are no numbers; {_DAMAGED}")
+        raise ModelError(f"the network returned scores that are not finite; {_DAMAGED}")
     return kept

@@ -1,9 +1,8 @@
-"""One answer for a whole clip: its scores at every hop, pooled and read as the model says.
+"""One answer for a whole clip: the scores at every hop are pooled, and the model's rule turns them into labels.
 
-    recording -> scores at every hop -> one a label -> the label with the highest, or all that reach their thresholds
+    recording -> scores at every hop -> one per label -> the label with the highest, or all that reach their thresholds
 
-How they are pooled `inference.pooling` says. A long recording can have an answer for each window of so many seconds
-instead.
+`inference.pooling` does the pooling. A long recording can instead be answered window by window.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class Window(NamedTuple):
-    """From where to where, in seconds, and its scores (classes,)."""
+    """Start and end in seconds, and the scores (classes,) of the window."""
 
     start: float
     end: float
@@ -50,24 +49,24 @@ class Window(NamedTuple):
 
 
 class WindowScores:
-    """The scores of each window of one channel, as soon as they are certain. None for `every_seconds`: of all. pool:
-    makes what pools the rows of a window.
+    """The scores of the windows of one channel, each as soon as it is final. `every_seconds` None: one window for the
+    whole recording. pool: creates the pool for the rows of a window.
 
-    A row belongs to the window that its middle lies in. What is left at the end is a window of its own where it has
-    half as many rows as the others or more; else it belongs to the one before.
+    A row belongs to the window that contains its middle. The remainder at the end is a window of its own if it has at
+    least half as many rows as the others; otherwise it is added to the previous window.
     """
 
     def __init__(
         self, hop_seconds: float, every_seconds: float | None, pool: Callable[[], ScorePool] = MeanPool
     ) -> None:
         self.hop_seconds, self.every_seconds, self.pool = hop_seconds, every_seconds, pool
-        self.number = 0  # of the window that the next row belongs to
+        self.number = 0  # of the window of the next row
         self.row = 0
         self.now = pool()
-        self.full: ScorePool | None = None  # the window before; what is left at the end may still join it
+        self.full: ScorePool | None = None  # the previous window, to which the remainder at the end may be added
 
     def push(self, scores: Scores) -> list[Window]:
-        """Takes the next rows (rows, classes); returns what is certain."""
+        """Add the next rows (rows, classes). Returns the windows that are now final."""
         certain = []
         while len(scores):
             first, end = self._first_row(self.number), self._first_row(self.number + 1)
@@ -82,7 +81,7 @@ class WindowScores:
         return certain
 
     def finish(self, duration_seconds: float) -> list[Window]:
-        """What is left, given where the recording ends; nothing may be pushed after it."""
+        """The remaining windows, given the end of the recording. Nothing may be pushed afterwards."""
         left, number = self.now, self.number
         if self.full is not None:
             self.full.join(left)
@@ -90,7 +89,7 @@ class WindowScores:
         return [self._window(number, None, left, duration_seconds)] if left.rows else []
 
     def _window(self, number: int, end: int | None, pool: ScorePool, duration_seconds: float = 0.0) -> Window:
-        """One that is done; the last one ends with the recording."""
+        """A finished window. The last one ends with the recording."""
         every = self.every_seconds or 0.0
         return Window(number * every, duration_seconds if end is None else end * every, pool.scores)
 
@@ -100,7 +99,7 @@ class WindowScores:
         return math.ceil(number * self.every_seconds / self.hop_seconds - 0.5)
 
 
-NONE_OF_THESE = "none of these"  # what a clip is called that is none of the labels
+NONE_OF_THESE = "none of these"  # the name shown for a clip that has none of the labels
 
 
 class LabelScore(NamedTuple):
@@ -110,10 +109,10 @@ class LabelScore(NamedTuple):
 
 @dataclass(frozen=True)
 class AnswerRule:
-    """How the scores of a clip are read: the best label alone, or all that reach a threshold of their own.
+    """How the scores of a clip become its labels: the best label only, or every label that reaches its threshold.
 
-    thresholds: one a label. Where one label is the answer, and its score is below its own, there is no answer.
-    background: nor is there one where its score is below the share of "none of these", which scores lack of 1.
+    thresholds: one per label. If only one label is the answer and its score is below its threshold, there is no answer.
+    background: there is also no answer if "none of these" (1 minus the sum of the scores) has a higher share.
     """
 
     labels: tuple[str, ...]
@@ -122,7 +121,7 @@ class AnswerRule:
     background: bool = False
 
     def reached(self, scores: Scores) -> tuple[LabelScore, ...]:
-        """The labels of a clip, the best first: at most one, or any number. scores: (classes,)."""
+        """The labels of a clip, best first: at most one, or any number. scores: (classes,)."""
         known = dict(zip(self.labels, self.thresholds, strict=True))
         found = self.ranked(scores, None if self.several else 1)
         if self.background and found[0].score < 1.0 - float(scores.sum()):
@@ -130,7 +129,7 @@ class AnswerRule:
         return tuple(answer for answer in found if answer.score >= known[answer.label])
 
     def ranked(self, scores: Scores, most: int | None = None) -> tuple[LabelScore, ...]:
-        """So many labels, or all, the highest score first; of equals that which the model names first."""
+        """The labels by score, highest first, at most `most`. Ties keep the model's order."""
         order = np.argsort(-scores, kind="stable")[:most]
         return tuple(LabelScore(self.labels[column], float(scores[column])) for column in order)
 
@@ -156,19 +155,19 @@ class ClassifySettings:
         if wrong:
             raise UsageError(f"--threshold {wrong[0]:g}: not between 0 and 1; give a probability such as 0.5")
         if self.every_seconds is not None and not 0.0 < self.every_seconds < math.inf:
-            raise UsageError(f"--every {self.every_seconds:g}: not a length of time; give seconds above 0")
+            raise UsageError(f"--every {self.every_seconds:g}: not a valid duration; give a number of seconds above 0")
 
     def rule(self, model: Model) -> AnswerRule:
         """The rule that turns scores of a model into answers. Raises UsageError for windows shorter than the hop of the
         model, and for an operating point that it does not have."""
         hop = model.geometry.hop_seconds
         if self.every_seconds is not None and self.every_seconds < hop:
-            raise UsageError(f"--every {self.every_seconds:g}: {model.name} has one score each {hop:g} s; give more")
+            raise UsageError(f"--every {self.every_seconds:g}: {model.name} gives one score every {hop:g} s; give more")
         several = model.answer == "several"
         model.check_sensitivity(self.sensitivity)
         if self.sensitivity is not None and not several:
-            what = f"{model.name} answers with the label that scores highest, at any threshold"
-            raise UsageError(f"--sensitivity {self.sensitivity}: {what}; leave it out")
+            what = f"{model.name} always answers with the label that scores highest"
+            raise UsageError(f"--sensitivity {self.sensitivity}: {what}; remove the option")
         chosen = thresholds_of_clips(model, self.threshold, self.sensitivity)
         if not several:
             chosen = tuple(given or 0.0 for given in threshold_of_each(self.threshold, model.labels))
@@ -178,7 +177,7 @@ class ClassifySettings:
 def thresholds_of_clips(
     model: Model, threshold: Thresholds = None, sensitivity: str | None = None
 ) -> tuple[float, ...]:
-    """What the score of a whole recording must reach, label by label: what is given, else what the model says."""
+    """The threshold of each label for whole clips: the given one, else the model's."""
     given = zip(model.labels, threshold_of_each(threshold, model.labels), strict=True)
     return tuple(model.clip_threshold(label, sensitivity) if own is None else own for label, own in given)
 
@@ -292,7 +291,9 @@ class Classifier:
             clip for channel, own in self.windows.items() for clip in self._clips(channel, own.finish(seconds), start)
         ]
         if not self.count:
-            raise RecordingError(f"{scored.name}: holds no sound, so there is nothing to classify; leave it out")
+            raise RecordingError(
+                f"{scored.name}: contains no sound, so there is nothing to classify; remove it from the list"
+            )
         return left
 
     def _clips(self, channel: int, windows: Sequence[Window], start_seconds: float) -> list[Clip]:

@@ -2,8 +2,8 @@
 
     recording -> samples -> windows -> features -> network -> scores -> segments
 
-Everything streams: memory does not grow with the recording. In a stream an onset is known as soon as its segment cannot
-be dropped any more, with the start that the segment will have; the segment, when nothing that may come can change it.
+Everything is streamed: memory does not grow with the recording. In a stream, an onset is reported as soon as its
+segment can no longer be dropped, with the final start. The segment is reported when no further sound can change it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from audiocnn.units import round_seconds
 if TYPE_CHECKING:
     import pandas
 
-_NO_VALUES = ("channel", "sensitivity", "threshold")  # of `DetectSettings`; the others are values of every rule
+_NO_VALUES = ("channel", "sensitivity", "threshold")  # of `DetectSettings`; the others override values of every rule
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Detection(RecordingResult):
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """The segments of all channels, channel by channel."""
+        """The segments of all channels, ordered by channel."""
         return tuple(segment for track in self.tracks.values() for segment in track)
 
     def __iter__(self) -> Iterator[Segment]:
@@ -160,10 +160,10 @@ Event = Onset | Ending
 
 
 class Detector:
-    """Scores of one recording in, onsets and segments out, each as soon as it is certain.
+    """Turns the scores of one recording into onsets and segments, each reported as soon as it is certain.
 
-    It keeps none of them, so that a stream may be endless: `segments` is how many there were, `seconds` how long each
-    label lasted. finders: for each channel that was heard, one finder a label, in the order of the model's labels.
+    Results are not stored, so that a stream may be endless: `segments` is their number so far, `seconds` the duration
+    of each label. finders: for each channel, one finder per label, in the order of the model's labels.
     """
 
     def __init__(self, model: Model, settings: DetectSettings) -> None:
@@ -178,7 +178,7 @@ class Detector:
         return {label: rule.threshold for label, rule in self.rules.items()}
 
     def push(self, block: ScoreBlock) -> list[Event]:
-        """Takes the next rows of a channel; returns what is now certain, each onset before its segment."""
+        """Add the next rows of a channel. Returns what is now certain, each onset before its segment."""
         channel = block.channel
         if channel not in self.finders:
             localiser = self.model.localiser
@@ -190,8 +190,8 @@ class Detector:
         return self._events(channel, certain, block.heard_seconds, block.start_seconds)
 
     def passes(self, scores: Scores) -> bool:
-        """Takes the next rows (rows, 1) of channel 0 if there is nothing to tell of them, and says whether it did: a
-        short way for live sound, of a single label."""
+        """Add the next rows (rows, 1) of channel 0 if they cause no event. Returns whether they were added. A fast path
+        for live sound with a single label."""
         finders = self.finders.get(0)
         if not finders or scores.shape[1] > 1:
             return False
@@ -201,7 +201,7 @@ class Detector:
         return self.finish_at(scored.duration_seconds, scored.start_seconds)
 
     def finish_at(self, duration_seconds: float, start_seconds: float = 0.0) -> list[Event]:
-        """What is left where the recording ends."""
+        """The remaining events at the end of the recording."""
         events: list[Event] = []
         for channel, finders in self.finders.items():
             left = [segment for finder in finders for segment in finder.finish(duration_seconds)]
@@ -209,12 +209,12 @@ class Detector:
         return events
 
     def earliest_onset(self) -> float:
-        """No onset that is still to be told starts before this, in seconds of what was read."""
+        """No future onset starts before this time, in seconds of the sound read."""
         return min((one.earliest_onset() for own in self.finders.values() for one in own), default=0.0)
 
     def _events(self, channel: int, segments: list[Segment], heard_seconds: float, start_seconds: float) -> list[Event]:
-        """New onsets and these segments, in the order of their starts. start_seconds: of what is read of the recording,
-        from where finders count."""
+        """New onsets and these segments, ordered by start. start_seconds: position in the recording from which the
+        finders count."""
         timed: list[tuple[float, bool, Event]] = []
         known = start_seconds + heard_seconds
         for label, finder in zip(self.rules, self.finders[channel], strict=True):
@@ -246,7 +246,7 @@ def detect_scored(
     settings: DetectSettings,
     progress: Callable[[ScoredRecording, ScoreBlock], object] | None = None,
 ) -> Detection:
-    """The segments of every label in an open recording, in constant memory. Raises RecordingError.
+    """The segments of every label in an open recording, with constant memory. Raises RecordingError.
 
     `progress` is called after each block of scores.
     """
@@ -261,9 +261,9 @@ def detect_recording(
     excerpt: Selection | None = None,
     sample_rate: int | None = None,
 ) -> Detection:
-    """`detect` with an engine that is loaded already."""
+    """`detect` with an engine that is already loaded."""
     settings = settings or DetectSettings()
-    settings.rules(engine.model)  # what cannot be is refused before the file is opened
+    settings.rules(engine.model)  # refuse invalid settings before the file is opened
     with scoring(file, engine, settings.channel, excerpt=excerpt, sample_rate=sample_rate) as scored:
         return detect_scored(scored, settings)
 
@@ -279,7 +279,7 @@ def detect(
     end_seconds: float | None = None,
     track: int | None = None,
 ) -> Detection:
-    """Find speech, or what the model was trained on, in one recording or an excerpt of it. Raises RecordingError.
+    """Find the labels of a model, speech by default, in one recording or an excerpt of it. Raises RecordingError.
 
     - `file`: a name, an open file, or an array with a `sample_rate`: (samples,) or (channels, samples), floats in [-1,
       1] or int16.
@@ -308,7 +308,7 @@ def detect_many(
     - `progress`: called with a `Progress` after each file.
     """
     settings, engine = settings or DetectSettings(), engine_of(engine)
-    settings.rules(engine.model)  # what cannot be is refused before a file is opened
+    settings.rules(engine.model)  # refuse invalid settings before a file is opened
     found = map_many(lambda scored: detect_scored(scored, settings), files, engine, settings.channel, idle)
     yield from follow_results(found, files, "detect", progress)
 
@@ -332,7 +332,7 @@ def follow(
 def follow_with(
     stream: str | Path | BinaryIO, engine: Engine, settings: DetectSettings, raw: RawFormat | None = None
 ) -> Iterator[Event]:
-    """`follow` with an engine that is loaded already."""
+    """`follow` with an engine that is already loaded."""
     detector = Detector(engine.model, settings)
     with scoring(stream, engine, settings.channel, raw, live=True) as scored:
         yield from scored.results(detector)

@@ -1,9 +1,9 @@
-"""Samples to scores: a model on a device, fed with a recording of any length in chunks, in constant memory.
+"""From samples to scores: a model on a device, run on a recording of any length in chunks, with constant memory.
 
 Score k is centred on its window and stands for one hop, the samples [k * hop, (k + 1) * hop); the rows tile the
-recording. Row k needs the samples [k * hop - before, k * hop - before + core), zeros outside the recording. A chunk of
-rows is fed with exactly the samples its rows need, and for a network with padding in time with so many rows more on
-both sides, which are dropped. So the scores are those of the recording read whole.
+recording. Row k needs the samples [k * hop - before, k * hop - before + core), with zeros outside the recording. Each
+chunk of rows gets exactly the samples that its rows need. For a network that pads in time, extra rows are added on both
+sides and dropped from the result. The scores therefore equal those of the whole recording at once.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from audiocnn.model.weights import Ensemble
 
 CHUNK_SECONDS = 30.0
-_PIECE_SECONDS = 8.0  # of features that are computed at once: what they are made of fits into a core's cache
-_GPU_CHUNKS = 32  # in one batch; fewer where its memory is too small
+_PIECE_SECONDS = 8.0  # of features computed at once, so that the intermediate values fit into the cache of a core
+_GPU_CHUNKS = 32  # in one batch; fewer if the memory of the GPU is too small
 
 
 class OnnxBackend:
@@ -64,7 +64,7 @@ class OnnxBackend:
         return fits and [part.name for part in parts] == self.parts and says_geometry(session, self.model.geometry)
 
     def _halves(self) -> tuple[OnnxFile, OnnxFile]:
-        """Of a network behind a level: what makes its features, and the rest."""
+        """For a network with level normalisation: the part that computes its features, and the rest."""
         with self.opening:
             if self.front_and_rest is None:
                 window = self.model.specs[0].window_size()
@@ -78,47 +78,47 @@ class OnnxBackend:
         feeds = {"samples": samples, "extend": self.no_extension}
         if any(crop) and self.crops:
             feeds["crop"] = np.array(crop, dtype=np.int64)
-        # A copy: what it gives is in memory of ONNX Runtime, and a process that was forked off while a thread held the
-        # lock of that could not let go of it.
+        # Copied, because the result is in memory of ONNX Runtime. A process forked while another thread holds the lock
+        # of that memory could not release it.
         scores = join_outputs(*self.file.run(self.parts, feeds)).copy()
-        if any(crop) and not self.crops:  # a file that was exported before there was a crop
+        if any(crop) and not self.crops:  # the file was exported before crops existed
             hop = self.model.geometry.level_hop
             scores = scores[:, crop[0] // hop : scores.shape[1] - crop[1] // hop]
         return scores
 
     def features(self, samples: Samples) -> Scores:
-        """(batch, channels, samples) -> (batch, channels, bands, frames), where `in_parts`; in 1-D without bands."""
+        """(batch, channels, samples) -> (batch, channels, bands, frames), if `in_parts`. In 1-D there are no bands."""
         feeds = {"samples": samples, "extend": self.no_extension}
         found: Scores = self._halves()[0].run([CUT_VALUE], feeds)[0].copy()
         return found
 
     def run_on(self, features: Scores, crop: Crop = NO_CROP) -> Scores:
-        """What `run` gives for the samples that these are the features of."""
+        """The result of `run`, computed from the features of the samples."""
         feeds = {CUT_VALUE: features, "crop": np.array(crop, dtype=np.int64)}
         return join_outputs(*self._halves()[1].run(self.parts, feeds)).copy()
 
 
 class TorchBackend:
-    """torch on any device, in half precision if that is wanted: scores then differ by less than 1e-2."""
+    """torch on any device, optionally in half precision, which changes scores by less than 1e-2."""
 
     def __init__(self, network: Network | Ensemble, device: torch.device, half: bool = False) -> None:
         self.network, self.device, self.half = network.to(device).eval(), str(device), half
         self.pid = os.getpid()
 
     def run(self, samples: Samples, crop: Crop = NO_CROP) -> Scores:
-        if self.pid != os.getpid() and self.device != "cpu":  # the driver of a GPU refuses a forked process
+        if self.pid != os.getpid() and self.device != "cpu":  # GPU drivers do not work in a forked process
             raise UsageError(
-                f"{self.device}: an engine on a GPU does not outlive a fork; start processes by spawn or forkserver,"
-                " and load it in each"
+                f"{self.device}: an engine on a GPU cannot be used after a fork; start processes by spawn or"
+                " forkserver, and load the engine in each"
             )
         scores = self.run_with(samples, self.half, crop)
         if self.half and not np.isfinite(scores).all():
-            # Half precision ends at 65,504: powers, and floats of a large scale, may lie above.
+            # Half precision ends at 65,504. Powers, and float samples of a large scale, may exceed it.
             scores = self.run_with(samples, False, crop)
         return scores
 
     def run_with(self, samples: Samples, half: bool, crop: Crop = NO_CROP) -> Scores:
-        """(batch, channels, samples) -> (batch, rows, outputs); a batch that is too large in two parts."""
+        """(batch, channels, samples) -> (batch, rows, outputs). A batch that is too large is split in two."""
         import torch
 
         try:
@@ -127,7 +127,7 @@ class TorchBackend:
                 found = self.network(torch.from_numpy(samples).to(self.device), half, **cropped)
                 scores: Scores = found.float().cpu().numpy()
         except RuntimeError as problem:
-            if not isinstance(problem, torch.OutOfMemoryError) and "out of memory" not in str(problem):  # MPS says so
+            if not isinstance(problem, torch.OutOfMemoryError) and "out of memory" not in str(problem):  # on MPS
                 raise
             if len(samples) == 1:
                 raise ModelError(f"{self.device}: not enough memory for this model; use --device cpu") from None
@@ -151,9 +151,9 @@ class Engine:
         self.model, self.backend, self.jobs = model, backend, jobs
         self.geometry: Geometry = model.geometry
         self.channels = model.channels
-        self.steps: StepSession | None = None  # of live sound, opened when first needed
-        # Where features are computed once, chunks overlap by no more than what a score sees; else also by what tells a
-        # level how loud it is around, and longer ones take memory, and no less time.
+        self.steps: StepSession | None = None  # for live sound, opened on demand
+        # If features are computed once, chunks overlap only by the context of a score. Otherwise they also overlap by
+        # the context of the level normalisation; longer chunks would take more memory without being faster.
         self.cut_backend = backend if isinstance(backend, OnnxBackend) and backend.in_parts else None
         self.frames = _frames_of(model) if self.cut_backend else None
         overlap = self.geometry.near_seconds if self.frames else self.geometry.window_seconds
@@ -162,7 +162,7 @@ class Engine:
         chunk_samples = self.chunk_rows * self.geometry.hop_samples + self.geometry.window_samples
         self.chunks_ahead = jobs + 2 * batch_chunks
         self.batcher = Batcher(backend.run, jobs, batch_chunks * chunk_samples * self.channels)
-        weakref.finalize(self, self.batcher.dismiss).atexit = False  # its threads hold the backend, not the engine
+        weakref.finalize(self, self.batcher.dismiss).atexit = False  # the threads hold the backend, not the engine
 
     @property
     def hop_seconds(self) -> float:
@@ -181,8 +181,8 @@ class Engine:
         classes). Raises UsageError for an invalid array."""
         rows = channels_of(samples)
         if len(rows) != self.channels:
-            wanted = f"{self.model.name} wants {self.channels}; choose some, or give array.T where samples come first"
-            raise UsageError(f"samples: {len(rows)} channels, and {wanted}")
+            wanted = f"{self.model.name} expects {self.channels}; select some, or pass array.T if samples come first"
+            raise UsageError(f"samples: {len(rows)} channels, but {wanted}")
         return split_outputs(self.outputs(as_floats(rows)), len(self.model.labels))[0]
 
     def outputs(self, samples: Samples) -> Scores:
@@ -200,7 +200,7 @@ class Engine:
                 ahead.append(scores)
                 while len(ahead) > self.chunks_ahead or (ahead and ahead[0].future.done()):
                     yield ahead.popleft().result()
-                    check_not_forked(pid, "scoring")  # before any future: a thread may have held its lock then
+                    check_not_forked(pid, "scoring")  # before any future, whose lock a thread may have held
             while ahead:
                 yield ahead.popleft().result()
                 check_not_forked(pid, "scoring")
@@ -241,9 +241,9 @@ class Engine:
                 yield ChunkScores(future, drop, rows, [piece.features for piece in pieces])
                 continue
             if rows < self.chunk_rows and self.geometry.shift_exact:
-                # Short ones of nearly the same length get the same, a multiple of a power of two that is at most a
-                # sixteenth of it: so they fit in one batch. The rows that zeros after the end add are dropped; no
-                # other row sees them.
+                # Short recordings of similar length are extended to the same length, a multiple of a power of two that
+                # is at most a sixteenth of it, so that they fit into one batch. The rows of the added zeros are
+                # dropped, and no other row sees these zeros.
                 length = tracks.shape[-1]
                 step = 1 << max(0, length.bit_length() - 5)
                 longer = np.zeros((*tracks.shape[:2], length + -length % step), np.float32)
@@ -252,8 +252,8 @@ class Engine:
             yield ChunkScores(self.batcher.submit(tracks, crop), drop, rows)
 
     def _submit_parts(self, tracks: Samples, chunk: Chunk, pieces: deque[_Piece]) -> Future[Scores]:
-        """The features of frames that are new, piece by piece, and the rest of the network on all that the chunk needs.
-        pieces: those that there are of this recording."""
+        """Submit the features of new frames, piece by piece, and the rest of the network on all that the chunk needs.
+        pieces: those of this recording that exist already."""
         backend = self.cut_backend
         assert backend is not None and self.frames is not None and chunk.frames is not None
         first, stop = chunk.frames
@@ -277,7 +277,7 @@ class Engine:
         return self.batcher.submit_call(run)
 
     def _chunks(self, blocks: Iterable[Samples], paused: Callable[[], bool] | None = None) -> Iterator[Chunk]:
-        """Blocks (channels, samples) of a recording -> what the network is to run on."""
+        """Blocks (channels, samples) of a recording -> the chunks to run the network on."""
         plan: ChunkPlan | None = None
         for block in blocks:
             plan = plan or ChunkPlan(self.geometry, self.chunk_rows, len(block), self.frames)
@@ -302,19 +302,19 @@ class _Piece(NamedTuple):
 
 
 class ChunkScores:
-    """The scores of one chunk, which a thread of the batcher is to compute."""
+    """The scores of one chunk, computed by a thread of the batcher."""
 
     def __init__(self, future: Future[Scores], drop: int, rows: int, needs: Sequence[Future[Scores]] = ()) -> None:
         self.future, self.drop, self.rows, self.needs = future, drop, rows, needs
         self.pid = os.getpid()
 
     def cancel(self) -> None:
-        """For a recording that is not wanted any more: what is not begun is not computed, its features neither."""
+        """Cancel the work of a recording that is no longer wanted: chunks and features that have not started."""
         for future in (*self.needs, self.future):
             future.cancel()
 
     def result(self) -> Scores:
-        """(tracks, rows, outputs), less the rows that only carried context. Waits for it."""
+        """(tracks, rows, outputs) without the rows that only gave context. Waits for them."""
         check_not_forked(self.pid, "scoring")
         return kept_rows(self.future.result(), self.drop, self.rows)
 
@@ -325,12 +325,12 @@ def _frames_of(model: Model) -> FrameSizes:
 
 
 def _fits(_: onnxruntime.InferenceSession) -> bool:
-    """A part of a file that is looked at as a whole."""
+    """A part of a file that only its complete form identifies."""
     return True
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, by its affinity."""
+    """Number of cores that this process may use, according to its affinity."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -338,7 +338,7 @@ def load_engine(model: Model, device: str = "auto", jobs: int | None = None) -> 
     """Load a model for scoring. The devices `auto` and `cpu` use ONNX Runtime with `jobs` chunks in parallel, one
     thread each, by default one per core. `cuda[:N]` and `mps` use PyTorch."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", device):
-        raise UsageError(f'--device cannot be "{device}"; use auto, cpu, cuda, cuda:N or mps')
+        raise UsageError(f'--device: "{device}" is not a device name; use auto, cpu, cuda, cuda:N or mps')
     if device in ("auto", "cpu"):
         jobs = jobs or usable_cores()
         return Engine(model, OnnxBackend(model), jobs=jobs)
@@ -350,13 +350,13 @@ def load_engine(model: Model, device: str = "auto", jobs: int | None = None) -> 
     there = torch.backends.mps.is_available() if device == "mps" else torch.cuda.is_available()
     count = torch.cuda.device_count() if device.startswith("cuda") else 1
     if not there or int(device.partition(":")[2] or 0) >= count:
-        raise UsageError(f"--device {device}: there is no such device here; use --device cpu")
+        raise UsageError(f"--device {device}: not available on this machine; use --device cpu")
     cuda = device.startswith("cuda")
     backend = TorchBackend(load_networks(model), torch.device(device), half=cuda)
-    # Two threads, so that one batch is copied while another is computed.
+    # Two threads, so that one batch can be copied while the other is computed.
     return Engine(model, backend, jobs=2 if cuda else 1, batch_chunks=_GPU_CHUNKS)
 
 
 def engine_of(model: Engine | ModelLike) -> Engine:
-    """An engine as it is; for a model, by name or folder, one is loaded."""
+    """The engine itself, or a new engine for a model given by name or folder."""
     return model if isinstance(model, Engine) else load_engine(find_model(model))

@@ -1,4 +1,4 @@
-"""Results as tables of pandas, which is not needed for anything else."""
+"""Results as pandas tables. pandas is not needed for anything else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def data_frame(columns: Mapping[str, Sequence[Any]]) -> pandas.DataFrame:
-    """A table of these columns. MissingPackageError: pandas is not installed."""
+    """A table of these columns. MissingPackageError if pandas is not installed."""
     check_packages("to_dataframe()", ["pandas"])
     import pandas
 

@@ -1,13 +1,14 @@
-"""The scores of a recording, row by row, as one score a label for all of it, in memory that does not grow with it.
+"""Pools the scores of the rows of a recording into one score per label, with constant memory.
 
-`pool_of(model)` gives what does it as the model says:
+`pool_of(model)` returns the pool that the model asks for:
 
-    MeanPool      the mean; of models that say nothing
-    LabelPool     of models that learned segments: of each label the highest mean over so many seconds, calibrated
-    ClipPool      of models that learned whole clips: the mean while a recording is about as long as these; in a longer
-                  one a stretch may have the answer that the mean has not
+    MeanPool      the mean; for models without pooling settings
+    LabelPool     for models trained on segments: for each label, the highest mean over a stretch of some length,
+                  calibrated
+    ClipPool      for models trained on whole clips: the mean, if the recording is about as long as the clips. In a
+                  longer recording, a stretch of it may give an answer that the mean does not.
 
-A stretch is k rows on end, wherever it begins. In a recording of fewer rows it is all of them.
+A stretch is k consecutive rows at any position. In a recording with fewer rows, it is the whole recording.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from audiocnn.model.model import Model
 from audiocnn.model.pooling import ClipPooling, LabelPooling
 
 _Rows = NDArray[np.float64]
-_SMALLEST = 1e-12  # a score of 0 or 1 has no log-odds
+_SMALLEST = 1e-12  # avoids infinite log-odds at scores of 0 or 1
 
 
 class ScorePool(Protocol):
-    """Takes rows (rows, classes) in blocks; `scores` (classes,) is what they are together, of at least one row."""
+    """Takes blocks of rows (rows, classes). `scores` (classes,) is the pooled result of at least one row."""
 
     @property
     def rows(self) -> int: ...
@@ -37,7 +38,8 @@ class ScorePool(Protocol):
     def add(self, scores: Scores) -> None: ...
 
     def join(self, other: Self) -> None:
-        """Take what another one took, whose rows follow on these. Nothing may be added to the other one then."""
+        """Add the rows of another pool, which directly follow these. Nothing may be added to the other one
+        afterwards."""
 
     @property
     def scores(self) -> Scores: ...
@@ -68,8 +70,9 @@ class MeanPool:
 
 
 class LoudestStretch:
-    """The highest mean over `length` rows on end: of each class for itself, or `together`, of all where one of them is
-    highest. It keeps that many rows of the beginning, for what comes before, and of the end."""
+    """The highest mean over `length` consecutive rows: for each class separately or, if `together`, the means of all
+    classes in the stretch where one of them is highest. Stores `length` rows of the start, to join earlier rows, and of
+    the end."""
 
     def __init__(self, length: int, together: bool = False) -> None:
         self.length, self.together = length, together
@@ -93,7 +96,7 @@ class LoudestStretch:
     def join(self, other: LoudestStretch) -> None:
         if other.head is None or other.tail is None:
             return
-        self.add(other.head)  # all rows of the other one, or as many as a stretch across the border has of it
+        self.add(other.head)  # all rows of the other pool, or as many as a stretch across the border can contain
         if other.best is not None:
             self._take(other.best[None])
             self.tail = other.tail
@@ -109,12 +112,12 @@ class LoudestStretch:
 
 
 class ClipPool:
-    """Of `ClipPooling`. Labels that exclude each other (`together`) leave a share of 1 to none of them.
+    """The pool for `ClipPooling`. If labels exclude each other (`together`), a part of 1 may be left for none of them.
 
-    A recording N times as long as a stretch has N chances to be taken for something that is not in it. So the odds of a
-    stretch are divided by N, as those of N tests are (Dunn 1961, "Multiple comparisons among means"). Where labels
-    exclude each other the mean is left where it has an answer, as it always has without a background; else the higher
-    of both counts.
+    A recording N times as long as a stretch has N chances of a false answer. The odds of a stretch are therefore
+    divided by N, as in multiple testing (Dunn 1961, "Multiple comparisons among means"). If labels exclude each other
+    and the mean gives an answer (without a background it always does), the mean is used. Otherwise the higher of the
+    two counts.
     """
 
     def __init__(self, pooling: ClipPooling, hop_seconds: float, together: bool) -> None:
@@ -147,7 +150,7 @@ class ClipPool:
 
 
 class LabelPool:
-    """Of a `LabelPooling` each label."""
+    """The pool for a `LabelPooling` of each label."""
 
     def __init__(self, poolings: Sequence[LabelPooling], hop_seconds: float) -> None:
         self.rows = 0
@@ -185,7 +188,7 @@ class LabelPool:
 def calibrate_scores(
     scores: NDArray[np.floating], gain: NDArray[np.float64] | float, shift: NDArray[np.float64] | float
 ) -> _Rows:
-    """Scores whose log-odds are those of the given times `gain`, plus `shift`; they stay as they are at 1 and 0."""
+    """Multiply the log-odds of the scores by `gain` and add `shift`. Scores of 1 and 0 are unchanged."""
     if np.all(np.equal(gain, 1.0)) and not np.any(shift):
         return np.asarray(scores, np.float64)
     clipped = np.clip(np.asarray(scores, np.float64), _SMALLEST, 1.0 - _SMALLEST)
@@ -198,7 +201,7 @@ def count_rows(seconds: float, hop_seconds: float) -> int:
 
 
 def pool_of(model: Model) -> Callable[[], ScorePool]:
-    """What makes a pool for a recording, or a window of one, as the model says."""
+    """Creates pools for recordings, or windows of recordings, as the model asks for."""
     hop_seconds = model.geometry.hop_seconds
     if model.clip_pooling is not None:
         return partial(ClipPool, model.clip_pooling, hop_seconds, model.usual_answer == "one")

@@ -1,11 +1,11 @@
-"""Recordings to blocks of scores: one at a time (`scoring`), or many, read ahead by threads (`score_many`).
+"""From recordings to blocks of scores: one recording (`scoring`), or many, read ahead by threads (`score_many`).
 
-Everything streams: memory grows neither with the length of a recording nor with how many there are.
+Everything is streamed: memory grows neither with the length nor with the number of recordings.
 
-`score_many` opens, decodes and submits recordings ahead of the one whose scores are taken. Results come in the order of
-the input, each as soon as it is ready. What is ahead is bounded three ways: so many recordings, so many samples that
-wait for the network, so many scores that nobody has taken yet. The recording whose turn it is may always go on, so a
-slow one holds up the others only when they have run that far ahead, and never itself.
+`score_many` opens, decodes and submits recordings ahead of the one whose scores are consumed. Results come in the order
+of the input, each as soon as it is ready. Reading ahead is limited by the number of recordings, by the samples waiting
+for the network, and by the scores not yet consumed. The recording whose turn it is may always continue. A slow
+recording therefore never blocks itself, and blocks others only when they have reached these limits.
 """
 
 from __future__ import annotations
@@ -42,13 +42,14 @@ RECORDINGS_AHEAD = 256
 SAMPLES_AHEAD = 1 << 22  # 17 MB of float32
 SCORES_AHEAD = 1 << 22
 _MOST_READERS = 16
-FAREWELL_SECONDS = 1.0  # for readers that the system keeps waiting, as a disk does that does not answer
-_LAST_CHUNKS_SECONDS = 60.0  # for what the network has begun
+FAREWELL_SECONDS = 1.0  # for readers blocked in the system, such as by a disk that does not respond
+_LAST_CHUNKS_SECONDS = 60.0  # for chunks that the network has started
 
 
 @dataclass(frozen=True)
 class RecordingSource:
-    """A recording that is not open yet: its name in records, and how to open it, which may raise RecordingError."""
+    """A recording that is not open yet: its name in records, and a function to open it, which may raise
+    RecordingError."""
 
     name: str
     open: Callable[[], Recording]
@@ -63,9 +64,8 @@ _Result = TypeVar("_Result")
 class ScoreBlock:
     """Rows of scores (rows, classes) of one channel; row k covers [k * hop, (k + 1) * hop) from `start_seconds` on.
 
-    edges: (rows, classes, 2) in seconds before and after the middle of a row, of a model that localises.
-    heard_seconds: how long what is read is at least, by what there was when the block came. start_seconds: where it
-    begins in the recording.
+    edges: (rows, classes, 2) in seconds before and after the middle of a row, for a model that localises.
+    heard_seconds: a lower bound of the sound read, when the block came. start_seconds: its position in the recording.
     """
 
     channel: int
@@ -76,16 +76,17 @@ class ScoreBlock:
     start_seconds: float = 0.0
 
     def of(self, column: int) -> Scores:
-        """What is known about one label: its scores (rows,), or score, onset, offset (rows, 3)."""
+        """The columns of one label: its scores (rows,), or score, onset, offset (rows, 3)."""
         scores = self.scores[:, column]
         return scores if self.edges is None else np.column_stack([scores, self.edges[:, column]])
 
 
 @dataclass(frozen=True)
 class RecordingResult:
-    """What every result says of its recording. Its length, at the model's rate, is how far it was read.
+    """The fields that every result has on its recording. The duration, at the model's rate, is the length that was
+    read.
 
-    start_seconds: from where on.
+    start_seconds: where reading started.
     """
 
     file: str
@@ -98,20 +99,20 @@ class RecordingResult:
 
 
 class ScoreConsumer(Protocol[_Item_co]):
-    """What takes the scores of one recording, as `Detector` and `Classifier` do."""
+    """An object that takes the scores of one recording, such as `Detector` and `Classifier`."""
 
     def push(self, block: ScoreBlock) -> Iterable[_Item_co]:
-        """Takes the next rows of a channel; returns what is now certain."""
+        """Add the next rows of a channel. Returns what is now certain."""
 
     def finish(self, scored: ScoredRecording) -> Iterable[_Item_co]:
-        """What is left at the end of the recording. RecordingError where it cannot be judged."""
+        """The remaining results at the end of the recording. RecordingError if it cannot be judged."""
 
 
 class ScoredRecording:
-    """An open recording and its scores, block by block. What the file is stands in `.recording.info`.
+    """An open recording and its scores, block by block. `.recording.info` describes the file.
 
-    live: every row comes as soon as its samples are there, rather than by the chunk. seen: gets each block of samples
-    (channels, samples) on its way to the network.
+    live: each row comes as soon as its samples have arrived, not chunk by chunk. seen: called with each block of
+    samples (channels, samples) on its way to the network.
     """
 
     recording: Recording
@@ -129,16 +130,16 @@ class ScoredRecording:
             self.recording = recording
         self.name, self.engine, self.live, self.seen = name, engine, live, seen
         self.channel = "each" if engine.channels > 1 else channel
-        self.samples = 0  # read so far, at the model's rate
+        self.samples = 0  # number of samples read, at the model's rate
 
     @property
     def start_seconds(self) -> float:
-        """Where the first row begins in the recording."""
+        """Position of the first row in the recording."""
         return self.recording.start_seconds
 
     @property
     def duration_seconds(self) -> float:
-        """Of what was read so far."""
+        """Duration of the sound read so far."""
         return self.samples / self.engine.geometry.sample_rate
 
     def read(self) -> Iterator[Samples]:
@@ -152,8 +153,8 @@ class ScoredRecording:
             self.samples += block.shape[1]
             if wanted > 1 and len(block) not in (1, wanted):
                 raise RecordingError(
-                    f"{self.name}: has {len(block)} channels and {self.engine.model.name} wants {wanted};"
-                    " use a model of one channel, or convert the file"
+                    f"{self.name}: has {len(block)} channels, but {self.engine.model.name} expects {wanted};"
+                    " use a model for one channel, or convert the file"
                 )
             samples = np.repeat(block, wanted, axis=0) if len(block) < wanted else block
             if self.seen is not None:
@@ -161,12 +162,12 @@ class ScoredRecording:
             yield samples
 
     def chunks(self) -> Iterator[Scores]:
-        """(tracks, rows, outputs) in order of time. RecordingError: it cannot be read to its end."""
+        """(tracks, rows, outputs) in order of time. RecordingError if the recording cannot be read to its end."""
         score = self.engine.score_live if self.live else self.engine.score_tracks
         return score(self.read())
 
     def blocks(self) -> Iterator[ScoreBlock]:
-        """Scores of all channels, in order of time. RecordingError: cannot be opened, or not read to its end."""
+        """Scores of all channels, in order of time. RecordingError if it cannot be opened, or not read to its end."""
         row, classes = 0, len(self.engine.model.labels)
         for tracks in self.chunks():
             for track, outputs in enumerate(tracks):
@@ -178,9 +179,9 @@ class ScoredRecording:
     def results(
         self, consumer: ScoreConsumer[_Result], progress: Callable[[ScoredRecording, ScoreBlock], object] | None = None
     ) -> Iterator[_Result]:
-        """What a `Detector` or `Classifier` finds, each result as soon as it is certain. Raises RecordingError.
+        """The results of a `Detector` or `Classifier`, each as soon as it is certain. Raises RecordingError.
 
-        `progress` is called after each block. What was told of a live one comes to its end before the error, too.
+        `progress` is called after each block. Before an error, the results of a live recording are completed.
         """
         try:
             for block in self.blocks():
@@ -194,7 +195,7 @@ class ScoredRecording:
         yield from consumer.finish(self)
 
     def facts(self) -> dict[str, Any]:
-        """The fields of a `RecordingResult`, and the notes, of a recording that was read to its end."""
+        """The fields of a `RecordingResult`, with the notes, of a recording that was read to its end."""
         info = self.recording.info
         return {
             "file": self.name,
@@ -219,7 +220,7 @@ def scoring(
     excerpt: Selection | None = None,
     sample_rate: int | None = None,
 ) -> Iterator[ScoredRecording]:
-    """Open a recording to score it; a live one is not copied first. Raises RecordingError: what, where, what to do."""
+    """Open a recording to score it. A live one is not copied first. Raises RecordingError with place and remedy."""
     with open_recording(file, raw, may_copy=not live, excerpt=excerpt, sample_rate=sample_rate) as recording:
         yield ScoredRecording(recording, recording_name(file), engine, channel, live)
 
@@ -292,17 +293,17 @@ def score(
 
 
 class PendingRecording(ScoredRecording):
-    """One recording of many. `recording` is known as soon as `blocks` has given one, or has ended without an error."""
+    """One recording of many. `recording` is set once `blocks` has yielded a block, or has ended without an error."""
 
     def __init__(self, source: RecordingSource, pool: ReaderPool) -> None:
         super().__init__(None, source.name, pool.engine, pool.channel)
         self.source, self.pool = source, pool
-        self.submitted: deque[ChunkScores] = deque()  # and not taken, in order
-        self.held = 0  # scores that are there and not taken
+        self.submitted: deque[ChunkScores] = deque()  # not yet taken, in order
+        self.held = 0  # number of scores computed and not yet taken
         self.open: Recording | None = None
         self.problem: BaseException | None = None
-        self.failed = False  # a chunk of it could not be scored
-        self.ended = self.left = False  # read to its end; not wanted any more
+        self.failed = False  # one of its chunks could not be scored
+        self.ended = self.left = False  # read to its end; no longer wanted
 
     def chunks(self) -> Iterator[Scores]:
         while (scores := self.pool.take(self)) is not None:
@@ -312,18 +313,18 @@ class PendingRecording(ScoredRecording):
             if problem is not None:
                 raise problem
         finally:
-            del problem  # which would hold this frame, and the frame it
+            del problem  # it would keep this frame alive, and the frame it
 
     def stop(self) -> None:
-        """Let its reader wait for a stream no longer. With the lock of the pool: nobody closes it meanwhile."""
+        """Stop its reader from waiting for a stream. Needs the lock of the pool, so that it is not closed meanwhile."""
         if self.open is not None:
             self.open.stop()
 
 
 class ReaderPool:
-    """Threads that read recordings ahead. One other thread takes from them: `next`, `take`, `leave`, `close`.
+    """Threads that read recordings ahead. One other thread takes the results: `next`, `take`, `leave`, `close`.
 
-    `files` is advanced by one reader at a time, only when there is room, and may wait for its next name for ever.
+    `files` is advanced by one reader at a time, and only if there is room. It may wait indefinitely for its next name.
     """
 
     def __init__(
@@ -332,24 +333,24 @@ class ReaderPool:
         self.files, self.engine, self.channel, self.idle = iter(files), engine, channel, idle
         self.lock = threading.Lock()
         self.room, self.ready = threading.Condition(self.lock), threading.Condition(self.lock)
-        self.ahead: deque[PendingRecording] = deque()  # in the order of the input: it is the turn of the first
-        self.running = 0  # chunks that were submitted, and their scores are not there yet
-        self.samples = 0  # in them
-        self.scores = 0  # there, and not taken
+        self.ahead: deque[PendingRecording] = deque()  # in the order of the input; the first one is taken from now
+        self.running = 0  # chunks submitted whose scores are not there yet
+        self.samples = 0  # in these chunks
+        self.scores = 0  # computed, and not taken
         chunk_samples = engine.chunk_rows * engine.geometry.hop_samples
         self.most_samples = max(SAMPLES_AHEAD, 2 * engine.chunks_ahead * chunk_samples)
-        # On the CPU the network is what takes long; a GPU takes all that the cores can decode.
+        # On the CPU the network is the bottleneck. A GPU keeps up with all that the cores can decode.
         self.most = min(engine.jobs + 1 if engine.device == "cpu" else usable_cores(), _MOST_READERS)
         self.threads: list[threading.Thread] = []
-        self.fetcher: threading.Thread | None = None  # who waits for the next name
+        self.fetcher: threading.Thread | None = None  # waits for the next name
         self.exhausted = self.closed = False
         self.problem: BaseException | None = None
         self.pid = os.getpid()
 
-    # For the thread that takes
+    # Called by the thread that takes
 
     def next(self) -> PendingRecording | None:
-        """The recording whose turn it is now; None after the last."""
+        """The next recording to take from. None after the last."""
         self.check_process()
         if not self.threads:
             self.start()
@@ -365,7 +366,7 @@ class ReaderPool:
         return None
 
     def take(self, pending: PendingRecording) -> Scores | None:
-        """The next scores of the recording whose turn it is; None after the last."""
+        """The next scores of the recording to take from. None after the last."""
         self.check_process()
         if not pending.ended and not (pending.submitted and pending.submitted[0].future.done()):
             self.idle()
@@ -384,7 +385,7 @@ class ReaderPool:
         return scores
 
     def leave(self, pending: PendingRecording) -> None:
-        """The turn of a recording is over, whether or not all of it was taken."""
+        """Finish with a recording, whether or not all of it was taken."""
         self.check_process()
         with self.lock:
             self.ahead.popleft()
@@ -397,7 +398,7 @@ class ReaderPool:
             chunk.cancel()
 
     def close(self) -> None:
-        """Stop: the threads leave and close their files. One that waits for the next name leaves when that comes."""
+        """Stop: the threads end and close their files. A thread that waits for the next name ends when it comes."""
         if self.pid != os.getpid():
             return
         with self.lock:
@@ -412,14 +413,14 @@ class ReaderPool:
         for thread in self.threads:
             if thread is not self.fetcher:
                 thread.join(max(0.0, until - time.monotonic()))
-        # A process that ends while its network runs in another thread ends with a crash.
+        # A process that exits while its network runs in another thread crashes.
         with self.lock:
             self.room.wait_for(lambda: not self.running, _LAST_CHUNKS_SECONDS)
 
     def check_process(self) -> None:
         check_not_forked(self.pid, "reading recordings ahead")
 
-    # For the threads that read
+    # Called by the threads that read
 
     def start(self) -> None:
         thread = threading.Thread(target=self.work, name=f"reader-{len(self.threads)}", daemon=True)
@@ -432,14 +433,14 @@ class ReaderPool:
                 self.read(pending)
             except RecordingError as problem:
                 pending.problem = bare(problem)
-            except BaseException as problem:  # noqa: BLE001 - who takes gets to know, in the turn of this recording
+            except BaseException as problem:  # noqa: BLE001 - raised where this recording is taken
                 pending.problem = problem
             with self.lock:
                 pending.ended = True
                 self.ready.notify()
 
     def fetch(self) -> PendingRecording | None:
-        """The next recording to read, as soon as there is room; None when there is no more."""
+        """The next recording to read, as soon as there is room. None if there are no more."""
         with self.lock:
             while not self.over and (self.fetcher is not None or not self.has_room()):
                 self.room.wait()
@@ -451,7 +452,7 @@ class ReaderPool:
             found = _as_source(next(self.files))
         except StopIteration:
             pass
-        except BaseException as problem:  # noqa: BLE001 - who takes gets to know, after the recordings before it
+        except BaseException as problem:  # noqa: BLE001 - raised after the recordings before it
             self.problem = problem
         with self.lock:
             self.fetcher = None
@@ -463,7 +464,7 @@ class ReaderPool:
             pending = PendingRecording(found, self)
             self.ahead.append(pending)
             if len(self.threads) < self.most:
-                with suppress(RuntimeError):  # the system gives no more threads: those that there are go on
+                with suppress(RuntimeError):  # the system gives no more threads: continue with the existing ones
                     self.start()
             return pending
 
@@ -508,14 +509,14 @@ class ReaderPool:
                     return
 
     def may_read(self, pending: PendingRecording) -> bool:
-        """Whether the reader of this recording may go on, if only to find that it is not wanted any more."""
+        """Whether the reader of this recording may continue, possibly only to find that it is no longer wanted."""
         if self.closed or pending.left or pending.failed:
             return True
         turn = self.ahead[0] is pending and len(pending.submitted) <= self.engine.chunks_ahead
         return turn or self.has_room_for_sound()
 
     def done(self, pending: PendingRecording, samples: int, future: Future[Scores]) -> None:
-        """The scores of a chunk are there, or will never be."""
+        """Called when the scores of a chunk are there, or will never be."""
         good = not future.cancelled() and future.exception() is None
         with self.lock:
             self.running -= 1
@@ -529,12 +530,12 @@ class ReaderPool:
 
 
 def _as_source(file: RecordingLike) -> RecordingSource:
-    """A file by its name, or an open stream, as something to open. TypeError for anything else."""
+    """A file name, or an open stream, as a source to open. TypeError for anything else."""
     if isinstance(file, RecordingSource):
         return file
     if not isinstance(file, str | os.PathLike) and not hasattr(file, "read"):
         shown = file if file is None else f"a {type(file).__name__}"
-        raise TypeError(f"{shown} is neither the name of a recording nor an open one")
+        raise TypeError(f"{shown} is neither a file name nor an open stream")
     return RecordingSource(recording_name(file), partial(open_recording, file))
 
 
@@ -544,9 +545,9 @@ def score_many(
     channel: str | int = "mix",
     idle: Callable[[], object] = lambda: None,
 ) -> Generator[PendingRecording]:
-    """Each file in order, while the next are read; the blocks of one are taken before the next.
+    """Score each file in order, while the next ones are read. The blocks of one must be taken before the next.
 
-    `files` may be endless. `idle` is called before waiting for a file or for scores that are not there yet.
+    `files` may be endless. `idle` is called before waiting for a file or for scores.
     """
     pool = ReaderPool(files, engine, channel, idle)
     try:
@@ -564,12 +565,13 @@ def map_many(
     channel: str | int,
     idle: Callable[[], object],
 ) -> Generator[_Result | RecordingError]:
-    """What `evaluate` makes of each file, or the error that stopped it, in order; a bad file does not stop the others.
+    """The result of `evaluate` for each file, or the error that stopped it, in order. A bad file does not stop the
+    others.
 
-    `files` and `idle` as for `score_many`.
+    `files` and `idle`: as in `score_many`.
     """
     if isinstance(files, str | bytes):
-        raise TypeError(f"files: one name, {files!r}; give a list of names")
+        raise TypeError(f"files: a single name, {files!r}; give a list of names")
     with closing(score_many(files, engine, channel, idle)) as recordings:
         for scored in recordings:
             result: _Result | RecordingError
@@ -586,7 +588,7 @@ def follow_results(
     stage: str,
     progress: ProgressCallback | None,
 ) -> Generator[_Result | RecordingError]:
-    """The results as they are; each is first told to `progress`. What that raises ends them, and the reading."""
+    """The same results; each is first passed to `progress`. An exception there ends the iteration and the reading."""
     total = len(files) if isinstance(files, Sized) else None
     with closing(results):
         for done, result in enumerate(results, 1):

@@ -1,8 +1,8 @@
-"""Live sound to scores, with what was heard before as state: `Stepper`s, and the session that a network's steps run in.
+"""Live sound to scores, with the past as state: `Stepper` classes, and the session that runs the steps of a network.
 
-`TailStepper` runs `stream.onnx`, in which every sample is computed once; `ChunkStepper` runs any other model, and
-computes the window of each new row again. Scores are those of the recording in one piece; of a level that looks ahead
-those without what is ahead.
+`TailStepper` runs `stream.onnx`, in which every sample is computed once. `ChunkStepper` runs any other model, and
+recomputes the window of each new row. The scores equal those of the whole recording at once, except that a level
+normalisation with look-ahead works without it.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from audiocnn.inference.chunks import ChunkPlan, kept_rows
 from audiocnn.model.model import STREAM_ONNX, Model
 from audiocnn.model.onnx import OnnxFile, says_geometry
 
-MOST_STEP_SECONDS = 2.0  # of sound in one step: more gains nothing, and takes memory
+MOST_STEP_SECONDS = 2.0  # of sound in one step; longer steps gain nothing and take memory
 TailArrays = list[Any]
-_TIMING = ("lead_samples", "lead_rows", "most_rows")  # in the metadata
+_TIMING = ("lead_samples", "lead_rows", "most_rows")  # keys in the metadata
 
 
 class StepSession:
-    """`stream.onnx` of a model, for any number of streams and threads. ModelError where it cannot be read."""
+    """`stream.onnx` of a model, for any number of streams and threads. ModelError if it cannot be read."""
 
     def __init__(self, model: Model) -> None:
         self.geometry = geometry = model.geometry
         self.hop_samples, self.channels, self.width = geometry.hop_samples, model.channels, model.specs[0].outputs
         command = f"{export_command(model.folder)} --stream"
-        # One step is a fraction of a millisecond: more threads would only wait for each other.
+        # One step takes a fraction of a millisecond: more threads would only wait for each other.
         self.file = OnnxFile(model.part(STREAM_ONNX), command, 1, lambda session: says_geometry(session, geometry))
         said = self.file.session.get_modelmeta().custom_metadata_map
         try:
             self.lead_samples, self.lead_rows, most = (int(said[key]) for key in _TIMING)
         except (KeyError, ValueError):
-            raise self.file.error("does not say how its rows lie") from None
+            raise self.file.error("has no row timing in its metadata") from None
         self.most_rows = max(1, min(most, round(MOST_STEP_SECONDS / geometry.hop_seconds)))
         inputs = self.file.session.get_inputs()[1:]
         self.tails = [one.name for one in inputs]
@@ -53,34 +53,34 @@ class StepSession:
         return self.file.run([f"first.{n}" for n in range(len(shapes))], feeds)
 
     def run(self, samples: Samples, tails: TailArrays) -> tuple[Scores, TailArrays]:
-        """(streams, channels, rows * hop) and their tails -> scores (streams, rows, outputs), and the tails behind."""
+        """(streams, channels, rows * hop) and their tails -> scores (streams, rows, outputs), and the next tails."""
         feeds = {"samples": samples, **dict(zip(self.tails, tails, strict=True))}
         scores, *behind = self.file.run(self.outputs, feeds)
         if not np.isfinite(scores).all():
-            raise self.file.error("gives scores that are no numbers")
+            raise self.file.error("returned scores that are not finite")
         return scores, behind
 
 
 class Stepper(Protocol):
-    """Scores of so many tracks side by side. Samples are at the model's rate; what is given is not kept."""
+    """Scores of several tracks in parallel. Samples are at the model's rate and are not kept."""
 
     def push(self, samples: Samples) -> Scores:
-        """(tracks, channels, n), n of any size -> the rows that are known now (tracks, rows, outputs)."""
+        """(tracks, channels, n), with any n -> the rows that are now known (tracks, rows, outputs)."""
         ...
 
     def finish(self) -> Scores:
-        """The rows that are left where the sound ends: ceil(samples / hop) in all. Nothing is pushed after it."""
+        """The remaining rows at the end of the sound, ceil(samples / hop) rows in all. Nothing is pushed afterwards."""
         ...
 
 
 class TailStepper:
-    """Goes on from the tails of each layer."""
+    """Continues from the tails of each layer."""
 
     def __init__(self, session: StepSession, tracks: int = 1) -> None:
         self.session, self.tracks = session, tracks
         self._tails: TailArrays = [np.repeat(tail, tracks, axis=0) for tail in session.first]
-        self.batch: tuple[TailArrays, int] | None = None  # tails of a whole batch, and which are its own
-        # Steps end where the windows of rows do: so many zeros come first, and so many rows are of no hop.
+        self.batch: tuple[TailArrays, int] | None = None  # tails of a whole batch, and the place of its own
+        # Steps end where the windows of rows end. So some zeros come first, and the first rows belong to no hop.
         self.waiting = np.zeros((tracks, session.channels, session.lead_samples), np.float32)
         self.drop = session.lead_rows
         self.heard = 0
@@ -98,16 +98,16 @@ class TailStepper:
         self._tails, self.batch = behind, None
 
     def left_in(self, behind: TailArrays, place: int) -> None:
-        """Its tails are those at a place of a batch, which is not copied."""
+        """Use the tails at a place of a batch, without copying the batch."""
         self._tails, self.batch = [], (behind, place)
 
     @property
     def ready_rows(self) -> int:
-        """How many rows a step could have now."""
+        """Number of rows that a step could compute now."""
         return self.waiting.shape[2] // self.session.hop_samples
 
     def take(self, samples: Samples) -> None:
-        """They are copied unless a step can be had, which then takes them."""
+        """Add samples. They are copied unless a step can use them at once."""
         self.heard += samples.shape[2]
         if self.waiting.shape[2]:
             self.waiting = np.concatenate([self.waiting, samples], axis=2)
@@ -115,7 +115,7 @@ class TailStepper:
             self.waiting = samples if samples.shape[2] >= self.session.hop_samples else samples.copy()
 
     def next_samples(self, rows: int) -> Samples:
-        """What a step of so many rows needs, which is then no longer waiting."""
+        """Remove and return the samples for a step of this number of rows."""
         count, waiting = rows * self.session.hop_samples, self.waiting
         if waiting.shape[2] == count:
             self.waiting = waiting[:, :, count:].copy()
@@ -125,7 +125,7 @@ class TailStepper:
         return waiting[:, :, :count]
 
     def kept(self, scores: Scores) -> Scores:
-        """(..., rows, outputs) of a step less the rows before the beginning."""
+        """(..., rows, outputs) of a step, without the rows before the beginning."""
         if not self.drop:
             return scores
         drop = min(self.drop, scores.shape[-2])
@@ -149,7 +149,7 @@ class TailStepper:
 
 
 class ChunkStepper:
-    """Computes the windows of new rows anew, each time."""
+    """Recomputes the window of each new row."""
 
     def __init__(self, model: Model, backend: Backend, tracks: int = 1) -> None:
         geometry = model.geometry

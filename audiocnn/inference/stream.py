@@ -2,9 +2,9 @@
 
     samples, as they come -> resampled -> steps of the network -> scores -> onsets and endings
 
-All state is in the object; the network is shared. There are no threads, no files, no log: what nobody holds any more is
-gone. Streams may be pushed from as many threads as there are, each from one at a time; a step of 20 ms of sound takes a
-fraction of a millisecond, so that it may be called in an event loop.
+All state is in the object, and the network is shared. There are no threads, files or logs; an object that is no longer
+referenced is freed. Streams may be pushed from any number of threads, but each from one at a time. A step of 20 ms of
+sound takes a fraction of a millisecond, so that it may be called in an event loop.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from audiocnn.inference.steps import MOST_STEP_SECONDS, Stepper, StepSession, Ta
 from audiocnn.model.model import DEFAULT_LIVE_MODEL, ONNX, STREAM_ONNX, Model, find_model, split_outputs
 from audiocnn.units import to_samples
 
-_BATCH_STREAMS = 32  # that are stepped at once: more do not fit into the caches of a core
+_BATCH_STREAMS = 32  # stepped at once; more do not fit into the caches of a core
 _Source = StepSession | Engine
 _SHARED: WeakValueDictionary[tuple[Path, int, int], _Source] = WeakValueDictionary()
 _SHARED_LOCK = threading.Lock()
@@ -58,7 +58,7 @@ class LiveModel:
 
 
 def _shared_source(model: Model) -> _Source:
-    """What computes the scores of a model: the same for all streams, as long as its file is the same."""
+    """Computes the scores of a model. Shared by all streams as long as its file is the same."""
     steps = (model.folder / STREAM_ONNX).is_file()
     path = model.part(STREAM_ONNX if steps else ONNX)
     stat = path.stat()
@@ -121,8 +121,8 @@ class Stream:
         self._stepper = live.stepper()
         self._resampler = _resampler(self.sample_rate, rate, live.model.channels) if self.sample_rate != rate else None
         self._scores = np.zeros((0, len(live.model.labels)), np.float32)
-        self._rows = self.samples = 0  # scores so far; samples so far, at the rate of the stream
-        self._kept: deque[AnyArray] = deque()  # of what was pushed, from `_kept_from` on, for the pre-roll
+        self._rows = self.samples = 0  # number of scores so far; number of samples so far, at the rate of the stream
+        self._kept: deque[AnyArray] = deque()  # pushed sound from `_kept_from` on, for the pre-roll
         self._kept_from = 0
         self._closed = False
 
@@ -162,34 +162,34 @@ class Stream:
         self.close()
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a Stream holds the state of its sound and cannot be copied or pickled; make one where it runs")
+        raise TypeError("a Stream holds the state of its sound and cannot be copied or pickled; create another instead")
 
     def _checked(self, samples: AnyArray, sample_rate: int | None) -> Samples:
-        """float32 (channels, samples). UsageError for what cannot be the next samples of this stream."""
+        """float32 (channels, samples). UsageError for samples that cannot continue this stream."""
         if self._closed:
-            raise UsageError("the stream is closed; make another, or reset() it")
+            raise UsageError("the stream is closed; open another, or call reset()")
         if sample_rate is not None and check_rate(sample_rate) != self.sample_rate:
             raise UsageError(
-                f"sample_rate {sample_rate}: the stream is of {self.sample_rate} Hz; make another for this rate"
+                f"sample_rate {sample_rate}: the stream runs at {self.sample_rate} Hz; open another for this rate"
             )
         rows, wanted = channels_of(samples), self.model.channels
         if len(rows) != wanted:
-            each = "give their mean, or make a Stream for each" if wanted == 1 else f"{self.model.name} wants {wanted}"
-            raise UsageError(f"samples: {len(rows)} channels at once; {each}")
+            each = "give their mean, or open one Stream each" if wanted == 1 else f"{self.model.name} expects {wanted}"
+            raise UsageError(f"samples: {len(rows)} channels; {each}")
         floats = as_floats(rows)
-        # The sum of squares has what is NaN, infinite or too loud, and takes one pass.
+        # The sum of squares shows NaN, infinite and too large values in one pass.
         if not np.vdot(floats, floats) <= MOST_LEVEL and not is_level(floats).all():
             place = int(np.argmin(is_level(floats).all(axis=0)))
             raise UsageError(
-                f"samples: no level of sound at {(self.samples + place) / self.sample_rate:.3f} s (NaN, or infinite);"
-                " the piece was not taken"
+                f"samples: invalid value at {(self.samples + place) / self.sample_rate:.3f} s (NaN, infinite or too"
+                " large); the block was not used"
             )
         if self._pre_roll and floats.shape[1]:
             self._kept.append(samples.copy())
         return floats
 
     def _heard(self, piece: Samples) -> Samples:
-        """The next samples, counted, at the rate of the model."""
+        """Count the next samples, and convert them to the model's rate."""
         self.samples += piece.shape[1]
         return self._resampled(piece)
 
@@ -199,7 +199,7 @@ class Stream:
         return np.ascontiguousarray(self._resampler.resample_chunk(piece.T, last).T)
 
     def _events(self, outputs: Scores) -> list[Event]:
-        """What is certain by the next rows (rows, outputs)."""
+        """The events that the next rows (rows, outputs) make certain."""
         if not len(outputs):
             return []
         if self._detector.passes(outputs):
@@ -225,7 +225,7 @@ class Stream:
         self._scores = np.concatenate([empty, *(outputs[:, :labels] for outputs in found)])
 
     def _told(self, events: Sequence[Event]) -> list[Event]:
-        """Events with what a stream knows of them besides."""
+        """Events with the fields that only a stream sets."""
         told: list[Event] = []
         for event in events:
             if isinstance(event, Onset):
@@ -239,19 +239,19 @@ class Stream:
         return told
 
     def _since(self, start: int) -> AnyArray:
-        """What was heard from a sample on."""
+        """The pushed sound from a sample on."""
         together = np.concatenate(list(self._kept), axis=-1)
         return together[..., max(0, start - self._kept_from) : self.samples - self._kept_from]
 
     def _forget(self) -> None:
-        """Lets go of what no onset that may come can begin with."""
+        """Forget sound that no later onset can start with."""
         first = to_samples(self._detector.earliest_onset(), self.sample_rate)
         while self._kept and self._kept_from + self._kept[0].shape[-1] <= first:
             self._kept_from += self._kept.popleft().shape[-1]
 
 
 class _Alone:
-    """The lock of a stream, which nobody waits for: two threads in one stream are a mistake of the program."""
+    """The lock of a stream. Nobody waits for it: two threads in one stream are a mistake in the calling program."""
 
     def __init__(self, lock: threading.Lock) -> None:
         self.lock = lock
@@ -265,14 +265,14 @@ class _Alone:
 
 def _take(lock: threading.Lock) -> None:
     if not lock.acquire(blocking=False):
-        raise UsageError("pushed by another thread just now; push a stream, or Streams, from one at a time")
+        raise UsageError("another thread is pushing to this stream; push to a Stream, or Streams, from one at a time")
 
 
 def _resampler(rate_in: int, rate_out: int, channels: int) -> LiveResampler:
     try:
         return LiveResampler(rate_in, rate_out, channels)
     except (ValueError, RuntimeError) as error:
-        what = f"sample_rate {rate_in}: cannot be resampled to {rate_out} Hz ({describe_error(error)})"
+        what = f"sample_rate {rate_in}: resampling to {rate_out} Hz failed ({describe_error(error)})"
         raise UsageError(f"{what}; give the samples at another rate") from None
 
 
@@ -303,7 +303,7 @@ class Streams:
         """Push the next samples of some streams, as in `Stream.push`. Returns the events that are now certain in each.
         Raises UsageError for invalid samples or a stream of another model, before any samples are used."""
         if any(stream._live is not self._live for stream in pieces):
-            raise UsageError("a stream of another model cannot be in the batch; open it with the same Streams")
+            raise UsageError("the batch contains a stream of another model; open all streams from the same Streams")
         with _Alone(self._lock):
             if self._live.session is None:
                 return {stream: stream.push(samples) for stream, samples in pieces.items()}
@@ -333,7 +333,7 @@ class Streams:
 
 
 class _Share:
-    """What a push has for one of its streams."""
+    """The part of a push that concerns one of its streams."""
 
     __slots__ = ("events", "found", "stepper", "stream")
 
@@ -344,7 +344,7 @@ class _Share:
 
 
 def _step(session: StepSession, shares: Sequence[_Share], rows: int) -> None:
-    """The next rows of each."""
+    """Compute the next rows of each stream."""
     samples = np.concatenate([share.stepper.next_samples(rows) for share in shares])
     scores, behind = session.run(samples, _tails_of([share.stepper for share in shares]))
     for place, share in enumerate(shares):
@@ -356,7 +356,7 @@ def _step(session: StepSession, shares: Sequence[_Share], rows: int) -> None:
 
 
 def _tails_of(steppers: Sequence[TailStepper]) -> TailArrays:
-    """The tails of some streams, one behind the other; not copied where they are what the last step left."""
+    """The concatenated tails of some streams. They are not copied if they are the result of the last step."""
     whole = steppers[0].batch[0] if steppers[0].batch else []
     as_left = all(one.batch and one.batch[0] is whole and one.batch[1] == n for n, one in enumerate(steppers))
     if whole and as_left and len(whole[0]) == len(steppers):

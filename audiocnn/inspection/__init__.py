@@ -1,1 +1,1 @@
-"""Look into trained networks: filters and their strongest sounds, explanations of a score, and plots of a recording."""
+"""Inspection of trained networks: filters and their strongest sounds, explanations of scores, plots of recordings."""

@@ -1,7 +1,7 @@
-"""Explain a score of a recording: the stretches of time and the bands that moved it (`occlusion.py`), the cells by
-their slopes (`views.py`), and the maps of a group (`feature_maps.py`).
+"""Explains a score of a recording: the parts in time and frequency that changed it (`occlusion.py`), the contribution
+of each cell by gradients (`views.py`), and the maps of a group (`feature_maps.py`).
 
-A score depends on its window alone, so only the window is run again, however long the recording.
+A score depends only on its window, so only the window is run again, however long the recording is.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from audiocnn.model.weights import Ensemble, load_networks
 from audiocnn.spec.features import Array
 
 PatchProgress = Callable[[str, float, float | None], None]
-_WHOLE_WINDOWS = 2  # a recording of at most so many is explained as a whole
+_WHOLE_WINDOWS = 2  # the longest recording that is explained as a whole
 _MOST_WHOLE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """The effects on the score of a label. Times in seconds of the recording; the window may reach past its ends.
+    """Effects on the score of a label. Times are in seconds of the recording; the window may extend beyond its ends.
 
-    scores (rows,) are those of the whole recording; [start, end) are the rows that are explained, their mean score is
-    `score` and log(score / (1 - score)) `log_odds`; quiet_score is what is left with everything turned down.
-    clip_score: of the whole recording, as `classify` has it.
-    frame_seconds (frames + 1,) and band_hertz (bands + 1,) are the borders of the cells of `decibels`, of
-    `occlusion.map` and of `gradient`, each (bands, frames). features: those that have these bands.
+    scores (rows,) are those of the whole recording. The explained rows are [start, end), `score` is their mean score
+    and `log_odds` is log(score / (1 - score)). quiet_score is the score with everything lowered. clip_score: the score
+    of the whole recording in `classify`.
+    frame_seconds (frames + 1,) and band_hertz (bands + 1,) are the borders of the cells of `decibels`, `occlusion.map`
+    and `gradient`, each (bands, frames). features: the features with these bands.
     """
 
     model: str
@@ -72,7 +72,7 @@ class Explanation:
 
     @property
     def whole(self) -> bool:
-        """Whether the mean of several rows is explained, and not one."""
+        """Whether the mean of several rows is explained, not a single row."""
         return self.end - self.start > 1.5 * self.hop_seconds
 
     @property
@@ -88,9 +88,9 @@ def explain_recording(
     progress: PatchProgress | None = None,
     track: int | None = None,
 ) -> Explanation:
-    """Explain a score of a recording, which is read twice: to find the score, then for its window.
+    """Explain a score of a recording. The recording is read twice: to find the score, and for its window.
 
-    `progress(what, done, total)` is called as the work goes on. Raises RecordingError, UsageError.
+    `progress(what, done, total)` is called during the work. Raises RecordingError, UsageError.
     """
     settings, progress = settings or ExplainSettings(), progress or _no_progress
     network = _torch_network(engine)
@@ -119,7 +119,7 @@ def _no_progress(what: str, done: float, total: float | None) -> None:
 
 
 def _torch_network(engine: Engine) -> Network | Ensemble:
-    """The network of an engine, which torch must run: slopes cannot be had from the exported file."""
+    """The network of an engine, run by torch: gradients are not available from the exported file."""
     backend = engine.backend
     return backend.network if isinstance(backend, TorchBackend) else load_networks(engine.model).eval()
 
@@ -132,12 +132,10 @@ def _check_settings(settings: ExplainSettings, engine: Engine, network: Network 
     if settings.fill not in FILL_LEVELS:
         raise UsageError(f'--fill cannot be "{settings.fill}"; {did_you_mean(settings.fill, FILL_LEVELS)}')
     if settings.at_seconds is not None and settings.whole:
-        raise UsageError("--at is for one score and --whole for all; give one of them")
+        raise UsageError("--at explains one score and --whole all of them; give only one")
     seconds = settings.patch_seconds
     if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
-        raise UsageError(
-            f"--patch-seconds {seconds:g}: must be more than 0; try {model.geometry.near_seconds / 16:.2g}"
-        )
+        raise UsageError(f"--patch-seconds {seconds:g}: must be above 0; try {model.geometry.near_seconds / 16:.2g}")
     if settings.group is not None:
         check_group_name(network, model.name, settings.group)
 
@@ -149,12 +147,12 @@ def _choose_window(engine: Engine, scores: Samples, total: int, settings: Explai
     column = None if settings.label is None else labels.index(settings.label)
     if at is not None:
         if not 0 <= at <= duration:
-            raise UsageError(f"--at {at:g}: not in the recording, which is {duration:.2f} s long; name a time in it")
+            raise UsageError(f"--at {at:g}: the recording is {duration:.2f} s long; give a time within it")
         row = min(int(at * geometry.sample_rate) // geometry.hop_samples, len(scores) - 1)
         rows, there = 1, scores[row]
     elif settings.whole or duration <= _WHOLE_WINDOWS * geometry.near_seconds:
         if duration > _MOST_WHOLE_SECONDS:
-            limit = f"{_MOST_WHOLE_SECONDS:g} s at most are explained as a whole"
+            limit = f"--whole explains at most {_MOST_WHOLE_SECONDS:g} s"
             raise UsageError(f"--whole: the recording is {duration:.1f} s long, and {limit}; give --at, or cut it")
         row, rows, there = 0, len(scores), scores.mean(axis=0)
     elif engine.model.clip_pooling is not None:
@@ -168,8 +166,8 @@ def _choose_window(engine: Engine, scores: Samples, total: int, settings: Explai
 def _answering_rows(
     engine: Engine, scores: Samples, column: int | None, duration_seconds: float
 ) -> tuple[int, int, Samples]:
-    """The first of the rows (rows, classes) by whose mean a recording is classified, how many they are, and the scores
-    of the recording (classes,): all of them, or the loudest stretch, where that counts or all would be too many."""
+    """The rows (rows, classes) whose mean classifies the recording: the first of them, their number, and the scores of
+    the recording (classes,). These are all rows, or the loudest stretch if that decides or all would be too many."""
     pooling, hop = engine.model.clip_pooling, engine.geometry.hop_seconds
     assert pooling is not None
     pooled, mean = clip_scores([scores], pool_of(engine.model)), scores.mean(axis=0)
@@ -191,7 +189,7 @@ def _explain_window(
     settings: ExplainSettings,
     progress: PatchProgress,
 ) -> Explanation:
-    """Turn patches down and take slopes. scores: (rows, classes) of the whole recording."""
+    """Lower patches and take gradients. scores: (rows, classes) of the whole recording."""
     model, geometry, rate = engine.model, engine.geometry, engine.geometry.sample_rate
     view = make_view(network, window)
     view.look(sound.cut(window.first, window.stop), sound.samples, settings.fill)

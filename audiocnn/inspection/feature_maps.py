@@ -1,4 +1,4 @@
-"""The maps of a group: what its filters answered to a part of a recording."""
+"""The maps of a group: the responses of its filters to a part of a recording."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from audiocnn.spec.layers import receptive_field_of
 
 @dataclass(frozen=True)
 class FeatureMaps:
-    """The strongest of the `of` maps of a group over the window, the strongest first: by the mean absolute value where
-    the score sees them, between `seen` in seconds.
+    """The strongest of the `of` maps of a group over the window, strongest first. Strength is the mean absolute value
+    over the positions that the score sees, between `seen` in seconds.
 
-    values (maps, bands, positions); in 1-D one band. Position p is centred on start_seconds + p * hop_seconds. In 2-D
-    row b is centred on first_band + b * band_hop of the features' bands.
+    values (maps, bands, positions); in 1-D there is one band. Position p is centred on start_seconds + p * hop_seconds.
+    In 2-D, row b is centred on band first_band + b * band_hop of the features.
     """
 
     group: str
     of: int
-    numbers: tuple[int, ...]  # from 0, as the network has them
+    numbers: tuple[int, ...]  # from 0, in the order of the network
     strengths: tuple[float, ...]
     values: Samples
     start_seconds: float
@@ -43,13 +43,13 @@ class FeatureMaps:
 
 
 def _module_names(network: Network) -> dict[str, list[str]]:
-    """The names of each group of the spec among the network's modules, one for each repeat."""
+    """The module names of each group of the spec, one for each repeat."""
     modules = iter(network.groups)
     return {group.name: [next(modules) for _ in range(group.repeat)] for group in network.spec.groups}
 
 
 def check_group_name(network: Network | Ensemble, model: str, group: str) -> None:
-    """UsageError for a group that there is not."""
+    """UsageError if there is no such group."""
     if isinstance(network, Ensemble):
         raise UsageError(f"--group {group}: {model} is an ensemble of several networks; explain one of its members")
     names = _module_names(network)
@@ -59,9 +59,9 @@ def check_group_name(network: Network | Ensemble, model: str, group: str) -> Non
 
 
 def feature_maps(network: Network, sound: Excerpt, window: ScoreWindow, group: str, most: int) -> FeatureMaps:
-    """The maps of a group over a window. Of a group that repeats, those of the last; `A_1` names the first.
+    """The maps of a group over a window. For a repeated group, those of the last repeat; `A_1` selects the first.
 
-    A late group has few positions inside a window, so the network is run on a window more on both sides.
+    A late group has few positions inside a window, so the network is run on one more window on each side.
     """
     names, geometry = _module_names(network), network.geometry
     key = names[group][-1] if group in names else group
@@ -74,7 +74,7 @@ def feature_maps(network: Network, sound: Excerpt, window: ScoreWindow, group: s
     time = network.spec.input.receptive_field.then(receptive_field_of(layers, dims - 1))
     middles = wide.first + time.centre + 0.5 + time.stride * np.arange(values.shape[-1])
     shown = frames_between(middles, window.begin, window.end)
-    # F sees the positions that hear nothing but the window.
+    # F sees the positions that depend on nothing but the window.
     half = time.kernel / 2
     seen = frames_between(middles[shown], window.begin + half, window.end - half + 0.5)
     values, middles = values[..., shown], middles[shown]
@@ -99,13 +99,13 @@ def feature_maps(network: Network, sound: Excerpt, window: ScoreWindow, group: s
     )
 
 
-class _Done(Exception):  # noqa: N818 - no error: what comes after the wanted maps need not be computed
+class _Done(Exception):  # noqa: N818 - not an error: what follows the wanted maps is not computed
     """Raised by a hook to leave the network."""
 
 
 def activations(network: Network, module: nn.Module, samples: Samples) -> Tensor:
-    """(maps, bands, positions): what a module of the network gives for samples (channels, samples) alone; in 1-D there
-    is one band."""
+    """(maps, bands, positions): the output of a module for samples (channels, samples) alone. In 1-D there is one
+    band."""
     caught: list[Tensor] = []
 
     def hook(_module: nn.Module, _given: Any, output: Tensor) -> None:
@@ -123,7 +123,7 @@ def activations(network: Network, module: nn.Module, samples: Samples) -> Tensor
 
 
 def _layers_up_to(network: Network, key: str) -> list[Any]:
-    """The layers of the groups up to and with one, repeats written out."""
+    """The layers of all groups up to and including one, with repeats written out."""
     layers: list[Any] = []
     for group in network.spec.groups:
         for name in _module_names(network)[group.name]:

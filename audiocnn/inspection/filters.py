@@ -1,21 +1,22 @@
-"""The filters of the first layer of a network, and figures of each: read_filters, tower_figures.
+"""The filters of the first layer of a network, and measures of each: read_filters, tower_figures.
 
-The first layer is the first convolution of the spec; in `branches`, the first of every branch, numbered on. A network
-without one has the first dense layer of F instead. Layers before it (norm, pool) are not part of the kernels: these are
-the weights as trained, with dilation written out as zeros; of a separable convolution, the product of its two halves.
+The first layer is the first convolution of the spec; with `branches`, the first of every branch, numbered
+consecutively. A network without a convolution has the first dense layer of F instead. Layers before it (norm, pool) are
+not part of the kernels. Kernels are the weights as trained. Dilation is written out as zeros, and a separable
+convolution is the product of its two halves.
 
-A filter is seen in one of three views:
+A filter has one of three views:
 
-- waveform: kernels on samples. The centre is the peak of the magnitude response, the bandwidth that of a rectangle of
-  the same peak and power (the equivalent rectangular bandwidth, as in Glasberg and Moore 1990).
-- bands: kernels that see every band. The range is the shortest run of bands that holds half of the energy, the centre
-  its middle.
-- patch: kernels that move over the bands, so that they have no frequency of their own.
+- waveform: kernels on samples. The centre is the peak of the magnitude response. The bandwidth is that of a rectangle
+  with the same peak and power (the equivalent rectangular bandwidth, as in Glasberg and Moore 1990).
+- bands: kernels that see every band. The range is the shortest run of bands that holds half of the energy; the centre
+  is its middle.
+- patch: kernels that move over the bands, and therefore have no frequency of their own.
 
-Bands and patches have shares of their energy, which add up to 1: the `level` (the mean), the mean over time that
-changes along the `frequency`, the mean over frequency that changes along the `time`, and changes along `both`: slopes
-and corners. This is the analysis of variance of a two-way table, and exact. With several input channels,
-`between_channels` is the share of the energy in differences between them.
+Bands and patches have energy shares, which add up to 1: the `level` (the mean), changes along `frequency` of the mean
+over time, changes along `time` of the mean over frequency, and changes along `both`, such as slopes and corners. This
+is the exact analysis of variance of a two-way table. With several input channels, `between_channels` is the share of
+the energy in differences between them.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ if TYPE_CHECKING:
 
 
 SHARES = ("level", "frequency", "time", "both")
-_FIGURES = ("centre_hertz", "bandwidth_hertz", *SHARES, "between_channels")  # of which a tower has means
+_FIGURES = ("centre_hertz", "bandwidth_hertz", *SHARES, "between_channels")  # those whose mean over a tower is given
 _LEAST_FFT = 2**14  # points of a magnitude response
 _SHUFFLES = 1000
 
 
 @dataclass(frozen=True)
 class FilterLayer:
-    """A layer whose filters are looked at: its module, and the receptive field of one position of its maps along each
+    """A layer whose filters are shown: its module, and the receptive field of one position of its maps along each
     axis, (time,) or (frequency, time), in frames of the features. `group` is "F" for a dense layer."""
 
     group: str
@@ -56,15 +57,15 @@ class FilterLayer:
     reach: tuple[ReceptiveField, ...]
     before: tuple[ReceptiveField, ...]  # of one position of the input of the module
     layer: Layer | None = None
-    all_bands: bool = False  # the maps hear every band, wherever they stand
-    cropped: tuple[int, int] = (0, 0)  # frames that a branch is not given at the two ends
+    all_bands: bool = False  # the maps see every band at every position
+    cropped: tuple[int, int] = (0, 0)  # frames cropped from the input of a branch at its two ends
 
 
 @dataclass(frozen=True)
 class Filter:
-    """One filter. kernel: (channels, bands, taps); bands is 1 on samples. strength: the root of its energy.
+    """One filter. kernel: (channels, bands, taps), with 1 band on samples. strength: the square root of its energy.
 
-    tower: 1, 2, ... where the maps are divided. figures: see the top of the file; none where all weights are 0.
+    tower: 1, 2, ... if the maps are divided. figures: see the module docstring; empty if all weights are 0.
     """
 
     index: int
@@ -76,9 +77,9 @@ class Filter:
 
 @dataclass(frozen=True)
 class FilterBank:
-    """All filters of a layer, sorted: by centre frequency, patches from edges in time to edges in frequency.
+    """All filters of a layer, sorted: by centre frequency, or patches from edges in time to edges in frequency.
 
-    step_seconds: between two taps. edges_hertz: (bands, 2) of the features, where bands are frequencies.
+    step_seconds: between two taps. edges_hertz: (bands, 2) of the features, if their bands are frequencies.
     """
 
     model: str
@@ -93,18 +94,18 @@ class FilterBank:
     filters: tuple[Filter, ...]
 
     def of_tower(self, tower: int | None) -> tuple[Filter, ...]:
-        """The filters of one tower, sorted; of all for None."""
+        """The filters of one tower, sorted. None: of all towers."""
         return tuple(one for one in self.filters if tower is None or one.tower == tower)
 
     def strongest(self, most: int) -> FilterBank:
-        """The same with at most so many filters, those of the largest norm."""
+        """The same bank with at most this many filters, those with the largest norm."""
         kept = {one.index for one in sorted(self.filters, key=lambda one: (-one.strength, one.index))[:most]}
         return dataclasses.replace(self, filters=tuple(one for one in self.filters if one.index in kept))
 
 
 @dataclass(frozen=True)
 class TowerFigures:
-    """The means of the figures of one tower, weighted by the energy of the filters."""
+    """Means over one tower, weighted by the energy of the filters."""
 
     tower: int
     filters: int
@@ -112,7 +113,7 @@ class TowerFigures:
 
 
 def read_filters(network: Network) -> FilterBank:
-    """The filters of the first layer. ModelError: the network has no convolution and no dense layer."""
+    """The filters of the first layer. ModelError if the network has neither a convolution nor a dense layer."""
     spec, settings = network.spec, network.spec.input
     first_layer = first_layers(network)
     kernels = [kernel for part in first_layer for kernel in _kernels_of(part, settings, spec.dims)]
@@ -139,7 +140,7 @@ def read_filters(network: Network) -> FilterBank:
 
 
 def _sort_key(one: Filter) -> tuple[float, int]:
-    """By frequency; without one by band; patches from changes in time to changes in frequency. Zeros come last."""
+    """By frequency, or else by band; patches from changes in time to changes in frequency. Zero filters come last."""
     found = one.figures
     if "centre_hertz" in found:
         return found["centre_hertz"], one.index
@@ -149,7 +150,7 @@ def _sort_key(one: Filter) -> tuple[float, int]:
 
 
 def first_layers(network: Network) -> list[FilterLayer]:
-    """The first convolution; of every branch where it stands in some; else the first dense layer of F."""
+    """The first convolution, or that of every branch if it is in branches; else the first dense layer of F."""
     before = (ReceptiveField(),) * network.spec.dims
     modules = iter(network.groups.values())
     for group in network.spec.groups:
@@ -161,7 +162,7 @@ def first_layers(network: Network) -> list[FilterLayer]:
             before = receptive_field_after(before, layers)
     head, geometry = network.spec.head, network.geometry
     if not (head and isinstance(head[0], Dense)):
-        what = f"has no convolution, and F begins with {head[0].text() if head else 'nothing'}"
+        what = f"has no convolution, and F starts with {head[0].text() if head else 'nothing'}"
         raise ModelError(f"{network.spec.name}: {what}; there are no filters to draw")
     window = ReceptiveField(geometry.positions, geometry.hop_positions)
     reach = (*before[:-1], before[-1].then(window))
@@ -170,12 +171,12 @@ def first_layers(network: Network) -> list[FilterLayer]:
 
 
 def network_layers(layers: Sequence[Layer]) -> list[Layer]:
-    """The layers of a group that are modules of the group; `global` belongs to F."""
+    """The layers of a group that are modules of the group. `global` belongs to F."""
     return [layer for layer in layers if not isinstance(layer, Global)]
 
 
 def receptive_field_after(before: tuple[ReceptiveField, ...], layers: Sequence[Layer]) -> tuple[ReceptiveField, ...]:
-    """The receptive field of one position behind more layers, along each axis."""
+    """The receptive field of one position after more layers, along each axis."""
     for layer in layers:
         before = tuple(reach.then(layer.receptive_field(axis)) for axis, reach in enumerate(before))
     return before
@@ -188,7 +189,7 @@ def _first_convolutions(
     group: str,
     cropped: tuple[int, int] = (0, 0),
 ) -> list[FilterLayer]:
-    """The first convolution in a sequence of layers with these modules; several where it stands in branches."""
+    """The first convolution in a sequence of layers with these modules; several if it is in branches."""
     for layer, module in zip(layers, steps, strict=True):
         if isinstance(layer, Conv):
             return [
@@ -201,7 +202,7 @@ def _first_convolutions(
             found = _first_convolutions(layer.layers, list(module.inside), before, group, cropped)
         elif isinstance(layer, Branches):
             for branch, inside, crops in zip(layer.branches, module.branches, module.crops, strict=True):
-                # A crop takes inputs away at both ends: padding with a minus.
+                # A crop removes inputs at both ends: negative padding.
                 less = tuple(
                     field.then(ReceptiveField(1, 1, -crop[0], -crop[1]))
                     for field, crop in zip(before, crops, strict=True)
@@ -215,7 +216,7 @@ def _first_convolutions(
 
 
 def _kernels_of(part: FilterLayer, settings: InputSpec, dims: int) -> list[Array]:
-    """(channels, bands, taps) of each map; in 1-D the bands lie among the channels."""
+    """(channels, bands, taps) of each map. In 1-D the bands are among the channels."""
     if part.layer is None:  # dense: (neurons, channels * bands, positions)
         weight = to_array(part.module.weight)
         return list(weight.reshape(len(weight), settings.channels, -1, weight.shape[-1]))
@@ -234,7 +235,7 @@ def to_array(weight: Any) -> Array:
 
 
 def _compose_kernel(weights: list[Array], layer: Conv) -> Array:
-    """(maps, channels, *kernel): both halves of a separable convolution as one, and zeros between split channels."""
+    """(maps, channels, *kernel): the product of a separable convolution, with zeros between split channels."""
     if layer.separable:
         depth, point = weights
         return point * depth[None, :, 0]
@@ -250,7 +251,7 @@ def _compose_kernel(weights: list[Array], layer: Conv) -> Array:
 
 
 def _dilate_kernel(kernel: Array, dilation: tuple[int, ...]) -> Array:
-    """Zeros between the taps of the last axes."""
+    """Insert zeros between the taps of the last axes."""
     sizes = [d * (k - 1) + 1 for k, d in zip(kernel.shape[2:], dilation, strict=True)]
     whole = np.zeros((*kernel.shape[:2], *sizes))
     spread: tuple[Any, ...] = (..., *(slice(None, None, d) for d in dilation))
@@ -268,7 +269,7 @@ def _kernel_view(kernels: list[Array], first_layer: list[FilterLayer], on_sample
 
 
 def _count_towers(layers: list[Layer], first_layer: list[FilterLayer]) -> int:
-    """The number of towers: the `split` of the next convolution, else that of the first one itself."""
+    """The number of towers: the `split` of the next convolution, else of the first one itself."""
     first = first_layer[0].layer
     if len(first_layer) > 1 or not isinstance(first, Conv):
         return 1
@@ -280,7 +281,7 @@ def _count_towers(layers: list[Layer], first_layer: list[FilterLayer]) -> int:
 
 
 def kernel_figures(kernel: Array, view: str, step_seconds: float, edges: Array | None) -> dict[str, float]:
-    """The figures of one kernel (channels, bands, taps); none for one of zeros."""
+    """The measures of one kernel (channels, bands, taps); none for a kernel of zeros."""
     energy = float((kernel**2).sum())
     if energy == 0.0:
         return {}
@@ -303,7 +304,7 @@ def frequency_response(kernel: Array, step_seconds: float) -> tuple[Array, Array
 
 
 def _tuning(kernel: Array, step_seconds: float) -> dict[str, float]:
-    """Centre and bandwidth in Hz, over all channels together."""
+    """Centre and bandwidth in Hz, with all channels combined."""
     hertz, magnitude = frequency_response(kernel, step_seconds)
     power = (magnitude**2).sum(axis=0)
     peak = int(power.argmax())
@@ -311,7 +312,7 @@ def _tuning(kernel: Array, step_seconds: float) -> dict[str, float]:
 
 
 def band_range(energy: Array, edges: Array | None) -> dict[str, float]:
-    """The shortest run of bands with half of the energy (bands,); the first of several."""
+    """The shortest run of bands with half of the energy (bands,); the first one if there are several."""
     sums = np.concatenate([[0.0], np.cumsum(energy)])
     stops = np.searchsorted(sums, sums[:-1] + sums[-1] / 2 * (1 - 1e-12))
     inside = stops < len(sums)
@@ -329,7 +330,7 @@ def band_range(energy: Array, edges: Array | None) -> dict[str, float]:
 
 
 def energy_shares(kernel: Array, energy: float) -> dict[str, float]:
-    """The shares of the energy in the level and in changes along frequency, along time, and along both."""
+    """The energy shares of the level and of changes along frequency, along time, and along both."""
     mean = kernel.mean(axis=(1, 2), keepdims=True)
     along_frequency, along_time = kernel.mean(axis=2, keepdims=True) - mean, kernel.mean(axis=1, keepdims=True) - mean
     rest = kernel - mean - along_frequency - along_time
@@ -338,8 +339,8 @@ def energy_shares(kernel: Array, energy: float) -> dict[str, float]:
 
 
 def tower_figures(bank: FilterBank) -> tuple[list[TowerFigures], dict[str, float]]:
-    """Means of each tower, and for each figure in how many of 1,000 random divisions of the same filters the largest
-    and the smallest mean lie at least as far apart: near 0 the towers specialise, near 0.5 they do not."""
+    """Means of each tower, and a p-value for each measure: the share of 1,000 random divisions of the same filters
+    whose largest and smallest mean are at least as far apart. Near 0 the towers specialise; near 0.5 they do not."""
     if bank.towers == 1:
         return [], {}
     live = [one for one in bank.filters if one.strength > 0]
@@ -360,7 +361,7 @@ def tower_figures(bank: FilterBank) -> tuple[list[TowerFigures], dict[str, float
 
 
 def _tower_means(values: Array, weights: Array, towers: NDArray[np.int64], count: int) -> Array:
-    """(filters, figures) -> (towers, figures), weighted; of a tower whose filters are all zero, zeros."""
+    """(filters, figures) -> (towers, figures), weighted. A tower of zero filters gives zeros."""
     means: Array = np.zeros((count, values.shape[1]))
     for tower in range(count):
         mine = towers == tower

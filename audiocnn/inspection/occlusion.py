@@ -1,9 +1,9 @@
-"""Occlusion of sound (Zeiler and Fergus 2014, section 4.2): a patch of time and band is turned down to the background,
-and the fall of the score is the effect of what was there.
+"""Occlusion of sound (Zeiler and Fergus 2014, section 4.2): a patch of time and frequency is lowered to the background,
+and the decrease of the score is its effect.
 
-An effect is a difference of log-odds, log(P / (1 - P)): positive where the patch speaks for the label, negative where
-it speaks against it. Patches overlap by half. Stretches of time over all bands, and bands over all the time, are turned
-down in the same way.
+An effect is a difference of log-odds, log(P / (1 - P)): positive if the patch supports the label, negative if it speaks
+against it. Patches overlap by half. Stretches of time over all bands, and bands over the whole time, are lowered in the
+same way.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import numpy as np
 from audiocnn.inspection.views import CellBox, View
 from audiocnn.spec.features import Array
 
-_PATCHES_A_WINDOW, _PATCHES_A_STRETCH, _PATCHES_OVER_BANDS = 16, 24, 8  # side by side, at most
-_LEAST_EFFECT = 0.01  # of log-odds: less is not worth a line
+_PATCHES_A_WINDOW, _PATCHES_A_STRETCH, _PATCHES_OVER_BANDS = 16, 24, 8  # at most, side by side
+_LEAST_EFFECT = 0.01  # of log-odds; smaller effects are not listed
 _ROUNDING = 1e-5  # relative, of log-odds
 _KINDS = ((False, False), (True, False), (False, True))  # patches; tall: stretches; long: bands
 
 
 @dataclass(frozen=True)
 class PatchGrid:
-    """Where patches lie: of `bands` of `all_bands` and of `frames` frames each, in the frames [first, last)."""
+    """The positions of patches, of `bands` of `all_bands` and of `frames` frames each, in the frames [first, last)."""
 
     all_bands: int
     bands: int
@@ -34,7 +34,7 @@ class PatchGrid:
     last: int
 
     def boxes(self, tall: bool, long: bool) -> list[CellBox]:
-        """All patches; `tall` over all bands, `long` over all the time."""
+        """All patches: `tall` over all bands, `long` over the whole time."""
         rows = [(0, self.all_bands)] if tall else spans(0, self.all_bands, self.bands)
         columns = [(self.first, self.last)] if long else spans(self.first, self.last, self.frames)
         return [CellBox(*row, *column) for row in rows for column in columns]
@@ -46,8 +46,8 @@ class PatchGrid:
 
 @dataclass(frozen=True)
 class Patch:
-    """The effect of a patch: turned down, the log-odds fall by `effect` and the score falls to `without`. Times in
-    seconds; a stretch in all bands has no hertz, a band over all the time no times."""
+    """The effect of a patch: when it is lowered, the log-odds fall by `effect` and the score falls to `without`. Times
+    are in seconds. A stretch over all bands has no frequencies, a band over the whole time has no times."""
 
     start: float | None
     end: float | None
@@ -60,8 +60,8 @@ class Patch:
 @dataclass(frozen=True)
 class Occlusion:
     """map (bands, frames): the mean effect of the patches over a cell, NaN where there are none. over_time (frames,)
-    and over_bands (bands,): the same of stretches and of bands. patches, stretches, bands: those of the largest effect
-    that do not overlap, the largest first."""
+    and over_bands (bands,): the same for stretches and for bands. patches, stretches, bands: the non-overlapping ones
+    with the largest effects, largest first."""
 
     map: Array
     over_time: Array
@@ -78,7 +78,7 @@ class Occlusion:
 
 @dataclass(frozen=True)
 class CellAxes:
-    """The borders of the cells of a view: of frames (frames + 1,) in seconds, of bands (bands + 1,) in Hz."""
+    """The cell borders of a view: of frames (frames + 1,) in seconds, of bands (bands + 1,) in Hz."""
 
     seconds: Array
     hertz: Array
@@ -88,7 +88,7 @@ class CellAxes:
 def occlude(
     view: View, grid: PatchGrid, axes: CellAxes, log_odds: float, top: int, step: Callable[[int], None]
 ) -> Occlusion:
-    """Turn down every patch of the grid, every stretch and every band. `log_odds` is what the whole sound has."""
+    """Lower every patch of the grid, every stretch and every band. `log_odds`: of the unchanged sound."""
     found = []
     for tall, long in _KINDS:
         boxes = grid.boxes(tall, long)
@@ -112,12 +112,12 @@ def occlude(
 
 
 def without_rounding(effects: Array, log_odds: float) -> Array:
-    """Effects that are smaller than what batches of another size change in single precision are none."""
+    """Set effects to zero that are smaller than the rounding of single precision between batch sizes."""
     return np.where(np.abs(effects) > _ROUNDING * max(1.0, abs(log_odds)), effects, 0.0)
 
 
 def patch_grid(view: View, heard: slice, window_samples: int, seconds: float | None, bands: int | None) -> PatchGrid:
-    """The grid over the frames `heard` of the recording. seconds, bands: the size of a patch; None: the default."""
+    """The grid over the frames `heard` of the recording. seconds, bands: the size of a patch; None for the default."""
     there, all_bands = heard.stop - heard.start, len(view.bins) - 1
     wide = max(window_samples / view.hop / _PATCHES_A_WINDOW, there / _PATCHES_A_STRETCH)
     if seconds is not None:
@@ -127,7 +127,7 @@ def patch_grid(view: View, heard: slice, window_samples: int, seconds: float | N
 
 
 def spans(first: int, last: int, size: int) -> list[tuple[int, int]]:
-    """Spans of so many cells that overlap by half and cover [first, last), the last one moved in to fit."""
+    """Spans of `size` cells that overlap by half and cover [first, last); the last one is shifted to fit."""
     size = min(size, last - first)
     starts = [*range(first, last - size, max(1, size // 2)), last - size]
     return [(start, start + size) for start in starts]
@@ -145,7 +145,7 @@ def _mean_effect(boxes: Sequence[CellBox], effects: Array, shape: tuple[int, int
 
 
 def _strongest_apart(boxes: Sequence[CellBox], effects: Array, top: int) -> list[int]:
-    """The numbers of the strongest boxes, for or against, that do not overlap a stronger one."""
+    """The indexes of the strongest boxes, for or against, that do not overlap a stronger one."""
     kept: list[int] = []
     for number in np.argsort(-np.abs(effects), kind="stable").tolist():
         if len(kept) == top or abs(effects[number]) < _LEAST_EFFECT:
@@ -156,7 +156,7 @@ def _strongest_apart(boxes: Sequence[CellBox], effects: Array, top: int) -> list
 
 
 def _make_patch(box: CellBox, effect: float, log_odds: float, axes: CellAxes, tall: bool, long: bool) -> Patch:
-    """A box in seconds and Hz, with what is left of the score."""
+    """A box in seconds and Hz, with the score without it."""
     start, end = max(axes.seconds[box.first], 0.0), min(axes.seconds[box.last], axes.duration_seconds)
     low, high = axes.hertz[box.low], axes.hertz[box.high]
     return Patch(

@@ -1,6 +1,7 @@
-"""The contents of a plot of a recording: waveform, spectrogram, scores and segments, in bounded memory: plot_recording.
+"""The contents of a plot of a recording: waveform, spectrogram, scores and segments, with bounded memory:
+plot_recording.
 
-Scores and segments are those of the whole recording, as `detect` finds them; a time range only limits what is drawn.
+Scores and segments are those of the whole recording, as in `detect`. A time range only limits what is drawn.
 """
 
 from __future__ import annotations
@@ -32,30 +33,31 @@ _DECIBELS_PER_POWER = 10.0
 
 @dataclass(frozen=True)
 class TimeRange:
-    """A part of a recording, in seconds; None: from its start, to its end."""
+    """A part of a recording, in seconds. None means its start, or its end."""
 
     start: float | None = None
     end: float | None = None
 
     def check(self) -> None:
-        """UsageError for a range that cannot be."""
+        """UsageError for an invalid range."""
         for name, seconds in (("--from", self.start), ("--to", self.end)):
             if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
-                raise UsageError(f"{name} {seconds:g}: not a time in a recording; give seconds from 0")
+                raise UsageError(f"{name} {seconds:g}: not a time in a recording; give seconds from 0 upwards")
         if self.start is not None and self.end is not None and self.start >= self.end:
-            raise UsageError(f"--from {self.start:g} --to {self.end:g}: ends before it begins; give an earlier --from")
+            raise UsageError(f"--from {self.start:g} --to {self.end:g}: ends before it starts; give an earlier --from")
 
     def within(self, duration_seconds: float) -> tuple[float, float]:
-        """Start and end in a recording. UsageError: it begins behind the end of the recording."""
+        """Start and end in a recording. UsageError if it starts after the end of the recording."""
         start, end = self.start or 0.0, duration_seconds if self.end is None else self.end
         if start >= duration_seconds > 0:
-            raise UsageError(f"--from {start:g}: the recording is {duration_seconds:.2f} s long; name a time in it")
+            raise UsageError(f"--from {start:g}: the recording is {duration_seconds:.2f} s long; give a time within it")
         return start, min(end, duration_seconds)
 
 
 @dataclass(frozen=True)
 class Series:
-    """Columns over time: column k is of [start + k * step, start + (k + 1) * step) seconds; the last may be shorter."""
+    """Columns over time. Column k covers [start + k * step, start + (k + 1) * step) seconds; the last may be
+    shorter."""
 
     start: float
     step: float
@@ -66,7 +68,7 @@ class Track:
     """One channel, or the mix of all.
 
     low, high (columns,): the range of the samples. decibels (bands, columns): the mean power. score_low, score_high
-    (labels, columns): the range of the scores. segments: those that lie in the time range, wholly or in part.
+    (labels, columns): the range of the scores. segments: those that overlap the time range.
     """
 
     name: str
@@ -81,10 +83,10 @@ class Track:
 
 @dataclass(frozen=True)
 class PlotData:
-    """All that a picture of a recording needs. start, end: of what is drawn, in seconds.
+    """The data for a picture of a recording. start, end: of the drawn range, in seconds.
 
-    waveform, spectrum, scores: where the columns of the tracks lie in time. band_hertz: (bands + 1,) borders.
-    thresholds: (opening, closing) by label. more_tracks: how many channels are left out.
+    waveform, spectrum, scores: the positions of the columns of the tracks in time. band_hertz: (bands + 1,) borders.
+    thresholds: (opening, closing) by label. more_tracks: number of channels that are not drawn.
     """
 
     detection: Detection
@@ -98,16 +100,16 @@ class PlotData:
     features: str
     thresholds: dict[str, tuple[float, float]]
     more_tracks: int = 0
-    track: int | None = None  # of sound in its file
+    track: int | None = None  # the audio track of the file
 
     @property
     def peak(self) -> float:
-        """The largest sample that is drawn, without its sign; 0 where there is none."""
+        """The largest absolute sample that is drawn; 0 if there is none."""
         return max((float(np.abs(side).max()) for t in self.tracks for side in (t.low, t.high) if side.size), default=0)
 
     @property
     def loudest(self) -> float:
-        """The level in dB that pictures show as the brightest; well above the floor, so that silence stays dark."""
+        """The level in dB that pictures show brightest. It is well above the floor, so that silence stays dark."""
         cells = [track.decibels for track in self.tracks if track.decibels.size]
         if not cells:
             return 0.0
@@ -119,17 +121,17 @@ class PlotData:
 
 
 class ColumnPool:
-    """Takes values (n, ...) in order; gives at most `most` columns of `factor` values each, the last maybe of fewer.
+    """Takes values (n, ...) in order; gives at most `most` columns of `factor` values each, the last possibly of fewer.
 
-    The length of the series is not known before its end: whenever there are too many columns, neighbours are joined two
-    by two, and a column stands for twice as many values. join: np.min, np.max or np.mean.
+    The length of the series is not known before its end. Whenever there are too many columns, neighbours are joined in
+    pairs, and a column then covers twice as many values. join: np.min, np.max or np.mean.
     """
 
     def __init__(self, most: int, join: Callable[..., Any], factor: int = 1) -> None:
         self.most, self.factor = most, factor
         self._join = join
         self._columns: list[Samples] = []
-        self._count = 0  # of whole columns
+        self._count = 0  # of complete columns
         self._rest: Samples | None = None  # values of the next column
 
     def push(self, values: Samples) -> None:
@@ -145,13 +147,13 @@ class ColumnPool:
             self._halve()
 
     def columns(self, empty: tuple[int, ...] = (0,)) -> Samples:
-        """(columns, ...) of all values; of none, `empty` is the shape. Ends the series."""
+        """(columns, ...) of all values; `empty` is the shape if there are none. Ends the series."""
         last = [self._join(self._rest[None], axis=1)] if self._rest is not None and len(self._rest) else []
         self._rest = None
         return np.concatenate([*self._columns, *last]) if self._columns or last else np.zeros(empty, np.float32)
 
     def _halve(self) -> None:
-        """Join pairs. A column without a neighbour goes back to the waiting values, repeated `factor` times."""
+        """Join pairs. A column without a neighbour becomes waiting values again, repeated `factor` times."""
         columns = np.concatenate(self._columns)
         pairs = len(columns) // 2
         joined = self._join(columns[: 2 * pairs].reshape(pairs, 2, *columns.shape[1:]), axis=1)
@@ -170,10 +172,10 @@ def plot_recording(
     name: str | None = None,
     track: int | None = None,
 ) -> PlotData:
-    """Read a recording once, score it, and keep what a picture needs. Raises RecordingError, UsageError.
+    """Read a recording once, score it, and keep the data for a picture. Raises RecordingError, UsageError.
 
-    progress(seconds done, seconds in all). name: of the recording in messages; None: that of the file. track: which
-    audio track of a film, from 0; None is the default one.
+    progress(seconds done, seconds in total). name: of the recording in messages; None for the file name. track: the
+    audio track of a film, counted from 0; None selects the default track.
     """
     settings, time_range = settings or DetectSettings(), time_range or TimeRange()
     time_range.check()
@@ -205,7 +207,7 @@ class _PlotBuilder:
         self.tracks = self.begun = 0
 
     def add_samples(self, block: Samples) -> None:
-        """The next samples (channels, samples) of the recording."""
+        """Add the next samples (channels, samples) of the recording."""
         tracks = block if self.engine.channels == 1 else block.mean(axis=0, keepdims=True)
         self.tracks = len(tracks)
         stop = len(block[0]) if self.stop is None else max(0, self.stop - self.begun)
@@ -217,7 +219,7 @@ class _PlotBuilder:
             self.power.push(self.spectrogram.push(inside).transpose(1, 0, 2))
 
     def add_scores(self, block: ScoreBlock) -> None:
-        """Keep the rows whose middle lies in the time range."""
+        """Keep the rows whose middle is in the time range."""
         if block.channel not in self.scores and len(self.scores) >= MOST_TRACKS:
             return
         pools = self.scores.setdefault(

@@ -1,6 +1,6 @@
-"""The spectrogram of the features of a network, for pictures: the power of each band, made with numpy block by block.
+"""The spectrogram of a network's features, for pictures: the power of each band, computed with numpy block by block.
 
-The constants are those of `features.py`, so the picture shows what the network is given. A network on samples has no
+The constants are those of `features.py`, so the picture shows the input of the network. A network on samples has no
 bands; its picture is a log-mel spectrogram with the usual constants.
 """
 
@@ -16,10 +16,10 @@ from audiocnn.spec.features import Array, InputSpec, band_edges_hertz, cqt_kerne
 
 
 class Spectrogram:
-    """Takes samples in blocks and gives powers. Column k is of the frame whose middle is [k * hop, (k + 1) * hop);
-    beyond the ends of the recording there is silence.
+    """Takes samples in blocks and returns powers. Column k belongs to the frame whose middle is in [k * hop, (k + 1) *
+    hop). Beyond the ends of the recording there is silence.
 
-    band_hertz: (bands + 1,) the borders of the bands as they are drawn. floor: the softest power that counts.
+    band_hertz: (bands + 1,) the band borders as drawn. floor: the lowest power that counts.
     """
 
     def __init__(self, spec: InputSpec) -> None:
@@ -28,8 +28,8 @@ class Spectrogram:
         self.band_hertz = band_borders_hertz(spec)
         self._powers = _power_function(spec)
         self._frame = spec.frame_samples
-        self._rest: Samples | None = None  # (channels, n) that the next frames begin with
-        self._left = 0  # columns that are still due
+        self._rest: Samples | None = None  # (channels, n) at the start of the next frames
+        self._left = 0  # columns still to be returned
         self._partial = 0  # samples of the last, unfinished hop
 
     def push(self, samples: Samples) -> Samples:
@@ -41,7 +41,7 @@ class Spectrogram:
         return self._columns(np.concatenate([self._rest, samples], axis=1))
 
     def finish(self) -> Samples:
-        """The last columns: their frames are filled up with silence."""
+        """The last columns, whose frames are completed with silence."""
         if self._rest is None:
             return np.zeros((0, 0, len(self.band_hertz) - 1), np.float32)
         self._left += self._partial > 0
@@ -61,12 +61,12 @@ class Spectrogram:
 
 
 def visible_features(spec: InputSpec) -> InputSpec:
-    """Features whose bands are frequencies: of `mfcc` the log-mel before the DCT."""
+    """Features whose bands are frequencies. For `mfcc`, the log-mel spectrum before the DCT."""
     return dataclasses.replace(spec, features="log_mel") if spec.features == "mfcc" else spec
 
 
 def band_borders_hertz(spec: InputSpec) -> Array:
-    """(bands + 1,) where bands are drawn: neighbours, which overlap, meet halfway."""
+    """(bands + 1,) borders of the bands as drawn: neighbours overlap, so the border is halfway between them."""
     edges = band_edges_hertz(spec)
     assert edges is not None
     borders: Array = np.concatenate([edges[:1, 0], (edges[1:, 0] + edges[:-1, 1]) / 2, edges[-1:, 1]])

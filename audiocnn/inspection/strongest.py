@@ -1,8 +1,8 @@
 """The sounds that activate each filter most (Zeiler and Fergus 2014, section 4): find_strongest, cut_sounds.
 
-A position counts if its receptive field lies inside the recording, so that neither padding nor the edge of a file can
-activate the filter. A shorter recording is looked at whole, with padding. A filter keeps one position a recording; of
-equal activations the earlier. Only activations above 0 count.
+A position counts if its receptive field is inside the recording, so that neither padding nor the edges of a file can
+activate the filter. A shorter recording is searched as a whole, with padding. Each filter keeps one position per
+recording, the earlier one of equal activations. Only activations above 0 count.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 
 
 _BLOCK_SECONDS = 10.0
-_CHUNK_SECONDS = 20.0  # memory grows neither with the corpus nor with a recording
-CONTEXT_SECONDS = 0.25  # 16 ms, as a filter may see, cannot be heard alone
+_CHUNK_SECONDS = 20.0  # limits the memory, whatever the length of a recording
+CONTEXT_SECONDS = 0.25  # added, because the 16 ms that a filter may see are too short to hear
 RECORDINGS_A_FILTER = 9
 LIST_NAME = "strongest.jsonl"
 
 
 @dataclass(frozen=True)
 class SoundSource:
-    """A recording to search. short: its name inside its folder or dataset. `read(rate)` gives its blocks (channels,
-    samples) float32; afterwards `notes` says if it ended before its header did."""
+    """A recording to search. short: its name inside its folder or dataset. `read(rate)` returns its blocks (channels,
+    samples) float32. Afterwards, `notes` says whether it was shorter than its header says."""
 
     name: str
     short: str
@@ -54,8 +54,8 @@ class SoundSource:
 
 @dataclass(frozen=True)
 class TopActivation:
-    """The strongest activation of a filter in one recording. span: the samples [start, end), at the network's rate, and
-    bands: the first and the last, of the receptive field."""
+    """The strongest activation of a filter in one recording. span: the samples [start, end) of the receptive field, at
+    the network's rate. bands: its first and last band."""
 
     filter: int
     rank: int  # from 1
@@ -72,7 +72,7 @@ class TopActivation:
 def find_sounds(data: str, channels: int) -> list[SoundSource]:
     """The recordings of a dataset, a table, a recipe, a folder or a file, in a fixed order, with or without labels.
 
-    RecordingError, DatasetError, LabelError, RecipeError: nothing there, or nothing in it.
+    Raises RecordingError, DatasetError, LabelError or RecipeError if there are none.
     """
     path = Path(data)
     if is_dataset(path):
@@ -121,7 +121,7 @@ def _stored(dataset: Dataset, entry: Entry, channels: int) -> SoundSource:
 
 
 def _resample(pieces: Iterable[Samples], own: int, wanted: int, channels: int) -> Iterator[Samples]:
-    """Pieces (channels, samples) at another rate."""
+    """Resample pieces (channels, samples)."""
     import soxr
 
     stream = soxr.ResampleStream(own, wanted, channels, dtype="float32", quality="HQ")
@@ -131,20 +131,20 @@ def _resample(pieces: Iterable[Samples], own: int, wanted: int, channels: int) -
 
 
 def with_channels(block: Samples, channels: int, name: str) -> Samples:
-    """(any, samples) -> (channels, samples): the mean for a network of one, the same sound twice for a network of two
-    that gets one. RecordingError where the numbers do not fit."""
+    """(any, samples) -> (channels, samples): the mean for a network of one channel, or mono copied to both channels for
+    a network of two. RecordingError if the numbers do not match."""
     if channels == 1 and len(block) > 1:
         mean: Samples = block.mean(axis=0, keepdims=True, dtype=np.float32)
         return mean
     if len(block) not in (1, channels):
-        raise RecordingError(f"{name}: has {len(block)} channels and the network wants {channels}; convert the file")
+        raise RecordingError(f"{name}: has {len(block)} channels, but the network expects {channels}; convert the file")
     return np.repeat(block, channels, axis=0) if len(block) < channels else block
 
 
 @dataclass(frozen=True)
 class SearchStep:
-    """Recording `done` of `total` was searched, or `problem` says why not. Only the last step has `found`: for each
-    filter its strongest activations, the strongest first."""
+    """Recording `done` of `total` was searched, or `problem` says why not. Only the last step has `found`: the
+    strongest activations of each filter, strongest first."""
 
     done: int
     total: int
@@ -155,7 +155,8 @@ class SearchStep:
 
 @dataclass(frozen=True)
 class _Peak:
-    """The largest activation of a filter, and its receptive field: the samples [start, end), the bands low to high."""
+    """The largest activation of a filter, and its receptive field: the samples [start, end), and bands from low to
+    high."""
 
     activation: float
     start: int
@@ -166,13 +167,13 @@ class _Peak:
 
 @dataclass
 class _Ranking:
-    """The largest peaks of one filter with the numbers of their recordings, the largest first."""
+    """The largest peaks of one filter with the numbers of their recordings, largest first."""
 
     top: int
     peaks: list[tuple[_Peak, int]] = field(default_factory=list)
 
     def offer(self, one: _Peak, order: int) -> None:
-        """Keep the peak of the next recording if it is among the largest; of equals the earlier comes first."""
+        """Keep the peak of the next recording if it is among the largest. Of equal peaks, the earlier comes first."""
         if one.activation > 0 and (len(self.peaks) < self.top or one.activation > self.peaks[-1][0].activation):
             better = sum(other.activation >= one.activation for other, _ in self.peaks)
             self.peaks.insert(better, (one, order))
@@ -180,7 +181,7 @@ class _Ranking:
 
 
 def layers_to_search(network: Network, group: str | None) -> list[FilterLayer]:
-    """The first layer, or the last layer of a group. UsageError: there is no such group."""
+    """The first layer, or the last layer of a group. UsageError if there is no such group."""
     if group is None:
         return first_layers(network)
     groups = network.spec.groups
@@ -202,8 +203,8 @@ def layers_to_search(network: Network, group: str | None) -> list[FilterLayer]:
 
 @dataclass(frozen=True)
 class MapGeometry:
-    """The receptive field of the positions of a map, in samples, and the samples that a branch is not given at both
-    ends."""
+    """The receptive field of the positions of a map, in samples, and the number of samples that are cropped from the
+    input of a branch at both ends."""
 
     whole: ReceptiveField
     cropped: tuple[int, int] = (0, 0)
@@ -219,18 +220,18 @@ class MapGeometry:
         return max(0, -(-(self.whole.start + self.cropped[0]) // self.whole.stride))
 
     def last(self, samples: int) -> int:
-        """The last position whose receptive field ends within so many samples."""
+        """The last position whose receptive field ends within this number of samples."""
         return (samples - self.cropped[1] + self.whole.start - self.whole.kernel) // self.whole.stride
 
 
 def chunks(blocks: Iterable[Samples], geometry: MapGeometry, size: int) -> Iterator[tuple[int, Samples, bool]]:
-    """(first sample, samples, whether that is a whole short recording). Each chunk begins with the first position whose
-    receptive field the chunk before did not hold; a recording that is too short for one position is one chunk."""
+    """(first sample, samples, whether that is a whole short recording). Each chunk starts with the first position whose
+    receptive field was not in the previous chunk. A recording that is too short for one position is one chunk."""
     whole, skipped = geometry.whole, geometry.first
     buffer, start, owed, given = np.zeros((0, 0), np.float32), 0, 0, False
     for block in blocks:
         buffer = np.concatenate([buffer, block], axis=1) if buffer.size else block
-        # A stride may be longer than the receptive field: then samples between two positions are in none.
+        # A stride may be longer than the receptive field. Samples between two positions are then in no field.
         buffer, owed = buffer[:, owed:], max(0, owed - buffer.shape[1])
         if buffer.shape[1] >= max(size, 2 * (whole.kernel + whole.stride + sum(geometry.cropped))):
             yield start, buffer, False
@@ -246,9 +247,9 @@ def chunks(blocks: Iterable[Samples], geometry: MapGeometry, size: int) -> Itera
 def find_strongest(
     network: Network, layers: Sequence[FilterLayer], sounds: Sequence[SoundSource], top: int
 ) -> Iterator[SearchStep]:
-    """Search every sound; each gives at most one activation of a filter.
+    """Search every sound. Each gives at most one activation per filter.
 
-    Raises RecordingError where not one sound could be read.
+    Raises RecordingError if none could be read.
     """
     best: dict[int, _Ranking] = {}
     first_problem, done = "", 0
@@ -265,14 +266,16 @@ def find_strongest(
                 best.setdefault(number, _Ranking(top)).offer(peak, order)
         yield SearchStep(order + 1, len(sounds), seconds, problem or "; ".join(sound.notes))
     if not done:
-        raise RecordingError(f"not one recording could be read; the first: {first_problem or 'there is none'}")
+        raise RecordingError(
+            f"none of the recordings could be read; the first problem: {first_problem or 'there is no recording'}"
+        )
     yield SearchStep(
         len(sounds), len(sounds), found=[_rank(number, one, sounds) for number, one in sorted(best.items())]
     )
 
 
 def search_sound(network: Network, layers: Sequence[FilterLayer], sound: SoundSource) -> tuple[list[_Peak], float]:
-    """The peak of each filter in one sound, and how long it is in seconds."""
+    """The peak of each filter in one sound, and the duration of the sound in seconds."""
     rate, found, length = network.geometry.sample_rate, list[_Peak](), 0
 
     def counted(blocks: Iterable[Samples]) -> Iterator[Samples]:
@@ -288,13 +291,13 @@ def search_sound(network: Network, layers: Sequence[FilterLayer], sound: SoundSo
         for start, samples, short in chunks(counted(sound.read(rate)), geometry, round(_CHUNK_SECONDS * rate)):
             mine = _short_peaks(network, layer, samples) if short else _peaks(network, layer, samples, start)
             pairs = zip(best or mine, mine, strict=True)
-            best = [max(pair, key=lambda one: one.activation) for pair in pairs]  # of equals the earlier
+            best = [max(pair, key=lambda one: one.activation) for pair in pairs]  # the earlier one of equals
         found += best
     return found, length / rate
 
 
 def _peaks(network: Network, layer: FilterLayer, samples: Samples, start: int) -> list[_Peak]:
-    """The peak of each map among the positions that see nothing but these samples, which begin at `start`."""
+    """The peak of each map among the positions that see only these samples, which start at `start`."""
     geometry = MapGeometry.of(network, layer)
     whole, first = geometry.whole, geometry.first
     values = _maps(network, layer, samples)[..., first : geometry.last(samples.shape[1]) + 1]
@@ -305,8 +308,8 @@ def _peaks(network: Network, layer: FilterLayer, samples: Samples, start: int) -
 
 
 def _short_peaks(network: Network, layer: FilterLayer, samples: Samples) -> list[_Peak]:
-    """The peaks of a recording that is shorter than the receptive field: with the padding of the network, and where
-    that is not enough, in the middle of zeros."""
+    """The peaks of a recording shorter than the receptive field: with the padding of the network or, if that is not
+    enough, in the middle of zeros."""
     whole, length = MapGeometry.of(network, layer).whole, samples.shape[1]
     missing = max(0, whole.shrink - length)
     values = _maps(network, layer, np.pad(samples, ((0, 0), (missing // 2, missing - missing // 2))))
@@ -324,7 +327,8 @@ def _maps(network: Network, layer: FilterLayer, samples: Samples) -> Tensor:
 
 
 def _largest(values: Tensor) -> Iterator[tuple[float, int, int]]:
-    """(maps, bands, positions) -> for each map the largest value, its band and position; the first of equals."""
+    """(maps, bands, positions) -> for each map the largest value with its band and position; the first one of
+    equals."""
     flat = values.flatten(1).cpu().numpy()
     for index, row in zip(flat.argmax(axis=1), flat, strict=True):
         yield float(row[index]), int(index) // values.shape[-1], int(index) % values.shape[-1]
@@ -347,7 +351,7 @@ def _rank(number: int, best: _Ranking, sounds: Sequence[SoundSource]) -> list[To
 
 
 def features_seen(network: Network, one: TopActivation, samples: Samples) -> Array:
-    """The features (channels, bands, frames) of the samples (channels, n) of an activation, in its bands."""
+    """The features (channels, bands, frames) of the samples (channels, n) of an activation, limited to its bands."""
     import torch
 
     settings = network.spec.input
@@ -362,8 +366,8 @@ def features_seen(network: Network, one: TopActivation, samples: Samples) -> Arr
 def cut_sounds(
     found: Sequence[TopActivation], sample_rate: int, context_seconds: float
 ) -> Iterator[tuple[TopActivation, Samples, int]]:
-    """Each activation with its sound (channels, samples) and as much context as there is, and the sample of the
-    recording that this begins with. Every recording is read once; in order of recordings, filters and ranks."""
+    """Each activation with its sound (channels, samples), including as much context as there is, and the sample of the
+    recording at which this starts. Every recording is read once. Ordered by recording, filter and rank."""
     context = round(context_seconds * sample_rate)
     of_sound: dict[int, list[TopActivation]] = {}
     for one in found:
@@ -384,22 +388,22 @@ def cut_sounds(
 
 
 def check_clips(folder: Path, force: bool) -> None:
-    """UsageError for a folder of cut sounds that is there already."""
+    """UsageError if the folder for clips already has files."""
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is a file; name a folder for the cut sounds with --clips")
+        raise UsageError(f"{folder}: is a file; give a folder for the clips with --clips")
     if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise UsageError(f"{folder}: is there already; overwrite it with --force, or name another with --clips")
+        raise UsageError(f"{folder}: already exists; overwrite it with --force, or give another folder with --clips")
 
 
 def prepare_clips(folder: Path) -> None:
-    """Make the folder and remove the sounds from it that the list of an earlier run names."""
+    """Create the folder, and remove the clips listed by an earlier run."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         lines = read_regular(folder / LIST_NAME).splitlines() if (folder / LIST_NAME).exists() else []
         for record in map(parse_json, lines):
             clip_path(folder, int(record["filter"]), int(record["rank"])).unlink(missing_ok=True)
     except (OSError, ValueError, KeyError, TypeError):
-        raise UsageError(f"{folder / LIST_NAME}: is no list of cut sounds; name another folder with --clips") from None
+        raise UsageError(f"{folder / LIST_NAME}: not a list of clips; give another folder with --clips") from None
 
 
 def clip_path(folder: Path, filter_number: int, rank: int) -> Path:
@@ -407,7 +411,7 @@ def clip_path(folder: Path, filter_number: int, rank: int) -> Path:
 
 
 def write_clip(folder: Path, one: TopActivation, samples: Samples, sample_rate: int) -> Path:
-    """Write `FILTER/RANK.wav`, 16 bit at the network's rate."""
+    """Write `FILTER/RANK.wav`, 16 bits, at the network's rate."""
     import io
 
     import soundfile
@@ -420,5 +424,5 @@ def write_clip(folder: Path, one: TopActivation, samples: Samples, sample_rate: 
     try:
         write_whole(path, content.getvalue())
     except OSError as problem:
-        raise UsageError(f"{path}: cannot be written ({problem.strerror}); name another folder with --clips") from None
+        raise UsageError(f"{path}: cannot be written ({problem.strerror}); give another folder with --clips") from None
     return path

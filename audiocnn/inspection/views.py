@@ -1,13 +1,13 @@
-"""The window that a score depends on, as values over time and frequency, and the score with patches of it turned down.
+"""The window that a score depends on, as values over time and frequency, and the score with lowered patches.
 
-A view holds `values` (channels, bins, frames) of a window, and `quiet`: the same with every value turned down to the
-background of its bin, unless it is softer already. An occluded input takes a patch of time and band from `quiet` and
-the rest from `values`.
+A view has the `values` (channels, bins, frames) of a window, and `quiet`: the same values lowered to the background
+level of their bin, unless they are already below it. An occluded input takes a patch of time and frequency from `quiet`
+and the rest from `values`.
 
-- FeatureView: the features that the network begins with (of `mfcc` the log-mel before the DCT).
-- SoundView: for a network on samples and for an ensemble, the short-time Fourier transform. Samples are made from it
-  again (Griffin and Lim 1984, eq. 6), so that a patch is taken out of the sound itself, and a gradient has a place in
-  time and in frequency (Vielhaben et al. 2023, virtual inspection layers).
+- FeatureView: the features at the input of the network (for `mfcc` the log-mel spectrum before the DCT).
+- SoundView: the short-time Fourier transform, for a network on samples and for an ensemble. Samples are reconstructed
+  from it (Griffin and Lim 1984, eq. 6), so that a patch is removed from the sound itself, and a gradient has a position
+  in time and frequency (Vielhaben et al. 2023, virtual inspection layers).
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from audiocnn.spec.librosa_import import import_librosa
 from audiocnn.units import to_samples
 
 FILL_LEVELS = ("background", "mean", "silence")
-BACKGROUND_QUANTILE = 0.1  # as loud as a bin is in its pauses
-_NUMBERS_AT_ONCE = 2**23  # of the largest layer, over all items of a batch
+BACKGROUND_QUANTILE = 0.1  # the level of a bin in its pauses
+_NUMBERS_AT_ONCE = 2**23  # in the largest layer, over all items of a batch
 _MOST_AT_ONCE = 64
 _DECIBELS_PER_NEPER = 10.0 / math.log(10.0)  # of power
-_AROUND_SECONDS = 15.0  # on both sides of the window: tells how loud the background is
+_AROUND_SECONDS = 15.0  # on both sides of the window, to estimate the background level
 
 
 @dataclass(frozen=True)
 class ScoreWindow:
-    """The scores that are explained, rows [row, row + rows) of the label `column`, and their place in the recording, in
-    samples: they depend on [begin, end), and where a level is padded on how loud it is around. The network is run on
-    [first, stop), which gives `drop` rows before them."""
+    """The explained scores, rows [row, row + rows) of the label `column`, and their position in the recording, in
+    samples. They depend on [begin, end) and, with a padded level normalisation, on how loud the surroundings are. The
+    network is run on [first, stop), which gives `drop` rows before them."""
 
     column: int
     row: int
@@ -57,28 +57,28 @@ class ScoreWindow:
     end: int
 
     def around(self, geometry: Geometry, total: int) -> tuple[int, int]:
-        """The samples [start, stop) of the recording that are needed, with some on both sides for the background."""
+        """The samples [start, stop) of the recording that are needed, with a margin for the background."""
         more = max(to_samples(_AROUND_SECONDS, geometry.sample_rate), geometry.window_samples + geometry.hop_samples)
         return max(0, min(self.first, self.begin) - more), min(total, max(self.stop, self.end) + more)
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """Samples (channels, n) of a recording of `total` samples, from its sample `start` on."""
+    """Samples (channels, n) of a recording of `total` samples, starting at its sample `start`."""
 
     samples: Samples
     start: int
     total: int
 
     def cut(self, first: int, stop: int) -> Samples:
-        """The samples [first, stop), zeros where there is no recording."""
+        """The samples [first, stop), with zeros outside the recording."""
         low, high = max(first, 0), max(min(stop, self.total), 0)
         inside = self.samples[:, low - self.start : max(high, low) - self.start]
         return np.pad(inside, ((0, 0), (low - first, stop - max(high, low))))
 
 
 def score_window(geometry: Geometry, column: int, row: int, rows: int, total: int) -> ScoreWindow:
-    """The samples that rows [row, row + rows) need, as `engine.ChunkPlan` has them, and those that they depend on."""
+    """The samples that rows [row, row + rows) need, as in `engine.ChunkPlan`, and those that they depend on."""
     hop, (before, after) = geometry.hop_samples, geometry.margin_rows
     from_row = max(0, row - before)
     core = geometry.core_samples
@@ -106,11 +106,11 @@ class CellBox:
 
 
 class View:
-    """A window of sound as it is shown and occluded. Subclasses say how samples become values, and values scores.
+    """A window of sound as it is shown and occluded. Subclasses convert samples to values, and values to scores.
 
-    values, quiet: (channels, bins, frames). Band b is made of the bins [bins[b], bins[b + 1]) and hears from hertz[b]
-    to hertz[b + 1]. The middle of frame f lies `middle + f * hop` samples behind the first sample.
-    shown_features: the features that have these bands.
+    values, quiet: (channels, bins, frames). Band b consists of the bins [bins[b], bins[b + 1]) and covers hertz[b] to
+    hertz[b + 1]. The middle of frame f is `middle + f * hop` samples after the first sample.
+    shown_features: the features with these bands.
     """
 
     bins: NDArray[np.int64]
@@ -127,8 +127,8 @@ class View:
         self.samples = 0
 
     def look(self, samples: Samples, around: Samples, level: str) -> None:
-        """Take samples (channels, n), and the recording around them, which gives the level of the background in each
-        bin: one of FILL_LEVELS."""
+        """Set the samples (channels, n), and the surrounding recording, which gives the background level of each bin:
+        one of FILL_LEVELS."""
         self.samples = samples.shape[-1]
         with torch.no_grad():
             self.values = self.show(torch.from_numpy(samples).to(self.device)[None])[0]
@@ -144,29 +144,30 @@ class View:
         raise NotImplementedError
 
     def log_scores(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, channels, bins, frames) -> log p and log(1 - p), each (batch, positions), of the label's score."""
+        """(batch, channels, bins, frames) -> log p and log(1 - p) of the label's score, each (batch, positions)."""
         raise NotImplementedError
 
     def decibels(self) -> Samples:
-        """(bands, frames): the power of each cell in dB, the mean of the channels."""
+        """(bands, frames): the power of each cell in dB, averaged over the channels."""
         raise NotImplementedError
 
     def loudness(self, values: Tensor) -> Tensor:
-        """Values as real numbers that grow with the sound."""
+        """Values as real numbers that increase with the sound level."""
         return values
 
     def limit(self, values: Tensor, floor: Tensor) -> Tensor:
         return torch.minimum(values, floor)
 
     def log_odds(self, values: Tensor) -> Tensor:
-        """(batch, channels, bins, frames) -> (batch,) log(P / (1 - P)), P the mean score over the rows. Of one row with
-        a sigmoid it is the logit. In logarithms, so that no score is too sure for it."""
+        """(batch, channels, bins, frames) -> (batch,) log(P / (1 - P)), where P is the mean score over the rows. For
+        one row and a sigmoid, this is the logit. Computed in logarithms, so that scores near 0 and 1 do not
+        overflow."""
         rows = slice(self.window.drop, self.window.drop + self.window.rows)
         for_it, against = self.log_scores(values)
         return for_it[:, rows].logsumexp(dim=1) - against[:, rows].logsumexp(dim=1)
 
     def sound_and_quiet(self) -> tuple[float, float]:
-        """The log-odds of the sound, and those that are left with everything turned down."""
+        """The log-odds of the sound, and the log-odds with everything lowered."""
         with torch.no_grad():
             return float(self.log_odds(self.values[None])), float(self.log_odds(self.quiet[None]))
 
@@ -176,7 +177,7 @@ class View:
 
     @property
     def batch_size(self) -> int:
-        """Items to run at once, so that the largest layer stays within bounds."""
+        """Number of items to run at once, so that the largest layer stays within bounds."""
         largest = 1.0
         for network in self.networks:
             size, windows = network.spec.window_size(), max(1.0, self.samples / network.geometry.window_samples)
@@ -186,8 +187,7 @@ class View:
         return max(1, min(_MOST_AT_ONCE, int(_NUMBERS_AT_ONCE / largest)))
 
     def without(self, boxes: Sequence[CellBox], step: Callable[[int], None]) -> Array:
-        """(boxes,) the log-odds that are left when each box alone is turned down. `step` is called with the number of
-        boxes that are done."""
+        """(boxes,) the log-odds with each single box lowered. `step` is called with the number of boxes done."""
         left = [np.zeros(0)]
         for begin in range(0, len(boxes), self.batch_size):
             some = boxes[begin : begin + self.batch_size]
@@ -201,14 +201,14 @@ class View:
         return np.concatenate(left)
 
     def gradient(self, points: int, step: Callable[[int], None]) -> Array:
-        """(bands, frames): slopes of the log-odds times what is turned down, over all channels: what each cell adds, to
-        first order. With one point the slopes are those at the sound itself (Simonyan et al. 2013). With more, their
-        mean on the way from the background to the sound (Sundararajan et al. 2017, eq. 3, at midpoints): the cells then
-        sum to the difference between the log-odds of the two."""
+        """(bands, frames): gradients of the log-odds times the lowered amount, summed over channels: the first-order
+        contribution of each cell. With one point, the gradients are those at the recording (Simonyan et al. 2013). With
+        more, they are averaged between the background and the recording (Sundararajan et al. 2017, eq. 3, at
+        midpoints), so that the contributions sum to the difference of the log-odds of the two."""
         away = self.values - self.quiet
         shares = [(point + 0.5) / points for point in range(points)] if points > 1 else [1.0]
         total = torch.zeros_like(away)
-        with torch.backends.cudnn.flags(enabled=False):  # which has no way back through a recurrent layer in use
+        with torch.backends.cudnn.flags(enabled=False):  # it has no backward pass for recurrent layers in use
             for share in shares:
                 at = (self.quiet + share * away).requires_grad_()
                 (slope,) = torch.autograd.grad(self.log_odds(at[None]).sum(), at)
@@ -246,7 +246,7 @@ class FeatureView(View):
     def decibels(self) -> Samples:
         values = self.values
         if not self.spec.logarithmic:
-            # `mel` is of the power always; its scale is not used.
+            # `mel` is always of the power; its scale is not used.
             magnitude = self.spec.features != "mel" and self.spec.scale == "magnitude"
             values = (values.square() if magnitude else values).clamp(min=1e-10).log()
         decibels: Samples = (values * _DECIBELS_PER_NEPER).mean(dim=0).cpu().numpy()
@@ -254,7 +254,7 @@ class FeatureView(View):
 
 
 class SoundView(View):
-    """The short-time Fourier transform, for what begins with samples; its bins are shown in mel bands."""
+    """The short-time Fourier transform, for networks on samples. Its bins are shown in mel bands."""
 
     def __init__(self, network: Network | Ensemble, window: ScoreWindow) -> None:
         super().__init__(network, window)
@@ -301,20 +301,20 @@ class SoundView(View):
 
 
 def _label_log_scores(network: Network, features: Tensor, column: int) -> tuple[Tensor, Tensor]:
-    """log p and log(1 - p), each (batch, positions), of the score of a label."""
+    """log p and log(1 - p) of the score of a label, each (batch, positions)."""
     logits = network.logits_of(features)
     odds = logits[..., column]
     if network.spec.f.output == "softmax" and network.spec.classes > 1:
         others = [number for number in range(network.spec.classes) if number != column]
         against = logits[..., others]
-        if network.spec.f.background:  # one of the others, too
+        if network.spec.f.background:  # also one of the others
             against = append_background(against)
         odds = odds - against.logsumexp(dim=-1)
     return functional.logsigmoid(odds), functional.logsigmoid(-odds)
 
 
 def _mel_bins(spec: InputSpec, width: int, most: int = 64) -> tuple[NDArray[np.int64], Array]:
-    """(bands + 1,) where bands of whole bins begin, about as wide as mel bands, and the same borders in Hz."""
+    """(bands + 1,) first bins of bands that are about as wide as mel bands, and the same borders in Hz."""
     librosa = import_librosa()
     step, top = spec.sample_rate / width, spec.sample_rate / 2
     wanted = librosa.mel_frequencies(most + 1, fmin=0.0, fmax=top) / step
@@ -329,7 +329,7 @@ def make_view(network: Network | Ensemble, window: ScoreWindow) -> View:
 
 
 def frames_between(middles: NDArray[np.floating[Any]], first: float, stop: float) -> slice:
-    """The frames whose middles lie in [first, stop), at least the one that is nearest."""
+    """The frames whose middles are in [first, stop), at least the nearest one."""
     low, high = np.searchsorted(middles, [first, stop]).tolist()
     if high > low:
         return slice(low, high)

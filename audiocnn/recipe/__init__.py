@@ -1,1 +1,1 @@
-"""How a model is made, as data: the recipe, its settings, what fits a set of recordings, and their parts."""
+"""The definition of a model as data: the recipe, its settings, settings that fit a dataset, and its parts."""

@@ -1,8 +1,8 @@
-"""Settings that fit a set of clips, or recordings with segments: sample rate, window, network, length of the training,
-with the reasons.
+"""Chooses settings for clips, or for recordings with segments: sample rate, window, network and length of the training,
+with explanations.
 
-The rules are few, so that a person can check them; each choice is reported and stands in the recipe as a plain number,
-to be changed. docs/how-to/own-sounds.md says what they rest on.
+There are few rules, so that a person can check them. Each choice is reported and written to the recipe as a plain
+number, where it can be changed. docs/how-to/own-sounds.md gives their basis.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ from audiocnn.units import clock, count_noun, time_scale
 
 KeepSpec = Literal["nothing", "sizes", "all"]
 DEFAULT_CLIP_SPEC = "sound_2d"
-BACKBONE = "sounds"  # whose groups few clips begin with
-BACKBONE_CLIPS = 100  # of a label: where half of the labels have fewer, the groups of the backbone are worth more
-_MOST_RATE = 16_000  # Hz; above 8 kHz there is little that tells most sounds apart
+BACKBONE = "sounds"  # the model to start from if there are few clips
+BACKBONE_CLIPS = 100  # per label; if half of the labels have fewer, starting from the backbone is better
+_MOST_RATE = 16_000  # Hz; for most sounds, little above 8 kHz helps to distinguish them
 WINDOW_SECONDS = (0.2, 2.0)  # the shortest and the longest window
-EXAMPLE_SECONDS = 4.0  # the longest example: of longer clips another stretch each time
-PASSES = 40  # how often each clip is heard, where there is time for it
+EXAMPLE_SECONDS = 4.0  # the longest example; longer clips are cut at a different place each time
+PASSES = 40  # number of times that each clip is used, if there is time for it
 EXAMPLES = (2_400, 60_000)  # the fewest and the most in a training
 EPOCHS = (10, 60)
-MULTIPLY_ADDS = 3e12  # of all forward passes: some five minutes on two cores
-_UNEVEN = 3.0  # most clips of a label over fewest, from where on labels are drawn evenly
-BATCHES = ((100, 8), (1_000, 16), (20_000, 32))  # up to so many clips, so many in a batch; beyond, twice the last
-FEW_WORKER_CLIPS = 200  # with fewer, an epoch is over before another process has begun
-NOTHING_SHARE = 0.3  # of the examples that are none of the labels
-HELD_OUT = {True: 0.2, False: 0.1}  # where clips are few, a tenth of them would say too little
-FEW_MARKED_SECONDS = 120.0  # of a label: with less, a detector is something to try
-FEW_RECORDINGS = 20  # with segments: with fewer, more of them stop the training
-VALIDATION_EXAMPLES = (50, 400)  # of recordings with segments: half as many as are learned from in an epoch
+MULTIPLY_ADDS = 3e12  # of all forward passes: about five minutes on two cores
+_UNEVEN = 3.0  # ratio of the largest to the smallest label above which labels are drawn equally often
+BATCHES = ((100, 8), (1_000, 16), (20_000, 32))  # most clips, batch size; with more, twice the last batch size
+FEW_WORKER_CLIPS = 200  # with fewer, an epoch is over before a worker process has started
+NOTHING_SHARE = 0.3  # share of the examples that have none of the labels
+HELD_OUT = {True: 0.2, False: 0.1}  # by whether clips are few: a tenth of few clips would be too little
+FEW_MARKED_SECONDS = 120.0  # per label; with less, a detector is only good for trying things out
+FEW_RECORDINGS = 20  # with segments; with fewer, a larger share is used for validation
+VALIDATION_EXAMPLES = (50, 400)  # for recordings with segments: half of the examples per epoch, within these bounds
 
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """The facts of clips that settings are chosen by.
+    """The facts about clips that determine the settings.
 
-    clips: of each label. others: the same of labels that mean none of them. seconds: shortest, median, ninth decile,
-    longest. several: a clip may have several labels. lost: which labels have no file that can be read, as a text.
+    clips: number by label. others: the same for labels that mean "none of them". seconds: shortest, median, ninth
+    decile, longest. several: a clip may have several labels. lost: a text on the labels without any readable file.
     """
 
     clips: Mapping[str, int]
@@ -68,7 +68,7 @@ class ClipFacts:
 
     @property
     def total(self) -> int:
-        """Clips, those of several labels counted for each."""
+        """Number of clips; a clip of several labels counts for each."""
         return sum(self.clips.values()) + sum(self.others.values())
 
     @property
@@ -89,8 +89,8 @@ class FittedSettings:
 
 
 def choose_rate(rates: Mapping[int, int]) -> int:
-    """The rate in Hz for recordings of these rates (Hz -> how many): their median, so that half of them have all that
-    is heard, but at most 16 kHz. Nothing is gained by more samples than were recorded."""
+    """The rate in Hz for recordings of these rates (Hz -> number): their median, so that half of them lose nothing, but
+    at most 16 kHz. Upsampling would gain nothing."""
     if not rates:
         return _MOST_RATE
     middle, count = sum(rates.values()) / 2, 0
@@ -98,16 +98,16 @@ def choose_rate(rates: Mapping[int, int]) -> int:
         count += rates[rate]
         if count >= middle:
             return min(_MOST_RATE, rate)
-    raise AssertionError("the counts add up to more than half of them")
+    raise AssertionError("the counts add up to more than half of the total")
 
 
 def choose_settings(facts: ClipFacts, spec: Spec, keep: KeepSpec = "nothing") -> FittedSettings:
-    """spec: the network to fit to the clips, at their rate. keep: "sizes" of a network that a person named; "all" of
-    one to begin from. DatasetError: there is nothing to tell apart."""
+    """spec: the network to fit to the clips, at their rate. keep: "sizes" for a network that the user chose; "all" for
+    one to start from. DatasetError if there is nothing to distinguish."""
     check_label_count(facts)
     seconds = choose_example_seconds(facts)
     fitted = spec if keep == "all" else fit_spec(spec, facts, choose_window(facts) if keep == "nothing" else None)
-    if fitted.f.output == "softmax" and not facts.several:  # what is none of the labels is learned, too
+    if fitted.f.output == "softmax" and not facts.several:  # sounds with none of the labels are also trained on
         fitted = with_background(fitted)
     train = choose_train_settings(facts, fitted, seconds)
     plain = fitted.f.output == "softmax" and not fitted.f.background
@@ -116,32 +116,32 @@ def choose_settings(facts: ClipFacts, spec: Spec, keep: KeepSpec = "nothing") ->
 
 
 def check_label_count(facts: ClipFacts) -> None:
-    """DatasetError for clips that are all of one label, or of none."""
+    """DatasetError for clips that all have the same label, or none."""
     if len(facts.clips) > 1 or ((facts.several or facts.others) and facts.clips):
         return
-    found = f'one label, "{next(iter(facts.clips))}"' if facts.clips else "no label"
-    remedy = f"{facts.lost}; mend them, or " if facts.lost else ""
-    raise DatasetError(f'found {found}: nothing to tell apart; {remedy}add a folder of other sounds, such as "other"')
+    found = f'only one label, "{next(iter(facts.clips))}"' if facts.clips else "no label"
+    remedy = f"{facts.lost}; repair them, or " if facts.lost else ""
+    raise DatasetError(f'found {found}: nothing to distinguish; {remedy}add a folder of other sounds, such as "other"')
 
 
 def choose_window(facts: ClipFacts) -> float:
-    """Seconds of the window of a score: nine in ten clips as a whole, at most 2 s, more for slow sounds."""
+    """The window of a score in seconds: nine in ten clips fit, at most 2 s; longer for slow sounds."""
     return _example_seconds(facts, WINDOW_SECONDS[1])
 
 
 def choose_example_seconds(facts: ClipFacts) -> float:
-    """Seconds of one training example: nine in ten clips as a whole, at most 4 s of a longer one; more of slow ones."""
+    """The length of a training example in seconds: nine in ten clips fit, at most 4 s; longer for slow sounds."""
     return _example_seconds(facts, EXAMPLE_SECONDS)
 
 
 def _example_seconds(facts: ClipFacts, most: float) -> float:
-    """Nine in ten clips as a whole, within bounds in seconds of what people hear, which others are times longer."""
+    """Nine in ten clips fit, within bounds in seconds, which are scaled for other rates."""
     scale = time_scale(facts.sample_rate)
     return scale * min(most, max(WINDOW_SECONDS[0], math.ceil(20 * facts.seconds[2] / scale - 1e-6) / 20))
 
 
 def fit_spec(spec: Spec, facts: ClipFacts, window_seconds: float | None) -> Spec:
-    """The spec with the window, None for its own, and the output that the labels ask for."""
+    """The spec with the window, or its own for None, and with the output that the labels need."""
     f = dict(spec.table["f"])
     if facts.several or window_seconds is not None:
         f["output"] = "sigmoid" if facts.several else "softmax"
@@ -151,7 +151,7 @@ def fit_spec(spec: Spec, facts: ClipFacts, window_seconds: float | None) -> Spec
 
 
 def choose_train_settings(facts: ClipFacts, spec: Spec, seconds: float) -> TrainSettings:
-    """As many examples as help and as there is time for; an epoch is each clip once, unless they are many."""
+    """As many examples as help and as time allows. An epoch uses each clip once, unless there are many."""
     cost = seconds * per_second(spec.with_classes(max(2, len(facts.clips))), spec.geometry())
     amount = plan_examples(facts.total, cost)
     return replace(
@@ -171,7 +171,7 @@ def choose_train_settings(facts: ClipFacts, spec: Spec, seconds: float) -> Train
 
 @dataclass(frozen=True)
 class ExamplePlan:
-    """once_each: in an epoch each clip comes about once anyway."""
+    """once_each: an epoch uses each clip about once anyway."""
 
     epochs: int
     examples_per_epoch: int
@@ -180,7 +180,7 @@ class ExamplePlan:
 
 
 def plan_examples(clips: int, cost: float) -> ExamplePlan:
-    """How many examples of so many clips. cost: multiply-adds of one."""
+    """The number of examples for this number of clips. cost: multiply-adds of one example."""
     least, most = EXAMPLES
     wanted = min(max(least, PASSES * clips), most, max(least, int(MULTIPLY_ADDS / cost)))
     batch = next((size for count, size in BATCHES if clips <= count), 2 * BATCHES[-1][1])
@@ -192,7 +192,7 @@ def plan_examples(clips: int, cost: float) -> ExamplePlan:
 
 @dataclass(frozen=True)
 class SegmentFacts:
-    """The facts of recordings with segments that settings are chosen by. marked: seconds of each label. seconds: of all
+    """The facts about recordings with segments that determine the settings. marked: seconds by label. seconds: of all
     recordings."""
 
     marked: Mapping[str, float]
@@ -202,21 +202,23 @@ class SegmentFacts:
 
 
 def collect_segment_facts(dataset: Dataset, recipe: Recipe) -> SegmentFacts:
-    """DatasetError where nothing is marked."""
+    """DatasetError if there are no segments."""
     wanted, marked = recipe.data.labels if recipe.data else None, dict[str, float]()
     entries = [entry for entry in dataset.entries if entry.samples]
     for note in (note for entry in entries for note in dataset.annotations(entry)):
         if note.label != dataset.unsure and (not wanted or note.label in wanted):
             marked[note.label] = marked.get(note.label, 0.0) + note.offset - note.onset
     if not marked:
-        raise DatasetError(f"{dataset.folder}: nothing is marked in the recordings; add segments, or name their labels")
+        raise DatasetError(
+            f"{dataset.folder}: the recordings have no marked segments; add segments, or say which labels they have"
+        )
     seconds = sum(dataset.duration_seconds(entry) for entry in entries)
     return SegmentFacts(marked, seconds, len(entries), len({entry.group for entry in entries}))
 
 
 def choose_segment_settings(facts: SegmentFacts, spec: Spec) -> FittedSettings:
-    """spec: of a detector, at the rate of the recordings; its sizes stay. Mixtures are made of what is marked, as many
-    as clips of that length would be heard."""
+    """spec: of a detector, at the rate of the recordings; its sizes are kept. Mixtures are made from the segments, as
+    many as there would be examples of clips of that length."""
     mix = MixSettings()
     stretches = math.ceil(facts.seconds / mix.seconds)
     cost = mix.seconds * per_second(spec.with_classes(len(facts.marked)), spec.geometry())
@@ -236,27 +238,28 @@ def choose_segment_settings(facts: SegmentFacts, spec: Spec) -> FittedSettings:
     label, marked = min(facts.marked.items(), key=lambda pair: pair[1])
     few = marked < FEW_MARKED_SECONDS
     said = f'"{show_name(label)}" is marked for {clock(marked)} in {count_noun(facts.recordings, "recording")}'
-    warning = f"{said}: enough to try things out, not to rely on; mark more of it first"
+    warning = f"{said}: enough to try things out, not enough to rely on; mark more of it first"
     return FittedSettings(spec, mix, train, (warning,) if few else ())
 
 
 def explain_segment_choice(recipe: Recipe, division: Division) -> list[str]:
     spec, train, shown = recipe.spec, recipe.train, recipe.spec.geometry()
-    parts = [f"{count_noun(len(division.train), 'recording')} to learn from", f"{len(division.validation)} to stop by"]
-    parts += [f"{len(division.test)} to test on ({division.tested_on})"] if division.test else []
+    parts = [f"{count_noun(len(division.train), 'recording')} for training"]
+    parts += [f"{len(division.validation)} for validation"]
+    parts += [f"{len(division.test)} for testing ({division.tested_on})"] if division.test else []
     return [
         f"network: {spec.name}, {spec.with_classes(1).parameters():,} weights, {spec.f.output}: a detector",
         *([explain_origin(recipe.transfer.model)] if recipe.transfer else []),
-        f"window: {spec.f.window_seconds:g} s of {shown.sample_rate} Hz, a score each {shown.hop_seconds:g} s",
-        f"examples: mixtures of {recipe.mix.seconds:g} s, with noise, rooms and other levels",
-        f"training: up to {count_noun(train.epochs, 'epoch')} of {train.examples_per_epoch:,} examples",
+        f"window: {spec.f.window_seconds:g} s at {shown.sample_rate} Hz, one score every {shown.hop_seconds:g} s",
+        f"examples: mixtures of {recipe.mix.seconds:g} s, with added noise, room reverberation and level changes",
+        f"training: up to {count_noun(train.epochs, 'epoch')} of {train.examples_per_epoch:,} examples each",
         f"parts: {', '.join(parts)}",
     ]
 
 
 def wants_backbone(facts: ClipFacts) -> bool:
-    """Whether clips are so few that a training had better begin with the groups of a model that knows many sounds, if
-    that hears their rate."""
+    """Whether there are so few clips that training should start from a model of many sounds, if that has their sample
+    rate."""
     return float(np.median(list(facts.clips.values()))) < BACKBONE_CLIPS
 
 
@@ -264,8 +267,8 @@ def explain_choice(facts: ClipFacts, recipe: Recipe) -> list[str]:
     spec, mix, train = recipe.spec, recipe.mix, recipe.train
     shown = spec.geometry()
     whole = facts.seconds[2] <= mix.seconds
-    every = f"of {train.examples_per_epoch:,} examples" if train.examples_per_epoch else "with each clip once"
-    even = f"; rare labels are drawn as often as others, of which there are {facts.unevenness:.0f} times as many"
+    every = f"of {train.examples_per_epoch:,} examples each" if train.examples_per_epoch else "with each clip once"
+    even = f"; labels are drawn equally often (the largest has {facts.unevenness:.0f} times the clips of the rarest)"
     epochs = "1 epoch" if train.epochs == 1 else f"{train.epochs} epochs"
     fit = "nine in ten clips are no longer" if whole else f"clips are up to {facts.seconds[3]:.4g} s long"
     return [
@@ -274,21 +277,21 @@ def explain_choice(facts: ClipFacts, recipe: Recipe) -> list[str]:
         + (", or none of them" if spec.f.background else ""),
         *([explain_background(facts)] if mix.nothing_share else []),
         *([explain_origin(recipe.transfer.model)] if recipe.transfer else []),
-        f"window: {spec.f.window_seconds:g} s of {shown.sample_rate} Hz, examples of {mix.seconds:g} s: {fit}",
+        f"window: {spec.f.window_seconds:g} s at {shown.sample_rate} Hz, examples of {mix.seconds:g} s: {fit}",
         f"training: up to {epochs} {every}" + (even if train.balance != "none" else ""),
     ]
 
 
 def explain_origin(model: str) -> str:
-    return f"begins with the groups of {Path(model).name}, which were trained on other sounds (--from none: with none)"
+    return f"weights: start from {Path(model).name}, trained on other sounds (--from none: start from scratch)"
 
 
 def explain_background(facts: ClipFacts) -> str:
-    found = "none of them: made sounds, noise, silence, and what lies between the events of the clips"
+    found = "none of the labels: trained on synthetic sounds, noise, silence and the gaps between events in the clips"
     if not facts.others:
         return found
     names, count = ", ".join(f'"{label}"' for label in facts.others), sum(facts.others.values())
-    return f"{found}; {count} clips of {names}, which is no label (--keep-label)"
+    return f"{found}; {count} clips of {names} count as this, not as a label of their own (--keep-label)"
 
 
 def warn_of_few_clips(facts: ClipFacts) -> list[str]:
@@ -297,14 +300,14 @@ def warn_of_few_clips(facts: ClipFacts) -> list[str]:
     least = min(counts, key=lambda label: counts[label])
     if counts[least] < FEW_CLIPS:
         number = sum(count < FEW_CLIPS for count in counts.values())
-        who = f'"{least}" has' if number == 1 else f"{number} labels have fewer than {FEW_CLIPS} clips, the fewest"
+        who = f'"{least}" has' if number == 1 else f"{number} labels have fewer than {FEW_CLIPS} clips, the rarest"
         clips = "1 clip" if counts[least] == 1 else f"{counts[least]} clips"
-        found.append(f"{who} {clips}: enough to try things out, not to rely on; record more of them first")
+        found.append(f"{who} {clips}: enough to try things out, not enough to rely on; record more of them first")
     return found
 
 
 def collect_clip_facts(dataset: Dataset, recipe: Recipe) -> ClipFacts:
-    """The facts of a dataset of whole clips. DatasetError where no clip has a label."""
+    """The facts of a dataset of whole clips. DatasetError if no clip has a label."""
     wanted = recipe.data.labels if recipe.data else None
     clips = [entry for entry in dataset.entries if entry.labels and entry.samples]
     counts = Counter(label for entry in clips for label in entry.labels if not wanted or label in wanted)
@@ -312,7 +315,7 @@ def collect_clip_facts(dataset: Dataset, recipe: Recipe) -> ClipFacts:
     others = [label for label in sorted(counts) if is_background_label(label)] if not wanted and not several else []
     rest = {label: counts.pop(label) for label in others if len(others) < len(counts)}
     if not counts:
-        raise DatasetError(f"{dataset.folder}: no recording has a label; put each into a folder of its label")
+        raise DatasetError(f"{dataset.folder}: no recording has a label; put each into a folder named after its label")
     shortest, median, most, longest = np.quantile(
         [dataset.duration_seconds(entry) for entry in clips], [0.0, 0.5, 0.9, 1.0]
     )
@@ -321,7 +324,7 @@ def collect_clip_facts(dataset: Dataset, recipe: Recipe) -> ClipFacts:
 
 
 def choose_recipe_rate(recipe: Recipe, originals: Originals | None, dataset: Dataset | None, given: bool) -> int:
-    """The rate in Hz to learn at: that of a dataset; that of a network that was named; else what recordings have."""
+    """The sample rate in Hz: that of a dataset, or of a chosen network, or else a fit to the recordings."""
     if dataset is not None and recipe.transfer is None:
         return dataset.sample_rate
     if given or originals is None:
@@ -330,19 +333,19 @@ def choose_recipe_rate(recipe: Recipe, originals: Originals | None, dataset: Dat
 
 
 def recipe_at_rate(recipe: Recipe, rate: int) -> Recipe:
-    """The recipe with network and data at a rate in Hz. Groups of another model know no other rate than theirs."""
+    """The recipe with network and data at a sample rate. The groups of another model work at their own rate only."""
     data = None if recipe.data is None else dataclasses.replace(recipe.data, sample_rate=rate)
     return dataclasses.replace(recipe, data=data, spec=spec_at_rate(recipe.spec, rate))
 
 
 def describe_parts(division: Division, dataset: Dataset) -> list[str]:
-    """The sizes of the parts; of those that were cut here, whether clips were kept together by group."""
-    counts = [f"{len(division.train)} to learn from", f"{len(division.validation)} to stop by"]
-    counts += [f"{len(division.test)} to test on ({division.tested_on})"] if division.test else []
+    """The sizes of the parts and, for parts that were split here, whether clips were kept together by group."""
+    counts = [f"{len(division.train)} for training", f"{len(division.validation)} for validation"]
+    counts += [f"{len(division.test)} for testing ({division.tested_on})"] if division.test else []
     parts = f"parts: {', '.join(counts)}"
     if not division.cut:
         return [parts]
     alone = len({entry.group for entry in dataset.entries}) == len(dataset.entries)
-    kept = "each clip on its own; --group-pattern keeps a speaker or a session in one part" if alone else "by group"
-    of = "what stops the training, from the rest, " if division.cut == ("stop",) and division.test else ""
-    return [parts, f"cut: {of}{kept}"]
+    kept = "clip by clip; --group-pattern keeps a speaker or a session in one part" if alone else "by group"
+    of = "validation part taken from the rest, " if division.cut == ("stop",) and division.test else ""
+    return [parts, f"split: {of}{kept}"]

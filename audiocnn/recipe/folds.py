@@ -1,4 +1,4 @@
-"""One recipe trained several times: on every fold in turn, or on growing shares of the training part."""
+"""Trains one recipe several times: on every fold in turn, or on growing shares of the training part."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Repeat:
 
 @dataclass(frozen=True)
 class RepeatResult:
-    """clips: how many were trained on, validated on and tested on. figures: of the test."""
+    """clips: the numbers of training, validation and test clips. figures: of the test."""
 
     repeat: Repeat
     clips: tuple[int, int, int]
     figures: Mapping[str, Figure]
 
     def to_dict(self, kind: str) -> dict[str, Any]:
-        """As JSON. `clips` are those that a fold was tested on, and those that a share is of what was learned from."""
+        """As JSON. `clips` is the number of test clips of a fold, or of training clips of a share."""
         learned, stopped, tested = self.clips
         key, clips = ("fold", tested) if kind == FOLD_REPEATS else ("share", learned)
         said = {key: self.repeat.value, "run": self.repeat.name, "clips": clips}
@@ -48,10 +48,10 @@ class RepeatResult:
 
 
 def fold_repeats(recipe: Recipe, dataset: Dataset, count: int) -> list[Repeat]:
-    """A training for each fold, which is tested on it and learns from the others. Official folds, of the
-    recipe's column or the data's own, must be `count`.
+    """One training per fold, which is tested on that fold and trained on the others. Official folds, in the recipe's
+    column or the data's own, must be `count` in number.
 
-    UsageError: segments, or another number of folds; RecipeError: fewer groups than folds.
+    UsageError: segments, or another number of folds. RecipeError: fewer groups than folds.
     """
     _check(recipe, dataset, "--folds")
     assert recipe.data is not None
@@ -63,8 +63,8 @@ def fold_repeats(recipe: Recipe, dataset: Dataset, count: int) -> list[Repeat]:
     whole = dataclasses.replace(recipe, data=dataclasses.replace(data, fold=column))
     values = ordered_folds(set(choose_folds(dataset, entries, whole).values()))
     if len(values) != count:
-        remedy = "ask for as many" + ("" if data.fold else f", or write folds = {count} in a recipe to make others")
-        raise UsageError(f'--folds {count}: the column "{column}" has {len(values)}; {remedy}')
+        remedy = f"ask for {len(values)}" + ("" if data.fold else f", or set folds = {count} in a recipe to replace it")
+        raise UsageError(f'--folds {count}: the column "{column}" has {len(values)} folds; {remedy}')
     return [
         Repeat(f"fold-{number}", value, _with(recipe, f"fold-{number}", test_fold=value))
         for number, value in enumerate(values, 1)
@@ -72,12 +72,12 @@ def fold_repeats(recipe: Recipe, dataset: Dataset, count: int) -> list[Repeat]:
 
 
 def curve_repeats(recipe: Recipe, dataset: Dataset, shares: Sequence[float]) -> list[Repeat]:
-    """A training on each share of what can be learned from; all are stopped by and tested on the same clips."""
+    """One training on each share of the training part. All use the same clips for validation and testing."""
     _check(recipe, dataset, "--learning-curve")
     check_shares(shares)
     if not divide(dataset, recipe).test:
         raise DatasetError(
-            f"{dataset.folder}: nothing is kept apart to test on; give it a split named test, or add more"
+            f"{dataset.folder}: no recordings are set aside for testing; add a split named test, or more recordings"
         )
     ordered = sorted(set(shares))
     return [
@@ -86,13 +86,13 @@ def curve_repeats(recipe: Recipe, dataset: Dataset, shares: Sequence[float]) -> 
 
 
 def check_shares(shares: Sequence[float]) -> None:
-    """UsageError where one is no share."""
+    """UsageError for an invalid share."""
     if not all(0.0 < share <= 1.0 for share in shares):
-        raise UsageError("--learning-curve: a share lies above 0 and is at most 1, as in 0.1,0.3,1")
+        raise UsageError("--learning-curve: shares must be above 0 and at most 1, such as 0.1,0.3,1")
 
 
 def summarize_repeats(kind: str, results: Sequence[RepeatResult]) -> dict[str, Any]:
-    """What folds.json and learning_curve.json hold; of folds the mean and the sample standard deviation, too."""
+    """The contents of folds.json and learning_curve.json. For folds, also the mean and sample standard deviation."""
     rows = [result.to_dict(kind) for result in results]
     if kind == CURVE_REPEATS:
         return {"schema": 1, "type": kind, "points": rows}
@@ -113,4 +113,4 @@ def _with(recipe: Recipe, name: str, **values: Any) -> Recipe:
 
 def _check(recipe: Recipe, dataset: Dataset, option: str) -> None:
     if recipe.data is None or any(entry.annotated for entry in dataset.entries):
-        raise UsageError(f"{option} is for whole clips, and these have segments; name another --split to test on")
+        raise UsageError(f"{option} is for whole clips, but these recordings have segments; test on another --split")

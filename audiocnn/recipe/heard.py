@@ -1,7 +1,7 @@
-"""Which recordings a run has learned from: `clips.tsv` in its folder, a row for each with its part and a digest of its
-sound. `write_parts` writes it, `read_parts` reads it, and `find_run` finds the run of a model.
+"""The recordings that a run was trained on: `clips.tsv` in its folder has a row for each, with its part and a digest of
+its sound. `write_parts` writes it, `read_parts` reads it, and `find_run` finds the run of a model.
 
-So whoever judges a model can be told that it knows these recordings by heart, wherever they lie now.
+With this, a person who evaluates a model can be warned that it was trained on these recordings, wherever they are now.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from audiocnn.recipe.recipe import RECIPE_FILE, Recipe, read_recipe
 PARTS_FILE = "clips.tsv"
 TRAIN, VALIDATION, TEST = PARTS = ("train", "validation", "test")
 _COLUMNS = ("filename", "part", "digest")
-_DIGEST_SECONDS = 60  # from the beginning: reading all of a long recording would take long, too
+_DIGEST_SECONDS = 60  # from the start, because reading all of a long recording would take long
 
 
 @dataclass(frozen=True)
 class RunParts:
-    """The recordings of a run. sounds, names: digest, and file name, -> part. source: of the data, None where the
-    recipe has none."""
+    """The recordings of a run. sounds, names: digest, and file name, -> part. source: of the data; None if the recipe
+    has none."""
 
     run: Path
     source: Path | None
@@ -42,8 +42,8 @@ class RunParts:
         return part in self.names.values()
 
     def count(self, dataset: Dataset, entries: Iterable[Entry]) -> Counter[str]:
-        """How many of these recordings are in which part of the run; those in none are not counted. They are known by
-        their sound, or, where that was read at another rate, by the data that they come from and their name."""
+        """The number of these recordings in each part of the run. Others are not counted. They are identified by their
+        sound or, if that was read at another rate, by the source of the data and their name."""
         same = self.source is not None and comes_from(dataset, self.source)
         found = Counter[str]()
         for entry in entries:
@@ -54,12 +54,12 @@ class RunParts:
 
 
 def comes_from(dataset: Dataset, source: Path) -> bool:
-    """Whether a dataset was made of this source, or is it."""
+    """Whether a dataset was made from this source, or is this source."""
     return str(source.resolve()) in {*dataset.sources, *dataset.moved_sources, str(dataset.folder.resolve())}
 
 
 def _digest(dataset: Dataset, entry: Entry) -> str:
-    """Of the sound: its length, and its first minute as stored."""
+    """A digest of the sound: its length, and its first minute as stored."""
     samples = dataset.samples(entry)[:, : _DIGEST_SECONDS * dataset.sample_rate]
     about = f"{dataset.sample_rate} {entry.samples} {entry.scale} ".encode()
     return hashlib.blake2b(about + samples.tobytes(), digest_size=8).hexdigest()
@@ -75,20 +75,20 @@ def write_parts(dataset: Dataset, division: Division, run: Path) -> None:
 
 
 def find_run(model_folder: Path) -> Path | None:
-    """The run that a model lies in; None for one that was copied out of it, or that nobody trained here."""
+    """The run that contains a model. None for a model that was copied elsewhere, or not trained here."""
     run = model_folder.parent
     return run if (run / RECIPE_FILE).is_file() and (run / RUN_FILE).is_file() else None
 
 
 def run_recipe(run: Path) -> Recipe | None:
-    """The recipe of a run; None where it cannot be read."""
+    """The recipe of a run. None if it cannot be read."""
     with suppress(AudiocnnError):
         return read_recipe(run / RECIPE_FILE)
     return None
 
 
 def read_parts(run: Path) -> RunParts | None:
-    """None for a run of a version that did not keep them, or whose table cannot be read."""
+    """None for a run of a version that did not write them, or whose table cannot be read."""
     path, recipe = run / PARTS_FILE, run_recipe(run)
     if recipe is None or not path.is_file():
         return None

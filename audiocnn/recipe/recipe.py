@@ -1,6 +1,6 @@
-"""A recipe: how a model is made. One TOML file with `[data]`, `[mix]`, `[train]` and the spec.
+"""The recipe, which defines how a model is trained: one TOML file with `[data]`, `[mix]`, `[train]` and the spec.
 
-Defaults live in the dataclasses; a run keeps the recipe in full, so that nothing it used is left unset.
+Defaults are in the dataclasses. A run stores its recipe in full, so that every value it used is recorded.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _PATHS = (("mix", "hard_negatives"), ("evaluate", "conditions"), ("train", "teac
 
 @dataclass(frozen=True)
 class Transfer:
-    """`from`, `freeze` and `freeze_norms` of `[train]`: the model to begin from, by name or folder, the groups that
-    stay as they are in it, and whether the statistics of all norms do."""
+    """`from`, `freeze` and `freeze_norms` of `[train]`: the model to start from, by name or folder, the groups that are
+    kept unchanged, and whether the statistics of all norms are kept too."""
 
     model: str
     freeze: tuple[str, ...] = ()
@@ -44,16 +44,16 @@ class Transfer:
 
 @dataclass(frozen=True)
 class EvaluateSettings:
-    """The `[evaluate]` of a recipe: what the thresholds are tuned for, and on what: the part `part` of a file of
-    conditions; without one, mixtures made as those of the training. `calibrate`: scores become probabilities on it.
-    `also`: folders or tables of annotated recordings, each of which counts as much as that part in both."""
+    """The `[evaluate]` table of a recipe: what thresholds are tuned for, and on which data. That is the part `part` of
+    a conditions file or, without one, mixtures made as for the training. `calibrate`: calibrate scores to probabilities
+    on it. `also`: folders or tables of annotated recordings, each of which counts as much as that part in both."""
 
     tune_for: Measure = "detection_error"
     conditions: Path | None = None
     part: str = "tune"
     also: tuple[Path, ...] = ()
     calibrate: bool = True
-    test_share: float = 0.15  # of the groups of clips without a split: neither learned from nor used to stop
+    test_share: float = 0.15  # of the groups of clips without a split: not used for training or validation
 
 
 @dataclass(frozen=True)
@@ -65,22 +65,22 @@ class Recipe:
     train: TrainSettings
     evaluate: EvaluateSettings = EvaluateSettings()
     seed: int = 0
-    card: str = ""  # what a person adds to the model card: data, licences, limits
-    transfer: Transfer | None = None  # without it, the weights begin at chance
-    tune: Space = ()  # what `audiocnn tune` searches, no part of what one training is
-    unset: frozenset[str] = frozenset()  # keys that nobody gave a value, as "mix.speed": clips have other defaults
-    options: frozenset[str] = frozenset()  # keys of [train] that an option of the command gave a value
+    card: str = ""  # text by the user for the model card: data, licences, limits
+    transfer: Transfer | None = None  # without it, the weights are initialised at random
+    tune: Space = ()  # searched by `audiocnn tune`; not part of a single training
+    unset: frozenset[str] = frozenset()  # keys without a value, such as "mix.speed": clips have other defaults
+    options: frozenset[str] = frozenset()  # keys of [train] that were set by an option of the command
 
     def with_options(self, **train: Any) -> Recipe:
-        """The recipe with values of `[train]` that options of the command give; None for one that was not given."""
+        """The recipe with values of `[train]` set by options of the command. None means not given."""
         given = {key: value for key, value in train.items() if value is not None}
         named = {f"train.{key}" for key in given}
         settings = dataclasses.replace(self.train, **given)
         return dataclasses.replace(self, train=settings, unset=self.unset - named, options=self.options | given.keys())
 
     def with_defaults(self, clips: bool) -> Recipe:
-        """The recipe with what its spec wants, and with the defaults of whole clips, or of segments, for the keys in
-        `unset`: an option is before the recipe, that before the spec, and that before a default."""
+        """The recipe with the values that its spec asks for, and with the defaults of whole clips, or of segments, for
+        the keys in `unset`. Options take precedence over the recipe, then the spec, then defaults."""
         changed: dict[str, dict[str, Any]] = {"mix": {}, "train": {}}
         for part, values in (
             ("mix", CLIP_MIX if clips else {}),
@@ -97,11 +97,12 @@ class Recipe:
         return dataclasses.replace(self, mix=mix, train=train, unset=frozenset())
 
     def used_hints(self) -> dict[str, Any]:
-        """What the spec wants, where neither an option nor the recipe says otherwise."""
+        """The values set by the spec, where neither an option nor the recipe sets them."""
         return {key: value for key, value in self.spec.hints.items() if f"train.{key}" in self.unset}
 
     def given_by(self) -> dict[str, GivenBy]:
-        """Who gives each key of `[train]` that a spec may give, as long as `unset` says what nobody gave."""
+        """The source of each key of `[train]` that a spec may set, as long as `unset` lists the keys without a
+        value."""
         found: dict[str, GivenBy] = {}
         for key in HINT_KEYS:
             if f"train.{key}" in self.unset:
@@ -111,7 +112,7 @@ class Recipe:
         return found
 
     def to_table(self) -> dict[str, Any]:
-        """The recipe in full, as TOML has it; paths are absolute."""
+        """The complete recipe as TOML values, with absolute paths."""
         table: dict[str, Any] = {"name": self.name, "seed": self.seed, "card": self.card}
         if self.data:
             table["data"] = without_where(to_toml_values(dataclasses.asdict(self.data)))
@@ -128,8 +129,8 @@ class Recipe:
 
 
 def map_paths(table: Mapping[str, Any], change: Callable[[str, str], str]) -> dict[str, Any]:
-    """A recipe in full whose paths are `change(path, source)`; source: of [data], for the tables that may lie in it,
-    else ""."""
+    """A complete recipe whose paths are replaced by `change(path, source)`. source: of [data], for tables that may be
+    inside it, else ""."""
     changed = {part: dict(values) if isinstance(values, Mapping) else values for part, values in table.items()}
     if isinstance(changed.get("data"), dict):
         changed["data"] = _map_data_paths(changed["data"], change)
@@ -154,14 +155,14 @@ def _map_data_paths(data: Mapping[str, Any], change: Callable[[str, str], str]) 
 
 
 def move_paths(table: Mapping[str, Any], run: Path, folder: str) -> dict[str, Any]:
-    """The recipe in full of a run that was made in `folder`, and lies in `run` now: what has moved along with it is
-    where it is now. Other paths stay."""
+    """The complete recipe of a run that was made in `folder` and is now in `run`. Paths inside the folder are changed
+    to its new place; other paths are kept."""
     return map_paths(table, lambda path, _: (isinstance(path, str) and path_beside(run, folder, path)) or path)
 
 
 def move_data(data: DataSettings, source: Path) -> DataSettings:
-    """The same data from another place, where the tables are that lay beside them. source: of a table it may also be
-    the folder that holds it."""
+    """The same data at another place, with the tables that were stored beside it. For a table, source may also be the
+    folder that contains it."""
     old, new = data.source, source
     if old.suffix.lower() in TABLE_SUFFIXES:
         source = source / old.name if source.is_dir() and not is_dataset(source) else source
@@ -174,13 +175,13 @@ def move_data(data: DataSettings, source: Path) -> DataSettings:
 
 
 def without_where(data: dict[str, Any]) -> dict[str, Any]:
-    """A `[data]` table, and those of `more` in it, without the place that messages begin with."""
+    """A `[data]` table, and those of `more` in it, without the place that starts error messages."""
     kept = {key: value for key, value in data.items() if key not in ("where", "more")}
     return kept | ({"more": [without_where(one) for one in data["more"]]} if data.get("more") else {})
 
 
 def to_toml_values(value: Any) -> Any:
-    """Dataclass values as TOML has them: no None, lists for tuples, texts for paths."""
+    """Dataclass values as TOML values: no None, lists for tuples, strings for paths."""
     if isinstance(value, Mapping):
         return {key: to_toml_values(inside) for key, inside in value.items() if inside is not None}
     if isinstance(value, tuple):
@@ -189,15 +190,15 @@ def to_toml_values(value: Any) -> Any:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """A recipe file. Paths in it are relative to it; those of a run move along with it. RecipeError or SpecError: the
-    file, the key, the remedy."""
+    """Read a recipe file. Relative paths start from its folder; those of a run move with the run. RecipeError or
+    SpecError with file, key and remedy."""
     values = read_toml(path, RecipeError)
     if (folder := _folder_of_run(path.parent)) is not None:
         values = move_paths(values, path.parent, folder)
     table = TomlTable(values, str(path), RecipeError)
     if "conditions" in table.values:
-        remedy = "judge on a part of it (`audiocnn evaluate --split NAME`), or name it in a recipe"
-        raise table.wrong(f"is a file of conditions; {remedy}")
+        remedy = "evaluate a part of it (`audiocnn evaluate --split NAME`), or name it in a recipe"
+        raise table.wrong(f"is a conditions file; {remedy}")
     unset = find_unset_keys(table.values)
     space = read_space(table.raw("tune", {}), f"{path}: [tune]")
     train = table.table("train")
@@ -224,7 +225,7 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def _folder_of_run(run: Path) -> str | None:
-    """Where a run lay when its recipe was written; None where that is not known, or here."""
+    """The folder of a run when its recipe was written. None if that is unknown, or is still its folder."""
     try:
         facts = read_json(run / RUN_FILE)
     except (OSError, ValueError):
@@ -234,7 +235,7 @@ def _folder_of_run(run: Path) -> str | None:
 
 
 def find_unset_keys(table: Mapping[str, Any]) -> frozenset[str]:
-    """The keys of `[mix]` and `[train]` that a table gives no value."""
+    """The keys of `[mix]` and `[train]` without a value in a table."""
     found = set()
     for part, kind in (("mix", MixSettings), ("train", TrainSettings)):
         given = table.get(part)
@@ -244,9 +245,9 @@ def find_unset_keys(table: Mapping[str, Any]) -> frozenset[str]:
 
 
 def read_recipe_spec(table: TomlTable, path: Path, transfer: Transfer | None) -> Spec:
-    """`spec`: a name, a file beside the recipe, { base, sample_rate, window_seconds, floor, background } (another one,
-    fitted), or the spec itself as a table, perhaps with its `name` (else that of the recipe); else that of the model in
-    `from`."""
+    """`spec`: a name, a file beside the recipe, { base, sample_rate, window_seconds, floor, background } (another spec,
+    adapted), or a spec as a table, optionally with its `name` (default: that of the recipe). Without it, the spec of
+    the model in `from`."""
     value = table.raw("spec", None if transfer else DEFAULT_MODEL)
     if value is None and transfer:
         return source_spec(transfer.model)
@@ -270,7 +271,7 @@ def find_spec_beside(path: Path, name: str) -> Spec:
 
 
 def read_fitted(table: TomlTable, path: Path) -> Spec:
-    """`base`, the name or file of another spec, and what is otherwise: `sample_rate`, `window_seconds`, `floor`,
+    """`base`, the name or file of another spec, and the values to change: `sample_rate`, `window_seconds`, `floor`,
     `background`."""
     spec = find_spec_beside(path, table.text("base"))
     rate, window = table.integer("sample_rate", None), table.number("window_seconds", None, above=True, most=600.0)
@@ -285,32 +286,32 @@ def read_fitted(table: TomlTable, path: Path) -> Spec:
 
 
 def read_transfer(table: TomlTable, folder: Path) -> Transfer | None:
-    """`from` and `freeze` of `[train]`; a folder is looked for beside the recipe."""
+    """`from` and `freeze` of `[train]`. A folder is relative to the recipe."""
     model, freeze = table.text("from", None), table.texts("freeze", ())
     freeze_norms = table.flag("freeze_norms", False)
     if model is None and (freeze or freeze_norms):
         key, kept = ("freeze", "groups") if freeze else ("freeze_norms", "norms")
-        raise table.wrong(f'"{key}" needs "from", the model whose {kept} stay as they are')
+        raise table.wrong(f'"{key}" needs "from", the model whose {kept} stay unchanged')
     return None if model is None else Transfer(resolve_model(folder, model), freeze, freeze_norms)
 
 
 def source_model(name: str) -> Model:
-    """A model to begin from, which must have one network. Raises ModelError."""
+    """A model to start from, which must have a single network. Raises ModelError."""
     model = find_model(name)
     if model.members:
         names = ", ".join(member.name for member in model.members)
-        raise ModelError(f"{model.folder}: is an ensemble; begin from one of its members ({names})")
+        raise ModelError(f"{model.folder}: is an ensemble; start from one of its members ({names})")
     return model
 
 
 def source_spec(name: str) -> Spec:
-    """The spec of a model to begin from, for any number of labels."""
+    """The spec of a model to start from, for any number of labels."""
     spec = source_model(name).spec
     return spec_from_table(spec.table, spec.name)
 
 
 def read_evaluate(table: TomlTable, folder: Path) -> EvaluateSettings:
-    """`[evaluate]`; the file of conditions, and `also`, are looked for beside the recipe."""
+    """`[evaluate]`. The conditions file and `also` are relative to the recipe."""
     base = EvaluateSettings()
     conditions = table.text("conditions", "")
     settings = EvaluateSettings(
@@ -328,31 +329,31 @@ def read_evaluate(table: TomlTable, folder: Path) -> EvaluateSettings:
 def check_run(
     recipe: Recipe, run: Path, resume: bool, parts: Collection[str] | None = None, moved: bool = False
 ) -> None:
-    """Refuse a folder that is not empty and no run, and one whose run is not the one to go on with. parts: of the
-    recipe, that are compared; None for all. moved: the data have another place now, as where they are gone from the old
-    one. How many epochs there are may change."""
+    """Refuse a non-empty folder that is not a run, and a run of another recipe. parts: of the recipe, to compare; None
+    for all. moved: the data may have another place, as it also may if it is gone from the old one. The number of epochs
+    may change."""
     kept, table = run / RECIPE_FILE, recipe.to_table()
     if not kept.exists():
         if run.exists() and any(run.iterdir()):
-            raise UsageError(f"{run}: holds other files; name a new folder with -o")
-        return  # also to be resumed: what was killed before it wrote anything begins
+            raise UsageError(f"{run}: contains other files; choose a new folder with -o")
+        return  # also with --resume: a run that was killed before it wrote anything starts from the beginning
     if not resume:
         raise UsageError(
-            f"{run}: there is a run already; go on with --resume, begin anew with --force, or name another -o"
+            f"{run}: already contains a run; continue it with --resume, start again with --force, or choose another -o"
         )
     old = read_recipe(kept)
     if old.data and recipe.data and (moved or not old.data.source.exists()):
         old = dataclasses.replace(old, data=move_data(old.data, recipe.data.source))
-    before = old.to_table()  # with the defaults of today, where a key is newer than the run
+    before = old.to_table()  # with the current defaults, for keys that are newer than the run
     before["train"]["epochs"] = table["train"]["epochs"]
     for part in sorted(table.keys() | before.keys() if parts is None else parts):
         if json.dumps(table.get(part), sort_keys=True) != json.dumps(before.get(part), sort_keys=True):
-            what = f"[{part}] is not what this recipe says{first_difference(before.get(part), table.get(part))}"
-            raise AudiocnnError(f"{kept}: {what}; go on with the old one, or name another -o")
+            what = f"[{part}] differs from this recipe{first_difference(before.get(part), table.get(part))}"
+            raise AudiocnnError(f"{kept}: {what}; continue with the old recipe, or choose another -o")
 
 
 def first_difference(there: Any, here: Any) -> str:
-    """Which key of two tables has other values, and these, in brackets; nothing where they are long."""
+    """The first key that differs between two tables with both values, in brackets. Empty if the values are long."""
     if not isinstance(there, Mapping) or not isinstance(here, Mapping):
         return ""
     key = next((key for key in sorted(there.keys() | here.keys()) if there.get(key) != here.get(key)), "")

@@ -1,11 +1,11 @@
-"""The `[tune]` of a recipe: which of its values are searched, and where. Keys are those of the recipe, with dots.
+"""The `[tune]` table of a recipe: the values to search, and their ranges. Keys are those of the recipe, with dots.
 
     [tune]
     "train.learning_rate" = { low = 3e-4, high = 1e-2, log = true }
     "train.batch_size" = { choices = [16, 32, 64] }
     "spec.groups.A.layers.0.conv" = { low = 8, high = 32, step = 8 }
 
-A member of a list is named by its number from 0 on, a group by its name, too.
+A member of a list is named by its index from 0. A group can also be named by its name.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from audiocnn.toml import TomlTable, is_number
 
 _PARTS = ("mix", "train", "spec")
 _DATES = (datetime.date, datetime.time)
-# What would make figures of trials those of different recordings.
+# Keys that change the recordings that trials are judged by.
 _JUDGED_BY = ("train.validation_share", "train.validation_examples", "spec.input.sample_rate", "spec.input.channels")
-MIXED = "mix."  # mixtures are judged, too, unless the recipe names conditions
+MIXED = "mix."  # mixtures are judged as well, unless the recipe names conditions
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One value that is searched: between low and high (whole numbers where both are), or one of some."""
+    """One searched value: between low and high (a whole number if both are), or one of several choices."""
 
     key: str
     low: float | int = 0
@@ -40,7 +40,7 @@ class Parameter:
 
     @property
     def whole(self) -> bool:
-        """Whether numbers are whole: not with steps in between."""
+        """Whether values are whole numbers; not with fractional steps."""
         return isinstance(self.low, int) and isinstance(self.high, int) and float(self.step or 1).is_integer()
 
     @property
@@ -49,7 +49,7 @@ class Parameter:
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """All choices, or the least and the greatest number that are tried."""
+        """All choices, or the smallest and largest number tried."""
         if self.choices:
             return self.choices
         step = self.step or 0
@@ -75,22 +75,22 @@ Space = tuple[Parameter, ...]
 
 
 def read_space(values: Any, place: str) -> Space:
-    """`[tune]` as TOML has it; keys may be quoted, or tables inside of each other. RecipeError: place, key, remedy."""
+    """`[tune]` from TOML. Keys may be quoted, or nested tables. RecipeError with place, key and remedy."""
     if not isinstance(values, Mapping):
         raise RecipeError(f"{place}: a table was expected")
     parameters = []
     for key, value in flatten_keys(values, ""):
         part = key.split(".")[0]
         if part not in _PARTS or key == part != "spec":
-            raise RecipeError(f'{place}: "{key}" cannot be searched; begin keys with {", ".join(_PARTS)}, and a dot')
+            raise RecipeError(f'{place}: "{key}" cannot be searched; start keys with {", ".join(_PARTS)} and a dot')
         if key in _JUDGED_BY:
-            raise RecipeError(f'{place}: "{key}" cannot be searched: trials would be judged by other recordings')
+            raise RecipeError(f'{place}: "{key}" cannot be searched: it changes what trials are judged by')
         parameters.append(read_parameter(key, value, f'{place}: "{key}"'))
     return tuple(parameters)
 
 
 def flatten_keys(values: Mapping[str, Any], before: str) -> list[tuple[str, Any]]:
-    """Dotted keys, down to the tables that say what a value may be."""
+    """Dotted keys, down to the tables that define the values."""
     found = []
     for key, value in values.items():
         whole = f"{before}{key}"
@@ -105,26 +105,26 @@ def read_parameter(key: str, value: Any, place: str) -> Parameter:
     choices = table.raw("choices", None)
     if choices is not None:
         if not isinstance(choices, list) or len(choices) < 2:
-            raise table.wrong('"choices" must be a list of two or more')
+            raise table.wrong('"choices" must be a list of at least two values')
         if any(isinstance(choice, _DATES) for choice in choices):
-            raise table.wrong('"choices" cannot be dates or times of day: no key of a recipe is one')
+            raise table.wrong('"choices" cannot be dates or times: no recipe key takes them')
         table.close()
         return Parameter(key, choices=tuple(choices))
     low, high, step = table.raw("low"), table.raw("high"), table.raw("step", None)
     log = table.flag("log", False)
     table.close()
     if not is_number(low) or not is_number(high) or not low < high:
-        raise table.wrong('"low" and "high" must be numbers, the first below the second')
+        raise table.wrong('"low" and "high" must be numbers, and "low" must be less than "high"')
     if log and (low <= 0 or step is not None):
-        raise table.wrong('"log" needs a "low" above 0, and no "step"')
+        raise table.wrong('"log" needs "low" above 0, and excludes "step"')
     if step is not None and not (is_number(step) and 0 < step <= high - low):
-        raise table.wrong('"step" must be a number above 0, and no more than from "low" to "high"')
+        raise table.wrong('"step" must be above 0 and at most "high" minus "low"')
     return Parameter(key, low, high, log, step)
 
 
 def default_space(table: Mapping[str, Any]) -> Space:
-    """What is searched where a recipe has no `[tune]`: around what it has, the learning rate, weight decay and batch
-    size, and the dropout of layers that have some."""
+    """The search space of a recipe without `[tune]`: learning rate, weight decay and batch size around its values, and
+    the dropout of layers that have any."""
     train = table["train"]
     rate = float(train["learning_rate"])
     parameters = [
@@ -141,7 +141,7 @@ def default_space(table: Mapping[str, Any]) -> Space:
 
 
 def set_value(table: dict[str, Any], key: str, value: Any, place: str) -> None:
-    """Set a value in a recipe's table. RecipeError where there is no such place."""
+    """Set a value in the table of a recipe. RecipeError if there is no such place."""
     *way, last = key.split(".")
     inside: Any = table
     for depth, name in enumerate(way):
@@ -154,7 +154,7 @@ def set_value(table: dict[str, Any], key: str, value: Any, place: str) -> None:
             raise RecipeError(f'{place}: "{key}": unknown key "{last}"; {did_you_mean(last, inside)}')
         inside[last] = value
     else:
-        raise RecipeError(f'{place}: "{key}": {".".join(way)} is no table and no list')
+        raise RecipeError(f'{place}: "{key}": {".".join(way)} is neither a table nor a list')
 
 
 def get_value(table: Mapping[str, Any], key: str) -> Any:
@@ -168,7 +168,7 @@ def get_value(table: Mapping[str, Any], key: str) -> Any:
 
 
 def descend(inside: Any, name: str, place: str, way: str) -> Any:
-    """The member of a table or a list; of a list of groups by name, too."""
+    """The member of a table or a list. In a list of groups, also by name."""
     if isinstance(inside, Mapping) and name in inside:
         return inside[name]
     if isinstance(inside, list):
@@ -177,18 +177,18 @@ def descend(inside: Any, name: str, place: str, way: str) -> Any:
             return named[0]
         check_position(inside, name, place, way)
         return inside[int(name)]
-    known = did_you_mean(name, inside) if isinstance(inside, Mapping) and inside else "it is no table"
-    raise RecipeError(f'{place}: there is no "{way}"; {known}')
+    known = did_you_mean(name, inside) if isinstance(inside, Mapping) and inside else "its parent is not a table"
+    raise RecipeError(f'{place}: "{way}" does not exist; {known}')
 
 
 def check_position(inside: list[Any], name: str, place: str, way: str) -> None:
-    """RecipeError for what is no number of a member."""
+    """RecipeError if the name is not a valid index."""
     if not name.isdecimal() or int(name) >= len(inside):
-        raise RecipeError(f'{place}: there is no "{way}"; there are {len(inside)}, counted from 0')
+        raise RecipeError(f'{place}: "{way}" does not exist; the list has {len(inside)} members, counted from 0')
 
 
 def to_param(value: Any) -> Any:
-    """A choice as a study keeps it: lists and tables as JSON."""
+    """A choice as stored in a study: lists and tables as JSON."""
     return json.dumps(value) if isinstance(value, (list, dict)) else value
 
 

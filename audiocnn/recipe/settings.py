@@ -1,4 +1,4 @@
-"""The `[train]` of a recipe: how long, in what steps, by which rule."""
+"""The `[train]` table of a recipe: length, steps and update rule of a training."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ AUTO_BATCH_SIZE = 0  # as batch_size: the largest that fits
 BALANCES = ("none", "sampling", "loss", "prior")
 AUTO_PRECISION = "auto"
 PRECISIONS = (AUTO_PRECISION, "float32", "bfloat16", "float16")
-LEAST_BATCHES = 10  # in an epoch of each clip once
+LEAST_BATCHES = 10  # in an epoch that uses each clip once
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """An epoch is so many examples, made as they are wanted; a step is a batch of them, of all processes together."""
+    """An epoch is a number of examples, made on demand. A step uses a batch of them, over all processes."""
 
     epochs: int = 40
     examples_per_epoch: int = 3000
     batch_size: int = 32
-    accumulate: int = 1  # parts of a batch that are computed one after another; memory is that of one part
+    accumulate: int = 1  # parts of a batch that are computed in sequence; only one part needs memory
     learning_rate: float = 2e-3
     optimizer: str = "adamw"
     weight_decay: float = 1e-2
@@ -33,24 +33,24 @@ class TrainSettings:
     momentum: float = 0.9  # of "sgd"
     nesterov: bool = True
     schedule: str = "cosine"
-    schedule_epochs: int = 10  # "step": the rate falls every so many; "plateau": after so many without a better one
-    schedule_factor: float = 0.3  # by which it falls
+    schedule_epochs: int = 10  # "step": epochs between reductions; "plateau": epochs without improvement before one
+    schedule_factor: float = 0.3  # multiplies the rate at each reduction
     warmup_share: float = 0.05
     gradient_clip: float = 5.0
-    initialisation: str = "he"  # of the first weights
+    initialisation: str = "he"  # of the initial weights
     averaging: float = 0.998  # of the weights, an exponential mean over steps; 0 turns it off
     validation_share: float = 0.1
     validation_examples: int = 400
     patience: int = 10
     workers: int = 1
-    precision: str = "float32"  # of activations; bfloat16 is two to three times as fast where there are instructions
-    compile: bool = False  # the network by torch.compile, where there is a compiler
-    teacher: str = ""  # a trained model (or ensemble) whose scores are learned besides the marks
+    precision: str = "float32"  # of activations; bfloat16 is two to three times as fast, if the CPU supports it
+    compile: bool = False  # by torch.compile, if a compiler is available
+    teacher: str = ""  # a trained model (or ensemble) whose scores are learned in addition to the marks
     teacher_share: float = 0.5
-    edge_seconds: float = 0.0  # marks become the mean over so much time around each hop; 0 leaves them 0 and 1
-    label_smoothing: float = 0.0  # of clips: so much of each target is spread over all labels
-    balance: str = "none"  # of clips: rare labels are drawn more often, weigh more, or are given a start
-    balance_power: float = 0.5  # of their counts; 1 makes all labels equal
+    edge_seconds: float = 0.0  # marks are averaged over this time around each hop; 0 leaves them at 0 and 1
+    label_smoothing: float = 0.0  # of clips: the share of each target that is spread over all labels
+    balance: str = "none"  # of clips: rare labels are drawn more often, weigh more, or get an offset
+    balance_power: float = 0.5  # of their counts; 1 gives all labels equal weight
 
 
 # Defaults that differ for whole clips; `CLIP_MIX` has those of `[mix]`.
@@ -58,7 +58,7 @@ CLIP_TRAIN: dict[str, Any] = {"examples_per_epoch": 0, "patience": 20, "precisio
 
 
 def read_train(table: TomlTable, folder: Path) -> TrainSettings:
-    """`[train]`; the folder of a teacher is looked for beside the recipe."""
+    """`[train]`. The folder of a teacher is relative to the recipe."""
     base = TrainSettings()
     teacher = table.text("teacher", base.teacher)
     whole = ("epochs", "accumulate", "validation_examples", "patience", "schedule_epochs")
@@ -84,7 +84,7 @@ def read_train(table: TomlTable, folder: Path) -> TrainSettings:
         **read_optimisation(table, lambda key: getattr(base, key)),
     )
     if settings.schedule == "plateau" and not settings.validation_share:
-        raise table.wrong('schedule = "plateau" needs what is held out; set validation_share, or take another schedule')
+        raise table.wrong('schedule = "plateau" needs a validation part; set validation_share, or use another schedule')
     table.close()
     return settings
 
@@ -98,6 +98,7 @@ def read_batch_size(table: TomlTable, default: int) -> int:
 
 
 def resolve_model(folder: Path, name: str) -> str:
-    """The whole path of a model (or run) that lies in a folder under this name; else the name, of a released one."""
+    """The full path of a model (or run) in a folder, if there is one of this name; else the name, of a released
+    model."""
     path = folder / name
     return str(path.resolve()) if any((path / part).is_file() for part in (TOML, f"model/{TOML}")) else name

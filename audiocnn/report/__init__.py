@@ -1,1 +1,1 @@
-"""Every picture and page."""
+"""All pictures and pages."""

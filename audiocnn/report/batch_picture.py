@@ -1,4 +1,4 @@
-"""A training batch as a picture: what the network is given, after all augmentation, with labels and file names."""
+"""A picture of a training batch: the network input after all augmentation, with labels and file names."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 BATCH_FILE = "batch.png"  # in the folder of a run
 _MOST_EXAMPLES, _COLUMNS = 12, 4
-_MOST_MADE = 32  # examples, of which masks take the mean
+_MOST_MADE = 32  # examples whose mean fills the masks
 _RANGE_DECIBELS = 60.0
 _NAME_LETTERS = 34
-_SHOWN_TARGET = 0.05  # of a clip: less is what label smoothing leaves
-_MADE = "made sound, noise or silence"
+_SHOWN_TARGET = 0.05  # of a clip; lower targets come from label smoothing
+_MADE = "synthetic sound, noise or silence"
 
 
 @dataclass(frozen=True)
 class SeenExample:
-    """What a network is given of an example. decibels: (bands, frames), from `start_seconds` on. targets: (rows,
-    labels), NaN where not known. span: of the clip in it, in seconds. names: the recordings that are in it."""
+    """An example as given to the network. decibels: (bands, frames), from `start_seconds` on. targets: (rows, labels),
+    NaN where unknown. span: position of the clip in it, in seconds. names: its recordings."""
 
     decibels: NDArray[np.floating[Any]]
     start_seconds: float
@@ -43,7 +43,7 @@ class SeenExample:
 
 
 def draw_batch(recipe: Recipe, dataset: Dataset, path: Path) -> None:
-    """The first examples of the first batch of a training. recipe: with its defaults. DatasetError where the dataset
+    """Draw the first examples of the first batch of a training. recipe: with its defaults. DatasetError if the dataset
     does not fit it."""
     from audiocnn.training.batches import are_clips, make_training_set, select_entries
 
@@ -56,7 +56,7 @@ def draw_batch(recipe: Recipe, dataset: Dataset, path: Path) -> None:
     rows = -(-len(seen) // _COLUMNS)
     columns = min(_COLUMNS, len(seen))
     figure = new_figure(3.2 * columns, 2.3 * rows + 0.6)
-    figure.suptitle(f"{recipe.name}: examples of the first batch, as the network hears them", fontsize="medium")
+    figure.suptitle(f"{recipe.name}: examples of the first batch, as given to the network", fontsize="medium")
     axes = figure.subplots(rows, columns, squeeze=False)
     for one in axes.flat[len(seen) :]:
         one.set_axis_off()
@@ -75,8 +75,8 @@ def draw_batch(recipe: Recipe, dataset: Dataset, path: Path) -> None:
 
 
 def see_batch(recipe: Recipe, training_set: Any) -> list[SeenExample]:
-    """The first examples of a training set (`audiocnn.training.batches.TrainingSet`), as a step gives them to the
-    network, with the masks and the equaliser that its features get."""
+    """The first examples of a training set (`audiocnn.training.batches.TrainingSet`), as given to the network, with the
+    masks and the equaliser that are applied to its features."""
     import torch
 
     from audiocnn.augment.spectral import augment_features
@@ -94,7 +94,7 @@ def see_batch(recipe: Recipe, training_set: Any) -> list[SeenExample]:
     hop, start = spec.geometry().hop_samples / rate, -spec.geometry().extend_start / rate
     found = []
     for number in range(min(count, _MOST_EXAMPLES)):
-        if features.features in ("waveform", "mfcc"):  # which have no bands: as the sound is, without masks
+        if features.features in ("waveform", "mfcc"):  # these have no bands: shown without masks
             decibels, begin = _decibels_of(values[number].numpy(), features), 0.0
         else:
             bands = given[number].reshape(features.channels, -1, given.shape[-1]).mean(dim=0).numpy()
@@ -121,7 +121,7 @@ def _to_decibels(powers: NDArray[Any], floor: float) -> NDArray[np.floating[Any]
 
 
 def _mark_labels(axes: Axes, example: SeenExample, labels: Sequence[str], seconds: float) -> None:
-    """Of a clip its labels above, and where it begins and ends; of a mixture a bar for each label where it is."""
+    """For a clip, its labels above it, and its start and end. For a mixture, a bar for each label where it occurs."""
     rows = len(example.targets)
     known = np.nan_to_num(example.targets)
     there = [column for column in range(len(labels)) if known[:, column].max(initial=0.0) > _SHOWN_TARGET]
@@ -162,5 +162,5 @@ def _format_names(names: Sequence[str]) -> str:
 
 
 def _shorten(text: str, letters: int) -> str:
-    """Text with its end, which tells names apart."""
+    """Text shortened at its start, because the ends of names differ."""
     return text if len(text) <= letters else "…" + text[-letters + 1 :]

@@ -1,7 +1,7 @@
-"""The charts of the pages, as SVG: curves, calibration, figures by condition and by label, confusions, learning curves.
+"""The charts of the pages, as SVG: curves, calibration, results by condition and by label, confusions, learning curves.
 
-All are drawn from what report.json holds. A column is one of the models and peers that were judged; its marks have a
-class of `style.column_class`, which gives them a colour and a pattern of lines.
+All are drawn from the contents of report.json. A column is one of the evaluated models and peers. Its marks have a
+class of `style.column_class`, which sets their colour and line pattern.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from audiocnn.report.style import column_class
 from audiocnn.report.svg import BOTTOM_PIXELS, TOP_PIXELS, Axis, Plot, axis_between
 
 ReportColumn = tuple[int, str, Mapping[str, Any]]
-"""Which column of the report, the name of the model, and what report.json says of one label, condition or its clips."""
-MOST_CONFUSION_LABELS = 120  # of more, a cell would be smaller than a dot
-NUMBERED_LABELS = 40  # up to here cells hold numbers
-_LEAST_SHARE = 1e-4  # what the histograms still show
+"""Column of the report, name of the model, and the part of report.json on one label, condition or set of clips."""
+MOST_CONFUSION_LABELS = 120  # with more, a cell would be smaller than a dot
+NUMBERED_LABELS = 40  # up to this number, cells contain numbers
+_LEAST_SHARE = 1e-4  # the smallest share that histograms show
 _ROW_PIXELS = 13
 _MOST_LABEL_ROWS = 60
 _LETTER_PIXELS = 6.6
@@ -27,7 +27,8 @@ _LONGEST_NAME = 24
 
 
 def roc_plot(columns: Sequence[ReportColumn], corner: float = 1.0) -> str:
-    """TPR over FPR of frames; a dot is where the segments are. `corner`: how much of both axes, from the upper left."""
+    """TPR over FPR of frames, with a dot for the segments. `corner`: the shown part of both axes, from the upper
+    left."""
     plot = Plot(axis_between("false positive rate", 0.0, corner), axis_between("true positive rate", 1.0 - corner, 1.0))
     plot.line((0, 1), (0, 1), "guide")
     for column, name, found in columns:
@@ -36,9 +37,9 @@ def roc_plot(columns: Sequence[ReportColumn], corner: float = 1.0) -> str:
             plot.line(fpr, tpr, column_class(column))
         missed, false = _value(found, "miss_rate"), _value(found, "false_alarm_rate")
         if missed is not None and false is not None:
-            tip = f"{name}: segments at {found['threshold']:g} find {1 - missed:.3f}, with false alarms of {false:.3f}"
+            tip = f"{name}: at {found['threshold']:g} segments find {1 - missed:.3f}, with {false:.3f} false alarms"
             plot.dot(false, 1 - missed, column_class(column), tip, 5)
-    return plot.to_svg("ROC" if corner == 1 else "the corner of the ROC")
+    return plot.to_svg("ROC" if corner == 1 else "ROC, enlarged corner")
 
 
 def precision_recall_plot(columns: Sequence[ReportColumn]) -> str:
@@ -57,12 +58,12 @@ def calibration_plot(columns: Sequence[ReportColumn]) -> str:
 
 def reliability_plot(columns: Sequence[ReportColumn]) -> str:
     curves = [(column, name, clip["reliability"]) for column, name, clip in columns]
-    return _draw_reliability("reliability", "share that is right", ("answers", "right"), curves)
+    return _draw_reliability("reliability", "share of right answers", ("answers", "right"), curves)
 
 
 def _draw_reliability(title: str, y_title: str, words: tuple[str, str], curves: Sequence[tuple[int, str, Any]]) -> str:
-    """curves: (means, shares, counts) of the bins of each column; large dots stand for many. words: what is counted,
-    and what the shares are of."""
+    """curves: (means, shares, counts) of the bins of each column; a larger dot means more. words: what is counted, and
+    what the shares are of."""
     unit, kind = words
     plot = Plot(axis_between("mean score"), axis_between(y_title))
     plot.line((0, 1), (0, 1), "guide")
@@ -79,7 +80,7 @@ def _draw_reliability(title: str, y_title: str, words: tuple[str, str], curves: 
 
 
 def histogram_plot(side: ReportColumn) -> str:
-    """The scores of positive and of negative frames, each as shares of their number."""
+    """The scores of positive and of negative frames, each normalised to their number."""
     column, name, found = side
     edges, positive, negative = found["curves"]["histogram"]
     digits = {0.0001: "0.01 %", 0.001: "0.1 %", 0.01: "1 %", 0.1: "10 %", 1.0: "100 %"}
@@ -92,7 +93,7 @@ def histogram_plot(side: ReportColumn) -> str:
 
 
 def condition_plot(figure: str, title: str, rows: Sequence[tuple[str, Sequence[ReportColumn]]]) -> str:
-    """A figure by condition: a dot a column, with its interval. Empty where it is defined nowhere."""
+    """A result by condition, with a dot and an interval for each column. Empty if it is undefined everywhere."""
     defined = [(value, [one for one in columns if _value(one[2], figure) is not None]) for value, columns in rows]
     defined = [(value, columns) for value, columns in defined if columns]
     ends = [_ends(found["figures"][figure]) for _, columns in defined for _, _, found in columns]
@@ -119,7 +120,7 @@ def format_interval(figure: Mapping[str, float | None]) -> str:
     """A value and its interval: `0.9000 [0.8500, 0.9500]`."""
     value, low, high = figure["value"], figure["low"], figure["high"]
     if value is None:
-        return "not defined"
+        return "undefined"
     return f"{value:.4f}" + ("" if low is None or high is None else f" [{low:.4f}, {high:.4f}]")
 
 
@@ -129,7 +130,7 @@ def _value(found: Mapping[str, Any], figure: str) -> float | None:
 
 
 def _ends(figure: Mapping[str, float]) -> tuple[float, float]:
-    """The ends of the interval; where there is none, the value twice."""
+    """The ends of the interval; without one, the value twice."""
     value = figure["value"]
     low, high = figure["low"], figure["high"]
     return (value if low is None else min(low, value), value if high is None else max(high, value))
@@ -151,7 +152,8 @@ def _fit_axis(title: str, low: float, high: float) -> Axis:
 
 
 def confusion_plot(confusion: Mapping[str, Any], name: str) -> str:
-    """A row a label, a column an answer; a cell is as dark as its share of the row. Empty for too many labels."""
+    """One row per label, one column per answer; a darker cell is a larger share of its row. Empty for too many
+    labels."""
     labels, counts = confusion["labels"], confusion["counts"]
     if len(labels) > MOST_CONFUSION_LABELS:
         return ""
@@ -174,7 +176,7 @@ def confusion_plot(confusion: Mapping[str, Any], name: str) -> str:
     grid = f'<rect class="grid" x="{left}" y="{left}" width="{size}" height="{size}"/>'
     width = left + size + 4
     view = f'viewBox="0 0 {width} {width}" width="{width}" height="{width}"'
-    description = escape(f"answers of {name} to the clips of each label", quote=True)
+    description = escape(f"answers of {name} for the clips of each label", quote=True)
     axes = f'<text class="axis" x="4" y="{left - 8}">label ↓ answer →</text>' if left >= 120 else ""
     return f'<svg {view} role="img" aria-label="{description}">{grid}{axes}{"".join(cells)}</svg>'
 
@@ -206,7 +208,7 @@ def _shorten(label: str) -> str:
 
 
 def label_plot(figure: str, title: str, columns: Sequence[ReportColumn]) -> tuple[str, int]:
-    """A figure of each label, a dot a column, the worst first; and how many labels are drawn, if there are too many."""
+    """A result by label, a dot per column, worst first. Also returns the number of labels drawn, if not all fit."""
     labels = dict.fromkeys(label for _, _, clip in columns for label in clip["labels"])
     found = {
         label: [(column, name, clip["labels"][label]) for column, name, clip in columns if label in clip["labels"]]
@@ -222,7 +224,7 @@ def label_plot(figure: str, title: str, columns: Sequence[ReportColumn]) -> tupl
 
 
 def learning_plot(title: str, lines: Mapping[str, Sequence[tuple[float, float, float | None, float | None]]]) -> str:
-    """Lines by name, of points (clips, value, low, high), such as accuracy over how many clips were learned from."""
+    """Named lines of points (clips, value, low, high), such as accuracy over the number of training clips."""
     points = [point for line in lines.values() for point in line]
     if not points:
         return ""
@@ -233,7 +235,7 @@ def learning_plot(title: str, lines: Mapping[str, Sequence[tuple[float, float, f
     low = min(0.9, math.floor(10 * min(ends)) / 10)
     steps = round((1.0 - low) * 10)
     ticks = {clips: f"{clips:,.0f}" for clips in sorted({point[0] for point in points})}
-    plot = Plot(Axis("clips to learn from", least, most, ticks, log=True), axis_between(title, low, 1.0, steps))
+    plot = Plot(Axis("training clips", least, most, ticks, log=True), axis_between(title, low, 1.0, steps))
     for column, (name, line) in enumerate(lines.items()):
         ordered = sorted(line)
         plot.line([p[0] for p in ordered], [p[1] for p in ordered], column_class(column))
@@ -243,4 +245,4 @@ def learning_plot(title: str, lines: Mapping[str, Sequence[tuple[float, float, f
                 plot.line((clips, clips), (bottom, top), f"{column_class(column)} interval-line")
                 tip += f" [{bottom:.4f}, {top:.4f}]"
             plot.dot(clips, value, column_class(column), tip)
-    return plot.to_svg(f"{title} over clips to learn from")
+    return plot.to_svg(f"{title} by number of training clips")

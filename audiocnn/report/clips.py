@@ -1,4 +1,4 @@
-"""Whole clips on the page of an evaluation: figures, confusions, labels, and clips to listen to."""
+"""Whole clips on the page of an evaluation: results, confusions, labels, and clips to listen to."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from audiocnn.report.sound import ClipSound
 
 Sounds = Mapping[str, ClipSound]
 _LABEL_FIGURES = ("precision", "recall", "f1", "average_precision", "auroc", "eer")
-_OPEN_LABELS = 40  # more are folded up
+_OPEN_LABELS = 40  # more are folded
 _OVERALL = ("accuracy", "subset_accuracy", "macro_f1")
 
 
 def clip_section(reports: Sequence[ReportPart], sounds: Sounds) -> Iterator[str]:
-    """HTML of those reports that have clips; nothing where none has."""
+    """HTML of the reports that have clips; empty if there are none."""
     columns: list[ReportColumn] = [(k, str(r["model"]), r["clip"]) for k, r in enumerate(reports) if r["clip"]]
     if not columns:
         return
     first = columns[0][2]
     several = first.get("answer") == "several"
-    how = "each label that reaches its threshold" if several else "the one with the best score"
+    how = "every label whose mean score reaches its threshold" if several else "the label with the highest mean score"
     count = format_count(first["clips"], "clip")
-    yield f"<h2>Clips</h2><p class='soft'>{count}; the answer is {how}, by the mean score</p>"
+    yield f"<h2>Clips</h2><p class='soft'>{count}; the answer is {how}</p>"
     differences = [(report.get("difference_to") or {}).get("clip") for report in reports]
     yield figure_table(reports, [titled_figures(r["clip"]) for r in reports], [*map(titled_figures, differences)])
     yield from _charts(columns)
@@ -55,16 +55,17 @@ def _charts(columns: Sequence[ReportColumn]) -> Iterator[str]:
     yield '<div class="plots">'
     for _, name, clip in columns:
         if clip.get("confusion") and (drawn := confusion_plot(clip["confusion"], name)):
-            yield html_figure(f"Answers of {name}", "rows: labels, columns: answers; stronger: more of the row", drawn)
+            what = "rows: labels, columns: answers; a darker cell is a larger share of its row"
+            yield html_figure(f"Answers of {name}", what, drawn)
     if any(clip.get("reliability") and clip["reliability"][0] for _, _, clip in columns):
         drawn = reliability_plot([column for column in columns if column[2].get("reliability")])
-        yield html_figure("Reliability", "on the dotted line scores mean what they say", drawn)
+        yield html_figure("Reliability", "on the dotted line, scores are equal to probabilities", drawn)
     title = figure_title("f1")
     drawn, count = label_plot("f1", title, columns)
     if drawn:
         of_all = len({label for _, _, clip in columns for label in clip["labels"]})
-        what = "the worst first" if count == of_all else f"the {count} worst of {of_all}"
-        yield html_figure(f"{title} of each label", f"{what}, with 95 % intervals", drawn)
+        what = "worst first" if count == of_all else f"the {count} worst of {of_all}"
+        yield html_figure(f"{title} by label", f"{what}, with 95 % confidence intervals", drawn)
     yield "</div>"
 
 
@@ -110,7 +111,7 @@ def _groups(reports: Sequence[ReportPart], columns: Sequence[ReportColumn]) -> I
         for figure in _OVERALL:
             title = figure_title(figure)
             if drawn := condition_plot(figure, title, rows):
-                yield html_figure(title, "with 95 % intervals", drawn)
+                yield html_figure(title, "with 95 % confidence intervals", drawn)
         yield "</div>"
         for value, found in rows:
             yield f"<details><summary>{escape(show_name(tag))} = {escape(show_name(value) or '(none)')}: "
@@ -121,33 +122,34 @@ def _groups(reports: Sequence[ReportPart], columns: Sequence[ReportColumn]) -> I
 
 
 def _wrong_clips(parts: Sequence[ReportColumn]) -> Iterator[str]:
-    """The names of all clips that were answered wrong, the surest first."""
+    """The names of all clips with a wrong answer, most confident first."""
     for column, name, clips in parts:
         wrong = [file for file, found in clips.items() if found["figures"]["accuracy"]["value"] == 0]
         whose = f" by {column_name(column, name)}" if len(parts) > 1 else ""
-        title = f"{format_count(len(wrong), 'clip')} answered wrong{whose}, the surest first"
+        title = f"{format_count(len(wrong), 'clip')} answered wrong{whose}, most confident first"
         names = "<br>".join(escape(show_name(file)) for file in wrong)
         yield f"<h3>By recording</h3><details><summary>{title}</summary>{names}</details>"
 
 
 def _pairs(clip: ReportPart, whose: str, sounds: Sounds) -> Iterator[str]:
-    """The labels that are taken for each other most, with clips to listen to."""
+    """The labels that are confused most, with clips to listen to."""
     if not clip.get("pairs"):
         return
-    yield f"<h3>Taken for each other{whose}</h3>"
+    yield f"<h3>Most frequent confusions{whose}</h3>"
     rows = []
     for pair in clip["pairs"]:
         files = " ".join(_player(file, sounds) for file in pair["files"])
         names = f"{escape(show_name(pair['label']))} → {escape(show_name(pair['answer']))}"
         share = f"{100 * pair['share']:.0f} %"
         rows.append([names, f"{pair['clips']:,}", share, f'<div class="clips">{files}</div>'])
-    yield html_table(["label → answer", "clips", "of the label", "the surest of them"], rows)
+    yield html_table(["label → answer", "clips", "share of the label", "most confident"], rows)
 
 
 def _examples(clip: ReportPart, whose: str, sounds: Sounds) -> Iterator[str]:
     found: ReportPart = clip.get("examples") or {}
     heads = ["clip", "label", "answer", "score", "score of the label"]
-    for kind, what in (("wrong", "Wrong answers, the surest first"), ("right", "Right answers, the least sure first")):
+    kinds = (("wrong", "Wrong answers, most confident first"), ("right", "Right answers, least confident first"))
+    for kind, what in kinds:
         if not found.get(kind):
             continue
         rows = []

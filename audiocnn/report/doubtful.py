@@ -1,4 +1,4 @@
-"""Doubtful clips as one page: listen, choose the right label, download the corrected table. It needs nothing else."""
+"""Doubtful clips as one self-contained page: listen, choose the right label, download the corrected table."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _KEYS = (
     ("space", "play, pause"),
     ("↓", "↑", "next, previous"),
     ("1", "the label is right"),
-    ("2", "take the suggested one"),
-    ("3", "write another"),
+    ("2", "use the suggestion"),
+    ("3", "type another label"),
     ("x", "leave the clip out"),
     ("z", "undo"),
 )
@@ -33,9 +33,9 @@ def render_doubtful(
     several: bool = False,
     settled: Sequence[Sequence[str]] = (),
 ) -> str:
-    """HTML. labels: those to choose from; about: the names of model and data; table: what the corrected table is called
-    when it is downloaded; several: clips of the data may have more than one label, or none; settled: rows of that table
-    for clips that are not shown."""
+    """HTML. labels: the choices. about: the names of model and data. table: file name of the corrected table when it is
+    downloaded. several: clips may have more than one label, or none. settled: rows of that table for clips that are not
+    shown."""
     model, data = about
     body = [
         *_head(doubts, sounds, model, data, several),
@@ -48,8 +48,8 @@ def render_doubtful(
         "</ol>",
         f'<datalist id="labels">{"".join(f"<option value={_quote(label)}>" for label in labels)}</datalist>',
         '<div id="bar"><span id="state"></span> <button id="save" disabled>Download the corrected TSV</button></div>',
-        "<noscript><p class='note'>The choices need the script of this page, which is turned off here: correct the TSV"
-        " that lies beside it.</p></noscript>",
+        "<noscript><p class='note'>This page needs JavaScript, which is disabled. Correct the TSV file beside this page"
+        " instead.</p></noscript>",
     ]
     rows = [doubt.row() for doubt in doubts]
     contents: dict[str, object] = {
@@ -71,24 +71,24 @@ def _head(
     other = sum(set(doubt.labels) != set(doubt.suggested) for doubt in doubts)
     likely = sum(doubt.likely_wrong for doubt in doubts)
     yield f"<h1>{len(doubts)} doubtful clips</h1>"
-    yield f'<p class="soft">of {escape(show_name(data))}, by {escape(model)}: where label and score disagree most</p>'
+    yield f'<p class="soft">{escape(show_name(data))}, scored by {escape(model)}; largest disagreement first</p>'
     yield (
-        f"<p>The model says something else than the label of {other}; {likely} are likely wrong by confident learning."
-        " Listen, choose, download the table, and train again with <code>--corrections</code>."
-        " A clip that is not touched keeps its label.</p>"
+        f"<p>For {other} clips the model disagrees with the label; {likely} are likely wrong by confident learning."
+        " Listen to each clip and choose, then download the table and train again with <code>--corrections</code>."
+        " A clip without a choice keeps its label.</p>"
     )
     if several:
         yield (
-            f"<p>Several labels of one clip are written with <code>{LABEL_SEPARATOR}</code> between them; an empty"
-            " label says that it has none of them.</p>"
+            f"<p>Separate several labels of one clip with <code>{LABEL_SEPARATOR}</code>. An empty label means that the"
+            " clip has none of them.</p>"
         )
     if silent := sum(doubt.filename not in sounds for doubt in doubts):
-        yield f'<p class="note">{silent} of them would make the page too large and stand here without sound.</p>'
+        yield f'<p class="note">{silent} clips have no sound here, because they would make the page too large.</p>'
     yield f'<p class="soft">{key_help(_KEYS)}</p>'
 
 
 def _clip(number: int, doubt: Doubt, sound: ClipSound | None, several: bool) -> Iterator[str]:
-    """One clip with its buttons; the script knows it by its number."""
+    """One clip with its buttons; the script identifies it by its number."""
     name = escape(show_name(doubt.filename))
     label, suggested = html_labels(doubt.labels), html_labels(doubt.suggested or (() if several else (NONE_OF_THESE,)))
     flag = ' <span class="flag">likely wrong</span>' if doubt.likely_wrong else ""

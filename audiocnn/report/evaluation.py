@@ -1,7 +1,7 @@
-"""An evaluation as one page that needs nothing else: figures with their intervals, curves, conditions, side by side.
+"""An evaluation as one self-contained page: results with confidence intervals, curves and conditions, side by side.
 
-Made from what report.json holds, so that the two cannot disagree. Nothing on it is loaded from anywhere, and nothing
-runs: it is text, a style sheet, SVG and the sounds of some clips, and opens from a disk, without a network.
+The page is made from the contents of report.json, so that the two agree. It loads nothing and runs no script: it
+consists of text, a style sheet, SVG and the sounds of some clips, and can be opened from a disk without a network.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ from audiocnn.units import clock
 
 _CONDITION_FIGURES = ("auroc", "false_segment_share")
 _RECORDING_FIGURES = ("miss_rate", "false_alarm_rate", "detection_error_rate")
-_OPEN_RECORDINGS = 40  # more are folded up
+_OPEN_RECORDINGS = 40  # more are folded
 _CORNER = 0.25
 _Choose = Callable[[ReportPart], ReportPart | None]
-"""A part of a report, or of its differences to the first, which have the same keys; None where there is none."""
+"""A part of a report, or the difference of one to the first report, with the same keys; None if there is none."""
 
 
 def render_evaluation(
@@ -56,8 +56,8 @@ def render_evaluation(
     curve: ReportPart | None = None,
     pictures: Sequence[str] = (),
 ) -> str:
-    """HTML of reports on the same recordings, of one model each. sounds: those of clips, by their file names; curve:
-    the learning curve that a model is a part of. pictures: files beside the page, which it names."""
+    """HTML of reports on the same recordings, one per model. sounds: those of clips, by file name. curve: the learning
+    curve that a model belongs to. pictures: files beside the page, which it links to."""
     title = f"{', '.join(str(report['model']) for report in reports)} on {reports[0]['data']}"
     labels = dict.fromkeys(label for report in reports for label in report["labels"])
     body = [
@@ -75,7 +75,7 @@ def render_evaluation(
 def evaluation_page(
     reports: Sequence[EvaluationReport], dataset: Dataset | None = None, pictures: Sequence[str] = ()
 ) -> str:
-    """HTML of what `evaluate` found; with a dataset the page plays some of its clips. pictures: files beside it."""
+    """HTML of an evaluation. With a dataset, the page can play some of its clips. pictures: files beside it."""
     clips = [report.evaluation.clip for report in reports if report.evaluation.clip]
     files = list(dict.fromkeys(file for clip in clips for file in clip.files_to_hear()))
     sounds = clip_sounds(dataset, files) if dataset is not None else {}
@@ -94,24 +94,25 @@ def _head(reports: Sequence[ReportPart]) -> Iterator[str]:
     if rows:
         heads = ["", "label", "threshold", "tuned on", "shortest segment", "shortest gap", "pad", "speed"]
         yield html_table(heads, rows)
-    else:  # clips alone have no segments
+    else:  # whole clips have no segments
         speeds = ", ".join(f"{r['model']} {_speed(r)}" for r in reports if r["times_real_time"])
         yield f'<p class="soft">{escape(speeds)}</p>'
     draws = first["resamples"]
-    intervals = f" In brackets: 95 % intervals, from drawing the recordings anew {draws:,} times." if draws else ""
+    drawn = f" In brackets: 95 % confidence intervals from {draws:,} bootstrap samples of the recordings."
+    intervals = drawn if draws else ""
     starred = (
-        f" Differences are paired, draw by draw, to {escape(first['model'])};"
-        " * marks those whose interval does not hold 0."
+        f" Differences are paired with {escape(first['model'])}, sample by sample;"
+        " * marks those whose interval excludes 0."
     )
-    frames = f"Curves are of frames of {1000 * first['grid']:g} ms." if rows else ""
+    frames = f"Curves use frames of {1000 * first['grid']:g} ms." if rows else ""
     yield f"<p>{frames}{intervals}{starred if intervals and len(reports) > 1 else ''}</p>"
 
 
 def _advice(reports: Sequence[ReportPart]) -> Iterator[str]:
-    """What to do next: of each fact the command that helps."""
+    """The next steps: each fact with the command that helps."""
     found = [one for report in reports for one in report.get("advice", ())]
     if found:
-        yield "<h2>What to do next</h2>"
+        yield "<h2>Next steps</h2>"
         lines = (f"<li>{escape(one['fact'])}:<br><code>{escape(one['command'])}</code></li>" for one in found)
         yield f"<ol>{''.join(lines)}</ol>"
 
@@ -123,7 +124,7 @@ def _pictures(names: Sequence[str]) -> Iterator[str]:
 
 
 def _segment_rows(column: int, report: ReportPart) -> Iterator[list[str]]:
-    """A row a label: the model, and how its segments were made."""
+    """One row per label: the model, and the rule of its segments."""
     version = f' <span class="soft">{escape(report["version"])}</span>' if report.get("version") else ""
     name = f"{column_name(column, report['model'])}{version}"
     for label, found in report["labels"].items():
@@ -142,7 +143,7 @@ def _label(reports: Sequence[ReportPart], label: str) -> Iterator[str]:
     first = columns[0][2]
     share = first["reference_seconds"] / first["seconds"] if first["seconds"] else 0.0
     yield f"<h2>{escape(label)}</h2>"
-    yield f'<p class="soft">{_amount(first)}, {100 * share:.0f} % of it annotated</p>'
+    yield f'<p class="soft">{_amount(first)}, {100 * share:.0f} % annotated with this label</p>'
     yield from _best_points(columns)
     yield _figures(reports, lambda report: report["labels"].get(label))
     yield from _curves(columns)
@@ -151,31 +152,31 @@ def _label(reports: Sequence[ReportPart], label: str) -> Iterator[str]:
 
 
 def _best_points(columns: Sequence[ReportColumn]) -> Iterator[str]:
-    """Which operating point of each model fits these recordings best."""
+    """The operating point of each model that is best on these recordings."""
     for _, name, found in columns:
         if best := found.get("best_operating_point"):
             figures = found["operating_points"][best]
             key = next(key for key in ("detection_error_rate", "false_alarm_rate") if key in figures)
-            said = f"of {escape(name)}, --sensitivity {escape(best)} fits best: {figure_title(key)} {figures[key]:.3f}"
+            said = f"{escape(name)} does best with --sensitivity {escape(best)}: {figure_title(key)} {figures[key]:.3f}"
             yield f'<p class="soft">{said}</p>'
 
 
 def _curves(columns: Sequence[ReportColumn]) -> Iterator[str]:
     yield html_legend([(column, name) for column, name, _ in columns])
     yield '<div class="plots">'
-    what = "what is found against what is wrongly taken; the dots are the segments"
+    what = "true positive rate against false positive rate of frames; dots: segments"
     yield html_figure("ROC", what, roc_plot(columns))
-    yield html_figure("The corner of it", "where few are missed and few are wrong", roc_plot(columns, _CORNER))
-    yield html_figure("Precision and recall", "how much of what is taken is right", precision_recall_plot(columns))
-    yield html_figure("Calibration", "on the dotted line scores mean what they say", calibration_plot(columns))
+    yield html_figure("ROC, enlarged", "the corner with few misses and few false alarms", roc_plot(columns, _CORNER))
+    yield html_figure("Precision and recall", "as the threshold changes", precision_recall_plot(columns))
+    yield html_figure("Calibration", "on the dotted line, scores are equal to probabilities", calibration_plot(columns))
     for column in columns:
-        what = "in colour: frames with the label; grey: without; dashed: the threshold"
+        what = "coloured: frames with the label; grey: frames without it; dashed: threshold"
         yield html_figure(f"Scores of {column[1]}", what, histogram_plot(column))
     yield "</div>"
 
 
 def _conditions(reports: Sequence[ReportPart], label: str, tag: str) -> Iterator[str]:
-    """A tag: charts of the figures that matter most, then all figures of each of its values."""
+    """A tag: charts of the main results, then all results of each of its values."""
 
     def part_of(value: str) -> _Choose:
         return lambda report: report["groups"].get(tag, {}).get(value, {}).get(label)
@@ -186,7 +187,7 @@ def _conditions(reports: Sequence[ReportPart], label: str, tag: str) -> Iterator
     yield '<div class="plots">'
     for name in _CONDITION_FIGURES:
         if drawn := condition_plot(name, figure_title(name), rows):
-            yield html_figure(figure_title(name), "with 95 % intervals", drawn)
+            yield html_figure(figure_title(name), "with 95 % confidence intervals", drawn)
     yield "</div>"
     for value, columns in rows:
         if columns:
@@ -197,7 +198,7 @@ def _conditions(reports: Sequence[ReportPart], label: str, tag: str) -> Iterator
 
 
 def _recordings(reports: Sequence[ReportPart], label: str, tag: str) -> Iterator[str]:
-    """A row a recording, in the order of the first report: the worst first."""
+    """One row per recording, in the order of the first report: worst first."""
     found = [{value: part.get(label) for value, part in r["groups"].get(tag, {}).items()} for r in reports]
     rows = []
     for value, first in found[0].items():
@@ -212,14 +213,14 @@ def _recordings(reports: Sequence[ReportPart], label: str, tag: str) -> Iterator
     for column, report in enumerate(reports):
         whose = f" {column_name(column, report['model'])}" if len(reports) > 1 else ""
         heads += [f"{escape(figure_title(name))}{whose}" for name in _RECORDING_FIGURES]
-    yield f"<h3>{escape(label)} by recording, the worst first</h3>"
+    yield f"<h3>{escape(label)} by recording, worst first</h3>"
     opened = " open" if len(rows) <= _OPEN_RECORDINGS else ""
     title = f"<summary>{format_count(len(rows), 'recording')}</summary>"
     yield f"<details{opened}>{title}{html_table(heads, rows)}</details>"
 
 
 def _notes(reports: Sequence[ReportPart]) -> Iterator[str]:
-    """What is not defined, and what could not be scored; each once."""
+    """Undefined results, and recordings that could not be scored, each once."""
     notes = [note for r in reports for found in r["labels"].values() for note in found["notes"]]
     notes += [note for r in reports if r["clip"] for note in r["clip"]["notes"]]
     notes += [f"{failure['file']}: {failure['error']}" for r in reports for failure in r["failures"]]

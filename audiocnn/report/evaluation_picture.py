@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: what is taken for what, and precision and recall."""
+"""Pictures of an evaluation: the confusion matrix, and precision and recall."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 CONFUSION_FILE = "confusion.png"  # in the folder of a run
 PRECISION_RECALL_FILE = "precision_recall.png"
-_MOST_LABELS = 80  # of a matrix that can be read; of more those that are confused most
-_NUMBERED_LABELS = 30  # up to here cells hold numbers
-_NAMED_CURVES = 6  # the worst; others are grey
-_MOST_CURVES = 60  # about so many in grey
-_MOST_BARS = 30  # labels with a precision and a recall, the worst
+_MOST_LABELS = 80  # in a readable matrix; of more labels, those that are confused most are shown
+_NUMBERED_LABELS = 30  # up to this number, cells contain numbers
+_NAMED_CURVES = 6  # the worst ones; others are grey
+_MOST_CURVES = 60  # approximate number in grey
+_MOST_BARS = 30  # labels with precision and recall, the worst ones
 _LETTERS = 22
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 _MARKERS = {"balanced": "o", "sensitive": "^", "precise": "s"}
@@ -40,7 +40,8 @@ Points = Mapping[str, Mapping[str, float]]
 
 
 def draw_confusion(clip: ClipEvaluation, path: Path, name: str) -> None:
-    """A row a label, a column an answer: right answers in blue, wrong ones in orange, stronger the more of the row."""
+    """One row per label, one column per answer: right in blue, wrong in orange, darker for a larger share of the
+    row."""
     assert clip.confusion is not None
     labels, counts = _matrix_of(clip.confusion)
     count = len(labels)
@@ -55,7 +56,7 @@ def draw_confusion(clip: ClipEvaluation, path: Path, name: str) -> None:
     names = [_shorten(label) for label in labels]
     axes.set_xticks(range(count), names, rotation=90 if count > 4 else 0, fontsize=size)
     axes.set_yticks(range(count), names, fontsize=size)
-    axes.set_xlabel("answer\n(blue: right, orange: wrong; stronger: more of the row)")
+    axes.set_xlabel("answer\n(blue: right, orange: wrong; darker: larger share of the row)")
     axes.set_ylabel("label")
     if count <= _NUMBERED_LABELS:
         for row, column in np.argwhere(counts):
@@ -74,7 +75,7 @@ def draw_confusion(clip: ClipEvaluation, path: Path, name: str) -> None:
     axes.grid(which="minor", color="0.9", linewidth=0.5)
     axes.tick_params(which="minor", length=0)
     some = (
-        f"; the {count} of {len(clip.confusion.labels)} that are confused most"
+        f"; the {count} of {len(clip.confusion.labels)} labels that are confused most"
         if count < len(clip.confusion.labels)
         else ""
     )
@@ -86,8 +87,8 @@ def draw_confusion(clip: ClipEvaluation, path: Path, name: str) -> None:
 
 
 def _matrix_of(confusion: Confusion) -> tuple[list[str], NDArray[np.int64]]:
-    """Labels and counts of a matrix that can be read: of many labels those with the most wrong answers, and without
-    rows and columns that are empty."""
+    """Labels and counts of a readable matrix: of many labels, those with the most wrong answers, without empty rows and
+    columns."""
     labels, wrong = list(confusion.labels), np.zeros(len(confusion.labels))
     held = np.zeros(len(labels), dtype=bool)
     for (row, column), clips in confusion.cells.items():
@@ -104,14 +105,14 @@ def _matrix_of(confusion: Confusion) -> tuple[list[str], NDArray[np.int64]]:
 
 
 def can_draw_precision_recall(evaluation: Evaluation) -> bool:
-    """Whether there are curves: of segments of a label, else clips."""
+    """Whether there are curves, of the segments of a label or of clips."""
     labels = evaluation.labels.values()
     return any(found.curves is not None for found in labels) if labels else evaluation.clip is not None
 
 
 def draw_precision_recall(evaluation: Evaluation, points: Points, path: Path, name: str) -> None:
-    """Of segments precision and recall of frames over the threshold, with the operating points; of clips the curve of
-    each label, and its precision and recall as it is answered."""
+    """For segments, precision and recall of frames over the threshold, with the operating points. For clips, the curve
+    of each label, and precision and recall of the actual answers."""
     if evaluation.labels:
         _draw_segments(evaluation.labels, points, path, name)
     elif evaluation.clip is not None:
@@ -133,12 +134,12 @@ def _draw_segments(labels: Mapping[str, LabelEvaluation], points: Points, path: 
         starts = np.asarray(edges)[:-1]
         over.plot(starts, precision, color=LIGHT[0], label="precision")
         over.plot(starts, recall, color=LIGHT[1], linestyle="--", label="recall")
-        over.set_xlabel("threshold of the score")
-        over.set_title(f"{show_name(found.label)}: over the threshold", fontsize="medium")
+        over.set_xlabel("score threshold")
+        over.set_title(f"{show_name(found.label)}: by threshold", fontsize="medium")
         recalls, precisions = found.curves.precision_recall
         curve.plot(recalls, precisions, color=LIGHT[2])
-        curve.set_xlabel("recall: of what is there, what is found")
-        curve.set_ylabel("precision: of what is found, what is there")
+        curve.set_xlabel("recall: share of the annotated that is detected")
+        curve.set_ylabel("precision: share of the detected that is right")
         average = found.figures["average_precision"].value
         curve.set_title("" if average is None else f"average precision {average:.3f}", fontsize="medium")
         own = points.get(found.label) or {"threshold": found.rule.threshold}
@@ -179,7 +180,7 @@ def _draw_clips(clip: ClipEvaluation, path: Path, name: str) -> None:
 
 
 def _draw_clip_curves(axes: Axes, clip: ClipEvaluation, judged: Sequence[str]) -> None:
-    """Precision over recall of each label's score; the worst have colours and names."""
+    """Precision over recall of each label's score. The worst labels have colours and names."""
     from sklearn.metrics import precision_recall_curve
 
     columns = {label: column for column, label in enumerate(clip.labels)}
@@ -197,18 +198,18 @@ def _draw_clip_curves(axes: Axes, clip: ClipEvaluation, judged: Sequence[str]) -
             recall, precision, color=LIGHT[place], linestyle=_DASHES[place], label=f"{_shorten(label)} {value:.2f}"
         )
     axes.set(xlim=(0.0, 1.0), ylim=(0.0, 1.02))
-    axes.set_xlabel("recall: of the clips of a label, those found")
-    axes.set_ylabel("precision: of those found, those that have it")
-    axes.set_title("as the threshold moves (average precision)", fontsize="medium")
+    axes.set_xlabel("recall: share of the clips with a label that are found")
+    axes.set_ylabel("precision: share of the found clips that have it")
+    axes.set_title("as the threshold changes (average precision)", fontsize="medium")
     axes.grid(visible=True, alpha=0.3)
     handles, names = axes.get_legend_handles_labels()
     rest = len(judged) - len(handles)
-    title = f"the worst, {rest} more in grey" if rest else None
+    title = f"the worst; {rest} more in grey" if rest else None
     axes.legend(handles[::-1], names[::-1], loc="best", fontsize="small", title=title, title_fontsize="small")
 
 
 def _draw_label_dots(axes: Axes, clip: ClipEvaluation, labels: Sequence[str], of_all: int) -> None:
-    """Precision and recall of each label as it is answered, the worst at the top."""
+    """Precision and recall of each label for the actual answers, worst at the top."""
     places = range(len(labels))
     values = {name: [_value(clip, label, name) for label in labels] for name in ("precision", "recall")}
     low, high = (pick(values["precision"], values["recall"]) for pick in (np.minimum, np.maximum))
@@ -217,15 +218,15 @@ def _draw_label_dots(axes: Axes, clip: ClipEvaluation, labels: Sequence[str], of
     axes.plot(values["recall"], places, "D", color=LIGHT[1], label="recall", markersize=5)
     axes.set_yticks(places, [f"{_shorten(label)} ({clip.labels[label].clips})" for label in labels], fontsize=8)
     axes.set(xlim=(-0.03, 1.03), ylim=(len(labels) - 0.5, -0.5))
-    some = f"the {len(labels)} worst of {of_all} labels" if len(labels) < of_all else "the worst first"
-    axes.set_title(f"as it answers, {some} (clips)", fontsize="medium")
+    some = f"the {len(labels)} worst of {of_all} labels" if len(labels) < of_all else "worst first"
+    axes.set_title(f"at the model's own decisions, {some} (clips)", fontsize="medium")
     axes.set_xlabel("share")
     axes.grid(visible=True, axis="x", alpha=0.3)
     axes.legend(loc="best", fontsize="small")
 
 
 def _value(clip: ClipEvaluation, label: str, name: str) -> float:
-    """0 where a figure is not defined: nothing was answered so."""
+    """0 if the value is undefined, because the label was never the answer."""
     figure = clip.labels[label].figures.get(name)
     return 0.0 if figure is None or figure.value is None else figure.value
 

@@ -1,7 +1,7 @@
-"""The picture of an explanation: the scores, the spectrogram with what moved the score over it, the maps of a group.
+"""The picture of an explanation: the scores, the spectrogram overlaid with effects on the score, the maps of a group.
 
-Red speaks for the label, blue against it; the stronger the colour, the larger the effect. The numbered boxes are
-`occlusion.patches`, the strongest first.
+Red supports the label, blue speaks against it; a stronger colour is a larger effect. The numbered boxes are
+`occlusion.patches`, strongest first.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _ROWS = {"scores": 1.1, "occlusion": 2.6, "over_time": 0.8, "gradient": 2.6}
 _COLUMNS = {"map": 1.0, "bands": 0.14, "colours": 0.02}
 _FOR, _AGAINST, _HERE = "#b2182b", "#2166ac", "#1b7837"
 _SHOWN_DECIBELS = 70.0  # below the loudest cell
-_MOST_POINTS = 2000  # of the curve of scores; of a longer one the range over each point is drawn
+_MOST_POINTS = 2000  # of the score curve; for a longer one, the range over each point is drawn
 _MAPS_IN_A_ROW = 4  # in 2-D
 
 
 def draw_explanation(found: Explanation, path: Path) -> None:
-    """Write the picture. UsageError where it cannot be written."""
+    """Write the picture. UsageError if that fails."""
     rows, maps = dict(_ROWS), found.maps
     in_rows = maps is not None and maps.values.shape[1] == 1
     if maps is not None and in_rows:
@@ -66,7 +66,7 @@ def _explanation_title(found: Explanation) -> str:
     name = "".join(letter if letter.isprintable() else "?" for letter in Path(found.file).name)
     where = f"at {(found.start + found.end) / 2:.2f} s"
     if found.whole:
-        where = f"over its {found.end:.2f} s"
+        where = f"over all of its {found.end:.2f} s"
     return f"{name or 'recording'}: {found.label} {found.score:.4f} {where}, by {found.model}"
 
 
@@ -75,14 +75,14 @@ def _occlusion_title(found: Explanation) -> str:
         found.settings.fill, found.settings.fill
     )
     size = f"{found.occlusion.patch_seconds:.2g} s x {found.occlusion.patch_bands} bands"
-    return f"occlusion: how far the log-odds fall when a patch of {size} is turned down to {level}"
+    return f"occlusion: decrease of the log-odds when a patch of {size} is lowered to {level}"
 
 
 def _gradient_title(found: Explanation) -> str:
     if found.settings.points == 1:
-        return "gradient: slopes of the log-odds at the sound, times what a cell has over the background"
-    points = f"{found.settings.points} points on the way to the sound"
-    return f"gradient: what each cell adds to the log-odds, by slopes at {points}"
+        return "gradient: slope of the log-odds at the recording, times the difference of each cell to the background"
+    points = f"{found.settings.points} points between background and recording"
+    return f"gradient: contribution of each cell to the log-odds, from slopes at {points}"
 
 
 def _draw_scores(places: dict[str, Any], found: Explanation) -> None:
@@ -95,7 +95,7 @@ def _draw_scores(places: dict[str, Any], found: Explanation) -> None:
     _mark_rows(axes, found)
     axes.set(xlim=(0.0, found.duration_seconds), ylim=(-0.03, 1.05))
     axes.set_ylabel(f"score of {found.label}", parse_math=False)
-    window = "explained" if found.whole else "explained score and its window"
+    window = "explained part" if found.whole else "explained score and its window"
     axes.set_title(f"scores of the recording; dotted: threshold; green: {window}", loc="left", fontsize=9)
     if found.duration_seconds > 120:
         axes.xaxis.set_major_formatter(lambda value, _position: clock(max(0.0, value)))
@@ -109,7 +109,7 @@ def _main_axes(places: dict[str, Any]) -> Axes:
 
 
 def _score_curve(found: Explanation) -> tuple[Array, Array, Array]:
-    """Times, and the lowest and highest score at each: of single rows, or of so many together that the curve is
+    """Times, and the lowest and highest score at each: of single rows, or of several rows, so that the curve is
     short."""
     scores = found.scores.astype(np.float64)
     rows = -(-len(scores) // _MOST_POINTS)
@@ -119,13 +119,13 @@ def _score_curve(found: Explanation) -> tuple[Array, Array, Array]:
 
 
 def _mark_rows(axes: Axes, found: Explanation) -> None:
-    """A line through the middle of one row; nothing where all are explained."""
+    """A line through the middle of the explained row; none if all rows are explained."""
     if not found.whole:
         axes.axvline((found.start + found.end) / 2, color=_HERE, linewidth=1.2, linestyle="--")
 
 
 def _draw_map(places: dict[str, Any], found: Explanation, effects: Array, over_bands: Array) -> None:
-    """The spectrogram in grey, effects over it in red and blue, and their sums over the bands beside it."""
+    """The spectrogram in grey, overlaid with effects in red and blue, and their sums over the bands beside it."""
     axes, side = places["map"], places["bands"]
     side.sharey(axes)
     where = (found.frame_seconds, found.band_hertz, found.features)
@@ -154,7 +154,7 @@ def _draw_colour_bar(axes: Axes, image: Any) -> None:
 
 
 def _draw_signed_steps(axes: Axes, values: Array, borders: Array, upright: bool) -> None:
-    """Steps filled red above zero and blue below; `upright` along the time, else along the bands."""
+    """Steps filled red above zero and blue below; `upright` over time, else over bands."""
     values = np.nan_to_num(values)
     for colour, part in ((_FOR, np.maximum(values, 0.0)), (_AGAINST, np.minimum(values, 0.0))):
         axes.stairs(part, borders, fill=True, color=colour, orientation="vertical" if upright else "horizontal")
@@ -170,11 +170,11 @@ def _draw_over_time(places: dict[str, Any], found: Explanation) -> None:
     _draw_signed_steps(axes, found.occlusion.over_time, found.frame_seconds, upright=True)
     _mark_rows(axes, found)
     axes.set(xlim=_time_limits(found), ylabel="log-odds")
-    axes.set_title("the same, a whole stretch of time in all bands", loc="left", fontsize=9)
+    axes.set_title("occlusion of a stretch of time in all bands", loc="left", fontsize=9)
 
 
 def _time_limits(found: Explanation) -> tuple[float, float]:
-    """The time that is shown: the window; of a recording that is explained as a whole, the recording."""
+    """The time range shown: the window, or the whole recording if all of it is explained."""
     if found.whole:
         return 0.0, found.duration_seconds
     return float(found.frame_seconds[0]), float(found.frame_seconds[-1])
@@ -199,7 +199,7 @@ def _draw_patch(axes: Axes, number: int, patch: Patch) -> None:
 
 def _maps_title(maps: FeatureMaps) -> str:
     shown = f"the {len(maps.values)} strongest of {maps.of}" if len(maps.values) < maps.of else f"all {maps.of}"
-    return f"maps of group {maps.group}: {shown}, the strongest first; dotted: what the score sees of them"
+    return f"maps of group {maps.group}: {shown}, strongest first; dotted: the part that the score depends on"
 
 
 def _mark_seen(axes: Axes, found: Explanation, maps: FeatureMaps) -> None:
@@ -209,7 +209,7 @@ def _mark_seen(axes: Axes, found: Explanation, maps: FeatureMaps) -> None:
 
 
 def _map_colours(maps: FeatureMaps) -> dict[str, Any]:
-    """One scale for all maps, with a middle where they go below zero."""
+    """One scale for all maps, with a midpoint if they have negative values."""
     limit = max(float(np.quantile(np.abs(maps.values), 0.998)), 1e-9)
     signed = float(maps.values.min()) < -0.05 * limit
     scale = {"cmap": "PuOr_r", "vmin": -limit} if signed else {"cmap": "magma", "vmin": 0.0}
@@ -217,7 +217,7 @@ def _map_colours(maps: FeatureMaps) -> dict[str, Any]:
 
 
 def _draw_maps_in_rows(places: dict[str, Any], found: Explanation, maps: FeatureMaps) -> None:
-    """Maps of 1-D, or of one band: the rows of one picture, under the time of the maps above."""
+    """Maps of 1-D, or of one band: the rows of one picture, aligned with the time axis above."""
     axes, count = _main_axes(places), len(maps.values)
     start = maps.start_seconds - maps.hop_seconds / 2
     extent = (start, start + maps.values.shape[2] * maps.hop_seconds, count - 0.5, -0.5)
@@ -231,7 +231,7 @@ def _draw_maps_in_rows(places: dict[str, Any], found: Explanation, maps: Feature
 
 
 def _draw_maps(figure: Any, found: Explanation, maps: FeatureMaps) -> None:
-    """Maps of 2-D: a picture each."""
+    """Maps of 2-D: one picture each."""
     rows = -(-len(maps.values) // _MAPS_IN_A_ROW)
     many = figure.subplots(rows, _MAPS_IN_A_ROW, sharex=True, sharey=True, squeeze=False)
     _, bands, positions = maps.values.shape

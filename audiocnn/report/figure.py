@@ -1,4 +1,4 @@
-"""What all pictures share: a figure that needs no screen, and a file that is written whole and never over another."""
+"""Shared code of all pictures: figures that need no screen, and files that are never half written or overwritten."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 _DOTS_PER_INCH = 120
 _FREQUENCY_AXES = {"stft": "linear", "cqt": "cqt_hz"}  # of librosa, by features; "mel" for all others
 _ROUND_HERTZ = (0, 50, 100, 200, 500, 1000, 2000, 4000, 8000, 16000, 32000, 64000, 128000)
-_LEAST_APART = 0.07  # of the height of the axes, between two frequencies
-MOST_PLAIN_SECONDS = 60.0  # that are not written as minutes and seconds
-_CLOCK_SECONDS = (10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)  # between two times
+_LEAST_APART = 0.07  # between two frequency labels, relative to the height of the axes
+MOST_PLAIN_SECONDS = 60.0  # longer times are written as minutes and seconds
+_CLOCK_SECONDS = (10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)  # between two time labels
 
 
 def new_figure(width_inches: float, height_inches: float) -> Figure:
-    # What matplotlib logs as it is imported is about where it keeps its fonts.
+    # The messages of matplotlib at import are about the place of its font cache.
     if (log := logging.getLogger("matplotlib")).level == logging.NOTSET:
         log.setLevel(logging.ERROR)
     from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ def show_spectrogram(
     axes: Axes, values: NDArray[Any], seconds: NDArray[Any], hertz: NDArray[Any], features: str, **how: Any
 ) -> QuadMesh:
     """Draw (bands, columns) over time and frequency. seconds (columns + 1,), hertz (bands + 1,): borders of the cells.
-    `features` chooses the scale of the frequencies, `how` is for matplotlib's `pcolormesh`."""
+    `features` selects the frequency scale; `how` is passed to matplotlib's `pcolormesh`."""
     from matplotlib import ticker
 
     span = float(seconds[-1] - seconds[0])
@@ -70,7 +70,7 @@ def show_bands(
     x_axis: str | None = None,
     **how: Any,
 ) -> QuadMesh:
-    """Draw (bands, columns) over frequency and whatever the columns are, an axis of librosa or none."""
+    """Draw (bands, columns) over frequency; the axis of the columns is one of librosa, or none."""
     specshow = import_librosa().display.specshow
     y_axis = _FREQUENCY_AXES.get(features, "mel")
     mesh: QuadMesh = specshow(values, x_coords=columns, y_coords=hertz, x_axis=x_axis, y_axis=y_axis, ax=axes, **how)
@@ -82,7 +82,7 @@ def show_bands(
 
 
 def _round_hertz(axes: Axes, hertz: NDArray[Any]) -> list[int]:
-    """Round frequencies within the axes that do not stand too close to each other."""
+    """Round frequencies within the axes that are not too close to each other."""
     scale = axes.yaxis.get_transform()
     low, high = scale.transform(hertz[[0, -1]])
     kept: list[int] = []
@@ -93,35 +93,34 @@ def _round_hertz(axes: Axes, hertz: NDArray[Any]) -> list[int]:
 
 
 def check_picture(path: Path, force: bool, endings: Sequence[str] = PICTURE_SUFFIXES, option: str = "-o") -> None:
-    """Refuse, before any work, a name that no picture can have, and a file that is there already. option: that which
-    names the file."""
+    """Refuse, before any work, an unsupported file name, and an existing file. option: the one that sets the file."""
     if path.suffix.lower() not in endings:
-        raise UsageError(f"{path}: a picture ends in {', '.join(endings)}; name it so")
+        raise UsageError(f"{path}: not a picture file name; end it in {', '.join(endings)}")
     if path.exists() and not force:
-        raise UsageError(f"{path}: is there already; overwrite it with --force, or name another {option}")
+        raise UsageError(f"{path}: already exists; overwrite it with --force, or give another {option}")
     if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent}; make it first")
+        raise UsageError(f"{path}: the folder {path.parent} does not exist; create it first")
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write the picture, whole or not at all; the suffix picks the format."""
+    """Write the picture completely or not at all. The suffix sets the format."""
     content = io.BytesIO()
     kind = path.suffix.lower().removeprefix(".")
     from matplotlib import rc_context
     from matplotlib.text import Text
 
-    for text in figure.findobj(Text):  # a name with two $ in it is no formula
+    for text in figure.findobj(Text):  # a name with two $ is not a formula
         text.set_parse_math(False)
     with warnings.catch_warnings(), rc_context({"text.parse_math": False, "text.usetex": False}):
-        warnings.simplefilter("ignore", UserWarning)  # names may have letters that the font does not have
+        warnings.simplefilter("ignore", UserWarning)  # names may contain letters that the font lacks
         figure.savefig(content, format=kind, metadata={"Software": None} if kind == "png" else None)
     drawn = content.getvalue()
     save_bytes(path, show_controls(drawn.decode()).encode() if kind == "svg" else drawn)
 
 
 def save_bytes(path: Path, content: bytes) -> None:
-    """Write what is a picture already, whole or not at all. UsageError where that cannot be."""
+    """Write the bytes of a picture completely or not at all. UsageError if that fails."""
     try:
         write_whole(path, content)
     except OSError as problem:
-        raise UsageError(f"{path}: cannot be written ({problem.strerror}); name another -o") from None
+        raise UsageError(f"{path}: cannot be written ({problem.strerror}); give another -o") from None

@@ -1,7 +1,7 @@
 """The filters of a layer as pictures.
 
-`draw_filters`: waveforms with their spectra, or patches; towers side by side. `draw_strongest`: a row a filter, first
-the filter, then the sounds that move it most.
+`draw_filters`: waveforms with their spectra, or patches, with towers side by side. `draw_strongest`: one row per
+filter, with the filter first, followed by the sounds that activate it most.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ if TYPE_CHECKING:
 
 
 _Box = tuple[float, float, float, float]  # left, right, bottom, top
-# Okabe and Ito 2008: told apart with every kind of colour vision. One for each input channel.
+# Okabe and Ito 2008: distinguishable with every kind of colour vision. One for each input channel.
 _CHANNEL_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-_SIGNED = "RdBu_r"  # blue and red, white at 0: differs in lightness alone, too
+_SIGNED = "RdBu_r"  # blue and red, white at 0; also distinguishable by lightness alone
 _POWER = "viridis"
 RESPONSE_FLOOR_DB = -40.0
 _WIDTH_INCHES, _HEIGHT_INCHES, _WIDEST_CELL_INCHES = 12.0, 9.0, 2.4
 _LABEL_INCHES = 0.17  # above each cell
-RESPONSE_MEL_STEPS = 100  # of a spectrum
+RESPONSE_MEL_STEPS = 100  # per spectrum
 _FAINT = 0.1  # of the strongest
-_MOST_ROWS = 24  # of a picture that can still be looked at
+_MOST_ROWS = 24  # in a picture that is still readable
 _STRONGEST_WIDTH_INCHES, _CELL_INCHES = 12.5, 0.56
-_LETTERS = 14  # of a label above a patch
+_LETTERS = 14  # in a label above a patch
 _SeenByFilter = Mapping[int, Sequence[tuple[TopActivation, Array]]]
 
 
 def plain_text(text: str) -> str:
-    """A name as a picture can show it: letters that the font may lack become question marks, and a dollar starts no
+    """A name for use in a picture: letters that the font may lack become question marks, and a dollar does not start a
     formula."""
     return "".join(c if c.isprintable() and ord(c) < 0x250 else "?" for c in text).replace("$", "\\$")
 
 
 @dataclass(frozen=True)
 class CellGrid:
-    """Cells in rows. Cell n is one unit wide and high; what is drawn in it leaves room for a label above."""
+    """Cells in rows. Cell n is one unit wide and high; its drawing leaves room for a label above."""
 
     columns: int
     rows: int
@@ -58,7 +58,7 @@ class CellGrid:
 
     @classmethod
     def of(cls, count: int, shape: float, width: float = _WIDTH_INCHES, height: float = _HEIGHT_INCHES) -> CellGrid:
-        """For so many cells of height / width = `shape`, as large as fit."""
+        """For this number of cells with height / width = `shape`, as large as possible."""
         columns = min(count, math.ceil(width / _WIDEST_CELL_INCHES))
         while columns < count and math.ceil(count / columns) * (width / columns * shape + _LABEL_INCHES) > height:
             columns += 1
@@ -66,19 +66,19 @@ class CellGrid:
         return cls(columns, math.ceil(count / columns), cell, cell * shape + _LABEL_INCHES)
 
     def box(self, number: int) -> _Box:
-        """(left, right, bottom, top) of what is drawn in a cell; y grows downward."""
+        """(left, right, bottom, top) of the drawing in a cell; y grows downward."""
         row, column = divmod(number, self.columns)
         return column + 0.04, column + 0.96, row + 0.97, row + _LABEL_INCHES / self.height
 
     @property
     def font(self) -> float:
-        """The size of a label, in points, so that about ten letters fit."""
+        """The font size of a label in points, such that about ten letters fit."""
         return min(8.0, max(4.0, self.width * 72 / 7.5))
 
 
 def response_decibels(kernel: Array, step_seconds: float) -> Array:
-    """(channels, MEL_STEPS): the mean power of the response in equal steps of the mel scale, from 0 to half the rate,
-    in dB below the largest of all channels, not below the floor."""
+    """(channels, MEL_STEPS): the mean power of the response in equal steps of the mel scale, from 0 to half the sample
+    rate, in dB below the maximum over all channels, limited to the floor."""
     librosa = import_librosa()
 
     hertz, magnitude = frequency_response(kernel, step_seconds)
@@ -97,7 +97,7 @@ def response_decibels(kernel: Array, step_seconds: float) -> Array:
 
 
 def _paint_waveform(axes: Axes, box: _Box, values: Array, taps: int) -> None:
-    """(channels, samples) as lines in a box that is `taps` wide, the shorter in the middle."""
+    """(channels, samples) as lines in a box that is `taps` wide; shorter ones are centred."""
     left, right, bottom, top = box
     scale = max(float(np.abs(values).max()), 1e-30)
     places = left + (np.arange(values.shape[-1]) + 0.5 + (taps - values.shape[-1]) / 2) / taps * (right - left)
@@ -110,7 +110,7 @@ def _paint_waveform(axes: Axes, box: _Box, values: Array, taps: int) -> None:
 
 
 def _paint_spectrum(axes: Axes, box: _Box, kernel: Array, step_seconds: float) -> None:
-    """The response of each channel over a mel scale, from the floor to the peak of all."""
+    """The response of each channel over a mel scale, from the floor to the overall peak."""
     left, right, bottom, top = box
     levels = response_decibels(kernel, step_seconds)
     places = left + (np.arange(levels.shape[1]) + 0.5) / levels.shape[1] * (right - left)
@@ -123,7 +123,7 @@ def _paint_spectrum(axes: Axes, box: _Box, kernel: Array, step_seconds: float) -
 
 
 def _paint_patch(axes: Axes, box: _Box, values: Array, signed: bool = True) -> None:
-    """(channels, bands, taps) as colours, low bands below; channels one beside the other."""
+    """(channels, bands, taps) as colours, low bands at the bottom, channels side by side."""
     left, right, bottom, top = box
     least, largest = float(np.nanmin(values)), float(np.nanmax(values))
     limit = max(abs(least), abs(largest), 1e-30)
@@ -143,9 +143,9 @@ def _paint_patch(axes: Axes, box: _Box, values: Array, signed: bool = True) -> N
 
 
 def draw_filters(bank: FilterBank, most: int) -> Figure:
-    """The figure of a bank with at least one filter; of more than `most` the strongest."""
+    """The figure of a bank with at least one filter; of more than `most`, the strongest."""
     shown = bank.strongest(most)
-    if bank.view != "waveform":  # a cell holds the kernels of all channels one beside the other
+    if bank.view != "waveform":  # a cell has the kernels of all channels side by side
         shown = dataclasses.replace(shown, filters=tuple(pad_kernels(shown.filters)))
     towers = [shown.of_tower(tower + 1 if bank.towers > 1 else None) for tower in range(bank.towers)]
     shape, count = _cell_shape(bank.view, shown.filters), max(1, *map(len, towers))
@@ -167,7 +167,7 @@ def draw_filters(bank: FilterBank, most: int) -> Figure:
 
 
 def pad_kernels(filters: Sequence[Filter]) -> Iterable[Filter]:
-    """Kernels of several shapes, as those of branches, centred in equal ones; NaN is left white."""
+    """Kernels of different shapes, as in branches, centred in equal ones; NaN is left white."""
     bands, taps = (max(one.kernel.shape[axis] for one in filters) for axis in (1, 2))
     for one in filters:
         more = [
@@ -188,12 +188,12 @@ def _bank_title(bank: FilterBank, shown: int) -> str:
     order = {
         "waveform": "sorted by centre frequency",
         "bands": "sorted by " + ("frequency" if bank.edges_hertz is not None else "band"),
-        "patch": "sorted from changes in time to changes in frequency",
+        "patch": "sorted from changes over time to changes over frequency",
     }[bank.view]
     total = len(bank.filters)
     count = f"{total} filters" if shown == total else f"the {shown} strongest of {total} filters"
     name = f"{plain_text(bank.model)}, group {plain_text(bank.group)}: {bank.layer}"
-    return f"{name}\n{count}, {order}, each on its own scale"
+    return f"{name}\n{count}, {order}, each scaled separately"
 
 
 def _tower_title(bank: FilterBank, filters: Sequence[Filter], column: int) -> str:
@@ -211,7 +211,7 @@ def _tower_title(bank: FilterBank, filters: Sequence[Filter], column: int) -> st
 
 
 def _draw_responses(axes: Axes, filters: Sequence[Filter], bank: FilterBank, first: bool) -> None:
-    """The magnitude response of every filter as a column of colour, over a mel scale; dots are the centres."""
+    """The magnitude response of every filter as a column of colours, over a mel scale; dots are the centres."""
     librosa = import_librosa()
 
     columns = [response_decibels(one.kernel, bank.step_seconds).max(axis=0) for one in filters]
@@ -230,7 +230,7 @@ def _draw_responses(axes: Axes, filters: Sequence[Filter], bank: FilterBank, fir
 
 
 def _draw_cells(axes: Axes, filters: Sequence[Filter], grid: CellGrid, about: tuple[FilterBank, float]) -> None:
-    """Every filter in its cell, with its number and what it is tuned to; grey where it is faint."""
+    """Every filter in its cell, with its number and tuning; grey if it is faint."""
     (bank, strongest), step = about, about[0].step_seconds
     axes.set(xlim=(-0.04, grid.columns), ylim=(grid.rows, 0))
     taps = max((one.kernel.shape[-1] for one in bank.filters), default=1)
@@ -256,7 +256,7 @@ def _draw_cells(axes: Axes, filters: Sequence[Filter], grid: CellGrid, about: tu
 
 
 def _cell_label(one: Filter, grid: CellGrid) -> str:
-    """The number, and if there is room the frequency or the largest share."""
+    """The number and, if there is room, the frequency or the largest share."""
     if grid.width < 0.5:
         return str(one.index)
     if "centre_hertz" in one.figures:
@@ -268,7 +268,7 @@ def _cell_label(one: Filter, grid: CellGrid) -> str:
 
 
 def _paint_range(axes: Axes, box: _Box, one: Filter) -> None:
-    """A bar beside the bands that hold half of the energy."""
+    """A bar beside the bands with half of the energy."""
     if "low_band" in one.figures:
         height = (box[2] - box[3]) / one.kernel.shape[1]
         ends = [box[2] - one.figures["low_band"] * height, box[2] - (one.figures["high_band"] + 1) * height]
@@ -276,7 +276,7 @@ def _paint_range(axes: Axes, box: _Box, one: Filter) -> None:
 
 
 def _mel_ticks(nyquist: float) -> tuple[list[float], list[str]]:
-    """Shares of a mel scale from 0 to half the rate, and the Hz there."""
+    """Positions on a mel scale from 0 to half the sample rate, and the Hz there."""
     librosa = import_librosa()
 
     ticks = [0, *[tick for tick in (1000,) if tick < nyquist / 2], round(nyquist)]
@@ -285,16 +285,16 @@ def _mel_ticks(nyquist: float) -> tuple[list[float], list[str]]:
 
 
 def _waveform_ticks(axes: Axes, grid: CellGrid, seconds: float, nyquist: float) -> None:
-    """Milliseconds above the top row, where the waveforms are; Hz below the last, where the spectra are."""
+    """Milliseconds above the top row, for the waveforms; Hz below the last row, for the spectra."""
     few = range(grid.columns if grid.width > 1.5 else 1)
     places = [x for column in few for x in (column + 0.04, column + 0.96)]
     marks, names = _mel_ticks(nyquist)
     below = [column + 0.04 + 0.92 * mark for column in few for mark in marks]
     axes.set_xticks(below, names * len(few), fontsize=6)
-    axes.set_xlabel(f"below in each cell: spectrum, Hz (mel scale), {-RESPONSE_FLOOR_DB:g} dB high", fontsize=8)
+    axes.set_xlabel(f"lower half of each cell: spectrum, Hz (mel scale), {-RESPONSE_FLOOR_DB:g} dB high", fontsize=8)
     above: Any = axes.secondary_xaxis("top")
     above.set_xticks(places, ["0", f"{seconds * 1000:.3g}"] * len(few), fontsize=6)
-    above.set_xlabel("above in each cell: waveform, ms", fontsize=8)
+    above.set_xlabel("upper half of each cell: waveform, ms", fontsize=8)
     above.spines["top"].set_visible(False)
     axes.set_yticks([])
 
@@ -310,7 +310,7 @@ def _patch_ticks(axes: Axes, grid: CellGrid, shape: tuple[int, ...], bank: Filte
     places = [column + 0.04 + x for column in few for x in within]
     axes.set_xticks(places, [f"{offset:+g}" for offset in offsets] * len(few), fontsize=6)
     words = "time, ms" + (f"; {channels} channels side by side" if channels > 1 else "")
-    more = "; the bar beside a filter: where half of its energy lies" if bank.view == "bands" else ""
+    more = "; bar beside a filter: the range with half of its energy" if bank.view == "bands" else ""
     axes.set_xlabel(words + more, fontsize=8)
     rows, names = _band_ticks(bands, bank)
     box = grid.box(0)
@@ -347,8 +347,8 @@ def _colour_bar(figure: Figure, axes: list[Axes], view: str) -> None:
 
 
 def choose_filters(found: Sequence[Sequence[TopActivation]], bank: FilterBank | None, most: int) -> list[int]:
-    """The filters of the picture, in its order: the first layer's of the largest norm, sorted as in the picture of
-    filters; of a deeper group those that are moved most."""
+    """The filters of the picture, in its order: for the first layer those with the largest norm, sorted as in the
+    picture of filters; for a deeper group those with the strongest activations."""
     most = min(most, _MOST_ROWS)
     moved = {places[0].filter: places[0].activation for places in found if places}
     if bank is None:
@@ -359,7 +359,7 @@ def choose_filters(found: Sequence[Sequence[TopActivation]], bank: FilterBank | 
 
 
 def draw_strongest(rows: _SeenByFilter, bank: FilterBank | None, title: str, waveform: bool) -> Figure:
-    """`rows`: for each filter its places with what it saw, (channels, bands, frames) of features, or (channels, 1,
+    """`rows`: for each filter its places with the input there, (channels, bands, frames) of features, or (channels, 1,
     samples) of a waveform. Without a bank, as for a deeper group, the filters themselves are left out."""
     filters = {one.index: one for one in bank.filters} if bank else {}
     top = max((len(places) for places in rows.values()), default=1)
@@ -400,7 +400,7 @@ def _seen_shape(rows: _SeenByFilter, waveform: bool) -> float:
 
 
 def _paint(axes: Axes, grid: CellGrid, cell: int, values: Array, how: tuple[bool, bool]) -> None:
-    """A filter or what it saw. how: whether it is a waveform, and whether it has a sign."""
+    """A filter or its input. how: whether it is a waveform, and whether it is signed."""
     waveform, signed = how
     if waveform:
         _paint_waveform(axes, grid.box(cell), values[:, 0], values.shape[-1])

@@ -1,4 +1,4 @@
-"""Several trainings on the same clips as one page: a learning curve over how much was learned from, or folds."""
+"""Several trainings on the same clips as one page: a learning curve over the training share, or folds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from audiocnn.report.page import ReportPart, figure_cell, html_figure, html_lege
 from audiocnn.report.style import style_sheet
 from audiocnn.toml import is_number
 
-LEARNING_CURVE_FILE = f"{CURVE_REPEATS}.json"  # in the folder of the run that holds all trainings
+LEARNING_CURVE_FILE = f"{CURVE_REPEATS}.json"  # in the folder of the run that contains all trainings
 FOLD_FIGURES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced",
@@ -22,11 +22,11 @@ FOLD_FIGURES = {
     "mean_average_precision": "mean AP",
     "subset_accuracy": "all right",
 }
-"""The figures of a whole training that are shown, with their titles in a narrow table."""
+"""The results of a complete training that are shown, with short titles for a narrow table."""
 
 
 def render_folds(found: ReportPart) -> str:
-    """HTML of what learning_curve.json or folds.json holds."""
+    """HTML of the contents of learning_curve.json or folds.json."""
     curve = found["type"] == CURVE_REPEATS
     name = "Learning curve" if curve else f"{len(found['folds'])} folds"
     section = curve_section(found, FOLD_FIGURES.__getitem__) if curve else _fold_section(found)
@@ -34,7 +34,7 @@ def render_folds(found: ReportPart) -> str:
 
 
 def curve_section(found: ReportPart, title_of: Callable[[str], str]) -> Iterator[str]:
-    """HTML of how good a model gets with how many clips."""
+    """HTML of the results by number of training clips."""
     points = sorted(found["points"], key=lambda point: point["clips"])
     names = _used_figures(points)
     lines = {}
@@ -45,15 +45,15 @@ def curve_section(found: ReportPart, title_of: Callable[[str], str]) -> Iterator
     yield html_legend(list(enumerate(lines)))
     yield '<div class="plots">'
     if drawn := learning_plot("share", lines):
-        what = "where it still rises on the right, more clips make it better"
-        yield html_figure("Over how many clips were learned from", what, drawn)
+        what = "a curve that still rises at its right end means that more clips would help"
+        yield html_figure("By number of training clips", what, drawn)
     yield "</div>"
     rows = [[f"{point['clips']:,}", f"{100 * point['share']:g} %", *_cells(point, names)] for point in points]
     yield html_table(["clips", "share", *(escape(title_of(name)) for name in names)], rows)
 
 
 def _fold_section(found: ReportPart) -> Iterator[str]:
-    """Each fold is judged by a model that learned from all others."""
+    """Each fold is evaluated with a model trained on all others."""
     folds = found["folds"]
     names = _used_figures(folds)
     titles = [FOLD_FIGURES[name] for name in names]
@@ -61,7 +61,7 @@ def _fold_section(found: ReportPart) -> Iterator[str]:
     for name, title in zip(names, titles, strict=True):
         dots = [(str(fold["fold"]), [(0, str(fold["fold"]), fold)]) for fold in folds]
         if drawn := condition_plot(name, title, dots):
-            yield html_figure(title, "of each fold, with 95 % intervals", drawn)
+            yield html_figure(title, "of each fold, with 95 % confidence intervals", drawn)
     yield "</div>"
     rows = [[escape(str(fold["fold"])), f"{fold['clips']:,}", *_cells(fold, names)] for fold in folds]
     means = [found.get("figures", {}).get(name) for name in names]
@@ -80,8 +80,8 @@ def _used_figures(parts: Sequence[ReportPart]) -> list[str]:
 
 
 def find_learning_curve(folder: Path) -> dict[str, Any] | None:
-    """The learning curve that a model is a part of, from the run above its folder; None where there is none, or none
-    that can be read."""
+    """The learning curve that a model belongs to, from the run above its folder. None if there is none, or it is
+    unreadable."""
     for place in (folder, *folder.absolute().parents[:2]):
         try:
             found = read_json(place / LEARNING_CURVE_FILE)
@@ -93,7 +93,7 @@ def find_learning_curve(folder: Path) -> dict[str, Any] | None:
 
 
 def _are_points(points: Any) -> bool:
-    """Whether these are the points of a curve, one at least: a file of that name may be anything."""
+    """Whether these are the points of a curve, at least one. A file of that name may contain anything."""
     if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
         return False
     figures = [point.get("figures") for point in points]

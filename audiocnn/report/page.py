@@ -1,7 +1,7 @@
-"""What the pages are made of: the frame of a page that needs no other file, tables of figures, charts with captions.
+"""Building blocks of the pages: the frame of a self-contained page, tables of results, charts with captions.
 
-A page with a script has a security policy that allows it to run that one script, to show and play what is in the page,
-and nothing else. Names from outside are text on it, never code.
+A page with a script has a security policy that allows only that script, and showing and playing the contents of the
+page. Names from outside are inserted as text, never as code.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from audiocnn.evaluation.results import figure_title
 from audiocnn.report.style import column_class
 
 ReportPart = Mapping[str, Any]
-"""A report, or a part of one, as report.json has it."""
+"""A report, or a part of one, as stored in report.json."""
 TitledFigures = Mapping[str, ReportPart]
-"""By title: value, low and high, and how many digits behind the point to show."""
+"""By title: value, low and high, and the number of decimals to show."""
 _ASSETS = Path(__file__).with_name("assets")
 
 
@@ -31,13 +31,13 @@ def read_asset(name: str) -> str:
 
 
 def render_page(title: str, style: str, body: Iterable[str]) -> str:
-    """HTML of a page on which nothing runs; `body` is HTML, `title` text."""
+    """HTML of a page without scripts; `body` is HTML, `title` is text."""
     return _frame(title, style, "", body)
 
 
 def render_script_page(title: str, style: str, body: Iterable[str], script: str, data: Any, media: str) -> str:
-    """HTML of a page with a script, which finds `data` in the element with that id. media: what the policy allows
-    besides, such as `media-src data:`."""
+    """HTML of a page with a script, which finds `data` in the element with that id. media: further permissions of the
+    policy, such as `media-src data:`."""
     policy = f"default-src 'none'; style-src {_policy_hash(style)}; script-src {_policy_hash(script)}; {media}"
     scripts = (f'<script type="application/json" id="data">{to_json(data)}</script>', f"<script>{script}</script>")
     meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
@@ -61,24 +61,24 @@ def _frame(title: str, style: str, meta: str, body: Iterable[str]) -> str:
 
 
 def _policy_hash(text: str) -> str:
-    """What a security policy calls a script or a style (Content Security Policy Level 3, hash-source)."""
+    """The hash source of a script or a style in a security policy (Content Security Policy Level 3)."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def to_json(values: Any) -> str:
-    """JSON that can stand in a page: no letter of it can end the element or begin another."""
+    """JSON for use in a page: it cannot end its element or start another."""
     text = json.dumps(values, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def key_help(keys: Iterable[Sequence[str]]) -> str:
-    """What the keys of a page do; each is one or more keys, and their effect."""
+    """The keys of a page and their effects; each entry is one or more keys, and their effect."""
     shown = (" ".join(f"<kbd>{key}</kbd>" for key in names) + f" {what}" for *names, what in keys)
     return " &nbsp; ".join(f'<span class="key">{one}</span>' for one in shown)
 
 
 def titled_figures(found: ReportPart | None, collar_seconds: float | None = None) -> TitledFigures:
-    """All figures of a part, those of smoothed scores behind those that they belong to."""
+    """All results of a part; those of smoothed scores follow the ones that they belong to."""
     if found is None:
         return {}
     rows: dict[str, ReportPart] = {}
@@ -94,7 +94,7 @@ def titled_figures(found: ReportPart | None, collar_seconds: float | None = None
 def figure_table(
     reports: Sequence[ReportPart], found: Sequence[TitledFigures], differences: Sequence[TitledFigures]
 ) -> str:
-    """A row a figure; for each report a column, and one of differences where it has any."""
+    """One row per result; for each report a column, and one of differences if it has any."""
     heads = [""]
     for column, report in enumerate(reports):
         heads.append(column_name(column, report["model"]))
@@ -112,7 +112,7 @@ def figure_table(
 
 
 def figure_cell(figure: ReportPart | None, signed: bool = False) -> str:
-    """A value with its interval; a difference with its sign, and a star where it is sure."""
+    """A value with its interval; a difference with its sign, and a star if its interval excludes 0."""
     if figure is None or figure["value"] is None:
         return "-"
     form = f"{'+' if signed else ''}.{figure.get('digits', 4)}f"
@@ -126,7 +126,7 @@ def figure_cell(figure: ReportPart | None, signed: bool = False) -> str:
 
 
 def html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells are HTML; the first of each row is its head."""
+    """Cells are HTML; the first of each row is its heading."""
     top = "".join(f'<th scope="col">{head}</th>' for head in heads)
     body = "\n".join(
         f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>' for row in rows
@@ -156,8 +156,8 @@ def html_labels(labels: Sequence[str]) -> str:
 
 
 def natural_key(text: str) -> list[tuple[int, float, str]]:
-    """A sort key: numbers in names count as numbers, so that -5 is before 0 and 10 after 5. A hyphen after a
-    letter or a digit is no sign."""
+    """A sort key that compares numbers in names by value, so that -5 is before 0 and 10 after 5. A hyphen after a
+    letter or a digit is not a sign."""
     parts = re.split(r"((?:(?<![^\W_])-)?\d+(?:\.\d+)?)", text)
     return [(0, float(part), "") if k % 2 else (1, 0.0, part) for k, part in enumerate(parts)]
 

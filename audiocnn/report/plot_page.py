@@ -1,4 +1,4 @@
-"""A plot as one page that needs nothing else: pictures that are drawn by the page, segments to click on, the sound."""
+"""A plot as one self-contained page: pictures drawn by its script, clickable segments, and the sound."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BACK, _ON = "M2 2H4V14H2ZM14 2V14L5 8Z", "M12 2H14V14H12ZM2 2V14L11 8Z"
 _HALF = "M8 1A7 7 0 1 0 8 15A7 7 0 1 0 8 1ZM8 2.5A5.5 5.5 0 0 1 8 13.5Z"
 _KEYS = (
     ("space", "play, pause"),
-    ("←", "→", "1 s, with shift 5 s"),
+    ("←", "→", "1 s (5 s with shift)"),
     ("n", "p", "next, previous segment"),
     ("+", "−", "0", "zoom (also ctrl + wheel)"),
     ("d", "light, dark"),
@@ -34,7 +34,7 @@ _KEYS = (
 
 
 def render_plot(plotted: PlotData, sound: PageSound | None, silent: str = "") -> str:
-    """HTML of a plot. `silent` says why there is no sound, where there is none."""
+    """HTML of a plot. `silent`: the reason if there is no sound."""
     name = show_name(plotted.detection.file)
     body = [
         *_head(plotted, name, sound, silent),
@@ -44,8 +44,8 @@ def render_plot(plotted: PlotData, sound: PageSound | None, silent: str = "") ->
         '<div id="view"><div id="content">',
         '<div id="hair"></div><div id="chosen"></div><div id="head"></div></div></div>',
         "</div>",
-        "<noscript><p>The pictures are drawn by a script, which is turned off here.</p></noscript>",
-        '<p class="keys">Click a segment to hear it, or anywhere to play on from there; drag to hear a stretch.'
+        "<noscript><p>This page needs JavaScript, which is disabled.</p></noscript>",
+        '<p class="keys">Click a segment to hear it. Click anywhere else to play from there, or drag to hear a part.'
         f" {key_help(_KEYS)}</p>",
         *_segment_table(plotted),
     ]
@@ -61,16 +61,16 @@ def _head(plotted: PlotData, name: str, sound: PageSound | None, silent: str) ->
     facts = [clock(found.duration_seconds), f"{found.sample_rate:,} Hz", channels]
     if plotted.end - plotted.start < found.duration_seconds - 1e-6:
         facts.append(f"here {plotted.start:g} to {plotted.end:g} s")
-    facts += [f"by {found.model}", f"played as {sound.what}" if sound else "without sound"]
+    facts += [f"by {found.model}", f"sound: {sound.what}" if sound else "without sound"]
     yield f"<h1>{escape(PurePath(name).name or name)}</h1>"
     yield f'<p class="soft">{escape(" · ".join(facts))}</p>'
     yield f"<p>{escape(_summarise(plotted))}</p>"
     if silent:
         yield f'<p class="note">{escape(silent)}</p>'
     if found.note:
-        yield f'<p class="note">{escape(show_name(found.note))}; copy it again</p>'
+        yield f'<p class="note">{escape(show_name(found.note))}; copy the file again</p>'
     if plotted.more_tracks:
-        yield f'<p class="note">{plotted.more_tracks} more channels are not drawn; choose one with --channel</p>'
+        yield f'<p class="note">{plotted.more_tracks} more channels are not shown; choose one with --channel</p>'
 
 
 def _summarise(plotted: PlotData) -> str:
@@ -98,26 +98,26 @@ def _bar(plotted: PlotData, sound: PageSound | None) -> Iterator[str]:
     yield f'<button id="after" title="next segment (n)"{still}>{_icon("", _ON)}</button>'
     yield f'<select id="speed" aria-label="speed"{off}>{speeds}</select>'
     yield '<span class="gap"></span><span id="readout" class="soft num"></span>'
-    yield '<button id="out" title="zoom out (-)">−</button><button id="fit" title="the whole (0)">fit</button>'
+    yield '<button id="out" title="zoom out (-)">−</button><button id="fit" title="whole recording (0)">fit</button>'
     yield '<button id="in" title="zoom in (+)">+</button>'
     yield f'<button id="turn" title="light, dark (d)">{_icon("", _HALF)}</button>'
     yield "</div>"
 
 
 def _icon(name: str, path: str) -> str:
-    """Fonts do not have all of these signs."""
+    """As SVG, because fonts do not have all of these signs."""
     return f'<svg class="icon {name}" viewBox="0 0 16 16" aria-hidden="true"><path d="{path}"/></svg>'
 
 
 def _format_time(seconds: float) -> str:
-    """A time to the hundredth: `0:07.25`, `2:01:07.25`."""
+    """A time in hundredths of a second: `0:07.25`, `2:01:07.25`."""
     hundredths = round(seconds * 100)
     minutes, rest = hundredths // 6000, f"{hundredths % 6000 / 100:05.2f}"
     return f"{minutes // 60}:{minutes % 60:02d}:{rest}" if minutes >= 60 else f"{minutes}:{rest}"
 
 
 def _segment_table(plotted: PlotData) -> Iterator[str]:
-    """A row a segment, in the order in which the page numbers them: track by track, label by label."""
+    """One row per segment, in the order of their numbers on the page: by track, then by label."""
     if not plotted.segments:
         return
     several = len(plotted.tracks) > 1
@@ -139,7 +139,7 @@ def _segment_table(plotted: PlotData) -> Iterator[str]:
 
 
 def _plot_data(plotted: PlotData) -> dict[str, Any]:
-    """Samples are int8 of the peak, scores uint8 of 1, spectrograms grey pictures."""
+    """Samples are int8 relative to the peak, scores uint8 relative to 1, spectrograms grey pictures."""
     return {
         "start": plotted.start,
         "end": plotted.end,
@@ -180,13 +180,13 @@ def _to_base64(values: NDArray[Any]) -> str:
 
 
 def to_png(grey: NDArray[np.uint8]) -> bytes:
-    """uint8 (rows, columns), the top row first, as a grey picture (PNG, W3C 2003; filter 1 has differences)."""
+    """uint8 (rows, columns), top row first, as a grey picture (PNG, W3C 2003; filter 1 stores differences)."""
     rows, columns = max(1, grey.shape[0]), max(1, grey.shape[1])
     cells = np.zeros((rows, columns), np.uint8)
     cells[: grey.shape[0], : grey.shape[1]] = grey
     lines = np.empty((rows, columns + 1), np.uint8)
     lines[:, 0], lines[:, 1] = 1, cells[:, 0]
-    lines[:, 2:] = cells[:, 1:] - cells[:, :-1]  # modulo 256, as the filter has it
+    lines[:, 2:] = cells[:, 1:] - cells[:, :-1]  # modulo 256, as the filter requires
     size = struct.pack(">IIBBBBB", columns, rows, 8, 0, 0, 0, 0)
     chunks = ((b"IHDR", size), (b"IDAT", zlib.compress(lines.tobytes(), 9)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(

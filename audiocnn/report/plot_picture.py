@@ -1,4 +1,4 @@
-"""A plot as a picture: for each channel its waveform, spectrogram, scores and segments, over one axis of time."""
+"""A plot as a picture: waveform, spectrogram, scores and segments of each channel, on one time axis."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WAVE, _FRAME = "#8b949b", "#c3c9ce"
 
 
 def draw_plot(plotted: PlotData, path: Path) -> None:
-    """Write the picture. UsageError where it cannot be written."""
+    """Write the picture. UsageError if that fails."""
     heights = [*_ROWS.values(), 0.08 + _LABEL_ROW_INCHES * len(plotted.thresholds)] * len(plotted.tracks)
     figure = new_figure(_WIDTH_INCHES, 1.0 + sum(heights))
     axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
@@ -56,7 +56,7 @@ def _label_colour(plotted: PlotData, label: str) -> str:
 
 
 def _column_edges(series: Series, columns: int, end: float) -> Any:
-    """(columns + 1,) where columns begin and end, in seconds."""
+    """(columns + 1,) borders of the columns, in seconds."""
     edges = series.start + series.step * np.arange(columns + 1.0)
     return np.minimum(edges, max(end, series.start))
 
@@ -69,7 +69,7 @@ def _draw_wave(axes: Axes, plotted: PlotData, track: Track) -> None:
     for number, label in reversed(list(enumerate(plotted.thresholds))):
         for segment in (s for s in track.segments if s.label == label):
             owner[np.searchsorted(middles, segment.start) : np.searchsorted(middles, segment.end)] = number
-    thick = 0.004 * peak  # so that silence is a line
+    thick = 0.004 * peak  # so that silence is visible as a line
     for number, colour in enumerate([_WAVE, *(_label_colour(plotted, label) for label in plotted.thresholds)], -1):
         low, high = (np.where(owner == number, side, np.nan) for side in (track.low - thick, track.high + thick))
         axes.fill_between(middles, low, high, color=colour, linewidth=0)

@@ -1,4 +1,4 @@
-"""The page of a review, and the pictures on it. What it shows it asks of `review_server`; answers go there, too."""
+"""The page of a review, and its pictures. It gets its data from `review_server`, and sends answers there."""
 
 from __future__ import annotations
 
@@ -16,37 +16,38 @@ from audiocnn.report.plot_page import to_png
 from audiocnn.report.style import style_sheet
 from audiocnn.spec.features import default_input
 
-PIECE_SECONDS = 30.0  # of a recording that are seen at a time
-_COLUMNS = 800  # of a picture, about
+PIECE_SECONDS = 30.0  # of a recording, shown at a time
+_COLUMNS = 800  # approximate width of a picture
 _HOP_SECONDS = (0.002, 0.02)
 _CLIP_KEYS = (
-    ("1", "…", "that label"),
+    ("1", "…", "choose that label"),
     ("t", "type a label"),
-    ("enter", "take the suggestion"),
+    ("enter", "accept the suggestion"),
     ("n", "none of these"),
     ("x", "leave out"),
     ("s", "later"),
     ("u", "undo"),
     ("space", "play"),
-    ("←", "→", "back, on"),
+    ("←", "→", "previous, next"),
 )
 _SEGMENT_KEYS = (
-    ("drag", "mark; move an edge"),
+    ("drag", "mark a segment; move an edge"),
     ("1", "…", "label of a segment"),
-    ("t", "type one"),
+    ("t", "type a label"),
     ("delete", "remove"),
-    ("enter", "right so, on"),
+    ("enter", "accept, next"),
     ("x", "leave the recording out"),
     ("s", "later"),
     ("u", "undo"),
     ("space", "play"),
     ("←", "→", "recordings"),
-    ("page ↑", "page ↓", "pieces"),
+    ("page ↑", "page ↓", "previous, next piece"),
 )
 
 
 def render_review(title: str, command: str, timed: bool) -> str:
-    """HTML. command: what trains with the table, as it is pasted; timed: segments are marked, not clips labelled."""
+    """HTML. command: trains with the table, ready to paste. timed: segments are marked instead of clips being
+    labelled."""
     keys = _SEGMENT_KEYS if timed else _CLIP_KEYS
     body = [
         f'<header><h1>{escape(show_name(title))}</h1><div id="track" aria-hidden="true"><div id="bar"></div></div>'
@@ -57,9 +58,9 @@ def render_review(title: str, command: str, timed: bool) -> str:
         '<div id="below"><button id="play">play</button><span id="time" class="num soft"></span>'
         '<span class="gap"></span>'
         '<button id="before" hidden>‹ piece</button><button id="after" hidden>piece ›</button>'
-        '<label class="soft"><input type="checkbox" id="autoplay" checked> play by itself</label></div>',
+        '<label class="soft"><input type="checkbox" id="autoplay" checked> play automatically</label></div>',
         '<div id="labels"></div>',
-        '<form id="typing" autocomplete="off"><input id="word" list="known" maxlength="100" aria-label="a label"'
+        '<form id="typing" autocomplete="off"><input id="word" list="known" maxlength="100" aria-label="label"'
         ' placeholder="type a label, Enter"><datalist id="known"></datalist><span class="gap"></span>'
         '<button type="button" id="none"></button><button type="button" id="out"><kbd>x</kbd> leave out</button>'
         '<button type="button" id="later"><kbd>s</kbd> later</button>'
@@ -67,7 +68,7 @@ def render_review(title: str, command: str, timed: bool) -> str:
         f'<footer><p class="soft keys">{key_help(keys)}</p>',
         f'<p id="saved"><span id="state"></span> <code id="command">{escape(command)}</code>'
         ' <button id="copy">copy</button></p></footer>',
-        "<noscript><p class='note'>This page is drawn by a script, which is turned off here.</p></noscript>",
+        "<noscript><p class='note'>This page needs JavaScript, which is disabled.</p></noscript>",
     ]
     style = style_sheet() + read_asset("review_page.css")
     script = "\n".join(map(read_asset, ("spectrum.js", "review_page.js")))
@@ -76,7 +77,7 @@ def render_review(title: str, command: str, timed: bool) -> str:
 
 
 def draw_piece(samples: Samples, sample_rate: int) -> bytes:
-    """(samples,) -> a grey PNG of their log-mel spectrogram, the lowest band at the bottom."""
+    """(samples,) -> a grey PNG of their log-mel spectrogram, lowest band at the bottom."""
     seconds = max(len(samples), 1) / sample_rate
     hop = float(np.clip(seconds / _COLUMNS, *_HOP_SECONDS))
     spectrogram = Spectrogram(dataclasses.replace(default_input("log_mel", sample_rate), hop_seconds=hop))

@@ -1,7 +1,7 @@
-"""The server of a review: one page on 127.0.0.1, which only the token in its address opens.
+"""The server of a review: one page on 127.0.0.1, which can be opened only with the token in its address.
 
-Recordings are asked for by their number in the review, never by a path, and what has been moved or linked out of the
-folder is not read. What comes from another page of a browser is refused, by the names of the host and of the origin.
+Recordings are requested by their number in the review, never by a path. Files that were moved or linked out of the
+folder are not read. Requests from other pages of a browser are refused, by the names of host and origin.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from audiocnn.toml import is_number
 HOST = "127.0.0.1"
 _MOST_BODY_BYTES = 8 << 20
 _PIECES_KEPT = 8
-_READY_SECONDS = 3.0  # that the first clip waits for others to be listened to
+_READY_SECONDS = 3.0  # for which the first clip waits for others to be analysed
 _HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -51,8 +51,8 @@ class _RefusedError(Exception):
 
 
 class ReviewServer:
-    """Serves a review from when it is made until `close`. folder: what lies outside of it is not served. command: what
-    trains with the table. port 0: any that is free. UsageError: the port cannot be had."""
+    """Serves a review from its creation until `close`. folder: files outside it are not served. command: trains with
+    the table. port 0: any free port. UsageError if the port is not available."""
 
     def __init__(self, review: Review, folder: Path, command: str, port: int = 0) -> None:
         self.review, self.folder = review, folder.resolve()
@@ -63,7 +63,7 @@ class ReviewServer:
         try:
             self._http = _HttpServer((HOST, port), _Handler)
         except (OSError, OverflowError) as problem:
-            raise UsageError(f"--port {port}: cannot be had ({problem}); leave it out for any that is free") from None
+            raise UsageError(f"--port {port}: not available ({problem}); omit it to use any free port") from None
         self._http.review = self
         self.port: int = self._http.server_address[1]
         self._threads = [
@@ -79,32 +79,32 @@ class ReviewServer:
 
     @property
     def single_use_address(self) -> str:
-        """For what starts a browser: others on this machine may see the arguments of a process. It leads to the other
-        address, once."""
+        """An address for the command that starts a browser, because other users of the machine may see its arguments.
+        It redirects once to the other address."""
         return f"http://{HOST}:{self.port}/{self._once}/"
 
     def close(self) -> None:
-        """An answer that is being saved is saved first."""
+        """Stop, after an answer that is being saved."""
         self._stop.set()
         self._http.shutdown()
         self._http.server_close()
 
     def is_single_use(self, token: str) -> bool:
-        """Whether a token is the one that is used once; from then on it is none."""
+        """Whether a token is the single-use token, which is then no longer valid."""
         with self._lock:
             fits = bool(self._once) and _is_same(token, self._once)
             self._once = "" if fits else self._once
             return fits
 
     def piece(self, index: int, number: int) -> tuple[Samples, int]:
-        """The samples (n,) of a piece of a recording, and their rate. RecordingError."""
+        """The samples (n,) of a piece of a recording, and their sample rate. RecordingError."""
         with self._lock:
             if (index, number) in self._pieces:
                 self._pieces.move_to_end((index, number))
                 return self._pieces[index, number]
         path = self.review.clips[index].path
         if not path.resolve().is_relative_to(self.folder):
-            raise RecordingError("lies outside of the folder now, and is not read")
+            raise RecordingError("is now outside the folder, and was not read")
         try:
             found = read_piece(path, number * PIECE_SECONDS, PIECE_SECONDS)
         except RecordingError as problem:
@@ -121,17 +121,17 @@ class _HttpServer(ThreadingHTTPServer):
     review: ReviewServer
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that hangs up is no error, and what goes wrong in here is said to the page."""
+        """A browser that hangs up is not an error, and other problems are reported to the page."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "audiocnn", ""
-    timeout = 30  # seconds, of a connection on which nothing comes
+    timeout = 30  # seconds, for a connection without data
     server: _HttpServer
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Nothing: addresses hold the token."""
+        """Log nothing, because addresses contain the token."""
 
     def do_GET(self) -> None:
         self._serve(_READERS)
@@ -146,19 +146,19 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             name, numbers = words[0], self._numbers(words[1:])
             if name not in routes:
-                raise _RefusedError(HTTPStatus.NOT_FOUND, "there is nothing here")
+                raise _RefusedError(HTTPStatus.NOT_FOUND, "not found")
             values = self._body() if routes is _WRITERS else self._query()
             self._send(HTTPStatus.OK, *routes[name](self, numbers, values))
         except _RefusedError as refused:
-            self.close_connection = True  # what it sends may not have been read
+            self.close_connection = True  # the request may not have been read completely
             self._problem(refused.status, str(refused))
         except ConflictError:
-            self._problem(HTTPStatus.CONFLICT, "this clip was changed elsewhere meanwhile; look again")
+            self._problem(HTTPStatus.CONFLICT, "this clip was changed in another window; look at it again")
         except AudiocnnError as problem:
             self._problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(problem))
         except (BrokenPipeError, ConnectionError, TimeoutError):
             self.close_connection = True
-        except Exception as problem:  # noqa: BLE001 - the page says it, and the server goes on
+        except Exception as problem:  # noqa: BLE001 - reported by the page, and the server continues
             self.close_connection = True
             self._problem(HTTPStatus.INTERNAL_SERVER_ERROR, f"internal error: {type(problem).__name__}: {problem}")
 
@@ -167,13 +167,13 @@ class _Handler(BaseHTTPRequestHandler):
         return self.server.review.review
 
     def _words(self) -> list[str] | None:
-        """What stands behind the token in the path; None where the request is answered already."""
+        """The parts of the path after the token. None if the request was answered already."""
         own = {f"{name}:{self.server.review.port}" for name in (HOST, "localhost")}
         if self.headers.get("Host") not in own:
-            raise _RefusedError(HTTPStatus.FORBIDDEN, "another host")
+            raise _RefusedError(HTTPStatus.FORBIDDEN, "the request names another host")
         origin, site = self.headers.get("Origin"), self.headers.get("Sec-Fetch-Site", "none")
         if origin is not None and origin.removeprefix("http://") not in own:
-            raise _RefusedError(HTTPStatus.FORBIDDEN, "another page")
+            raise _RefusedError(HTTPStatus.FORBIDDEN, "the request comes from another page")
         token, slash, rest = urlsplit(self.path).path[1:].partition("/")
         is_ours = _is_same(token, self.server.review.token)
         if self.command == "GET" and not rest and ((is_ours and not slash) or self.server.review.is_single_use(token)):
@@ -181,15 +181,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._end_headers({"Location": f"/{self.server.review.token}/", "Content-Length": "0"})
             return None
         if not is_ours:
-            raise _RefusedError(HTTPStatus.FORBIDDEN, "the address lacks its token; open the one that was printed")
+            raise _RefusedError(HTTPStatus.FORBIDDEN, "the address has no token; open the address that was printed")
         if site not in ("same-origin", "none") and (self.command != "GET" or rest):
-            raise _RefusedError(HTTPStatus.FORBIDDEN, "another page")
+            raise _RefusedError(HTTPStatus.FORBIDDEN, "the request comes from another page")
         return rest.split("/")
 
     def _numbers(self, words: list[str]) -> list[int]:
-        """Words of a path as whole numbers, of which the first is that of a clip."""
+        """Parts of a path as whole numbers; the first is that of a clip."""
         if any(not (word.isascii() and word.isdecimal() and len(word) < 10) for word in words):
-            raise _RefusedError(HTTPStatus.NOT_FOUND, "there is nothing here")
+            raise _RefusedError(HTTPStatus.NOT_FOUND, "not found")
         numbers = list(map(int, words))
         self._check_index(*numbers[:1])
         return numbers
@@ -203,20 +203,20 @@ class _Handler(BaseHTTPRequestHandler):
         return {name: values[-1] for name, values in parse_qs(urlsplit(self.path).query).items()}
 
     def _body(self) -> dict[str, Any]:
-        """What a page sends, as JSON; a form of another page cannot send that."""
+        """The request as JSON, which a form on another page cannot send."""
         if self.headers.get_content_type() != "application/json":
-            raise _RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected JSON")
+            raise _RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the content type must be JSON")
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdecimal()):
-            raise _RefusedError(HTTPStatus.LENGTH_REQUIRED, "expected a length")
+            raise _RefusedError(HTTPStatus.LENGTH_REQUIRED, "the content length is missing")
         if len(length) > 9 or int(length) > _MOST_BODY_BYTES:
-            raise _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too much")
+            raise _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the request is too large")
         try:
             values = parse_json(self.rfile.read(int(length)))
         except ValueError:
             values = None
         if not isinstance(values, dict):
-            raise _RefusedError(HTTPStatus.BAD_REQUEST, "expected a table in JSON")
+            raise _RefusedError(HTTPStatus.BAD_REQUEST, "the request must be a JSON object")
         return values
 
     def _send(self, status: HTTPStatus, content: bytes, kind: str) -> None:
@@ -241,7 +241,7 @@ def _json(values: Any) -> _Answer:
 
 
 def _is_same(token: str, wanted: str) -> bool:
-    """In a time that tells nothing about how much of it is right."""
+    """Compares in constant time, so that the time does not tell how much is right."""
     return hmac.compare_digest(token.encode("utf-8", "surrogatepass"), wanted.encode())
 
 
@@ -253,20 +253,20 @@ def _state(handler: _Handler, index: int | None) -> _Answer:
 def _page_of(values: Mapping[str, Any]) -> str:
     page = values.get("page")
     if not isinstance(page, str) or not 0 < len(page) <= 64:
-        raise _RefusedError(HTTPStatus.BAD_REQUEST, "which page is this?")
+        raise _RefusedError(HTTPStatus.BAD_REQUEST, "the id of the page is missing")
     return page
 
 
 def _revision_of(values: Mapping[str, Any]) -> int:
     revision = values.get("revision")
     if type(revision) is not int:
-        raise _RefusedError(HTTPStatus.BAD_REQUEST, "which revision was seen?")
+        raise _RefusedError(HTTPStatus.BAD_REQUEST, "the revision is missing")
     return revision
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise _RefusedError(HTTPStatus.BAD_REQUEST, "expected a text")
+        raise _RefusedError(HTTPStatus.BAD_REQUEST, "the label must be a string")
     return value
 
 
@@ -293,7 +293,7 @@ def _get_picture(handler: _Handler, numbers: list[int], values: dict[str, Any]) 
 
 def _piece(handler: _Handler, numbers: list[int]) -> tuple[Samples, int]:
     if len(numbers) != 2:
-        raise _RefusedError(HTTPStatus.NOT_FOUND, "there is nothing here")
+        raise _RefusedError(HTTPStatus.NOT_FOUND, "not found")
     return handler.server.review.piece(*numbers)
 
 
@@ -308,7 +308,7 @@ def _post_mark(handler: _Handler, numbers: list[int], values: dict[str, Any]) ->
     segments = []
     for one in listed if isinstance(listed, list) else [None]:
         if not (isinstance(one, list) and len(one) == 3 and is_number(one[0]) and is_number(one[1])):
-            raise _RefusedError(HTTPStatus.BAD_REQUEST, "expected segments")
+            raise _RefusedError(HTTPStatus.BAD_REQUEST, "the request has no valid segments")
         segments.append(Annotation(float(one[0]), float(one[1]), _text(one[2])))
     handler.review.mark(_page_of(values), index, segments, _revision_of(values))
     return _state(handler, index)

@@ -1,9 +1,9 @@
 """The sound in pages: `clip_sounds` for the clips of an evaluation, `read_page_sound` for the recording of a plot,
-`read_piece` for what is reviewed.
+`read_piece` for a review.
 
-Clips are FLAC. Of a plotted recording short stretches are WAV, which loses nothing and can be entered at every sample:
-Chromium was seen to fail when it enters FLAC without a seek table. Longer ones are Ogg Vorbis, which libsndfile writes
-some ten times as fast as Opus; the longest are mixed and their rate is lowered. Beyond that there is no sound.
+Clips are FLAC. In a plot, short recordings are WAV, which is lossless and can be played from any sample; Chromium
+failed to seek in FLAC without a seek table. Longer ones are Ogg Vorbis, which libsndfile writes about ten times as fast
+as Opus; the longest are mixed to mono at a lower sample rate. Beyond that there is no sound.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from audiocnn.data.dataset import Dataset, Entry
 from audiocnn.inspection.plot import PlotData
 from audiocnn.units import clock
 
-MOST_CLIP_SECONDS = 10.0  # of a longer clip the loudest stretch of this length
-_MOST_BYTES = 8 * 2**20  # of all clips of one page, as they stand in it
-_LEAST_RATE, _MOST_RATE = 8000, 48000  # that every browser plays
+MOST_CLIP_SECONDS = 10.0  # of a longer clip, the loudest part of this length
+_MOST_BYTES = 8 * 2**20  # of all clips of one page, as encoded in it
+_LEAST_RATE, _MOST_RATE = 8000, 48000  # sample rates that every browser plays
 LOSSLESS_BYTES = 8 * 2**20  # of 16-bit samples: 4 minutes at 16 kHz
-FULL_SECONDS = 1800.0  # longer ones are mixed and at most at LONG_RATE
+FULL_SECONDS = 1800.0  # longer ones are mixed, and have at most LONG_RATE
 _LONG_RATE = 16000
-MOST_PAGE_SECONDS = 3 * 3600.0  # some 45 MB
-_BLOCK_SECONDS = 0.5  # libsndfile was seen to crash when it writes Vorbis in one large block
+MOST_PAGE_SECONDS = 3 * 3600.0  # about 45 MB
+_BLOCK_SECONDS = 0.5  # libsndfile crashed when writing Vorbis in one large block
 
 
 @dataclass(frozen=True)
 class ClipSound:
-    """A clip as a data URI. start, seconds: the stretch that is heard; duration: of the whole."""
+    """A clip as a data URI. start, seconds: the part that is played; duration: of the whole clip."""
 
     uri: str
     start: float
@@ -48,11 +48,11 @@ class ClipSound:
     def note(self) -> str:
         if self.seconds >= self.duration:
             return ""
-        return f"{self.start:.1f} to {self.start + self.seconds:.1f} s of {self.duration:.1f} s, the loudest"
+        return f"the loudest part: {self.start:.1f} to {self.start + self.seconds:.1f} s of {self.duration:.1f} s"
 
 
 def clip_sounds(dataset: Dataset, filenames: Iterable[str], most_bytes: int = _MOST_BYTES) -> dict[str, ClipSound]:
-    """The sounds of recordings, in their order, as many as fit into so many bytes."""
+    """The sounds of recordings, in order, as many as fit into this number of bytes."""
     entries = {entry.filename: entry for entry in dataset.entries}
     found: dict[str, ClipSound] = {}
     held = 0
@@ -68,7 +68,7 @@ def clip_sounds(dataset: Dataset, filenames: Iterable[str], most_bytes: int = _M
 
 
 def _read_clip_sound(dataset: Dataset, entry: Entry) -> ClipSound | None:
-    """FLAC, mono, nothing lost of what the dataset keeps; None for a clip without samples."""
+    """FLAC, mono, lossless with respect to the dataset. None for a clip without samples."""
     import soundfile
 
     samples, rate = dataset.samples(entry), dataset.sample_rate
@@ -77,7 +77,7 @@ def _read_clip_sound(dataset: Dataset, entry: Entry) -> ClipSound | None:
     start, stop = find_loudest(samples, round(MOST_CLIP_SECONDS * rate))
     heard, playing = _to_playable(samples[:, start:stop], rate)
     target = io.BytesIO()
-    # What is louder than full scale is turned down as a whole.
+    # A sound that exceeds full scale is scaled down as a whole.
     quiet = entry.scale < 1.0
     sound = from_int16(heard, entry.scale) if quiet else heard
     soundfile.write(target, sound, playing, format="FLAC", subtype="PCM_24" if quiet else "PCM_16")
@@ -87,13 +87,13 @@ def _read_clip_sound(dataset: Dataset, entry: Entry) -> ClipSound | None:
 
 
 def data_uri(kind: str, content: bytes) -> str:
-    """A file that stands in a page; kind: its MIME type."""
+    """A file embedded in a page. kind: its MIME type."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def find_loudest(samples: NDArray[np.int16], most: int) -> tuple[int, int]:
-    """int16 (channels, samples) -> the stretch of `most` samples with the most energy, in steps of a tenth of it; all
-    where there are no more."""
+    """int16 (channels, samples) -> the part of `most` samples with the most energy, in steps of a tenth of it. All
+    samples if there are no more."""
     total = samples.shape[1]
     if total <= most:
         return 0, total
@@ -106,7 +106,7 @@ def find_loudest(samples: NDArray[np.int16], most: int) -> tuple[int, int]:
 
 
 def _to_playable(samples: NDArray[np.int16], rate: int) -> tuple[NDArray[np.int16], int]:
-    """(channels, samples) -> (samples,) at a rate that browsers play."""
+    """(channels, samples) -> (samples,) at a sample rate that browsers play."""
     mono = samples[0] if len(samples) == 1 else samples.mean(axis=0).astype(np.int16)
     playing = min(max(rate, _LEAST_RATE), _MOST_RATE)
     if playing == rate:
@@ -119,7 +119,7 @@ def _to_playable(samples: NDArray[np.int16], rate: int) -> tuple[NDArray[np.int1
 
 @dataclass(frozen=True)
 class PageSound:
-    """A file of sound in memory. what: a description for people."""
+    """A sound file in memory. what: a description for the user."""
 
     content: bytes
     kind: str
@@ -127,10 +127,10 @@ class PageSound:
 
 
 def read_page_sound(file: str | Path | BinaryIO, plotted: PlotData, channel: str | int) -> PageSound | None:
-    """The stretch of a plot; None where it is too long to be carried. Raises RecordingError.
+    """The sound of a plot. None if it is too long to be embedded. Raises RecordingError.
 
-    Of two channels both, of more the mean; a channel that was asked for alone. What is louder than full scale is turned
-    down as a whole.
+    Two channels are both kept, more are mixed; a requested channel is used alone. A sound that exceeds full scale is
+    scaled down as a whole.
     """
     start, end = plotted.start, plotted.end
     if not 0 < end - start <= MOST_PAGE_SECONDS:
@@ -147,14 +147,14 @@ def read_page_sound(file: str | Path | BinaryIO, plotted: PlotData, channel: str
         gain = 1.0 / max(1.0, plotted.peak)
         content = _encode(recording.blocks(rate, taken, _BLOCK_SECONDS), rate, rows, (start, end), gain, lossless)
     kind, name = ("audio/wav", "WAV") if lossless else ("audio/ogg", "Ogg Vorbis")
-    turned = "" if gain == 1.0 else f", turned down by {-20 * math.log10(gain):.0f} dB"
+    turned = "" if gain == 1.0 else f", lowered by {-20 * math.log10(gain):.0f} dB"
     return PageSound(content, kind, f"{name}, {rate:,} Hz, {'stereo' if rows == 2 else 'mono'}{turned}")
 
 
 def _encode(
     blocks: Iterable[Samples], rate: int, rows: int, stretch: tuple[float, float], gain: float, lossless: bool
 ) -> bytes:
-    """Blocks (rows, samples) of a recording -> a file with the stretch, in seconds."""
+    """Blocks (rows, samples) of a recording -> a file with the time range, in seconds."""
     import soundfile
 
     target = io.BytesIO()
@@ -172,8 +172,8 @@ def _encode(
 
 
 def read_piece(path: Path, start: float, seconds: float) -> tuple[Samples, int]:
-    """(samples,) of a stretch of a recording, all channels mixed, and their rate, which browsers play. Empty behind the
-    end. Raises RecordingError."""
+    """(samples,) of a part of a recording, with all channels mixed, and a sample rate that browsers play. Empty after
+    the end. Raises RecordingError."""
     pieces: list[Samples] = []
     with open_recording(path, excerpt=Selection(start, start + seconds)) as recording:
         rate = min(max(recording.info.sample_rate, _LEAST_RATE), _MOST_RATE)
@@ -182,7 +182,7 @@ def read_piece(path: Path, start: float, seconds: float) -> tuple[Samples, int]:
 
 
 def to_wav(samples: Samples, rate: int) -> bytes:
-    """(samples,) as a WAV of 16 bits; what is louder than full scale is turned down as a whole."""
+    """(samples,) as a 16-bit WAV. A sound that exceeds full scale is scaled down as a whole."""
     import soundfile
 
     target = io.BytesIO()
@@ -194,6 +194,6 @@ def to_wav(samples: Samples, rate: int) -> bytes:
 def explain_silence(plotted: PlotData) -> str:
     long = clock(plotted.end - plotted.start)
     return (
-        f"no sound on the page: {long} are too long, {clock(MOST_PAGE_SECONDS)} the most; "
-        "choose a stretch with --from --to"
+        f"the page has no sound: {long} is longer than the limit of {clock(MOST_PAGE_SECONDS)}; choose a part with"
+        " --from --to"
     )

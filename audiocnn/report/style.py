@@ -1,7 +1,7 @@
-"""The style sheet of pages, for light and dark grounds.
+"""The style sheet of pages, for light and dark backgrounds.
 
-Each column of a report has one of six colours that the colour-blind can tell apart, too (Okabe and Ito 2008, lighter on
-a dark ground), and a pattern of lines of its own.
+Each column of a report has one of six colours that can be distinguished with colour blindness (Okabe and Ito 2008;
+lighter on a dark background), and its own line pattern.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ summary h3 { display: inline; color: var(--ink); }
 
 
 def column_class(column: int) -> str:
-    """The class that gives a column of a report its colour; a seventh column has that of the first."""
+    """The class that gives a column of a report its colour. A seventh column reuses the first colour."""
     return f"m{column % len(_DASHES)}"
 
 

@@ -1,7 +1,7 @@
-"""Small plots as SVG text, to stand inside of a page: axes, lines, areas, dots, and stretches with a dot.
+"""Small plots as SVG text for embedding in a page: axes, lines, areas, dots, and ranges with a dot.
 
-Colours are those of the page's style sheet: a mark names its classes, and the page says what they look like, on a light
-and on a dark ground. What the mouse rests on says its `tip`.
+Colours come from the page's style sheet: a mark names its classes, and the page sets their look on light and dark
+backgrounds. A mark shows its `tip` when the mouse is over it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TOP_PIXELS, RIGHT_PIXELS, BOTTOM_PIXELS = 10, 14, 42
 
 @dataclass(frozen=True)
 class Axis:
-    """One side of a plot, from `low` to `high`; ticks are value -> text. `log`: equal steps are equal factors."""
+    """One side of a plot, from `low` to `high`. ticks: value -> text. `log`: equal steps are equal factors."""
 
     title: str
     low: float
@@ -25,32 +25,32 @@ class Axis:
     log: bool = False
 
     def share(self, value: float) -> float:
-        """How far along the axis a value lies: 0 at its low end, 1 at its high end, others beyond."""
+        """The position of a value on the axis: 0 at its low end, 1 at its high end; others are outside."""
         if self.log:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
 
 def axis_between(title: str, low: float = 0.0, high: float = 1.0, steps: int = 5) -> Axis:
-    """An axis of equal steps, 0 to 1 in fifths unless said otherwise."""
+    """An axis of equal steps, by default 0 to 1 in fifths."""
     places = [low + (high - low) * k / steps for k in range(steps + 1)]
     return Axis(title, low, high, {place: f"{place:.4g}" for place in places})
 
 
 class Plot:
-    """Marks between two axes. Points are in the units of the axes, sizes in pixels. What lies outside is cut off."""
+    """Marks between two axes. Points are in the units of the axes, sizes in pixels. Marks outside are clipped."""
 
     def __init__(self, x: Axis, y: Axis, width: int = 420, height: int = 320, left: int = 52) -> None:
         self._x, self._y = x, y
         self._width, self._height, self._left = width, height, left
         self._marks: list[str] = []
-        self._over: list[str] = []  # dots, which are whole also where they lie on an edge
+        self._over: list[str] = []  # dots, which are not clipped at an edge
 
     def line(self, xs: Sequence[float], ys: Sequence[float], classes: str) -> None:
         self._marks.append(f'<path class="line {classes}" d="{self._path(xs, ys)}"/>')
 
     def area(self, edges: Sequence[float], heights: Sequence[float], classes: str) -> None:
-        """A filled area of steps, heights[k] from edges[k] to edges[k + 1]."""
+        """A filled step area, heights[k] from edges[k] to edges[k + 1]."""
         xs = [edge for edge in edges for _ in range(2)]
         ys = [self._y.low, *(height for height in heights for _ in range(2)), self._y.low]
         self._marks.append(f'<path class="area {classes}" d="{self._path(xs, ys)}Z"/>')
@@ -62,7 +62,7 @@ class Plot:
         self._over.append(f'<circle class="dot {classes}" cx="{left}" cy="{top}" r="{radius:.3g}">{_tip(tip)}</circle>')
 
     def stretch(self, low: float, high: float, y: float, classes: str, tip: str = "") -> None:
-        """A level line from low to high, such as an interval."""
+        """A horizontal line from low to high, such as an interval."""
         (start, top), (end, _) = self._at(low, y), self._at(high, y)
         path = f"M{start} {top}H{end}"
         self._marks.append(f'<path class="stretch {classes}" d="{path}">{_tip(tip)}</path>')
@@ -73,10 +73,10 @@ class Plot:
         self._marks.append(f'<path class="line {classes}" d="M{left} {TOP_PIXELS}V{bottom}">{_tip(tip)}</path>')
 
     def to_svg(self, name: str) -> str:
-        """The picture; `name` describes it to those who do not see it."""
+        """The picture. `name` is its description for screen readers."""
         description = escape(name, quote=True)
         size = f'viewBox="0 0 {self._width} {self._height}" width="{self._width}" height="{self._height}"'
-        # A picture inside the picture, of the same units, cuts lines off; half the width of a line more than the plot.
+        # A nested picture with the same units clips lines; it is larger than the plot by half a line width.
         box = (
             self._left - 1,
             TOP_PIXELS - 1,
@@ -106,7 +106,7 @@ class Plot:
             yield f'<text class="axis" {place}>{escape(self._y.title)}</text>'
 
     def _at(self, x: float, y: float) -> tuple[float, float]:
-        """Pixels from the left and from the top, with one digit behind the point."""
+        """Pixels from the left and from the top, with one decimal."""
         across = self._width - RIGHT_PIXELS - self._left
         down = self._height - BOTTOM_PIXELS - TOP_PIXELS
         return round(self._left + across * self._x.share(x), 1), round(TOP_PIXELS + down * (1 - self._y.share(y)), 1)

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 CURVES_FILE = "curves.png"  # in the folder of a run
 TRIALS_FILE = "trials.png"  # in the folder of a search
-_MOST_MARKED = 40  # epochs whose points are drawn; of more, the line is enough
-_FEW = "trials are too few, or too alike, to say what matters"
+_MOST_MARKED = 40  # epochs with marked points; with more, only the line is drawn
+_FEW = "there are too few trials, or they are too similar, to estimate importances"
 _ROW_INCHES = 3.6
 
 
 def draw_training_curves(rows: Sequence[LogRow], path: Path, name: str) -> None:
-    """Losses, the figure that the run stops by and the learning rate, over epochs."""
+    """Losses, the metric for early stopping and the learning rate, over epochs."""
     from matplotlib.ticker import MaxNLocator
 
     figure = new_figure(9.0, 6.0)
@@ -50,7 +50,7 @@ def draw_training_curves(rows: Sequence[LogRow], path: Path, name: str) -> None:
 
 
 def _column(rows: Sequence[LogRow], name: str) -> list[float]:
-    """Values for matplotlib; those that are not known are gaps."""
+    """Values for matplotlib; unknown ones are gaps."""
     return [float("nan") if row.get(name) is None else float(row[name]) for row in rows]
 
 
@@ -66,7 +66,7 @@ def _mark_best(rows: Sequence[LogRow], losses: Axes, judged: Axes) -> None:
 
 
 def draw_trials(trials: Sequence[Trial], importances: Mapping[str, float], path: Path) -> None:
-    """Importances on the left, values over the number of the trial on the right."""
+    """Importances on the left, values by trial number on the right."""
     figure = new_figure(11.0, max(3.5, 0.4 * len(importances) + 1.6))
     left, right = figure.subplots(1, 2)
     _draw_importances(left, importances)
@@ -75,7 +75,7 @@ def draw_trials(trials: Sequence[Trial], importances: Mapping[str, float], path:
 
 
 def _draw_importances(axes: Axes, importances: Mapping[str, float]) -> None:
-    axes.set_title("what the figure depends on (fANOVA)", fontsize="medium")
+    axes.set_title("importance of the searched keys (fANOVA)", fontsize="medium")
     if not importances:
         axes.text(0.5, 0.5, _FEW, ha="center", va="center", wrap=True)
         axes.set_axis_off()
@@ -84,7 +84,7 @@ def _draw_importances(axes: Axes, importances: Mapping[str, float]) -> None:
     bars = axes.barh(names, shares, color="C0")
     axes.bar_label(bars, [f"{share:.2f}" for share in shares], padding=3)
     axes.set_xlim(0.0, 1.1)
-    axes.set_xlabel("share of what trials differ by")
+    axes.set_xlabel("share of the variance between trials")
 
 
 def _draw_history(axes: Axes, trials: Sequence[Trial]) -> None:
@@ -93,8 +93,8 @@ def _draw_history(axes: Axes, trials: Sequence[Trial]) -> None:
     complete = [one for one in trials if one.state == "complete" and one.value is not None]
     pruned = [one for one in trials if one.state == "pruned" and one.value is not None]
     failed = [one for one in trials if one.state == "failed"]
-    axes.plot([x.number for x in complete], [x.value or 0.0 for x in complete], "o", color="C2", label="to the end")
-    axes.plot([x.number for x in pruned], [x.value or 0.0 for x in pruned], "x", color="0.5", label="ended early")
+    axes.plot([x.number for x in complete], [x.value or 0.0 for x in complete], "o", color="C2", label="completed")
+    axes.plot([x.number for x in pruned], [x.value or 0.0 for x in pruned], "x", color="0.5", label="stopped early")
     if complete:
         best = list(accumulate((one.value or 0.0 for one in complete), max))
         axes.step([one.number for one in complete], best, where="post", color="C2", linewidth=1, label="best so far")
@@ -109,7 +109,7 @@ def _draw_history(axes: Axes, trials: Sequence[Trial]) -> None:
 
 
 def draw_sweep(found: Sequence[TunedRule], path: Path) -> None:
-    """A row a label: the heat map where there is one, and the curves over the threshold."""
+    """One row per label: the heat map, if there is one, and the curves over the threshold."""
     wide = any(one.grid is not None for one in found)
     figure = new_figure(11.0 if wide else 6.0, _ROW_INCHES * len(found) + 0.4)
     rows = figure.subplots(len(found), 2 if wide else 1, squeeze=False)
@@ -121,7 +121,7 @@ def draw_sweep(found: Sequence[TunedRule], path: Path) -> None:
 
 
 def _draw_grid(figure: Figure, axes: Axes, one: TunedRule) -> None:
-    """Values over threshold and min_silence; a cross where the best rule is nearest."""
+    """Values over threshold and min_silence, with a cross at the point nearest to the best rule."""
     axes.set_title(f"{one.label}: {one.goal.replace('_', ' ')}")
     if one.grid is None:
         axes.set_axis_off()
@@ -151,7 +151,7 @@ def _draw_sweep_curves(axes: Axes, one: TunedRule) -> None:
         values = [tried.figures[name] for tried in one.over_threshold]
         axes.plot(thresholds, values, color=colour, linestyle="--", label=name.replace("_", " "))
     before, best = one.before, one.best
-    axes.plot(before.rule.threshold, before.value, "s", color="0.4", markersize=7, label=f"now {before.value:.4f}")
+    axes.plot(before.rule.threshold, before.value, "s", color="0.4", markersize=7, label=f"current {before.value:.4f}")
     axes.plot(best.rule.threshold, best.value, "*", color="C2", markersize=13, label=f"best {best.value:.4f}")
     axes.set_xlabel("threshold")
     axes.set_xlim(0.0, 1.0)

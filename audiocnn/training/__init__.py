@@ -1,1 +1,1 @@
-"""The training loop and all that it needs, the table of runs, and the search for better recipes."""
+"""The training loop and its parts, the table of runs, and hyperparameter search."""

@@ -1,7 +1,7 @@
-"""The training set of a recipe, and its batches, made by worker processes while the network computes.
+"""The training set of a recipe, and its batches, which worker processes prepare while the network computes.
 
-`make_training_set` divides a dataset and sets up the examples; `make_loader` gives batches of them. Which examples a
-step has follows from the epoch and the step alone.
+`make_training_set` splits a dataset and sets up the examples; `make_loader` returns batches of them. The examples of a
+step depend only on the epoch and the step.
 """
 
 from __future__ import annotations
@@ -55,24 +55,24 @@ class TrainingSet:
     labels: tuple[str, ...]
     source: ExampleSource
     validation: Sequence[Example]
-    clips: bool  # labels of whole recordings, rather than segments
-    groups: dict[str, int]  # how many groups went to training and to validation
-    seconds: float  # of recordings that are trained on
+    clips: bool  # labels of whole recordings, not segments
+    groups: dict[str, int]  # number of groups in training and in validation
+    seconds: float  # total duration of the training recordings
     several: bool = False  # a clip may have more than one label, or none
     balanced: bool = False  # rare labels count as much as frequent ones
-    counts: tuple[int, ...] = ()  # of clips: how many of each label are trained on
-    background_share: float | None = None  # of the examples those that are none of the labels, where that is learned
-    also: Mapping[str, Sequence[Example]] = field(default_factory=dict)  # more to tune and calibrate on, by name
-    held_out: Dataset | None = None  # the recordings that stop the training, as they are
-    features: str = ""  # of a dataset that keeps some: whether they are read, and if not, why
+    counts: tuple[int, ...] = ()  # number of training clips of each label
+    background_share: float | None = None  # share of the examples with none of the labels, if that is trained
+    also: Mapping[str, Sequence[Example]] = field(default_factory=dict)  # for tuning and calibration, by name
+    held_out: Dataset | None = None  # the validation recordings, unmixed
+    features: str = ""  # of a dataset with stored features: whether they are used, and if not, why
 
 
 def make_training_set(recipe: Recipe, dataset: Dataset, validates: bool = True) -> TrainingSet:
-    """Divide a dataset by group, and set up the examples. DatasetError where it does not fit the recipe. validates:
-    False in a process that leaves validation to another one."""
+    """Split a dataset by group, and set up the examples. DatasetError if it does not fit the recipe. validates: False
+    in a process that leaves validation to another one."""
     wanted = recipe.spec.input.sample_rate
     if dataset.sample_rate != wanted:
-        fact = f"{dataset.folder}: has {dataset.sample_rate} Hz and the spec wants {wanted}"
+        fact = f"{dataset.folder}: has {dataset.sample_rate} Hz, but the spec expects {wanted}"
         raise DatasetError(f"{fact}; ingest with --sample-rate {wanted}")
     entries = select_entries(recipe, dataset)
     labels = learned_labels(dataset, recipe)
@@ -95,8 +95,8 @@ def make_training_set(recipe: Recipe, dataset: Dataset, validates: bool = True) 
         check_clip_recipe(recipe, several)
         balance, others = recipe.train.balance, recipe.spec.f.output == "sigmoid" or recipe.spec.f.background
         if not others and recipe.mix.nothing_share:
-            fact = f'{recipe.name}: "nothing_share": what is none of the labels teaches a plain softmax nothing'
-            raise RecipeError(f"{fact}; add background = true to [f] of the spec, or leave it out")
+            fact = f'{recipe.name}: "nothing_share" has no effect on a plain softmax'
+            raise RecipeError(f"{fact}; add background = true to [f] of the spec, or remove the key")
         evenness = recipe.train.balance_power if balance == "sampling" else 0.0
         features, make = choose_reading(recipe, dataset, [*train, *held_out])
         clip_source = make(dataset, train, labels, recipe.mix, recipe.seed, evenness, others)
@@ -121,14 +121,14 @@ def make_training_set(recipe: Recipe, dataset: Dataset, validates: bool = True) 
     return TrainingSet(labels, source, validation, False, groups, seconds, **more)
 
 
-_NOT_READ = "features of the dataset are not read: "
+_NOT_READ = "the stored features of the dataset are not used: "
 
 
 def choose_reading(
     recipe: Recipe, dataset: Dataset, entries: Sequence[Entry]
 ) -> tuple[str, Callable[..., ClipExamples]]:
-    """What is said of the features that a dataset keeps (nothing where it keeps none), and what makes examples of its
-    clips: of these features where they fit, else of samples."""
+    """A note on the stored features of a dataset ("" if there are none), and the class that makes examples of its
+    clips: from these features if they fit, else from samples."""
     if not dataset.feature_name:
         return "", ClipExamples
     misfits = find_misfits(recipe, dataset, entries)
@@ -143,41 +143,41 @@ def select_entries(recipe: Recipe, dataset: Dataset) -> list[Entry]:
 
 
 def are_clips(entries: Sequence[Entry]) -> bool:
-    """Whether these are labelled as wholes: none has segments."""
+    """Whether these have labels for the whole recording: none has segments."""
     return not any(entry.annotated for entry in entries)
 
 
 def check_clip_recipe(recipe: Recipe, several: bool) -> None:
-    """RecipeError for what whole clips exclude. several: a clip may have several labels."""
+    """RecipeError for settings that do not work with whole clips. several: a clip may have several labels."""
     if recipe.evaluate.conditions is not None:
         raise RecipeError(
-            f"{recipe.name}: [evaluate] conditions are for segments, and these are whole clips; leave it out"
+            f"{recipe.name}: [evaluate] conditions needs segments, but the data is whole clips; remove the key"
         )
     if recipe.evaluate.also:
-        raise RecipeError(f'{recipe.name}: [evaluate] "also" is for segments, and these are whole clips; leave it out')
+        raise RecipeError(f'{recipe.name}: [evaluate] "also" needs segments, but these are whole clips; remove the key')
     if recipe.spec.localises:
-        fact = f'{recipe.name}: output = "{recipe.spec.f.output}" needs onsets and offsets, and these are whole clips'
-        raise RecipeError(f'{fact}; mark where in them the labels are, or take output = "sigmoid" or "softmax" in [f]')
+        fact = f'{recipe.name}: output = "{recipe.spec.f.output}" needs segments, but the data is whole clips'
+        raise RecipeError(f'{fact}; annotate onsets and offsets, or set output = "sigmoid" or "softmax" in [f]')
     if several and recipe.spec.f.output != "sigmoid":
-        fact = f'{recipe.name}: labels_per_clip = "several" and output = "{recipe.spec.f.output}" exclude each other'
-        raise RecipeError(f'{fact}, since the scores of one clip then add up to 1; take output = "sigmoid" in [f]')
+        fact = f'{recipe.name}: labels_per_clip = "several" cannot be used with output = "{recipe.spec.f.output}"'
+        raise RecipeError(f'{fact}, where the scores of a clip add up to 1; set output = "sigmoid" in [f]')
 
 
 def read_tuning_examples(recipe: Recipe, dataset: Dataset, learned: Sequence[Entry]) -> list[Example]:
-    """The examples that a training is validated, its thresholds tuned and its scores calibrated on where the recipe
-    names conditions: every recording of their part, whole, with targets for each hop.
+    """The examples for validation, thresholds and calibration, if the recipe names conditions: every recording of their
+    part, uncut, with targets for each hop.
 
-    RecipeError where it holds a group that is `learned` from, or lacks a label that thresholds are wanted for.
+    RecipeError if the part has a group that is in `learned`, or lacks a label that needs a threshold.
     """
     settings = recipe.evaluate
     assert settings.conditions is not None
     conditions = read_conditions(settings.conditions)
-    tuned_on = part_entries(conditions, dataset, settings.part)  # a recording without a group stands alone
+    tuned_on = part_entries(conditions, dataset, settings.part)  # a recording without a group is its own group
     groups, own = ({entry.group or entry.filename for entry in entries} for entries in (tuned_on, learned))
     if shared := sorted(own & groups):
         raise RecipeError(
-            f'{settings.conditions}: part "{settings.part}" has {len(shared)} group(s) that the training learns from,'
-            f' such as {show_name(shared[0])}; "held_out", "balance" and [data] must be those of the recipe'
+            f'{settings.conditions}: part "{settings.part}" shares {len(shared)} group(s) with the training part, such'
+            f' as {show_name(shared[0])}; set "held_out", "balance" and [data] as in the recipe'
         )
     labels = learned_labels(dataset, recipe)
     hop_samples = recipe.spec.geometry().hop_samples
@@ -186,12 +186,12 @@ def read_tuning_examples(recipe: Recipe, dataset: Dataset, learned: Sequence[Ent
         examples = [read_example(made, entry, labels, hop_samples) for entry in made.entries]
     for column, label in enumerate(labels):
         if not any((example.targets[:, column] > 0).any() for example in examples):
-            raise RecipeError(f'{settings.conditions}: nothing in part "{settings.part}" is labelled "{label}"; add it')
+            raise RecipeError(f'{settings.conditions}: part "{settings.part}" has no recording of "{label}"; add some')
     return examples
 
 
 def read_further_examples(recipe: Recipe, labels: tuple[str, ...]) -> dict[str, list[Example]]:
-    """The recordings of `[evaluate] also`, whole, by the name of each source. RecipeError where one lacks a label."""
+    """The recordings of `[evaluate] also`, uncut, by the name of each source. RecipeError if one lacks a label."""
     geometry = recipe.spec.geometry()
     settings, found = IngestSettings(sample_rate=geometry.sample_rate), dict[str, list[Example]]()
     for path in recipe.evaluate.also:
@@ -201,15 +201,15 @@ def read_further_examples(recipe: Recipe, labels: tuple[str, ...]) -> dict[str, 
             examples = [read_example(dataset, entry, labels, geometry.hop_samples) for entry in entries]
         for column, label in enumerate(labels):
             if not any((example.targets[:, column] > 0).any() for example in examples):
-                raise RecipeError(f'{path}: nothing is labelled "{label}"; annotate it, or leave [evaluate] "also" out')
+                raise RecipeError(f'{path}: no segment is labelled "{label}"; add some, or remove [evaluate] "also"')
         if path.name in found:
-            raise RecipeError(f'{path}: [evaluate] "also" has another one of this name; rename it')
+            raise RecipeError(f'{path}: [evaluate] "also" lists another file of this name; rename one of them')
         found[path.name] = examples
     return found
 
 
 def read_example(dataset: Dataset, entry: Entry, labels: tuple[str, ...], hop_samples: int) -> Example:
-    """A whole recording, mono; targets are NaN where nobody is sure of them."""
+    """A whole recording, mono. Targets are NaN where the annotation is unsure."""
     rate = dataset.sample_rate
     samples = mix_rows(dataset.waveform(entry), rate)
     notes = dataset.annotations(entry)
@@ -223,7 +223,7 @@ def read_example(dataset: Dataset, entry: Entry, labels: tuple[str, ...], hop_sa
 def make_targets(
     annotations: list[Annotation], labels: tuple[str, ...], samples: int, hop_samples: int, sample_rate: int
 ) -> Targets:
-    """(rows, labels): 1 where the middle of the hop lies in an annotation of the label."""
+    """(rows, labels): 1 where the middle of the hop is in an annotation of the label."""
     middles = (np.arange(-(-samples // hop_samples)) + 0.5) * hop_samples / sample_rate
     targets = np.zeros((len(middles), len(labels)), dtype=np.float32)
     for note in annotations:
@@ -256,7 +256,7 @@ def first_examples(recipe: Recipe, training_set: TrainingSet, count: int) -> Bat
 
 
 class BatchSampler(torch.utils.data.Sampler[list[ExampleKey]]):
-    """The keys of the batches of `epoch` from `first_step` on; of several processes, this one's share of each."""
+    """The keys of the batches of `epoch` from `first_step` on. With several processes, this one's share of each."""
 
     def __init__(self, examples: int, batch_size: int, group: ProcessGroup = SINGLE_PROCESS) -> None:
         self.examples, self.batch_size, self.group = examples, batch_size, group
@@ -270,25 +270,25 @@ class BatchSampler(torch.utils.data.Sampler[list[ExampleKey]]):
             yield list(share_or_one(self.batch(step), self.group))
 
     def batch(self, step: int) -> list[ExampleKey]:
-        """The keys of a step, of all processes together."""
+        """The keys of a step, over all processes."""
         first = step * self.batch_size
         return [(self.epoch, i) for i in range(first, min(first + self.batch_size, self.examples))]
 
 
 def example_tensors(example: Example | StoredExample, channels: int) -> tuple[Tensor, Tensor]:
-    """(channels, samples), of stored features (channels, bands, frames), and (rows, labels)."""
+    """(channels, samples), or (channels, bands, frames) of stored features, and (rows, labels)."""
     return values_tensor(example.values, channels), torch.from_numpy(example.targets)
 
 
 def values_tensor(values: NDArray[np.float32], channels: int) -> Tensor:
-    """(channels, ...) as a tensor. Mono is repeated; any other count of channels becomes mono first."""
+    """(channels, ...) as a tensor. Mono is repeated; any other number of channels is mixed to mono first."""
     if len(values) != channels:
         values = np.repeat(values.mean(axis=0, keepdims=True), channels, axis=0)
     return torch.from_numpy(np.ascontiguousarray(values))
 
 
 def clip_positions(example: Example | StoredExample, hop_samples: int) -> Tensor:
-    """(2,) [first, stop) of the positions that hold some of the clip, at least one; all of a mixture."""
+    """(2,) [first, stop) of the positions that overlap the clip, at least one; all positions of a mixture."""
     count = max(1, -(-example.length // hop_samples))
     if example.span is None:
         return torch.tensor([0, count])
@@ -297,24 +297,24 @@ def clip_positions(example: Example | StoredExample, hop_samples: int) -> Tensor
 
 
 def count_examples(settings: TrainSettings, clips: int) -> int:
-    """Examples of an epoch; where the recipe leaves it open, each of the clips once, and at least a few batches. clips:
-    how many examples have each clip once."""
+    """Number of examples per epoch. Unless the recipe sets it: each clip once, and at least a few batches. clips:
+    number of examples that use each clip once."""
     if settings.examples_per_epoch:
         return settings.examples_per_epoch
     if not clips:
-        raise RecipeError("[train] examples_per_epoch = 0 is for whole clips, each once; say how many mixtures")
+        raise RecipeError("[train] examples_per_epoch = 0 is only for whole clips; set the number of mixtures")
     return max(clips, LEAST_BATCHES * settings.batch_size)
 
 
-BATCHES_A_WORKER = 4  # that are made ahead, where shared memory holds so many
-_BATCHES_IN_HAND = 2  # that are learned from, or on their way
+BATCHES_A_WORKER = 4  # prepared ahead, if shared memory has room
+_BATCHES_IN_HAND = 2  # in use, or being transferred
 SHARED_MEMORY = Path("/dev/shm")
-_SHARED_SHARE = 0.9  # of what is free there
+_SHARED_SHARE = 0.9  # of the free space
 
 
 @dataclass(frozen=True)
 class WorkerPlan:
-    """Processes that make batches, and how many each makes ahead. note: why they are fewer than were asked for."""
+    """The number of worker processes, and of batches that each prepares ahead. note: why they are fewer than wanted."""
 
     workers: int
     ahead: int
@@ -322,8 +322,8 @@ class WorkerPlan:
 
 
 def plan_workers(recipe: Recipe, training_set: TrainingSet) -> WorkerPlan:
-    """As many as shared memory has room for, in which they hand on what they make: writing beyond it would kill them.
-    In Docker it is 64 MB, unless more is asked for. Without a process a thread makes the batches."""
+    """Limit the workers to the room in shared memory, through which they pass batches: exceeding it would kill them. In
+    Docker it is 64 MB by default. Without workers, a thread prepares the batches."""
     settings, source = recipe.train, training_set.source
     if not settings.workers or not SHARED_MEMORY.is_dir():
         return WorkerPlan(settings.workers, BATCHES_A_WORKER)
@@ -343,14 +343,14 @@ def plan_workers(recipe: Recipe, training_set: TrainingSet) -> WorkerPlan:
         return WorkerPlan(workers, (room - _BATCHES_IN_HAND) // workers)
     made = f"{workers} instead of {settings.workers} processes make" if workers else "a thread makes"
     what = f"shared memory ({SHARED_MEMORY}) has {free / 1e6:.0f} MB free, for batches of {size / 1e6:.1f} MB"
-    return WorkerPlan(workers, 1, f"{what}: {made} them; give it more for speed (docker run --shm-size 8g)")
+    return WorkerPlan(workers, 1, f"{what}: {made} the batches; enlarge it for speed (docker run --shm-size 8g)")
 
 
 def make_loader(
     recipe: Recipe, source: ExampleSource, group: ProcessGroup = SINGLE_PROCESS, plan: WorkerPlan | None = None
 ) -> tuple[BatchSampler, torch.utils.data.DataLoader[BatchTensors]]:
-    """The loader of training batches, and its sampler, which is told the next epoch. plan: None for the processes that
-    the recipe wants."""
+    """The loader of training batches, and its sampler, which must be told the next epoch. plan: None for the workers
+    that the recipe asks for."""
     settings = recipe.train
     plan = plan or WorkerPlan(settings.workers, BATCHES_A_WORKER)
     clips = source.round if isinstance(source, ClipExamples) else 0
@@ -358,8 +358,8 @@ def make_loader(
     loader = torch.utils.data.DataLoader(
         ExampleDataset(source, recipe.spec.input.channels, recipe.spec.geometry().hop_samples),
         batch_sampler=sampler,
-        # Without a generator of its own a loader draws from the random state that dropout uses, and a run that was
-        # resumed inside an epoch would not be the run that went straight through.
+        # Without its own generator, a loader draws from the random state that dropout uses. A run resumed inside an
+        # epoch would then differ from an uninterrupted run.
         generator=torch.Generator(),
         num_workers=plan.workers,
         prefetch_factor=plan.ahead if plan.workers else None,
@@ -370,7 +370,7 @@ def make_loader(
 
 @contextmanager
 def prefetch_batches(loader: Iterable[BatchTensors]) -> Iterator[Iterator[BatchTensors]]:
-    """The batches of a loader. Without worker processes a thread makes them while the network learns."""
+    """The batches of a loader. Without worker processes, a thread prepares them while the network computes."""
     if getattr(loader, "num_workers", 1):
         yield iter(loader)
         return
@@ -382,13 +382,13 @@ def prefetch_batches(loader: Iterable[BatchTensors]) -> Iterator[Iterator[BatchT
 
 
 def is_worker_loss(problem: Exception) -> bool:
-    """Whether an error says that a process of a loader has died, or cannot hand on what it made."""
+    """Whether an error means that a worker process died, or cannot pass on its batches."""
     return any(words in str(problem) for words in ("DataLoader worker", "shared memory", "</torch_", "ancdata"))
 
 
 def exit_on_sigterm(worker: int) -> None:
-    """Let a worker process end quietly on SIGTERM. Where a whole process group gets the signal, torch would else raise
-    in the main process that a worker died, while that process handles the signal itself."""
+    """Make a worker process end quietly on SIGTERM. If a whole process group gets the signal, torch would otherwise
+    report a dead worker in the main process, while that is handling the signal itself."""
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
 
 
@@ -396,7 +396,7 @@ _MOST_NAMES = 5
 
 
 class _WatchedDataset:
-    """A dataset that remembers which recordings were read."""
+    """A dataset that records which recordings were read."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset, self.read = dataset, dict[str, None]()
@@ -418,8 +418,8 @@ class _WatchedDataset:
 
 
 def recordings_of_examples(source: Any, keys: Iterable[tuple[int, int]]) -> list[str]:
-    """The names of the recordings that examples (epoch, index) are made of, found by making them once more; none where
-    a source has no dataset."""
+    """The names of the recordings in the examples (epoch, index), found by making them again. Empty if a source has no
+    dataset."""
     if not isinstance(getattr(source, "dataset", None), Dataset):
         return []
     watched, again = _WatchedDataset(source.dataset), copy.copy(source)

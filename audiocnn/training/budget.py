@@ -1,6 +1,6 @@
-"""How long a training takes on this machine, measured in a few steps, and the training that takes so many minutes.
+"""Measures how long a training takes on this machine in a few steps, and plans a training of a given duration.
 
-recipe -> timed steps -> seconds of an example, of a validation, of the end -> as many examples as fit
+recipe -> timed steps -> seconds per example, per validation, and for the end -> as many examples as fit
 """
 
 from __future__ import annotations
@@ -26,15 +26,14 @@ from audiocnn.training.transfer import check_transfer
 from audiocnn.training.validate import lengths_of
 
 _WARM_UP_STEPS, TIMED_STEPS = 1, 4
-PLANNED_EPOCHS = (8, 60)  # of a training that is made to fit, where validation does not take too much of it
+PLANNED_EPOCHS = (8, 60)  # of a planned training, unless validation takes too large a share
 _VALIDATION_SHARE = 0.2  # of the time, at most
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Measured seconds. step: of a batch, what it waits for its examples included. example: to make one. validation: of
-    an epoch. end: calibration, thresholds and test. steps: of an epoch as the recipe has it. losses: of the steps that
-    were measured."""
+    """Measured seconds. step: of a batch, including the wait for its examples. example: to make one. validation: of an
+    epoch. end: calibration, thresholds and test. steps: per epoch of the recipe. losses: of the measured steps."""
 
     step_seconds: float
     example_seconds: float
@@ -57,8 +56,8 @@ def measure_pace(
     threads: int | None = None,
     clock: Clock = time.monotonic,
 ) -> Pace:
-    """Make a few steps, which change the weights of `trainer`. threads: None are as many as help, as in a training.
-    AudiocnnError where a batch does not fit in memory."""
+    """Run a few steps, which change the weights of `trainer`. threads: None chooses the fastest number, as a training
+    does. AudiocnnError if a batch does not fit into memory."""
     with keep_threads():
         if trainer.device.type == "cpu":
             threads = threads or choose_threads(recipe, training_set).threads
@@ -81,7 +80,7 @@ def _measure_steps(recipe: Recipe, training_set: TrainingSet, trainer: Trainer, 
         times.append(clock() - started)
     step = sorted(times[_WARM_UP_STEPS:])[TIMED_STEPS // 2]
     waiting = making * train.batch_size / max(1, train.workers)
-    forward = step * FORWARD_SHARE / (train.batch_size * recipe.mix.seconds)  # of a second of sound
+    forward = step * FORWARD_SHARE / (train.batch_size * recipe.mix.seconds)  # per second of sound
     validation = forward * _validation_seconds(recipe, training_set)
     end = 2 * validation + forward * test_clips * recipe.mix.seconds
     step = max(step, waiting) if train.workers else step + waiting
@@ -89,16 +88,16 @@ def _measure_steps(recipe: Recipe, training_set: TrainingSet, trainer: Trainer, 
 
 
 def _validation_seconds(recipe: Recipe, training_set: TrainingSet) -> float:
-    """Seconds of sound that a validation hears."""
+    """Seconds of sound in a validation."""
     examples = training_set.validation
     return sum(lengths_of(examples)) / recipe.spec.input.sample_rate if len(examples) else 0.0
 
 
 def fit_minutes(recipe: Recipe, pace: Pace, clips: int, minutes: float) -> Recipe:
-    """The recipe with as many epochs as fit, within `PLANNED_EPOCHS`, and with so many examples in each that the time
-    is used. clips: how many examples have each clip once; 0 of mixtures, which are never the same.
+    """The recipe with as many epochs as fit, within `PLANNED_EPOCHS`, and with as many examples per epoch as fill the
+    time. clips: number of examples that use each clip once; 0 for mixtures, which are never the same.
 
-    UsageError where not even a few batches fit.
+    UsageError if not even a few batches fit.
     """
     train = recipe.train
     seconds = 60.0 * minutes - pace.end_seconds
@@ -110,7 +109,7 @@ def fit_minutes(recipe: Recipe, pace: Pace, clips: int, minutes: float) -> Recip
         )
     if pace.validation_seconds:
         epochs = min(epochs, max(1, int(_VALIDATION_SHARE * seconds / pace.validation_seconds)))
-    if not clips:  # as many of mixtures as have some batches each
+    if not clips:  # for mixtures, as many as have a few batches each
         epochs = min(epochs, max(1, int(seconds / (LEAST_BATCHES * pace.step_seconds + pace.validation_seconds))))
     batches = int((seconds / epochs - pace.validation_seconds) / pace.step_seconds)
     if batches < LEAST_BATCHES:
@@ -127,8 +126,8 @@ def fit_minutes(recipe: Recipe, pace: Pace, clips: int, minutes: float) -> Recip
 
 
 def measure(recipe: Recipe, dataset: Dataset, device: str, threads: int | None = None) -> tuple[Recipe, Pace, int]:
-    """The recipe with its defaults and its batch size, its pace on a dataset, and how many examples have each clip
-    once. threads: as of `measure_pace`. Nothing is written."""
+    """The recipe with its defaults and its batch size, its pace on a dataset, and the number of examples that use each
+    clip once. threads: as in `measure_pace`. Nothing is written."""
     recipe, training_set, trainer = set_up(recipe, dataset, device)
     tested = len(divide(dataset, recipe).test) if training_set.clips else 0
     pace = measure_pace(recipe, training_set, trainer, tested, threads)
@@ -137,7 +136,7 @@ def measure(recipe: Recipe, dataset: Dataset, device: str, threads: int | None =
 
 
 def set_up(recipe: Recipe, dataset: Dataset, device: str) -> tuple[Recipe, TrainingSet, Trainer]:
-    """As `train` begins, without a run."""
+    """The start of `train`, without a run folder."""
     recipe = recipe.with_defaults(are_clips(select_entries(recipe, dataset)))
     source = check_transfer(recipe) if recipe.transfer is not None else None
     training_set = make_training_set(recipe, dataset)

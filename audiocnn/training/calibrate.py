@@ -1,12 +1,12 @@
-"""Calibration: scores that can be read as probabilities.
+"""Calibration: makes scores usable as probabilities.
 
-Platt scaling (Platt 1999, "Probabilistic Outputs for Support Vector Machines", section 2): for each label a gain and
-a shift of the log-odds, fitted on recordings that were held out, by the least cross-entropy. Softmax networks get one
-gain for all, the temperature of Guo et al. 2017 (section 4.2). Both are folded into the last layer: nothing
-is added that an engine would have to know, and the order of the scores of a label stays.
+Platt scaling (Platt 1999, "Probabilistic Outputs for Support Vector Machines", section 2): for each label, a gain and a
+shift of the log-odds are fitted to held-out recordings by minimal cross-entropy. Softmax networks get one gain for all
+labels, the temperature of Guo et al. 2017 (section 4.2). Both are folded into the last layer, so that engines need no
+change, and the order of the scores of a label is kept.
 
-`fit_calibration` fits the score of each position, `fit_clip_calibration` the mean score of a clip: the positions of a
-clip all say the same, and their mean is less sure than each.
+`fit_calibration` fits the score of each position, `fit_clip_calibration` the mean score of a clip: all positions of a
+clip have the same label, and their mean is less certain than each of them.
 """
 
 from __future__ import annotations
@@ -29,24 +29,23 @@ _STEPS = 100
 
 @dataclass(frozen=True)
 class Calibration:
-    """New logits = gain * logits + shift, label by label: (labels,) each."""
+    """New logits = gain * logits + shift, for each label: (labels,) each."""
 
     gain: tuple[float, ...]
     shift: tuple[float, ...]
 
     def of(self, outputs: int) -> Calibration:
-        """That of the first outputs."""
+        """The calibration of the first outputs."""
         return Calibration(self.gain[:outputs], self.shift[:outputs])
 
 
 def fit_calibration(
     logits: Sequence[Sequence[NDArray[np.float32]]], targets: Sequence[Sequence[NDArray[np.float32]]], softmax: bool
 ) -> Calibration:
-    """(rows, outputs) logits and (rows, labels) targets in [0, 1] of each recording of each set -> what makes them
-    probabilities.
+    """(rows, outputs) logits and (rows, labels) targets in [0, 1] of each recording of each set -> the calibration.
 
-    Sets count the same, and in one every recording as long as it is, less the rows whose targets are NaN. A label that
-    is nowhere, or everywhere, is left as it is; so are the edges behind the scores of a network that localises.
+    Sets have equal weight. Within a set, recordings are weighted by length, without rows whose targets are NaN. A label
+    that is in no row, or in all, is left unchanged. So are the edges after the scores of a network that localises.
     """
     given = torch.from_numpy(np.concatenate([rows for own in logits for rows in own])).double()
     wanted = torch.from_numpy(np.concatenate([rows for own in targets for rows in own])).double()
@@ -64,7 +63,7 @@ def fit_calibration(
 
 
 def _even_weights(set_of: Tensor) -> Tensor:
-    """(rows,) the set of each row -> (rows,) weights with which the sets count the same; their mean is 1."""
+    """(rows,) the set of each row -> (rows,) weights that give sets equal weight; their mean is 1."""
     counts = torch.bincount(set_of).double()
     weights = 1.0 / counts[set_of]
     return weights * (len(weights) / weights.sum()) if len(weights) else weights
@@ -73,8 +72,8 @@ def _even_weights(set_of: Tensor) -> Tensor:
 def _fit_scaling(given: Tensor, wanted: Tensor, weights: Tensor) -> tuple[float, float]:
     """(rows,) logits, targets and weights of one label -> gain and shift.
 
-    Targets are drawn in as by Platt (section 2.2), so that labels which the logits tell apart without a fault do not
-    want an endless gain; log-odds are shifted around their middle, so that a bound of the gain leaves the shift right.
+    Targets are shrunk as by Platt (section 2.2), so that labels that are separated perfectly do not lead to an
+    infinite gain. Log-odds are shifted around their middle, so that a limited gain leaves the shift right.
     """
     positives = float(wanted.sum())
     negatives = len(wanted) - positives
@@ -126,8 +125,8 @@ def _minimize(loss: Callable[[], Tensor], parameters: list[Tensor]) -> None:
 
 @torch.no_grad()
 def fold_calibration(network: Network, calibration: Calibration) -> bool:
-    """Put it into the last layer, which gives one logit a label. False, and nothing is changed, where there is no such
-    layer, or where something follows on it."""
+    """Fold a calibration into the last layer, which gives one logit per label. Returns False, without a change, if
+    there is no such layer, or if another layer follows it."""
     layers = [module for module in network.f.modules() if isinstance(module, (nn.Conv1d, nn.Conv2d))]
     last = layers[-1] if layers else None
     steps = list(network.f.layers)
@@ -140,17 +139,17 @@ def fold_calibration(network: Network, calibration: Calibration) -> bool:
     return True
 
 
-MOST_CLIP_POSITIONS = 64  # of a clip: those of long ones are thinned out
+MOST_CLIP_POSITIONS = 64  # per clip; long clips are thinned out
 
 
 def fit_clip_calibration(
     logits: Sequence[NDArray[np.float32]], targets: NDArray[np.float32], softmax: bool
 ) -> Calibration:
-    """(rows, labels) logits of each clip, (clips, labels) targets -> the gains and shifts that make the mean scores
-    probabilities: one temperature of a softmax, a gain and a shift for each other label.
+    """(rows, labels) logits of each clip, (clips, labels) targets -> gains and shifts that calibrate the mean scores:
+    one temperature for a softmax, else a gain and a shift for each label.
 
-    Targets are drawn in by one clip in all (Platt 1999, section 2.2), so that a network which made no mistake on few
-    clips is not made surer than they prove.
+    Targets are shrunk by one clip in total (Platt 1999, section 2.2), so that a network without errors on few clips
+    does not become more certain than they justify.
     """
     kept = [thin_rows(rows) for rows in logits]
     given = torch.zeros(len(kept), max(map(len, kept)), targets.shape[1], dtype=torch.float64)
@@ -162,7 +161,7 @@ def fit_clip_calibration(
 
 
 def thin_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(rows, labels) -> some of the rows, evenly spread, where there are more than are needed."""
+    """(rows, labels) -> some of the rows, evenly spaced, if there are more than are needed."""
     return rows[:: -(-len(rows) // MOST_CLIP_POSITIONS)]
 
 
@@ -185,7 +184,7 @@ def _fit_clip_temperature(given: Tensor, there: Tensor, wanted: Tensor) -> Calib
 
 
 def _fit_clip_scalings(given: Tensor, there: Tensor, wanted: Tensor) -> Calibration:
-    """A gain and a shift for each label that some clips have and some have not."""
+    """A gain and a shift for each label that some clips have and some do not."""
     gains, shifts = [], []
     for column in range(wanted.shape[1]):
         has = wanted[:, column]
@@ -220,6 +219,6 @@ def _fit_clip_scaling(given: Tensor, there: Tensor, wanted: Tensor) -> tuple[flo
 
 
 def _log_mean(logs: Tensor, there: Tensor) -> Tensor:
-    """(clips, positions, labels) log probabilities -> (clips, labels), the log of their means over what is there."""
+    """(clips, positions, labels) log probabilities -> (clips, labels), the log of their means over valid positions."""
     kept = logs.masked_fill(~there[..., None], -math.inf)
     return kept.logsumexp(dim=1) - there.sum(dim=1, keepdim=True).log()

@@ -1,4 +1,4 @@
-"""Checkpoints: all that a training needs to be resumed, in one safetensors file that is whole at every moment."""
+"""Checkpoints: everything needed to resume a training, in one safetensors file that is replaced atomically."""
 
 from __future__ import annotations
 
@@ -30,30 +30,30 @@ _TEMPORARY = re.compile(
 
 @dataclass
 class TrainingState:
-    """What changes during training besides weights and optimizer; saved with each checkpoint as JSON.
+    """The state of a training besides weights and optimizer, saved with each checkpoint as JSON.
 
-    The position is (epoch, step): every draw follows from the seed and these two, so that no random state has to be
-    kept. threads, processes: what sums were made with; with others they differ in the last bit.
+    The position is (epoch, step). Every random draw depends on the seed and these two, so that no random state has to
+    be stored. threads, processes: those used so far; with other numbers, sums differ in the last bit.
     """
 
     epoch: int = 0
     step: int = 0
     loss_sum: float = 0.0
     best: float = -math.inf
-    best_loss: float = math.inf  # of equal figures the lower loss is better
+    best_loss: float = math.inf  # for equal results, the lower loss is better
     best_epoch: int = 0
     seconds: float = 0.0
-    division: str = ""  # a digest of what is learned from, stops the training, and is tested on
+    division: str = ""  # a digest of the training, validation and test parts
     origin: dict[str, Any] = field(default_factory=dict)
     log: list[dict[str, Any]] = field(default_factory=list)
     drops: int = 0  # of the learning rate, with the schedule "plateau"
     dropped_at: int = 0  # the epoch of the last one
-    scaler: dict[str, Any] = field(default_factory=dict)  # of gradients in half precision
+    scaler: dict[str, Any] = field(default_factory=dict)  # of the gradient scaler in half precision
     threads: int = 0
     processes: int = 1
     dead: list[dict[str, Any]] = field(default_factory=list)  # `LayerUnits` of the best epoch
-    epochs: int = 0  # that were wanted; 0: not known
-    extended_at: int = 0  # the epoch from which on more were wanted than before, which patience counts from
+    epochs: int = 0  # number of epochs wanted; 0: unknown
+    extended_at: int = 0  # the epoch at which the number was last increased; patience counts from it
 
     def check(self) -> None:
         """TypeError, ValueError or KeyError for values that no training writes."""
@@ -87,7 +87,7 @@ def save_checkpoint(
     for number, state in optimizer.state_dict()["state"].items():
         there = {key: value for key, value in state.items() if value is not None}
         tensors |= {f"optimizer.{number}.{key}": torch.as_tensor(value) for key, value in there.items()}
-    # Two names may share one tensor; safetensors wants each its own.
+    # Two names may share one tensor, but safetensors needs one tensor for each.
     content = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     header = {"format": str(_FORMAT), "progress": json.dumps(progress)}
     with explain_write_errors(path):
@@ -95,11 +95,11 @@ def save_checkpoint(
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """All of a checkpoint. ModelError where the file is damaged."""
+    """Read a complete checkpoint. ModelError if the file is damaged."""
     with _explain_read_errors(path), safe_open(path, framework="pt") as file:
         header = file.metadata() or {}
         if int(header.get("format", 0)) != _FORMAT:
-            raise ModelError(f"{path}: is not a checkpoint of this version; start again with --force")
+            raise ModelError(f"{path}: not a checkpoint of this version; start again with --force")
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return Checkpoint(tensors, parse_json(header["progress"]))
 
@@ -107,7 +107,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def restore_checkpoint(
     checkpoint: Checkpoint, parts: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer | None, path: Path
 ) -> None:
-    """Put the state of networks and optimizer back. ModelError where they are of another network."""
+    """Restore the state of networks and optimizer. ModelError if it belongs to another network."""
     with _explain_read_errors(path):
         for name, module in parts.items():
             module.load_state_dict(_with_prefix(checkpoint.tensors, f"{name}."))
@@ -118,7 +118,7 @@ def restore_checkpoint(
 
 @contextmanager
 def _explain_read_errors(path: Path) -> Iterator[None]:
-    """Errors of reading as one line with the remedy."""
+    """Report reading errors as one line with the remedy."""
     try:
         yield
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as problem:
@@ -128,24 +128,24 @@ def _explain_read_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def explain_write_errors(path: Path) -> Iterator[None]:
-    """A full disk or a read-only folder as one line with the remedy; what was there is as it was."""
+    """Report a full disk or a read-only folder as one line with the remedy. Earlier files stay intact."""
     try:
         yield
     except OSError as problem:
         said = problem.strerror or str(problem)
-        remedy = "make room there, then go on with --resume: what was saved before is whole"
+        remedy = "free space there, then continue with --resume: the last checkpoint is intact"
         raise AudiocnnError(f"{path}: cannot be written ({said}); {remedy}") from None
 
 
 def clear_temporaries(folder: Path) -> None:
-    """Remove what a process that was killed while writing left: `.NAME.` and eight letters, beside NAME."""
+    """Remove files left by a process that was killed while writing: `.NAME.` and eight letters, beside NAME."""
     for path in folder.glob(".*"):
         if _TEMPORARY.fullmatch(path.name) and path.is_file():
             path.unlink()
 
 
 def read_progress(path: Path) -> dict[str, Any]:
-    """The progress in a checkpoint, without the weights; empty where it cannot be read."""
+    """The progress in a checkpoint, without the weights. Empty if it cannot be read."""
     try:
         with safe_open(path, framework="pt") as file:
             progress = parse_json((file.metadata() or {}).get("progress", "{}"))

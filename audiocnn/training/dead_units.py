@@ -1,7 +1,7 @@
-"""Units behind a relu that are 0 for everything: they learn nothing any more, since the gradient of a relu is 0 there.
+"""Dead units: units after a relu that are 0 for every input. They cannot learn, because their gradient is 0.
 
-A unit is a map of a convolution, at all positions, or a neuron of F. `watch_units` looks at a network while it is
-validated, for next to nothing: one maximum over what a relu gives.
+A unit is a map of a convolution, over all positions, or a neuron of F. `watch_units` observes a network during
+validation at almost no cost: one maximum over the output of each relu.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from audiocnn.model.network import Network
 from audiocnn.units import plural
 
-MANY_DEAD = 0.25  # of a layer: what is warned of
+MANY_DEAD = 0.25  # of a layer: above this, a warning is given
 
 
 @dataclass(frozen=True)
 class LayerUnits:
-    """A layer as a spec counts them, how many units it has, and how many of them are dead."""
+    """A layer, numbered as in the spec, its number of units, and the number of dead ones."""
 
     name: str
     units: int
@@ -38,7 +38,7 @@ class LayerUnits:
 
 
 class UnitWatch:
-    """What the relus of a network gave since it is watched: the largest value of each unit."""
+    """Records the output of the relus of a network: the largest value of each unit."""
 
     def __init__(self) -> None:
         self.largest: dict[str, Tensor] = {}
@@ -49,7 +49,7 @@ class UnitWatch:
         self.largest[name] = torch.maximum(values, self.largest[name]) if name in self.largest else values
 
     def layers(self) -> tuple[LayerUnits, ...]:
-        """In the order of the network, those with dead units."""
+        """The layers with dead units, in the order of the network."""
         counts = [(name, len(values), int((values <= 0.0).sum())) for name, values in self.largest.items()]
         return tuple(LayerUnits(name, units, dead) for name, units, dead in counts if dead)
 
@@ -66,7 +66,7 @@ def watch_units(network: Network) -> Iterator[UnitWatch]:
 
 
 def relus_of(network: Network) -> dict[str, nn.ReLU]:
-    """By the layers that they belong to, as a spec counts those."""
+    """By the name of their layer, numbered as in the spec."""
     found: dict[str, nn.ReLU] = {}
     for name, group in network.groups.items():
         assert isinstance(group, nn.Sequential)
@@ -84,13 +84,11 @@ def relus_of(network: Network) -> dict[str, nn.ReLU]:
 
 
 def warn_of_dead_units(layers: Sequence[LayerUnits], when: str, learning_rate: float) -> str:
-    """One line of the layers that have many, with what helps; "" where none has."""
+    """One line on the layers with many dead units, with a remedy; "" if there are none."""
     many = [layer for layer in layers if layer.many]
     if not many:
         return ""
     worst = max(many, key=lambda layer: layer.dead / layer.units)
     others = f" (and many of {plural(len(many) - 1, 'other layer')})" if len(many) > 1 else ""
-    remedy = (
-        f"lower the rate (--learning-rate {learning_rate / 3:.1g}), try another --seed, or a leaky_relu in the spec"
-    )
-    return f"{when} {worst}{others} are 0 for every held-out example and learn nothing; {remedy}"
+    remedy = f"lower the learning rate (--learning-rate {learning_rate / 3:.1g}), try another --seed, or use leaky_relu"
+    return f"{when} {worst}{others} are 0 for every validation example and learn nothing; {remedy}"

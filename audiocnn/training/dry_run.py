@@ -1,7 +1,7 @@
-"""Checks before a training: `dry_run` makes a few steps, `overfit` learns a few examples by heart. Neither writes.
+"""Checks before a training: `dry_run` runs a few steps, `overfit` memorises a few examples. Neither writes anything.
 
-A network that cannot learn eight examples by heart has a fault in its data, its spec or its learning rate, and a
-training of hours would not show it sooner.
+A network that cannot memorise eight examples has a problem in its data, its spec or its learning rate, which a training
+of hours would not show sooner.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from audiocnn.training.budget import measure_pace, set_up
 from audiocnn.training.events import StepReport
 
 OVERFIT_STEPS = 400
-LEARNED = 0.05  # of the first loss, and as a loss: what counts as next to nothing
+LEARNED = 0.05  # relative to the first loss, and absolute: counts as learned
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """One step of a training. Shapes as torch has them; seconds of an epoch are an estimate from a few steps. settings:
-    keys of `[train]` that a spec may give, with their values and who gave them. samples: or the powers that a dataset
-    keeps; reading: whether these are read, and if not, why."""
+    """One step of a training. Shapes are those of torch; the seconds of an epoch are estimated from a few steps.
+    settings: keys of `[train]` that a spec may set, with their values and sources. samples: or stored powers of the
+    dataset. reading: whether these are used, and if not, why."""
 
     labels: tuple[str, ...]
     settings: dict[str, tuple[Any, GivenBy]]
@@ -53,7 +53,7 @@ class DryRun:
 
 @dataclass(frozen=True)
 class Overfit:
-    """Whether so many examples were learned by heart. Losses are means over them."""
+    """Whether some examples were memorised. Losses are means over them."""
 
     examples: int
     steps: int
@@ -66,7 +66,7 @@ class Overfit:
 
 
 def dry_run(recipe: Recipe, dataset: Dataset, device: str) -> DryRun:
-    """Check everything that `train` checks, and make a few steps whose weights are thrown away."""
+    """Check everything that `train` checks, and run a few steps whose weights are discarded."""
     given_by = recipe.given_by()
     recipe, training_set, trainer = set_up(recipe, dataset, device)
     pace = measure_pace(recipe, training_set, trainer)
@@ -98,8 +98,8 @@ def dry_run(recipe: Recipe, dataset: Dataset, device: str) -> DryRun:
 
 
 def overfit(recipe: Recipe, dataset: Dataset, examples: int, device: str) -> Iterator[StepReport | Overfit]:
-    """Learn the same few examples over and over: no augmentation, no dropout, nothing that keeps a loss above 0. Ends
-    when the loss is next to nothing, or after `OVERFIT_STEPS` steps."""
+    """Train on the same few examples repeatedly, without augmentation, dropout or anything else that keeps the loss
+    above 0. Ends when the loss is close to 0, or after `OVERFIT_STEPS` steps."""
     recipe = recipe.with_defaults(are_clips(select_entries(recipe, dataset)))
     plain = dataclasses.replace(
         recipe.train, batch_size=examples, examples_per_epoch=examples, epochs=OVERFIT_STEPS, schedule="constant",
@@ -122,7 +122,7 @@ def overfit(recipe: Recipe, dataset: Dataset, examples: int, device: str) -> Ite
 
 
 def without_augmentation(recipe: Recipe) -> Recipe:
-    """Examples without anything that changes their sound, but for what makes mixtures of recordings."""
+    """Examples without anything that changes their sound, except for mixing recordings."""
     kept = ("background_share", "nothing_share")
     plain = {key: nothing for key, nothing in SAMPLE_CHANGES.items() if key not in kept}
     mix = dataclasses.replace(recipe.mix, equaliser_db=0.0, band_masks=0, time_masks=0, gain_db=(0.0, 0.0), **plain)
@@ -130,7 +130,7 @@ def without_augmentation(recipe: Recipe) -> Recipe:
 
 
 def peak_memory_bytes(device: str) -> float:
-    """The peak of this process: on a GPU of its memory there, else of all."""
+    """The peak memory of this process: on a GPU that of the GPU, else all of it."""
     if device.startswith("cuda"):
         return float(torch.cuda.max_memory_allocated(device))
     return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

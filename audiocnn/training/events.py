@@ -9,9 +9,9 @@ from audiocnn.model.model import Model
 
 @dataclass(frozen=True)
 class EpochReport:
-    """One epoch. Losses are means over examples; `waiting` is the share of time the loop waited for data. Where nothing
-    is held out, `validation_loss`, `figure` and `dead_units` are None and `figure_name` is empty. dead_units: how many
-    units behind a relu are 0 for all that is held out; dead_layers: in which layers, as text."""
+    """One epoch. Losses are means over examples; `waiting` is the share of time spent waiting for data. If nothing is
+    held out, `validation_loss`, `figure` and `dead_units` are None and `figure_name` is empty. dead_units: number of
+    units after a relu that are 0 for all validation examples; dead_layers: their layers, as text."""
 
     epoch: int
     epochs: int
@@ -41,8 +41,8 @@ class StepReport:
 
 @dataclass(frozen=True)
 class Note:
-    """A message to a person: where a run is resumed, with how many threads, what is not available. warning: something
-    is wrong, and the text says what helps."""
+    """A message to the user, such as where a run is resumed, with how many threads, or what is not available. warning:
+    something is wrong, and the text gives a remedy."""
 
     text: str
     warning: bool = False
@@ -50,7 +50,7 @@ class Note:
 
 @dataclass(frozen=True)
 class StopReport:
-    """A signal stopped the training here; everything is saved, and it can be resumed."""
+    """A signal stopped the training. Everything is saved, and it can be resumed."""
 
     epoch: int
     step: int
@@ -59,8 +59,8 @@ class StopReport:
 
 @dataclass(frozen=True)
 class TrainReport:
-    """The end: the model and how it was made. `figure`, that of the best epoch, is None where nothing was held out: the
-    last weights stay. Of clips the model's own figures, after calibration, are `validation` in its training."""
+    """The end: the model and how it was made. `figure`, that of the best epoch, is None if nothing was held out; the
+    last weights are then used. For clips, `validation` in the model's training has the results after calibration."""
 
     model: Model
     epochs: int

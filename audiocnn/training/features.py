@@ -1,8 +1,8 @@
-"""Training on the features that a dataset keeps, which saves the front end: where they fit, and examples of them.
+"""Training on the stored features of a dataset, without the front end: when this works, and examples from them.
 
-They are of the recordings as they are, so they fit whole clips whose samples nothing changes but a gain: no other
-speed, noise, room, telephone, mixture or made sound. What augments features (equaliser, warp, masks) works as ever.
-Clips are placed so that their frames lie on those of the example, a hop apart; the loss is then that of the samples.
+They are computed from unchanged recordings. So they fit whole clips whose samples are only changed in gain: no speed
+change, noise, room, telephone, mixture or synthetic sound. Augmentation of features (equaliser, warp, masks) works as
+usual. Clips are placed so that their frames match those of the example; the loss is then the same as from samples.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from audiocnn.units import to_samples
 
 @dataclass(frozen=True)
 class StoredExample:
-    """As `Example`, of `length` samples; values: the powers (channels, bands, frames) of these, extended as the network
-    wants it."""
+    """As `Example`, of `length` samples. values: their powers (channels, bands, frames), extended as the network
+    needs."""
 
     values: Powers
     targets: Targets
@@ -41,7 +41,7 @@ class StoredExample:
 
 @dataclass(frozen=True)
 class Placement:
-    """`count` samples of a recording, from `begin` on, which lie from sample `start` on between silence."""
+    """`count` samples of a recording from `begin` on, placed at sample `start` and surrounded by silence."""
 
     entry: Entry
     begin: int
@@ -50,10 +50,10 @@ class Placement:
 
 
 class StoredClips(ClipExamples):
-    """The same from features that the dataset keeps; a frame that a cut goes through is made from samples."""
+    """The same from stored features. A frame that is cut through is computed from samples."""
 
     def __init__(self, spec: Spec, dataset: Dataset, *about: Any, **more: Any) -> None:
-        """about, more: as of `ClipExamples`."""
+        """about, more: as in `ClipExamples`."""
         super().__init__(dataset, *about, **more)
         assert dataset.layout is not None
         self.layout, self.geometry = dataset.layout, spec.geometry()
@@ -62,11 +62,11 @@ class StoredClips(ClipExamples):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of the values of an example."""
+        """The shape of the values of an example."""
         return self.dataset.channels, self.layout.input.bands, self.frames(self.length)
 
     def frames(self, length: int) -> int:
-        """Of so many samples, extended."""
+        """Number of frames of this many samples, extended."""
         extended = length + self.geometry.extend_start + self.geometry.extend_end
         return (extended - self.layout.input.frame_samples) // self.layout.input.hop_samples + 1
 
@@ -79,8 +79,8 @@ class StoredClips(ClipExamples):
         return StoredExample(gain * self.read(place, self.length), self.make_target(place.entry), span, self.length)
 
     def place(self, random: Random, entry: Entry) -> Placement:
-        """A cut of a recording, or all of it at a random place, such that frames meet: where a recording is as long as
-        the example, and frames do not meet at its start, it begins less than a hop later."""
+        """A part of a recording, or all of it at a random place, such that frames match. If a recording is as long as
+        the example, and frames do not match at its start, it starts up to one hop later."""
         hop, spare = self.layout.input.hop_samples, self.length - entry.samples
         begins = range(self.offset, 1 - spare, hop) if spare < 0 else range(0)
         starts = range(-self.offset % hop, 1 + spare, hop)
@@ -91,20 +91,20 @@ class StoredClips(ClipExamples):
         return Placement(entry, begin, min(entry.samples - begin, self.length - start), start)
 
     def whole_values(self, index: int, length: int) -> Powers:
-        """As of `ClipExamples`; of the middle of a very long one, to the frame. Samples, where frames do not meet."""
+        """As in `ClipExamples`. Of a very long clip the middle, to the frame. Samples, if frames do not match."""
         if self.offset:
             return super().whole_values(index, length)
         entry, count, hop = self.entries[index], self.whole_length(index), self.layout.input.hop_samples
         return self.read(Placement(entry, (entry.samples - count) // 2 // hop * hop, count, 0), length)
 
     def read(self, place: Placement, length: int) -> Powers:
-        """(channels, bands, frames) of an example of so many samples."""
+        """(channels, bands, frames) of an example of this many samples."""
         frame, hop = self.layout.input.frame_samples, self.layout.input.hop_samples
-        zero = place.begin - place.start - self.geometry.extend_start  # where frame 0 begins in the recording
+        zero = place.begin - place.start - self.geometry.extend_start  # where frame 0 starts in the recording
         end, frames = place.begin + place.count, self.frames(length)
 
         def frames_before(sample: int) -> int:
-            """How many frames begin before a sample of the recording."""
+            """Number of frames that start before a sample of the recording."""
             return min(max(0, -((zero - sample) // hop)), frames)
 
         reach, stop = frames_before(place.begin - frame + 1), frames_before(end)
@@ -133,27 +133,27 @@ def features_of(network: Network, values: Tensor) -> Tensor:
 
 
 def find_misfits(recipe: Recipe, dataset: Dataset, entries: Sequence[Entry]) -> list[str]:
-    """Why the features that a dataset keeps cannot be read instead of the samples of these whole clips: each setting
-    that differs. recipe: with its defaults."""
+    """The reasons why stored features cannot be used for these whole clips: each setting that differs. recipe: with its
+    defaults."""
     if dataset.layout is None:
-        return ["they are of an older format; ingest again with --features SPEC"]
+        return ["they have an older format; ingest again with --features SPEC"]
     spec, mine, kept = recipe.spec.input, recipe.spec.input.powers, dataset.layout.input
     if spec.features == "waveform":
-        return [f"{recipe.spec.name} hears samples"]
+        return [f"{recipe.spec.name} takes samples"]
     if mine.features != kept.features:
-        return [f"{recipe.spec.name} hears {spec.features}, and they are {kept.features}"]
+        return [f"{recipe.spec.name} takes {spec.features}, but they are {kept.features}"]
     keys = [key for key in FEATURE_KEYS[kept.features] if getattr(mine, key) != getattr(kept, key)]
-    found = [f"[input] {key} is {getattr(mine, key)}, theirs {getattr(kept, key)}" for key in keys]
+    found = [f"[input] {key} is {getattr(mine, key)}, but theirs is {getattr(kept, key)}" for key in keys]
     if dataset.channels not in (1, spec.channels):
-        found.append(f"[input] channels is {spec.channels}, theirs {dataset.channels}")
+        found.append(f"[input] channels is {spec.channels}, but they have {dataset.channels}")
     if changes := [f"{key} = {_show(value)}" for key, value in find_sample_changes(recipe.mix).items()]:
         found.append(f"[mix] {', '.join(changes)} change{'s' * (len(changes) == 1)} the samples")
     if recipe.mix.gain_db != (0.0, 0.0) and recipe.mix.float_share < 1.0:
-        found.append(f"[mix] gain_db = {_show(recipe.mix.gain_db)} is rounded to 16 bits, but for float_share = 1")
+        found.append(f"[mix] gain_db = {_show(recipe.mix.gain_db)} rounds to 16 bits unless float_share = 1")
     if to_samples(recipe.mix.seconds, spec.sample_rate) < 2 * kept.hop_samples:
         found.append(f"[mix] seconds = {recipe.mix.seconds:g} is less than two frames")
     if recipe.train.teacher:
-        found.append("[train] teacher hears samples")
+        found.append("[train] teacher takes samples")
     if missing := sum(not dataset.has_features(entry) for entry in entries):
         found.append(f"{missing} of {len(entries)} clips have none; ingest again with --features SPEC")
     return found
@@ -164,12 +164,12 @@ def _show(value: Any) -> str:
 
 
 def describe_reading(recipe: Recipe, layout: FeatureLayout) -> str:
-    """That features of a dataset are read, and which."""
+    """A note that stored features are used, and which."""
     spec = recipe.spec.input
     low, high = (f"{hertz:g}" for hertz in (spec.low_hertz, spec.high_hertz))
     bands = f"{layout.input.bands} bands" + (f" of {low} to {high} Hz" if layout.input.features == "mel" else "")
     every = f"{1000 * spec.hop_samples / spec.sample_rate:.3g} ms"
-    which = f"{spec.features}, {bands}, each {every}, kept for {layout.spec}"
+    which = f"{spec.features}, {bands}, every {every}, stored for {layout.spec}"
     apart = layout.offset(recipe.spec.geometry().extend_start)
-    held_out = f" (not of held-out clips: frames lie {apart} samples apart)" if apart else ""
-    return f"features of the dataset are read: {which}; no mixing{held_out}"
+    held_out = f" (except for validation clips: their frames are {apart} samples apart)" if apart else ""
+    return f"stored features of the dataset are used: {which}; no mixing{held_out}"

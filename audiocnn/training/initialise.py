@@ -1,4 +1,4 @@
-"""First weights: `initialise` draws them anew, or fits them to examples."""
+"""Initial weights: `initialise` draws them again, or fits them to examples."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _DRAWN: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def initialise(network: Network, kind: str, features: Callable[[], Tensor]) -> None:
-    """Give convolutions and dense layers other weights than those that they were built with, which are "he".
+    """Change the initial weights of convolutions and dense layers, which are built with "he".
 
-    "glorot": uniform, of variance 2 / (inputs + outputs) (Glorot and Bengio 2010, eq. 16), and "orthogonal" (Saxe et
+    "glorot": uniform, with variance 2 / (inputs + outputs) (Glorot and Bengio 2010, eq. 16), and "orthogonal" (Saxe et
     al. 2013), both with biases of 0. "data": He's weights, scaled and shifted so that over `features()`, (batch,
-    [channels,] bands, frames), each unit that no norm follows has mean 0 and variance 1 (Salimans and Kingma 2016,
-    section 3): a unit whose inputs have a large mean would else be 0, or not, whatever comes.
+    [channels,] bands, frames), each unit that is not followed by a norm has mean 0 and variance 1 (Salimans and Kingma
+    2016, section 3). Without this, a unit whose inputs have a large mean would be always 0, or never.
     """
     layers = [module for module in network.modules() if isinstance(module, (nn.Conv1d, nn.Conv2d))]
     if draw := _DRAWN.get(kind):
         for layer in layers:
             with torch.no_grad():
-                layer.weight.copy_(draw(torch.empty(layer.weight.shape)))  # whatever its order in memory
+                layer.weight.copy_(draw(torch.empty(layer.weight.shape)))  # independent of its memory layout
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
     if kind == "data":
@@ -45,7 +45,7 @@ def initialise(network: Network, kind: str, features: Callable[[], Tensor]) -> N
 
 
 def _fit(layer: nn.Conv1d | nn.Conv2d, module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-    """output: (batch, units, ...) of the layer. Returns what the fitted layer gives."""
+    """output: (batch, units, ...) of the layer. Returns the output of the fitted layer."""
     axes = [axis for axis in range(output.dim()) if axis != 1]
     shape = [1, -1] + [1] * (output.dim() - 2)
     mean, scale = output.mean(axes), 1.0 / output.std(axes).clamp_min(1e-3)

@@ -1,6 +1,6 @@
-"""Ctrl-C in a training: the first one ends it after the current step, when all is saved; the second one at once.
+"""Ctrl-C during a training: the first one stops it after the current step, with everything saved; the second at once.
 
-Signals are watched only while steps are made. Before and after, they keep their usual handlers.
+Signals are handled only while steps are run. Before and after, their usual handlers apply.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _SAME_SECONDS = 2.0
 
 
 class StopRequestedError(Exception):
-    """Leaves something that changes no state, such as validation, before its end."""
+    """Leaves work that changes no state, such as validation, before its end."""
 
 
 class StopSignals:
-    """Whether a signal has asked the training to stop. numbers: the signals that are watched. several: `torchrun`
-    passes on to its processes the Ctrl-C that they may have got already; what comes that soon is the same one."""
+    """Whether a signal asked the training to stop. numbers: the watched signals. several: `torchrun` forwards Ctrl-C to
+    processes that may have received it already, so a second one within a short time counts as the same."""
 
     def __init__(self, numbers: Sequence[int] = _ENDS, several: bool = False) -> None:
         self.numbers, self.several = numbers, several
@@ -35,21 +35,21 @@ class StopSignals:
         return self.first is not None or self.problem is not None
 
     def stop_for(self, problem: BaseException) -> None:
-        """Stop as a signal would, for an error of the program that trains, which is raised when all is saved."""
+        """Stop as for a signal, because of an error in the calling program, which is raised after saving."""
         self.problem = problem
 
     def raise_if_requested(self) -> None:
-        """StopRequestedError where a signal came."""
+        """StopRequestedError if a signal was received."""
         if self.requested:
             raise StopRequestedError
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """In here the first signal is only noted; a second one ends the process."""
+        """Inside this context, the first signal is only recorded; a second one ends the process."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        ignored = (signal.SIG_IGN, None)  # as nohup has it; or not set from Python
+        ignored = (signal.SIG_IGN, None)  # as under nohup; or not set from Python
         before = {number: handler for number in self.numbers if (handler := signal.getsignal(number)) not in ignored}
 
         def note(number: int, frame: FrameType | None) -> None:
@@ -68,7 +68,7 @@ class StopSignals:
                 signal.signal(number, handler)
 
     def raise_first(self) -> None:
-        """Do what the first signal would have done, now that all is saved."""
+        """Apply the usual effect of the first signal, after everything was saved."""
         if self.problem is not None:
             raise self.problem
         signal.raise_signal(self.first or signal.SIGINT)

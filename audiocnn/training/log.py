@@ -1,7 +1,7 @@
-"""The log of a run: `metrics.jsonl` and `metrics.csv`, a row an epoch, `run.json`, and TensorBoard's event files.
+"""The log of a run: `metrics.jsonl` and `metrics.csv`, one row per epoch, `run.json`, and TensorBoard's event files.
 
-Both tables hold the same rows, whole at every moment; the columns are those of `EpochReport`. `run.json` says when,
-where and from which git revision a run was begun and resumed.
+Both tables have the same rows and are replaced atomically; the columns are those of `EpochReport`. `run.json` records
+when, where and from which git revision a run was started and resumed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from audiocnn.training.events import EpochReport
 
 JSONL, CSV = "metrics.jsonl", "metrics.csv"
-OLD_JSONL = "log.jsonl"  # what runs of version 0.1 have instead of metrics.jsonl
+OLD_JSONL = "log.jsonl"  # the name of metrics.jsonl in runs of version 0.1
 _MOST_GIT_BYTES = 10_000_000
 _GIT_HASH = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 LogRow = dict[str, Any]
@@ -51,12 +51,12 @@ def finite_or_none(value: Any) -> Any:
 
 
 def log_path(run: Path) -> Path | None:
-    """Where the rows of a run are; None where no epoch has ended."""
+    """The table with the rows of a run. None if no epoch has ended."""
     return next((run / name for name in (JSONL, OLD_JSONL) if (run / name).is_file()), None)
 
 
 def read_log(run: Path) -> list[LogRow]:
-    """The rows of a run, none where no epoch has ended. AudiocnnError, with the line, where they are damaged."""
+    """The rows of a run; empty if no epoch has ended. AudiocnnError with the line if they are damaged."""
     path = log_path(run)
     if path is None:
         return []
@@ -64,18 +64,18 @@ def read_log(run: Path) -> list[LogRow]:
     try:
         lines = read_regular(path).decode().splitlines()
     except (OSError, ValueError) as problem:
-        raise AudiocnnError(f"{path}: cannot be read ({problem}); train again, or remove the run") from None
+        raise AudiocnnError(f"{path}: cannot be read ({problem}); train again, or delete the run") from None
     for number, line in enumerate(lines, 1):
         try:
             rows.append(check_row(parse_json(line)))
         except (ValueError, TypeError, KeyError):
-            fact = f"{path}:{number}: is no row of a training"
-            raise AudiocnnError(f"{fact}; train again, or remove the run") from None
+            fact = f"{path}:{number}: not a row of a training log"
+            raise AudiocnnError(f"{fact}; train again, or delete the run") from None
     return rows
 
 
 def check_row(row: Any) -> LogRow:
-    """A row with what everything here reads of one. ValueError, TypeError or KeyError where it lacks that."""
+    """Check that a row has everything that is read here. ValueError, TypeError or KeyError if something is missing."""
     numbers = [row["loss"], row["seconds"]]
     numbers += [row[name] for name in ("validation_loss", "figure") if row[name] is not None]
     numbers += [row[name] for name in _TAGS if row.get(name) is not None]
@@ -88,12 +88,12 @@ def check_row(row: Any) -> LogRow:
 
 
 def best_row(rows: Sequence[LogRow]) -> LogRow | None:
-    """The row of the best epoch, as the training has marked it; None before the first."""
+    """The row of the best epoch, as marked by the training. None before the first."""
     return next((row for row in reversed(rows) if row.get("best")), None)
 
 
 def describe_run(recipe: Recipe, training_set: TrainingSet, device: str, processes: int) -> dict[str, Any]:
-    """What `run.json` says of a training besides when it began."""
+    """The contents of `run.json`, except for its start."""
     import torch
 
     from audiocnn import __version__
@@ -115,8 +115,8 @@ def describe_run(recipe: Recipe, training_set: TrainingSet, device: str, process
 
 
 def write_facts(run: Path, facts: Mapping[str, Any]) -> None:
-    """Say what a run is when it begins; where it goes on, when and from which revision is added, and where it and its
-    data are by now."""
+    """Write the facts of a run when it starts. When it continues, add time and revision, and update the places of the
+    run and its data."""
     now = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "git": git_revision(Path.cwd())}
     facts = {**facts, "folder": str(run.resolve())}
     before = read_facts(run)
@@ -135,12 +135,12 @@ def _write_run_file(run: Path, table: Mapping[str, Any]) -> None:
 
 
 def mark_pruned(run: Path) -> None:
-    """Say that a run was ended since others were better; one that is learned on is not."""
+    """Record that a run was pruned, because others were better. Resuming it removes the mark."""
     _write_run_file(run, read_facts(run) | {"pruned": True})
 
 
 def read_facts(run: Path) -> dict[str, Any]:
-    """What `run.json` says; empty where there is none, as in older runs, or none that can be read."""
+    """The contents of `run.json`. Empty if it is missing, as in older runs, or unreadable."""
     try:
         table = read_json(run / RUN_FILE)
     except (OSError, ValueError):
@@ -149,10 +149,10 @@ def read_facts(run: Path) -> dict[str, Any]:
 
 
 def git_revision(folder: Path) -> dict[str, Any] | None:
-    """The commit of the git repository that a folder lies in; None outside of one.
+    """The commit of the git repository that contains a folder; None outside of one.
 
-    Read from its files: git itself would run what the settings of the repository name, which may be a stranger's. So
-    whether files were changed since that commit is not known.
+    Read from its files, because git itself would run commands from the settings of the repository, which may be
+    untrusted. So it is not known whether files were changed since that commit.
     """
     place = folder.absolute()
     git = next((path / ".git" for path in (place, *place.parents) if (path / ".git").exists()), None)
@@ -173,12 +173,12 @@ def _read_git_text(path: Path) -> str:
 
 
 def _resolve_git_folder(git: Path) -> Path:
-    """`.git`, or where it leads to as a file, as in worktrees and submodules."""
+    """`.git`, or the folder that it refers to as a file, as in worktrees and submodules."""
     return git if git.is_dir() else git.parent / _read_git_text(git).removeprefix("gitdir: ")
 
 
 def _resolve_git_ref(git: Path, name: str) -> str:
-    """The commit of a branch, from a file of its own or from the list of all; those of worktrees lie in another
+    """The commit of a branch, from its own file or from the list of all branches; for worktrees these are in another
     folder. OSError, ValueError."""
     if not name.startswith("refs/") or ".." in name:
         raise ValueError(name)
@@ -203,14 +203,14 @@ _TAGS = {
 
 
 class TensorBoardWriter:
-    """Writes event files as epochs end. A run that goes on continues its curves: what older files have of epochs that
-    are learned again is left out by TensorBoard."""
+    """Writes event files as epochs end. A resumed run continues its curves; TensorBoard ignores entries in older files
+    for epochs that are repeated."""
 
     def __init__(self, run: Path, epoch: int = 1) -> None:
-        """epoch: the one that comes next."""
+        """epoch: the next one."""
         from torch.utils.tensorboard import SummaryWriter
 
-        # As TensorBoard has it, what was written earlier of steps from purge_step on does not count.
+        # TensorBoard discards earlier entries for steps from purge_step on.
         self.writer: Any = SummaryWriter(str(run / TENSORBOARD_FOLDER), purge_step=epoch if epoch > 1 else None)
 
     def recipe(self, text: str) -> None:
@@ -231,7 +231,7 @@ class TensorBoardWriter:
 
 
 def log_to_tensorboard(reports: Iterable[_Report], run: Path, wanted: bool) -> Iterator[_Report]:
-    """The reports as they are; where it is wanted, each epoch goes to TensorBoard, too."""
+    """The same reports. If wanted, each epoch is also written to TensorBoard."""
     if not wanted:
         yield from reports
         return
@@ -250,8 +250,8 @@ def log_to_tensorboard(reports: Iterable[_Report], run: Path, wanted: bool) -> I
 
 
 def _open_tensorboard(run: Path, epoch: int) -> TensorBoardWriter:
-    """The event files of a run, from an epoch on; a new run shows its recipe, and one that was begun without
-    TensorBoard the epochs before."""
+    """The event files of a run, from an epoch on. A new run adds its recipe; one that was started without TensorBoard
+    adds its earlier epochs."""
     new = not (run / TENSORBOARD_FOLDER).is_dir()
     board = TensorBoardWriter(run, 1 if new else epoch)
     if new:

@@ -1,10 +1,10 @@
-"""The losses that training minimises, and targets with softened edges.
+"""The training losses, and targets with softened edges.
 
-Targets that are NaN are not known and carry no loss.
+NaN targets are unknown and do not contribute to the loss.
 
-`training_loss` picks the one of the network and its targets: cross-entropy of each hop, of whole clips, or, for a
-network that localises, cross-entropy and the squared error of the distances from each marked position to the edges of
-its event, masked where there is no event ("You Only Hear Once", Venkatesh, Moffat, Miranda 2022, section 2.4).
+`training_loss` selects the loss for the network and its targets: cross-entropy of each hop, or of whole clips. For a
+network that localises, it is cross-entropy plus the squared error of the distances from each marked position to the
+edges of its event, masked outside of events ("You Only Hear Once", Venkatesh, Moffat, Miranda 2022, section 2.4).
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from torch.nn import functional
 from audiocnn.model.network import Network, append_background
 from audiocnn.recipe.settings import TrainSettings
 
-WORST_SHARE = 0.25  # of the positions of what is none of the labels
-EDGE_WEIGHT = 4.0  # of the squared error, in half windows, beside the cross-entropy: both then move alike
+WORST_SHARE = 0.25  # of the positions, for examples with none of the labels
+EDGE_WEIGHT = 4.0  # of the squared error, in half windows, relative to the cross-entropy: both then have similar size
 
 
 def edge_targets(marks: Tensor) -> Tensor:
     """(batch, rows, labels) marks -> (batch, rows, labels, 2): rows from the middle of each back to the onset of its
-    event and on to its offset. Where there is no event, they mean nothing. An event that the example cuts off begins
-    or ends there."""
+    event, and forward to its offset. They are undefined outside of events. An event that is cut off by the example
+    starts or ends there."""
     count = marks.shape[1]
     places = torch.arange(count, device=marks.device)[None, :, None].expand(marks.shape)
-    silent = marks <= 0.5  # soft marks cross one half where the event begins and ends
+    silent = marks <= 0.5  # soft marks cross one half where the event starts and ends
     before = places.masked_fill(~silent, -1).cummax(dim=1).values
     behind = places.masked_fill(~silent, count).flip(1).cummin(dim=1).values.flip(1)
     middles = places + 0.5
@@ -62,12 +62,12 @@ def known_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ClipLoss:
-    """How the loss of whole clips differs from plain cross-entropy.
+    """Changes to the plain cross-entropy of whole clips.
 
-    smoothing: so much of each target is spread over all labels (Szegedy et al. 2016, "Rethinking the Inception
-    Architecture", section 7). weights: (labels,) what an example of each counts, 1 in the mean over the training part.
-    start: (labels,) added to the logits while training, so that the network need not learn how frequent a label is
-    (logit adjustment: Menon et al. 2021, "Long-tail learning via logit adjustment", equation 10).
+    smoothing: the share of each target that is spread over all labels (Szegedy et al. 2016, "Rethinking the Inception
+    Architecture", section 7). weights: (labels,) the weight of an example of each, with mean 1 over the training part.
+    start: (labels,) added to the logits during training, so that the network need not learn label frequencies (logit
+    adjustment: Menon et al. 2021, "Long-tail learning via logit adjustment", equation 10).
     """
 
     smoothing: float = 0.0
@@ -76,7 +76,7 @@ class ClipLoss:
 
 
 def with_rest(targets: Tensor) -> Tensor:
-    """(..., labels) targets in [0, 1] -> (..., labels + 1): what remains of 1 is that of "none of these"."""
+    """(..., labels) targets in [0, 1] -> (..., labels + 1): "none of these" gets the remainder to 1."""
     rest = 1.0 - targets.sum(dim=-1, keepdim=True)
     return torch.cat([targets, rest.clamp_min(0.0)], dim=-1)
 
@@ -84,8 +84,8 @@ def with_rest(targets: Tensor) -> Tensor:
 def make_clip_loss(
     settings: TrainSettings, counts: NDArray[np.int64], softmax: bool, background_share: float | None = None
 ) -> ClipLoss:
-    """counts: (labels,) how many clips have each label. background_share: of a softmax with a background, the share of
-    the examples that are none of the labels; the network need not learn that, and takes it for as frequent as a label.
+    """counts: (labels,) number of clips with each label. background_share: for a softmax with a background, the share
+    of examples with none of the labels. The network need not learn it, and treats it as being as frequent as a label.
     """
     rule = _label_loss(settings, counts, softmax)
     if background_share is None:
@@ -111,10 +111,10 @@ def _label_loss(settings: TrainSettings, counts: NDArray[np.int64], softmax: boo
 
 
 def soften_targets(targets: Tensor, rows: float) -> Tensor:
-    """(batch, rows, labels) marks -> their centred mean over so many rows (the nearest odd number), at the ends of what
-    is there: labels are smoothed at their edges alone. A step becomes a ramp, one half where the step was; a pause that
-    is shorter than the ramp does not go down to 0. Clips with one row stay as they are; the mean is over what is known,
-    and what is not (NaN) stays so."""
+    """(batch, rows, labels) marks -> their centred mean over this many rows (rounded to an odd number), at the ends
+    over the existing rows: labels are smoothed at their edges only. A step becomes a ramp with one half at the step. A
+    pause that is shorter than the ramp does not reach 0. Clips with one row are unchanged. The mean is over known
+    values, and unknown ones (NaN) stay unknown."""
     reach = round((rows - 1.0) / 2.0)
     if reach < 1 or targets.shape[1] == 1:
         return targets
@@ -133,10 +133,10 @@ def soften_targets(targets: Tensor, rows: float) -> Tensor:
 def training_loss(
     network: Network, logits: Tensor, targets: Tensor, spans: Tensor | None = None, rule: ClipLoss | None = None
 ) -> Tensor:
-    """Cross-entropy of (batch, positions, labels) against targets for each hop; against (batch, 1, labels) that of the
-    mean score over the clip, by which `classify` answers. What has none of the labels must have none at any position,
-    as `detect` hears them one by one: its loss is that of where it is most like one (`pool_worst`). spans: (batch, 2),
-    [first, stop) of the positions where each clip is; without, all."""
+    """Cross-entropy of (batch, positions, labels) against targets for each hop or, against (batch, 1, labels), of the
+    mean score over the clip, which `classify` uses. Examples with none of the labels must have none at any position,
+    because `detect` takes positions one by one. Their loss is that of the positions most like a label (`pool_worst`).
+    spans: (batch, 2), [first, stop) of the positions of each clip; by default all positions."""
     softmax = network.spec.f.output == "softmax"
     if network.spec.f.background:
         logits, targets = append_background(logits), with_rest(targets)
@@ -160,9 +160,9 @@ def training_loss(
 
 
 def count_terms(network: Network, targets: Tensor) -> float:
-    """The weight of a part of a batch in the mean loss of the whole: its number of examples, less the share that is not
-    known; with softmax, of positions (or clips) that have a label. For the loss of edges, which is a mean of its own,
-    this is an approximation."""
+    """The weight of a part of a batch in the mean loss of the whole: its number of examples, reduced by the unknown
+    share; with softmax, the number of positions (or clips) that have a label. For the loss of edges, which has its own
+    mean, this is an approximation."""
     if network.spec.f.output != "softmax" or network.spec.f.background:
         return len(targets) * (1.0 - float(targets.isnan().float().mean()))
     return float((targets.sum(dim=-1) > 0).sum())
@@ -194,7 +194,7 @@ def clip_cross_entropy(pooled: Tensor, targets: Tensor, softmax: bool, rule: Cli
 
 def pool_worst(logits: Tensor) -> Tensor:
     """(batch, positions, labels + 1) logits -> (batch, 1, labels + 1), the logs of the mean scores over the share
-    `WORST_SHARE` of the positions where "none of these" is least likely."""
+    `WORST_SHARE` of positions at which "none of these" is least likely."""
     count = max(1, round(WORST_SHARE * logits.shape[1]))
     logs = logits.log_softmax(dim=-1)
     worst = logs[..., -1].topk(count, dim=1, largest=False).indices

@@ -1,6 +1,6 @@
-"""How many examples fit into memory at a time: on a GPU by trying, on a processor by what a step keeps for gradients.
+"""Number of examples that fit into memory at once: on a GPU by trying, on a CPU from what a step stores for gradients.
 
-A processor gains nothing by large batches, and an epoch of few steps learns little; so there are bounds as well.
+A CPU gains nothing from large batches, and an epoch of few steps learns little, so the size has upper limits as well.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from audiocnn.training.trainer import Trainer
 
 _MOST_ON_CPU, _MOST_ON_GPU = 128, 4096
 _FEW_SAMPLES = 2**24  # of a batch that is not checked: 64 MB
-_GRADIENT_FACTOR = 2.0  # of what is kept for gradients: there are their gradients, and the spectra of the front end
-_MEMORY_SHARE = 0.5  # of the free memory that an automatic batch size takes
+_GRADIENT_FACTOR = 2.0  # on what is stored for gradients: the gradients themselves, and the spectra of the front end
+_MEMORY_SHARE = 0.5  # of the free memory that an automatic batch size uses
 CGROUP = Path("/sys/fs/cgroup")
 
 
 def check_batch_fits(recipe: Recipe, training_set: TrainingSet, device: str, world: int = 1) -> None:
-    """RecipeError, before any time is spent, where a batch cannot fit into the memory of this machine. On a GPU only
-    the first step shows it."""
+    """RecipeError, before time is spent, if a batch cannot fit into the memory of this machine. On a GPU only the first
+    step shows this."""
     size = recipe.train.batch_size
     samples = recipe.mix.seconds * recipe.spec.input.sample_rate * size
     if device != "cpu" or samples < _FEW_SAMPLES:
@@ -38,14 +38,15 @@ def check_batch_fits(recipe: Recipe, training_set: TrainingSet, device: str, wor
     if each * part * world > free:
         fits = floor_to_power_of_two(free / each) * recipe.train.accumulate
         parts = math.ceil(each * size / free)
-        need = f"batch_size {size} needs some {each * part * world / 1e9:.1f} GB of memory"
+        need = f"batch_size {size} needs about {each * part * world / 1e9:.1f} GB of memory"
         raise RecipeError(
-            f"{need}, and {free / 1e9:.1f} GB are free; take --batch-size {fits}, or [train] accumulate = {parts}"
+            f"{need}, but {free / 1e9:.1f} GB are free; use --batch-size {fits}, or [train] accumulate = {parts}"
         )
 
 
 def largest_batch(recipe: Recipe, training_set: TrainingSet, device: str, below: int | None = None) -> int:
-    """The largest power of two of examples that fits, in as many parts as the recipe has. below: one that does not."""
+    """The largest power of two of examples that fits, in the parts set by the recipe. below: a size that does not
+    fit."""
     clips = training_set.source.round if isinstance(training_set.source, ClipExamples) else 0
     examples = count_examples(replace(recipe.train, batch_size=1), clips)
     most = floor_to_power_of_two(max(1.0, examples / LEAST_BATCHES))
@@ -60,15 +61,15 @@ def largest_batch(recipe: Recipe, training_set: TrainingSet, device: str, below:
 
 
 def batch_too_large(recipe: Recipe, training_set: TrainingSet, device: str, world: int) -> RecipeError:
-    """An error that says which batch size fits into a GPU."""
+    """An error that names the batch size that fits into a GPU."""
     size = recipe.train.batch_size
     fits = largest_batch(recipe, training_set, device, -(-size // world)) * world
     fact = f"batch_size {size} does not fit into the memory of {device}"
-    return RecipeError(f"{fact}; take --batch-size {fits}, or [train] accumulate = {-(-size // fits)}")
+    return RecipeError(f"{fact}; use --batch-size {fits}, or [train] accumulate = {-(-size // fits)}")
 
 
 def fits_gpu(recipe: Recipe, training_set: TrainingSet, device: str, size: int) -> bool:
-    """Whether a step on so many examples fits, by making it."""
+    """Whether a step with this many examples fits, by running one."""
     try:
         recipe = replace(recipe, train=replace(recipe.train, batch_size=size, compile=False))
         trainer = Trainer(recipe, training_set, device=device)
@@ -82,7 +83,7 @@ def fits_gpu(recipe: Recipe, training_set: TrainingSet, device: str, size: int) 
 
 
 def bytes_of_example(recipe: Recipe, training_set: TrainingSet) -> float:
-    """Bytes that one example takes in a step on a processor, by what autograd keeps of two."""
+    """Bytes that one example takes in a step on a CPU, measured from what autograd stores for two."""
     plain = replace(recipe.train, batch_size=2, compile=False, accumulate=1, precision="float32")
     before = torch.get_rng_state()
     trainer = Trainer(replace(recipe, train=plain), training_set)
@@ -108,7 +109,7 @@ def bytes_of_example(recipe: Recipe, training_set: TrainingSet) -> float:
 
 
 def free_bytes() -> float:
-    """Bytes that this process may still take, of the machine and of its control group; infinity where unknown."""
+    """Bytes that this process may still use, limited by machine and control group; infinity if unknown."""
     found = math.inf
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
@@ -117,7 +118,7 @@ def free_bytes() -> float:
         if most != "max":
             found = min(found, float(most) - float(now))
     except (OSError, ValueError, StopIteration):
-        pass  # another system: no bound is known
+        pass  # another system: the limit is unknown
     return max(0.0, found)
 
 

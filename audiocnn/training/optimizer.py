@@ -1,7 +1,7 @@
-"""How weights change: the optimizer, the learning rate at each step, and the exponential moving average of weights.
+"""Weight updates: the optimizer, the learning rate at each step, and the exponential moving average of weights.
 
-The learning rate is a function of the position in the training and has no state: a resumed run has the rate that it
-would have had.
+The learning rate is a function of the position in the training, without state, so that a resumed run has the same rate
+as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LEAST_WARM = 1e-3  # of the rate, at the first step of a warm-up
 
 
 def make_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """The optimizer of the weights that learn. Without `decay_norms` biases and norms do not decay."""
+    """The optimizer of the trainable weights. Without `decay_norms`, biases and norms do not decay."""
     learned = [weight for weight in network.parameters() if weight.requires_grad]
     groups = [{"params": learned}]
     if not settings.decay_norms:
@@ -36,7 +36,8 @@ def make_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.O
 
 
 def learning_rate_at(settings: TrainSettings, epoch: int, step: int, steps: int, drops: int = 0) -> float:
-    """The learning rate of step `step` of `steps` in an epoch, both from 0. drops: how often a plateau lowered it."""
+    """The learning rate of step `step` of `steps` in an epoch, both from 0. drops: number of reductions at a
+    plateau."""
     top, number, total = settings.learning_rate, epoch * steps + step, settings.epochs * steps
     if settings.schedule == "one_cycle":
         return _one_cycle(top, number, total, settings.warmup_share)
@@ -53,7 +54,7 @@ def learning_rate_at(settings: TrainSettings, epoch: int, step: int, steps: int,
 
 
 def _one_cycle(top: float, number: int, total: int, rising: float) -> float:
-    """Half a cosine up from top / 25 in the share `rising` of all steps, and half a cosine down to next to nothing."""
+    """Half a cosine up from top / 25 during the share `rising` of all steps, then half a cosine down to nearly 0."""
     turn, last = max(0.0, rising * total - 1.0), max(1.0, total - 1.0)
     begin, end = (top / _CYCLE_START, top) if number <= turn and turn else (top, top / _CYCLE_END)
     share = number / turn if number <= turn and turn else (number - turn) / max(1e-9, last - turn)
@@ -62,7 +63,7 @@ def _one_cycle(top: float, number: int, total: int, rising: float) -> float:
 
 @torch.no_grad()
 def update_ema(ema: nn.Module, network: nn.Module, decay: float, frozen: Collection[str]) -> None:
-    """decay * old + (1 - decay) * new for weights and statistics; those named in `frozen`, and counts, are copied."""
+    """decay * old + (1 - decay) * new for weights and statistics. Those named in `frozen`, and counts, are copied."""
     means = ema.state_dict()
     for name, new in network.state_dict().items():
         if new.dtype.is_floating_point and name not in frozen:

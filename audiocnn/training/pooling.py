@@ -1,11 +1,11 @@
-"""How a trained model pools the scores of recordings, chosen on recordings that were held out (`inference.pooling`).
+"""How a trained model pools the scores of recordings, chosen on held-out recordings (`inference.pooling`).
 
-`tune_label_pooling` is for labels that were learned from segments: an event may be short, or fill the recording. Each
-length of `POOL_SECONDS` is tried, the scores of whole recordings are calibrated, and the one with the least
-cross-entropy is taken, where recordings with the label count as much as those without. From then on the score of a
-recording is the probability that it holds the label, if half of all do.
+`tune_label_pooling` is for labels trained on segments, where an event may be short or fill the recording. Each length
+of `POOL_SECONDS` is tried with calibrated scores of whole recordings, and the one with the lowest cross-entropy is
+used; recordings with and without the label have equal total weight. The score of a recording is then the probability
+that it has the label, assuming that half of all recordings do.
 
-`learned_pooling` and `choose_clip_pooling` are for models that learned whole clips.
+`learned_pooling` and `choose_clip_pooling` are for models trained on whole clips.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from audiocnn.training.calibrate import fit_calibration
 from audiocnn.training.validate import lengths_of, logits_by_batch
 
 POOL_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, math.inf)
-EVENT_POOLING = LabelPooling(0.2)  # of a label of which too little was held out
-_LEAST_RECORDINGS = 10  # with a label, and as many without
-_LONG_SHARE = 0.95  # of the clips are no longer than a clip is taken to be
+EVENT_POOLING = LabelPooling(0.2)  # for a label with too few held-out recordings
+_LEAST_RECORDINGS = 10  # with a label, and the same number without
+_LONG_SHARE = 0.95  # share of the clips that are at most as long as the length assumed for clips
 _GAINS = tuple(2.0 ** (step / 4) for step in range(-8, 9))
 _SMALLEST = 1e-6
 _Floats = NDArray[np.float64]
 
 
 def tune_label_pooling(recordings: Sequence[JudgedRecording], labels: Sequence[str], label: str) -> LabelPooling:
-    """The pooling of a label, and its thresholds by operating point: those of `clip_thresholds`, `balanced` one half at
-    least. Recordings where only unsure stretches may hold it are left out."""
+    """The pooling of a label, and its thresholds by operating point: those of `clip_thresholds`, with `balanced` at
+    least one half. Recordings in which only unsure parts may have the label are left out."""
     column = list(labels).index(label)
     marks = [any(note.label == label for note in one.annotations) for one in recordings]
     judged = [k for k, one in enumerate(recordings) if len(one.scores) and (marks[k] or not one.unsure)]
@@ -54,14 +54,14 @@ def tune_label_pooling(recordings: Sequence[JudgedRecording], labels: Sequence[s
         found.append((_even_loss(scores, has), LabelPooling(seconds, gain, shift), scores))
     _, pooling, scores = min(found, key=lambda one: one[0])
     best, sensitive, precise = clip_thresholds(scores, has).values()
-    balanced = max(0.5, best)  # of a rare label one half would be reached by more recordings without it than with it
+    balanced = max(0.5, best)  # for a rare label, more recordings without it than with it would reach one half
     thresholds = (balanced, min(balanced, sensitive), max(balanced, precise))
     rounded = {name: round(x, 4) for name, x in zip(SENSITIVITIES, thresholds, strict=True)}
     return LabelPooling(pooling.seconds, pooling.gain, pooling.shift, rounded)
 
 
 def _fit_evenly(scores: _Floats, has: NDArray[np.bool_]) -> tuple[float, float]:
-    """The gain and shift of (recordings,) scores; those with the label count as much as those without."""
+    """The gain and shift of (recordings,) scores. Those with and without the label have equal total weight."""
     logits = np.log(np.clip(scores, _SMALLEST, 1.0 - _SMALLEST) / np.clip(1.0 - scores, _SMALLEST, 1.0))
     sets = [logits[has].astype(np.float32)[:, None], logits[~has].astype(np.float32)[:, None]]
     targets = [np.ones_like(sets[0]), np.zeros_like(sets[1])]
@@ -75,8 +75,8 @@ def _even_loss(scores: _Floats, has: NDArray[np.bool_]) -> float:
 
 
 def learned_pooling(clip_seconds: Sequence[float], window_seconds: float) -> ClipPooling:
-    """Of a network that learned clips of these lengths: `clip_seconds` is what nearly all are no longer than, or its
-    window if that is longer; a stretch is as long as they are in the middle, or its window if that is shorter."""
+    """For a network trained on clips of these lengths. `clip_seconds` is the length that nearly all stay within, or the
+    window if that is longer. A stretch has their median length, or that of the window if that is shorter."""
     median, longest = (float(x) for x in np.quantile(clip_seconds, [0.5, _LONG_SHARE]))
     return ClipPooling(round(max(longest, window_seconds), 3), round(max(0.001, min(window_seconds, median)), 3))
 
@@ -84,11 +84,11 @@ def learned_pooling(clip_seconds: Sequence[float], window_seconds: float) -> Cli
 def choose_clip_pooling(
     network: Network, clips: Sequence[Example], targets: NDArray[np.float32], learned: ClipPooling, batch_size: int
 ) -> tuple[ClipPooling, float]:
-    """What pools held-out clips best, and a gain for the logits: `learned` and 1, unless stretches of another length
-    do better in clips of any length. targets: (clips, labels).
+    """The best pooling for held-out clips, and a gain for the logits: `learned` and 1, unless stretches of another
+    length are better for clips of any length. targets: (clips, labels).
 
-    Better is a lower cross-entropy, by more than two standard errors: else what clips are named after is about as long
-    as they are, and their mean says most.
+    Better means a lower cross-entropy by more than two standard errors. Otherwise the labelled sound is about as long
+    as the clips, and their mean is the best choice.
     """
     longest = max(lengths_of(clips)) / network.geometry.sample_rate
     tried = [learned]
@@ -117,8 +117,8 @@ def pooled_scores(
     pools: Sequence[Callable[[], ScorePool]] = (MeanPool,),
     gains: Sequence[float] = (),
 ) -> NDArray[np.float32]:
-    """(pools, clips, labels): the scores of each clip by each pool, its logits times the gain of that (1 unless given).
-    Each clip is read once."""
+    """(pools, clips, labels): the scores of each clip by each pool, with its logits multiplied by the gain of the pool
+    (1 by default). Each clip is read once."""
     found = np.empty((len(pools), len(clips), network.spec.classes), np.float32)
     for numbers, logits in logits_by_batch(network, clips, batch_size):
         for place, pool in enumerate(pools):
@@ -129,7 +129,7 @@ def pooled_scores(
 
 
 def clip_losses(scores: NDArray[np.float32], targets: NDArray[np.float32], together: bool) -> _Floats:
-    """(..., clips, labels) scores -> (..., clips) cross-entropy; together: what scores lack of 1 is that of none."""
+    """(..., clips, labels) scores -> (..., clips) cross-entropy. together: 1 minus their sum is the score of none."""
     given, wanted = scores.astype(np.float64), np.broadcast_to(targets.astype(np.float64), scores.shape)
     logs = np.log(np.clip(given, _SMALLEST, 1.0))
     if not together:

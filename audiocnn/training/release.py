@@ -1,6 +1,6 @@
-"""A trained network as a model folder: scores calibrated, thresholds tuned, ONNX exported, model card written.
+"""Turns a trained network into a model folder: calibration, thresholds, ONNX export and model card.
 
-What the model says of whole recordings is chosen and judged last, by its own scores, as `evaluate` has them.
+The settings and results for whole recordings come last, from the model's own scores, as in `evaluate`.
 """
 
 from __future__ import annotations
@@ -60,22 +60,22 @@ from audiocnn.training.pooling import (
 from audiocnn.training.validate import clip_targets, example_logits, scored_recordings, thinned_logits
 
 _MOST_LISTED = 100  # labels in a card
-MOST_VALUES = 2**26  # clips x positions x labels that a calibration takes; of more clips every second, third ...
-# Of the segments of a network that learned whole clips, and that they may be none of its labels:
+MOST_VALUES = 2**26  # clips x positions x labels for a calibration; with more, every second, third, ... clip is used
+# For segments of a network trained on whole clips, which may also have none of its labels: see
 # docs/how-to/own-sounds.md.
 CLIP_THRESHOLD, SHORTEST_SHARE = 0.75, 0.35
-_KNOWN_SHARE = 0.95  # of the held-out clips, which reach the threshold of segments
-_HIGHEST = ((10, 0.95), (100, 0.98))  # so many of them allow a threshold so high: the training was stopped by them
+_KNOWN_SHARE = 0.95  # of the held-out clips that must reach the threshold of segments
+_HIGHEST = ((10, 0.95), (100, 0.98))  # clips, highest threshold: lower for few, which also stopped the training
 _MOST_KNOWN = 1000
-_MOST_SECONDS = 36_000.0  # of held-out recordings that pooling is chosen on: their scores are held in memory
-_LEAST_CLIPS = 20  # held out, from where on they say more about scores than the network does
+_MOST_SECONDS = 36_000.0  # of held-out recordings for choosing the pooling: their scores are held in memory
+_LEAST_CLIPS = 20  # held out; with fewer, they say less about scores than the network does
 
 
 def release(
     recipe: Recipe, training_set: TrainingSet, network: Network, folder: Path, training: dict[str, Any]
 ) -> tuple[Model, float]:
-    """Write the folder; returns the model and the largest difference of its ONNX file to torch. In place of the figure
-    that stopped the training of clips, `validation` in its training has those of the model as it is."""
+    """Write the folder. Returns the model and the largest difference between its ONNX file and torch. For clips, the
+    `validation` entry has the results of the final model instead of those that stopped the training."""
     network, pooling = network.eval().cpu(), None
     if training_set.clips:
         pooling = pool_clips(recipe, training_set, network)
@@ -112,10 +112,10 @@ def release(
 
 
 def judge_held_out(model: Model, recipe: Recipe, training_set: TrainingSet) -> Model:
-    """The model with its pooling of segments, and with its figures of clips: by the recordings that were held out, as
-    they are. They are scored by what `classify` runs."""
+    """The model with its pooling for segments, and with its results on clips, from the unmixed held-out recordings.
+    They are scored as in `classify`."""
     held_out = training_set.held_out
-    if not training_set.clips and model.usual_answer == "one":  # it learned nothing of what is between its labels
+    if not training_set.clips and model.usual_answer == "one":  # it was not trained on sounds between its labels
         return model
     if not training_set.clips and (held_out is None or not recipe.evaluate.calibrate):
         return replace(model, label_pooling=dict.fromkeys(model.labels, EVENT_POOLING))
@@ -133,7 +133,7 @@ def judge_held_out(model: Model, recipe: Recipe, training_set: TrainingSet) -> M
 
 
 def with_clip_figures(model: Model, evaluation: Evaluation | None) -> Model:
-    """The model with figures of clips as its `validation`; it keeps what it has where none is defined."""
+    """The model with results on clips as its `validation`. Unchanged if none is defined."""
     if evaluation is None or evaluation.clip is None:
         return model
     clip = evaluation.clip
@@ -143,14 +143,14 @@ def with_clip_figures(model: Model, evaluation: Evaluation | None) -> Model:
 
 
 def with_label_pooling(model: Model, recordings: Sequence[JudgedRecording]) -> Model:
-    """A model that learned segments, with the pooling that suits these recordings."""
+    """A model trained on segments, with the best pooling for these recordings."""
     found = {label: tune_label_pooling(recordings, model.labels, label) for label in model.labels}
     return replace(model, label_pooling=found)
 
 
 def pool_clips(recipe: Recipe, training_set: TrainingSet, network: Network) -> ClipPooling | None:
-    """How a network that learned whole clips pools those of any length; its scores are calibrated first. None where the
-    mean has an answer for every clip."""
+    """The pooling of clips of any length, for a network trained on whole clips, whose scores are calibrated first. None
+    if the mean has an answer for every clip."""
     calibrate_clips(recipe, training_set, network)
     plain = network.spec.f.output == "softmax" and not network.spec.f.background
     if plain or not isinstance(training_set.source, ClipExamples):
@@ -167,8 +167,8 @@ def pool_clips(recipe: Recipe, training_set: TrainingSet, network: Network) -> C
 
 
 def highest_threshold(training_set: TrainingSet, network: Network, batch_size: int) -> float:
-    """The threshold of segments: as high as it may be for nearly all held-out clips that the network knows to reach it
-    somewhere, for what is none of the labels seldom scores so high; `CLIP_THRESHOLD` at least."""
+    """The threshold of segments: as high as possible while nearly all held-out clips that the network recognises reach
+    it somewhere, because sounds with none of the labels rarely score as high; at least `CLIP_THRESHOLD`."""
     if not isinstance(training_set.validation, ValidationClips):
         return CLIP_THRESHOLD
     clips = training_set.validation
@@ -185,13 +185,13 @@ def highest_threshold(training_set: TrainingSet, network: Network, batch_size: i
 
 
 def shortest_event(clips: ClipExamples, window_seconds: float) -> float:
-    """How short a segment may be, in seconds, of a network that learned whole clips. Its window slides over an event as
-    long as a clip, and hears most of it for about so long; what it hears a glimpse of is over sooner."""
+    """The minimum length of a segment in seconds, for a network trained on whole clips. While its window slides over an
+    event as long as a clip, it sees most of the event for about this time; shorter segments are only partly seen."""
     return round(SHORTEST_SHARE * min(window_seconds, float(np.median(learned_seconds(clips)))), 2)
 
 
 def learned_seconds(clips: ClipExamples) -> list[float]:
-    """How long the clips with a label are that are learned from."""
+    """The durations of the training clips with a label."""
     learned = [entry for entry in clips.entries if clips.columns.keys() & set(entry.labels)]
     return [clips.dataset.duration_seconds(entry) for entry in learned]
 
@@ -199,8 +199,8 @@ def learned_seconds(clips: ClipExamples) -> list[float]:
 def tune_segment_rules(
     recipe: Recipe, training_set: TrainingSet, network: Network
 ) -> tuple[dict[str, float], dict[str, dict[str, OperatingPoint]], str]:
-    """A threshold for each label, where its scores stand alone its operating points, and what they were tuned on; none
-    where nothing was held out."""
+    """A threshold for each label; if labels are independent, also operating points; and what they were tuned on. Empty
+    if nothing was held out."""
     labels, measure = training_set.labels, recipe.evaluate.tune_for
     examples = [own for own in (training_set.validation, *training_set.also.values()) if len(own)]
     if not examples:
@@ -214,7 +214,7 @@ def tune_segment_rules(
     if conditions is not None:
         names = [f'part "{recipe.evaluate.part}" of {conditions.name} ({count} recordings)']
     tuned_on = ", ".join(names + [f"{name} ({len(own)} recordings)" for name, own in training_set.also.items()])
-    cross_fit = bool(training_set.also)  # what people annotated is little: no figure is of what it was tuned on
+    cross_fit = bool(training_set.also)  # annotated data is scarce: nothing is measured on what it was tuned on
     how = "tuned on one half of each, measured on the other" if cross_fit else "tuned and measured on the same"
     thresholds: dict[str, float] = {}
     points: dict[str, dict[str, OperatingPoint]] = {}
@@ -232,7 +232,7 @@ def tune_segment_rules(
 
 
 def calibrate_clips(recipe: Recipe, training_set: TrainingSet, network: Network) -> None:
-    """Make the mean scores of clips probabilities, if enough of them were held out and the recipe wants it."""
+    """Calibrate the mean scores of clips, if enough clips were held out and the recipe wants it."""
     if len(training_set.validation) < _LEAST_CLIPS or not recipe.evaluate.calibrate:
         return
     clips, targets = training_set.validation, clip_targets(training_set)
@@ -248,8 +248,8 @@ def calibrate_clips(recipe: Recipe, training_set: TrainingSet, network: Network)
 def tune_clip_thresholds(
     recipe: Recipe, training_set: TrainingSet, network: Network, pooling: ClipPooling | None
 ) -> tuple[dict[str, float], dict[str, dict[str, OperatingPoint]], str]:
-    """For clips of several labels a threshold for each that some held-out clips have and some have not, the one with
-    the best F1 of clips, and operating points; for clips of one label none, since the highest score is the answer."""
+    """For clips of several labels, the threshold with the best F1 for each label that some held-out clips have and some
+    do not, and operating points. Empty for clips of one label, where the highest score is the answer."""
     count = len(training_set.validation)
     if count < _LEAST_CLIPS or not training_set.several:
         return {}, {}, ""
@@ -270,7 +270,7 @@ def tune_clip_thresholds(
 
 
 def strip_folders(table: dict[str, Any]) -> dict[str, Any]:
-    """A recipe in full whose paths are names: of a folder or file, wherever it lies on another machine."""
+    """A complete recipe whose paths are reduced to names, valid on any machine."""
 
     def named(path: str, source: str) -> str:
         inside = bool(source) and Path(path).is_relative_to(source)
@@ -282,7 +282,7 @@ def strip_folders(table: dict[str, Any]) -> dict[str, Any]:
 def calibrate_network(
     network: Network, sets: Sequence[Sequence[Example]], logits: list[list[NDArray[np.float32]]]
 ) -> list[list[NDArray[np.float32]]]:
-    """Make the network's scores probabilities on sets of examples, which count the same; returns their new logits."""
+    """Calibrate the scores of a network on sets of examples with equal weight. Returns their new logits."""
     targets, given, labels = [[example.targets for example in own] for own in sets], logits, network.spec.outputs
     if network.spec.f.background:
         given = [[pad_background(rows) for rows in own] for own in logits]
@@ -295,7 +295,7 @@ def calibrate_network(
 
 
 def pad_background(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(rows, labels) logits with that of "none of these" behind them."""
+    """(rows, labels) logits, with that of "none of these" appended."""
     return append_background(torch.from_numpy(rows)).numpy()
 
 
@@ -306,7 +306,7 @@ def describe_machine(device: torch.device) -> str:
 
 
 def list_labels(labels: Sequence[str]) -> str:
-    """All of them, or some of very many."""
+    """All labels, or the first ones of very many."""
     more = len(labels) - _MOST_LISTED
     return ", ".join(labels[:_MOST_LISTED]) + (f" and {more:,} more" if more > 0 else "")
 

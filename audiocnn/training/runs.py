@@ -1,6 +1,6 @@
-"""The runs in a folder as rows that can be sorted: spec, data, figures, time, state.
+"""The runs in a folder as sortable rows: spec, data, results, time, state.
 
-Everything is read from the files of a run; nothing heavy is imported, and a damaged run is a row that says so.
+Everything is read from the files of a run. No heavy imports are needed, and a damaged run becomes a row that says so.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from audiocnn.training.log import LogRow, best_row, log_path, read_facts, read_l
 
 RECIPE, MODEL, _REPORT, CHECKPOINTS = "recipe.toml", "model/model.toml", "report.json", "checkpoints"
 LAST_MADE = ("model/model.onnx", "model/README.md")  # of a model folder
-PRUNED = "pruned"  # a trial of `tune` that was not worth its time
+PRUNED = "pruned"  # a trial of `tune` that was stopped early
 STATES = ("ended", "running", "interrupted", PRUNED, "damaged")
-INSIDE = ("model", CHECKPOINTS, "tensorboard")  # of a run: no other run lies there
-# The figure of a report that says most, the first that is there; of segments it is the mean over labels.
+INSIDE = ("model", CHECKPOINTS, "tensorboard")  # inside a run: contain no other run
+# The main result of a report: the first that exists; for segments the mean over labels.
 CLIP_FIGURES = ("accuracy", "mean_average_precision", "macro_f1")
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run. None: not known. figure: the best of the validation, figure_name says which; tested, tested_name: of the
-    test part. epochs: learned, of `wanted`. seconds: of learning. revision: of git at its start, in older runs with
-    "+" where files were changed since that."""
+    """A run. None: unknown. figure: the best validation result, named by figure_name; tested, tested_name: of the test
+    part. epochs: done, of `wanted`. seconds: of training. revision: of git at the start; in older runs followed by "+"
+    if files had been changed since."""
 
     name: str
     folder: Path
@@ -67,8 +67,8 @@ class Run:
 
     @property
     def sort_keys(self) -> dict[str, tuple[Any, ...]]:
-        """What a run is sorted by: figures with the best first, and runs of other figures beside each other; times and
-        numbers with the largest first; what is not known last."""
+        """Sort keys: results with the best first, grouped by kind of result; times and numbers with the largest first;
+        unknown values last."""
         return {
             "name": (self.name,),
             "state": (STATES.index(self.state), self.name),
@@ -90,7 +90,7 @@ def _round_figure(value: float | None) -> float | None:
 
 
 def find_runs(folder: Path) -> Iterator[Path]:
-    """The folders of runs in a folder, itself included, at any depth, by name; those of folds and shares, too."""
+    """The folders of runs in a folder at any depth, including itself, by name; also those of folds and shares."""
     for place, folders, files in os.walk(folder):
         path = Path(place)
         found = RECIPE in files and (path / RECIPE).is_file() and "model.toml" not in files and is_run(path)
@@ -102,7 +102,7 @@ def find_runs(folder: Path) -> Iterator[Path]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder with a recipe is a run: it has something that only a training makes."""
+    """Whether a folder with a recipe is a run: it has a file that only a training writes."""
     names = (RUN_FILE, MODEL, CHECKPOINTS)
     return log_path(folder) is not None or any((folder / name).exists() for name in names)
 
@@ -115,7 +115,7 @@ def read_runs(folder: Path) -> list[Run]:
 
 
 def read_run(folder: Path, name: str) -> Run:
-    """A run; where a file of it is damaged, what is wrong, and what could be read before."""
+    """A run. If one of its files is damaged, with the problem and what could be read before."""
     run = Run(name, folder)
     try:
         run = with_recipe(run)
@@ -129,11 +129,11 @@ def read_run(folder: Path, name: str) -> Run:
 
 
 def with_recipe(run: Run) -> Run:
-    """What the recipe says, as plain TOML: that of a newer version is read, too."""
+    """Add the values of the recipe, read as plain TOML, so that newer versions can be read too."""
     table = read_toml(run.folder / RECIPE, RecipeError)
     train, data = table.get("train"), table.get("data")
     if not isinstance(train, dict) or not isinstance(table.get("spec"), dict):
-        raise RecipeError(f"{run.folder / RECIPE}: is not the recipe of a run; train again, or remove the run")
+        raise RecipeError(f"{run.folder / RECIPE}: not the recipe of a run; train again, or delete the run")
     name = table.get("name")
     source = data.get("source") if isinstance(data, dict) else None
     settings = {key: value for key, value in train.items() if isinstance(value, (int, float, str))}
@@ -147,7 +147,7 @@ def with_recipe(run: Run) -> Run:
 
 
 def with_facts(run: Run) -> Run:
-    """What `run.json` says: runs of older versions have none."""
+    """Add the facts in `run.json`. Runs of older versions have none."""
     facts = read_facts(run.folder)
     git, labels = facts.get("git"), facts.get("labels")
     revision = None
@@ -194,7 +194,7 @@ def with_model(run: Run) -> Run:
 
 
 def with_report(run: Run) -> Run:
-    """The figure of the test part that says most, where it was tested."""
+    """Add the main result on the test part, if it was tested."""
     path = run.folder / _REPORT
     if not path.exists():
         return run
@@ -203,18 +203,18 @@ def with_report(run: Run) -> Run:
         report = report[0] if isinstance(report, list) else report
         found = _clip_figure(report["clip"]) if report["clip"] else _segment_figure(report["labels"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError):
-        raise AudiocnnError(f"{path}: is no report; judge the model again, or remove the file") from None
+        raise AudiocnnError(f"{path}: not a report; evaluate the model again, or delete the file") from None
     return replace(run, tested_name=found[0], tested=found[1])
 
 
 def _clip_figure(clip: dict[str, Any]) -> tuple[str | None, float | None]:
-    """Name and value of the first figure that is known."""
+    """Name and value of the first known result."""
     values = {name: clip["figures"].get(name, {}).get("value") for name in CLIP_FIGURES}
     return next(((name, float(value)) for name, value in values.items() if value is not None), (None, None))
 
 
 def _segment_figure(labels: dict[str, Any]) -> tuple[str | None, float | None]:
-    """The F1 of segments, the mean over labels."""
+    """The F1 of segments, as the mean over labels."""
     values = [found["figures"]["f1"]["value"] for found in labels.values()]
     known = [float(value) for value in values if value is not None]
     return ("f1", sum(known) / len(known)) if known else (None, None)

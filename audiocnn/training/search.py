@@ -1,7 +1,7 @@
-"""Hyperparameter search: trainings with other values in the recipe, which Optuna chooses by earlier results.
+"""Hyperparameter search: trainings with different recipe values, which Optuna chooses from earlier results.
 
-Each trial is a run in a folder; its figure is reported epoch by epoch, and a trial that falls behind the others is
-pruned. The first trial is the recipe as it is. A trial that was cut off goes on in its folder, under another number.
+Each trial is a run in a folder. Its result is reported epoch by epoch, and a trial that falls behind the others is
+pruned. The first trial is the unchanged recipe. An interrupted trial continues in its folder, under another number.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ BEST_RECIPE, RECIPES = "best.toml", "recipes"  # in the folder of a search
 
 @dataclass(frozen=True)
 class Search:
-    """table: the recipe in full as TOML has it. folder: where the trials lie."""
+    """table: the complete recipe as TOML values. folder: where the trials are."""
 
     table: Mapping[str, Any]
     space: Space
@@ -49,13 +49,13 @@ class Search:
     device: str
 
     def recipe(self, params: Mapping[str, Any], path: Path) -> Recipe:
-        """The recipe with these values of a study, written to a file. RecipeError or SpecError where it cannot be."""
+        """The recipe with these values of a study, written to a file. RecipeError or SpecError if it is invalid."""
         return self.changed(
             {parameter.key: from_param(parameter, params[parameter.key]) for parameter in self.space}, path
         )
 
     def changed(self, values: Mapping[str, Any], path: Path) -> Recipe:
-        """The same with values as the recipe has them, of some keys or all."""
+        """The same with recipe values, for some keys or all."""
         table = copy.deepcopy(dict(self.table))
         for key, value in values.items():
             set_value(table, key, value, "[tune]")
@@ -64,8 +64,8 @@ class Search:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """A digest of what figures must have in common to be compared, and the values of the recipe itself, where the
-        space has them."""
+        """A digest of everything that comparable results must share, and the recipe's own values, if the search space
+        includes them."""
         entries = [(entry.filename, entry.samples, entry.labels, entry.split) for entry in self.dataset.entries]
         space = [(parameter.key, parameter.to_dict()) for parameter in self.space]
         content = json.dumps([self.table, space, entries], sort_keys=True, default=str)
@@ -77,7 +77,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial. state: complete, pruned, failed, running, waiting, or cut off. value: the best figure of its epochs."""
+    """A trial. state: complete, pruned, failed, running, waiting, or cut off. value: the best result of its epochs."""
 
     number: int
     state: str
@@ -99,7 +99,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class TrialBegun:
-    """again: it goes on where a trial was cut off."""
+    """again: continues an interrupted trial."""
 
     number: int
     params: dict[str, Any]
@@ -107,7 +107,7 @@ class TrialBegun:
 
 
 def make_search(recipe: Recipe, space: Space, dataset: Dataset, folder: Path, device: str) -> Search:
-    """RecipeError, before any time is spent: trials could not be compared, or a key or value is not possible."""
+    """RecipeError, before time is spent, if trials could not be compared, or a key or value is invalid."""
     clips = are_clips(select_entries(recipe, dataset))
     recipe = recipe.with_defaults(clips)
     table = recipe.to_table()
@@ -115,9 +115,9 @@ def make_search(recipe: Recipe, space: Space, dataset: Dataset, folder: Path, de
     mixed = [parameter.key for parameter in space if parameter.key.startswith(MIXED)]
     if mixed and not clips and recipe.evaluate.conditions is None:
         fact = f'[tune]: "{mixed[0]}" changes the mixtures that trials are judged by'
-        raise RecipeError(f"{fact}; name [evaluate] conditions, or leave it out")
+        raise RecipeError(f"{fact}; set [evaluate] conditions, or remove the key")
     if recipe.train.validation_share == 0 and recipe.evaluate.conditions is None:
-        raise RecipeError("[train] validation_share = 0: nothing is held out to judge trials by; give a share")
+        raise RecipeError("[train] validation_share = 0: there is no validation part to judge trials by; set a share")
     for parameter in space:
         set_value(copy.deepcopy(table), parameter.key, parameter.first, "[tune]")
     wanted = Search(table, space, dataset, folder, device)
@@ -126,7 +126,7 @@ def make_search(recipe: Recipe, space: Space, dataset: Dataset, folder: Path, de
 
 
 def check_values(wanted: Search) -> None:
-    """RecipeError for a value that no recipe can have: each choice, or both ends of a range, is tried alone."""
+    """RecipeError for an invalid value. Each choice, or both ends of a range, is tried on its own."""
     with tempfile.TemporaryDirectory(prefix="audiocnn-") as scratch:
         path = Path(scratch) / "recipe.toml"
         for parameter in wanted.space:
@@ -141,8 +141,8 @@ def check_values(wanted: Search) -> None:
 def search(
     wanted: Search, study: Study, trials: int, stop_signals: StopSignals
 ) -> Iterator[TrialBegun | StepReport | EpochReport | StopReport | Trial]:
-    """Trials until the study has so many; each is reported when it begins, while it goes on, and when it has ended. One
-    that cannot be trained is reported as failed, and the others go on."""
+    """Run trials until the study has this many. Each is reported at its start, during its course and at its end. A
+    trial that cannot be trained is reported as failed, and the others continue."""
     study.requeue_cut_off()
     while True:
         with study.next_trial(trials) as trial:
@@ -157,12 +157,12 @@ def search(
 def run_trial(
     wanted: Search, study: Study, trial: optuna.Trial, stop_signals: StopSignals
 ) -> Iterator[TrialBegun | StepReport | EpochReport | StopReport | Trial]:
-    """Train with the values of a trial, and tell the study what came out."""
+    """Train with the values of a trial, and report the result to the study."""
     from optuna.trial import TrialState
 
     name = trial.user_attrs.get("folder", f"trial-{trial.number:04d}")
     if not is_file_name(name):
-        raise UsageError(f"{wanted.folder}: its study names a folder elsewhere ({name!r}); name another with --study")
+        raise UsageError(f"{wanted.folder}: its study uses a folder elsewhere ({name!r}); give another with --study")
     trial.set_user_attr("folder", name)
     params, run = study.draw_values(trial), wanted.folder / name
     again = (run / RECIPE_FILE).exists()
@@ -179,7 +179,7 @@ def run_trial(
                 if isinstance(report, TrainReport):
                     value = report.figure
                     if not _is_finite(value):
-                        raise AudiocnnError(f"{run}: no epoch has a figure that is a number; learn more slowly")
+                        raise AudiocnnError(f"{run}: no epoch has a finite result; lower the learning rate")
                 elif isinstance(report, EpochReport):
                     yield report
                     pruned = report_figure(trial, report)
@@ -192,7 +192,7 @@ def run_trial(
         study.study.tell(trial, state=TrialState.FAIL)
     else:
         if value is None and not pruned:
-            return  # stopped: the trial goes on when the study does
+            return  # stopped: the trial continues with the study
         store_outcome(trial, run)
         if pruned:
             mark_pruned(run)
@@ -205,8 +205,8 @@ def _is_finite(figure: float | None) -> TypeGuard[float]:
 
 
 def report_figure(trial: optuna.Trial, report: EpochReport) -> bool:
-    """Report the figure of an epoch, where it is a number; returns whether the trial is to be pruned, which the last
-    epoch never is."""
+    """Report the result of an epoch if it is finite. Returns whether to prune the trial, which is never done at the
+    last epoch."""
     if not _is_finite(report.figure):
         return False
     trial.report(report.figure, report.epoch)
@@ -214,7 +214,7 @@ def report_figure(trial: optuna.Trial, report: EpochReport) -> bool:
 
 
 def store_outcome(trial: optuna.Trial, run: Path) -> None:
-    """Store in the study what the table of trials shows of one."""
+    """Store in the study what the table of trials shows."""
     from audiocnn.training.log import read_facts
 
     rows = read_log(run)
@@ -225,7 +225,7 @@ def store_outcome(trial: optuna.Trial, run: Path) -> None:
 
 
 def list_trials(wanted: Search, study: Study) -> list[Trial]:
-    """All trials by number, without those that were cut off and resumed under another."""
+    """All trials by number, without interrupted ones that were resumed under another number."""
     names = {"FAIL": "failed"}
     cut_off = set(study.cut_off())
     found = []
@@ -241,7 +241,7 @@ def list_trials(wanted: Search, study: Study) -> list[Trial]:
 
 
 def best_trial(wanted: Search, study: Study) -> Trial | None:
-    """The complete trial with the best figure, of equals the first; None where there is none."""
+    """The complete trial with the best result, the first of equals. None if there is none."""
     complete = [one for one in list_trials(wanted, study) if one.state == "complete" and one.value is not None]
     return max(complete, key=lambda one: (one.value or 0.0, -one.number), default=None)
 

@@ -1,7 +1,7 @@
-"""The study of a search, in an SQLite file that several processes may share: which trials there were, which comes next.
+"""The study of a search, in an SQLite file that several processes may share: the trials so far, and the next one.
 
-A process holds a lock for the trial that it trains; a trial that no process holds was cut off, and is put into the
-queue again when the study is resumed. `audiocnn.training.search` trains the trials.
+A process holds a lock for the trial that it trains. A trial without a lock was interrupted, and is queued again when
+the study is resumed. `audiocnn.training.search` trains the trials.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 NAME = "audiocnn"
 LOCK_SECONDS = 120.0
-STARTUP_TRIALS = 5  # before one is ended early, and before values are chosen by what the others gave
+STARTUP_TRIALS = 5  # before trials are pruned, and before values are chosen from earlier results
 REDUCTION = 3
-LOCKS = ".at"  # in the folder of a search: empty folders that are locked
+LOCKS = ".at"  # in the folder of a search: empty folders used as locks
 STUDY_LOCK = f"{LOCKS}/study"
 SEED_STEP = 100_003
 
@@ -38,7 +38,7 @@ class Study:
 
     @contextmanager
     def next_trial(self, most: int) -> Iterator[optuna.Trial | None]:
-        """The next trial, held while it goes on; None where so many have ended or are being made."""
+        """The next trial, locked while it runs. None if enough trials have ended or are running."""
         with ExitStack() as stack:
             with exclusive(self.folder / STUDY_LOCK):
                 trial = self.study.ask() if self.count_trials() < most else None
@@ -47,7 +47,7 @@ class Study:
             yield trial
 
     def count_trials(self) -> int:
-        """How many trials ended by themselves, or go on."""
+        """Number of trials that ended by themselves, or are running."""
         import optuna
 
         counted = [trial for trial in self.trials() if trial.state != optuna.trial.TrialState.WAITING]
@@ -57,14 +57,14 @@ class Study:
         return self.study.get_trials(deepcopy=False)
 
     def cut_off(self) -> list[int]:
-        """The numbers of trials that were cut off, and gone on with under another number."""
+        """The numbers of interrupted trials that were continued under another number."""
         return list(self.study.user_attrs.get("cut_off", []))
 
     def lock_path(self, number: int) -> Path:
         return self.folder / LOCKS / str(number)
 
     def requeue_cut_off(self) -> int:
-        """Queue what was cut off again, by a signal, a kill or a power cut; returns how many there were."""
+        """Queue interrupted trials again (after a signal, a kill or a power cut). Returns their number."""
         import optuna
 
         found = 0
@@ -79,8 +79,8 @@ class Study:
         return found
 
     def draw_values(self, trial: optuna.Trial) -> dict[str, Any]:
-        """What a trial is to try, by key, as the study keeps it. Draws are keyed by its number, so that a search of one
-        process comes out the same again."""
+        """The values of a trial, by key, as the study stores them. Draws depend on its number, so that a search in one
+        process is reproducible."""
         import optuna
 
         seed = (self.seed * SEED_STEP + trial.number) % 2**32
@@ -88,8 +88,8 @@ class Study:
         return {parameter.key: suggest_value(trial, parameter) for parameter in self.space}
 
     def importances(self) -> dict[str, float]:
-        """How much of what figures differ by is due to each key (fANOVA, Hutter et al. 2014), the most first; empty
-        where there are too few trials to say."""
+        """The share of the variance of results due to each key (fANOVA, Hutter et al. 2014), largest first. Empty if
+        there are too few trials."""
         import optuna
 
         complete = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
@@ -111,25 +111,25 @@ def suggest_value(trial: optuna.Trial, parameter: Parameter) -> Any:
         return trial.suggest_int(parameter.key, int(parameter.low), int(parameter.high), step=apart, log=parameter.log)
     step = None if parameter.step is None else float(parameter.step)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the last step ends before "high"
+        warnings.simplefilter("ignore")  # about the last step ending before "high"
         return trial.suggest_float(
             parameter.key, float(parameter.low), float(parameter.high), step=step, log=parameter.log
         )
 
 
 def open_study(path: Path, pruner: str, epochs: int, facts: Mapping[str, Any], resume: bool) -> optuna.Study:
-    """The study in an SQLite file, with `facts`: a digest of what makes its figures comparable, and the values of the
-    first trial. UsageError: it is there and not to be gone on with, or is of something else, or is no study."""
+    """The study in an SQLite file, with `facts`: a digest of what makes its results comparable, and the values of the
+    first trial. UsageError: it exists and is not to be resumed, belongs to something else, or is not a study."""
     check_packages("a search", ["optuna"])
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if path.exists() and not resume:
-        raise UsageError(f"{path}: there is a study already; go on with --resume, or name another -o or --study")
+        raise UsageError(f"{path}: already contains a study; continue with --resume, or choose another -o or --study")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        # Several processes write: each waits its turn. A name with ? or { in it is no address.
+        # Several processes write, one at a time. A name with ? or { in it does not work in a URL.
         connect = partial(sqlite3.connect, path, timeout=LOCK_SECONDS, check_same_thread=False)
         storage = optuna.storages.RDBStorage(f"sqlite:///{NAME}", engine_kwargs={"creator": connect})
         study = optuna.create_study(
@@ -145,14 +145,14 @@ def open_study(path: Path, pruner: str, epochs: int, facts: Mapping[str, Any], r
             study.enqueue_trial(facts["params"])
     except (SQLAlchemyError, optuna.exceptions.OptunaError) as problem:
         said = " ".join(str(problem).split())[:120]
-        raise UsageError(f"{path}: is no study that can be read ({said}); name another one with --study") from None
+        raise UsageError(f"{path}: not a readable study ({said}); give another with --study") from None
     if digest not in (None, facts["digest"]):
-        raise UsageError(f"{path}: is the study of another recipe, or of other data; name another -o or --study")
+        raise UsageError(f"{path}: is the study of another recipe or other data; choose another -o or --study")
     return study
 
 
 def make_pruner(name: str, epochs: int) -> optuna.pruners.BasePruner:
-    """What ends trials early: below the median of the others at the same epoch, or by Hyperband (Li et al. 2018)."""
+    """Ends trials early: below the median of the others at the same epoch, or by Hyperband (Li et al. 2018)."""
     import optuna
 
     if name == "median":
@@ -164,7 +164,7 @@ def make_pruner(name: str, epochs: int) -> optuna.pruners.BasePruner:
 
 @contextmanager
 def exclusive(place: Path) -> Iterator[None]:
-    """One process at a time; the others wait."""
+    """One process at a time; others wait."""
     with ExitStack() as stack:
         while True:
             try:

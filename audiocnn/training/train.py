@@ -1,8 +1,8 @@
-"""A run: a recipe and a dataset in, a model out. `train` checks, begins or resumes it, and trains with `Trainer`.
+"""A run: trains a recipe on a dataset and produces a model. `train` checks, starts or resumes it, using `Trainer`.
 
-A run is a folder: `recipe.toml` in full, `run.json` (when, where, which revision), `clips.tsv` (what is in which part),
-`metrics.jsonl` and `metrics.csv` (a row an epoch), `checkpoints/last.safetensors` and `best.safetensors`, and at the
-end `model/`. Killed at any moment, it goes on from the last checkpoint.
+A run is a folder: the complete `recipe.toml`, `run.json` (when, where, which revision), `clips.tsv` (the parts),
+`metrics.jsonl` and `metrics.csv` (one row per epoch), `checkpoints/last.safetensors` and `best.safetensors`, and at the
+end `model/`. If it is killed at any moment, it can continue from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ def train(
     budget_seconds: float | None = None,
     clock: Clock = time.monotonic,
 ) -> Iterator[Origin | Note | StepReport | EpochReport | StopReport | TrainReport]:
-    """Train a recipe on a dataset into the folder `run`; the last report holds the model, or says where it stopped.
+    """Train a recipe on a dataset in the folder `run`. The last report has the model, or says where training stopped.
 
-    Raises AudiocnnError before any time is spent: a run that exists (without `resume`) or that another process is at,
-    data that does not fit, a model to begin from that does not. stop_signals: watched while steps are made. group: of
-    several processes only the leader writes, and only it ends with a model. moved: the data of the run to resume have
-    another place now. threads: AUTO_THREADS are as many as help, measured; None those of torch. A run that is resumed
-    takes those that it had, unless a number is given. budget_seconds: that the epochs may take, by the clock; a run
-    that goes on has its plan.
+    Raises AudiocnnError before time is spent: the run exists (without `resume`) or is in use by another process, or the
+    data or the model to start from does not fit. stop_signals: watched while steps are run. group: of several
+    processes, only the leader writes, and only it returns a model. moved: the data of the run to resume has another
+    place now.
+    threads: AUTO_THREADS measures the fastest number; None uses that of torch. A resumed run keeps its number, unless
+    one is given. budget_seconds: the time for all epochs; a resumed run keeps its plan.
     """
     run, wanted = settled(run), recipe.used_hints()
     recipe = recipe.with_defaults(are_clips(select_entries(recipe, dataset)))
@@ -73,7 +73,7 @@ def train(
             size = group.from_leader(lambda: largest_batch(recipe, training_set, device)) * group.world_size
             recipe = replace(recipe, train=replace(recipe.train, batch_size=size))
             yield Note(
-                f"batch size: {size}: what memory holds, a power of two, and {LEAST_BATCHES} steps an epoch at least"
+                f"batch size: {size} (the largest power of two that fits, with at least {LEAST_BATCHES} steps an epoch)"
             )
         else:
             group.from_leader(lambda: check_batch_fits(recipe, training_set, device, group.world_size))
@@ -94,17 +94,17 @@ def train(
                 if not (resumed and (run / PARTS_FILE).is_file()):
                     write_parts(dataset, parts, run)
         if wanted:
-            yield Note(f"{format_hints(wanted)}: as the spec {recipe.spec.name} wants")
+            yield Note(f"{format_hints(wanted)}: set by the spec {recipe.spec.name}")
         if resumed:
             yield from trainer.resume(threads or None)
         elif resume:
-            yield Note("nothing was learned here yet: the run begins")
+            yield Note("no checkpoint yet: the run starts from the beginning")
         if source is not None:
             yield trainer.begin_from(source)
         try:
             for report in trainer.epochs():
                 if trainer.recipe is not recipe and group.is_leader:
-                    recipe = trainer.recipe  # with the epochs that fit into the budget
+                    recipe = trainer.recipe  # with the number of epochs that fits into the budget
                     write_recipe(recipe, run)
                 yield report
         except torch.OutOfMemoryError:
@@ -114,16 +114,16 @@ def train(
             if not is_worker_loss(problem):
                 raise
             said = " ".join(str(problem).split())[:120]
-            what = f"a process that makes examples was lost ({said})"
-            remedy = "mostly memory is short: take fewer [train] workers or a smaller batch, then go on with --resume"
+            what = f"a process that prepares examples died ({said})"
+            remedy = "memory is probably short: use fewer [train] workers or a smaller batch, then add --resume"
             raise AudiocnnError(f"{run}: {what}; {remedy}") from None
         if group.is_leader and not trainer.stopped:
             yield trainer.finish()
 
 
 def open_run(recipe: Recipe, run: Path, resume: bool, moved: bool = False) -> tuple[Recipe, bool]:
-    """The recipe, with the batch size that the run has already if it was left open, and whether there is a checkpoint
-    to resume. AudiocnnError: the run is not the one to resume, or has learned more epochs than the recipe wants."""
+    """The recipe, with the batch size of the run if it was left open, and whether there is a checkpoint to resume.
+    AudiocnnError: it is another run, or has more epochs than the recipe wants."""
     if recipe.train.batch_size == AUTO_BATCH_SIZE and resume and (run / RECIPE_FILE).exists():
         size = read_recipe(run / RECIPE_FILE).train.batch_size
         recipe = replace(recipe, train=replace(recipe.train, batch_size=size))
@@ -133,14 +133,14 @@ def open_run(recipe: Recipe, run: Path, resume: bool, moved: bool = False) -> tu
     resumed = has_checkpoint(run, resume)
     learned = read_progress(run / LAST_CHECKPOINT).get("epoch", 0) if resumed else 0
     if learned > recipe.train.epochs:
-        remedy = f"take --epochs {learned} or more, or leave it out"
-        raise AudiocnnError(f"{run}: {learned} epochs are learned already, and {recipe.train.epochs} wanted; {remedy}")
+        remedy = f"use --epochs {learned} or more, or omit it"
+        raise AudiocnnError(f"{run}: already trained for {learned} epochs, not {recipe.train.epochs}; {remedy}")
     return recipe, resumed
 
 
 def write_recipe(recipe: Recipe, run: Path) -> None:
-    """The recipe in full into the folder of a run, unless it stands there: of a run that goes on, epochs and the places
-    of its data may be others."""
+    """Write the complete recipe into the folder of a run, unless it is there. In a continued run, the number of epochs
+    and the places of its data may differ."""
     path, content = run / RECIPE_FILE, tomli_w.dumps(recipe.to_table()).encode()
     with explain_write_errors(path):
         if not path.exists() or path.read_bytes() != content:
@@ -152,14 +152,14 @@ def has_checkpoint(run: Path, resume: bool) -> bool:
 
 
 def check_division(division: str, run: Path, resumed: bool) -> None:
-    """AudiocnnError where a run that has learned something would go on with other recordings, labels or parts: it would
-    be tested on what it learned from. A run of a version that kept no digest goes on."""
+    """AudiocnnError if a run with a checkpoint would continue with other recordings, labels or parts, because it would
+    be tested on its training data. A run of a version without the digest may continue."""
     before = read_progress(run / LAST_CHECKPOINT).get("division") if resumed else None
     if before and before != division:
-        what = "the recordings, their labels or their parts are not those of this run"
-        raise AudiocnnError(f"{run}: {what}; begin anew with --force instead of --resume, or name another -o")
+        what = "the recordings, labels or parts differ from those of this run"
+        raise AudiocnnError(f"{run}: {what}; start again with --force instead of --resume, or choose another -o")
 
 
 def check_source(recipe: Recipe, run: Path, resume: bool) -> Model | None:
-    """The model to begin from, if there is one that fits; none for a run that has weights of its own to go on with."""
+    """The model to start from, if there is one and it fits. None for a run with a checkpoint to continue from."""
     return None if recipe.transfer is None or has_checkpoint(run, resume) else check_transfer(recipe)

@@ -5,8 +5,8 @@
         validate
         log and save
 
-Every random draw of a step is keyed by the seed, the epoch and the step, and the learning rate follows from epoch and
-step alone, so that a resumed run does what it would have done.
+Every random draw of a step depends on the seed, the epoch and the step, and the learning rate on epoch and step only,
+so that a resumed run is the same as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -64,23 +64,23 @@ from audiocnn.training.transfer import Origin, begin_from, freeze_groups, freeze
 from audiocnn.training.validate import ValidationResult, lengths_of, validate
 from audiocnn.units import clock, plural
 
-Clock = Callable[[], float]  # seconds from any moment on
+Clock = Callable[[], float]  # seconds from an arbitrary start
 CHECKPOINT_SECONDS = 60.0
-FORWARD_SHARE = 1 / 3  # of the time of a step: what it takes to validate as much, without gradients
-_TIMED_STEPS = (2, 8)  # the first is slow; after so many the rest can be foreseen
-_OVER_BUDGET, _UNDER_BUDGET = 1.1, 0.85  # of the seconds that were planned: beyond, the plan is changed
+FORWARD_SHARE = 1 / 3  # of the time of a step: validating the same amount, without gradients
+_TIMED_STEPS = (2, 8)  # the first step is slow; after this many, the rest can be predicted
+_OVER_BUDGET, _UNDER_BUDGET = 1.1, 0.85  # of the planned seconds: outside, the plan is changed
 _MOST_OVER_BUDGET = 1.2
-_SOON_SECONDS, _LONG_SECONDS = 60.0, 300.0  # nobody need be told of less; or might want a first look before
+_SOON_SECONDS, _LONG_SECONDS = 60.0, 300.0  # shorter is not announced; for longer, a short try is suggested
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Trainer:
     """A network, its optimizer, and the state of their training.
 
-    `network` changes with each step; `ema`, the exponential moving average of its weights, is what is validated and
-    released. run: the folder of the log and the checkpoints; who makes single steps only needs none. stop_signals:
-    watched while steps are made. group: of several processes only the leader writes. budget_seconds: that all epochs
-    may take, by the clock: where they are slower than was planned, there are fewer.
+    `network` changes with each step; `ema`, the exponential moving average of its weights, is validated and released.
+    run: the folder of the log and the checkpoints; not needed to run single steps. stop_signals: watched while steps
+    are run. group: of several processes, only the leader writes. budget_seconds: the time for all epochs; if they are
+    slower than planned, there are fewer.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Trainer:
         if recipe.transfer and recipe.transfer.freeze_norms:
             self.frozen += freeze_norms(self.network)
         self.optimizer = make_optimizer(self.network, self.settings)
-        half = self.precision == "float16"  # small gradients would be 0
+        half = self.precision == "float16"  # avoids that small gradients become 0
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
         counts = np.array(training_set.counts or (1,) * len(labels))
         softmax, nothing = spec.f.output == "softmax", training_set.background_share
@@ -117,18 +117,18 @@ class Trainer:
         self.notes: list[str] = []
         if self.settings.precision not in (AUTO_PRECISION, self.precision):
             asked = self.settings.precision
-            self.notes.append(f"{asked} is slower than {self.precision} here: trains in {self.precision}")
+            self.notes.append(f"{asked} is slower than {self.precision} on this device: training uses {self.precision}")
         self.logits = group.data_parallel(self.compile(_Logits(self.network)), self.device)
         plan = plan_workers(recipe, training_set)
         self.notes += [plan.note] if plan.note and group.is_leader else []
         self.sampler, self.loader = make_loader(recipe, training_set.source, group, plan)
-        self.steps = len(self.sampler)  # of an epoch
+        self.steps = len(self.sampler)  # per epoch
         self.state = TrainingState(threads=torch.get_num_threads(), processes=group.world_size)
         self.stopped = False
         self.saved_at = time.monotonic()
 
     def epochs(self) -> Iterator[Note | StepReport | EpochReport | StopReport]:
-        """Train until the last epoch, until `patience` epochs have brought nothing better, or until a signal."""
+        """Train until the last epoch, until `patience` epochs without improvement, or until a signal."""
         state = self.state
         yield from map(Note, self.notes)
         began, times = self.clock(), list[float]()
@@ -184,23 +184,23 @@ class Trainer:
             yield StopReport(state.epoch + 1, state.step, self.steps)
         elif state.epoch > 1:
             best = [LayerUnits(**row) for row in state.dead]
-            yield from self.dead_unit_warnings(best, f"of epoch {state.best_epoch}, the best,")
+            yield from self.dead_unit_warnings(best, f"in epoch {state.best_epoch}, the best,")
 
     def foretell(self, step_seconds: float) -> Iterator[Note]:
-        """How long all epochs will take, where that is long. step_seconds: of one step, as measured."""
+        """Announce the total time of all epochs, if it is long. step_seconds: measured time of one step."""
         settings, state = self.settings, self.state
         held_out = sum(lengths_of(self.training_set.validation)) / self.recipe.spec.input.sample_rate
-        validation = FORWARD_SHARE * held_out / (settings.batch_size * self.recipe.mix.seconds)  # as steps
+        validation = FORWARD_SHARE * held_out / (settings.batch_size * self.recipe.mix.seconds)  # in steps
         epochs = settings.epochs - state.epoch
         seconds = step_seconds * (epochs * (self.steps + validation) + 2 * validation)  # the end takes two more
         if seconds > _SOON_SECONDS:
-            shorter = "; --minutes 3 for a first look" if seconds > _LONG_SECONDS else ""
+            shorter = "; use --minutes 3 for a first try" if seconds > _LONG_SECONDS else ""
             yield Note(f"about {plural(math.ceil(seconds / 60), 'minute')} on this machine{shorter}")
 
     def keep_to_budget(self, spent_seconds: float, times: Sequence[float]) -> list[str]:
-        """Plan fewer epochs where they are slower than the budget allows, and again as many as were planned where they
-        are not any more; what was changed. The learning rates become those of so many, so that they still fall to the
-        end. times: of the epochs so far, in seconds."""
+        """Plan fewer epochs if they are slower than the budget allows, and up to the planned number if they become
+        faster again. Returns the change. The learning rate schedule is adapted, so that it still falls to the end.
+        times: of the epochs so far, in seconds."""
         settings, state, budget = self.settings, self.state, self.budget_seconds
         if budget is None:
             return []
@@ -219,14 +219,14 @@ class Trainer:
         self.recipe = replace(self.recipe, train=self.settings)
         how = "slower" if epochs < settings.epochs else "faster again"
         what = f"{how} than measured: {plural(epochs, 'epoch')} instead of {settings.epochs}"
-        return [f"{what}, to end in {clock(budget)} all the same"]
+        return [f"{what}, to stay within {clock(budget)}"]
 
     def train_step(self, samples: Tensor, targets: Tensor, spans: Tensor | None = None) -> float:
         """One step at the epoch and step of `state`; returns the mean loss over the batch of all processes.
 
-        samples: (batch, channels, samples), or powers as of `features`. targets: (batch, rows, labels). spans: (batch,
+        samples: (batch, channels, samples), or powers as in `features`. targets: (batch, rows, labels). spans: (batch,
         2), the positions [first, stop) of each clip. All are this process's share of the batch. RecipeError, with the
-        recordings, where the loss or its gradients are not finite; the weights are then as they were.
+        recordings, if the loss or its gradients are not finite; the weights are then unchanged.
         """
         seed, epoch, step, group = self.recipe.seed, self.state.epoch, self.state.step, self.group
         for parameters in self.optimizer.param_groups:
@@ -236,7 +236,7 @@ class Trainer:
         torch.manual_seed(
             int(np.random.SeedSequence([seed, epoch, step, 2, group.rank]).generate_state(1, np.uint64)[0] >> 1)
         )
-        # A process without a share gets one example, as all must take part, which counts for nothing.
+        # A process without a share gets one example of weight 0, because all processes must take part.
         total = len(self.sampler.batch(step)) if group.world_size > 1 else len(samples)
         mine = group.share(total)
         counts = 1.0 if mine else 0.0
@@ -249,7 +249,7 @@ class Trainer:
             features = self.network.laid_out(features)
             targets = self.soft_targets(samples, targets)
 
-        # With `accumulate`, gradients are summed over parts of the batch; processes share them after the last one.
+        # With `accumulate`, gradients are summed over parts of the batch. Processes exchange them after the last one.
         self.optimizer.zero_grad()
         size = self.part_size(features)
         terms = group.sum(counts * count_terms(self.network, targets))[0] or 1.0
@@ -272,21 +272,21 @@ class Trainer:
         self.scaler.update()
 
         steps, decay = epoch * self.steps + step + 1, self.settings.averaging
-        if not self.goes_on:  # at first, when weights come from chance, the mean follows faster
+        if not self.goes_on:  # at first, with random initial weights, the mean follows faster
             decay = min(decay, steps / (steps + 10))
         update_ema(self.ema, self.network, decay, self.frozen.names)
         return loss
 
     def features(self, samples: Tensor) -> Tensor:
-        """(batch, channels, samples), or powers (batch, channels, bands, frames) that a dataset keeps -> (batch,
-        [channels,] bands, frames), in as many parts as the step."""
+        """(batch, channels, samples), or stored powers (batch, channels, bands, frames) -> (batch, [channels,] bands,
+        frames), in as many parts as the step."""
         parts = [
             features_of(self.network, part.to(self.device)) for part in torch.split(samples, self.part_size(samples))
         ]
         return self.network.laid_out(parts[0] if len(parts) == 1 else torch.cat(parts))
 
     def first_features(self) -> Tensor:
-        """Of the first batch, as `features` has them."""
+        """Features of the first batch, as returned by `features`."""
         samples, *_ = first_examples(self.recipe, self.training_set, max(2, self.settings.batch_size))
         with torch.no_grad():
             return self.features(samples)
@@ -318,25 +318,25 @@ class Trainer:
         return self.state.epoch - max(self.state.best_epoch, self.state.extended_at) >= self.settings.patience
 
     def stop_requested(self) -> bool:
-        """Whether a signal came to any of the processes."""
+        """Whether any of the processes received a signal."""
         self.stopped = self.group.sum(float(self.stop_signals.requested))[0] > 0.0
         return self.stopped
 
     def validate(self) -> ValidationResult | None:
-        """None where nothing is held out."""
+        """None if nothing is held out."""
         if not len(self.training_set.validation):
             return None
         check = self.stop_signals.raise_if_requested
         return validate(self.ema, self.training_set, self.settings.batch_size, check)
 
     def end_epoch(self, result: ValidationResult | None, speed: float, waiting: float, seconds: float) -> EpochReport:
-        """Go on to the next epoch, remember the best one, and lower the rate of a plateau. speed: seconds of sound a
-        second; waiting: share of the time that went by without a batch."""
+        """Advance to the next epoch, remember the best one, and lower the learning rate at a plateau. speed: seconds of
+        sound per second; waiting: share of the time without a batch."""
         state, epochs = self.state, self.settings.epochs
         rate, loss = self.learning_rate, state.loss_sum / self.steps
         state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
         state.seconds += seconds
-        first = state.best_epoch == 0 or math.isnan(state.best)  # a figure that is no number is better than none
+        first = state.best_epoch == 0 or math.isnan(state.best)  # NaN is better than no result
         best = result is None or first or result.is_better_than(state.best, state.best_loss)
         if best:
             state.best_epoch = state.epoch
@@ -368,7 +368,7 @@ class Trainer:
 
     @torch.no_grad()
     def find_not_finite(self, features: Tensor) -> list[int]:
-        """The examples whose scores are not finite; all of them where none is."""
+        """The examples whose scores are not finite; all of them if there are none."""
         self.network.eval()
         parts = torch.split(features, self.part_size(features))
         finite = torch.cat([self.network.logits_of(part).isfinite().flatten(1).all(dim=1) for part in parts])
@@ -388,7 +388,7 @@ class Trainer:
                 write_log(self.run, self.state.log)
 
     def resume(self, threads_given: int | None = None) -> list[Note]:
-        """Go on from the last checkpoint, with as many threads as it was made with, unless a number is given: sums of
+        """Continue from the last checkpoint, with the same number of threads unless one is given, because sums of
         floating-point numbers depend on their order."""
         path = self.run / LAST_CHECKPOINT
         checkpoint = self.group.from_leader(lambda: read_checkpoint(path))
@@ -397,28 +397,28 @@ class Trainer:
             self.state = state = TrainingState(**checkpoint.progress)
             state.check()
         except (TypeError, ValueError, KeyError):
-            what = "is of a newer audiocnn, or damaged"
-            raise AudiocnnError(f"{path}: {what}; install that, or begin anew with --force") from None
+            what = "was written by a newer audiocnn, or is damaged"
+            raise AudiocnnError(f"{path}: {what}; install that version, or start again with --force") from None
         if state.scaler:
             self.scaler.load_state_dict(state.scaler)
         self.write_log()
         notes = [*self.change_epochs(), self.describe_position()]
         threads = torch.get_num_threads()
         if threads_given and state.threads not in (0, threads):
-            what = f"with {threads} thread(s), before {state.threads}"
-            notes.append(f"{what}: the same training but for rounding")
+            what = f"{threads} thread(s) instead of {state.threads}"
+            notes.append(f"{what}: results differ only by rounding")
         elif self.device.type == "cpu" and state.threads and state.threads != threads:
             torch.set_num_threads(state.threads)
-            what = f"with {state.threads} thread(s), as before, instead of {threads}"
-            notes.append(f"{what}: the weights come out the same")
+            what = f"{state.threads} thread(s) as before, instead of {threads}"
+            notes.append(f"{what}: the weights stay reproducible")
         if state.processes != self.group.world_size:
-            what = f"with {self.group.world_size} process(es), before {state.processes}"
-            notes.append(f"{what}: the same training but for rounding, and for the batches of batch norms")
+            what = f"{self.group.world_size} process(es) instead of {state.processes}"
+            notes.append(f"{what}: results differ only by rounding and by the batch statistics of batch norms")
         state.threads, state.processes = torch.get_num_threads(), self.group.world_size
         return [Note(text) for text in notes]
 
     def change_epochs(self) -> list[str]:
-        """Take the epochs that are wanted now, with the learning rates of that many; what changes by it."""
+        """Use the wanted number of epochs, with the learning rates for it. Returns a note on the change."""
         state, wanted = self.state, self.settings.epochs
         before = state.epochs or (int(state.log[-1]["epochs"]) if state.log else wanted)
         if wanted > before:
@@ -427,20 +427,20 @@ class Trainer:
             return []
         old = learning_rate_at(replace(self.settings, epochs=before), state.epoch, state.step, self.steps, state.drops)
         rate = f", now {self.learning_rate:.1e} instead of {old:.1e}" if old != self.learning_rate else ""
-        return [f"{wanted} epochs instead of {before}: the learning rate is that of {wanted}{rate}"]
+        return [f"{wanted} epochs instead of {before}: the learning rate schedule is that of {wanted} epochs{rate}"]
 
     def describe_position(self) -> str:
         state, wanted = self.state, self.settings.epochs
         if state.epoch >= wanted:
-            return f"all {wanted} epochs are learned, and the model is made again; --epochs with more goes on"
+            return f"all {wanted} epochs are done, the model is exported again; a larger --epochs continues training"
         if self.out_of_patience:
-            what = f"stopped early after epoch {state.epoch}, since {self.settings.patience} brought nothing better"
-            return f"{what}: the model is made again; --epochs with more than {wanted} goes on"
-        return f"going on at epoch {state.epoch + 1}, step {min(state.step + 1, self.steps)} of {self.steps}"
+            what = f"stopped early after epoch {state.epoch}: no improvement for {self.settings.patience} epochs"
+            return f"{what}; the model is exported again; --epochs above {wanted} continues training"
+        return f"continuing at epoch {state.epoch + 1}, step {min(state.step + 1, self.steps)} of {self.steps}"
 
     @property
     def goes_on(self) -> bool:
-        """Whether all weights are those of another model, so that they belong into the mean."""
+        """Whether all weights come from another model, so that they belong in the mean."""
         return bool(self.state.origin) and not self.state.origin["new"] and self.state.origin["f"] == "kept"
 
     def begin_from(self, source: Model) -> Origin:
@@ -451,7 +451,7 @@ class Trainer:
         return origin
 
     def finish(self) -> TrainReport:
-        """Release the best weights as a model folder; the last ones where nothing was held out."""
+        """Export the best weights as a model folder; the last ones if nothing was held out."""
         state, path = self.state, self.run / BEST_CHECKPOINT
         restore_checkpoint(read_checkpoint(path), {"averaged": self.ema}, None, path)
         name = state.log[-1]["figure_name"]
@@ -469,9 +469,9 @@ class Trainer:
         return TrainReport(model, state.epoch, state.best_epoch, name, figure, state.seconds, difference, stopped)
 
     def compile(self, module: nn.Module) -> nn.Module:
-        """The module, compiled where the recipe wants it and a compiler is there. A step on silence shows that it can
-        be, gradients too; nothing is left of it. Each size of a batch is compiled for itself: of sizes left open, the
-        compiler of torch 2.13 fails on some nets."""
+        """The module, compiled if the recipe wants it and a compiler is available. A step on silence tests it,
+        including gradients, and leaves no trace. Each batch size is compiled separately: with dynamic sizes, the
+        compiler of torch 2.13 fails for some networks."""
         if not self.settings.compile:
             return module
         size = math.ceil(self.settings.batch_size / self.group.world_size / self.settings.accumulate)
@@ -485,9 +485,9 @@ class Trainer:
                 features = self.features(silence)
             with self.autocast():
                 compiled(features).sum().backward()
-        except Exception as problem:  # noqa: BLE001 - whatever a compiler says: training works without
+        except Exception as problem:  # noqa: BLE001 - whatever the compiler raises: training works without it
             said = " ".join(str(problem).split())[:100]
-            self.notes.append(f"[train] compile: cannot be had here ({said}); training goes on without")
+            self.notes.append(f"[train] compile: not available here ({said}); training continues without it")
             return module
         finally:
             self.network.load_state_dict(weights)
@@ -497,7 +497,7 @@ class Trainer:
 
 
 class _Logits(nn.Module):
-    """Features -> logits, as a module: what is compiled, and what several processes share."""
+    """Features -> logits, as a module that can be compiled and shared between processes."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -509,21 +509,21 @@ class _Logits(nn.Module):
 
 
 def choose_precision(precision: str, device: torch.device) -> str:
-    """The precision to train in; "auto" is bfloat16 where the device has instructions for it, as without them it would
-    take twice as long as float32, which is then taken. RecipeError where a device cannot have it."""
+    """The precision for training. "auto" is bfloat16 if the device has instructions for it; without them it would take
+    twice as long as float32, which is then used. RecipeError if the device does not support the precision."""
     if precision == AUTO_PRECISION:
         there = device.type == "cpu" and has_bfloat16()
         there = there or (device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False))
         return "bfloat16" if there else "float32"
     if precision == "float16" and device.type != "cuda":
-        raise RecipeError(f'[train] precision = "float16" is for GPUs, and this is {device.type}; take "bfloat16"')
+        raise RecipeError(f'[train] precision = "float16" is for GPUs, but this is {device.type}; use "bfloat16"')
     if precision == "bfloat16" and device.type == "cpu" and not has_bfloat16():
         return "float32"
     return precision
 
 
 def has_bfloat16() -> bool:
-    """Whether this processor multiplies in bfloat16."""
+    """Whether this CPU has instructions for bfloat16 multiplication."""
     if platform.machine().lower() in ("x86_64", "amd64"):
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

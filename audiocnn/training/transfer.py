@@ -1,9 +1,9 @@
-"""Transfer learning: begin from the groups of a trained model instead of from chance.
+"""Transfer learning: start from the groups of a trained model instead of from random weights.
 
-    a model, a recipe -> do the groups fit? -> weights of the groups, of F where the labels are the same -> training
+    a model, a recipe -> do the groups fit? -> weights of the groups, of F if the labels are the same -> training
 
-A group that is frozen does not change at all: no gradient, no batch statistics, no dropout, no averaging. Frozen groups
-at the start cost a forward pass and no more: where neither samples nor weights want a gradient, torch records nothing.
+A frozen group does not change at all: no gradient, batch statistics, dropout or averaging. Frozen groups at the start
+cost only a forward pass: if neither samples nor weights need a gradient, torch records nothing.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ Shapes = dict[str, tuple[int, ...]]  # of the weights of one layer, by name
 
 @dataclass(frozen=True)
 class Origin:
-    """What a training began from: the groups whose weights were taken, those of them that stay as they are, the groups
-    that are new, and whether F is `kept` or `new`."""
+    """The start of a training: the groups whose weights were copied, those of them that are frozen, the new groups, and
+    whether F is `kept` or `new`."""
 
     model: str
     groups: tuple[str, ...]
@@ -39,13 +39,14 @@ class Origin:
     f: str
 
     def to_table(self) -> dict[str, Any]:
-        """As `model.toml` has it."""
+        """In the form of `model.toml`."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
 class Frozen:
-    """What does not learn: modules, and the names of their weights and statistics in the state of the network."""
+    """Parts that are not trained: modules, and the names of their weights and statistics in the state of the
+    network."""
 
     modules: tuple[nn.Module, ...] = ()
     names: frozenset[str] = frozenset()
@@ -54,22 +55,22 @@ class Frozen:
         return Frozen(self.modules + other.modules, self.names | other.names)
 
     def set_evaluation_mode(self) -> None:
-        """To be called after the network was put into training mode."""
+        """Call this after the network was put into training mode."""
         for module in self.modules:
             module.eval()
 
 
 def check_transfer(recipe: Recipe) -> Model:
-    """The model that a recipe begins from. Raises, before any time is spent, where its groups do not fit the spec (with
-    group and layer) or where there is nothing to freeze, or nothing but frozen groups."""
+    """The model that a recipe starts from. Raises, before time is spent, if its groups do not fit the spec (with group
+    and layer), if there is nothing to freeze, or if all groups are frozen."""
     assert recipe.transfer is not None
     model, spec = source_model(recipe.transfer.model), recipe.spec
     theirs = {group.name: group for group in model.spec.groups}
     shared = [group.name for group in spec.groups if group.name in theirs]
     if not shared:
         names = ", ".join(theirs) or "none"
-        raise RecipeError(f"{spec.name}: has no group of {model.name} ({names}); name groups as there, or drop --spec")
-    if spec.groups[0].name in theirs:  # what comes after a new group does not see the features
+        raise RecipeError(f"{spec.name}: has no group of {model.name} ({names}); use its group names, or omit --spec")
+    if spec.groups[0].name in theirs:  # groups after a new group do not see the features
         check_same_input(spec, model)
     spec = spec.with_classes(len(model.labels))
     mine, others = shapes_of(spec), shapes_of(model.spec)
@@ -77,28 +78,28 @@ def check_transfer(recipe: Recipe) -> Model:
         if group.name in theirs:
             place = f'{spec.name}: group "{group.name}"'
             if problem := find_misfit(group, theirs[group.name], mine[group.name], others[group.name], model.name):
-                raise RecipeError(f"{place}: {problem}; take the same layers, or another name for the group")
+                raise RecipeError(f"{place}: {problem}; use the same layers, or rename the group")
     check_frozen(spec, shared, recipe.transfer.freeze, model)
     return model
 
 
 def find_misfit(group: Group, other: Group, mine: Sequence[Shapes], theirs: Sequence[Shapes], model: str) -> str | None:
-    """Why the weights of a group cannot be taken for another; None where they can."""
+    """Why the weights of a group cannot be copied to another; None if they can."""
     if group.repeat != other.repeat:
-        return f"repeat is {group.repeat}, in {model} {other.repeat}"
+        return f"repeat is {group.repeat}, but {other.repeat} in {model}"
     for (layer, one), (layer_there, two) in itertools.zip_longest(
         with_weights(group, mine), with_weights(other, theirs), fillvalue=(-1, {})
     ):
         if one != two:
             here = f"{describe_layer(group, layer)} has weights {_first_other_shape(one, two)}"
             there = f"{describe_layer(other, layer_there)} {_first_other_shape(two, one)}"
-            return f"layer {max(layer, layer_there) + 1}: {here}, in {model} {there}"
+            return f"layer {max(layer, layer_there) + 1}: {here}, but in {model} {there}"
     return None
 
 
 def with_weights(group: Group, layers: Sequence[Shapes]) -> list[tuple[int, Shapes]]:
-    """The layers that hold weights, each with its place in the group, from 0. Pools and norms of the level hold none:
-    a group may have others than its origin."""
+    """The layers with weights, each with its place in the group, from 0. Pools and level normalisation have none, so a
+    group may differ in them from its origin."""
     return [(number % len(group.layers), shapes) for number, shapes in enumerate(layers) if shapes]
 
 
@@ -107,39 +108,39 @@ def describe_layer(group: Group, layer: int) -> str:
 
 
 def check_same_input(spec: Spec, model: Model) -> None:
-    """Refuse other features: the groups would hear something else than they learned on. The floor may be another one:
-    it only says where silence ends."""
+    """Refuse other features, on which the groups would not work. The floor may differ: it only says where silence
+    ends."""
     mine, theirs = spec.input.to_table(), model.spec.input.to_table()
     for key in sorted((mine.keys() | theirs.keys()) - {"floor"}):
         if mine.get(key) != theirs.get(key):
-            fact = f"[input]: {key} is {mine.get(key, 'not there')}, in {model.name} {theirs.get(key, 'not there')}"
-            raise RecipeError(f"{spec.name}: {fact}; its groups know its own features only: take the same [input]")
+            fact = f"[input]: {key} is {mine.get(key, 'not set')}, but {theirs.get(key, 'not set')} in {model.name}"
+            raise RecipeError(f"{spec.name}: {fact}; its groups work on its own features only: use the same [input]")
 
 
 def check_frozen(spec: Spec, shared: Sequence[str], freeze: Sequence[str], model: Model) -> None:
-    """Refuse to freeze a group that is not there, that is new, or that has a map for each label."""
+    """Refuse to freeze a group that does not exist, that is new, or that has a map for each label."""
     for name in freeze:
         if name not in {group.name for group in spec.groups}:
             hint = did_you_mean(name, (group.name for group in spec.groups))
             raise RecipeError(f'freeze: {spec.name} has no group "{name}"; {hint}')
         if name not in shared:
-            raise RecipeError(f'freeze: group "{name}" is new, {model.name} has none; freeze {", ".join(shared)} only')
+            raise RecipeError(f'freeze: group "{name}" is not in {model.name}; freeze only {", ".join(shared)}')
     for name, number in sorted(label_layers(spec)):
         if name in freeze:
             raise RecipeError(
-                f'freeze: group "{name}": layer {number + 1} has a map for each label and must learn; leave {name} away'
+                f'freeze: group "{name}": layer {number + 1} has a map for each label and must be trained; omit {name}'
             )
     with torch.device("meta"):
         network = Network(spec)
     freeze_groups(network, freeze)
     if not any(weight.requires_grad for weight in network.parameters()):
-        raise RecipeError(f"freeze: nothing is left of {spec.name} that could learn; freeze fewer groups")
+        raise RecipeError(f"freeze: no trainable weights of {spec.name} are left; freeze fewer groups")
 
 
 def begin_from(model: Model, labels: Sequence[str], freeze: Sequence[str], network: Network) -> Origin:
-    """Put the weights of a model's groups into a network, and those of F where labels, layers and output are the same.
+    """Copy the weights of a model's groups into a network, and those of F if labels, layers and output are the same.
 
-    `check_transfer` has seen that they fit.
+    `check_transfer` must have confirmed that they fit.
     """
     source, same = load_network(model), tuple(labels) == model.labels
     mine, theirs = modules_of(network), modules_of(source)
@@ -165,7 +166,7 @@ def begin_from(model: Model, labels: Sequence[str], freeze: Sequence[str], netwo
 
 
 def freeze_groups(network: Network, freeze: Sequence[str]) -> Frozen:
-    """Take the weights of these groups, all repeats of them, out of learning."""
+    """Exclude the weights of these groups, with all their repeats, from training."""
     modules = tuple(module for name, found in modules_of(network).items() if name in freeze for module in found)
     for module in modules:
         module.requires_grad_(False)
@@ -175,7 +176,7 @@ def freeze_groups(network: Network, freeze: Sequence[str]) -> Frozen:
 
 
 def freeze_norms(network: Network) -> Frozen:
-    """Batch norms whose statistics stay as they are; their gains and shifts learn on."""
+    """Batch norms whose statistics are frozen; their gains and shifts are still trained."""
     norms = {name: module for name, module in network.named_modules() if isinstance(module, _BATCH_NORMS)}
     statistics = frozenset(f"{name}.{key}" for name, module in norms.items() for key, _ in module.named_buffers())
     return Frozen(tuple(norms.values()), statistics)
@@ -196,24 +197,24 @@ def shapes_in(module: nn.Module) -> Shapes:
 
 
 def shapes_of(spec: Spec) -> dict[str, list[Shapes]]:
-    """Group -> the shapes in each of its layers, repeats written out. No weight is made."""
+    """Group -> the shapes in each of its layers, with repeats written out. No weights are allocated."""
     with torch.device("meta"):
         network = Network(spec)
     return {name: [shapes_in(layer) for layer in layers_of(found)] for name, found in modules_of(network).items()}
 
 
 def label_layers(spec: Spec) -> set[tuple[str, int]]:
-    """(group, layer from 0) of the layers whose size follows the number of labels: they belong to F."""
+    """(group, layer from 0) of the layers whose size depends on the number of labels: they belong to F."""
     one = shapes_of(spec)
     try:
         more = shapes_of(spec.with_classes(spec.classes + 1))
-    except SpecError:  # a network that can only have so many labels
+    except SpecError:  # a network that supports only some numbers of labels
         return set()
     return {(name, n) for name in one for n, pair in enumerate(pairs_of(one[name], more[name])) if pair[0] != pair[1]}
 
 
 def pairs_of(one: Sequence[Shapes], two: Sequence[Shapes]) -> list[tuple[Shapes, Shapes]]:
-    """Layers side by side; what is missing on one side has no weights."""
+    """Layers in pairs; a missing layer has no weights."""
     count = max(len(one), len(two))
     return [(one[n] if n < len(one) else {}, two[n] if n < len(two) else {}) for n in range(count)]
 

@@ -1,4 +1,4 @@
-"""Validation: loss and figure of a network on held-out examples, and their logits for calibration and thresholds."""
+"""Validation: loss and main metric of a network on held-out examples, and logits for calibration and thresholds."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _MOST_SAMPLES = 2**21  # at a time: 32 mixtures of 4 s at 16 kHz
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """The mean loss, and the figure of early stopping: `auroc` of hops; of clips `accuracy`, where labels are balanced
-    `balanced_accuracy` (the mean over labels of the share that is right), where a clip may have several, or there is
-    one label only, `average_precision` (the mean over labels).
+    """The mean loss, and the metric for early stopping: `auroc` of hops. For clips it is `accuracy`; if labels are
+    balanced, `balanced_accuracy` (the mean recall over labels); if a clip may have several labels, or there is only one
+    label, `average_precision` (the mean over labels).
 
-    coarse: the figure is of so few clips that one of them, more or less, decides; the loss tells epochs apart. dead:
-    layers that have units which are 0 for all validation examples.
+    coarse: there are so few clips that a single one decides the metric; epochs are then compared by loss. dead: layers
+    with units that are 0 for all validation examples.
     """
 
     loss: float
@@ -67,8 +67,8 @@ def example_logits(
 def logits_by_batch(
     network: Network, examples: Sequence[Example], batch_size: int
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """Numbers of examples that have equally many rows, and their logits (examples, rows, outputs) in evaluation mode.
-    Shorter ones are padded to the longest with as many rows, which changes nothing, as recordings end in zeros."""
+    """Indexes of examples with equal numbers of rows, and their logits (examples, rows, outputs) in evaluation mode.
+    Shorter ones are padded to the longest with the same number, which has no effect, as recordings end in zeros."""
     network.eval()
     device, hop = next(network.parameters()).device, network.geometry.hop_samples
     lengths, channels = lengths_of(examples), network.spec.input.channels
@@ -84,7 +84,7 @@ def logits_by_batch(
 
 
 def padded_values(examples: Sequence[Example], number: int, length: int) -> NDArray[np.float32]:
-    """What a network is given of an example, and silence up to so many samples behind it."""
+    """The network input of an example, padded with silence to this many samples."""
     if isinstance(examples, ValidationClips):
         return examples.values(number, length)
     samples = examples[number].samples
@@ -92,7 +92,7 @@ def padded_values(examples: Sequence[Example], number: int, length: int) -> NDAr
 
 
 def lengths_of(examples: Sequence[Example]) -> list[int]:
-    """Samples in each; of held-out clips without reading them."""
+    """Number of samples in each; held-out clips are not read for it."""
     if isinstance(examples, ValidationClips):
         return examples.lengths()
     return [example.samples.shape[1] for example in examples]
@@ -106,8 +106,8 @@ def batched(numbers: Iterator[int], most: int) -> Iterator[list[int]]:
 def validate(
     network: Network, training_set: TrainingSet, batch_size: int, between: Callable[[], None] = lambda: None
 ) -> ValidationResult:
-    """Judge the network on the validation examples. RecipeError where a score is not a number. between: called before
-    each batch; it may raise to end it."""
+    """Evaluate the network on the validation examples. RecipeError if a score is not finite. between: called before
+    each batch; it may raise an exception to stop."""
     from sklearn.metrics import roc_auc_score
 
     softmax, background = network.spec.f.output == "softmax", network.spec.f.background
@@ -135,9 +135,9 @@ def validate(
 
 
 def check_finite(logits: Sequence[NDArray[np.float32]]) -> None:
-    """RecipeError where a score is not a number."""
+    """RecipeError if a score is not finite."""
     if not all(np.isfinite(rows).all() for rows in logits):
-        raise RecipeError("scores are not finite at the end of an epoch; lower [train] learning_rate")
+        raise RecipeError("the scores at the end of an epoch are not finite; lower [train] learning_rate")
 
 
 def clip_logits(
@@ -152,8 +152,8 @@ def clip_logits(
 
 
 def thinned_logits(network: Network, clips: Sequence[Example], batch_size: int) -> list[NDArray[np.float32]]:
-    """(rows, labels) logits of each clip at some of its positions, as many as a calibration takes; all other memory is
-    that of one batch."""
+    """(rows, labels) logits of each clip at some of its positions, as many as a calibration uses. Otherwise only one
+    batch is in memory."""
     found: dict[int, NDArray[np.float32]] = {}
     for numbers, logits in logits_by_batch(network, clips, batch_size):
         found |= zip(numbers, (thin_rows(rows).copy() for rows in logits.numpy()), strict=True)
@@ -174,9 +174,9 @@ def clip_figure(
     balanced: bool,
     background: bool = False,
 ) -> tuple[str, float]:
-    """Name and value of the figure that clips are judged by: (clips, labels) logits against targets. What has none of
-    the labels counts for the average precision alone; a single label, which every clip would be right about, too.
-    background: a clip for which no logit is above 0, that of none of the labels, has no answer, and that is wrong."""
+    """Name and value of the metric for clips: (clips, labels) logits against targets. Clips with none of the labels
+    count only for the average precision, which is also used for a single label, where accuracy would always be 1.
+    background: a clip without any logit above 0, that of none of the labels, has no answer, which counts as wrong."""
     from sklearn.metrics import average_precision_score
 
     there = [column for column in range(targets.shape[1]) if 0.0 < targets[:, column].mean() < 1.0]
@@ -196,7 +196,7 @@ def clip_figure(
 def cross_entropy(
     logits: NDArray[np.float32], targets: NDArray[np.float32], softmax: bool, background: bool = False
 ) -> float:
-    """The mean loss of (rows, labels); targets that are NaN do not count."""
+    """The mean loss of (rows, labels), without NaN targets."""
     wanted, given = torch.from_numpy(targets), torch.from_numpy(logits)
     if background:
         wanted, given = with_rest(wanted), append_background(given)
@@ -209,7 +209,7 @@ def cross_entropy(
 def scored_recordings(
     network: Network, labels: Sequence[str], examples: Sequence[Example], logits: Sequence[NDArray[np.float32]]
 ) -> list[JudgedRecording]:
-    """Examples with their (rows, outputs) logits as scored recordings, to tune thresholds on."""
+    """Examples with their (rows, outputs) logits as scored recordings, for tuning thresholds."""
     geometry, localiser = network.geometry, Localiser(network.spec.furthest_seconds)
     found = []
     for number, rows in enumerate(logits):
@@ -233,6 +233,6 @@ def scored_recordings(
 
 
 def true_runs(active: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """[start, stop) of each stretch of true rows."""
+    """[start, stop) of each run of true rows."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], active.astype(np.int8), [0]])))
     return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]

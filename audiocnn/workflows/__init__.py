@@ -1,1 +1,1 @@
-"""What the commands do, for programs: `train` and `evaluate` from the data to the result, without a terminal."""
+"""The work of the commands, for use in programs: `train` and `evaluate`, from data to result, without a terminal."""

@@ -1,4 +1,4 @@
-"""Figures of a model on recordings whose labels are known: `evaluate`, which does what `audiocnn evaluate` does."""
+"""Evaluates a model on labelled recordings: `evaluate`, which does the same as `audiocnn evaluate`."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ from audiocnn.workflows.listener import Listener, ProgressListener
 
 Interval = Annotation | Segment | tuple[float, float, str]
 ArrayRecording = tuple[AnyArray, int, str | Sequence[str] | Sequence[Interval]]
-"""Samples as of `detect`, their rate in Hz, and what is known: the label of a clip, or all its labels; or the segments
-in it, which may be none."""
+"""Samples as in `detect`, their rate in Hz, and the reference: the label of a clip, all of its labels, or its segments
+(an empty list if it has none)."""
 _ARRAYS = "the arrays"
 
 
@@ -87,7 +87,7 @@ def evaluate(
         opened = open_judged_dataset(name, part, beside, [engine], [candidate], listener, None, given)
     elif split or labels or label_column or label_map or output:
         raise UsageError(
-            "split, labels, label_column, label_map and output are for recordings in files; leave them out for arrays"
+            "split, labels, label_column, label_map and output apply to recordings in files; omit them for arrays"
         )
     else:
         opened = _open_arrays(data, engine, candidate.scorer.sample_rate, listener)
@@ -107,7 +107,7 @@ def evaluate(
 def _open_arrays(
     recordings: Iterable[ArrayRecording], engine: Engine, sample_rate: int, listener: Listener
 ) -> Iterator[tuple[Dataset, str | None]]:
-    """Samples in memory as a dataset for now, stored as those of files are."""
+    """Samples in memory as a temporary dataset, stored like those of files."""
     items = [_item(number, given) for number, given in enumerate(recordings, 1)]
     if not items:
         raise UsageError("no recordings; give (samples, sample_rate, label or segments) for each")
@@ -120,7 +120,7 @@ def _open_arrays(
 
 
 def _item(number: int, given: ArrayRecording) -> tuple[Item, ArraySource]:
-    """UsageError, with the number of the recording, for what cannot be one."""
+    """UsageError with the number of the recording, if it is invalid."""
     name = f"array {number}"
     if not isinstance(given, tuple | list) or len(given) != 3:
         raise UsageError(f"{name}: give (samples, sample_rate, label or segments)")
@@ -133,7 +133,7 @@ def _item(number: int, given: ArrayRecording) -> tuple[Item, ArraySource]:
     if isinstance(known, str):
         return Item(Path(name), name, label=known), source
     if not isinstance(known, Iterable):
-        raise UsageError(f"{name}: {known!r} is neither a label nor a list of segments; give one of them")
+        raise UsageError(f"{name}: {known!r} is neither a label nor a list of segments; give one of these")
     listed = list(known)
     if listed and all(isinstance(one, str) for one in listed):
         texts = list(dict.fromkeys(one for one in listed if isinstance(one, str)))
@@ -150,5 +150,5 @@ def _annotation(one: object, name: str) -> Annotation:
         onset, offset, label = one  # type: ignore[misc]
         times = float(onset), float(offset)  # type: ignore[has-type]
     except (TypeError, ValueError):
-        raise UsageError(f"{name}: {one!r} is no segment; give (onset, offset, label), in seconds") from None
+        raise UsageError(f"{name}: {one!r} is not a segment; give (onset, offset, label), in seconds") from None
     return Annotation(*times, str(label))  # type: ignore[has-type]

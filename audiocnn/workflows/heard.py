@@ -1,5 +1,5 @@
-"""The runs that judged models come from: what they learned from, the corrections that they were trained with, and the
-commands that judge, or train again, without that."""
+"""The runs that evaluated models come from: their training data and corrections, and the commands that evaluate on
+other data, or train again."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from audiocnn.model.model import Model
     from audiocnn.recipe.heard import RunParts
 
-FOLDS = 5  # that are proposed
+FOLDS = 5  # number to suggest
 
 
 def parts_of_run(model: Model) -> RunParts | None:
-    """What the run of a model knows of its recordings; None for a model that lies in no run."""
+    """The parts recorded by the run of a model. None for a model outside of a run."""
     from audiocnn.recipe.heard import find_run, read_parts
 
     run = find_run(model.folder)
@@ -30,7 +30,7 @@ def parts_of_run(model: Model) -> RunParts | None:
 
 
 def folds_command(data: str, run: Path) -> str:
-    """What trains so that each clip is judged by a model that has not heard it."""
+    """The command that trains so that each clip is evaluated by a model that was not trained on it."""
     return format_command(["audiocnn", "train", as_argument(data), "--folds", FOLDS, "-o", as_argument(_folds_of(run))])
 
 
@@ -39,20 +39,20 @@ def _folds_of(run: Path) -> Path:
 
 
 def part_command(command: str, parts: RunParts, part: str) -> str:
-    """What judges a part of a run."""
+    """The command that evaluates a part of a run."""
     run = as_argument(parts.run)
     return format_command(["audiocnn", command, f"{run}/recipe.toml", "-m", run, "--split", part])
 
 
 def unheard_command(command: str, parts: RunParts, data: str) -> str:
-    """What judges clips that a run has not learned from."""
+    """The command that evaluates clips that a run was not trained on."""
     from audiocnn.recipe.heard import TEST
 
     return part_command(command, parts, TEST) if parts.has(TEST) else folds_command(data, parts.run)
 
 
 def say_learned(command: str, dataset: Dataset, part: str | None, model: Model, data: str, listener: Listener) -> None:
-    """A warning where a model learned from what it is judged on: too good are its figures, and it doubts too little."""
+    """Warn if a model was trained on the data to evaluate: its results are too good, and it doubts too few labels."""
     from audiocnn.data.parts import is_of_split
     from audiocnn.recipe.heard import TEST, TRAIN
 
@@ -62,51 +62,51 @@ def say_learned(command: str, dataset: Dataset, part: str | None, model: Model, 
     if learned := parts.count(dataset, entries)[TRAIN]:
         noun = "recording" if any(entry.annotated for entry in entries) else "clip"
         them = f"all {len(entries):,}" if learned == len(entries) else f"{learned:,} of these {len(entries):,}"
-        fact = f"{model.name} learned from {them} {noun}s"
+        fact = f"{model.name} was trained on {them} {noun}s"
         if command == "doubtful":
             turns = folds_command(data, parts.run)
             judges = format_command(["audiocnn", "doubtful", as_argument(_folds_of(parts.run))])
             better = (
-                "wrong labels that it learned by heart are not found; for models that each judge what they have not"
+                "wrong labels that it has memorised are not found; for models that each judge only clips they were not"
             )
-            better += f" heard: {turns} && {judges}"
-        elif noun == "recording" and not parts.has(TEST):  # with segments there are no folds
-            better = "judge it on others to be sure"
+            better += f" trained on: {turns} && {judges}"
+        elif noun == "recording" and not parts.has(TEST):  # there are no folds with segments
+            better = "evaluate it on other recordings to be sure"
         else:
-            better = f"for {noun}s that it has not heard: {unheard_command(command, parts, data)}"
+            better = f"for {noun}s that it was not trained on: {unheard_command(command, parts, data)}"
         listener.warn(f"{fact}; {better}")
 
 
 def check_part(command: str, dataset: Dataset, part: str | None, models: Sequence[Model], data: str) -> None:
-    """UsageError where data have no such split, and a run that learned from them has kept such a part."""
+    """UsageError if the data has no such split, but a run that was trained on it made such a part."""
     for parts in filter(None, map(parts_of_run, models)):
         if part is None or not parts.has(part) or any(entry.split == part for entry in dataset.entries):
             continue
         if parts.count(dataset, dataset.entries):
-            remedy = f"the part that {show_name(parts.run)} kept: {part_command(command, parts, part)}"
-            raise UsageError(f'{data}: no recordings in split "{part}"; it has no splits; {remedy}')
+            remedy = f"for that part of {show_name(parts.run)}: {part_command(command, parts, part)}"
+            raise UsageError(f'{data}: has no split "{part}"; {remedy}')
 
 
 def with_run_corrections(
     settings: DataSettings, models: Sequence[Model], listener: Listener, dataset: Dataset | None = None
 ) -> DataSettings:
-    """The settings with the corrections that a model was trained with, where these are the data of its run and have
-    none of their own; it is said. dataset: that they are read from, where there is one."""
+    """The settings with the corrections that a model was trained with, if the data is that of its run and has no
+    corrections of its own; this is reported. dataset: the one that was made from the data, if any."""
     if settings.correction_tables:
         return settings
     for run, trained in _corrected_runs(settings.source, models, dataset):
         tables = ", ".join(show_name(show_path(path)) for path in trained.correction_tables)
         if not all(path.is_file() for path in trained.correction_tables):
-            what = f"was trained with {tables}, which cannot be found: labels are those before"
+            what = f"was trained with {tables}, which cannot be found: the labels are used without the corrections"
             listener.warn(f"{show_name(run)}: {what}")
             continue
-        listener.say(f"labels are as {show_name(run)} learned them, with the corrections of {tables}")
+        listener.say(f"labels are those that {show_name(run)} was trained on, with the corrections in {tables}")
         return replace(settings, corrections=trained.corrections, only_corrected=trained.only_corrected)
     return settings
 
 
 def tables_of_run(model: Model, source: Path, dataset: Dataset) -> tuple[Path, ...]:
-    """The tables of corrections that a model was trained with on these data."""
+    """The correction tables that a model was trained with on this data."""
     found = next(_corrected_runs(source, [model], dataset), None)
     return found[1].correction_tables if found else ()
 
@@ -114,7 +114,7 @@ def tables_of_run(model: Model, source: Path, dataset: Dataset) -> tuple[Path, .
 def _corrected_runs(
     source: Path, models: Sequence[Model], dataset: Dataset | None
 ) -> Iterator[tuple[Path, DataSettings]]:
-    """The runs of models that were trained on these data with corrections."""
+    """The runs of models that were trained on this data with corrections."""
     from audiocnn.recipe.heard import comes_from, find_run, run_recipe
 
     for run in filter(None, (find_run(model.folder) for model in models)):
@@ -127,13 +127,13 @@ def _corrected_runs(
 
 
 def fold_runs(folder: Path) -> list[Path]:
-    """The runs of `train --folds` in a folder, in order; none where it holds no such."""
+    """The runs of `train --folds` in a folder, in order; empty if there are none."""
     found = [path.parent for path in folder.glob("fold-*/recipe.toml")]
     return sorted(found, key=lambda run: (len(run.name), run.name))
 
 
 def show_path(path: Path) -> Path:
-    """As short as it can be named from here."""
+    """The shortest name from the current folder."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
 
@@ -141,7 +141,7 @@ def show_path(path: Path) -> Path:
 def train_again_command(
     data: str, tables: Sequence[Path], only_corrected: bool = False, more: Sequence[str] = ()
 ) -> str:
-    """What trains with tables of corrections, into a folder that is not there yet. tables: a later one wins. more:
+    """The command that trains with correction tables, into a new folder. tables: later ones take precedence. more:
     further words of the command."""
     words = ["audiocnn", "train", as_argument(data)]
     for table in dict.fromkeys(show_path(path) for path in tables):

@@ -1,4 +1,4 @@
-"""Labelled recordings to judge on, and the models that are judged, for the commands and for `audiocnn.evaluate`."""
+"""Labelled recordings for an evaluation, and the evaluated models, for the commands and for `audiocnn.evaluate`."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from audiocnn.workflows.listener import FollowIngest, Listener
 from audiocnn.workflows.sources import cache_beside, counting, refuse_label_options, with_label_options
 
 _PARTS = ("train", "validation", "test")  # of a training
-_MOST_UNKNOWN = 10  # that are named
-_REPORTED = "dev"  # the part that figures are of, unless another is asked for
+_MOST_UNKNOWN = 10  # to list
+_REPORTED = "dev"  # the part to report, unless another is chosen
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model or a peer that is judged. A model has a folder, a peer a version."""
+    """A model or a peer to evaluate. A model has a folder, a peer has a version."""
 
     name: str
     scorer: Scorer
@@ -60,7 +60,7 @@ def check_columns(dataset: Dataset, columns: Sequence[str], data: str) -> None:
 
 
 def find_example(dataset: Dataset) -> str:
-    """The first recording of a dataset whose file is still there, from this folder if it lies in it; "" for none."""
+    """The first recording of a dataset whose file still exists, relative to this folder if it is inside; "" if none."""
     folders = [path if path.is_dir() else path.parent for path in map(Path, dataset.moved_sources)]
     paths = (folder / entry.filename for entry in dataset.entries for folder in folders)
     found = next((path for path in paths if path.is_file()), None)
@@ -71,12 +71,12 @@ def find_example(dataset: Dataset) -> str:
 
 
 def resolve_split(data: str, split: str | None) -> str | None:
-    """The meaning of `--split`: a part of conditions, if the data are such, else a split, or all."""
+    """The meaning of `--split`: a part of conditions, if the data is a conditions file, else a split, or all."""
     return _REPORTED if split is None and is_conditions(data) else split
 
 
 def _make_test_set(conditions: Conditions, dataset: Dataset, part: str, folder: Path, listener: Listener) -> Dataset:
-    """The set, made of ingested recordings into `folder`, or found there."""
+    """The set, made from ingested recordings in `folder`, or found there."""
     with listener.stage("mix") as follow:
         return make_set(
             conditions, dataset, part, folder, lambda done, total, name: follow(done, total, f"{done} of {total}")
@@ -84,19 +84,19 @@ def _make_test_set(conditions: Conditions, dataset: Dataset, part: str, folder: 
 
 
 def _select_part(dataset: Dataset, part: str | None, recipe: Recipe | None) -> tuple[Dataset, str | None]:
-    """The split of this name; where there is none, the part of this name that a training by the recipe cuts."""
+    """The split of this name or, if there is none, the part of this name that a training by the recipe makes."""
     if recipe is not None and part in _PARTS and all(entry.split != part for entry in dataset.entries):
         return _cut_part(dataset, recipe, part), None
     return dataset, part
 
 
 def _cut_part(dataset: Dataset, recipe: Recipe, part: str) -> Dataset:
-    """The part that a training by the recipe cuts from data without such a split. UsageError where it cuts none."""
+    """The part that a training by the recipe makes from data without such a split. UsageError if it makes none."""
     division = divide(dataset, recipe)
     entries = {"train": division.train, "validation": division.validation, "test": division.test}[part]
     if not entries:
         why = f": {'; '.join(division.notes)}" if division.notes else ""
-        raise UsageError(f"--split {part}: the data has no such split, and the recipe cuts none{why}; leave it out")
+        raise UsageError(f"--split {part}: the data has no such split, and the recipe makes none{why}; omit the option")
     return dataset.with_entries(entries)
 
 
@@ -106,8 +106,8 @@ def find_source(
     several: bool,
     labels: LabelPlace = NOWHERE,
 ) -> tuple[DataSettings, str | None, Recipe | None]:
-    """The source to ingest, the split to ask of the dataset, and the recipe where it is one: one that names a split
-    leaves others out by itself. several: a model gives clips several labels, and a table may, too."""
+    """The source to ingest, the split to use, and the recipe if the source is one; a recipe that names a split already
+    leaves out others. several: the model allows several labels per clip, so a table may too."""
     if not Path(data).exists():
         raise UsageError(f"{data}: no such file or folder; check the name")
     if not data.endswith(".toml"):
@@ -118,7 +118,7 @@ def find_source(
         raise UsageError(f"{data}: has no [data]; add it, or name the recordings")
     settings = with_label_options(recipe.data, labels)
     if settings.split is None and split in _PARTS:
-        return settings, split, recipe  # maybe the data has no splits, and a training cuts its own
+        return settings, split, recipe  # if the data has no splits, use those that a training makes
     return dataclasses.replace(settings, split=split or settings.split), None, None
 
 
@@ -128,13 +128,13 @@ def model_candidate(model: Model, scorer: Scorer, sensitivity: str | None = None
 
 
 def judged_pads(model: Model, given: Mapping[str, float]) -> Mapping[str, float]:
-    """By how much segments that are judged are widened, by the names of `DetectSettings`: not at all unless asked for,
-    or by a model whose operating points say how far."""
+    """The padding of segments in an evaluation, by the names of `DetectSettings`: none, unless it is given or set by
+    the model's operating points."""
     return given if given or model.points else {"pad_seconds": 0.0}
 
 
 def make_scorer(engine: Engine, settings: DetectSettings | None = None) -> Scorer:
-    """What evaluates a model by these settings."""
+    """A scorer for a model with these settings."""
     settings = settings or DetectSettings()
     pads = {"pad_seconds": settings.pad_seconds, "end_pad_seconds": settings.end_pad_seconds}
     given = {name: seconds for name, seconds in pads.items() if seconds is not None}
@@ -145,22 +145,22 @@ def make_scorer(engine: Engine, settings: DetectSettings | None = None) -> Score
 
 
 def check_channels(dataset: Dataset, engine: Engine) -> None:
-    """UsageError where a network of several channels gets another number of them."""
+    """UsageError if a network of several channels gets another number of channels."""
     if engine.channels > 1 and dataset.channels not in (1, engine.channels):
         raise UsageError(
-            f"{dataset.folder}: has {dataset.channels} channels and {engine.model.name} wants {engine.channels};"
-            " ingest with that many"
+            f"{dataset.folder}: has {dataset.channels} channels, but {engine.model.name} expects {engine.channels};"
+            " ingest with that number of channels"
         )
 
 
 def say_unknown_labels(dataset: Dataset, part: str | None, side: Candidate, data: str, listener: Listener) -> None:
-    """Name the labels of the recordings that a model or a peer does not know, before anything is judged. DatasetError
-    where it knows none of them."""
+    """Report the labels of the recordings that a model or a peer does not know, before the evaluation. DatasetError if
+    it knows none of them."""
     unknown = find_unknown_labels(dataset, side.scorer, part, side.name)
     if unknown:
         names = ", ".join(f'"{show_name(label)}" ({count:,})' for label, count in [*unknown.items()][:_MOST_UNKNOWN])
         more = f" and {len(unknown) - _MOST_UNKNOWN} more" if len(unknown) > _MOST_UNKNOWN else ""
-        what = f"{plural(len(unknown), 'label')} that {side.name} does not know, not judged: {names}{more}"
+        what = f"{plural(len(unknown), 'label')} unknown to {side.name}, not evaluated: {names}{more}"
         listener.warn(f"{data}: {what}", "note")
 
 
@@ -173,8 +173,8 @@ def check_judged(
     data: str,
     listener: Listener,
 ) -> None:
-    """Before anything is judged: UsageError for columns or channels that do not fit; what a model learned from, and
-    which labels it does not know, is said."""
+    """Checks before an evaluation: UsageError for columns or channels that do not fit. Reports the data that a model
+    was trained on, and the labels that it does not know."""
     check_columns(dataset, columns, data)
     for engine in engines:
         check_channels(dataset, engine)
@@ -193,7 +193,7 @@ def judge_dataset(
     listener: Listener,
     stage: str = "evaluate",
 ) -> tuple[Evaluation, float, float]:
-    """The evaluation, the seconds of sound that were scored, and the seconds that this took. name: of the model."""
+    """The evaluation, the seconds of sound that were scored, and the time that this took. name: of the model."""
     began, sound, scored_in = time.monotonic(), 0.0, 0.0
     with listener.stage(stage, name) as follow:
         for step in evaluate(dataset, scorer, settings, part):
@@ -218,10 +218,10 @@ def open_judged_dataset(
     labels: LabelPlace = NOWHERE,
     command: str = "evaluate",
 ) -> Iterator[tuple[Dataset, str | None]]:
-    """The dataset, and which split of it to judge. Of data that a model was trained on, the corrections of its run
-    count, and a part that the run kept apart is named where the data has no such split; command: that judges. What
-    is no dataset is ingested beside the output, else for now; what has conditions is made into a set there. What was
-    done is added to `counts`: files "refused", and so on."""
+    """The dataset, and the split of it to evaluate. For data that a model was trained on, the corrections of its run
+    apply, and the message on a missing split suggests the part that the run made; command: the one that evaluates. Data
+    that is not a dataset is ingested beside the output, or temporarily; conditions are made into a set there. Results
+    are added to `counts`: files "refused", and so on."""
     models = [engine.model for engine in engines]
     if is_dataset(data):
         refuse_label_options(labels, data)
@@ -234,7 +234,7 @@ def open_judged_dataset(
     conditions = read_conditions(Path(data)) if split and is_conditions(data) else None
     if conditions and split:
         refuse_label_options(labels, data)
-        # Of the recordings only those of the split of this part are ingested.
+        # Only recordings in the split of this part are ingested.
         source = dataclasses.replace(conditions.data, split=conditions.part(split).split)
         part = recipe = None
     else:
@@ -278,17 +278,17 @@ class _LabelOrigin:
         return followed
 
     def tell(self, data: str, listener: Listener) -> None:
-        """Say it; warn where a model made them, so that figures tell how alike two models are."""
+        """Report it. Warn if a model made the labels, because results then only compare two models."""
         if self.origin:
             listener.say(f"{data}: labels from {self.origin}")
         if self.makers:
-            fact = f"labels are those that {' and '.join(self.makers)} found, and no person's"
-            listener.warn(f"{data}: {fact}; correct them first, or judge by others")
+            fact = f"the labels were made by {' and '.join(self.makers)}, not by a person"
+            listener.warn(f"{data}: {fact}; correct them first, or evaluate on other labels")
 
 
 @contextmanager
 def name_data(data: str, temporary: str) -> Iterator[None]:
-    """Errors name the data that were given instead of a temporary folder."""
+    """Make errors name the given data instead of a temporary folder."""
     try:
         yield
     except AudiocnnError as error:

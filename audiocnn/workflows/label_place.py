@@ -1,5 +1,5 @@
-"""Where the labels of recordings are, as options say: `LabelPlace`, the words of a command that say so, and the names
-of tables of corrections."""
+"""The place of the labels of recordings, as given by options: `LabelPlace`, the same as words of a command, and the
+names of tables of corrections."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ REVIEW_TABLE = "corrections.csv"  # what `review` writes by default
 
 
 class LabelPlace(Protocol):
-    """Where the labels of recordings stand, where these alone do not tell. label_column: of a table. labels: a file of
-    them for all recordings, or a folder."""
+    """The place of the labels, if it cannot be found from the recordings. label_column: of a table. labels: a file of
+    labels for all recordings, or a folder."""
 
     @property
     def label_column(self) -> str | None: ...
@@ -36,10 +36,10 @@ class GivenLabels:
     labels: str | None = None
 
 
-NOWHERE = GivenLabels()  # but with the recordings
+NOWHERE = GivenLabels()  # only with the recordings
 
 
 def label_words(labels: LabelPlace) -> list[str]:
-    """The options that say where labels are, as words of a command."""
+    """The options that give the place of the labels, as words of a command."""
     given = {"--labels": labels.labels, "--label-column": labels.label_column, "--label-map": labels.label_map}
     return [word for name, value in given.items() if value is not None for word in (name, as_argument(value))]

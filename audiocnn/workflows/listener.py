@@ -1,4 +1,4 @@
-"""Who hears what a workflow does: `Listener`, which the command draws, and `ProgressListener` for a callback."""
+"""Receives the output of a workflow: `Listener`, which the command displays, and `ProgressListener` for a callback."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ if TYPE_CHECKING:
 
 FollowIngest = Callable[["IngestStep"], None]
 FollowStage = Callable[[int, int, str], None]
-"""done, total, a few words."""
+"""done, total, and a short text."""
 
 
 class Listener:
-    """Hears what a workflow does; this one does nothing with it."""
+    """Receives the output of a workflow; this class ignores it."""
 
     def say(self, text: str) -> None:
-        """A line for a person."""
+        """A line for the user."""
 
     def warn(self, text: str, kind: str = "warning") -> None:
-        """A line about what is wrong; kind "error" for what could not be done."""
+        """A line about a problem; kind "error" for work that failed."""
 
     def say_block(self, title: str, lines: Sequence[str]) -> None:
-        """A title, and lines below each other."""
+        """A title, and lines below it."""
         for line in lines:
             self.say(f"{title}: {line}")
 
     @contextmanager
     def ingesting(self, what: str = "ingest") -> Iterator[FollowIngest]:
-        """What is called with each step of an ingest."""
+        """Gives a function to call with each step of an ingest."""
         yield lambda step: None
 
     @contextmanager
     def stage(self, what: str, title: str = "") -> Iterator[FollowStage]:
-        """What is called with each step of some work; title: what a person calls it."""
+        """Gives a function to call with each step of some work; title: its name for the user."""
         yield lambda done, total, text: None
 
 
 class ProgressListener(Listener):
-    """Keeps the lines, and hands the steps to a callback."""
+    """Stores the lines, and passes the steps to a callback."""
 
     def __init__(self, progress: ProgressCallback | None = None) -> None:
         self.progress: ProgressCallback = progress or (lambda moment: None)

@@ -1,7 +1,7 @@
-"""The recipe that a training follows, and its data: `plan_training`, for the command and for `audiocnn.train`.
+"""The recipe of a training, and its data: `plan_training`, for the command and for `audiocnn.train`.
 
-A recipe is named, or that of a run to resume, or ./audiocnn.toml (`choose_recipe`); options override it; without one,
-the data is ingested if need be, and what fits it is chosen (`fit_recipe`).
+The recipe is the given one, that of the run to resume, or ./audiocnn.toml (`choose_recipe`); options override it.
+Without a recipe, the data is ingested if necessary, and fitting settings are chosen (`fit_recipe`).
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from audiocnn.recipe.recipe import Recipe, Transfer
     from audiocnn.spec.spec import Spec
 
-FROM_NONE = "none"  # of --from: begin with weights from chance
+FROM_NONE = "none"  # of --from: start with random weights
 
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What a training is asked for, as the options of `audiocnn train` have it; None leaves it to the recipe, or to
-    what fits.
+    """A requested training, with the options of `audiocnn train`. None leaves a value to the recipe, or to the
+    automatic choice.
 
-    data: a dataset, a source as for `ingest`, or a recipe. source: the model to begin from, or "none". moved: where the
-    data of a run to resume are now.
+    data: a dataset, a source as in `ingest`, or a recipe. source: the model to start from, or "none". moved: the new
+    place of the data of a run to resume.
     """
 
     data: str | None = None
@@ -82,7 +82,7 @@ class TrainingRequest:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """refused: how many files of the data could not be read. budget_seconds: of `minutes`, for the epochs."""
+    """refused: number of files that could not be read. budget_seconds: the part of `minutes` for the epochs."""
 
     recipe: Recipe
     dataset: Dataset
@@ -94,7 +94,7 @@ class TrainingPlan:
 
 
 def run_to_resume(request: TrainingRequest) -> TrainingRequest:
-    """`data` that is a run is the run to resume: `train runs/x --resume`."""
+    """If `data` is a run, it is the run to resume: `train runs/x --resume`."""
     data, output = request.data, request.output
     if request.resume and output is None and data is not None and (Path(data) / RECIPE_FILE).is_file():
         data, output = None, data
@@ -102,7 +102,7 @@ def run_to_resume(request: TrainingRequest) -> TrainingRequest:
 
 
 class FinishedError(AudiocnnError):
-    """There is nothing to go on with: the run has its model, and was tested."""
+    """There is nothing to continue: the run has its model, and was tested."""
 
 
 def plan_training(
@@ -112,9 +112,9 @@ def plan_training(
     beside: Callable[[Path], str] | None = None,
     again: bool = True,
 ) -> TrainingPlan:
-    """Check, read and remove everything before a training. scratch: a folder for the samples of recordings that are no
-    dataset yet, where nothing else may be written; the run is then not looked at. beside: the command that was given,
-    for another folder. again: a run to resume that has ended makes its model again; else FinishedError."""
+    """Check, read and remove everything before a training. scratch: a folder for the samples of recordings that are not
+    a dataset yet, if nothing else may be written; the run is then ignored. beside: gives the same command for another
+    folder. again: a finished run to resume exports its model again; otherwise FinishedError."""
     from audiocnn.training.threads import check_threads
 
     check_minutes(request)
@@ -153,7 +153,7 @@ def plan_training(
 
 
 def describe_end(recipe: Recipe, folder: Path) -> str | None:
-    """One line for a run that has learned all that the recipe wants, has its model and was tested; None for others."""
+    """One line on a run that has all epochs of the recipe, its model and its test; None for other runs."""
     from audiocnn.recipe.heard import TEST, read_parts
     from audiocnn.recipe.recipe import read_recipe
     from audiocnn.training.checkpoint import LAST_CHECKPOINT, read_progress
@@ -161,7 +161,7 @@ def describe_end(recipe: Recipe, folder: Path) -> str | None:
 
     if not all((folder / name).is_file() for name in LAST_MADE):
         return None
-    if read_recipe(folder / RECIPE_FILE).transfer != recipe.transfer:  # the training says what differs
+    if read_recipe(folder / RECIPE_FILE).transfer != recipe.transfer:  # the training reports the difference
         return None
     parts, state = read_parts(folder), read_progress(folder / LAST_CHECKPOINT)
     epochs, wanted = state.get("epoch", 0), recipe.train.epochs
@@ -170,27 +170,27 @@ def describe_end(recipe: Recipe, folder: Path) -> str | None:
     if (epochs < wanted and not stopped) or (parts and parts.has(TEST) and not (folder / REPORT_FILE).is_file()):
         return None
     best = f"best epoch {state.get('best_epoch', 0)} of {epochs}"
-    return f"{folder}: is finished ({best}); --epochs with more than {max(epochs, wanted)} goes on"
+    return f"{folder}: is finished ({best}); --epochs with more than {max(epochs, wanted)} continues it"
 
 
 def check_unlocked(folder: Path) -> None:
-    """Refuse a folder that another process is training in, before recordings are read and anything is removed. What a
-    killed one left half written goes."""
+    """Refuse a folder that another process is training in, before recordings are read and anything is removed. Removes
+    files that a killed process left half written."""
     from audiocnn.training.checkpoint import clear_temporaries
 
     if is_locked(folder):
-        raise UsageError(f"{folder}: another process is training here; wait for it, or name another -o")
+        raise UsageError(f"{folder}: another process is training here; wait for it, or choose another -o")
     for place in (folder, *folder.glob("fold-*"), *folder.glob("share-*")):
         clear_temporaries(place)
 
 
 def check_source_model(recipe: Recipe, folder: Path, request: TrainingRequest) -> None:
-    """Refuse a model to begin from that does not fit, before recordings are read and before anything is removed; and a
-    model to learn from that would be removed."""
+    """Refuse a model to start from that does not fit, and a model to start or learn from that would be removed, before
+    recordings are read and anything is removed."""
     source = recipe.transfer.model if recipe.transfer else ""
     for model, what in ((source, "--from"), (recipe.train.teacher, "teacher")):
         if request.force and model and Path(model).resolve().is_relative_to(folder.resolve()):
-            raise UsageError(f"{folder}: the model of {what} lies in it; name another -o")
+            raise UsageError(f"{folder}: contains the model given by {what}; choose another -o")
     if recipe.transfer is None:
         return
     from audiocnn.training.train import check_source
@@ -199,8 +199,8 @@ def check_source_model(recipe: Recipe, folder: Path, request: TrainingRequest) -
 
 
 def choose_device(name: str, local: int = 0) -> str:
-    """A device that is there: `auto` takes a GPU if there is one. local: of several processes on a machine each takes
-    the GPU of its number."""
+    """An available device; `auto` uses a GPU if there is one. local: number of this process on its machine, which
+    selects its GPU."""
     import torch
 
     found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
@@ -210,15 +210,15 @@ def choose_device(name: str, local: int = 0) -> str:
         name = f"cuda:{local}"
     kind, _, number = name.partition(":")
     if kind not in found or (number and not (kind == "cuda" and number.isdecimal())):
-        raise UsageError(f'--device cannot be "{name}"; use auto, cpu, cuda, cuda:N or mps')
+        raise UsageError(f'--device: "{name}" is not a device name; use auto, cpu, cuda, cuda:N or mps')
     if not found[kind] or (number and int(number) >= torch.cuda.device_count()):
-        raise UsageError(f"--device {name}: there is no such device here; use --device cpu")
+        raise UsageError(f"--device {name}: not available on this machine; use --device cpu")
     return name
 
 
 def choose_recipe(request: TrainingRequest) -> tuple[Recipe, bool]:
-    """The recipe that was named; that of the run to resume; ./audiocnn.toml; or the defaults, for the data that was
-    named, and then True: what fits the data is still to be chosen."""
+    """The given recipe; that of the run to resume; ./audiocnn.toml; or the defaults for the given data, together with
+    True: fitting settings must still be chosen."""
     from audiocnn.recipe.recipe import DEFAULT_RECIPE, read_recipe
 
     run, data = request, request.data
@@ -226,7 +226,7 @@ def choose_recipe(request: TrainingRequest) -> tuple[Recipe, bool]:
         refuse_urls(data)
     if data is not None and data.endswith(".toml"):
         if run.recipe is not None:
-            raise UsageError(f"{data} and --recipe {run.recipe} are both recipes; name one")
+            raise UsageError(f"{data} and --recipe {run.recipe} are both recipes; give only one")
         data, run = None, dataclasses.replace(run, recipe=data)
     kept = find_run_recipe(data, run)
     if run.recipe is not None:
@@ -234,14 +234,14 @@ def choose_recipe(request: TrainingRequest) -> tuple[Recipe, bool]:
     elif run.resume and kept is not None and kept.exists():
         recipe = find_data(read_recipe(kept), kept, data, run)
     elif run.moved is not None:
-        raise UsageError(f"--data {run.moved}: is for a run to go on with; name that with -o and --resume")
+        raise UsageError(f"--data {run.moved}: applies to a run to resume; name the run with -o and --resume")
     elif data is None and run.resume and run.output:
-        raise UsageError(f"{run.output}: there is no run to resume; name the data to begin one, without --resume")
+        raise UsageError(f"{run.output}: contains no run to resume; name the data to start one, without --resume")
     elif data is None and Path(DEFAULT_RECIPE).exists():
         recipe = read_recipe(Path(DEFAULT_RECIPE))
     elif data is None:
         raise UsageError(
-            f"nothing to train on: no DATA was named, and there is no {DEFAULT_RECIPE} here. Begin with"
+            f"nothing to train on: no DATA was given, and there is no {DEFAULT_RECIPE} here. Start with"
             " `audiocnn train FOLDER`, where FOLDER has one subfolder of recordings for each label"
         )
     else:
@@ -252,36 +252,36 @@ def choose_recipe(request: TrainingRequest) -> tuple[Recipe, bool]:
 
 
 def find_data(recipe: Recipe, kept: Path, data: str | None, run: TrainingRequest) -> Recipe:
-    """The recipe of a run to resume, with its data where they are now: that of --data, or of DATA where they have gone
-    from where they were. UsageError: they are not there, or named twice."""
+    """The recipe of a run to resume, with the present place of its data: that of --data, or DATA if they are gone from
+    the old place. UsageError if they are not there, or given twice."""
     from audiocnn.recipe.recipe import move_data
 
     if recipe.data is None:
         return recipe
     place = run.moved if run.moved is not None or recipe.data.source.exists() else data
     if run.moved is not None and data is not None:
-        raise UsageError(f"{data} and --data {run.moved} both name the data; name them once")
+        raise UsageError(f"{data} and --data {run.moved} both name the data; give only one")
     if place is not None and not Path(place).exists():
         raise UsageError(f"{place}: no such file or folder; check the name")
     if place is not None:
         return dataclasses.replace(recipe, data=move_data(recipe.data, Path(place)))
     if not recipe.data.source.exists():
-        what = f"{kept}: the data are not at {recipe.data.source} any more"
+        what = f"{kept}: the data is no longer at {recipe.data.source}"
         cache = kept.parent.with_name(f"{kept.parent.name}.dataset")
         stored = f" (their samples are in {cache})" if cache.is_dir() else ""
-        raise UsageError(f"{what}{stored}; say where they are with --data PLACE")
+        raise UsageError(f"{what}{stored}; give its new place with --data PLACE")
     return recipe
 
 
 def find_run_recipe(data: str | None, run: TrainingRequest) -> Path | None:
-    """Where the run that is made of this data keeps its recipe; None where neither says which run."""
+    """The recipe file of the run on this data. None if nothing tells which run."""
     if run.output is None and data is None:
         return None
     return Path(run.output or f"runs/{name_after_data(Path(data or ''))}") / RECIPE_FILE
 
 
 def name_after_data(data: Path) -> str:
-    """What a model of this data is called: as the folder, or the table."""
+    """The name of a model of this data: that of the folder or table."""
     whole = data.resolve()
     return whole.stem if whole.is_file() else whole.name.removesuffix(".dataset")
 
@@ -300,7 +300,7 @@ def make_default_recipe(data: Path, run: TrainingRequest) -> Recipe:
 
 
 def choose_transfer(run: TrainingRequest, before: Transfer | None) -> Transfer | None:
-    """--from and --freeze, over what the recipe says."""
+    """--from and --freeze, which override the recipe."""
     from audiocnn.recipe.recipe import Transfer
     from audiocnn.recipe.settings import resolve_model
 
@@ -309,7 +309,7 @@ def choose_transfer(run: TrainingRequest, before: Transfer | None) -> Transfer |
     given = run.source if run.source != FROM_NONE else None
     model = resolve_model(Path(), given) if given is not None else before.model if before else None
     if model is None and run.freeze is not None:
-        raise UsageError(f"--freeze {run.freeze}: needs --from MODEL, whose groups stay as they are")
+        raise UsageError(f"--freeze {run.freeze}: needs --from MODEL, whose groups stay unchanged")
     freeze = before.freeze if before else ()
     if run.freeze is not None:
         freeze = tuple(dict.fromkeys(name.strip() for name in run.freeze.split(",")))
@@ -317,7 +317,7 @@ def choose_transfer(run: TrainingRequest, before: Transfer | None) -> Transfer |
 
 
 def choose_spec(run: TrainingRequest, transfer: Transfer | None) -> Spec | None:
-    """The spec of --spec; without it that of --from; None where the options name none."""
+    """The spec of --spec, else that of --from; None without these options."""
     from audiocnn.recipe.recipe import source_spec
 
     if run.spec is not None:
@@ -333,8 +333,8 @@ def find_named_spec(name: str) -> Spec:
 
 
 def with_data(recipe: Recipe, data: Path) -> Recipe:
-    """The recipe with other data; which labels count stays, and which split, where a dataset has one of that name: what
-    a recipe keeps for reports is not learned from."""
+    """The recipe with other data. Its labels are kept, and its split if the new dataset has one of that name, so that
+    recordings reserved for tests are not trained on."""
     from audiocnn.data.dataset import Dataset, is_dataset
     from audiocnn.data.parts import is_of_split
     from audiocnn.data.sources.settings import DataSettings
@@ -353,7 +353,7 @@ def with_data(recipe: Recipe, data: Path) -> Recipe:
 
 
 def with_recipe_labels(recipe: Recipe, labels: LabelPlace) -> Recipe:
-    """The recipe with labels from where the options say. UsageError: its data has them already."""
+    """The recipe with labels from the place given by the options. UsageError if its data already has labels."""
     from audiocnn.data.dataset import is_dataset
 
     if recipe.data is None:
@@ -370,12 +370,12 @@ def parse_batch_size(text: str) -> int:
     if text == "auto":
         return AUTO_BATCH_SIZE
     if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f'--batch-size cannot be "{text}"; give a number from 1 on, or auto')
+        raise UsageError(f'--batch-size: "{text}" is not a batch size; give a number from 1 upwards, or auto')
     return int(text)
 
 
 def check_learning_rate(rate: float | None) -> float | None:
-    """UsageError for what a recipe could not say."""
+    """UsageError for a value that is invalid in a recipe."""
     from audiocnn.spec.hints import read_optimisation
     from audiocnn.toml import TomlTable
 
@@ -396,13 +396,13 @@ def with_learning_options(recipe: Recipe, learning: TrainingRequest) -> Recipe:
 
 def with_part_options(recipe: Recipe, parts: TrainingRequest) -> Recipe:
     if parts.folds and parts.learning_curve:
-        raise UsageError("--folds and --learning-curve both train several times; name one")
+        raise UsageError("--folds and --learning-curve each train several times; give only one")
     if parts.folds and parts.fold:
-        raise UsageError("--folds tests on each fold in turn and --fold on one; name one")
+        raise UsageError("--folds tests on each fold in turn and --fold on a single one; give only one")
     if parts.learning_curve is not None:
         parse_shares(parts.learning_curve)
     if parts.group and parts.group_pattern:
-        raise UsageError("--group and --group-pattern both say what is kept together; name one")
+        raise UsageError("--group and --group-pattern both say which clips belong together; give only one")
     values: dict[str, Any] = {}
     if parts.group:
         values |= {"group": parts.group, "group_pattern": None}
@@ -417,7 +417,7 @@ def with_part_options(recipe: Recipe, parts: TrainingRequest) -> Recipe:
         values["corrections"] = tables if tables[1:] else tables[0]
     if parts.only_corrected:
         if not parts.corrections and (recipe.data is None or not recipe.data.correction_tables):
-            raise UsageError("--only-corrected keeps what a table names; name it with --corrections")
+            raise UsageError("--only-corrected keeps the clips listed in a table; name the table with --corrections")
         values["only_corrected"] = True
     if not values or recipe.data is None:
         return recipe
@@ -425,25 +425,25 @@ def with_part_options(recipe: Recipe, parts: TrainingRequest) -> Recipe:
 
 
 def check_corrections(name: str) -> Path:
-    """UsageError where there is no such table; one that only a page of `doubtful` makes is told from another."""
+    """UsageError if the table does not exist, with another remedy for a table that a page of `doubtful` creates."""
     path, made = Path(name), Path(name.replace(CORRECTED, ""))
     if path.is_file():
         return path
     if made != path and made.is_file():
         page = made.with_suffix(".html")
-        where = f"{page} makes it (its button downloads it); or correct {made} and name that"
+        where = f"{page} creates it (press its download button); or edit {made} and give that"
         raise UsageError(f"--corrections {name}: no such file; {where}")
     raise UsageError(f"--corrections {name}: no such file; check the name")
 
 
 def parse_shares(text: str) -> list[float]:
-    """0.1,0.3,1 as numbers. UsageError for what is none, or no share."""
+    """0.1,0.3,1 as numbers. UsageError if one is invalid."""
     from audiocnn.recipe.folds import check_shares
 
     try:
         shares = [float(part) for part in text.split(",")]
     except ValueError:
-        raise UsageError(f"--learning-curve {text}: expected shares such as 0.1,0.3,1") from None
+        raise UsageError(f"--learning-curve {text}: not a list of shares; give shares such as 0.1,0.3,1") from None
     check_shares(shares)
     return shares
 
@@ -456,8 +456,8 @@ def fit_recipe(
     counts: Counter[str] | None = None,
     kept: bool = True,
 ) -> tuple[Recipe, Dataset]:
-    """A recipe that nobody wrote, with what fits its data; recordings with segments are for a detector. A network that
-    was named keeps its sizes. counts, kept: as in `dataset_for`."""
+    """A default recipe, fitted to its data; recordings with segments get a detector. A network chosen by the user keeps
+    its sizes. counts, kept: as in `dataset_for`."""
     from audiocnn.data.dataset import Dataset, is_dataset
     from audiocnn.data.sources.corrections import apply_settings
     from audiocnn.data.sources.probe import originals_of, with_several
@@ -509,7 +509,7 @@ def fit_recipe(
 
 
 def fit_detector(recipe: Recipe, dataset: Dataset, request: TrainingRequest, listener: Listener) -> Recipe:
-    """The recipe with what fits recordings with segments, which is said."""
+    """The recipe fitted to recordings with segments; the choice is reported."""
     from audiocnn.recipe.choose import choose_segment_settings, collect_segment_facts, explain_segment_choice
     from audiocnn.recipe.division import divide
 
@@ -531,55 +531,55 @@ def say_survey(dataset: Dataset, listener: Listener) -> None:
 
 
 def check_minutes(request: TrainingRequest) -> None:
-    """UsageError for a budget that cannot be, or that something else decides."""
+    """UsageError for a budget that is invalid, or conflicts with another option."""
     minutes = request.minutes
     if minutes is None:
         return
     if not 0.0 < minutes < math.inf:
-        raise UsageError(f"--minutes {minutes:g}: not a length of time; give minutes above 0, such as 3")
+        raise UsageError(f"--minutes {minutes:g}: not a valid duration; give a number of minutes above 0, such as 3")
     if request.epochs is not None:
-        raise UsageError("--minutes and --epochs both say how long to train; name one")
+        raise UsageError("--minutes and --epochs both set the training length; give only one")
     if request.repeated:
-        raise UsageError("--minutes plans one training, and --folds and --learning-curve make several; give --epochs")
+        raise UsageError("--minutes plans one training, but --folds and --learning-curve run several; give --epochs")
     if request.resume:
-        raise UsageError("--minutes plans a new training, and a run that is resumed has its plan; leave it out")
+        raise UsageError("--minutes plans a new training, but a resumed run already has a plan; omit the option")
 
 
 def plan_minutes(
     recipe: Recipe, dataset: Dataset, device: str, minutes: float, listener: Listener, threads: int | None = None
 ) -> tuple[Recipe, float, int | None]:
-    """The recipe that takes so many minutes on this machine, the seconds of them that are left for its epochs, and the
-    number of threads that was measured with."""
+    """The recipe that takes this number of minutes on this machine, the seconds of them that are left for its epochs,
+    and the number of threads used for measuring."""
     from audiocnn.training.budget import fit_minutes, measure
 
     recipe, pace, clips = measure(recipe, dataset, device, threads)
     recipe = fit_minutes(recipe, pace, clips, minutes)
     noun = "minute" if minutes == 1 else "minutes"
     budget = f"{recipe.train.epochs} epochs of {recipe.train.examples_per_epoch:,} examples fit into {minutes:g} {noun}"
-    listener.say_block("minutes", [f"{budget}: a step takes {pace.step_seconds:.2g} s here"])
+    listener.say_block("minutes", [f"{budget}: a step takes {pace.step_seconds:.2g} s on this machine"])
     return recipe, 60.0 * minutes - pace.end_seconds, pace.threads
 
 
 def say_lost_power(recipe: Recipe, listener: Listener) -> None:
-    """That recordings have sound above what the network is to hear, if they do."""
+    """Warn if recordings have sound above the frequencies that the network gets."""
     from audiocnn.data.sources.probe import lost_power
 
     rate = recipe.spec.input.sample_rate
     if recipe.data is not None and (lost := lost_power(recipe.data, rate)) is not None:
         fact = f"{lost.share:.0%}".replace("%", " %") + f' of the power of "{lost.label}" lies above {rate // 2} Hz'
-        listener.warn(f"{fact}, which is not heard: --sample-rate {lost.rate}")
+        listener.warn(f"{fact}, where the network hears nothing; to include it: --sample-rate {lost.rate}")
 
 
 def keep_labels(recipe: Recipe, dataset: Dataset, names: Sequence[str] | None) -> Recipe:
-    """The recipe with all labels that are learned, and these, which else would mean "none of them". UsageError for one
-    that nothing has."""
+    """The recipe with all trained labels and these, which would otherwise mean "none of them". UsageError for a label
+    that no recording has."""
     from audiocnn.segments.segment import is_background_label
 
     if not names or recipe.data is None:
         return recipe
     for name in names:
         if name not in dataset.labels:
-            raise UsageError(f"--keep-label {name}: nothing is labelled so; {did_you_mean(name, dataset.labels)}")
+            raise UsageError(f"--keep-label {name}: no recording has this label; {did_you_mean(name, dataset.labels)}")
     labels = recipe.data.labels or tuple(one for one in dataset.labels if not is_background_label(one))
     kept = tuple(one for one in dataset.labels if one in (*labels, *names))
     return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, labels=kept))
@@ -593,10 +593,10 @@ def say_corrections(recipe: Recipe, listener: Listener) -> None:
 
 
 def say_notes(recipe: Recipe, dataset: Dataset, listener: Listener) -> None:
-    """What is so about the parts, before a training: how the data names them, leaks, and why there is no test."""
+    """Report on the parts before a training: how the data names them, leaks, and why there is no test part."""
     from audiocnn.recipe.division import divide
 
-    with suppress(AudiocnnError):  # the training says what is wrong
+    with suppress(AudiocnnError):  # the training reports the problem
         division = divide(dataset, recipe)
         if lines := (*division.understood, *division.notes):
             listener.say_block("parts", lines)

@@ -1,4 +1,4 @@
-"""The folder of a run: what may be made in it, and `clear_run`, which removes what a run made and nothing else."""
+"""The folder of a run: what may be written to it, and `clear_run`, which removes only files that a run made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from audiocnn.training.runs import is_run
 REPORT_FILE = "report.json"
 _PICTURES = ("curves.png", "batch.png", "confusion.png", "precision_recall.png")
 _OTHER_REPORTS = (REPORT_FILE, "report.html", *_PICTURES)
-# The files that a run makes, and no others: what --force may remove. Of a folder, those in it.
+# The only files that a run makes, and that --force may remove. For a folder, those in it.
 RUN_FILES = {
     ".": (RECIPE_FILE, "run.json", "clips.tsv", "metrics.csv", "metrics.jsonl", "log.jsonl", *_OTHER_REPORTS),
     "checkpoints": ("last.safetensors", "best.safetensors"),
@@ -24,7 +24,7 @@ RUN_FILES = {
     "tensorboard": ("events.out.tfevents.*",),
 }
 _REPEAT_FILES = ("folds.json", "folds.html", "learning_curve.json", "learning_curve.html")
-# What a process that was killed while it wrote NAME leaves beside it (`write_whole`, `part_path`).
+# Left beside NAME by a process that was killed while writing it (`write_whole`, `part_path`).
 _HALF_WRITTEN = re.compile(r"[.](?P<name>.+)[.]([a-z0-9_]{8}|audiocnn-part)")
 _REPEAT_NAMES = re.compile("(fold|share)-.+")
 
@@ -38,43 +38,46 @@ def check_run_folder(
     repeated: bool,
     beside: Callable[[Path], str] | None = None,
 ) -> None:
-    """Refuse, before recordings are read, a folder that a run cannot be made in, or gone on with. repeated: folds or
-    shares, which have folders of their own in it. beside: the command that was given, for another folder."""
+    """Refuse, before recordings are read, a folder in which a run cannot be started or continued. repeated: folds or
+    shares, which have their own folders in it. beside: gives the same command for another folder."""
     if resume and force:
-        raise UsageError("--resume goes on with a run and --force begins anew; name one")
+        raise UsageError("--resume continues a run and --force starts again; give only one")
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is no folder; name another one with -o")
+        raise UsageError(f"{folder}: is not a folder; choose another with -o")
     if force or (resume and repeated):
         return
     if not resume and ((folder / RECIPE_FILE).exists() or (repeated and any(map(is_repeat, folder.glob("*"))))):
-        what = f"{folder}: there is a run already; go on with --resume, begin anew with --force, or name another -o"
+        what = (
+            f"{folder}: already contains a run; continue it with --resume, start again with --force, or choose another"
+            " -o"
+        )
         raise UsageError(f"{what}: {beside(free_path(folder))}" if beside else what)
     if not repeated or (folder / RECIPE_FILE).exists():
         check_run(recipe, folder, resume, ("data",), moved)
     elif folder.exists():
         foreign = next(find_foreign_files(folder), None)
         if foreign is not None:
-            what = f"holds other files, such as {show_name(foreign.relative_to(folder))}"
-            raise UsageError(f"{folder}: {what}; name a new folder with -o, or go on with --resume")
+            what = f"contains other files, such as {show_name(foreign.relative_to(folder))}"
+            raise UsageError(f"{folder}: {what}; choose a new folder with -o, or continue with --resume")
 
 
 def clear_run(run: Path) -> None:
-    """Remove what a run makes, and nothing else. UsageError, and all is left, where something else lies there, or no
-    run."""
+    """Remove the files made by a run, and nothing else. UsageError, and nothing is removed, if the folder has other
+    files, or no run."""
     if not run.is_dir() or not any(run.iterdir()):
         return
     contents = list(_run_contents(run))
     foreign = next((path for path, made in contents if not made), None)
     if foreign is not None:
-        what = f"{run}: holds other files, such as {show_name(foreign.relative_to(run))}"
-        raise UsageError(f"{what}; nothing is removed: move them, or name a new folder with -o")
+        what = f"{run}: contains other files, such as {show_name(foreign.relative_to(run))}"
+        raise UsageError(f"{what}; nothing was removed: move them away, or choose a new folder with -o")
     if not _holds_run(run):
-        raise UsageError(f"{run}: holds no run; nothing is removed: name a new folder with -o")
+        raise UsageError(f"{run}: contains no run; nothing was removed: choose a new folder with -o")
     try:
-        for path, _ in contents:  # and not what somebody puts there meanwhile
+        for path, _ in contents:  # not files added in the meantime
             path.unlink(missing_ok=True)
     except OSError as problem:
-        raise UsageError(f"{run}: cannot be removed ({problem.strerror}); name a new folder with -o") from None
+        raise UsageError(f"{run}: cannot be removed ({problem.strerror}); choose a new folder with -o") from None
     for folder in sorted((path for path in run.rglob("*") if path.is_dir()), reverse=True):
         with suppress(OSError):
             folder.rmdir()
@@ -86,12 +89,12 @@ def _holds_run(folder: Path) -> bool:
 
 
 def find_foreign_files(run: Path) -> Iterator[Path]:
-    """What no run makes, in the folder and in those of its folds and shares."""
+    """Files not made by a run, in the folder and in those of its folds and shares."""
     return (path for path, made in _run_contents(run) if not made)
 
 
 def _run_contents(run: Path) -> Iterator[tuple[Path, bool]]:
-    """All that lies in the folder of a run, and of each whether a run makes it."""
+    """All files in the folder of a run, and for each whether a run makes it."""
     for path in sorted(run.iterdir()):
         if is_repeat(path):
             yield from _run_contents(path)

@@ -1,4 +1,4 @@
-"""Sources as datasets: `dataset_for` a recipe, kept beside its run; labels from where a caller says they are."""
+"""Sources as datasets: `dataset_for` a recipe, stored beside its run; and labels from the place given by the caller."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from audiocnn.workflows.listener import FollowIngest, Listener
 
 
 def with_label_options(settings: DataSettings, given: LabelPlace) -> DataSettings:
-    """The settings with labels from where the options say. UsageError: there is nothing."""
+    """The settings with labels from the place given by the options. UsageError if it does not exist."""
     if given.labels is not None and not Path(given.labels).exists():
         raise UsageError(f"--labels {given.labels}: no such file or folder; check the name")
     segments = settings.segments if given.labels is None else Path(given.labels)
@@ -35,11 +35,11 @@ def with_label_options(settings: DataSettings, given: LabelPlace) -> DataSetting
 
 
 def refuse_label_options(given: LabelPlace, data: str | Path) -> None:
-    """UsageError for options that say where labels are, of data that has them already."""
+    """UsageError for options that give the place of labels, if the data already has labels."""
     options = {"--label-column": given.label_column, "--label-map": given.label_map, "--labels": given.labels}
     for name, value in options.items():
         if value is not None:
-            raise UsageError(f"{name}: {data} has its labels already; leave it out, or ingest the recordings with it")
+            raise UsageError(f"{name}: {data} already has labels; omit the option, or ingest the recordings with it")
 
 
 def dataset_for(
@@ -50,15 +50,15 @@ def dataset_for(
     kept: bool = True,
     moved: bool = False,
 ) -> Dataset:
-    """The dataset of a recipe; another source is first ingested, into a folder beside the run. What that did is added
-    to `counts`: files "refused", and so on. kept: that folder stays. moved: it may hold the same recordings from a
-    place that is no more."""
+    """The dataset of a recipe. Other sources are first ingested into a folder beside the run; the results are added to
+    `counts`: files "refused", and so on. kept: that folder is kept. moved: it may have the same recordings from a place
+    that no longer exists."""
     if recipe.data is None:
         raise RecipeError(f"{recipe.name}: the recipe has no [data]; add it, or name the data: `audiocnn train DATA`")
     if is_dataset(recipe.data.source):
         if recipe.data.more:
-            fact = f'{recipe.data.where}: "more" is for sources, and {recipe.data.source} is a dataset'
-            raise RecipeError(f"{fact}; ingest all of them into one, or leave it out")
+            fact = f'{recipe.data.where}: "more" adds sources, but {recipe.data.source} is a dataset'
+            raise RecipeError(f"{fact}; ingest all of them into one dataset, or remove the key")
         return apply_settings(Dataset.open(recipe.data.source), recipe.data)
     rate, channels = recipe.spec.input.sample_rate, recipe.spec.input.channels
     settings = IngestSettings(sample_rate=rate, channels=channels, replace=moved)
@@ -70,12 +70,12 @@ def dataset_for(
         listener.warn(left_out_line(left_out))
     hours = sum(dataset.duration_seconds(entry) for entry in dataset.entries)
     many = f"{plural(len(dataset.entries), 'recording')}, {clock(hours)}"
-    listener.say(f"{cache}: {many}, kept for the next time" if kept else f"{recipe.data.source}: {many}")
+    listener.say(f"{cache}: {many}, kept for next time" if kept else f"{recipe.data.source}: {many}")
     return dataset
 
 
 def counting(follow: FollowIngest, counts: Counter[str] | None) -> FollowIngest:
-    """The same, which also counts the outcomes of files."""
+    """The same function, which also counts the results of files."""
 
     def followed(step: IngestStep) -> None:
         if counts is not None:
@@ -86,8 +86,8 @@ def counting(follow: FollowIngest, counts: Counter[str] | None) -> FollowIngest:
 
 
 def cache_beside(run: Path, source: Path | DataSettings, settings: IngestSettings) -> Path:
-    """The folder beside a run, or a report, for its samples; another one where it holds those of other sources, at
-    another rate or in other channels: nothing that somebody made is replaced."""
+    """The folder for samples beside a run or a report. If it is used for other sources, sample rates or channels,
+    another folder, so that nothing is replaced."""
     first = run.parent / f"{run.name}.dataset"
     if _suits(first, source, settings):
         return first
@@ -98,10 +98,10 @@ def cache_beside(run: Path, source: Path | DataSettings, settings: IngestSetting
 
 
 def _suits(cache: Path, source: Path | DataSettings, settings: IngestSettings) -> bool:
-    """Whether samples of this source can be kept there: there is nothing, or they were before."""
+    """Whether samples of this source can be stored there: it is new, or was used for them before."""
     if not is_dataset(cache):
         return True
-    with suppress(DatasetError):  # ingest says what is wrong with it
+    with suppress(DatasetError):  # the ingest reports the problem
         kept = Dataset.open(cache, unfinished=True)
         path = source if isinstance(source, Path) else source.source
         places = zip(kept.sources, kept.moved_sources, strict=True) if kept.entries else ()

@@ -1,4 +1,4 @@
-"""A training from the data to the tested model: `train`, which does what `audiocnn train` does."""
+"""A training from data to tested model: `train`, which does the same as `audiocnn train`."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ PAGE = "report.html"  # in the folder of a run
 
 @dataclass(frozen=True)
 class Training:
-    """A training to be made. moved: whether the data of the run to resume have another place now. threads: None are as
-    many as help, measured. budget_seconds: that the epochs may take, by the clock."""
+    """A training to run. moved: whether the data of the run to resume has a new place. threads: None measures the
+    fastest number. budget_seconds: the time for the epochs."""
 
     recipe: Recipe
     dataset: Dataset
@@ -209,12 +209,12 @@ def _text(value: str | int | Path | None) -> str | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | os.PathLike):
-        raise UsageError(f"{type(value).__name__} is neither a name nor a path; give a text")
+        raise UsageError(f"{type(value).__name__} is neither a string nor a path; give one of these")
     return os.fspath(value) if isinstance(value, os.PathLike) else str(value)
 
 
 def _texts(values: str | Path | Sequence[str | Path] | None) -> tuple[str, ...]:
-    """One name, several or none, as texts."""
+    """One name, several or none, as strings."""
     if values is None:
         return ()
     named = (values,) if isinstance(values, str | os.PathLike) else values
@@ -222,8 +222,8 @@ def _texts(values: str | Path | Sequence[str | Path] | None) -> tuple[str, ...]:
 
 
 def _follow_training(training: Training, listener: ProgressListener) -> TrainReport:
-    """Train, and hand each step to the callback. What that raises ends the training when the step in hand is done and
-    all is saved."""
+    """Train, and pass each step to the callback. An exception there ends the training after the current step, when
+    everything is saved."""
     from audiocnn.training.distributed import ProcessGroup
     from audiocnn.training.events import EpochReport, StepReport, TrainReport
     from audiocnn.training.interrupt import StopSignals
@@ -234,7 +234,7 @@ def _follow_training(training: Training, listener: ProgressListener) -> TrainRep
     epochs = training.recipe.train.epochs
     for report in reports:
         if isinstance(report, TrainReport):
-            if signals.problem is not None:  # of the very last step
+            if signals.problem is not None:  # from the very last step
                 raise signals.problem
             return report
         if isinstance(report, EpochReport):
@@ -247,7 +247,7 @@ def _follow_training(training: Training, listener: ProgressListener) -> TrainRep
         )
         try:
             listener.progress(moment)
-        except BaseException as problem:  # noqa: BLE001 - raised again when all is saved
+        except BaseException as problem:  # noqa: BLE001 - raised again after saving
             signals.stop_for(problem)
             listener.progress = lambda moment: None
     raise AssertionError("a training ends with its report")
@@ -256,8 +256,8 @@ def _follow_training(training: Training, listener: ProgressListener) -> TrainRep
 def training_reports(
     training: Training, listener: Listener, stop_signals: StopSignals, group: ProcessGroup
 ) -> Iterator[Origin | StepReport | EpochReport | TrainReport]:
-    """The reports of a training, whose notes go to the listener. The first Ctrl-C (or SIGTERM) ends it when the step in
-    hand is done and all is saved; then the signal does what it does everywhere."""
+    """The reports of a training; its notes go to the listener. The first Ctrl-C (or SIGTERM) ends it after the current
+    step, when everything is saved; then the signal has its usual effect."""
     from audiocnn.training.log import log_to_tensorboard
 
     reports = _training_steps(training, listener, stop_signals, group)
@@ -290,9 +290,9 @@ def _training_steps(
 
 @dataclass(frozen=True)
 class TrainingEnd:
-    """What is known of a model when its training has ended. judged_on: what the part is that it was judged by, which
-    has so many recordings; evaluation: None where there is no such part. pictures: files in the run. clips: whether
-    whole clips were learned. subject: what advice is about."""
+    """The results of a finished training. judged_on: a description of the part that was evaluated, which has this
+    number of recordings; evaluation: None if there is no such part. pictures: files in the run. clips: whether whole
+    clips were trained on. subject: for advice."""
 
     division: Division
     judged_on: str
@@ -306,8 +306,8 @@ class TrainingEnd:
 def finish_training(
     recipe: Recipe, dataset: Dataset, report: TrainReport, run: Path, listener: Listener, again: Sequence[str] = ()
 ) -> TrainingEnd:
-    """Judge the model by what was held out, and draw and write the files that say so into the run. again: the command
-    that trains anew."""
+    """Evaluate the model on held-out data, and write the pictures and reports into the run. again: the command that
+    trains again."""
     division = divide(dataset, recipe)
     clips = not any(entry.annotated for entry in dataset.entries)
     counts = Counter(label for entry in dataset.entries for label in entry.labels) if clips else {}
@@ -324,17 +324,17 @@ def finish_training(
 
 
 def judged_part(division: Division, recipe: Recipe, clips: bool) -> tuple[str, list[Entry], str]:
-    """The part that a model is judged by at the end: its name for --split, its recordings, and what it is. Where
-    recordings with segments have no test part, those that stopped the training: of mixtures, which are others."""
+    """The part that a model is evaluated on at the end: its name for --split, its recordings, and a description. If
+    recordings with segments have no test part, it is the validation part, which the training used only in mixtures."""
     if division.test or clips or recipe.evaluate.conditions is not None:
         return "test", division.test, division.tested_on
-    return "validation", [entry for entry in division.validation if entry.annotated], "held out, to stop the training"
+    return "validation", [entry for entry in division.validation if entry.annotated], "held out for validation"
 
 
 def test_model(
     part: Dataset, judged_on: str, recipe: Recipe, model: Model, subject: Subject, listener: Listener
 ) -> EvaluationReport:
-    """Judge the model by what was held out of the training."""
+    """Evaluate the model on held-out data."""
     scorer = make_scorer(load_engine(model, "cpu", None))
     found = judge_dataset(part, scorer, EvaluationSettings(), None, "test", listener, "test")
     data = str(recipe.data.source if recipe.data else part.folder)
@@ -343,7 +343,7 @@ def test_model(
 
 
 def write_report(report: EvaluationReport, pictures: Sequence[str], part: Dataset, run: Path) -> None:
-    """report.json and report.html in the run have all of it. pictures: files in the run that the page names."""
+    """Write report.json and report.html into the run. pictures: files in the run that the page links to."""
     from audiocnn.report.evaluation import evaluation_page
 
     lines: list[str] = []
@@ -356,11 +356,11 @@ def _write(path: Path, text: str) -> None:
     try:
         write_whole(path, text.encode("utf-8", "surrogateescape"))
     except OSError as problem:
-        raise UsageError(f"{path}: cannot be written ({problem.strerror}); make room there") from None
+        raise UsageError(f"{path}: cannot be written ({problem.strerror}); free space there") from None
 
 
 def draw_curves(run: Path, name: str, listener: Listener) -> list[str]:
-    """The curves of a run that has ended: the file that was drawn, if it could be."""
+    """Draw the curves of a finished run. Returns the file, if it could be drawn."""
     from audiocnn.report.train_picture import CURVES_FILE, draw_training_curves
     from audiocnn.training.log import read_log
 
@@ -370,7 +370,7 @@ def draw_curves(run: Path, name: str, listener: Listener) -> list[str]:
 def draw_pictures(
     recipe: Recipe, dataset: Dataset, model: Model, evaluation: Evaluation | None, run: Path, listener: Listener
 ) -> list[str]:
-    """The pictures of a run that has ended; returns the names of those that could be drawn."""
+    """Draw the pictures of a finished run. Returns the names of those that could be drawn."""
     from audiocnn.report.batch_picture import BATCH_FILE, draw_batch
     from audiocnn.report.evaluation_picture import (
         CONFUSION_FILE,
@@ -395,14 +395,14 @@ def draw_pictures(
 
 
 def draw_all(pictures: Mapping[str, Callable[[Path], None]], run: Path, listener: Listener) -> list[str]:
-    """Draw each into the folder of a run. That one cannot be drawn is one line, and ends no training."""
+    """Draw each picture into the folder of a run. A failure is reported in one line, and does not end the training."""
     drawn = []
     for file, draw in pictures.items():
         try:
             draw(run / file)
-        except Exception as problem:  # noqa: BLE001 - whatever a library of pictures says: the model is made
+        except Exception as problem:  # noqa: BLE001 - whatever a plotting library raises: the model is complete
             said = str(problem) if isinstance(problem, AudiocnnError) else f"{type(problem).__name__}: {problem}"
-            listener.warn(f"{run / file}: not drawn: {said}")
+            listener.warn(f"{run / file}: could not be drawn: {said}")
         else:
             drawn.append(file)
     return drawn

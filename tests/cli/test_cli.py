@@ -205,10 +205,10 @@ BAD = {
         ("classify silent one.wav -m tone", 3, r"silent: no audio in this folder"),
         ("classify one.wav -m tone --threshold 1.5", 2, r"--threshold 1\.5: not between 0 and 1"),
         ("classify one.wav -m tone --threshold nan", 2, r"--threshold nan: not between 0 and 1"),
-        ("classify one.wav -m tone --every 0", 2, r"--every 0: not a length of time; give seconds above 0"),
-        ("classify one.wav -m tone --every nan", 2, r"--every nan: not a length of time"),
-        ("classify one.wav -m tone --every inf", 2, r"--every inf: not a length of time"),
-        ("classify one.wav -m tone --every 0.001", 2, r"--every 0\.001: tone has one score each 0\.01 s; give more"),
+        ("classify one.wav -m tone --every 0", 2, r"--every 0: not a valid duration; give a number"),
+        ("classify one.wav -m tone --every nan", 2, r"--every nan: not a valid duration"),
+        ("classify one.wav -m tone --every inf", 2, r"--every inf: not a valid duration"),
+        ("classify one.wav -m tone --every 0.001", 2, r"--every 0\.001: tone gives one score every 0\.01 s; give more"),
         ("classify one.wav -m tone --top 0", 2, r"--top: give \d+ or more"),
         ("classify one.wav -m tone --channel 1", 2, r"one\.wav: no channel 1; it has 1"),
         ("classify one.wav -m tone -f rttm", 2, r"'rttm' is not one of"),
@@ -228,8 +228,8 @@ BAD = {
         ("evaluate tones.tsv -m tone --split dev", 2, r'no recordings in split "dev"'),
         ("evaluate tones.tsv -m tone --by nosuch", 2, r'--by: no column "nosuch" in tones\.tsv'),
         ("evaluate tones.tsv -m tone --resamples -1", 2, r"--resamples"),
-        ("evaluate tones.tsv -m tone --collar nan", 2, r"--collar nan: give seconds"),
-        ("evaluate tones.tsv -m tone --smooth 0.2 --smooth 0", 2, r"--smooth 0: give seconds above 0"),
+        ("evaluate tones.tsv -m tone --collar nan", 2, r"--collar nan: give a number"),
+        ("evaluate tones.tsv -m tone --smooth 0.2 --smooth 0", 2, r"--smooth 0: give a number of seconds above 0"),
         ("evaluate small.toml --split x -m tone", 2, r"keep, drop, split, whole and label = .folder. need a table"),
         ("evaluate -m tone", 2, r"Missing argument 'DATA'"),
     ],
@@ -264,16 +264,16 @@ BAD = {
         ("train", 2, r"nothing to train on: .*Begin with `audiocnn train FOLDER`"),
         ("train gone", 2, r"gone: no such file or folder"),
         ("train labels --folds 1", 2, r"--folds: give \d+ or more"),
-        ("train labels --folds 2 --learning-curve 0.5", 2, r"both train several times; name one"),
-        ("train labels --group a --group-pattern (a)", 2, r"both say what is kept together; name one"),
+        ("train labels --folds 2 --learning-curve 0.5", 2, r"each train several times"),
+        ("train labels --group a --group-pattern (a)", 2, r"both say which clips belong together"),
         ("train labels --corrections gone.tsv", 2, r"--corrections gone\.tsv: no such file; check the name"),
         ("train bad.toml", 2, r'unknown key "melz"; did you mean "mels"\?'),
         ("train labels --spec nope", 2, r'there is no spec "nope"'),
-        ("train small.toml --recipe bad.toml", 2, r"are both recipes; name one"),
-        ("train small.toml -o labels --device cpu", 2, r"labels: holds other files; name a new folder"),
-        ("train small.toml -o labels --resume --device cpu", 2, r"labels: holds other files; name a new folder"),
-        ("train -o nowhere --resume", 2, r"nowhere: there is no run to resume; name the data to begin one"),
-        ("train small.toml --device gpu", 2, r'--device cannot be "gpu"'),
+        ("train small.toml --recipe bad.toml", 2, r"are both recipes; give only one"),
+        ("train small.toml -o labels --device cpu", 2, r"labels: contains other files; choose a new folder"),
+        ("train small.toml -o labels --resume --device cpu", 2, r"labels: contains other files; choose a new folder"),
+        ("train -o nowhere --resume", 2, r"nowhere: contains no run to resume; name the data to start one"),
+        ("train small.toml --device gpu", 2, r'--device: "gpu" is not'),
         ("train small.toml --epochs 0", 2, r"--epochs: give \d+ or more"),
         ("train labels --sample-rate 10", 2, r"--sample-rate: give \d+ or more"),
         ("train silent", 2, r"silent: no audio in this folder"),
@@ -290,7 +290,7 @@ BAD = {
         ("tune gone -m tone", 2, r"gone: no such file or folder"),
         ("tune tones.tsv -m nope", 2, r'there is no model "nope"'),
         ("tune tones.tsv -m tone --label Tone", 2, r'--label: tone has no label "Tone"; did you mean "tone"'),
-        ("tune tones.tsv", 2, r"not one label that speech_1d knows \(speech\), but tone"),
+        ("tune tones.tsv", 2, r"no label that speech_1d knows \(speech\), only tone"),
         ("tune tones.tsv -m tone --for auroc", 2, r"'auroc' is not one of"),
         ("tune tones.tsv -m tone --split x", 2, r'no recordings in split "x"'),
         ("tune tones.tsv -m tone --threshold 2", 2, r"--threshold 2: not between 0 and 1"),
@@ -309,7 +309,7 @@ BAD = {
         ("search small.toml -o labels", 2, r"labels: contains other files; give a new folder"),
         ("search small.toml -o labels --resume", 2, r"labels: contains other files; give a new folder"),
         ("search small.toml --trials 0", 2, r"--trials: give \d+ or more"),
-        ("search space.toml", 2, r'space\.toml: \[tune\]: "seed" cannot be searched; begin keys with mix'),
+        ("search space.toml", 2, r'space\.toml: \[tune\]: "seed" cannot be searched; start keys with mix'),
         ("tune --recipe gone.toml", 2, r"gone\.toml: cannot be read"),
     ],
     "models": [("models --format xml", 2, r"'xml' is not one of"), ("models extra", 2, r"extra")],
@@ -330,16 +330,16 @@ BAD = {
     ],
     "filters": [
         ("filters nope", 2, r'there is no model "nope"'),
-        ("filters tone -o one.wav", 2, r"one\.wav: a picture ends in \.png"),
+        ("filters tone -o one.wav", 2, r"one\.wav: not a picture file name; end it in \.png"),
         ("filters tone --strongest gone", 2, r"gone: no such file or folder"),
         ("filters tone --strongest one.wav --group B", 2, r'no group "B"'),
     ],
     "explain": [
         ("explain gone.wav -m tone", 2, r"gone\.wav: no such file; check the name"),
         ("explain one.wav -m tone --label x", 2, r'--label "x": tone has no such label'),
-        ("explain one.wav -m tone --at 9", 2, r"--at 9: not in the recording"),
+        ("explain one.wav -m tone --at 9", 2, r"--at 9: the recording is"),
         ("explain one.wav -m tone --group B", 2, r'--group "B": tone has no such group'),
-        ("explain one.wav -m tone -o one.wav", 2, r"one\.wav: a picture ends in \.png"),
+        ("explain one.wav -m tone -o one.wav", 2, r"one\.wav: not a picture file name; end it in \.png"),
     ],
     "plot": [
         ("plot gone.wav -m tone -o x.html", 2, r"gone\.wav: no such file; check the name"),
@@ -350,7 +350,7 @@ BAD = {
         ("plot one.wav -m tone -o x.gif", 2, r"x\.gif: a picture ends in \.html, \.png"),
         ("plot one.wav -m tone -o nowhere/x.html", 2, r"there is no folder nowhere; make it first"),
         ("plot one.wav -m tone -o x.html --from 2.5", 2, r"--from 2\.5: the recording is 2\.00 s long"),
-        ("plot one.wav -m tone -o x.html --from 1 --to 1", 2, r"--from 1 --to 1: ends before it begins"),
+        ("plot one.wav -m tone -o x.html --from 1 --to 1", 2, r"--from 1 --to 1: ends before it starts"),
         ("plot one.wav -m tone -o x.html --to nan", 2, r"--to nan: not a time in a recording"),
         ("plot one.wav -m tone -o x.html --channel 1", 2, r"one\.wav: no channel 1; it has 1"),
         ("plot one.wav -m nope -o x.html", 2, r'there is no model "nope"'),
@@ -726,14 +726,12 @@ def test_train_resumes_and_force_removes_only_what_a_run_makes(here):
     assert done.status is ExitStatus.OK, done.err
     assert "audiocnn classify --model run " in done.err
     assert audiocnn("detect", "one.wav", "-m", "run").status is ExitStatus.OK
-    assert "go on with --resume, begin anew with --force" in train().err
+    assert "continue it with --resume, start again with --force" in train().err
     assert audiocnn("train", "-o", "run", "--resume", "--device", "cpu").status is ExitStatus.OK
     Path("run/notes.txt").write_text("mine")
     done = train("--force")
     assert Path("run/notes.txt").read_text() == "mine"
-    assert (
-        done.status is ExitStatus.USAGE and "run: holds other files, such as notes.txt; nothing is removed" in done.err
-    )
+    assert done.status is ExitStatus.USAGE and "run: contains other files, such as notes.txt" in done.err
     assert Path("run/recipe.toml").exists() and Path("run/model/model.toml").exists()
     Path("run/notes.txt").unlink()
     assert train("--force").status is ExitStatus.OK

@@ -167,7 +167,7 @@ def test_the_page_plays_clips_and_has_every_figure(here, models):
         assert figure["value"] is None or f"{figure['value']:.4f}" in page
     assert page.count("data:audio/flac;base64,") == len(re.findall("<audio ", page)) >= 11
     assert page.index("deep/3.wav") < page.index("Right answers")
-    for said in ("Answers of tones", "Reliability", "F1 of each label", "deep → high", "<title>deep: 1 of 4 clips"):
+    for said in ("Answers of tones", "Reliability", "F1 by label", "deep → high", "<title>deep: 1 of 4 clips"):
         assert said in page
     outside = re.sub(r'src="data:audio/flac;base64,[^"]*"', "", page)
     assert "<script" not in page
@@ -337,7 +337,7 @@ def test_the_test_part_of_a_training_is_judged_by_its_recipe(here, models):
     (here / "none.toml").write_text((here / "own.toml").read_text() + "[evaluate]\ntest_share = 0.0\n")
     done = audiocnn("evaluate", "none.toml", *args[2:], "--split", "test")
     assert done.status is ExitStatus.USAGE
-    assert "--split test: the data has no such split, and the recipe cuts none" in done.err
+    assert "--split test: the data has no such split, and the recipe makes none" in done.err
 
 
 # `doubtful` run again: what was corrected or confirmed is left out, and stays in the table.
@@ -462,7 +462,10 @@ def test_another_file_with_such_a_name_is_no_error(contradicted, models, name):
 def test_the_table_that_the_page_made_settles_all_that_it_names(contradicted, models, name):
     Path(name).write_text("filename\tlabel\nhigh/4.wav\thigh\n")
     found, said = doubtful(models, "--top", "20")
-    assert sorted(found) == sorted(set(WRONG) - {"high/4.wav"}) and f"skipping 1 clip corrected or confirmed in {name}" in said
+    assert (
+        sorted(found) == sorted(set(WRONG) - {"high/4.wav"})
+        and f"skipping 1 clip corrected or confirmed in {name}" in said
+    )
 
 
 def test_the_data_themselves_are_no_corrections(contradicted, models):
@@ -475,7 +478,7 @@ def test_the_data_themselves_are_no_corrections(contradicted, models):
 
 def test_the_end_of_evaluate_is_on_stderr_alone_and_quiet_silences_it(here, models):
     table = audiocnn("evaluate", "clips", "-m", models["softmax"], "--format", "table")
-    assert "next: 12 clips judged" in table.err and "audiocnn classify" in table.err
+    assert "12 clips judged" in table.err and "audiocnn classify" in table.err
     assert "next: " not in table.out
     done = audiocnn("evaluate", "clips", "-m", models["softmax"])
     (record,) = map(json.loads, done.out.splitlines())  # which has it: it is not on stderr, too
@@ -488,7 +491,7 @@ def test_by_recording_of_clips_the_wrong_answers_come_first(here, models):
     groups = json.loads(done.out)["clip"]["groups"]["recording"]
     assert len(groups) == 12 and next(iter(groups)) == "deep/3.wav"
     assert [one["figures"]["accuracy"]["value"] for one in groups.values()] == [0.0] + [1.0] * 11
-    assert "deep/3.wav" in Path("x.html").read_text().split("What to do next")[1]
+    assert "deep/3.wav" in Path("x.html").read_text().split("Next steps")[1]
     done = audiocnn("evaluate", "clips", "-m", models["softmax"], "--by", "recording", "--format", "table")
     assert "1 clip of 12 wrong" in " ".join(done.out.split())
     assert "deep/3.wav" in done.out and "deep/0.wav" not in done.out.split("wrong")[1].split("labels")[0]

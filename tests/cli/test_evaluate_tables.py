@@ -175,5 +175,5 @@ def test_by_recording_is_a_row_each_the_worst_first_in_table_and_page(terminal):
     shown = [row for row in rows if row and row[0] in ranked]
     assert [row[0] for row in shown] == ranked
     assert [float(row[-1]) for row in shown] == [pytest.approx(one.error_rate, abs=5e-4) for one in errors]
-    page = render_evaluation([one.to_dict() for one in reports]).split("by recording, the worst first")[1]
+    page = render_evaluation([one.to_dict() for one in reports]).split("by recording, worst first")[1]
     assert [page.index(f">{name}<") for name in ranked] == sorted(page.index(f">{name}<") for name in ranked)

@@ -77,11 +77,11 @@ def test_who_is_judged_on_what_it_learned_from_says_so(here, data, model):
     shutil.copytree("sounds", "copy", dirs_exist_ok=True)
     done = audiocnn("evaluate", data, "-m", model, "--resamples", "0")
     learned = Path("runs/sounds/clips.tsv").read_text().count("\ttrain\t")
-    assert f"learned from {learned} of these 48 clips" in done.err
+    assert f"was trained on {learned} of these 48 clips" in done.err
     command = shlex.split(done.err.strip().splitlines()[-1].rsplit(": ", 1)[1])
     assert command == ["audiocnn", "evaluate", "runs/sounds/recipe.toml", "-m", "runs/sounds", "--split", "test"]
     judged = audiocnn(*command[1:], "--resamples", "0")
-    assert judged.status is ExitStatus.OK and "learned from" not in judged.err
+    assert judged.status is ExitStatus.OK and "was trained on" not in judged.err
     assert json.loads(judged.out)["clip"]["clips"] == Path("runs/sounds/clips.tsv").read_text().count("\ttest\t")
 
 
@@ -132,7 +132,7 @@ def test_folds_doubt_what_each_has_not_heard(here):
     found = [json.loads(line) for line in done.out.splitlines()]
     assert {"low/wrong3.wav", "low/wrong7.wav"} <= {one["file"] for one in found}
     assert all(one["labels"] != one["suggested"] for one in found)
-    assert "of 48, " in done.err and "learned from" not in done.err
+    assert "of 48, " in done.err and "was trained on" not in done.err
     again = "audiocnn train sounds --corrections doubtful.tsv -o runs/sounds-2"
     assert done.err.splitlines()[-1] == f"after correcting, train again: {again}"
     refused = audiocnn("doubtful", "sounds", "-m", "runs/turns")
@@ -153,7 +153,7 @@ def test_doubtful_says_what_it_cannot_find_and_takes_a_free_name(here):
         done = audiocnn("doubtful", "sounds", "-m", "runs/sounds")
         assert done.status is ExitStatus.OK, done.err
         assert Path(name).is_file() and Path(name).with_suffix(".html").is_file()
-        assert "by heart are not found" in done.err
+        assert "memorised are not found" in done.err
         assert "audiocnn train sounds --folds 5 -o runs/sounds-folds && audiocnn doubtful runs/sounds-folds" in done.err
     rows = [line.split("\t") for line in Path("doubtful.tsv").read_text().splitlines()[1:]]
     assert all(row[1] != row[2] != "" for row in rows)
@@ -163,7 +163,7 @@ def test_a_table_that_only_the_page_makes_is_told_from_the_one_that_is_there(her
     Path("doubtful.tsv").write_text("filename\tlabel\n")
     done = audiocnn("train", "sounds", "--corrections", "doubtful-corrected.tsv")
     assert done.status is ExitStatus.USAGE and done.err.count("\n") == 1
-    assert "doubtful.html makes it" in done.err and "correct doubtful.tsv" in done.err
+    assert "doubtful.html creates it" in done.err and "edit doubtful.tsv" in done.err
 
 
 @pytest.mark.parametrize("more", [(), ("--corrections", "first.tsv", "--corrections", "second.tsv"), ("--folds", "3")])

@@ -305,8 +305,8 @@ def test_a_label_that_the_model_does_not_know_is_said_first(heard, model, tmp_pa
     )
     done = read_by(command, folder / "all.csv", model, tmp_path)
     assert done.status is ExitStatus.OK, done.err
-    (line,) = [line for line in done.err.splitlines() if "does not know" in line]
-    assert '2 labels that two does not know, not judged: "cow" (1), "horse" (1)' in line
+    (line,) = [line for line in done.err.splitlines() if "unknown to" in line]
+    assert '2 labels unknown to two, not evaluated: "cow" (1), "horse" (1)' in line
     if command == "evaluate":
         assert json.loads(done.out)["unknown_labels"] == {"cow": 1, "horse": 1}
 
@@ -324,7 +324,7 @@ def test_figures_that_stand_on_no_label_are_an_error(heard, model, tmp_path, com
         data = table_of(tmp_path, {f"{label}{k}.wav": f"{label}s" for label in TONES for k in range(3)})
     done = read_by(command, data, model, tmp_path)
     assert (done.status, done.out) == (ExitStatus.USAGE, "")
-    assert all(word in done.err for word in ("not one label that two knows", "did you mean"))
+    assert all(word in done.err for word in ("no label that two knows", "did you mean"))
     assert str(data) in done.err
     *where, error = done.err.splitlines()
     assert error.startswith("audiocnn: error: ") and where == [f"{data}: labels from {data}"]

@@ -165,7 +165,7 @@ def test_a_run_that_has_ended_is_left_alone(trained, monkeypatch):
     monkeypatch.chdir(home)
     refused = audiocnn("train", "sounds", "--device", "cpu")
     assert refused.status is ExitStatus.USAGE
-    assert "there is a run already; go on with --resume" in refused.err
+    assert "already contains a run; continue it with --resume" in refused.err
     done = audiocnn("train", "sounds", "--resume", "--device", "cpu")
     assert done.status is ExitStatus.OK, done.err
     assert "is finished" in done.err
@@ -308,7 +308,7 @@ def test_a_separator_of_labels_is_found_beside_several_rows(tmp_path, rows, take
 
 def test_a_few_clips_make_a_model_that_nobody_is_told_to_trust(tmp_path):
     recipe, dataset, said = looked_at(folder_of(tmp_path / "sounds", 4), tmp_path)
-    assert "warning: 3 labels have fewer than 20 clips, the fewest 4 clips: enough to try things out" in said
+    assert "warning: 3 labels have fewer than 20 clips, the rarest 4 clips: enough to try things out" in said
     assert "to test on" not in said
     assert collect_clip_facts(dataset, recipe).clips == {"low": 4, "middle": 4, "high": 4}
 
@@ -318,7 +318,7 @@ def test_one_label_is_refused_in_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = audiocnn("train", "sounds", "--device", "cpu")
     assert done.status is ExitStatus.USAGE
-    assert 'error: found one label, "low": nothing to tell apart' in done.err
+    assert 'error: found only one label, "low": nothing to distinguish' in done.err
     assert not Path("runs/sounds").exists()
 
 
@@ -370,8 +370,8 @@ def test_groups_that_are_kept_together_are_said(tmp_path):
     ("splits", "share", "said"),
     [
         (("train",) * 3, 0.1, "cut: each clip"),
-        (("train", "test", "train"), 0.1, "cut: what stops the training, from the rest, each clip"),
-        (("train", "val", "train"), 0.1, "cut: what stops the training, from the rest, each clip"),
+        (("train", "test", "train"), 0.1, "split: validation part taken from the rest, clip by clip"),
+        (("train", "val", "train"), 0.1, "split: validation part taken from the rest, clip by clip"),
         (("train", "test", "val"), 0.1, None),
         (("train", "test", "train"), 0.0, None),
     ],
@@ -405,7 +405,7 @@ def test_what_is_found_is_said(tmp_path):
     assert "19 16000 Hz, 18 8000 Hz" in said or "16000 Hz" in said
     assert "left out: 1 file, such as high/broken.wav" in said
     assert "uneven: 4 times as many" in said
-    assert "rare labels are drawn as often as others" in said
+    assert "labels are drawn equally often" in said
     assert recipe.train.balance == "sampling"
 
 
@@ -443,7 +443,7 @@ def test_a_folder_of_other_sounds_is_no_label_but_learned(tmp_path):
     assert facts.clips == {"low": 20, "middle": 20, "high": 20}
     assert facts.others == {"Noise": 5, "_background_noise_": 2}
     assert "a clip has one label, or none of them" in said
-    assert '7 clips of "Noise", "_background_noise_", which is no label (--keep-label)' in said
+    assert '7 clips of "Noise", "_background_noise_" count as this' in said
     assert learned_labels(dataset, recipe) == ("high", "low", "middle")
     assert recipe.mix.nothing_share > 0
 
@@ -467,7 +467,7 @@ def test_few_clips_begin_with_a_model_that_knows_many_sounds(clips, rate, run, b
     folder_of(tmp_path / "sounds", clips, ["low", "high"], rate)  # a folder of its name is no model
     recipe, dataset, said = looked_at("sounds", tmp_path, run)
     assert (recipe.transfer is not None) is begins
-    assert ("begins with the groups of sounds" in said) is begins
+    assert ("weights: start from sounds" in said) is begins
     if begins:
         assert recipe.transfer.model == BACKBONE
         assert check_transfer(recipe).name == BACKBONE
@@ -499,7 +499,7 @@ def test_a_label_called_noise_can_be_kept(tmp_path):
     recipe, _ = choose_recipe(request)
     recipe, dataset = fit_recipe(recipe, tmp_path / "run", request, TerminalListener(terminal_of()))
     assert learned_labels(dataset, recipe) == ("high", "low", "noise")
-    with pytest.raises(UsageError, match='--keep-label nois: nothing is labelled so; did you mean "noise"'):
+    with pytest.raises(UsageError, match='--keep-label nois: no recording has this label; did you mean "noise"'):
         keep_labels(recipe, dataset, ["nois"])
 
 

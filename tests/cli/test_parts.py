@@ -48,8 +48,8 @@ def planned(data, tmp_path, parts):
 @pytest.mark.parametrize("data", ["", "meta/esc50.csv"])
 def test_train_uses_official_folds_and_says_so(tmp_path, data, fold, test, stop):
     recipe, dataset, said = planned(esc50(tmp_path / "ESC-50") / data, tmp_path, TrainingRequest(fold=fold))
-    assert f'folds 1 to 5 by column "fold": {test} is the test, {stop} stops the training' in said
-    assert f"12 to learn from, 4 to stop by, 4 to test on (fold {test})" in said
+    assert f'folds 1 to 5 by column "fold": {test} is used for testing, {stop} for validation' in said
+    assert f"12 for training, 4 for validation, 4 for testing (fold {test})" in said
     assert {entry.tags["fold"] for entry in divide(dataset, recipe).test} == {test}
 
 
@@ -71,7 +71,7 @@ def test_ingest_says_what_it_does_not_use(tmp_path):
     assert line.startswith('the folder "Test" looks like a part')
     trained = audiocnn("train", tmp_path / "ds", "-o", tmp_path / "run", "--device", "cpu")
     assert trained.status is ExitStatus.USAGE
-    assert "nothing is left to test on" in trained.err
+    assert "nothing is left for testing" in trained.err
     assert not (tmp_path / "run").exists()
 
 
@@ -93,5 +93,5 @@ def test_labels_may_stand_in_names(tmp_path):
 
 def test_one_fold_or_all_of_them(tmp_path):
     recipe, _ = choose_recipe(TrainingRequest(str(tmp_path)))
-    with pytest.raises(UsageError, match="--folds tests on each fold in turn and --fold on one; name one"):
+    with pytest.raises(UsageError, match="--folds tests on each fold in turn and --fold on a single one"):
         with_part_options(recipe, TrainingRequest(folds=5, fold="1"))

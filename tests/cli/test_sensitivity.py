@@ -136,7 +136,7 @@ def test_evaluate_says_which_operating_point_fits_best(here, tone_model):  # noq
         own = records("evaluate", "--sensitivity", name)[0]["labels"]["tone"]["figures"]
         assert own["detection_error_rate"]["value"] == pytest.approx(errors[name], abs=1e-5)
     table = audiocnn("evaluate", "a.tsv", "-m", "m", "--format", "table", "--html", "page.html").out
-    assert "--sensitivity balanced fits best" in Path("page.html").read_text()
+    assert "does best with --sensitivity balanced" in Path("page.html").read_text()
     assert "best --sensitivity" in table and "balanced: " in table
     assert "best --sensitivity" not in audiocnn("evaluate", "a.tsv", "-m", tone_model, "--format", "table").out
     assert "operating_points" not in records("evaluate", model=tone_model)[0]["labels"]["tone"]

@@ -87,8 +87,8 @@ def test_a_copy_has_what_was_tuned_and_the_name_of_its_folder(here, options):
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        (["--save-as", "own"], "is there already; name a new folder"),
-        (["--save-as", "one.wav"], "is there already; name a new folder"),
+        (["--save-as", "own"], "already exists; give a new folder"),
+        (["--save-as", "one.wav"], "already exists; give a new folder"),
         (["--save-as", "one.wav/x"], "cannot be written to"),
         (["--save-as", ""], "the name is empty"),
         (["--save-as", "new", "--save"], "use one of them"),

@@ -88,15 +88,18 @@ def test_a_source_of_which_nothing_could_be_taken_holds_no_folder(own):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("train second --resume -o run", r"\[data\] is not what this recipe says"),
-        ("train second --resume --force -o run", r"--resume goes on with a run and --force begins anew; name one"),
-        ("train first -o run", r"run: there is a run already; go on with --resume"),
-        ("train second -o first", r"first: holds other files; name a new folder with -o"),
-        ("train second -o first --folds 2", r"first: holds other files, such as high; name a new folder"),
-        ("train second -o folds --folds 2", r"folds: there is a run already; go on with --resume"),
+        ("train second --resume -o run", r"\[data\] differs from this recipe"),
+        ("train second --resume --force -o run", r"--resume continues a run and --force starts again"),
+        ("train first -o run", r"run: already contains a run; continue it with --resume"),
+        ("train second -o first", r"first: contains other files; choose a new folder with -o"),
+        ("train second -o first --folds 2", r"first: contains other files, such as high; choose a new folder"),
+        ("train second -o folds --folds 2", r"folds: already contains a run; continue it with --resume"),
         ("train second -o file", r"file: is no folder; name another one with -o"),
-        ("train second --learning-curve 0,2", r"a share lies above 0 and is at most 1"),
-        ("train second --learning-curve abc", r"--learning-curve abc: expected shares such as 0\.1,0\.3,1"),
+        ("train second --learning-curve 0,2", r"shares must be above 0 and at most 1"),
+        (
+            "train second --learning-curve abc",
+            r"--learning-curve abc: not a list of shares; give shares such as 0\.1,0\.3,1",
+        ),
     ],
 )
 def test_what_cannot_be_is_told_before_a_recording_is_read(own, command, message):

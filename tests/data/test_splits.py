@@ -170,7 +170,7 @@ def test_nothing_is_learned_from_either_of_two_tests(tmp_path):
     division = divide(dataset_of(tmp_path, 12, 12, split=lambda n: names[n]), recipe())
     assert {e.split for e in (*division.train, *division.validation)} == {"train"}
     assert {e.split for e in division.test} == {"test"}
-    assert division.notes == ('the split "eval" is neither learned from nor tested on',)
+    assert division.notes == ('the split "eval" is not used',)
 
 
 def copies_in(folder, **fields):
@@ -184,7 +184,7 @@ def copies_in(folder, **fields):
 
 
 def test_copies_and_groups_in_two_given_parts_are_said(tmp_path):
-    told = "leak: 24 sounds in several parts (c00.wav, o00.wav): figures will be too good; remove the copies"
+    told = "leak: 24 sounds occur in several parts (c00.wav, o00.wav): results will be too good; remove the copies"
     folds = copies_in(tmp_path, tags=lambda name, n: {"fold": name})
     assert divide(folds, recipe(fold="fold", test_fold="o")).notes == (told,)
     assert divide(folds, recipe(folds=3, test_fold="1")).notes == ()
@@ -196,8 +196,8 @@ def test_copies_and_groups_in_two_given_parts_are_said(tmp_path):
     )
     division = divide(splits, recipe())
     assert division.notes == (
-        "leak: 12 sounds in several parts (c00.wav, o00.wav): figures will be too good; remove the copies",
-        "leak: 1 group, such as both, in several parts: figures will be too good; keep a group in one part",
+        "leak: 12 sounds occur in several parts (c00.wav, o00.wav): results will be too good; remove the copies",
+        "leak: 1 group (such as both) in several parts: results will be too good; keep each group in one part",
     )
     assert len(division.validation) == 12
 
@@ -249,37 +249,37 @@ def test_few_clips_and_few_groups_are_not_tested_and_it_is_said(tmp_path):
     (tmp_path / "two").mkdir()
     division = divide(dataset_of(tmp_path / "two", 30, 30, group=lambda n: f"g{n % 2}"), recipe())
     assert (division.test, division.notes[0]) == (
-        [], "2 groups are too few to set one apart for a test: take --folds 2"
+        [], "2 groups are too few to set one aside for testing: use --folds 2"
     )  # fmt: skip
 
 
 def test_folds_are_offered_and_made_only_where_a_label_is_in_two(tmp_path):
     dataset = dataset_of(tmp_path, 1, 1, 1)
     assert divide(dataset, recipe()).notes[0] == (
-        "3 clips are too few to set some apart for a test: add more recordings of each label"
+        "3 clips are too few to set some aside for testing: add more recordings of each label"
     )
-    with pytest.raises(RecipeError, match=r"3 folds, but no label that .*; add more recordings of each label$"):
+    with pytest.raises(RecipeError, match=r"3 folds, but no label .*; add more recordings of each label$"):
         divide(dataset, recipe(folds=3, test_fold="1"))
     for name, groups, said in (
-        ("one", lambda n: "g", "1 group is too few to set one apart for a test: "),
-        ("two", lambda n: "g" + str(n >= 30), "2 groups are too few to set one apart for a test: "),
+        ("one", lambda n: "g", "1 group is too few to set one aside for testing: "),
+        ("two", lambda n: "g" + str(n >= 30), "2 groups are too few to set one aside for testing: "),
     ):
         rows = [(f"{n:02}.wav", sound(n), {"label": "ab"[n >= 30], "group": groups(n)}) for n in range(60)]
         found = divide(write_dataset(tmp_path / name, rows), recipe())
         assert found.notes[0] == said + "add more recordings of each label, in other groups"
     rows = [(f"{n}.wav", sound(n), {"label": "ab"[n % 2], "tags": {"fold": str(n % 2)}}) for n in range(4)]
-    with pytest.raises(RecipeError, match='no label is in two folds of the column "fold"'):
+    with pytest.raises(RecipeError, match='no label occurs in two folds of the column "fold"'):
         divide(write_dataset(tmp_path / "given", rows), recipe(fold="fold", test_fold="1"))
 
 
 def test_one_file_a_label_is_learned_from_as_it_is(tmp_path):
     division = divide(dataset_of(tmp_path, 1, 1, 1), recipe())
     assert sizes(division) == (3, 3, 0)
-    assert division.notes[-1] == "no label has two recordings: what is learned from also stops the training"
+    assert division.notes[-1] == "no label has two recordings: the training recordings are also used for validation"
 
 
 def test_one_label_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match='every recording has the label "0", so that there is nothing to tell apart'):
+    with pytest.raises(DatasetError, match='every recording has the label "0", so there is nothing'):
         divide(dataset_of(tmp_path, 5), recipe())
 
 
@@ -287,7 +287,7 @@ def test_several_labels_must_be_asked_for(tmp_path):
     rows = [(f"{n}.wav", sound(n), {"label": "a", "more": ("b",) if n % 2 else ()}) for n in range(8)]
     dataset = write_dataset(tmp_path / "d", rows)
     assert dataset.entries[1].labels == ("a", "b")
-    with pytest.raises(DatasetError, match=r'1\.wav has 2 labels; write labels_per_clip = "several"'):
+    with pytest.raises(DatasetError, match=r'1\.wav has 2 labels; set labels_per_clip = "several"'):
         divide(dataset, recipe())
     assert sizes(divide(dataset, recipe(labels_per_clip="several"))) == (6, 2, 0)
 
@@ -302,7 +302,7 @@ def test_a_fold_is_tested_on_and_not_learned_from(tmp_path):
     assert len(given.test) == 8
     with pytest.raises(RecipeError, match=r'no recording is in fold "9"'):
         divide(dataset, recipe(fold="fold", test_fold="9"))
-    with pytest.raises(RecipeError, match="5 folds of 4 groups; ask for 4 at most"):
+    with pytest.raises(RecipeError, match="5 folds, but only 4 groups; ask for at most 4"):
         divide(dataset, recipe(folds=5, test_fold="1"))
 
 

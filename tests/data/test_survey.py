@@ -303,13 +303,13 @@ def test_folds_and_shares_as_recipes(tmp_path):
         (f"fold-{n}", 4, str(n)) for n in range(1, 5)
     ]
     assert [each.value for each in fold_repeats(recipe(fold="fold"), dataset, 3)] == ["0", "10", "20"]
-    with pytest.raises(UsageError, match='--folds 4: the column "fold" has 3; ask for as many'):
+    with pytest.raises(UsageError, match='--folds 4: the column "fold" has 3 folds; ask for 3'):
         fold_repeats(recipe(fold="fold"), dataset, 4)
     shares = curve_repeats(recipe(), dataset, [1.0, 0.1])
     assert [(each.name, each.recipe.data.training_share) for each in shares] == [("share-0.1", 0.1), ("share-1", 1.0)]
-    with pytest.raises(UsageError, match="a share lies above 0 and is at most 1"):
+    with pytest.raises(UsageError, match="shares must be above 0 and at most 1"):
         curve_repeats(recipe(), dataset, [0.1, 2.0])
-    with pytest.raises(DatasetError, match="nothing is kept apart to test on"):
+    with pytest.raises(DatasetError, match="no recordings are set aside for testing"):
         curve_repeats(recipe(split="train"), dataset, [0.5])
 
 

@@ -71,7 +71,7 @@ RULES = {
     "too few clips": (
         clips(("owl", "dog", 2, UNSURE)),
         Subject("runs/x", "sounds", clips={"cat": 200, "dog": 200, "owl": 9}, retrain=("audiocnn", "train", "s")),
-        ["too few clips of owl", "9", "2 of 20 wrong"],
+        ["owl has few clips", "9", "2 of 20 wrong"],
         "audiocnn train s",
     ),
     "missed": (
@@ -95,14 +95,14 @@ RULES = {
     "worst recordings": (
         segments(*((*each, 0.5, 0.5) for each in EVEN[1:]), (60.0, 30.0, 14.0, 14.0), points=POINTS),
         SUBJECT,
-        ["80 % of what is wrong in speech", "1 of 8 recordings", "m7.wav"],
+        ["80 % of the error time of speech", "1 of 8 recordings", "m7.wav"],
         "audiocnn evaluate sounds --model runs/x --split test --by recording",
     ),
-    "fine clips": (clips(), SUBJECT, ["use it"], "audiocnn classify --model runs/x sounds/a.wav"),
+    "fine clips": (clips(), SUBJECT, ["ready to use"], "audiocnn classify --model runs/x sounds/a.wav"),
     "fine segments": (
         segments(*((*each, 0.2, 0.2) for each in EVEN), points=POINTS),
         SUBJECT,
-        ["use it"],
+        ["ready to use"],
         "audiocnn detect --model runs/x sounds/a.wav",
     ),
     "not tested": (None, SUBJECT, ["not tested"], "audiocnn classify --model runs/x sounds/a.wav"),
@@ -122,15 +122,15 @@ def test_each_rule_speaks_alone_where_its_figures_are(name):
 @pytest.mark.parametrize(
     ("evaluation", "said"),
     [
-        (clips(("cat", "dog", 2, UNSURE)), "use it"),  # two alike are chance
-        (clips(("cat", "dog", 3, UNSURE), each=40), "use it"),  # 3 of 80: any model has that
-        (clips(("cat", "dog", 2, SURE)), "use it"),
+        (clips(("cat", "dog", 2, UNSURE)), "ready to use"),  # two alike are chance
+        (clips(("cat", "dog", 3, UNSURE), each=40), "ready to use"),  # 3 of 80: any model has that
+        (clips(("cat", "dog", 2, SURE)), "ready to use"),
         (clips(("cat", "dog", 3, UNSURE), each=6), "18 clips judged, too few"),
         (clips(("cat", "dog", 14, SURE), ("dog", "owl", 14, SURE), ("owl", "cat", 14, SURE)), "confused"),  # weak model
         (segments(*([(60.0, 30.0, 10.0, 0.0)] * 3), points=POINTS), "3 recordings judged, 1:30 annotated: too few"),
         (segments(*([(6.0, 3.0, 1.0, 0.0)] * 5), points=POINTS), "5 recordings judged, 15.0 s annotated: too few"),
-        (segments(*([(60.0, 30.0, 10.0, 0.0)] * 8), points={"sensitive": 0.32}), "use it"),  # gains nothing
-        (segments(*([(60.0, 30.0, 10.0, 8.0)] * 8), points=POINTS), "use it"),  # no matter of the threshold
+        (segments(*([(60.0, 30.0, 10.0, 0.0)] * 8), points={"sensitive": 0.32}), "ready to use"),  # gains nothing
+        (segments(*([(60.0, 30.0, 10.0, 8.0)] * 8), points=POINTS), "ready to use"),  # no matter of the threshold
         (segments(*([(60.0, 30.0, 5.0, 5.0)] * 2), points=POINTS), "2 recordings judged"),
     ],
 )

@@ -104,7 +104,7 @@ def test_one_recording_has_no_intervals():
     found = speech(evaluate_scores(many_recordings(1), ["speech"], {"speech": RULE}, FEW))
     assert found.figures["auroc"].value > 0.99
     assert all(figure.low is None and figure.high is None for figure in found.figures.values())
-    assert found.notes == ("intervals need more than one recording",)
+    assert found.notes == ("confidence intervals need more than one recording",)
 
 
 def test_recordings_of_one_group_tell_no_more_than_one_of_them():
@@ -128,15 +128,15 @@ def test_recordings_of_one_group_have_no_intervals():
     one = [replace(recording, group="anna") for recording in many_recordings(3)]
     found = speech(evaluate_scores(one, ["speech"], {"speech": RULE}, FEW))
     assert all(figure.low is None and figure.high is None for figure in found.figures.values())
-    assert found.notes == ('each recording is of group "anna", and intervals need more than one group',)
+    assert found.notes == ('every recording is in group "anna", but confidence intervals need more than one group',)
 
 
 @pytest.mark.parametrize(
     ("segments", "note", "undefined"),
     [
-        ([], 'nothing is annotated as "speech", so', "miss_rate"),
+        ([], 'no segment is annotated as "speech", so', "miss_rate"),
         ([(1, 2, "Speech")], 'did you mean "Speech"?', "detection_error_rate"),
-        ([(0, 10, "speech")], 'everything is annotated as "speech", so', "false_alarm_rate"),
+        ([(0, 10, "speech")], 'every frame is annotated as "speech", so', "false_alarm_rate"),
     ],
 )
 def test_a_label_that_is_nowhere_or_everywhere(segments, note, undefined):
@@ -203,10 +203,10 @@ def test_no_recordings_give_no_labels():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"grid_seconds": 0}, r"^grid_seconds 0: give seconds above 0"),
-        ({"collar_seconds": math.nan}, r"^--collar nan: give seconds, 0 or more$"),
-        ({"smoothing_seconds": (0.2, 0.0)}, r"^--smooth 0: give seconds above 0"),
-        ({"smoothing_seconds": (math.inf,)}, r"^--smooth inf: give seconds above 0"),
+        ({"grid_seconds": 0}, r"^grid_seconds 0: give a number of seconds above 0"),
+        ({"collar_seconds": math.nan}, r"^--collar nan: give a number of seconds, 0 or more$"),
+        ({"smoothing_seconds": (0.2, 0.0)}, r"^--smooth 0: give a number of seconds above 0"),
+        ({"smoothing_seconds": (math.inf,)}, r"^--smooth inf: give a number of seconds above 0"),
         ({"resamples": -1}, r"^--resamples -1: give a number"),
     ],
 )
@@ -302,7 +302,7 @@ def test_the_groups_of_a_dataset_are_drawn():
     _, found = evaluation_of(dataset)
     assert speech(found).figures["f1"].low is None
     assert found.clip.figures["accuracy"].low is None
-    assert found.clip.notes == ('each clip is of group "one", and intervals need more than one group',)
+    assert found.clip.notes == ('every clip is in group "one", but confidence intervals need more than one group',)
 
 
 def test_a_split_of_a_dataset():
@@ -335,7 +335,7 @@ def test_a_recording_that_fails_does_not_sink_the_rest():
     assert found.failures == (("1.wav", "silence: cannot be scored; give sound"),)
     assert found.to_dict()["failures"] == [{"file": "1.wav", "error": "silence: cannot be scored; give sound"}]
     assert speech(found).recordings == 2
-    with pytest.raises(DatasetError, match=r"^some/data: not one recording could be scored; the first: silence"):
+    with pytest.raises(DatasetError, match=r"^some/data: none of the recordings could be scored; .*: silence"):
         evaluation_of(dataset_of(["silence"]), replace(SCORER, score=fragile))
 
 
@@ -343,7 +343,7 @@ def test_a_recording_that_fails_does_not_sink_the_rest():
     ("kinds", "message"),
     [
         ([], r"^some/data: no recordings$"),
-        (["unknown"], r"^some/data: no recording says what is in it; ingest"),
+        (["unknown"], r"^some/data: no recording has a reference label; ingest"),
     ],
 )
 def test_datasets_without_anything_to_judge(kinds, message):
@@ -366,8 +366,8 @@ def test_clips_of_several_labels():
     assert found.labels["no"].figures["auroc"].value == 1.0
     assert found.labels["stop"].figures["auroc"].value is None
     assert found.notes == (
-        'no clip has the label "stop", so its curves are not defined',
-        "1 clip has a label that the model does not know; accuracy is without it",
+        'no clip has the label "stop", so its curves are undefined',
+        "1 clip has a label unknown to the model; accuracy excludes it",
     )
 
 
@@ -401,7 +401,7 @@ def test_tuning_looks_at_the_column_of_its_label():
     labels = ("music", "speech")
     both = [recording_of([(2, 6, "speech")], noise=0.0, seed=seed, labels=labels) for seed in range(3)]
     assert tune_threshold(both, labels, "speech", RULE, "f1") == (0.5, pytest.approx(1.0, abs=1e-9))
-    with pytest.raises(DatasetError, match=r'^no recording to tune on has "music"; give annotated ones'):
+    with pytest.raises(DatasetError, match=r'^no tuning recording has the label "music"; add annotated'):
         tune_threshold(both, labels, "music", RULE)
 
 

@@ -70,7 +70,7 @@ def test_known_answers():
     assert found.labels["hen"].figures["f1"].value == 0.0
     assert found.labels["owl"].figures["f1"].value is None
     assert found.labels["owl"].threshold is None
-    assert found.notes == ('no clip has the label "owl", so its curves are not defined',)
+    assert found.notes == ('no clip has the label "owl", so its curves are undefined',)
 
 
 def test_confusions_and_the_clips_to_listen_to():
@@ -181,7 +181,7 @@ def test_labels_that_the_model_does_not_know_are_left_out():
     assert found.clips == 8
     assert found.labels["cat"].figures["auroc"].value < before.labels["cat"].figures["auroc"].value
     assert [answer.right for answer in found.answers[-2:]] == [None, None]
-    assert "2 clips have a label that the model does not know; accuracy is without them" in found.notes
+    assert "2 clips have a label unknown to the model; accuracy excludes them" in found.notes
 
 
 def test_no_label_that_the_model_knows():
@@ -256,7 +256,7 @@ def test_labels_that_nobody_listened_for_are_not_judged():
     found = judge(SEVERAL, answer="several", known=["cat", "dog"])
     assert list(found.labels) == ["cat", "dog"]
     assert found.figures["subset_accuracy"].value == pytest.approx(3 / 4)
-    assert 'the model does not know "hen"; not judged' in found.notes
+    assert 'labels unknown to the model, not evaluated: "hen"' in found.notes
 
 
 def test_clips_of_one_label_also_have_an_accuracy_where_labels_stand_alone():
@@ -278,7 +278,7 @@ def test_groups_are_drawn_as_a_whole_and_figures_are_by_column():
     assert (wide.low, wide.high) != (narrow.low, narrow.high)
     one = judge([replace(clip, group="all") for clip in clips])
     assert one.figures["accuracy"].low is None
-    assert one.notes == ('each clip is of group "all", and intervals need more than one group',)
+    assert one.notes == ('every clip is in group "all", but confidence intervals need more than one group',)
 
 
 def test_many_labels_without_clips_are_counted():
@@ -288,7 +288,7 @@ def test_many_labels_without_clips_are_counted():
     assert found.notes == ()
     wider = [replace(clip, scores=np.append(clip.scores, np.zeros(5))) for clip in random_clips(30, labels[:4])]
     found = evaluate_clips(wider, labels, thresholds, SETTINGS)
-    assert found.notes == ('no clip has 5 of the labels ("l4", "l5", "l6", ...), so their curves are not defined',)
+    assert found.notes == ('no clip has 5 of the labels ("l4", "l5", "l6", ...), so their curves are undefined',)
     assert found.figures["top_5_accuracy"].value <= 1.0
 
 
@@ -333,10 +333,10 @@ def test_differences_are_paired():
         assert found[name].resampled == pytest.approx(other.resampled - one.resampled)
     assert compare(first, replace(first, clip=None)).clip is None
     fewer = Evaluation(SETTINGS, clip=judge(random_clips()[:-1]))
-    with pytest.raises(UsageError, match=r"59.wav was judged in one evaluation only; judge both on the same clips$"):
+    with pytest.raises(UsageError, match=r"59.wav is in one evaluation only; evaluate both on the same clips$"):
         compare(first, fewer)
     alone = Evaluation(SETTINGS, clip=judge([replace(clip, group="") for clip in random_clips()]))
-    with pytest.raises(UsageError, match=r"^evaluations of clips in different groups cannot be compared"):
+    with pytest.raises(UsageError, match=r"the clips are grouped differently and cannot be compared"):
         compare(first, alone)
 
 
@@ -363,7 +363,7 @@ def test_none_of_the_labels_is_an_answer():
     assert found.figures["balanced_accuracy"].value == 0.75
     assert found.figures["macro_f1"].value == pytest.approx((2 / 3 + 2 / 3) / 2)
     assert found.figures["top_3_accuracy"].value == 1.0
-    assert "1 of 2 have no answer" in found.notes[-1]
+    assert "1 of 2 got no answer" in found.notes[-1]
     assert judge(clips_of(made)).figures["accuracy"].value == 1.0  # of those it knows
 
 

@@ -65,7 +65,7 @@ def test_what_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('labels = ["tone"]', "", r'\[data\]: "labels" is missing; name what the mixtures are of'),
+        ('labels = ["tone"]', "", r'\[data\]: "labels" is missing; list the labels'),
         ("snr_db = -5", 'snr_db = "low"', r"\"loud\": \"snr_db\" must be a number from -60 to 120, not 'low'"),
         ("snr_db = -5", "snr = -5", r'condition 2 "loud": unknown key "snr"; did you mean "snr_db"\?'),
         ('name = "loud"', 'name = "clean"', r'two conditions are named "clean"; rename one'),
@@ -73,11 +73,11 @@ def test_what_is_read(tmp_path):
         ('name = "loud"', 'name = ".."', r"\"name\" must be a name that a folder can have, .*, not '\.\.'"),
         ('name = "loud"', "", r'condition 2: "name" is missing; it must be stated'),
         ('parts = ["dev"]', 'parts = ["dex"]', r'condition 4 "others": "parts" names "dex"; did you mean "dev"\?'),
-        ('as_they_are = {}', "", r'"source" is of recordings as they are; add as_they_are = \{\}'),
-        ('as_they_are = { kind = ["noise"] }', "as_they_are = { kind = 1 }", r'"as_they_are.kind" must be texts'),
+        ('as_they_are = {}', "", r'"source" applies to unmixed recordings; add as_they_are = \{\}'),
+        ('as_they_are = { kind = ["noise"] }', "as_they_are = { kind = 1 }", r'"as_they_are.kind" must be strings'),
         ('as_they_are = { kind = ["noise"] }', "as_they_are = {}\nsnr_db = 1", r'"noise": unknown key "snr_db"'),
         ("held_out = 0.2", "held_out = 1.0", r'\[parts\]: \[tune\]: "held_out" must be a number .* at most 0.9'),
-        ("seconds = 3.0", "seconds = 1.2", r'"seconds" must be a second more than the longest of "gap_seconds"'),
+        ("seconds = 3.0", "seconds = 1.2", r'"seconds" must be at least a second longer'),
         ('balance = "source"', 'balanse = "source"', r'unknown key "balanse"; did you mean "balance"\?'),
         ("seed = 3", "sed = 3", r'unknown key "sed"; did you mean "seed"\?'),
         ('[parts.dev]\nsplit = "dev"', "[parts.dev]", r'\[dev\]: "split" is missing'),
@@ -94,8 +94,14 @@ def test_a_mistake_is_told_with_its_place(tmp_path, old, new, message):
     ("text", "message"),
     [
         (GOOD[: GOOD.index("[[conditions]]")], r'"conditions" is missing; it must be stated'),
-        (GOOD[: GOOD.index("[[conditions]]")].replace("seed", "conditions = []\nseed"), r'"conditions" must be tables'),
-        (GOOD.replace("[parts.tune]", "[x]").replace("[parts.dev]", "[y]"), r"no part; add one, as \[parts\.dev\]"),
+        (
+            GOOD[: GOOD.index("[[conditions]]")].replace("seed", "conditions = []\nseed"),
+            r'"conditions" must be an array of tables',
+        ),
+        (
+            GOOD.replace("[parts.tune]", "[x]").replace("[parts.dev]", "[y]"),
+            r"no part; add one, such as \[parts\.dev\]",
+        ),
     ],
 )
 def test_nothing_to_make(tmp_path, text, message):
@@ -104,7 +110,7 @@ def test_nothing_to_make(tmp_path, text, message):
 
 
 def test_a_part_that_is_not_there(tmp_path):
-    with pytest.raises(RecipeError, match=r'sets\.toml: no part "tun"; did you mean "tune"\?$'):
+    with pytest.raises(RecipeError, match=r'sets\.toml: there is no part "tun"; did you mean "tune"\?$'):
         read_conditions(written(tmp_path, GOOD)).part("tun")
 
 

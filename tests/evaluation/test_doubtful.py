@@ -91,7 +91,7 @@ def test_a_label_that_the_model_does_not_know_is_doubted_most():
     found = find_doubtful(evaluated((["cat"], (0.9, 0.1, 0.0)), (["kat"], (0.9, 0.1, 0.0))), 1)
     assert (found[0].labels, found[0].suggested) == (("kat",), ("cat",))
     assert found[0].doubt > 10
-    with pytest.raises(UsageError, match=r"^the model knows none of the labels \(kat\); name one that"):
+    with pytest.raises(UsageError, match=r"^the model knows none of the labels \(kat\); use a model that"):
         find_doubtful(evaluated((["kat"], (0.9, 0.1, 0.0))), 1)
 
 
@@ -166,7 +166,7 @@ def test_of_a_long_clip_the_loudest_stretch_is_heard(dataset):
     sound = clip_sounds(dataset, ["dog/long.wav"])["dog/long.wav"]
     assert sound.seconds == MOST_CLIP_SECONDS
     assert sound.start <= 12 and sound.start + sound.seconds >= 14
-    assert sound.note == f"{sound.start:.1f} to {sound.start + 10:.1f} s of 25.0 s, the loudest"
+    assert sound.note == f"the loudest part: {sound.start:.1f} to {sound.start + 10:.1f} s of 25.0 s"
 
 
 def test_what_would_be_too_much_is_left_out(dataset):
@@ -205,7 +205,7 @@ def test_where_clips_have_several_labels_none_is_an_answer(dataset, several):
     doubts = [Doubt("cat/0.wav", ("cat",), (), 0.9, 0.05, 2.9, True)]
     text = render_doubtful(doubts, {}, LABELS, ("model", "data"), "corrected.tsv", several)
     assert ('<button data-do="suggested">it is <i>none</i>' in text) == several
-    assert ("an empty label says that it has none of them" in text) == several
+    assert ("An empty label means that the clip has none of them" in text) == several
     assert f'"several": {str(several).lower()}' in text or f'"several":{str(several).lower()}' in text
 
 
@@ -217,8 +217,8 @@ def test_the_page_needs_nothing_and_its_names_are_text(dataset):
     assert not re.search(r"https?:|url\(|@import| src=", outside.replace("img src=x", ""))
     assert "default-src 'none'" in text
     assert "&lt;/script&gt;&lt;img" in text
-    assert "The model says something else than the label of 3; 2 are likely wrong" in text
-    assert "1 of them would make the page too large and stand here without sound" in text
+    assert "For 3 clips the model disagrees with the label; 2 are likely wrong" in text
+    assert "1 clips have no sound here" in text
 
 
 @needs_browser
@@ -233,7 +233,7 @@ def test_labels_are_chosen_in_a_browser_and_the_table_is_downloaded(dataset, tmp
         page.on("request", lambda request: asked.append(request.url))
         page.goto(path.as_uri())
         assert page.locator("#save").is_disabled()
-        assert page.locator("#state").inner_text() == "0 of 4 judged: 0 changed, 0 left out, 0 right"
+        assert page.locator("#state").inner_text() == "0 of 4 checked: 0 changed, 0 left out, 0 right"
         page.keyboard.press("Space")  # the first clip has the focus
         page.wait_for_function("() => document.querySelector('audio').currentTime > 0")
         page.keyboard.press("2")
@@ -247,7 +247,7 @@ def test_labels_are_chosen_in_a_browser_and_the_table_is_downloaded(dataset, tmp
         page.keyboard.press("Enter")
         page.keyboard.press("ArrowDown")
         page.keyboard.press("x")
-        assert page.locator("#state").inner_text() == "4 of 4 judged: 2 changed, 1 left out, 1 right"
+        assert page.locator("#state").inner_text() == "4 of 4 checked: 2 changed, 1 left out, 1 right"
         assert [clip.get_attribute("class") for clip in page.locator(".clip").all()] == [
             *("clip changed", "clip kept", "clip changed", "clip out"),
         ]
@@ -256,7 +256,7 @@ def test_labels_are_chosen_in_a_browser_and_the_table_is_downloaded(dataset, tmp
         assert download.value.suggested_filename == "doubtful-corrected.tsv"
         download.value.save_as(tmp_path / "corrected.tsv")
         page.reload()
-        assert page.locator("#state").inner_text() == "4 of 4 judged: 2 changed, 1 left out, 1 right"
+        assert page.locator("#state").inner_text() == "4 of 4 checked: 2 changed, 1 left out, 1 right"
         assert (page.title(), wrong) == ("4 doubtful clips of some data", [])
         assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
     rows = list(csv.reader((tmp_path / "corrected.tsv").open(encoding="utf-8", newline=""), delimiter="\t"))

@@ -231,7 +231,7 @@ def test_halves_hold_whole_groups_of_each_source():
 
 
 def test_nothing_to_tune_on_is_told():
-    with pytest.raises(DatasetError, match='annotated as "a"'):
+    with pytest.raises(DatasetError, match='labelled "a"'):
         tuned([recording_of("x", [], SPEECH)])
     with pytest.raises(DatasetError, match="--cross-fit"):
         tuned([recording_of("x", [(1.0, 2.0)], SPEECH), recording_of("y", [], SPEECH)], cross_fit=True)

@@ -98,7 +98,7 @@ def test_a_peer_is_judged_like_a_model(loud):
 
 
 def test_an_unknown_peer_is_refused():
-    with pytest.raises(UsageError, match=r'^--against: no detector "silera"; did you mean "silero"\?$'):
+    with pytest.raises(UsageError, match=r'^--against: there is no detector "silera"; did you mean "silero"\?$'):
         peers.load_peer("silera")
 
 
@@ -121,7 +121,9 @@ def test_an_old_silero_is_refused(monkeypatch):
     monkeypatch.setattr("audiocnn.packages.find_spec", lambda wanted: ModuleSpec(wanted, None))
     monkeypatch.setattr(peers, "find_package", lambda wanted: None if "." in wanted else ModuleSpec(wanted, None))
     monkeypatch.setattr(peers.metadata, "version", lambda name: "6.0.0")
-    with pytest.raises(UsageError, match=r"^--against silero: silero-vad 6\.0\.0 has no sequence model; take 6\.2\.3"):
+    with pytest.raises(
+        UsageError, match=r"^--against silero: silero-vad 6\.0\.0 has no sequence model; install 6\.2\.3"
+    ):
         peers.load_peer("silero")
 
 

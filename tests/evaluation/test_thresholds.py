@@ -116,11 +116,11 @@ def test_intervals_are_of_groups_of_recordings():
 
 
 def test_a_label_that_nothing_has_is_told():
-    with pytest.raises(DatasetError, match='no recording to tune on has "a"'):
+    with pytest.raises(DatasetError, match='no tuning recording has the label "a"'):
         tuned([recording_of("x", [], PAUSED)])
-    for truth, said in ((True, "every clip"), (False, "no clip")):
+    for truth, said in ((True, "every tuning clip"), (False, "no tuning clip")):
         clips = [ScoredClip(str(k), np.array([0.5]), "a" if truth else "", labels=("a",) * truth) for k in range(3)]
-        with pytest.raises(DatasetError, match=f'{said} to tune on has "a"'):
+        with pytest.raises(DatasetError, match=f'{said} has the label "a"'):
             sweep_clips(clips, ["a"], "a", SegmentRule(), "f1")
 
 
@@ -260,13 +260,13 @@ def test_what_was_given_and_is_worse_is_said(here):
 def test_a_picture_that_is_there_is_named_by_its_option(here):
     (here / "sweep.png").write_bytes(b"mine")
     done = audiocnn("tune", "tones.tsv", "-m", "tone", "--plot", "sweep.png")
-    assert done.status is ExitStatus.USAGE and "or name another --plot" in done.err
+    assert done.status is ExitStatus.USAGE and "or give another --plot" in done.err
 
 
 def test_damaged_scores_are_refused_before_recordings_are_read(here):
     (here / "kept.npz").write_bytes(b"no scores")
     done = audiocnn("tune", "tones.tsv", "-m", "tone", "--scores", "kept.npz")
-    assert done.status is ExitStatus.USAGE and "--scores kept.npz: holds no scores" in done.err
+    assert done.status is ExitStatus.USAGE and "--scores kept.npz: not a file of scores" in done.err
     assert not (here / "kept.dataset").exists()
 
 
@@ -280,12 +280,12 @@ def test_scores_are_made_once(here, monkeypatch):
     Path("tones.tsv").write_text("\n".join(Path("tones.tsv").read_text().splitlines()[:3]) + "\n")
     third = audiocnn(*args)
     assert third.status is ExitStatus.USAGE
-    assert "kept.npz: holds scores of another model or of other recordings; name another file" in third.err
+    assert "kept.npz: has scores of another model or of other recordings; give another file" in third.err
     for content in (b"", b"PK\x03\x04", b"scores"):
         Path("kept.npz").write_bytes(content)
         damaged = audiocnn(*args)
         assert (damaged.status, damaged.out) == (ExitStatus.USAGE, "")
-        assert "kept.npz: holds no scores; name another file, or remove this one" in damaged.err
+        assert "kept.npz: not a file of scores; give another file, or delete this one" in damaged.err
 
 
 @pytest.mark.parametrize("option", ["--threshold", "--neg-threshold", "--min-duration", "--min-silence"])

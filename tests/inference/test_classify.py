@@ -165,8 +165,8 @@ def test_of_equals_the_first_label_of_the_model_wins():
     [
         ({"threshold": 1.5}, r"--threshold 1\.5: not between 0 and 1"),
         ({"threshold": float("nan")}, "--threshold nan: not between"),
-        ({"every_seconds": 0.0}, "--every 0: not a length of time"),
-        ({"every_seconds": float("inf")}, "--every inf: not a length of time"),
+        ({"every_seconds": 0.0}, "--every 0: not a valid duration"),
+        ({"every_seconds": float("inf")}, "--every inf: not a valid duration"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, message):
@@ -283,7 +283,7 @@ def test_many_at_once_are_as_one_by_one_and_a_bad_one_costs_itself(tmp_path, hal
     assert [found[n].score for n in (0, 2)] == pytest.approx([classify(f, tone_model).score for f in (half, full)])
     with pytest.raises(TypeError, match="give a list of names"):
         next(classify_many("a.wav", engine))
-    with pytest.raises(UsageError, match=r"tone has one score each 0\.01 s"):
+    with pytest.raises(UsageError, match=r"tone gives one score every 0\.01 s"):
         next(classify_many([half], engine, ClassifySettings(every_seconds=0.001)))
 
 

@@ -129,7 +129,7 @@ def test_a_network_of_two_channels_takes_both_and_a_mono_file_twice(tmp_path):
         np.testing.assert_allclose(block.scores, wanted, atol=1e-6)
     three = write(tmp_path / "three.wav", np.zeros((3000, 3)), TASK_RATE)
     with pytest.raises(
-        RecordingError, match=r"three\.wav: has 3 channels and tiny wants 2; use a model of one channel"
+        RecordingError, match=r"three\.wav: has 3 channels, but tiny expects 2; use a model for one channel"
     ):
         detect_recording(three, engine)
 

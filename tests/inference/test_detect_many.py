@@ -459,7 +459,7 @@ def test_torch_in_half_precision_and_large_batches_finds_the_same():
 def test_what_is_no_name_ends_with_an_error_that_says_so(engine, clips):
     found = detect_many([clips[0], None, clips[1]], engine)
     assert isinstance(next(found), Detection)
-    with pytest.raises(TypeError, match="None is neither the name of a recording nor an open one"):
+    with pytest.raises(TypeError, match="None is neither a file name nor an open stream"):
         next(found)
     with pytest.raises(TypeError, match="give a list of names"):
         next(detect_many("one.wav", engine))

@@ -276,7 +276,7 @@ def test_without_a_convolution_the_first_dense_layer():
 
 @pytest.mark.parametrize("layer", [{"recurrent": 4}])
 def test_nothing_to_draw(layer):
-    with pytest.raises(ModelError, match=r"^net: has no convolution, and F begins with gru 4; there are no filters"):
+    with pytest.raises(ModelError, match=r"^net: has no convolution, and F starts with gru 4; there are no filters"):
         read_filters(network_of(LOG_MEL, [], [layer]))
 
 
@@ -420,7 +420,7 @@ def test_nothing_is_overwritten_unasked(tone_filters, tmp_path):
     assert (done.status, done.out) == (ExitStatus.USAGE, "")
     assert (
         done.err
-        == f"audiocnn: error: {tmp_path / 'a.png'}: is there already; overwrite it with --force, or name another -o\n"
+        == f"audiocnn: error: {tmp_path / 'a.png'}: already exists; overwrite it with --force, or give another -o\n"
     )
     assert (tmp_path / "a.png").read_bytes() == b"mine"
     assert audiocnn("filters", tone_filters, "-o", tmp_path / "a.png", "--force").status is ExitStatus.OK

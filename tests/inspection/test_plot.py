@@ -199,7 +199,7 @@ def test_more_channels_than_can_be_drawn_are_told_of(tmp_path, engine):
     path = write(tmp_path / "ten.wav", np.zeros((800, 10), np.float32), RATE)
     found = plot_recording(path, engine, DetectSettings(channel="each"))
     assert (len(found.tracks), found.more_tracks) == (plot.MOST_TRACKS, 2)
-    assert "2 more channels are not drawn" in render_plot(found, None)
+    assert "2 more channels are not shown" in render_plot(found, None)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_more_channels_than_can_be_drawn_are_told_of(tmp_path, engine):
     [
         (TimeRange(-1.0), "--from -1: not a time"),
         (TimeRange(None, float("inf")), "--to inf: not a time"),
-        (TimeRange(2.0, 1.0), "ends before it begins"),
+        (TimeRange(2.0, 1.0), "ends before it starts"),
         (TimeRange(3.0), "the recording is 2.00 s long"),
     ],
 )
@@ -289,13 +289,13 @@ def test_longer_sounds_are_made_smaller(tmp_path, engine, monkeypatch):
     assert (rate, read.shape[1]) == (16000, 1)
     monkeypatch.setattr(sound_module, "MOST_PAGE_SECONDS", 3.5)
     assert read_page_sound(path, found, "mix") is None
-    assert "no sound on the page: 4.0 s are too long" in explain_silence(found)
+    assert "the page has no sound: 4.0 s" in explain_silence(found)
 
 
 def test_what_is_too_loud_is_turned_down(tmp_path, engine):
     path = write(tmp_path / "loud.wav", 4 * sine(440, 0.5, RATE, 1.0), RATE, "FLOAT")
     sound = read_page_sound(path, plot_recording(path, engine), "mix")
-    assert np.abs(read_sound(sound)[0]).max() == pytest.approx(1.0, abs=0.01) and "turned down by 12 dB" in sound.what
+    assert np.abs(read_sound(sound)[0]).max() == pytest.approx(1.0, abs=0.01) and "lowered by 12 dB" in sound.what
 
 
 @pytest.mark.parametrize(("own", "played"), [(1000, 8000), (11025, 11025), (96000, 48000)])
@@ -377,7 +377,7 @@ def test_every_kind_of_output(here, tone_model, name):  # noqa: F811
     beginning = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}.get(Path(name).suffix, b"<!doctype html>")
     assert Path(name).read_bytes().startswith(beginning)
     again = audiocnn("plot", "one.wav", "-m", tone_model, "-o", name)
-    assert again.status == ExitStatus.USAGE and f"{name}: is there already; overwrite it with --force" in again.err
+    assert again.status == ExitStatus.USAGE and f"{name}: already exists; overwrite it with --force" in again.err
     assert [path.name for path in here.iterdir()].count(name) == len(list(here.iterdir())) - 1
 
 

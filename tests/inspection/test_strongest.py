@@ -268,7 +268,7 @@ def test_channels():
     assert with_channels(two, 1, "a").tolist() == [[0.5, 0.5]]
     assert with_channels(two[:1], 2, "a").tolist() == [[1, 0], [1, 0]]
     assert with_channels(two, 2, "a") is two
-    with pytest.raises(RecordingError, match=r"^a\.wav: has 2 channels and the network wants 3; convert the file$"):
+    with pytest.raises(RecordingError, match=r"^a\.wav: has 2 channels, but the network expects 3; convert the file$"):
         with_channels(two, 3, "a.wav")
 
 
@@ -380,7 +380,7 @@ def test_nothing_that_can_be_read(model, tmp_path):
     (tmp_path / "data" / "a.wav").write_bytes(b"no sound")
     done = audiocnn("filters", model, "--strongest", tmp_path / "data", "-o", tmp_path / "a.png")
     assert done.status is ExitStatus.USAGE
-    assert "not one recording could be read; the first: " in done.err
+    assert "none of the recordings could be read; the first problem: " in done.err
     assert not (tmp_path / "a.strongest").exists()
 
 
@@ -398,8 +398,8 @@ def test_cuts_of_an_earlier_run_are_not_overwritten_unasked(model, corpus, tmp_p
     done = audiocnn(*command)
     assert (done.status, done.out) == (ExitStatus.USAGE, "")
     assert done.err == (
-        f"audiocnn: error: {tmp_path / 'clips'}: is there already; overwrite it with --force,"
-        " or name another with --clips\n"
+        f"audiocnn: error: {tmp_path / 'clips'}: already exists; overwrite it with --force,"
+        " or give another folder with --clips\n"
     )
     assert audiocnn(*command, "--top", "1", "--force").status is ExitStatus.OK
     assert sorted(path.name for path in (tmp_path / "clips" / "000").iterdir()) == ["1.wav", "99.wav", "mine.wav"]
@@ -411,7 +411,7 @@ def test_cuts_of_an_earlier_run_are_not_overwritten_unasked(model, corpus, tmp_p
         (["--strongest", "nowhere"], r"nowhere: no such file or folder; check the name"),
         (["--strongest", "EMPTY"], r"empty: no audio in this folder; looked for names that end in"),
         (["--strongest", "DATA", "--group", "b"], r'--group: net has no group "b"; did you mean "B"\?'),
-        (["--strongest", "DATA", "--clips", "FILE"], r"low\.wav: is a file; name a folder for the cut sounds"),
+        (["--strongest", "DATA", "--clips", "FILE"], r"low\.wav: is a file; give a folder for the clips"),
     ],
 )
 def test_wrong_usage(args, message, model, corpus, tmp_path):

@@ -460,7 +460,7 @@ def test_training_cannot_begin_from_it(here):
     audiocnn("ensemble", "tone", "deaf", "-o", "both")
     done = audiocnn("train", "labels", "--from", "both", "-o", "run")
     assert done.status == 2
-    assert "both: is an ensemble; begin from one of its members (tone, deaf)" in done.err
+    assert "both: is an ensemble; start from one of its members (tone, deaf)" in done.err
 
 
 def test_a_model_of_one_network_is_what_it_was(tmp_path):

@@ -129,7 +129,7 @@ def test_weights_that_are_no_numbers_are_no_scores(tmp_path):
     sample = SHIPPED.parents[1] / "data" / "samples" / "greeting.flac"
     done = audiocnn("detect", sample, "-m", tmp_path / "nan")
     assert done.status is ExitStatus.USAGE
-    assert "gives scores that are no numbers; its weights are damaged" in done.err
+    assert "returned scores that are not finite; the weights are damaged" in done.err
 
 
 def test_what_onnx_runtime_says_is_kept_off_standard_output(tmp_path):

@@ -114,10 +114,10 @@ def test_long_clips_do_not_make_a_window_for_short_ones():
     assert choice_of(known).spec.f.window_seconds == 0.6
 
 
-@pytest.mark.parametrize(("labels", "said"), [(0, "found no label"), (1, 'found one label, "label0"')])
+@pytest.mark.parametrize(("labels", "said"), [(0, "found no label"), (1, 'found only one label, "label0"')])
 def test_with_less_than_two_labels_there_is_nothing_to_tell_apart(labels, said):
     with pytest.raises(
-        DatasetError, match=f'{said}: nothing to tell apart; add a folder of other sounds, such as "other"'
+        DatasetError, match=f'{said}: nothing to distinguish; add a folder of other sounds, such as "other"'
     ):
         choice_of(facts(labels))
 
@@ -132,7 +132,7 @@ def test_a_few_clips_are_trained_on_fast_and_warned_about():
     assert examples_in(choice, facts(2, 6)) <= 2_600
     assert choice.train.batch_size == 8
     [line] = choice.warnings
-    assert line.startswith("2 labels have fewer than 20 clips, the fewest 6 clips: enough to try things out")
+    assert line.startswith("2 labels have fewer than 20 clips, the rarest 6 clips: enough to try things out")
     assert choice_of(facts(2, 500)).warnings == ()
 
 

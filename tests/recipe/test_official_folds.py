@@ -71,14 +71,14 @@ def test_the_last_official_fold_is_tested_on_and_the_one_before_stops(tmp_path, 
         assert set(folds_of(division.validation)) == set(folds) - {test}
     (line,) = division.understood
     assert 'by column "fold"' in line
-    assert f": {test} is the test" in line
-    assert (f", {stop} stops the training" in line) == (stop is not None)
+    assert f": {test} is used for testing" in line
+    assert (f", {stop} for validation" in line) == (stop is not None)
 
 
 def test_nothing_stops_where_all_shall_be_learned(tmp_path):
     division = divide(dataset_with(tmp_path, FIVE), recipe({"validation_share": 0.0}))
     assert (len(division.train), len(division.validation), len(division.test)) == (16, 0, 4)
-    assert division.understood == ('folds 1 to 5 by column "fold": 5 is the test',)
+    assert division.understood == ('folds 1 to 5 by column "fold": 5 is used for testing',)
 
 
 def test_recordings_without_a_fold_are_learned_from(tmp_path):
@@ -120,7 +120,7 @@ def test_a_fold_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(RecipeError, match='no recording is in fold "9"; known: 1, 2, 3, 4, 5'):
         divide(dataset_with(tmp_path, FIVE), recipe(test_fold="9"))
     (tmp_path / "none").mkdir()
-    with pytest.raises(RecipeError, match=r"the data has no folds; .* or make some"):
+    with pytest.raises(RecipeError, match=r"the data has no folds; .* or create folds"):
         divide(dataset_with(tmp_path / "none", ("",), 30), recipe(test_fold="1"))
 
 
@@ -132,7 +132,7 @@ def test_official_folds_are_tested_on_in_turn(tmp_path):
         division = divide(dataset, each.recipe)
         assert folds_of(division.test) == {TEN[number]: 4}
         assert folds_of(division.validation) == {TEN[number - 1]: 4}
-    with pytest.raises(UsageError, match=r"--folds 5: .* has 10; ask for as many, or write folds = 5 in a recipe"):
+    with pytest.raises(UsageError, match=r"--folds 5: .* has 10 folds; ask for 10, or set folds = 5 in a recipe"):
         fold_repeats(recipe(), dataset, 5)
     assert [each.recipe.data.folds for each in fold_repeats(recipe(folds=5), dataset, 5)] == [5] * 5
 
@@ -150,7 +150,7 @@ def folder_of(root, folders, clips):
 
 def test_no_test_beside_what_looks_like_one_is_an_error(tmp_path):
     dataset = folder_of(tmp_path / "sounds", ("cat", "bird", "Test"), 4)
-    with pytest.raises(DatasetError, match=r'nothing is left to test on: the folder "Test" looks like a part.*; sort'):
+    with pytest.raises(DatasetError, match=r'nothing is left for testing: the folder "Test" looks like a part.*; sort'):
         divide(dataset, recipe())
     as_label = divide(dataset, recipe(labels=("cat", "bird", "Test")))
     assert (as_label.test, as_label.understood) == ([], ())
@@ -171,7 +171,7 @@ def test_a_column_of_unknown_parts_is_an_error_where_nothing_else_is_tested_on(t
     for number in range(8):
         write(tmp_path / f"{number}.wav", noise(0.1, 8000, number), 8000)
     run(text(tmp_path / "t.csv", f"filename,label,{column}", *rows), tmp_path / "ds")
-    with pytest.raises(DatasetError, match=f'nothing is left to test on: column "{column}"'):
+    with pytest.raises(DatasetError, match=f'nothing is left for testing: column "{column}"'):
         divide(Dataset.open(tmp_path / "ds"), recipe())
     assert divide(Dataset.open(tmp_path / "ds"), recipe(split="mine")).test == []
 
@@ -179,9 +179,9 @@ def test_a_column_of_unknown_parts_is_an_error_where_nothing_else_is_tested_on(t
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (("Train", "Valid", "Test"), '"test" is tested on, "valid" stops the training'),
-        (("training", "testing"), '"test" is tested on, a share of the rest stops the training'),
-        (("train", "dev"), '"dev" is tested on, a share of the rest stops the training'),
+        (("Train", "Valid", "Test"), '"test" is used for testing, "valid" for validation'),
+        (("training", "testing"), '"test" is used for testing, a share of the rest for validation'),
+        (("train", "dev"), '"dev" is used for testing, a share of the rest for validation'),
     ],
 )
 def test_what_parts_are_used_for_is_said(tmp_path, names, said):

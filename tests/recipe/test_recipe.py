@@ -162,7 +162,7 @@ def test_a_setting_below_what_can_be_is_refused(tmp_path, table, key):
     ("content", "words"),
     [
         ('nam = "x"', ('unknown key "nam"; did you mean "name"?',)),
-        ("[mix]\nmixtures = 4\n[[conditions]]\nname = 'clean'", ("is a file of conditions; judge on a part of it",)),
+        ("[mix]\nmixtures = 4\n[[conditions]]\nname = 'clean'", ("is a conditions file; evaluate a part of it",)),
         ("[mixing]\nseconds = 1", ('unknown key "mixing"; did you mean "mix"?',)),
         ("[mix]\nsecond = 1", ('[mix]: unknown key "second"; did you mean "seconds"?',)),
         ("[train]\nepoch = 1", ('[train]: unknown key "epoch"; did you mean "epochs"?',)),
@@ -194,7 +194,7 @@ def test_a_setting_below_what_can_be_is_refused(tmp_path, table, key):
         ("[train]\nvalidation_share = 1", ('"validation_share" must be a number at least 0 and at most 0.9',)),
         (
             '[train]\nvalidation_share = 0\nschedule = "plateau"',
-            ('"plateau" needs what is held out; set validation_share',),
+            ('"plateau" needs a validation part; set validation_share',),
         ),
         ('[train]\nbatch_size = "all"', ('[train]: "batch_size" must be a whole number from 1',)),
         ("name = ", ("is not valid TOML",)),

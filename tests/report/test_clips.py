@@ -51,7 +51,7 @@ def test_every_figure_is_on_the_page(answer):
     for number in figures_in(report):
         assert number in page
     assert ("Answers of birds" in page) is (answer == "one")
-    assert "Curves are of frames" not in page  # there are no segments
+    assert "Curves use frames" not in page  # there are no segments
     assert "tuned on" not in page
 
 
@@ -64,7 +64,7 @@ def test_names_are_text():
     assert "<script" not in page
     assert "</td><s" not in page
     assert page.count("<audio ") >= 10
-    assert "1.0 to 11.0 s of 20.0 s, the loudest" in page
+    assert "the loudest part: 1.0 to 11.0 s of 20.0 s" in page
 
 
 def test_two_models_stand_side_by_side():
@@ -77,7 +77,7 @@ def test_two_models_stand_side_by_side():
     }
     page = render_evaluation([first, second])
     assert "+0.0123 *" in page
-    for said in ("Answers of birds", "Answers of other", 'Taken for each other, <span class="m1 name">other'):
+    for said in ("Answers of birds", "Answers of other", 'Most frequent confusions, <span class="m1 name">other'):
         assert said in page
 
 

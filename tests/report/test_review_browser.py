@@ -183,7 +183,7 @@ def test_two_pages_at_once_lose_nothing(opened, sounds):
     name, index = two.text("#name"), two.value("clip.index")
     server.review.answer("third", index, "c", two.value("clip.revision"))
     two.type("d")
-    assert saved(server)[name] == Correction(("c",)) and "changed elsewhere" in two.text("#state")
+    assert saved(server)[name] == Correction(("c",)) and "changed in another window" in two.text("#state")
     assert two.text("#name") == name and "answered: c" in two.text("#given")
 
 
@@ -206,7 +206,7 @@ def test_a_server_that_has_ended_is_said(opened, sounds):
     server._http.socket.close()
     page.context.set_offline(True)
     page.press("1")
-    assert "the server has ended" in page.text("#state") and len(saved(server)) == 1
+    assert "the server has stopped" in page.text("#state") and len(saved(server)) == 1
     server._http.shutdown = server._http.server_close = lambda: None
 
 

@@ -114,7 +114,7 @@ def test_a_picture_that_cannot_be_drawn_is_one_line(tmp_path):
     drawn = draw_all({"a.png": refused, "b.png": broken, "c.png": lambda path: path.touch()}, tmp_path, listener)
     lines = listener.warnings
     assert drawn == ["c.png"] and len(lines) == 2
-    assert "no room" in lines[0] and "b.png: not drawn" in lines[1]
+    assert "no room" in lines[0] and "b.png: could not be drawn" in lines[1]
 
 
 def test_pictures_are_files_that_a_run_makes():

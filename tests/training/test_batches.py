@@ -70,7 +70,7 @@ def test_labelled_recordings_are_clips(tmp_path):
 def test_what_does_not_fit_is_refused(tmp_path):
     wrong = write_dataset(tmp_path / "rate", [("a.wav", SILENCE, {"label": "x"})], sample_rate=8000)
     with pytest.raises(
-        DatasetError, match=r"rate: has 8000 Hz and the spec wants 2000; ingest with --sample-rate 2000$"
+        DatasetError, match=r"rate: has 8000 Hz, but the spec expects 2000; ingest with --sample-rate 2000$"
     ):
         make_training_set(recipe_of(), wrong)
     none = write_dataset(tmp_path / "none", [("a.wav", SILENCE, {})])
@@ -183,18 +183,18 @@ def with_labels(*labels):
 
 def test_a_label_that_only_what_is_tested_or_stops_the_training_has_is_refused(tmp_path):
     dataset = clips_with(tmp_path, high=["train"] * 4 + ["dev"], low=["train"] * 4 + ["dev"], only=["dev"] * 3)
-    fact = 'd: nothing to learn from is labelled "only", only what is tested on; add recordings of it, or name the'
+    fact = 'd: no recording in the training part has the label "only", only ones in the test part; add recordings of it'
     with pytest.raises(DatasetError, match=fact):
         make_training_set(recipe_of(), dataset)
     assert make_training_set(with_labels("high", "low"), dataset).labels == ("high", "low")
     dataset = clips_with(tmp_path / "2", high=["train"] * 4 + ["test", "dev"], low=["train"] * 4, only=["dev"] * 3)
-    with pytest.raises(DatasetError, match='is labelled "only", only what stops the training'):
+    with pytest.raises(DatasetError, match='has the label "only", only ones in the validation part'):
         make_training_set(recipe_of(), dataset)
 
 
 def test_a_label_that_nothing_has_is_refused_with_the_nearest(tmp_path):
     dataset = clips_with(tmp_path, high=[None] * 4, low=[None] * 4)
-    with pytest.raises(DatasetError, match='is labelled "hihg", nor anything else; did you mean "high"'):
+    with pytest.raises(DatasetError, match='has the label "hihg", nor does any other; did you mean "high"'):
         make_training_set(with_labels("hihg", "low"), dataset)
 
 

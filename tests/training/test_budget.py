@@ -89,11 +89,11 @@ def clip_folder(tmp_path_factory):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--minutes", "0"), "--minutes 0: not a length of time"),
-        (("--minutes", "-3"), "--minutes -3: not a length of time"),
-        (("--minutes", "inf"), "--minutes inf: not a length of time"),
-        (("--minutes", "nan"), "--minutes nan: not a length of time"),
-        (("--minutes", "3", "--epochs", "4"), "--minutes and --epochs both say how long"),
+        (("--minutes", "0"), "--minutes 0: not a valid duration"),
+        (("--minutes", "-3"), "--minutes -3: not a valid duration"),
+        (("--minutes", "inf"), "--minutes inf: not a valid duration"),
+        (("--minutes", "nan"), "--minutes nan: not a valid duration"),
+        (("--minutes", "3", "--epochs", "4"), "--minutes and --epochs both set the training length"),
         (("--minutes", "3", "--resume"), "leave it out"),
         (("--minutes", "3", "--folds", "3"), "--minutes plans one training"),
         (("--minutes", "3", "--learning-curve", "0.5,1"), "--minutes plans one training"),

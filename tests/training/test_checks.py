@@ -192,7 +192,7 @@ def test_a_batch_that_cannot_fit_is_refused_with_one_that_does(task, monkeypatch
     each = bytes_of_example(recipe, training_set)
     monkeypatch.setattr(memory, "free_bytes", lambda: each * 2**11)
     fact = (
-        r"batch_size 8192 needs some .* GB of memory, and .* GB are free; take --batch-size 2048, or .* accumulate = 4"
+        r"batch_size 8192 needs about .* GB of memory, but .* GB are free; use --batch-size 2048, or .* accumulate = 4"
     )
     with pytest.raises(RecipeError, match=fact):
         check_batch_fits(recipe, training_set, CPU)
@@ -239,7 +239,7 @@ def test_a_training_goes_on_without_shared_memory(task, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may write anywhere
     recipe = recipe_of(DROPPING, workers=2, epochs=1, examples_per_epoch=32, validation_examples=4)
     notes = [one.text for one in train(recipe, task, tmp_path / "run") if isinstance(one, Note)]
-    assert any("a thread makes them" in note for note in notes)
+    assert any("a thread makes the batches" in note for note in notes)
 
 
 IN_64_MB = """
@@ -279,7 +279,7 @@ def test_a_worker_that_was_killed_is_one_line(task, tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr("audiocnn.training.batches.ExampleDataset.__getitem__", killed)
-    with pytest.raises(AudiocnnError, match=r"run: a process that makes examples was lost \(.*\); .* --resume"):
+    with pytest.raises(AudiocnnError, match=r"run: a process that prepares examples died \(.*\); .* --resume"):
         list(train(recipe_of(DROPPING, workers=1), task, tmp_path / "run"))
 
 
@@ -307,11 +307,11 @@ def test_powers_of_two():
 def test_the_batch_size_that_was_chosen_stays(task, tmp_path):
     recipe = recipe_of(DROPPING, batch_size=0, examples_per_epoch=160, epochs=2)
     reports = train(recipe, task, tmp_path / "run")
-    assert next(reports) == Note("batch size: 16: what memory holds, a power of two, and 10 steps an epoch at least")
+    assert next(reports) == Note("batch size: 16 (the largest power of two that fits, with at least 10 steps an epoch)")
     next(report for report in reports if isinstance(report, EpochReport))
     reports.close()
     assert read_recipe(tmp_path / "run/recipe.toml").train.batch_size == 16
-    assert next(train(recipe, task, tmp_path / "run", resume=True)) == Note("going on at epoch 2, step 1 of 10")
+    assert next(train(recipe, task, tmp_path / "run", resume=True)) == Note("continuing at epoch 2, step 1 of 10")
 
 
 # Nothing held out

@@ -131,7 +131,7 @@ def test_clips_of_several_labels_have_a_threshold_each(tmp_path):
 
 
 def test_several_labels_need_scores_that_stand_alone(tmp_path):
-    with pytest.raises(RecipeError, match=r'tiny: labels_per_clip = "several" and output = "softmax" exclude'):
+    with pytest.raises(RecipeError, match=r'tiny: labels_per_clip = "several" cannot be used with output = "softmax"'):
         make_training_set(recipe_for(SOFTMAX, several=True), clips_of(tmp_path / "d", each=4))
 
 

@@ -84,15 +84,15 @@ def test_a_recipe_without_teacher_has_none():
 
 
 def test_who_cannot_teach_is_refused(tmp_path):
-    with pytest.raises(RecipeError, match=r"teacher, looked for beside the recipe: .*gone.*; or name a model folder"):
+    with pytest.raises(RecipeError, match=r"teacher .*: .*gone.*; or name a model folder"):
         find_teacher(recipe_of(teacher=str(tmp_path / "gone")), ("tone",), CPU)
     teacher_folder(tmp_path / "wise")
     recipe = recipe_of(teacher=str(tmp_path / "wise"))
-    with pytest.raises(RecipeError, match=r'teacher: wise has no label "hum" but tone; name another model'):
+    with pytest.raises(RecipeError, match=r'teacher: wise has no label "hum", only tone; use another model'):
         find_teacher(recipe, ("hum",), CPU)
     slow = table_of(TINY["input"], TINY["groups"][0]["layers"], {"window_seconds": 0.2, "hop_seconds": 0.05})
     teacher_folder(tmp_path / "slow", table=slow)
-    with pytest.raises(RecipeError, match=r"teacher: wise gives a score each 0\.05 s of 2000 Hz .* name a model"):
+    with pytest.raises(RecipeError, match=r"teacher: wise gives one score every 0\.05 s at 2000 Hz .* use a model"):
         find_teacher(recipe_of(teacher=str(tmp_path / "slow")), ("tone",), CPU)
 
 

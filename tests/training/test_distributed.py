@@ -162,7 +162,7 @@ def test_a_run_of_two_goes_on_as_one(two, tmp_path):
     trainer = Trainer(recipe, make_training_set(recipe, Dataset.open(two / "tones")), tmp_path / "run", "cpu")
     notes = trainer.resume()
     assert (
-        Note("with 1 process(es), before 2: the same training but for rounding, and for the batches of batch norms")
+        Note("1 process(es) instead of 2: results differ only by rounding and by the batch statistics of batch norms")
         in notes
     )
     assert trainer.state.epoch == 2
@@ -248,7 +248,7 @@ def test_the_environment_says_which_process_this_is():
     assert process_group_of({}) == ProcessGroup()
     assert process_group_of({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}) == ProcessGroup(3, 4, 1)
     for wrong in ({"RANK": "4", "WORLD_SIZE": "4"}, {"RANK": "x", "WORLD_SIZE": "4"}):
-        with pytest.raises(UsageError, match="not those of one process of several; start them with torchrun"):
+        with pytest.raises(UsageError, match="not valid for one of several processes; start them with torchrun"):
             process_group_of(wrong)
 
 

@@ -105,7 +105,7 @@ def test_what_it_is_tuned_on_besides_has_every_label(tmp_path):
     recipe = recipe_with(tmp_path)
     recipe = dataclasses.replace(recipe, evaluate=dataclasses.replace(recipe.evaluate, also=(tmp_path / "other",)))
     with pytest.raises(
-        RecipeError, match=r'other: nothing is labelled "tone"; annotate it, or leave \[evaluate\] "also"'
+        RecipeError, match=r'other: no segment is labelled "tone"; add some, or remove \[evaluate\] "also"'
     ):
         make_training_set(recipe, tone_task(tmp_path / "d"))
 
@@ -116,7 +116,7 @@ def test_what_it_is_tuned_on_besides_has_names_of_its_own(tmp_path):
     also = tuple(tmp_path / folder / "marked" for folder in ("a", "b"))
     recipe = recipe_with(tmp_path)
     recipe = dataclasses.replace(recipe, evaluate=dataclasses.replace(recipe.evaluate, also=also))
-    with pytest.raises(RecipeError, match=r'b/marked: \[evaluate\] "also" has another one of this name; rename it'):
+    with pytest.raises(RecipeError, match=r'b/marked: \[evaluate\] "also" lists another file of this name; rename'):
         make_training_set(recipe, tone_task(tmp_path / "d"))
 
 
@@ -140,7 +140,7 @@ def test_nothing_that_is_learned_from_is_in_the_tuning_set(tmp_path, balance):
 
 def test_what_was_learned_from_is_refused(tmp_path):
     dataset = tone_task(tmp_path / "d")
-    learned = r'part "tune" has \d+ group\(s\) that the training learns from, such as \w+; "held_out"'
+    learned = r'part "tune" shares \d+ group\(s\) with the training part, such as \w+; set "held_out"'
     with pytest.raises(RecipeError, match=learned):
         make_training_set(recipe_with(tmp_path, share=0.5), dataset)
     with pytest.raises(DatasetError, match='has no recording for part "seen"'):
@@ -155,7 +155,7 @@ def test_a_label_without_a_threshold_to_be_found_is_refused_before_the_training(
     text = recipe.evaluate.conditions.read_text().replace('labels = ["tone"]', 'labels = ["tone", "hum"]')
     recipe.evaluate.conditions.write_text(text)
     data = DataSettings(tmp_path, labels=("tone", "hum"))
-    with pytest.raises(RecipeError, match='nothing in part "tune" is labelled "hum"'):
+    with pytest.raises(RecipeError, match='part "tune" has no recording of "hum"'):
         make_training_set(dataclasses.replace(recipe, data=data), dataset)
 
 
@@ -163,7 +163,7 @@ def test_clips_have_no_conditions(tmp_path):
     recordings = [
         (f"{label}{i}.wav", np.zeros(RATE), {"label": label, "group": f"{i}"}) for label in "ab" for i in range(4)
     ]
-    with pytest.raises(RecipeError, match="conditions are for segments, and these are whole clips"):
+    with pytest.raises(RecipeError, match="conditions needs segments, but the data is whole clips"):
         make_training_set(recipe_with(tmp_path), write_dataset(tmp_path / "d", recordings))
 
 

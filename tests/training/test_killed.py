@@ -208,7 +208,7 @@ def test_where_the_disk_is_full_the_last_checkpoint_stays(home, task, tmp_path, 
         real(handle)
 
     monkeypatch.setattr("os.fsync", full)
-    fact = r"checkpoints/(last|best)\.safetensors: cannot be written \(No space left on device\); make room there"
+    fact = r"checkpoints/(last|best)\.safetensors: cannot be written \(No space left on device\); free space there"
     with pytest.raises(AudiocnnError, match=fact):
         list(reports)
     assert (run / "checkpoints/last.safetensors").read_bytes() == whole
@@ -234,9 +234,7 @@ def test_the_command_says_in_one_line_that_nothing_can_be_written(home, tmp_path
     assert done.returncode == 2, done.stderr
     errors = [line for line in done.stderr.splitlines() if "error" in line]
     assert len(errors) == 1
-    assert (
-        "best.safetensors: cannot be written (File too large); make room there, then go on with --resume" in errors[0]
-    )
+    assert "best.safetensors: cannot be written (File too large); free space there" in errors[0]
     assert [path.name for path in (tmp_path / "run").rglob(".*")] == []
 
 
@@ -259,7 +257,7 @@ def test_a_signal_ends_a_training_after_the_step_when_all_is_saved(home, task, t
         again.append(report)
         if isinstance(report, EpochReport) and report.epoch == report.epochs:
             break
-    assert again[0] == Note("going on at epoch 2, step 3 of 3")
+    assert again[0] == Note("continuing at epoch 2, step 3 of 3")
     ends_alike(run, straight)
 
 
@@ -316,8 +314,8 @@ def test_the_threads_of_a_run_are_those_it_began_with(home, task, tmp_path):
     finally:
         torch.set_num_threads(1)
     assert notes == [
-        "going on at epoch 2, step 1 of 3",
-        "with 1 thread(s), as before, instead of 2: the weights come out the same",
+        "continuing at epoch 2, step 1 of 3",
+        "1 thread(s) as before, instead of 2: the weights stay reproducible",
     ]
 
 
@@ -350,7 +348,7 @@ def test_two_trainings_cannot_write_into_one_folder(home, task, tmp_path):
     run, recipe = tmp_path / "deep/run", recipe_in(home)
     with locked(run):
         assert is_locked(run)
-        with pytest.raises(AudiocnnError, match="run: another process is training here; wait for it, or name another"):
+        with pytest.raises(AudiocnnError, match="run: another process is training here; wait for it"):
             next(train(recipe, task, run))
     assert not is_locked(run)
     assert not (tmp_path / "deep").exists()  # it stayed empty

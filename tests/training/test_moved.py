@@ -115,7 +115,7 @@ def test_a_project_that_was_renamed_goes_on(home, kind, named):
     run = home / "renamed/runs" / kind
     done = resume(*(["-o", f"runs/{kind}"] if named == "option" else [f"runs/{kind}"]))
     assert done.status is ExitStatus.OK, done.err
-    assert "going on at epoch 2, step 3" in done.err
+    assert "continuing at epoch 2, step 3" in done.err
     assert [row["epoch"] for row in read_log(run)] == [1, 2, 3]
     facts = json.loads((run / "run.json").read_text())
     assert facts["folder"] == str(run)
@@ -178,7 +178,7 @@ def test_other_recordings_are_no_place_of_the_data(home):
     write(home / "elsewhere/low/99.wav", sine(333, 0.3, RATE), RATE)
     before = read_recipe(home / "renamed/runs/folder/recipe.toml").data.source
     done = resume("-o", "runs/folder", "--data", str(home / "elsewhere"))
-    assert done.status is ExitStatus.USAGE and "are not those of this run" in done.err
+    assert done.status is ExitStatus.USAGE and "differ from those of this run" in done.err
     assert read_recipe(home / "renamed/runs/folder/recipe.toml").data.source == before
 
 
@@ -203,8 +203,8 @@ def test_more_epochs_than_before(home, kind, epochs):
     assert done.status is ExitStatus.OK, done.err
     rows = read_log(run)
     assert [row["epoch"] for row in rows] == list(range(1, epochs + 1))
-    assert ("5 epochs instead of 3: the learning rate is that of 5" in done.err) is (epochs == 5)
-    assert ("all 3 epochs are learned" in done.err) is (kind == "ended" and epochs == 3)
+    assert ("5 epochs instead of 3: the learning rate schedule is that of 5" in done.err) is (epochs == 5)
+    assert ("all 3 epochs are done" in done.err) is (kind == "ended" and epochs == 3)
     assert read_recipe(run / "recipe.toml").train.epochs == epochs
     # The last step of an epoch: the rate is the one of so many epochs from where it goes on, and ends next to nothing.
     rates = [row["learning_rate"] for row in rows]
@@ -218,7 +218,7 @@ def test_fewer_epochs_than_are_learned(home, kind, epochs, learned):
     before = (home / f"renamed/runs/{kind}/recipe.toml").read_text()
     done = resume("-o", f"runs/{kind}", "--epochs", str(epochs))
     assert done.status is ExitStatus.USAGE
-    assert f"{learned} epochs are learned already, and {epochs} wanted" in done.err
+    assert f"already trained for {learned} epochs, not {epochs}" in done.err
     assert (home / f"renamed/runs/{kind}/recipe.toml").read_text() == before
 
 
@@ -248,4 +248,4 @@ def test_a_run_that_stopped_early(home, epochs):
     if epochs is None:
         assert learned == stopped and f"stopped early after epoch {stopped}" in done.err
     else:
-        assert learned > stopped and f"going on at epoch {stopped + 1}" in done.err
+        assert learned > stopped and f"continuing at epoch {stopped + 1}" in done.err

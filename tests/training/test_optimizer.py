@@ -172,7 +172,7 @@ def test_only_what_is_no_number_is_blamed(task):
 
 def test_half_precision_is_for_gpus():
     with pytest.raises(
-        RecipeError, match=r'\[train\] precision = "float16" is for GPUs, and this is cpu; take "bfloat16"'
+        RecipeError, match=r'\[train\] precision = "float16" is for GPUs, but this is cpu; use "bfloat16"'
     ):
         choose_precision("float16", torch.device("cpu"))
     assert choose_precision("float16", torch.device("cuda")) == "float16"
@@ -192,6 +192,6 @@ def test_without_a_compiler_training_goes_on(task, monkeypatch):
     recipe = recipe_of(PLAIN, compile=True)
     monkeypatch.setattr(torch, "compile", missing)
     trainer = Trainer(recipe, make_training_set(recipe, task))
-    assert trainer.notes == ["[train] compile: cannot be had here (no C++ compiler); training goes on without"]
+    assert trainer.notes == ["[train] compile: not available here (no C++ compiler); training continues without it"]
     assert trainer.train_step(torch.randn(2, 1, 3000), torch.zeros(2, 150, 1)) > 0
     assert dataclasses.replace(recipe.train, compile=False) != recipe.train

@@ -63,9 +63,7 @@ def test_nothing_is_removed_where_something_else_lies_there(tmp_path, foreign):
     (tmp_path / foreign).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / foreign).touch()
     before = everything_in(tmp_path)
-    with pytest.raises(
-        UsageError, match=r"holds other files, such as .*; nothing is removed: move them, or name a new"
-    ):
+    with pytest.raises(UsageError, match=r"contains other files, such as .*; nothing was removed: move them away"):
         clear_run(tmp_path)
     assert everything_in(tmp_path) == before
 
@@ -76,7 +74,7 @@ def test_nothing_is_removed_of_a_folder_that_holds_no_run(tmp_path, names):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     before = everything_in(tmp_path)
-    with pytest.raises(UsageError, match="holds no run"):
+    with pytest.raises(UsageError, match="contains no run"):
         clear_run(tmp_path)
     assert everything_in(tmp_path) == before
 

@@ -106,7 +106,7 @@ DEEP = "[" * 100_000 + "]" * 100_000
 )
 def test_a_damaged_log_says_in_which_line(tmp_path, line):
     (tmp_path / "metrics.jsonl").write_text(json.dumps(ROWS[0]) + "\n" + line + "\n")
-    with pytest.raises(AudiocnnError, match=r"metrics\.jsonl:2: is no row of a training"):
+    with pytest.raises(AudiocnnError, match=r"metrics\.jsonl:2: not a row of a training log"):
         read_log(tmp_path)
 
 
@@ -296,7 +296,7 @@ def test_a_run_is_a_row(many):
         "bad": "damaged", "begun": "interrupted", "deep/better": "interrupted", "deep/better/fold-1": "interrupted",
         "early": "pruned", "good": "interrupted",
     }  # fmt: skip
-    assert "metrics.jsonl:1: is no row" in runs["bad"].error
+    assert "metrics.jsonl:1: not a row" in runs["bad"].error
 
 
 def test_a_run_that_is_being_written_is_running(many):
@@ -335,7 +335,7 @@ def test_the_test_of_a_run_is_in_its_row(tmp_path, report, wanted):
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"clip": 3}', '{"clip": null, "labels": {"a": 1}}'])
 def test_a_damaged_report_is_told(tmp_path, content):
     (run_of(tmp_path / "run") / "report.json").write_text(content)
-    assert "report.json: is no report" in read_run(tmp_path / "run", "run").error
+    assert "report.json: not a report" in read_run(tmp_path / "run", "run").error
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def test_a_damaged_report_is_told(tmp_path, content):
 def test_runs_are_sorted_and_a_damaged_one_ends_with_some_failed(many, sort, wanted):
     done = audiocnn("runs", many, "--sort", sort, "--format", "json")
     assert done.status is ExitStatus.SOME_FAILED
-    assert "metrics.jsonl:1: is no row of a training" in done.err
+    assert "metrics.jsonl:1: not a row of a training log" in done.err
     rows = [json.loads(line) for line in done.out.splitlines()]
     assert [row["name"] for row in rows] == wanted
     assert {(row["schema"], row["type"]) for row in rows} == {(1, "run")}

@@ -209,7 +209,7 @@ def test_frames_that_lie_elsewhere_meet_those_of_an_example(frames, tmp_path):
     trainer = Trainer(recipe, training_set)
     sounds, stored = both_batches(recipe, training_set.source, 10)
     torch.testing.assert_close(trainer.features(stored[0]), trainer.features(sounds[0]), rtol=1e-4, atol=2e-3)
-    assert ("not of held-out clips" in training_set.features) == bool(frames % 2)
+    assert ("except for validation clips" in training_set.features) == bool(frames % 2)
     logits = clip_logits(trainer.network, training_set.validation, 4)  # of samples, then
     plain = make_training_set(recipe, clips_in(tmp_path / "plain"))
     assert np.abs(logits - clip_logits(trainer.network, plain.validation, 4)).max() < 1e-4
@@ -253,15 +253,15 @@ def differing():
     words = r"\[mix\] {} = .* changes the samples"
     cases = {key: ({key: off.get(key, 0.5)}, {}, words.format(key)) for key in SAMPLE_CHANGES}
     for gain_db in ((-12.0, 0.0), (0.0, 6.0)):
-        cases[f"gain {gain_db}"] = ({"gain_db": gain_db}, {}, r"\[mix\] gain_db = .* is rounded to 16 bits")
+        cases[f"gain {gain_db}"] = ({"gain_db": gain_db}, {}, r"\[mix\] gain_db = .* rounds to 16 bits")
     cases["two"] = ({"speed": (1.0, 1.1), "room_share": 0.2}, {}, r"speed = \[1, 1.1\], room_share = 0.2 change the")
     cases["seconds"] = ({"seconds": 0.01}, {}, r"\[mix\] seconds = 0.01 is less than two frames")
-    cases["waveform"] = ({}, WAVEFORM, "small hears samples")
-    cases["another kind"] = ({}, STFT, "small hears stft, and they are mel")
+    cases["waveform"] = ({}, WAVEFORM, "small takes samples")
+    cases["another kind"] = ({}, STFT, "small takes stft, but they are mel")
     other = {"hop_seconds": 0.02, "frame_seconds": 0.03, "mels": 9, "low_hertz": 100.0, "high_hertz": 900.0}
     other |= {"mel_scale": "htk", "mel_norm": "none", "fft_samples": 128}
     for key, value in other.items():
-        cases[key] = ({}, {**LOG_MEL, "fft_samples": 64, key: value}, rf"\[input\] {key} is {value}, theirs")
+        cases[key] = ({}, {**LOG_MEL, "fft_samples": 64, key: value}, rf"\[input\] {key} is {value}, but ")
     return cases
 
 
@@ -273,7 +273,7 @@ def test_what_does_not_fit_is_said_and_samples_are_read(case, tmp_path):
     recipe = plain_recipe(spec_of(settings or LOG_MEL, **background), dataclasses.replace(PLAIN, **mix))
     training_set = make_training_set(recipe, dataset)
     assert not isinstance(training_set.source, StoredClips)
-    assert training_set.features.startswith("features of the dataset are not read: ")
+    assert training_set.features.startswith("the stored features of the dataset are not used: ")
     assert re.search(words, training_set.features)
     assert "; " not in training_set.features  # one reason for what differs
 
@@ -281,7 +281,7 @@ def test_what_does_not_fit_is_said_and_samples_are_read(case, tmp_path):
 def test_a_teacher_hears_samples(tmp_path):
     dataset = keep_features(clips_in(tmp_path / "d"), spec_of(LOG_MEL))
     training_set = make_training_set(plain_recipe(spec_of(LOG_MEL), teacher="speech_1d"), dataset)
-    assert training_set.features.endswith("not read: [train] teacher hears samples")
+    assert training_set.features.endswith("not used: [train] teacher takes samples")
 
 
 def test_a_gain_that_is_not_rounded_fits(tmp_path):
@@ -315,7 +315,7 @@ def test_a_dataset_of_two_channels_needs_a_network_of_two(tmp_path):
         writer.finish(mono.labels, [])
     two = Dataset.open(tmp_path / "two")
     said = make_training_set(plain_recipe(spec_of(LOG_MEL)), two).features
-    assert said.endswith("[input] channels is 1, theirs 2")
+    assert said.endswith("[input] channels is 1, but they have 2")
     recipe = plain_recipe(spec_of({**LOG_MEL, "channels": 2}))
     training_set = reading_of(recipe, two)
     sounds, stored = both_batches(recipe, training_set.source, 8)
@@ -325,7 +325,7 @@ def test_a_dataset_of_two_channels_needs_a_network_of_two(tmp_path):
 
 def test_recordings_with_segments_are_mixed(tmp_path):
     dataset = keep_features(tone_task(tmp_path / "d", groups=4), spec_from_table(TINY, "tiny"))
-    assert make_training_set(recipe_of(), dataset).features.endswith("not read: recordings with segments are mixed")
+    assert make_training_set(recipe_of(), dataset).features.endswith("not used: recordings with segments are mixed")
     assert make_training_set(recipe_of(), tone_task(tmp_path / "none", groups=4)).features == ""
 
 
@@ -341,7 +341,8 @@ def test_a_training_says_what_it_reads_and_goes_on_as_it_began(tmp_path):
         return [report.text for report in reports if isinstance(report, Note)]
 
     whole = list(train(recipe, dataset, tmp_path / "whole"))
-    line = "features of the dataset are read: log_mel, 8 bands of 0 to 1000 Hz, each 10 ms, kept for small; no mixing"
+    which = "log_mel, 8 bands of 0 to 1000 Hz, every 10 ms, stored for small"
+    line = f"stored features of the dataset are used: {which}; no mixing"
     assert line in notes_of(whole)
     for report in train(recipe, dataset, tmp_path / "parts"):
         if isinstance(report, EpochReport) and report.epoch == 2:
@@ -358,7 +359,7 @@ def test_a_dry_run_says_what_it_reads(tmp_path):
     recipe = plain_recipe(spec, batch_size=4)
     dataset = keep_features(clips_in(tmp_path / "d"), spec)
     found = dry_run(recipe, dataset, "cpu")
-    assert found.samples == (4, 1, 8, found.features[-1]) and "are read: log_mel" in found.reading
+    assert found.samples == (4, 1, 8, found.features[-1]) and "are used: log_mel" in found.reading
     plain = dry_run(dataclasses.replace(recipe, mix=dataclasses.replace(PLAIN, room_share=0.1)), dataset, "cpu")
     assert plain.samples == (4, 1, round(SECONDS * RATE)) and "room_share = 0.1" in plain.reading
 

@@ -125,7 +125,7 @@ def test_a_number_that_is_given_wins_over_that_of_the_run(task, tmp_path, two_th
     next(report for report in reports if isinstance(report, EpochReport))
     reports.close()
     again = [*train(recipe, task, tmp_path / "run", resume=True, threads=2)]
-    assert any("with 2 thread(s), before 1" in one.text for one in again if isinstance(one, Note))
+    assert any("2 thread(s) instead of 1" in one.text for one in again if isinstance(one, Note))
     assert read_checkpoint(tmp_path / "run" / LAST_CHECKPOINT).progress["threads"] == 2
 
 

@@ -244,10 +244,12 @@ def test_a_run_is_not_overwritten(task, tmp_path):
     recipe = recipe_of(**SHORT)
     until(train(recipe, task, tmp_path / "run"), lambda report: isinstance(report, StepReport))
     kept = (tmp_path / "run" / "recipe.toml").read_bytes()
-    with pytest.raises(UsageError, match=r"run: there is a run already; go on with --resume, begin anew with --force"):
+    with pytest.raises(
+        UsageError, match=r"run: already contains a run; continue it with --resume, start again with --force"
+    ):
         next(train(recipe, task, tmp_path / "run"))
     changed = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, learning_rate=1e-3))
-    what = r"recipe\.toml: \[train\] is not what this recipe says \(learning_rate: .* there, 0\.001 here\); go on"
+    what = r"recipe\.toml: \[train\] differs from this recipe \(learning_rate: .* there, 0\.001 here\); continue"
     with pytest.raises(AudiocnnError, match=what):
         next(train(changed, task, tmp_path / "run", resume=True))
     assert (tmp_path / "run" / "recipe.toml").read_bytes() == kept
@@ -258,7 +260,7 @@ def test_a_run_is_not_overwritten(task, tmp_path):
     assert (tmp_path / "none" / "recipe.toml").read_bytes() == kept
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").touch()
-    with pytest.raises(UsageError, match=r"other: holds other files; name a new folder with -o"):
+    with pytest.raises(UsageError, match=r"other: contains other files; choose a new folder with -o"):
         next(train(recipe, task, tmp_path / "other"))
 
 
@@ -266,8 +268,8 @@ def test_a_run_does_not_go_on_with_other_data(task, tmp_path):
     recipe = recipe_of(**SHORT)
     until(train(recipe, task, tmp_path / "run"), lambda report: isinstance(report, EpochReport))
     fewer = task.with_entries(task.entries[:-1])
-    fact = "the recordings, their labels or their parts are not those of this run; begin anew with --force"
-    with pytest.raises(AudiocnnError, match=f"run: {fact} instead of --resume, or name another -o"):
+    fact = "the recordings, labels or parts differ from those of this run; start again with --force"
+    with pytest.raises(AudiocnnError, match=f"run: {fact} instead of --resume, or choose another -o"):
         next(train(recipe, fewer, tmp_path / "run", resume=True))
     next(train(recipe, task, tmp_path / "run", resume=True))
 
@@ -282,7 +284,7 @@ def test_a_checkpoint_of_another_network_is_not_resumed(task, tmp_path):
 
 def test_data_that_does_not_fit_is_refused_and_leaves_no_run_behind(tmp_path):
     dataset = write_dataset(tmp_path / "d", [("a.wav", np.zeros(RATE), {"label": "x"})], sample_rate=8000)
-    with pytest.raises(DatasetError, match="has 8000 Hz and the spec wants 2000"):
+    with pytest.raises(DatasetError, match="has 8000 Hz, but the spec expects 2000"):
         next(train(recipe_of(), dataset, tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
@@ -309,7 +311,7 @@ def test_weights_that_are_lost_in_the_last_step_of_an_epoch_say_so_too(task, tmp
     with torch.no_grad():
         next(trainer.ema.parameters()).fill_(torch.nan)
     with pytest.raises(
-        RecipeError, match=r"^scores are not finite at the end of an epoch; lower \[train\] learning_rate$"
+        RecipeError, match=r"^the scores at the end of an epoch are not finite; lower \[train\] learning_rate$"
     ):
         next(reports)
 

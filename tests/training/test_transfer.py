@@ -310,9 +310,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_from_the_sourc
     next(train(recipe, two_tones, tmp_path / "run"))
     reports = until_epochs(recipe, two_tones, tmp_path / "run", resume=True)
     assert isinstance(reports[0], Note) and isinstance(reports[1], Origin)
-    what = (
-        r"recipe\.toml: \[train\] is not what this recipe says \(freeze: \[.A.\] there, .* here\); go on with the old"
-    )
+    what = r"recipe\.toml: \[train\] differs from this recipe \(freeze: \[.A.\] there, .* here\); continue with the old"
     with pytest.raises(Exception, match=what):
         next(train(recipe_from(source[0], ("A", "B")), two_tones, tmp_path / "run", resume=True))
 
@@ -327,32 +325,32 @@ REFUSED = [
     (TABLE, ("F",), r'freeze: tiny has no group "F"; known: A, B'),
     (
         changed(TABLE, ["groups", 1, "name"], "C"), ("A", "C"),
-        r'freeze: group "C" is new, tiny has none; freeze A only',
+        r'freeze: group "C" is not in tiny; freeze only A',
     ),
     (
         changed(TABLE, ["groups", 1, "layers", 0, "kernel"], 2), (),
-        r'^tiny: group "B": layer 1: \(conv 8 2, batch, relu\) has weights 8x8x2, in tiny \(conv 8 3, batch, relu\)'
-        r" 8x8x3; take the same layers, or another name for the group$",
+        r'^tiny: group "B": layer 1: \(conv 8 2, batch, relu\) has weights 8x8x2, but in tiny \(conv 8 3, batch, relu\)'
+        r" 8x8x3; use the same layers, or rename the group$",
     ),
     (
         changed(TABLE, ["groups", 0, "layers", 1, "norm"], "none"), (),
-        r'group "A": layer 2: \(conv 8 3, relu, .*, in tiny \(conv 8 3, batch',
+        r'group "A": layer 2: \(conv 8 3, relu, .*, but in tiny \(conv 8 3, batch',
     ),
     (
         changed(TABLE, ["groups", 1, "layers"], [{"dropout": 0.1}, {"conv": 8, "kernel": 2}]), (),
-        r'group "B": layer 2: \(conv 8 2, batch, relu\) has weights 8x8x2, in tiny \(conv 8 3, batch, relu\) 8x8x3;',
+        r'group "B": layer 2: \(conv 8 2, batch, relu\) has weights 8x8x2, but in tiny \(conv 8 3, batch, relu\)',
     ),
     (
         changed(TABLE, ["groups", 0, "layers"], [{"norm": "batch"}]), (),
-        r'group "A": layer 2: \(nothing\) has weights none, in tiny \(conv 8 3, batch, relu',
+        r'group "A": layer 2: \(nothing\) has weights none, but in tiny \(conv 8 3, batch, relu',
     ),
-    (REPEATED, (), r'tiny: group "B": repeat is 3, in tiny 2; take the same'),
+    (REPEATED, (), r'tiny: group "B": repeat is 3, but 2 in tiny; use the same'),
     (
         changed(TABLE, ["input", "mels"], 16), (),
-        r"tiny: \[input\]: mels is 16, in tiny 12; its groups know its own features only: take the same \[input\]",
+        r"tiny: \[input\]: mels is 16, but 12 in tiny; its groups work .*: use the same \[input\]",
     ),
-    (changed(TABLE, ["groups", 0, "name"], "X"), ("X",), r'freeze: group "X" is new, tiny has none; freeze B only'),
-    (changed(TABLE, ["groups"], []), (), r"tiny: has no group of tiny \(A, B\); name groups as there, or drop --spec"),
+    (changed(TABLE, ["groups", 0, "name"], "X"), ("X",), r'freeze: group "X" is not in tiny; freeze only B'),
+    (changed(TABLE, ["groups"], []), (), r"tiny: has no group of tiny \(A, B\); use its group names, or omit --spec"),
 ]  # fmt: skip
 
 
@@ -381,7 +379,7 @@ def test_what_does_not_fit_is_refused_and_leaves_no_run_behind(source, two_tones
 
 def test_a_group_with_a_map_for_each_label_cannot_be_frozen(tmp_path):
     write_folder(network_of(spec_from_table(LABELLED, "nin", 3)), tmp_path / "nin", "nin", ("a", "b", "c"))
-    with pytest.raises(RecipeError, match=r'group "A": layer 2 has a map for each label and must learn; leave A away'):
+    with pytest.raises(RecipeError, match=r'group "A": layer 2 has a map for each label and must be trained; omit A'):
         check_transfer(recipe_from(tmp_path / "nin", ("A",), LABELLED))
 
 
@@ -390,7 +388,7 @@ def test_something_must_be_left_to_learn(tmp_path):
     table = table_of(SETTINGS, layers, {"output": "softmax", "output_dense": False})
     write_folder(network_of(spec_from_table(table, "two", 2)), tmp_path / "two", "two")
     recipe = recipe_from(tmp_path / "two", ("A",), table)
-    with pytest.raises(RecipeError, match=r"freeze: nothing is left of tiny that could learn; freeze fewer groups"):
+    with pytest.raises(RecipeError, match=r"freeze: no trainable weights of tiny are left; freeze fewer groups"):
         check_transfer(recipe)
     check_transfer(dataclasses.replace(recipe, transfer=Transfer(str(tmp_path / "two"))))
 
@@ -438,8 +436,8 @@ def test_a_recipe_names_the_model_and_takes_its_spec(source, two_tones, tmp_path
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"freeze": ["A"]}, r'\[train\]: "freeze" needs "from", the model whose groups stay as they are'),
-        ({"freeze_norms": True}, r'\[train\]: "freeze_norms" needs "from", the model whose norms stay as they are'),
+        ({"freeze": ["A"]}, r'\[train\]: "freeze" needs "from", the model whose groups stay unchanged'),
+        ({"freeze_norms": True}, r'\[train\]: "freeze_norms" needs "from", the model whose norms stay unchanged'),
         ({"from": 3}, r'\[train\]: "from" must be a text'),
         ({"from": "speech_1d", "freeze": "A"}, r'\[train\]: "freeze" must be a list of texts'),
         ({"form": "speech_1d"}, r'\[train\]: unknown key "form"; did you mean "from"\?'),
@@ -475,8 +473,8 @@ def test_the_command_trains_from_a_model(source, two_tones, tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("--from", "tone"), r"tone: the model of --from lies in it; name another -o"),
-        (("--from", "tone/model"), r"tone: the model of --from lies in it; name another -o"),
+        (("--from", "tone"), r"tone: contains the model given by --from; choose another -o"),
+        (("--from", "tone/model"), r"tone: contains the model given by --from; choose another -o"),
         (("--from", "speech_1d", "--freeze", "Z"), r'has no group "Z"'),
     ],
 )
@@ -494,11 +492,11 @@ def test_what_is_refused_with_force_has_removed_nothing(source, two_tones, tmp_p
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ("--freeze A", r"--freeze A: needs --from MODEL, whose groups stay as they are"),
+        ("--freeze A", r"--freeze A: needs --from MODEL, whose groups stay unchanged"),
         ("--from tone --freeze A,C", r'freeze: tiny has no group "C"; known: A, B'),
         ("--from tone --freeze A,,B", r'freeze: tiny has no group ""; known: A, B'),
         ("--from nope", r'there is no model "nope"; known: '),
-        ("--from speech_1d --spec own.toml", r"own: \[input\]: deviation|own: \[input\]: [a-z_]+ is .*, in speech_1d "),
+        ("--from speech_1d --spec own.toml", r"own: \[input\]: deviation|own: \[input\]: [a-z_]+ is .* in speech_1d"),
     ],
 )
 def test_the_command_refuses_in_one_line_before_it_reads_a_recording(

@@ -111,10 +111,10 @@ def test_settings_are_those_of_detect(tone_model):  # noqa: F811
         ([([0.1, 0.2], RATE, "tone")], "array 1: list is no recording"),
         ([(tone().astype(np.int32), RATE, "tone")], "array 1: samples: of type int32"),
         ([(tone(), RATE, 7)], "array 1: 7 is neither a label nor a list of segments"),
-        ([(tone(), RATE, [7])], "array 1: 7 is no segment"),
-        ([(tone(), RATE, [("a", "b", "tone")])], "array 1: ('a', 'b', 'tone') is no segment"),
+        ([(tone(), RATE, [7])], "array 1: 7 is not a segment"),
+        ([(tone(), RATE, [("a", "b", "tone")])], "array 1: ('a', 'b', 'tone') is not a segment"),
         ([(tone(), RATE, [(0.5, 1.0, "tune")])], 'did you mean "tone"'),
-        ([(np.zeros((5, RATE), np.float32), RATE, "tune")], "not one label that tone knows"),
+        ([(np.zeros((5, RATE), np.float32), RATE, "tune")], "no label that tone knows"),
     ],
 )
 def test_what_cannot_be_judged_is_one_line(tone_model, given, said):  # noqa: F811
@@ -126,7 +126,7 @@ def test_what_cannot_be_judged_is_one_line(tone_model, given, said):  # noqa: F8
 
 
 def test_what_belongs_to_files_is_refused_for_arrays(tone_model):  # noqa: F811
-    with pytest.raises(AudiocnnError, match="leave them out for arrays"):
+    with pytest.raises(AudiocnnError, match="omit them for arrays"):
         audiocnn.evaluate(arrays(), tone_model, split="test")
 
 

@@ -154,7 +154,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_model(home, whole, erro
     with pytest.raises(AudiocnnError, match="resume"):
         audiocnn.train(home / "sounds", output=run, **given)
     goes_on = audiocnn.train(output=run, resume=True, device="cpu")
-    assert any("going on at epoch" in line for line in goes_on.notes)
+    assert any("continuing at epoch" in line for line in goes_on.notes)
     assert weights_of(run) == weights_of(result.folder)
 
 
@@ -171,19 +171,19 @@ def test_an_error_while_recordings_are_read_leaves_nothing_half(home, tmp_path):
     ("given", "said"),
     [
         ({"data": "nowhere"}, "nowhere: no such file or folder"),
-        ({"data": None, "output": "nowhere", "resume": True}, "there is no run to resume"),
+        ({"data": None, "output": "nowhere", "resume": True}, "no run to resume"),
         ({"minutes": 1, "epochs": 1}, "--minutes and --epochs"),
-        ({"minutes": -1}, "not a length of time"),
-        ({"device": "gpu"}, '--device cannot be "gpu"'),
+        ({"minutes": -1}, "not a valid duration"),
+        ({"device": "gpu"}, '--device: "gpu" is not'),
         ({"batch_size": 0}, "--batch-size"),
         ({"spec": "no_such_net"}, "no_such_net"),
         ({"from_model": "no_such_model"}, "no_such_model"),
-        ({"keep_labels": ["nois"]}, "nothing is labelled so"),
-        ({"group": "a", "group_pattern": "(a)"}, "name one"),
+        ({"keep_labels": ["nois"]}, "no recording has this label"),
+        ({"group": "a", "group_pattern": "(a)"}, "give only one"),
         ({"corrections": "nowhere.csv"}, "no such file"),
         ({"labels": "nowhere.txt"}, "no such file"),
-        ({"data": 3.5}, "float is neither a name nor a path"),
-        ({"moved_to": "elsewhere"}, "is for a run to go on with"),
+        ({"data": 3.5}, "float is neither a string nor a path"),
+        ({"moved_to": "elsewhere"}, "applies to a run to resume"),
     ],
     ids=lambda value: ", ".join(value) if isinstance(value, dict) else "",
 )
@@ -225,7 +225,7 @@ def test_one_name_is_a_text_and_not_its_letters(home, tmp_path):
 def test_clips_that_a_model_learned_from_are_warned_of(home, whole):
     result, _ = whole
     found = audiocnn.evaluate(home / "sounds", model=result.folder)
-    assert any("learned from" in warning for warning in found.warnings)
+    assert any("was trained on" in warning for warning in found.warnings)
 
 
 def test_what_the_last_progress_raises_comes_out(home, whole, tmp_path):

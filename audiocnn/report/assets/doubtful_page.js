@@ -1,6 +1,6 @@
 "use strict";
-// Choices are kept by the number of the clip: a label, or "-" for left out; where clips have several labels, an empty one
-// for none of them. What is not chosen keeps its label.
+// Choices are stored by the number of the clip: a label, or "-" for left out. Where clips may have several labels, an empty
+// string means none of them. A clip without a choice keeps its label.
 const data = JSON.parse(document.getElementById("data").textContent);
 const clips = [...document.querySelectorAll(".clip")];
 const [LABEL, CHECKED] = ["label", "checked"].map((name) => data.columns.indexOf(name));
@@ -12,7 +12,7 @@ let saved = true;
 try {
   choices = new Map(JSON.parse(localStorage.getItem(place) || "[]"));
 } catch {
-  // A browser that keeps nothing for files: choices last as long as the page.
+  // The browser stores nothing for local files: choices last until the page is closed.
 }
 
 function choose(number, label) {
@@ -58,7 +58,7 @@ function draw(number) {
   const changed = all.filter(([k, label]) => label !== data.rows[k][LABEL] && label !== "-").length;
   const out = all.filter(([, label]) => label === "-").length;
   document.getElementById("state").textContent =
-    `${all.length} of ${clips.length} judged: ${changed} changed, ${out} left out, ${all.length - changed - out} right`;
+    `${all.length} of ${clips.length} checked: ${changed} changed, ${out} left out, ${all.length - changed - out} right`;
   document.getElementById("save").disabled = !all.length;
 }
 
@@ -84,7 +84,7 @@ function go(number, by) {
   next.scrollIntoView({ block: "nearest" });
 }
 
-// A name may hold bytes that are no text: they are lone surrogates here, and bytes in the table again.
+// A name may contain bytes that are not valid text. They are lone surrogates here, and bytes again in the table.
 function bytesOf(text) {
   const parts = [];
   for (const piece of text.split(/(?<![\ud800-\udbff])([\udc80-\udcff])/)) {

@@ -1,6 +1,6 @@
 "use strict";
-// The page of `audiocnn plot`: draws what is in view, plays the sound, and keeps the two together.
-// Times are in seconds of the recording; the sound begins at data.start.
+// The page of `audiocnn plot`: draws the visible part, plays the sound, and keeps the two in step.
+// Times are in seconds of the recording; the sound starts at data.start.
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (name) => document.getElementById(name);
 const [view, content, head, hair, chosen, sound] = ["view", "content", "head", "hair", "chosen", "sound"].map(byId);
@@ -25,7 +25,7 @@ function clock(seconds, digits = 2) {
   return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${padded}`;
 }
 
-function colours() { // resolved: a canvas does not know light-dark()
+function colours() { // resolved, because a canvas does not know light-dark()
   const probe = document.createElement("span"), found = {};
   document.body.append(probe);
   for (const name of ["ink", "soft", "rule", "wave", "card", "c0", "c1", "c2", "c3", "c4", "c5"]) {
@@ -38,7 +38,7 @@ function colours() { // resolved: a canvas does not know light-dark()
 }
 let paint = colours();
 
-// Lanes: a canvas each, as wide as what is in view, drawn anew whenever that changes.
+// Lanes: one canvas each, as wide as the visible part, redrawn whenever that changes.
 
 function addLane(kind, height, draw, title = "") {
   const lane = document.createElement("div"), name = document.createElement("div");
@@ -78,7 +78,7 @@ const inView = () => {
   return { wide, from, to: from + length / zoom };
 };
 
-function columns(series, low, high, x, span) { // the range of what lies under one pixel, or null
+function columns(series, low, high, x, span) { // the range of the values under one pixel, or null
   const per = (span.to - span.from) / span.wide, begin = span.from + x * per;
   const first = Math.floor((begin - series.start) / series.step + 1e-6);
   const last = Math.max(first + 1, Math.ceil((begin + per - series.start) / series.step - 1e-6));
@@ -148,7 +148,7 @@ function drawScores(pen, span, height, track) {
     pen.lineWidth = 1.6;
     pen.lineJoin = "round";
     const { low, high, exact } = track.scores[number], series = data.scores;
-    if (exact && 4 * series.step * span.wide > span.to - span.from) { // few enough: from middle to middle
+    if (exact && 4 * series.step * span.wide > span.to - span.from) { // few values: a line through their centres
       const first = Math.max(0, Math.floor((span.from - series.start) / series.step) - 1);
       pen.beginPath();
       for (let k = first; k < high.length && series.start + (k - 1) * series.step < span.to; k++) {
@@ -156,7 +156,7 @@ function drawScores(pen, span, height, track) {
         pen.lineTo(((middle - span.from) / (span.to - span.from)) * span.wide, y((low[k] + high[k]) / 2));
       }
       pen.stroke();
-    } else { // the range under each pixel
+    } else { // the range of the values under each pixel
       pen.globalAlpha = 0.6;
       for (let x = 0; x < span.wide; x++) {
         const range = columns(series, low, high, x, span);

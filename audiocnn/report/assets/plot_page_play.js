@@ -1,5 +1,5 @@
 "use strict";
-// Playing, zooming, keys: what the hands do on the page of `audiocnn plot`. Loaded behind plot_page.js.
+// Playback, zoom and keys of the page of `audiocnn plot`. Loaded after plot_page.js.
 
 const playing = () => Boolean(sound) && !sound.paused && !sound.ended;
 
@@ -28,7 +28,7 @@ function seek(time, until = null) {
 function play() {
   if (!sound) return;
   const done = sound.play();
-  if (done) done.catch((problem) => { if (problem.name !== "AbortError") tell(`cannot be played here: ${problem.message}`); });
+  if (done) done.catch((problem) => { if (problem.name !== "AbortError") tell(`cannot be played: ${problem.message}`); });
 }
 
 function toggle() {
@@ -61,7 +61,7 @@ function tick() {
 
 function animate() { tick(); if (playing()) requestAnimationFrame(animate); }
 
-// What is in view
+// The visible part
 
 function scrollToTime(time) { view.scrollLeft = ((time - data.start) / length) * view.clientWidth * zoom; redraw(); }
 
@@ -96,7 +96,7 @@ function hover(event) {
   tell([clock(hovered), ...said.filter(Boolean).slice(0, 4)].join("  ·  "));
 }
 
-function press(event) { // a click plays on from there, a drag plays what was dragged over
+function press(event) { // a click plays from there, a drag plays the selected part
   if (event.button !== 0 || event.target.closest("button")) return;
   const from = timeAt(event), left = event.clientX;
   let to = from;
@@ -134,7 +134,7 @@ function pan(event) {
   window.addEventListener("pointerup", end);
 }
 
-function turn() { // light and dark
+function turn() { // switch between light and dark
   document.documentElement.dataset.theme = paint.dark ? "light" : "dark";
   repaint();
 }
@@ -156,7 +156,7 @@ const KEYS = {
 function key(event) {
   const one = KEYS[event.key], busy = document.activeElement;
   if (!one || event.ctrlKey || event.metaKey || event.altKey || busy.tagName === "SELECT") return;
-  if (event.key === " " && busy.tagName === "BUTTON") return; // the button that has the focus is pressed
+  if (event.key === " " && busy.tagName === "BUTTON") return; // the focused button is pressed
   event.preventDefault();
   one(event);
 }
@@ -172,7 +172,7 @@ if (sound) {
     });
   }
   sound.addEventListener("play", animate);
-  sound.addEventListener("timeupdate", tick); // also where nothing is drawn, in a tab that is not in front
+  sound.addEventListener("timeupdate", tick); // also in a background tab, where nothing is drawn
   sound.addEventListener("ended", () => moveTo(data.end));
   sound.addEventListener("error", () => tell("this browser cannot play the sound"));
   byId("play").addEventListener("click", (event) => { toggle(); if (event.detail) event.currentTarget.blur(); });
@@ -188,7 +188,7 @@ content.addEventListener("pointerleave", () => { hair.style.display = "none"; te
 overview.addEventListener("pointerdown", pan);
 view.addEventListener("scroll", redraw);
 view.addEventListener("wheel", (event) => {
-  if (!event.ctrlKey && !event.metaKey) return; // a pinch comes as this, too
+  if (!event.ctrlKey && !event.metaKey) return; // a pinch arrives as a wheel event with ctrl
   event.preventDefault();
   zoomTo(zoom * Math.exp(-event.deltaY / 200), timeAt(event));
 }, { passive: false });

@@ -1,18 +1,18 @@
 "use strict";
-// The page of `audiocnn review`: shows one clip after another, sends each answer as soon as its key is pressed.
-// Times are in seconds of the recording. Names and labels are only ever text.
+// The page of `audiocnn review`. It shows one clip after another, and sends each answer as soon as its key is pressed.
+// Times are in seconds of the recording. Names and labels are always inserted as text, never as HTML.
 const settings = JSON.parse(document.getElementById("data").textContent);
 const byId = (name) => document.getElementById(name);
 const [view, marks, note, playhead, spectrum, word] = ["view", "marks", "note", "playhead", "spectrum", "word"].map(byId);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const page = [...crypto.getRandomValues(new Uint8Array(12))].map((value) => value.toString(16)).join("");
 const sound = new Audio();
-const trail = []; // the numbers of the clips that were shown, in order
-let place = -1; // in the trail
+const trail = []; // the numbers of the clips shown so far, in order
+let place = -1; // position in the trail
 let clip = null, summary = { labels: [] }, piece = 0, picture = null, soundUrl = "";
-let segments = [], selected = null, current = null; // of a recording: [onset, offset, label]; the label of a new one
-let work = Promise.resolve(); // answers go one after another, in the order of the keys
-let shown = 0; // counts what is shown, so that what comes late for an earlier clip is dropped
+let segments = [], selected = null, current = null; // of a recording: [onset, offset, label]; the label of new segments
+let work = Promise.resolve(); // answers are sent one by one, in the order of the keys
+let shown = 0; // counts the clips and pieces shown, so that late responses for an earlier one are dropped
 let waiting = 0;
 
 class Problem extends Error {
@@ -28,7 +28,7 @@ async function ask(path, values) {
   try {
     response = await fetch(path, how);
   } catch {
-    throw new Problem("the server has ended; what was answered before is saved", 0);
+    throw new Problem("the server has stopped; all earlier answers are saved", 0);
   }
   if (response.ok) return response;
   const said = await response.json().catch(() => ({}));
@@ -37,7 +37,7 @@ async function ask(path, values) {
 
 const answerOf = async (path, values) => (await ask(path, values)).json();
 
-// One thing after another; what goes wrong is said, and the rest is dropped.
+// Runs one action after another. A problem is shown, and the rest of its action is dropped.
 function queue(act) {
   waiting++;
   work = work.then(act).catch(failed).finally(() => {
@@ -61,7 +61,7 @@ function drawState() {
   const state = byId("state");
   if (state.className === "bad") return;
   const done = summary.done || 0;
-  state.textContent = waiting ? "saving …" : done ? `saved in ${summary.table}; next:` : "each key is saved; then:";
+  state.textContent = waiting ? "saving …" : done ? `saved in ${summary.table}; next:` : "answers are saved at once; then run:";
 }
 
 function settle() {
@@ -69,9 +69,9 @@ function settle() {
   drawState();
 }
 
-// Which clip.
+// Choice of the clip.
 
-async function take(found, at = trail.length) { // at: where it stands in the trail; a new one at its end
+async function take(found, at = trail.length) { // at: position in the trail; a new clip goes to its end
   summary = found.summary;
   if (!found.clip) return finish();
   trail[at] = found.clip.index;
@@ -87,7 +87,7 @@ const back = async () => {
 };
 
 async function finish() {
-  if (!trail.length) { // all was answered before: it can be looked at again
+  if (!trail.length) { // all clips were answered earlier: let the user go through them again
     for (let index = 0; index < summary.total; index++) trail.push(index);
     if (trail.length === 1) return visit(0);
   }
@@ -98,7 +98,7 @@ async function finish() {
   picture = null;
   segments = [];
   draw();
-  say(`all ${summary.total} are done; ← goes back, Ctrl-C in the terminal ends the review`, "done");
+  say(`all ${summary.total} are done; press ← to go back, or Ctrl-C in the terminal to end the review`, "done");
 }
 
 function open(found) {
@@ -120,14 +120,14 @@ function openPiece(number) {
   sound.removeAttribute("src");
   picture = null;
   draw();
-  if (own.problem) return say(`${own.problem}\nx leaves it out, s puts it off`, "bad");
+  if (own.problem) return say(`${own.problem}\npress x to leave it out, s to see it later`, "bad");
   say("", "");
   const load = async (kind, use) => {
     try {
       const found = await (await ask(`${kind}/${own.index}/${number}`)).blob();
       if (mine === shown) use(found);
     } catch (problem) {
-      if (mine === shown) say(`${problem.message}\nx leaves it out, s puts it off`, "bad");
+      if (mine === shown) say(`${problem.message}\npress x to leave it out, s to see it later`, "bad");
     }
   };
   load("sound", (found) => {
@@ -179,7 +179,7 @@ function clock() {
 
 for (const event of ["play", "pause", "ended", "seeked", "loadedmetadata"]) sound.addEventListener(event, follow);
 
-// What is drawn.
+// Drawing.
 
 function say(text, kind) {
   note.textContent = text;
@@ -214,7 +214,7 @@ function why() {
 function state() {
   const parts = [];
   if (clip.given !== null) parts.push(`in the folder: ${clip.given}`);
-  if (summary.timed && clip.origin) parts.push({ table: "saved", data: "as in the folder", model: "found by the model", nothing: "nothing marked" }[clip.origin]);
+  if (summary.timed && clip.origin) parts.push({ table: "saved", data: "as in the folder", model: "suggested by the model", nothing: "no segments yet" }[clip.origin]);
   if (clip.said && clip.answer === "-") parts.push("left out");
   else if (clip.said && clip.answer !== null) parts.push(`answered: ${clip.answer}`);
   return parts.join(" · ");
@@ -282,7 +282,7 @@ function answer(label) {
   settle();
   sound.pause();
   queue(async () => {
-    if (own !== clip) return; // a key that was pressed before the next clip came
+    if (own !== clip) return; // the key was pressed before the next clip appeared
     const found = await answerOf("answer", { page, index: own.index, label, revision: own.revision });
     summary = found.summary;
     await onward();
@@ -354,7 +354,7 @@ function remove() {
   draw();
 }
 
-// The mouse on the spectrogram: a click plays from there; of a recording, segments are marked and dragged.
+// The mouse on the spectrogram: a click plays from there; in a recording, segments can be drawn and dragged.
 
 view.addEventListener("pointerdown", (event) => {
   if (!clip || clip.problem || event.button) return;
@@ -393,7 +393,7 @@ view.addEventListener("pointerdown", (event) => {
     view.removeEventListener("pointerup", up);
     view.removeEventListener("pointercancel", up);
     if (moved && summary.timed && drawn) mark();
-    else if (moved && summary.timed && !summary.labels.length) say("type a label first: t", "hint");
+    else if (moved && summary.timed && !summary.labels.length) say("type a label first (t)", "hint");
     if (!moved) play((owner ? Math.max(owner.segment[0], start()) : timeAt(one)) - start());
     draw();
   };
@@ -434,7 +434,7 @@ byId("typing").addEventListener("submit", (event) => {
   choose(label);
   if (!summary.timed || selected) return;
   settle();
-  queue(async () => { // a label for the segments that come
+  queue(async () => { // the label of the next segments
     summary = (await answerOf("label", { name: label })).summary;
     draw();
   });

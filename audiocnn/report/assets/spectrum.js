@@ -1,8 +1,8 @@
-// A grey picture of a spectrogram in the colours of a dark or a light ground.
+// Colours a grey spectrogram picture for a dark or a light background.
 const DARK = [[13, 10, 28], [60, 15, 92], [136, 34, 106], [203, 65, 73], [246, 130, 35], [251, 205, 75], [252, 255, 200]];
 const LIGHT = [[252, 252, 253], [214, 226, 240], [150, 187, 220], [75, 133, 190], [30, 80, 145], [12, 36, 84], [6, 14, 40]];
 
-function tinted(picture, dark) { // grey -> the colours of the ground
+function tinted(picture, dark) { // grey values -> the colours of the theme
   const canvas = document.createElement("canvas"), stops = dark ? DARK : LIGHT, table = [];
   for (let k = 0; k < 256; k++) {
     const place = (k / 255) * (stops.length - 1), low = Math.min(stops.length - 2, Math.floor(place));
