@@ -1,4 +1,5 @@
-"""How far long work is: `Progress`, which `train`, `evaluate` and `detect_many` hand to a callback of the caller."""
+"""Progress of long operations: `Progress` is what `train`, `evaluate` and `detect_many` pass to the caller's
+callback."""
 
 from __future__ import annotations
 
@@ -8,12 +9,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One moment of long work.
+    """The state of a long operation at one moment.
 
-    stage: "ingest" (recordings are read), "survey" (they are looked at), "train", "test", "evaluate", "detect" or
-    "classify". done, total: recordings, or steps of all epochs; total is None where nobody knows. text: a few words for
-    a person, such as the name of the recording. epoch, loss, figure: of a training; figure is what the best epoch is
-    chosen by, once an epoch has ended.
+    stage: "ingest" (reading recordings), "survey" (inspecting them), "train", "test", "evaluate", "detect" or
+    "classify". done, total: recordings, or steps over all epochs; total is None if unknown. text: a short text for
+    people, such as the name of the recording. epoch, loss, figure: set during a training; figure is the score that
+    selects the best epoch, known at the end of each epoch.
     """
 
     stage: str
@@ -26,4 +27,4 @@ class Progress:
 
 
 ProgressCallback = Callable[[Progress], object]
-"""What it returns is ignored; an exception that it raises ends the work, and reaches the caller."""
+"""The return value is ignored. An exception raised by the callback stops the operation and reaches the caller."""
