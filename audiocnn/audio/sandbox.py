@@ -246,9 +246,8 @@ def _warn_once() -> None:
     if not _warned:
         _warned = True
         warnings.warn(
-            "compressed recordings are decoded in this process, which a damaged file may crash: no"
-            " Python interpreter was"
-            " found for a separate process; convert recordings that are not trusted to WAV",
+            "compressed recordings are decoded in this process, which a damaged file may crash: no Python"
+            " interpreter was found for a separate process; convert recordings that are not trusted to WAV",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -56,7 +56,7 @@ def loses(kind: str, depth: str) -> bool:
 
 
 def check_kind(kind: str, sample_rate: int, channels: int, name: str) -> None:
-    """Raises UsageError if a kind of file does not support so many channels or such a rate."""
+    """Raises UsageError if a kind of file does not support this many channels or this rate."""
     if kind == "flac" and (channels > _MOST_FLAC_CHANNELS or sample_rate > _MOST_FLAC_RATE):
         can = f"FLAC supports at most {_MOST_FLAC_CHANNELS} channels and {_MOST_FLAC_RATE} Hz"
         raise UsageError(f"{name}: has {channels} channels and {sample_rate} Hz, but {can}; use --to wav")
@@ -168,9 +168,8 @@ class SoundWriter:
         if reason := self._no_space(problem):
             what = f"{show_name(self.path.parent)}: no space for {show_name(self.path.name)} ({reason})"
             return NoSpaceError(f"{what}; free some space, or choose another folder")
-        return UsageError(
-            f"{show_name(self.path)}: cannot be written ({describe_error(problem)}); choose another folder"
-        )  # type: ignore[arg-type]
+        reason = describe_error(problem)  # type: ignore[arg-type]
+        return UsageError(f"{show_name(self.path)}: cannot be written ({reason}); choose another folder")
 
     def _no_space(self, problem: BaseException) -> str:
         """The reason why nothing more can be written, or an empty text. libsndfile does not report it, so a few bytes
@@ -212,7 +211,7 @@ def make_part(folder: Path) -> tuple[Path, int]:
         path = folder / f"{_part_prefix()}{os.urandom(6).hex()}.piece"
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         lock(handle)
-        if os.fstat(handle).st_nlink:  # another process removed it as abandoned before it was locked
+        if os.fstat(handle).st_nlink:  # otherwise another process removed it before it was locked
             return path, handle
         os.close(handle)
 
