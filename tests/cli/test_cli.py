@@ -132,8 +132,8 @@ BAD = {
         (f"detect {'a' * 300}.wav -m tone", 2, r"a\.wav: cannot be opened \(File name too long\); check the name"),
         ("detect one.wav/x.wav -m tone", 2, r"cannot be opened \(Not a directory\); check the name"),
         ("detect --raw s16le --rate 8000 . -m tone", 2, r"\.: is a folder; with --raw name each file itself"),
-        ("detect one.wav text.wav -m tone", 3, r"text\.wav: not audio that can be read here; check what it is"),
-        ("detect silent one.wav -m tone", 3, r"silent: no audio in this folder"),
+        ("detect one.wav text.wav -m tone", 3, r"text\.wav: not a supported audio format; check the file"),
+        ("detect silent one.wav -m tone", 3, r"silent: no recordings in this folder"),
         ("detect one.wav -m tone --channel 1", 2, r"one\.wav: no channel 1; it has 1"),
         ("detect one.wav -m tone --channel left", 2, r'--channel cannot be "left"; use mix, each'),
         ("detect one.wav -m tone --threshold 1.5", 2, r"--threshold 1\.5: not between 0 and 1"),
@@ -156,7 +156,7 @@ BAD = {
         ("detect one.wav -m tone -o two.wav", 2, r"-o two\.wav: is there already; overwrite it with --force"),
         ("detect one.wav -m tone -o silent", 2, r"-o silent: is a folder; name a file"),
         ("detect one.wav -m broken", 2, r"broken: model\.onnx is missing; make it again with `audiocnn export broken`"),
-        ("detect one.wav -m silent", 2, r"silent: is not a model: it has no model\.toml"),
+        ("detect one.wav -m silent", 2, r"silent: not a model folder \(no model\.toml\)"),
         ("detect one.wav -m nope", 2, r'there is no model "nope"'),
         ("detect -m tone", 2, r"no recording: name files, folders, or - for standard input$"),
         ("detect -m tone --files-from gone.txt", 2, r"--files-from gone\.txt: cannot be read"),
@@ -171,7 +171,7 @@ BAD = {
             r"s3://a/b\.wav: (s3:// needs s3fs; pip install s3fs|cannot be read|no access)",
         ),
         ("detect one.wav -m tone --summary -f srt", 2, r"--summary is for jsonl, csv, tsv, table; leave out -f srt"),
-        ("detect -m tone -", 2, r"-: empty \(0 bytes\); check the command that writes it"),
+        ("detect -m tone -", 2, r"-: empty \(0 bytes\); check the program that writes it"),
     ],
     "score": [
         ("score gone.wav -m tone", 2, r"gone\.wav: no such file"),
@@ -186,7 +186,7 @@ BAD = {
     "classify": [
         ("classify gone.wav -m tone", 2, r"gone\.wav: no such file; check the name"),
         ("classify text.wav one.wav -m tone", 3, r"text\.wav: not audio"),
-        ("classify silent one.wav -m tone", 3, r"silent: no audio in this folder"),
+        ("classify silent one.wav -m tone", 3, r"silent: no recordings in this folder"),
         ("classify one.wav -m tone --threshold 1.5", 2, r"--threshold 1\.5: not between 0 and 1"),
         ("classify one.wav -m tone --threshold nan", 2, r"--threshold nan: not between 0 and 1"),
         ("classify one.wav -m tone --every 0", 2, r"--every 0: not a length of time; give seconds above 0"),
@@ -208,7 +208,7 @@ BAD = {
     ],
     "evaluate": [
         ("evaluate gone -m tone", 2, r"gone: no such file or folder"),
-        ("evaluate silent -m tone", 2, r"silent: no audio in this folder"),
+        ("evaluate silent -m tone", 2, r"silent: no recordings in this folder"),
         ("evaluate tones.tsv -m tone --split dev", 2, r'no recordings in split "dev"'),
         ("evaluate tones.tsv -m tone --by nosuch", 2, r'--by: no column "nosuch" in tones\.tsv'),
         ("evaluate tones.tsv -m tone --resamples -1", 2, r"--resamples"),
@@ -229,15 +229,19 @@ BAD = {
     ],
     "ingest": [
         ("ingest gone -o ds", 2, r"gone: no such file or folder"),
-        ("ingest silent -o ds", 2, r"silent: no audio in this folder"),
-        ("ingest labels -o ds --features sound2d", 2, r'there is no spec "sound2d"; did you mean "sound_2d"\?'),
-        ("ingest labels -o ds --features speech_wave", 2, "speech_wave: hears samples, which a dataset keeps anyway"),
+        ("ingest silent -o ds", 2, r"silent: no recordings in this folder"),
+        ("ingest labels -o ds --features sound2d", 2, r'no spec is called "sound2d"; did you mean "sound_2d"\?'),
+        (
+            "ingest labels -o ds --features speech_wave",
+            2,
+            "speech_wave: its input is the waveform, which a dataset stores anyway",
+        ),
         ("ingest labels -o ds --features none.toml", 2, "none.toml"),
         *((f"ingest labels -o ds --features {kind}", 2, f"--features {kind}: bands and frames") for kind in FEATURES),
         ("ingest labels", 2, r"'--output' / '-o'"),
         ("ingest named.tsv -o ds", 3, r"gone\.wav"),
         ("ingest labels -o ds --ray ray://head", 2, r"Ray Data does not work through Ray Client"),
-        ("ingest late.tsv -o ds", 3, r"one\.wav: .*past the end of the recording at 2\.000 s"),
+        ("ingest late.tsv -o ds", 3, r"one\.wav: .*after the end of the recording at 2\.000 s"),
     ],
     "train": [
         ("train --recipe small.toml -b 0", 2, r'--batch-size cannot be "0"; give a number from 1 on, or auto'),
@@ -252,7 +256,7 @@ BAD = {
         ("train labels --group a --group-pattern (a)", 2, r"both say what is kept together; name one"),
         ("train labels --corrections gone.tsv", 2, r"--corrections gone\.tsv: no such file; check the name"),
         ("train bad.toml", 2, r'unknown key "melz"; did you mean "mels"\?'),
-        ("train labels --spec nope", 2, r'there is no spec "nope"'),
+        ("train labels --spec nope", 2, r'no spec is called "nope"'),
         ("train small.toml --recipe bad.toml", 2, r"are both recipes; name one"),
         ("train small.toml -o labels --device cpu", 2, r"labels: holds other files; name a new folder"),
         ("train small.toml -o labels --resume --device cpu", 2, r"labels: holds other files; name a new folder"),
@@ -260,7 +264,7 @@ BAD = {
         ("train small.toml --device gpu", 2, r'--device cannot be "gpu"'),
         ("train small.toml --epochs 0", 2, r"--epochs: give \d+ or more"),
         ("train labels --sample-rate 10", 2, r"--sample-rate: give \d+ or more"),
-        ("train silent", 2, r"silent: no audio in this folder"),
+        ("train silent", 2, r"silent: no recordings in this folder"),
         ("train labels/tone", 2, r"labels/tone: no labels; make a subfolder for each label"),
     ],
     "runs": [
@@ -298,8 +302,8 @@ BAD = {
     ],
     "models": [("models --format xml", 2, r"'xml' is not one of"), ("models extra", 2, r"extra")],
     "describe": [
-        ("describe nope", 2, r'there is no spec "nope"; known: alexnet, .* more; see `audiocnn models`'),
-        ("describe nope speech_1d", 3, r'there is no spec "nope"'),
+        ("describe nope", 2, r'no spec is called "nope"; known: alexnet, .* more; see `audiocnn models`'),
+        ("describe nope speech_1d", 3, r'no spec is called "nope"'),
         ("describe bad.toml", 2, r'bad\.toml: \[input\]: "features" is missing'),
         ("describe speech_1d --input 1x2x3x4", 2, r'--input cannot be "1x2x3x4"'),
         ("describe speech_2d --input 1x100", 2, r"speech_2d: is 2-D; give the input as CxHxW"),
@@ -310,7 +314,7 @@ BAD = {
         ),
         ("describe resnet152 --input 3x99999x99999", 2, r"resnet152: .*3x99999x99999"),
         ("describe lenet5 --classes 9999999", 2, r"'--classes'"),
-        ("describe silent", 2, r"silent: is not a model"),
+        ("describe silent", 2, r"silent: not a model folder"),
     ],
     "filters": [
         ("filters nope", 2, r'there is no model "nope"'),
@@ -327,8 +331,8 @@ BAD = {
     ],
     "plot": [
         ("plot gone.wav -m tone -o x.html", 2, r"gone\.wav: no such file; check the name"),
-        ("plot text.wav -m tone -o x.png", 2, r"text\.wav: not audio that can be read here"),
-        ("plot silent -m tone -o x.png", 2, r"silent: no audio in this folder"),
+        ("plot text.wav -m tone -o x.png", 2, r"text\.wav: not a supported audio format"),
+        ("plot silent -m tone -o x.png", 2, r"silent: no recordings in this folder"),
         ("plot labels -m tone -o x.png", 2, r"labels: holds several recordings; name one of them"),
         ("plot one.wav -m tone", 2, r"-o is missing: name a page that plays, as in -o plot\.html, or a picture"),
         ("plot one.wav -m tone -o x.gif", 2, r"x\.gif: a picture ends in \.html, \.png"),
@@ -349,9 +353,13 @@ BAD = {
     "convert": [
         ("convert gone.rttm", 2, r"gone\.rttm: no such file; check the name"),
         ("convert tones.tsv gone.rttm -o x.csv --force", 3, r"gone\.rttm: no such file; check the name"),
-        ("convert one.wav", 2, r"one\.wav: no label format ends in \.wav; known: \.rttm"),
-        ("convert silent", 2, r"silent: no label format ends in|notes\.txt:1: found .nothing here., expected onset"),
-        ("convert labels", 2, r"labels: no labels in this folder; looked for names that end in \.rttm"),
+        ("convert one.wav", 2, r"one\.wav: \.wav is not the suffix of a label format; known: \.rttm"),
+        (
+            "convert silent",
+            2,
+            r"silent: .* is not the suffix of a label format|notes\.txt:1: found .nothing here., expected onset",
+        ),
+        ("convert labels", 2, r"labels: no label files in this folder; they must end in \.rttm"),
         ("convert tones.tsv --from rttm", 2, r'tones\.tsv:1: found "filename.*, expected SPEAKER file'),
         ("convert tones.tsv --from rtm", 2, r"'rtm' is not one of"),
         ("convert tones.tsv --to table", 2, r"--to table: a table is for people to read; name one of jsonl"),
@@ -364,7 +372,7 @@ BAD = {
     ],
     "split": [
         ("split gone.wav -m tone --output-dir cuts", 2, r"gone\.wav: no such file; check the name"),
-        ("split one.wav text.wav -m tone --output-dir cuts", 3, r"text\.wav: not audio that can be read here"),
+        ("split one.wav text.wav -m tone --output-dir cuts", 3, r"text\.wav: not a supported audio format"),
         ("split one.wav -m tone", 2, r"no folder for the pieces: name one with --output-dir"),
         ("split one.wav -m tone --output-dir one.wav", 2, r"--output-dir one\.wav: is a file; name a folder"),
         ("split labels -m tone --output-dir labels", 2, r"recordings are looked for in labels; name another"),
@@ -376,7 +384,11 @@ BAD = {
         ),
         ("split one.wav --labels tones.tsv -m tone --output-dir cuts", 2, r"--model is for what a model finds"),
         ("split none.wav --labels gone.tsv --output-dir cuts", 2, r"gone\.tsv: no such file"),
-        ("split two.wav one.wav --labels small.toml --output-dir cuts", 2, r"small\.toml: no label format ends in"),
+        (
+            "split two.wav one.wav --labels small.toml --output-dir cuts",
+            2,
+            r"small\.toml: \.toml is not the suffix of a label format",
+        ),
         ("split one.wav -m tone --output-dir cuts --to mp3", 2, r"'mp3' is not one of"),
     ],
     "export": [
@@ -525,8 +537,8 @@ def test_a_recording_that_is_cut_short_is_done_as_far_as_it_goes(here):
     segment, file = json_lines(done.out)
     assert done.status is ExitStatus.SOME_FAILED
     assert segment["start"] == pytest.approx(0.47, abs=0.011)
-    assert file["status"] == "damaged" and "decoded as far as" in file["note"]
-    assert re.match(r"audiocnn: warning: cut\.flac: .*decoded as far as .*; copy it again", done.err)
+    assert file["status"] == "damaged" and "decoded up to" in file["note"]
+    assert re.match(r"audiocnn: warning: cut\.flac: .*decoded up to .*; copy it again", done.err)
 
 
 def test_strict_stops_at_the_first_bad_file(here):

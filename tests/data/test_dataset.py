@@ -307,7 +307,7 @@ DAMAGE = {
     "half": ("DROP TABLE annotations", r"index\.sqlite: damaged \(no such table: annotations\); delete"),
     "meta": ("DELETE FROM meta WHERE key='sample_rate'", r"index\.sqlite: damaged \(.*sample_rate.*\); delete"),
     "tags": ("UPDATE recordings SET tags='{'", r"index\.sqlite: damaged \(.*\); delete"),
-    "place": ("UPDATE recordings SET start=90", r"samples-00000\.npy: shorter than the index says; delete"),
+    "place": ("UPDATE recordings SET start=90", r"samples-00000\.npy: shorter than the index states; delete"),
     "gone": ("rm", r"samples-00000\.npy: missing; delete .* and ingest again"),
     "short": ("cut", r"samples-00000\.npy: damaged \(.*\); delete .* and ingest again"),
 }
@@ -388,9 +388,9 @@ def test_an_index_without_an_end_is_refused(tmp_path: Path, table: str, kind: st
         index.execute(f"CREATE VIRTUAL TABLE {table} USING fts5(x)")
     index.commit()
     index.close()
-    with pytest.raises(DatasetError, match=f"{table} is no plain table; delete"):
+    with pytest.raises(DatasetError, match=f"{table} is not a plain table; delete"):
         Dataset.open(folder)
-    with pytest.raises(DatasetError, match=f"{table} is no plain table; delete"):
+    with pytest.raises(DatasetError, match=f"{table} is not a plain table; delete"):
         DatasetWriter(folder, 16000, 1)
 
 
@@ -402,19 +402,19 @@ def test_writing_where_it_must_not(tmp_path: Path) -> None:
         DatasetWriter(dataset, 16000, 2)
     with (
         DatasetWriter(dataset, 16000, 1),
-        pytest.raises(DatasetError, match="another ingest is writing it; wait for it to end"),
+        pytest.raises(DatasetError, match="another ingest is writing to it; wait until it ends"),
     ):
         DatasetWriter(dataset, 16000, 1)
     (tmp_path / "other").mkdir()
     precious = tmp_path / "other" / "samples-00000.npy"
     precious.write_text("mine")
-    with pytest.raises(DatasetError, match="holds something else than a dataset; choose a new or an empty folder"):
+    with pytest.raises(DatasetError, match="contains something other than a dataset; choose a new or empty folder"):
         DatasetWriter(tmp_path / "other", 16000, 1)
     assert precious.read_text() == "mine"
     with pytest.raises(DatasetError, match=r"samples-00000\.npy: cannot be written \(File exists\); choose another"):
         DatasetWriter(precious, 16000, 1)
     os.truncate(dataset / "samples-00000.npy", 200)
-    with pytest.raises(DatasetError, match=r"samples-00000\.npy: shorter than the index says; delete"):
+    with pytest.raises(DatasetError, match=r"samples-00000\.npy: shorter than the index states; delete"):
         DatasetWriter(dataset, 16000, 1)
     (dataset / INDEX_NAME).write_text("not SQLite at all" * 100)
     with pytest.raises(DatasetError, match=r"index\.sqlite: damaged \(file is not a database\); delete"):

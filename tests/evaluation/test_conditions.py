@@ -69,9 +69,9 @@ def test_what_is_read(tmp_path):
         ("snr_db = -5", 'snr_db = "low"', r"\"loud\": \"snr_db\" must be a number from -60 to 120, not 'low'"),
         ("snr_db = -5", "snr = -5", r'condition 2 "loud": unknown key "snr"; did you mean "snr_db"\?'),
         ('name = "loud"', 'name = "clean"', r'two conditions are named "clean"; rename one'),
-        ('name = "loud"', 'name = "a/b"', r"\"name\" must be a name that a folder can have, .*, not 'a/b'"),
-        ('name = "loud"', 'name = ".."', r"\"name\" must be a name that a folder can have, .*, not '\.\.'"),
-        ('name = "loud"', "", r'condition 2: "name" is missing; it must be stated'),
+        ('name = "loud"', 'name = "a/b"', r"\"name\" must be a valid folder name, .*, not 'a/b'"),
+        ('name = "loud"', 'name = ".."', r"\"name\" must be a valid folder name, .*, not '\.\.'"),
+        ('name = "loud"', "", r'condition 2: "name" is missing; add it'),
         ('parts = ["dev"]', 'parts = ["dex"]', r'condition 4 "others": "parts" names "dex"; did you mean "dev"\?'),
         ('as_they_are = {}', "", r'"source" is of recordings as they are; add as_they_are = \{\}'),
         ('as_they_are = { kind = ["noise"] }', "as_they_are = { kind = 1 }", r'"as_they_are.kind" must be texts'),
@@ -93,7 +93,7 @@ def test_a_mistake_is_told_with_its_place(tmp_path, old, new, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (GOOD[: GOOD.index("[[conditions]]")], r'"conditions" is missing; it must be stated'),
+        (GOOD[: GOOD.index("[[conditions]]")], r'"conditions" is missing; add it'),
         (GOOD[: GOOD.index("[[conditions]]")].replace("seed", "conditions = []\nseed"), r'"conditions" must be tables'),
         (GOOD.replace("[parts.tune]", "[x]").replace("[parts.dev]", "[y]"), r"no part; add one, as \[parts\.dev\]"),
     ],

@@ -143,7 +143,7 @@ def test_a_model_that_cannot_have_them_says_why(tmp_path, spec, why):
         ("[operating_points.tone.", "[operating_points.tune.", r'\[operating_points\]: unknown key "tune"'),
         ('measured_on = "ten meetings"', "threshold = 0.3", r'\[balanced\]: unknown key "threshold"'),
         ("format = 3", "format = 1", r'unknown key "pad"'),
-        ("format = 3", f"format = {MODEL_FORMAT + 1}", "is newer than this audiocnn reads"),
+        ("format = 3", f"format = {MODEL_FORMAT + 1}", "is newer than the newest that this audiocnn reads"),
     ],
 )
 def test_damaged_operating_points_are_told(folder, old, new, said):

@@ -475,6 +475,6 @@ def test_rules_that_cannot_be(settings, message):
 @pytest.mark.parametrize("longest", [0.0001, 0.009])
 def test_a_longest_duration_below_one_hop_is_refused(longest):
     rule = SegmentRule(min_speech_seconds=0.0, max_speech_seconds=longest)
-    with pytest.raises(UsageError, match=r"--max-duration .* is below the hop of the model, 0\.01 s.*raise it"):
+    with pytest.raises(UsageError, match=r"--max-duration .* is below the hop of the model \(0\.01 s\).*raise it"):
         SegmentFinder("speech", 0.01, rule)
     SegmentFinder("speech", longest, rule)

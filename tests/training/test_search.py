@@ -81,7 +81,7 @@ def test_keys_are_quoted_or_tables_inside_of_each_other():
             r'"data\.source" cannot be searched; begin keys with mix, train',
         ),
         ({"train.validation_share": {"low": 0.1, "high": 0.2}}, "trials would be judged by other recordings"),
-        ({"train.epochs": 3}, "a table was expected, not 3"),
+        ({"train.epochs": 3}, "expected a table, not 3"),
         ({"train.epochs": {"low": 3}}, '"high" is missing'),
         ({"train.epochs": {"low": 3, "high": 3}}, "the first below the second"),
         ({"train.epochs": {"low": 0, "high": 3, "log": True}}, '"log" needs a "low" above 0'),
@@ -229,7 +229,7 @@ def test_a_trial_that_fails_is_told_and_the_others_go_on(task, tmp_path):
 @pytest.mark.parametrize(
     ("key", "values", "said"),
     [
-        ("spec", {"choices": ["nospec", "m5"]}, r"\"spec\" cannot be 'nospec': there is no spec \"nospec\""),
+        ("spec", {"choices": ["nospec", "m5"]}, r"\"spec\" cannot be 'nospec': no spec is called \"nospec\""),
         ("spec.groups.A.layers.0.conv", {"choices": [8, -1]}, r'conv" cannot be -1: .*"conv" must be a whole number'),
         ("train.weight_decay", {"low": -0.5, "high": 0.1}, r'decay" cannot be -0\.5: \[train\]: "weight_decay" must'),
         ("train.epochs", {"low": 0, "high": 5, "step": 2}, r'epochs" cannot be 0: '),
