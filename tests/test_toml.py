@@ -56,8 +56,8 @@ def test_what_has_no_default_must_be_stated(kind):
 @pytest.mark.parametrize(
     ("kind", "value", "said"),
     [
-        ("text", 3, "must be a text, not 3"),
-        ("text", ["a"], "must be a text, not ['a']"),
+        ("text", 3, "must be a string, not 3"),
+        ("text", ["a"], "must be a string, not ['a']"),
         ("integer", 2.0, "must be a whole number from 1 to 1000000000, not 2.0"),
         ("integer", True, "not True"),
         ("integer", "2", "not '2'"),
@@ -113,7 +113,7 @@ def test_an_unknown_key_gets_the_nearest_one_that_was_asked_for():
 def test_a_table_must_be_a_table(values):
     with pytest.raises(SpecError, match=r"^here: expected a table, not "):
         TomlTable(values, "here", SpecError)
-    refused(lambda: table(inner=values if values is not None else 0).table("inner"), "[inner]: a table was expected")
+    refused(lambda: table(inner=values if values is not None else 0).table("inner"), "[inner]: expected a table")
 
 
 def test_shown_is_short_and_one_line():
@@ -130,7 +130,7 @@ def toml(tmp_path, content):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"a = \xff", "is not UTF-8 text; save it as UTF-8"),
+        (b"a = \xff", "not UTF-8 text; save it as UTF-8"),
         (b"a = = 1", "not valid TOML: Invalid value"),
         (b"a = 1\na = 2", "not valid TOML: Cannot overwrite a value"),
         (b"\x00", "not valid TOML"),

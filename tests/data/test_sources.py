@@ -281,7 +281,7 @@ def test_several_sources_are_named_apart(corpus: Path, tmp_path: Path) -> None:
 
 BAD_RECIPES: list[tuple[dict[str, Any], str]] = [
     ({"recordigns": "r.tsv"}, r'^r\.toml: \[data\]: unknown key "recordigns"; did you mean "recordings"\?'),
-    ({"source": 3}, r'"source" must be a text, not 3'),
+    ({"source": 3}, r'"source" must be a string, not 3'),
     ({"source": "gone"}, r'"source": no such file or folder .*gone; its path is relative to the recipe'),
     ({"keep": ["pet"]}, r"\[data\]: \[keep\]: expected a table, not \['pet'\]"),
     ({"keep": {"kind": [1]}}, r'"keep.kind" must be texts such as \["one", "two"\], not \[1\]'),

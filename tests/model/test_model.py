@@ -153,7 +153,7 @@ def test_more_labels_than_weights_are_refused(folder):
         ({"labels": ["a", 1]}, '"labels" must be a list of strings'),
         ({"name": None}, '"name" is missing'),
         ({"spec": None}, '"spec" is missing'),
-        ({"spec": "speech_1d"}, "the spec inside is damaged: pets: a table was expected"),
+        ({"spec": "speech_1d"}, "the spec inside is damaged: pets: expected a table"),
         ({"spec": {"f": {"window_seconds": 1}}}, 'the spec inside is damaged: pets: [input]: "features" is missing'),
         ({"thresholds": {"bird": 0.5}}, '[thresholds]: unknown key "bird"; known: cat, dog'),
         ({"thresholds": {"dog": 1.5}}, '[thresholds]: "dog" must be a number at least 0 and at most 1'),

@@ -175,7 +175,7 @@ def test_a_setting_below_what_can_be_is_refused(tmp_path, table, key):
         ("mix = 3", ("[mix]: expected a table, not 3",)),
         ("seed = -1", ('"seed" must be a whole number from 0',)),
         ("spec = 3", ('"spec" must be a name, a file, or a table',)),
-        ("name = 3", ('"name" must be a text',)),
+        ("name = 3", ('"name" must be a string',)),
         (
             '[data]\nlabels = ["speech", "noise"]\n[mix]\nbackground_labels = ["nose"]',
             ('[mix]: "background_labels": "nose" is not a learned label; did you mean "noise"?',),

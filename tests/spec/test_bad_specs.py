@@ -82,7 +82,7 @@ DOES_NOT_FIT = {
     ),
     "broadcast to other channels": (
         groups([CONV, {"broadcast": [{"conv": 3, "kernel": [1, 1]}]}]),
-        r'^group "A": layer 2: broadcast: 4 channels of one band go in, but 3x1x\d+ come out; keep both$',
+        r'^group "A": layer 2: broadcast: 4 channels of one band go in, but 3x1x\d+ come out; keep both the same$',
     ),
     "branches of other lengths": (
         groups([{"branches": [[CONV], [pool(2, 2)]]}]),
@@ -124,7 +124,7 @@ HUGE = {
     ),
     "one frame": (
         table_of({**STFT, "sample_rate": 384_000, "frame_seconds": 60.0, "fft_samples": 2**25}, [], {}),
-        r"^\[input\]: 16777217 bins over 23040000 samples are too many; use a shorter frame or fewer$",
+        r"^\[input\]: 16777217 bins over 23040000 samples are too many; use a shorter frame or fewer bins$",
     ),
     "maps": (
         table_of(WAVEFORM, [WIDE, WIDE], {"window_seconds": 2.0}),
@@ -212,7 +212,7 @@ MEANS_HARM = {
     "an attribute as kind": (changed("conv = 4", '"__class__" = 4'), r'"__class__" is not a kind of layer'),
     "an attribute as features": (changed("log_mel", "__class__"), r'^\[input\]: "features" cannot be "__class__"'),
     "a dotted attribute": (changed("[f]", "[f.__class__.__init__]\nx = 1\n[f]"), r'^\[f\]: unknown key "__class__"'),
-    "a dotted key": ("input.features.__class__ = 'x'\n", r'^\[input\]: "features" must be a text, not \{'),
+    "a dotted key": ("input.features.__class__ = 'x'\n", r'^\[input\]: "features" must be a string, not \{'),
     "a table of attributes": (RIGHT + "[__class__]\n", r'^unknown key "__class__"; known: defaults, f, groups, input'),
     "a path as features": (changed("log_mel", "../../etc/passwd"), r'"features" cannot be "\.\./\.\./etc/passwd"'),
     "an address as features": (changed("log_mel", "file:///etc/passwd"), r'"features" cannot be "file:///etc/passwd"'),

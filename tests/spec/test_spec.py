@@ -201,9 +201,9 @@ CONV = {"conv": 4, "kernel": 3}
 IN_B = 'my.toml: group "B": '
 REFUSED = {
     "unknown_part": (changed(grups=[]), 'my.toml: unknown key "grups"; did you mean "groups"?'),
-    "summary": (changed(summary=3), 'my.toml: "summary" must be a text, not 3'),
+    "summary": (changed(summary=3), 'my.toml: "summary" must be a string, not 3'),
     "no_input": ({"f": f()}, 'my.toml: [input]: "features" is missing'),
-    "input_text": (changed(input="log_mel"), "my.toml: [input]: a table was expected"),
+    "input_text": (changed(input="log_mel"), "my.toml: [input]: expected a table"),
     "features": (changed(input={"features": "logmel"}), '"features" cannot be "logmel"; did you mean "log_mel"?'),
     "input_key": (changed(input={**LOG_MEL, "chanels": 1}), '[input]: unknown key "chanels"; did you mean "channels"?'),
     "waveform_mels": (changed(input={**WAVEFORM, "mels": 8}), 'my.toml: [input]: unknown key "mels"; known: '),

@@ -440,7 +440,7 @@ def test_a_recipe_names_the_model_and_takes_its_spec(source, two_tones, tmp_path
     [
         ({"freeze": ["A"]}, r'\[train\]: "freeze" needs "from", the model whose groups stay as they are'),
         ({"freeze_norms": True}, r'\[train\]: "freeze_norms" needs "from", the model whose norms stay as they are'),
-        ({"from": 3}, r'\[train\]: "from" must be a text'),
+        ({"from": 3}, r'\[train\]: "from" must be a string'),
         ({"from": "speech_1d", "freeze": "A"}, r'\[train\]: "freeze" must be a list of strings'),
         ({"form": "speech_1d"}, r'\[train\]: unknown key "form"; did you mean "from"\?'),
     ],
