@@ -311,7 +311,7 @@ def describe_price(label: str, points: Mapping[str, OperatingPoint], name: str) 
         if own is not None and usual is not None and own > usual:
             share = text.format(f"{100 * own:.1f} %", label=label)
             said.append(f"{share} ({SENSITIVITIES[0]}: {100 * usual:.1f} %)")
-    return f"{name} has a cost: {', '.join(said)}, measured on the model's test data" if said else ""
+    return f"{name} has a cost: {', '.join(said)}, as measured for the model" if said else ""
 
 
 def threshold_of_each(given: Thresholds, labels: Sequence[str]) -> list[float | None]:

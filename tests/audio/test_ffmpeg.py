@@ -230,7 +230,7 @@ def test_folders_with_and_without_it(tmp_path, fake, monkeypatch):
     assert [path.name for path in find_recordings([folder], left_out)] == ["a.wav"]
     assert left_out == {".m4a": 2, ".mp4": 1}
     (folder / "a.wav").unlink()
-    with pytest.raises(RecordingError, match=r"no audio .*; 3 files are left out \(2 \.m4a, 1 \.mp4\): only ffmpeg"):
+    with pytest.raises(RecordingError, match=r"no readable recordings .*; 3 files are skipped \(2 \.m4a, 1 \.mp4\): only ffmpeg"):
         list(find_recordings([folder], left_out))
 
 
@@ -242,7 +242,7 @@ def test_detect_says_once_what_it_leaves_out(tmp_path, tone_model, monkeypatch):
     done = audiocnn("detect", "--model", tone_model, tmp_path / "one", tmp_path / "two")
     assert done.status == 0
     assert done.err.count("left out") == 1
-    assert "warning: 2 files are left out (2 .m4a): only ffmpeg reads them, and it is not on the PATH" in done.err
+    assert "warning: 2 files are skipped (2 .m4a): only ffmpeg reads them, and it is not on the PATH" in done.err
 
 
 def test_what_it_is_asked_names_no_other_files():

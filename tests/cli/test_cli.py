@@ -705,7 +705,7 @@ def test_ingest_says_what_only_ffmpeg_reads(here, monkeypatch):
     Path("recipe.toml").write_text('[data]\nsource = "labels"\n')
     for source in ("labels", "recipe.toml"):
         done = audiocnn("ingest", source, "-o", f"{source}.dataset")
-        said = "audiocnn: warning: 3 files are left out (2 .m4a, 1 .mp4): only ffmpeg reads them"
+        said = "audiocnn: warning: 3 files are skipped (2 .m4a, 1 .mp4): only ffmpeg reads them"
         assert (done.status, done.err.count(said), done.err.count("\n")) == (ExitStatus.OK, 1, 1)
 
 
