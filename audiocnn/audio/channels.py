@@ -17,7 +17,7 @@ from audiocnn.audio.pcm import Samples
 
 _FRAME_SECONDS = 0.2  # rounded to a power of two samples, of which the block sizes of stereo files are multiples
 _MOST_FRAME_SAMPLES = 1 << 20  # over all channels
-_CELL, _LOOKED_AT = 512, 32  # one of these samples out of that many is enough to detect possible cancellation
+_CELL, _LOOKED_AT = 512, 32  # cell length in samples, and how many of them are checked
 _LEAST_ENERGY, _LOW_ENERGY = (
     0.1,
     0.3,
