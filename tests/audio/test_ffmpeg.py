@@ -230,7 +230,9 @@ def test_folders_with_and_without_it(tmp_path, fake, monkeypatch):
     assert [path.name for path in find_recordings([folder], left_out)] == ["a.wav"]
     assert left_out == {".m4a": 2, ".mp4": 1}
     (folder / "a.wav").unlink()
-    with pytest.raises(RecordingError, match=r"no readable recordings .*; 3 files are skipped \(2 \.m4a, 1 \.mp4\): only ffmpeg"):
+    with pytest.raises(
+        RecordingError, match=r"no readable recordings .*; 3 files are skipped \(2 \.m4a, 1 \.mp4\): only ffmpeg"
+    ):
         list(find_recordings([folder], left_out))
 
 
