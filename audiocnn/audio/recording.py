@@ -334,10 +334,10 @@ class Recording:
         row = int(np.argmin(is_level(piece).all(axis=1)))
         found = piece[row][~is_level(piece[row])][0]
         what = "NaN" if np.isnan(found) else "infinity" if np.isinf(found) else f"{found:.3g}"
-        wrong = "not a valid sample value" if np.isfinite(found) else "not a number"
+        wrong = "out of range" if np.isfinite(found) else "not finite"
         again = "them" if isinstance(self._decoder, ArrayDecoder) else "the file"
         at = f"{what} at {(done + row) / self.info.sample_rate:.3f} s"
-        raise RecordingError(f"{self.name}: {wrong} ({at}); write {again} again")
+        raise RecordingError(f"{self.name}: a sample is {wrong} ({at}); write {again} again")
 
     def _judge_end(self, done: int, of_current: int, trouble: str | None, goes_on: bool) -> None:
         """Raise an error for a file without samples, and note one that is shorter than its header states."""

@@ -55,9 +55,9 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "channels.wav": (_bytes(wav_bytes(bytes(800), channels=0)), r"the header states 0 channels; write the file again"),
     "rate.wav": (_bytes(wav_bytes(bytes(800), sample_rate=0)), r"damaged, cut short, or .*; copy it again"),
     "raw.raw": (_bytes(bytes(800)), r"raw samples, which state neither rate nor channels; .*--raw and --rate, or conv"),
-    "nan.wav": (_floats([np.nan]), r"not a valid sample value \(NaN at 0\.250 s\); write the file again"),
-    "nans.wav": (_floats([np.nan] * 12000), r"not a valid sample value \(NaN at 0\.250 s\)"),
-    "infinity.wav": (_floats([-np.inf]), r"not a valid sample value \(infinity at 0\.250 s\)"),
+    "nan.wav": (_floats([np.nan]), r"a sample is not finite \(NaN at 0\.250 s\); write the file again"),
+    "nans.wav": (_floats([np.nan] * 12000), r"a sample is not finite \(NaN at 0\.250 s\)"),
+    "infinity.wav": (_floats([-np.inf]), r"a sample is not finite \(infinity at 0\.250 s\)"),
     "short.wav": (
         _bytes(wav_bytes(bytes(4), sample_rate=384000)),
         r"shorter than one sample at 16000 Hz; leave it out",
@@ -140,7 +140,7 @@ def test_a_level_that_has_no_power_is_refused(tmp_path, level):
     samples = np.full(16_000, 0.01, np.float32)
     samples[8000] = level
     path = write(tmp_path / "loud.wav", samples, 16_000, subtype="FLOAT")
-    with pytest.raises(RecordingError, match=r"not a valid sample value \(.*e\+\d+ at 0\.500 s\)"):
+    with pytest.raises(RecordingError, match=r"a sample is out of range \(.*e\+\d+ at 0\.500 s\)"):
         read_samples(path)
 
 

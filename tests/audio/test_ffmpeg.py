@@ -243,7 +243,7 @@ def test_detect_says_once_what_it_leaves_out(tmp_path, tone_model, monkeypatch):
     monkeypatch.setenv("PATH", "")
     done = audiocnn("detect", "--model", tone_model, tmp_path / "one", tmp_path / "two")
     assert done.status == 0
-    assert done.err.count("left out") == 1
+    assert done.err.count("skipped") == 1
     assert "warning: 2 files are skipped (2 .m4a): only ffmpeg reads them, and it is not on the PATH" in done.err
 
 

@@ -116,7 +116,7 @@ def test_what_is_split_is_what_a_file_gives(here, tmp_path):
     [
         ("memory://all/gone.wav", r"memory://all/gone\.wav: no such file; check the address"),
         ("memory://all/*.ogg", r"memory://all/\*\.ogg: no file matches; check the address"),
-        ("memory://all/notes.txt", r"memory://all/notes\.txt: not audio"),
+        ("memory://all/notes.txt", r"memory://all/notes\.txt: not a supported audio"),
         ("nothing://a.wav", "not an address that fsspec knows; check its scheme"),
         ("zip://a.wav::file:///gone.zip", "no such file; check the address"),
     ],
@@ -148,7 +148,9 @@ def test_nobody_may_look_and_no_package(monkeypatch):
     ):
         Remote("memory://a.wav").fetched()
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(RecordingError, match=r"^s3://bucket/a\.wav: s3:// needs s3fs; pip install s3fs$"):
+    with pytest.raises(
+        RecordingError, match=r"^s3://bucket/a\.wav: s3:// needs s3fs, which is not installed: pip install s3fs$"
+    ):
         list(recordings_at("s3://bucket/a.wav"))
 
 

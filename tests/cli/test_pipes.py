@@ -141,7 +141,7 @@ def test_an_endless_stream_is_refused_by_its_beginning(here, tmp_path, device, a
         )  # fmt: skip
         cat.kill()
     assert done.returncode == ExitStatus.USAGE, done.stderr
-    assert len(done.stderr.splitlines()) == 1 and b"make room" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and b"free some space" not in done.stderr
     assert list(folder.iterdir()) == []
 
 

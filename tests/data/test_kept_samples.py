@@ -45,7 +45,7 @@ def own(tmp_path, monkeypatch):
 
 def test_samples_of_other_sources_are_kept(own):
     settings = IngestSettings(sample_rate=RATE)
-    with pytest.raises(DatasetError, match=r"own\.dataset: also holds .*first; .*choose another folder"):
+    with pytest.raises(DatasetError, match=r"own\.dataset: also contains .*first; .*choose another folder"):
         cached_dataset(Path("second"), Path("own.dataset"), settings)
     assert kept("own.dataset") == own
     assert len(cached_dataset(Path("first"), Path("own.dataset"), settings).entries) == 4
@@ -94,7 +94,7 @@ def test_a_source_of_which_nothing_could_be_taken_holds_no_folder(own):
         ("train second -o first", r"first: holds other files; name a new folder with -o"),
         ("train second -o first --folds 2", r"first: holds other files, such as high; name a new folder"),
         ("train second -o folds --folds 2", r"folds: there is a run already; go on with --resume"),
-        ("train second -o file", r"file: is no folder; name another one with -o"),
+        ("train second -o file", r"file: not a folder; choose another one with -o"),
         ("train second --learning-curve 0,2", r"a share lies above 0 and is at most 1"),
         ("train second --learning-curve abc", r"--learning-curve abc: expected shares such as 0\.1,0\.3,1"),
     ],

@@ -57,7 +57,7 @@ def test_a_survey_counts_and_finds(tmp_path):
     said = "\n".join(describe_survey(found))
     for part in (
         "14 recordings, 6.2 s, 3 labels", 'labels "Dog" and "dog" differ only', '"cat" has fewer than 3 recordings',
-        "uneven: 3 times", "1 exactly (such as a/1.wav, b/copy.wav)",
+        "3 times as many recordings as the rarest", "1 exactly (such as a/1.wav, b/copy.wav)",
             "1 sound with different labels", "leak: 1 sound in",
         "leak: 1 group, such as rex", "(b/silent.wav) is silent", "(b/loud.wav) is clipped", "(b/none.wav) has no",
     ):  # fmt: skip
@@ -77,7 +77,7 @@ def test_files_are_known_by_rate_and_channels_and_broken_ones_are_said(tmp_path)
         {".wav": 2, ".flac": 1},
         ["b/broken.wav", "nothing/"],
     )
-    assert "left out: 2 files" in "\n".join(describe_survey(found))
+    assert "refused: 2 files" in "\n".join(describe_survey(found))
 
 
 NEW_COLUMNS = {1: ("labels", "file_rate", "file_channels", "scale"), 2: ("scale",)}
@@ -148,13 +148,13 @@ def test_what_corrections_did_is_said(clips, tmp_path):
     text(clips / "t.csv", "filename,label", *(f"ann_{n}.wav,{'ab'[n % 2]}" for n in range(4)))
     text(clips / "fixed.tsv", "filename\tlabel", "ann_0.wav\tleftt", "ann_1.wav\ta", "ann_2.wav\t-", "ann_3.wav\tb")
     settings = DataSettings(clips / "t.csv", corrections=clips / "fixed.tsv")
-    said = "corrections: 2 clips relabelled, 1 clip left out, 1 new label: leftt"
+    said = "corrections: 2 clips relabelled, 1 clip excluded, 1 new label: leftt"
     assert corrections_line(settings) == said
     dataset, _ = read(tmp_path / "d", clips / "t.csv")
     assert corrections_line(dataclasses.replace(settings, source=dataset.folder)) == said
     assert corrections_line(dataclasses.replace(settings, corrections=None)) == ""
     text(clips / "fixed.tsv", "filename\tlabel", "ann_0.wav\t")
-    assert corrections_line(settings) == "corrections: 1 clip left out"
+    assert corrections_line(settings) == "corrections: 1 clip excluded"
     text(clips / "fixed.tsv", "filename\tlabel", "ann_1.wav\tb")
     assert corrections_line(settings) == "corrections: 0 clips relabelled"
 

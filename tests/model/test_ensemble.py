@@ -371,7 +371,7 @@ def test_nothing_is_overwritten_unasked_and_what_fails_leaves_nothing(tmp_path, 
     assert make_ensemble(models, tmp_path / "both", [2.0, 1.0], force=True)[0].shares == pytest.approx([2 / 3, 1 / 3])
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "thesis.txt").touch()
-    with pytest.raises(UsageError, match=r"notes: holds other files; name a new folder with -o"):
+    with pytest.raises(UsageError, match=r"notes: contains other files; choose a new folder with -o"):
         make_ensemble(models, tmp_path / "notes", force=True)
     with pytest.raises(UsageError, match=r"thesis\.txt: is a file; name a folder"):
         make_ensemble(models, tmp_path / "notes" / "thesis.txt", force=True)
@@ -445,14 +445,14 @@ def test_models_lists_an_ensemble_that_is_shipped(here, monkeypatch):
         ("tone", r"Missing option '--output'"),
         ("-o both", r"Missing argument 'MODEL"),
         ("tone -o both", r"an ensemble needs two models or more; name another"),
-        ("tone nope -o both", r'there is no model "nope"'),
+        ("tone nope -o both", r'no model is called "nope"'),
         ("tone speech_1d -o both", r"tone and speech_1d have different labels \(tone; speech\)"),
         (
             "tone deaf -o tone",
             r"tone: already contains a model; overwrite it with --force, or choose another folder with -o",
         ),
-        ("tone deaf -o labels", r"labels: holds other files; name a new folder with -o"),
-        ("tone deaf -o one.wav/x", r"one\.wav/x: cannot be written \(.*\); name another -o"),
+        ("tone deaf -o labels", r"labels: contains other files; choose a new folder with -o"),
+        ("tone deaf -o one.wav/x", r"one\.wav/x: cannot be written \(.*\); choose another folder with -o"),
         ("tone deaf -o both --weights 1,x", r'--weights cannot be "1,x"; give a number for each model, such as 2,1'),
         ("tone deaf -o both --weights 1", r"1 weights for 2 models"),
     ],

@@ -70,12 +70,12 @@ def endless(onnx, model):
 
 
 CASES = {
-    outside: r'the constant "[\w.]+" are in another file',
-    huge: r"says 1073741824 x 1073741824, and holds \d+ numbers",
+    outside: r'the data of constant "[\w.]+" are in another file',
+    huge: r"has the shape 1073741824 x 1073741824, but holds \d+ numbers",
     loop: r"its operator \w+ contains a graph",
-    foreign: r'operators of "com\.microsoft" are not read',
+    foreign: r'operators of "com\.microsoft" are not supported',
     functions: r"it contains functions",
-    endless: r'its operator \w+ gets "[\w.]+", which says 16777216',
+    endless: r'its operator \w+ uses "[\w.]+", which is 16777216',
     signed: r"its graph differs from the one that was exported",
 }
 

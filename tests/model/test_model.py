@@ -125,7 +125,7 @@ def test_without_its_card_a_model_still_works(folder):
 def test_damaged_weights_are_refused(folder, content):
     whole = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(whole[: len(whole) // 2] if content is None else content)
-    refused(lambda: load_network(read_model(folder)), folder / WEIGHTS, "is damaged", "copy the folder again")
+    refused(lambda: load_network(read_model(folder)), folder / WEIGHTS, ": damaged: ", "copy the folder again")
 
 
 def test_weights_of_another_network_are_refused(folder):
@@ -206,7 +206,7 @@ def test_an_unknown_model_gets_the_nearest_name(tmp_path, monkeypatch):
     monkeypatch.setattr("audiocnn.model.model.shipped_folder", lambda: fake)
     assert [path.name for path in shipped_models()] == ["speech_1d", "birds", "speech_2d"]
     assert find_model("birds").folder == fake / "birds"
-    refused(lambda: find_model("brids"), 'there is no model "brids"; did you mean "birds"?; or name a model folder')
+    refused(lambda: find_model("brids"), 'no model is called "brids"; did you mean "birds"?; or name a model folder')
     refused(lambda: find_model("zzz"), "known: birds, speech_1d, speech_2d; or name a model folder")
     (tmp_path / "empty").mkdir()
     refused(lambda: find_model(tmp_path / "empty"), tmp_path / "empty", "not a model folder (no model.toml)")

@@ -396,7 +396,7 @@ def test_something_must_be_left_to_learn(tmp_path):
 
 
 def test_a_source_that_is_missing_or_damaged_is_refused(source, two_tones, tmp_path):
-    with pytest.raises(ModelError, match=r'there is no model "speech_1dd"; did you mean "speech_1d"\?'):
+    with pytest.raises(ModelError, match=r'no model is called "speech_1dd"; did you mean "speech_1d"\?'):
         next(train(recipe_from("speech_1dd"), two_tones, tmp_path / "run"))
     shutil.copytree(source[0] / "model", tmp_path / "model")
     (tmp_path / "model" / WEIGHTS).write_bytes(b"")
@@ -497,7 +497,7 @@ def test_what_is_refused_with_force_has_removed_nothing(source, two_tones, tmp_p
         ("--freeze A", r"--freeze A: needs --from MODEL, whose groups stay as they are"),
         ("--from tone --freeze A,C", r'freeze: tiny has no group "C"; known: A, B'),
         ("--from tone --freeze A,,B", r'freeze: tiny has no group ""; known: A, B'),
-        ("--from nope", r'there is no model "nope"; known: '),
+        ("--from nope", r'no model is called "nope"; known: '),
         ("--from speech_1d --spec own.toml", r"own: \[input\]: deviation|own: \[input\]: [a-z_]+ is .*, in speech_1d "),
     ],
 )
