@@ -283,7 +283,7 @@ def test_int16_is_exact_and_clips() -> None:
 def test_opening_what_is_no_dataset(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="gone: no such folder; create one with `audiocnn ingest SOURCE -o"):
         Dataset.open(tmp_path / "gone")
-    with pytest.raises(DatasetError, match="no dataset; create one with `audiocnn ingest"):
+    with pytest.raises(DatasetError, match="not a dataset; create one with `audiocnn ingest"):
         Dataset.open(tmp_path)
     (tmp_path / INDEX_NAME).touch()
     with pytest.raises(DatasetError, match="its ingest was interrupted at the start; run it again"):
@@ -302,7 +302,7 @@ def _change(folder: Path, statement: str) -> None:
 
 # what is done to a dataset, what opening it or reading the first recording says
 DAMAGE = {
-    "newer": ("UPDATE meta SET value='4' WHERE key='format_version'", "dataset format 4 .* up to 3\); update"),
+    "newer": ("UPDATE meta SET value='4' WHERE key='format_version'", r"dataset format 4 .* up to 3\); update"),
     "foreign": ("DROP TABLE meta", r"index\.sqlite: not the index of a dataset; choose another folder"),
     "half": ("DROP TABLE annotations", r"index\.sqlite: damaged \(no such table: annotations\); delete"),
     "meta": ("DELETE FROM meta WHERE key='sample_rate'", r"index\.sqlite: damaged \(.*sample_rate.*\); delete"),
@@ -400,7 +400,7 @@ def test_writing_where_it_must_not(tmp_path: Path) -> None:
         DatasetError, match="ds: made with sample rate 16000, but 8000 was requested; choose another folder"
     ):
         DatasetWriter(dataset, 8000, 1)
-    with pytest.raises(DatasetError, match="ds: made with channels 1, asked for 2; choose another folder"):
+    with pytest.raises(DatasetError, match="ds: made with channels 1, but 2 was requested; choose another folder"):
         DatasetWriter(dataset, 16000, 2)
     with (
         DatasetWriter(dataset, 16000, 1),

@@ -353,7 +353,7 @@ def test_bad_sources(corpus: Path, tmp_path: Path) -> None:
         (
             tmp_path / "flat",
             LabelError,
-            r"flat: no labels; make a subfolder for each label, put a file .*\(\.rttm",
+            r"flat: no labels; make a subfolder for each label, put a label file \(\.rttm",
         ),
         (tmp_path / "flat/a.wav", DatasetError, r"a\.wav: a single recording; name a folder, a table"),
         (text(tmp_path / "a.json", "{}"), DatasetError, r"a\.json: not a source; name a folder, a table"),
