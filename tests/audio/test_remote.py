@@ -322,7 +322,7 @@ def test_parts_and_several_sources_at_addresses(sounds):
         ("memory://sounds/bell/a.wav", "not a folder; name the folder with the recordings, or a local table"),
         ("memory://sounds/*/a.wav", "not a folder; name the folder with the recordings, or a local table"),
         ("memory://sounds/bell", "no labels; at an address, subfolders give the labels"),
-        ("memory://gone", "no such file; check the address|no folder; name the folder"),
+        ("memory://gone", "no such file; check the address|not a folder; name the folder"),
     ],
 )
 def test_what_no_dataset_can_be_made_of(sounds, url, message):
