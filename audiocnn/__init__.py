@@ -54,10 +54,10 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-if not TYPE_CHECKING:  # to which every name would then be one that there is
+if not TYPE_CHECKING:  # otherwise type checkers would accept any attribute name
 
     def __getattr__(name: str) -> Any:
-        """Import what is asked for when it is asked for: `import audiocnn` costs nothing."""
+        """Import a public name on first use, so that `import audiocnn` itself stays cheap."""
         for home, names in _HOMES.items():
             if name in names:
                 return getattr(import_module(home), name)

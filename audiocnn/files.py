@@ -1,5 +1,5 @@
-"""Files of our own: written whole, so that a reader sees what was there, or what is there now, and never half of it;
-read with a limit, whatever stands under their name."""
+"""Files that audiocnn writes and reads itself. Writes are atomic: a reader sees the old content or the new, never a
+part of it. Reads are limited in size."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from typing import Any, BinaryIO, cast
 
 from audiocnn.errors import AudiocnnError, show_name
 
-PIPE_SECONDS = 10.0  # that somebody has to begin writing into a named pipe
+PIPE_SECONDS = 10.0  # to wait for a writer to open a named pipe
 _COPY_BYTES = 1 << 20
 _MOST_NAME_BYTES = 255
 
-RUN_FILE = "run.json"  # in the folder of a run: when and where it was begun
-MOST_BYTES = 100_000_000  # of a file of our own that is read at once: no run or report comes near
+RUN_FILE = "run.json"  # in the folder of a run: when and where it was started
+MOST_BYTES = 100_000_000  # of a file that is read in one piece; no run or report comes near it
 
 
 def read_regular(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
-    """All of a plain file of our own, or one that a link leads to. OSError; ValueError, with the fact, for a pipe or
-    device, which may have no end, and for a file that is too large to be ours."""
+    """The content of a regular file; symbolic links are followed. Raises OSError, or ValueError for a pipe or device,
+    which may never end, and for a file larger than `most_bytes`."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise ValueError("is no plain file")
+            raise ValueError("is not a regular file")
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
         raise ValueError(f"is larger than {most_bytes // 1_000_000} MB")
@@ -40,42 +40,43 @@ def read_regular(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """`json.loads`, whose errors are all ValueError: what is nested too deep, too."""
+    """`json.loads`, except that nesting that is too deep also raises ValueError."""
     try:
         return json.loads(text)
     except RecursionError:
-        raise ValueError("is nested too deep") from None
+        raise ValueError("is nested too deeply") from None
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file of our own. OSError, ValueError."""
+    """The value in a JSON file that audiocnn wrote. Raises OSError or ValueError."""
     return parse_json(read_regular(path))
 
 
 def is_file_name(text: str) -> bool:
-    """Whether a file can have this name, which is no path to elsewhere."""
+    """Whether `text` is a valid name of a single file, not a path."""
     return Path(text).name == text and text not in ("", "..") and "\0" not in text and len(os.fsencode(text)) <= 255
 
 
 def path_beside(folder: Path, before: str, path: str) -> str | None:
-    """A path that lies to `folder` as `path` did when the folder was at `before`; None where nothing is there, or
-    nothing has moved."""
+    """Translate `path` after `folder` was moved from `before` together with its surroundings. None if nothing exists at
+    the new place, or if the folder has not moved."""
     if not before or not Path(path).is_absolute() or before == str(folder.resolve()):
         return None
     try:
         there = Path(os.path.normpath(folder.resolve() / os.path.relpath(path, before)))
         return str(there) if there.exists() else None
-    except (ValueError, OSError):  # another drive; no name of a file
+    except (ValueError, OSError):  # another drive, or not a valid file name
         return None
 
 
 def settled(path: Path) -> Path:
-    """A path whose meaning stays when folders of it are made or removed: `q/../x` without `q` is `x`."""
+    """The path, resolved if it contains "..", so that its meaning does not change when folders are created or removed:
+    without the folder `q`, `q/../x` would become `x`."""
     return path.resolve() if ".." in path.parts else path
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write beside, flush to the disk, rename: a reader sees the old file or the new one, never half."""
+    """Write atomically: write a temporary file in the same folder, flush it to disk and rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -92,7 +93,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """The names in a folder are on the disk, too, where the system can do that."""
+    """Flush the directory entry to disk, where the system supports that."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -102,8 +103,8 @@ def sync_folder(folder: Path) -> None:
 
 
 def fit_name(stem: str, ending: str) -> str:
-    """A file name of both. Where that is longer than file systems take, the stem is cut between two characters, and
-    gets a sum of what it was, so that two stems stay apart."""
+    """The file name `stem` + `ending`. If it is longer than file systems allow, the stem is shortened at a character
+    boundary and gets a hash of the original stem, so that different stems stay different."""
     if len(os.fsencode(stem + ending)) <= _MOST_NAME_BYTES:
         return stem + ending
     import hashlib
@@ -114,12 +115,12 @@ def fit_name(stem: str, ending: str) -> str:
     return stem + ending
 
 
-# Temporary files, and what is kept in them.
+# Temporary files.
 
 
 def temporary_file() -> tuple[BinaryIO, Path]:
-    """A new file, and a path that opens it once more while it is open. Where the system can do that, it has no name: it
-    goes with this process, however that ends."""
+    """A new temporary file, and a path under which it can be opened again while it is open. Where the system allows it,
+    the file has no name, so it disappears with this process in any case."""
     if Path("/proc/self/fd").is_dir():
         file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by whoever asked
         return cast(BinaryIO, file), Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
@@ -129,17 +130,17 @@ def temporary_file() -> tuple[BinaryIO, Path]:
 
 @contextmanager
 def temporary_errors(name: str, error: type[AudiocnnError]) -> Iterator[None]:
-    """What the system says about a temporary file, as an error about `name` that names the folder, too."""
+    """Turn an OSError about a temporary file into an error about `name` that also states the temporary folder."""
     try:
         yield
     except OSError as problem:
-        folder = show_name(tempfile.tempdir) if tempfile.tempdir else "no folder for temporary files"
-        what = f"{name}: cannot be kept in a file ({folder}: {problem.strerror})"
-        raise error(f"{what}; make room there, or name another folder in TMPDIR") from None
+        folder = show_name(tempfile.tempdir) if tempfile.tempdir else "no temporary folder"
+        what = f"{name}: cannot be stored in a temporary file ({folder}: {problem.strerror})"
+        raise error(f"{what}; free some space there, or set TMPDIR to another folder") from None
 
 
 def copy_stream(source: BinaryIO, copy: BinaryIO, name: str, error: type[AudiocnnError]) -> None:
-    """What a stream still brings, into a temporary file. OSError: the stream cannot be read."""
+    """Copy the rest of a stream into a temporary file. Raises OSError if the stream cannot be read."""
     while part := source.read(_COPY_BYTES):
         with temporary_errors(name, error):
             copy.write(part)
@@ -148,7 +149,8 @@ def copy_stream(source: BinaryIO, copy: BinaryIO, name: str, error: type[Audiocn
 
 
 def open_waiting(path: Path, name: str, error: type[AudiocnnError]) -> BinaryIO:
-    """A file, unbuffered. A named pipe has a writer by then, or there is an error about `name`. OSError."""
+    """Open a file unbuffered. For a named pipe, wait for a writer; without one, raise an error about `name`. May raise
+    OSError."""
     if not stat.S_ISFIFO(path.stat().st_mode):
         return path.open("rb", buffering=0)
     opened = SimpleQueue[BinaryIO | OSError]()
@@ -163,16 +165,16 @@ def open_waiting(path: Path, name: str, error: type[AudiocnnError]) -> BinaryIO:
     try:
         found = opened.get(timeout=PIPE_SECONDS)
     except Empty:
-        with suppress(OSError):  # the thread waits no longer
+        with suppress(OSError):  # releases the waiting thread
             os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
-        what = f"{name}: a named pipe into which nobody has written for {PIPE_SECONDS:g} s"
-        raise error(f"{what}; start what writes it, or leave it out") from None
+        what = f"{name}: a named pipe that no process has opened for writing within {PIPE_SECONDS:g} s"
+        raise error(f"{what}; start the program that writes to it, or leave it out") from None
     if isinstance(found, OSError):
         raise found
     return found
 
 
-# Locks of files and folders, which end with the process that has them, however that ends.
+# Locks of files and folders. The system releases them when the process ends, however it ends.
 
 try:
     import fcntl
@@ -183,7 +185,8 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.E
 
 
 def lock(handle: int) -> bool | None:
-    """Lock an open file or folder until it is closed. False: another process has it; None: there are no locks here."""
+    """Lock an open file or folder until it is closed. Returns True, False if another process holds the lock, or None if
+    locks are not supported here."""
     if fcntl is None:
         return None
     try:
@@ -198,25 +201,27 @@ def lock(handle: int) -> bool | None:
 
 
 def unwritable(folder: Path, why: str | None) -> AudiocnnError:
-    return AudiocnnError(f"{folder}: cannot be written ({why}); name another folder with -o, or change its permissions")
+    return AudiocnnError(
+        f"{folder}: cannot be written ({why}); choose another folder with -o, or change its permissions"
+    )
 
 
 def check_run_writable(folder: Path) -> None:
-    """AudiocnnError, before any work, where a folder cannot be made, or nothing can be written in it."""
+    """Check before any work that the folder can be created and written. Raises AudiocnnError."""
     place = next((path for path in (folder, *folder.absolute().parents) if path.exists()), Path("/"))
     if place == folder and not place.is_dir():
-        raise AudiocnnError(f"{folder}: is no folder; name another one with -o")
+        raise AudiocnnError(f"{folder}: not a folder; choose another one with -o")
     if not place.is_dir():
-        raise unwritable(folder, f"{place} is no folder")
+        raise unwritable(folder, f"{place} is not a folder")
     if not os.access(place, os.W_OK | os.X_OK):
         raise unwritable(folder, os.strerror(errno.EACCES))
 
 
 @contextmanager
 def locked(run: Path, wanted: bool = True) -> Iterator[None]:
-    """One training at a time in the folder of a run: the folder itself is locked, and the lock ends with the process,
-    however that ends. Folders that are made for it and stay empty go again. Not `wanted`: nothing is done.
-    AudiocnnError: another process has it."""
+    """Lock the folder of a run, so that only one training works in it at a time. The lock ends with the process.
+    Folders that were created for it and stay empty are removed. With `wanted` false, nothing is done. Raises
+    AudiocnnError if another process holds the lock."""
     if not wanted:
         yield
         return
@@ -228,7 +233,9 @@ def locked(run: Path, wanted: bool = True) -> Iterator[None]:
         raise unwritable(run, problem.strerror) from None
     try:
         if handle is not None and lock(handle) is False:
-            raise AudiocnnError(f"{run}: another process is training here; wait for it, or name another -o")
+            raise AudiocnnError(
+                f"{run}: another process is training here; wait for it, or choose another folder with -o"
+            )
         yield
     finally:
         if handle is not None:
@@ -239,7 +246,7 @@ def locked(run: Path, wanted: bool = True) -> Iterator[None]:
 
 
 def is_locked(run: Path) -> bool:
-    """Whether a training is going on in a folder. Where there are no locks: False."""
+    """Whether a training is running in a folder. False where locks are not supported."""
     if not LOCKS_EXIST or not run.is_dir():
         return False
     handle = os.open(run, os.O_RDONLY)
@@ -250,8 +257,8 @@ def is_locked(run: Path) -> bool:
 
 
 def free_path(path: Path, suffix: str = "", beside: str = "") -> Path:
-    """The path, or where something is there the first of `NAME-2`, `NAME-3`, ... that is free; a suffix stays last.
-    beside: another suffix under which nothing may lie there, too."""
+    """The path, or if it exists the first free path of `NAME-2`, `NAME-3` and so on, with the suffix kept at the end.
+    beside: another suffix under which no file may exist either."""
     name = path.name.removesuffix(suffix)
     names = (path.with_name(f"{name}-{number}{suffix}") for number in count(2))
     return next(

@@ -1,4 +1,4 @@
-"""Packages that not every installation has: `check_packages` names those that are missing, with their `pip install`."""
+"""Optional packages: `check_packages` reports those that are missing, with the `pip install` command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from audiocnn.errors import MissingPackageError
 
-# What pip calls the package of a module. The first are those of requirements-detect.txt.
+# Module name -> package name on PyPI. The first are those of requirements-detect.txt.
 DETECT_PACKAGES = {
     "numpy": "numpy",
     "onnxruntime": "onnxruntime",
@@ -40,11 +40,11 @@ OPTIONAL_PACKAGES = {
     "webrtcvad": "webrtcvad-wheels",
 }
 DISTRIBUTIONS = DETECT_PACKAGES | TRAIN_PACKAGES | OPTIONAL_PACKAGES
-TORCH_PACKAGES = ("torch", "safetensors", "librosa")  # to run a network in torch
+TORCH_PACKAGES = ("torch", "safetensors", "librosa")  # to run a network in PyTorch
 
 
 def check_packages(what: str, modules: Iterable[str]) -> None:
-    """MissingPackageError where a module of `DISTRIBUTIONS` is not installed that `what` needs. Imports nothing."""
+    """Raise MissingPackageError if a module of `DISTRIBUTIONS` that `what` needs is not installed. Imports nothing."""
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
         raise missing_packages(what, missing)
@@ -59,7 +59,7 @@ def missing_packages(what: str, modules: Iterable[str]) -> MissingPackageError:
 
 
 def explain_import_error(what: str, problem: ImportError) -> MissingPackageError | None:
-    """The error for an import that failed because its package is not installed; None for any other."""
+    """The error for an import that failed because its package is not installed; None for any other import error."""
     module = (problem.name or "").partition(".")[0]
     known = isinstance(problem, ModuleNotFoundError) and module in DISTRIBUTIONS and find_spec(module) is None
     return missing_packages(what, [module]) if known else None

@@ -1,4 +1,4 @@
-"""Work done by a thread before it is asked for: while one part is used, the next is made."""
+"""Prefetching: a thread prepares the next part while the current one is used."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _T = TypeVar("_T")
 
 
 class PrefetchingIterator(Generic[_T]):
-    """An iterator over `parts`, which a thread advances, at most `most` of them before they are taken.
+    """An iterator over `parts` that a thread advances. At most `most` parts wait to be taken.
 
-    What the thread raises is raised where its part would have come. `close` waits until the thread has left `parts`;
-    nobody else may touch them, or what they read from, before.
+    An exception in the thread is raised in place of the part that failed. `close` waits until the thread has left
+    `parts`. Until then, nothing else may use `parts` or what it reads from.
     """
 
     def __init__(self, parts: Iterator[_T], most: int) -> None:
@@ -42,12 +42,12 @@ class PrefetchingIterator(Generic[_T]):
                 self.changed.notify()
                 return self.made.popleft()
         if self.closed:
-            raise RuntimeError("closed before its end; it cannot go on")
+            raise RuntimeError("closed before its end; it cannot continue")
         problem, self.problem = self.problem, None
         raise problem or StopIteration
 
     def close(self) -> None:
-        if self.pid != os.getpid():  # the thread has stayed behind
+        if self.pid != os.getpid():  # the thread exists in the parent process only
             return
         with self.changed:
             self.closed = True

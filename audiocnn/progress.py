@@ -1,4 +1,5 @@
-"""How far long work is: `Progress`, which `train`, `evaluate` and `detect_many` hand to a callback of the caller."""
+"""Progress of long operations: `Progress` is what `train`, `evaluate` and `detect_many` pass to the caller's
+callback."""
 
 from __future__ import annotations
 
@@ -27,4 +28,4 @@ class Progress:
 
 
 ProgressCallback = Callable[[Progress], object]
-"""What it returns is ignored; an exception that it raises ends the work, and reaches the caller."""
+"""The return value is ignored. An exception raised by the callback stops the operation and reaches the caller."""

@@ -1,16 +1,16 @@
-"""Seconds at the borders, samples inside: the one place where the two are exchanged."""
+"""Conversion between seconds, which users see, and samples, which the code counts."""
 
 from __future__ import annotations
 
 import math
 import re
 
-SECONDS_DIGITS = 4  # behind the point, where seconds are printed and stored
-_HEARD_RATES = 4_000, 48_000  # Hz, of recordings of what people hear
+SECONDS_DIGITS = 4  # decimals of seconds that are printed and stored
+_HEARD_RATES = 4_000, 48_000  # Hz: usual rates of audible recordings
 
 
 def to_samples(seconds: float, sample_rate: int) -> int:
-    """The nearest whole number of samples; halves go up, as a person rounds."""
+    """The nearest integer number of samples; halves are rounded up."""
     return math.floor(seconds * sample_rate + 0.5)
 
 
@@ -19,7 +19,7 @@ def to_seconds(samples: int, sample_rate: int) -> float:
 
 
 def round_seconds(seconds: float) -> float:
-    """Seconds as they are printed and stored: to a tenth of a millisecond, which is finer than any hop."""
+    """Seconds rounded for printing and storing, to 0.1 ms, which is finer than any hop."""
     return round(float(seconds), SECONDS_DIGITS)
 
 
@@ -29,7 +29,7 @@ def count_noun(count: int, noun: str) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as a person reads them: `7.3 s`, `12:05`, `3:07:10`."""
+    """Seconds for display: `7.3 s`, `12:05`, `3:07:10`."""
     if not math.isfinite(seconds) or seconds < 0:
         return "?"
     if seconds < 60:
@@ -45,17 +45,17 @@ def plural(number: int, word: str) -> str:
 
 
 def heard_rate(rate: int) -> int:
-    """The rate in Hz at which people would play a recording of a rate, to hear it: bats slowed down, whales sped up."""
+    """The playback rate in Hz that makes a recording audible: ultrasound is slowed down, infrasound is sped up."""
     return min(max(rate, _HEARD_RATES[0]), _HEARD_RATES[1])
 
 
 def time_scale(rate: int) -> float:
-    """How much longer sounds are in recordings of a rate in Hz than those that people hear; 1 where they hear them."""
+    """Typical length of sounds at a sample rate, relative to audible recordings; 1 for audible rates."""
     return heard_rate(rate) / rate
 
 
 def format_speed(audio_seconds: float, seconds: float) -> str:
-    """How much faster than the recording plays: `310x real time`."""
+    """Processing speed relative to playback: `310x real time`."""
     if seconds <= 0:
         return ""
     times = audio_seconds / seconds
@@ -66,12 +66,12 @@ _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 
 
 def parse_number(word: str) -> float:
-    """A number, also with a decimal comma, as spreadsheets of many countries write it. ValueError: none."""
+    """Parse a number, also with a decimal comma, which spreadsheets of many countries write. Raises ValueError."""
     return float(word.replace(",", ".") if _DECIMAL_COMMA.fullmatch(word) else word)
 
 
 def is_numeric(word: str) -> bool:
-    """Whether `parse_number` takes a word."""
+    """Whether `parse_number` accepts the word."""
     try:
         parse_number(word)
     except ValueError:

@@ -1,1 +1,1 @@
-"""A recording becomes samples, and samples become files: decoders, headers, streams, names of recordings."""
+"""Reading recordings and writing audio files: decoders, headers, streams, and finding recordings by name."""

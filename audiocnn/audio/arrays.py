@@ -1,4 +1,4 @@
-"""Samples that a program has in memory, read as a recording: `ArrayDecoder`."""
+"""Arrays in memory, read as a recording: `ArrayDecoder`."""
 
 from __future__ import annotations
 
@@ -22,19 +22,22 @@ _TYPES = "numpy's float32 or float64 in [-1, 1], or int16"
 
 
 def channels_of(array: Any) -> NDArray[Any]:
-    """The array as (channels, samples), not copied. UsageError where it cannot be sound."""
+    """The array as (channels, samples), not copied. Raises UsageError if it cannot be audio."""
     if not isinstance(array, np.ndarray):
-        raise UsageError(f"{type(array).__name__} is no recording; give a name, an open file, or an array: {_TYPES}")
+        raise UsageError(
+            f"{type(array).__name__} is not a recording; give a file name, an open file, or an array: {_TYPES}"
+        )
     if array.dtype.str[1:] not in _FULL_SCALE:
-        hint = f"; whole numbers of another size divided by {_whole_scale(array)}" if array.dtype.kind in "iu" else ""
-        raise UsageError(f"samples: of type {array.dtype}; give {_TYPES}{hint}")
+        hint = f"; divide integers of another size by {_whole_scale(array)}" if array.dtype.kind in "iu" else ""
+        raise UsageError(f"samples: unsupported type {array.dtype}; give {_TYPES}{hint}")
     if array.ndim not in (1, 2):
-        raise UsageError(f"samples: of shape {array.shape}; give (samples,) or (channels, samples)")
+        raise UsageError(f"samples: unsupported shape {array.shape}; give (samples,) or (channels, samples)")
     return array[None] if array.ndim == 1 else array
 
 
 def as_floats(rows: NDArray[Any]) -> Samples:
-    """float32 in [-1, 1], as libsndfile reads the same numbers from a file; a copy where they are of another type."""
+    """float32 in [-1, 1], with the values that libsndfile reads from a file of the same type. Other types are
+    copied."""
     if rows.dtype == np.float32:
         return rows
     floats: Samples = rows.astype(np.float32, copy=False)
@@ -43,12 +46,12 @@ def as_floats(rows: NDArray[Any]) -> Samples:
 
 
 def check_rate(sample_rate: Any) -> int:
-    """UsageError for what is not a rate."""
+    """Raises UsageError if the value is not a sample rate."""
     if sample_rate is None:
-        raise UsageError("sample_rate is missing: an array does not say how many samples a second are; give it in Hz")
+        raise UsageError("sample_rate is missing: an array does not state its sample rate; give it in Hz")
     is_number = isinstance(sample_rate, Real | np.number) and not isinstance(sample_rate, bool)
     if not is_number or not (math.isfinite(sample_rate) and 1 <= sample_rate < _MOST_RATE and sample_rate % 1 == 0):
-        raise UsageError(f"sample_rate {sample_rate!r}: give a whole number of samples a second, such as 16000")
+        raise UsageError(f"sample_rate {sample_rate!r}: not a sample rate; give an integer in Hz, such as 16000")
     return int(sample_rate)
 
 
@@ -57,7 +60,7 @@ def _whole_scale(array: NDArray[Any]) -> str:
 
 
 class ArrayDecoder(FileDecoder):
-    """Samples (samples,) or (channels, samples). UsageError where they cannot be sound."""
+    """Samples of shape (samples,) or (channels, samples). Raises UsageError if they cannot be audio."""
 
     compressed = False
     piece_frames = 1 << 16
@@ -69,13 +72,13 @@ class ArrayDecoder(FileDecoder):
         self.frames: int | None = self.promised
         if self.channels > min(self.promised, _MOST_CHANNELS) and self.frames:
             shape = f"{self.channels} channels of {self.promised} samples"
-            raise UsageError(f"samples: {shape}; give (channels, samples), as array.T")
+            raise UsageError(f"samples: {shape}; give (channels, samples), for example array.T")
         if not self.frames:
             raise UsageError("samples: the array is empty; leave it out")
 
     def read(self, most_frames: int) -> Samples:
         begin, self._done = self._done, min(self._done + most_frames, self.promised)
-        # A copy, since whoever gets it may keep it, and the array is the caller's.
+        # A copy: the array belongs to the caller, and the reader may keep the block.
         return as_floats(np.array(self._rows[:, begin : self._done].T, order="C"))
 
     def skip(self, frames: int) -> int:
@@ -91,7 +94,7 @@ class ArrayDecoder(FileDecoder):
 
 @dataclass(frozen=True, eq=False)
 class ArraySource:
-    """Samples as `ArrayDecoder` takes them, in place of a file; as text, their name."""
+    """Samples that `ArrayDecoder` accepts in place of a file; as text, their name."""
 
     samples: AnyArray
     sample_rate: int

@@ -1,7 +1,7 @@
-"""The samples of a recording as they lie in it: its own rate, its own channels, and its own depth, to the last bit.
+"""Samples of a recording without loss: at its own rate, channel count and bit depth.
 
-float32 holds whole numbers of 24 bits exactly. Only samples of 32 bits and doubles need more, and plain files have them
-as they are.
+float32 represents 24-bit integers exactly. Only 32-bit integers and doubles need a wider type, which is available for
+uncompressed files.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from audiocnn.audio.recording import Selection, open_recording
 from audiocnn.audio.sndfile import describe_error
 from audiocnn.errors import RecordingError, show_name
 
-AnySamples = NDArray[Any]  # int16 or int32 of full scale, or floats in [-1, 1]
-_BLOCK_SAMPLES = 1 << 20  # of all channels, in one block
+AnySamples = NDArray[Any]  # full-scale int16 or int32, or floats in [-1, 1]
+_BLOCK_SAMPLES = 1 << 20  # over all channels, in one block
 _LOOK_BYTES = 64
-# What plain containers begin with: WAV, AIFF, AU, W64, CAF. libsndfile reads their headers in this process.
+# First bytes of uncompressed containers: WAV, AIFF, AU, W64, CAF. libsndfile reads their headers in this process.
 _PLAIN = (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"dns.", b"riff", b"caff")
 _WIDE = {"PCM_32": "int32", "ALAC_32": "int32", "DOUBLE": "float64"}
-# How samples are kept whose own names are not those of a depth. What is not here has lost some, and 16 bits do.
+# libsndfile's subtype -> the depth that keeps it without loss. Subtypes that are not listed are lossy; 16 bits are
+# enough for them.
 _KEPT = {"ALAC_16": "PCM_16", "ALAC_20": "PCM_24", "ALAC_24": "PCM_24", "ALAC_32": "PCM_32"} | {
     name: name for name in ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 }
@@ -35,8 +36,8 @@ _RAW = {"s8": "PCM_S8", "u8": "PCM_U8", "s16": "PCM_16", "s24": "PCM_24", "s32":
 
 
 def depth_of(path: Path, encoding: str | None = None) -> str:
-    """The depth of a file, by libsndfile's name, such as PCM_24; PCM_16 where nobody can tell, and for what a lossy
-    codec has left. encoding: that of its plain samples, see `pcm.ENCODINGS`."""
+    """The bit depth of a file, by libsndfile's name, such as PCM_24. PCM_16 if it is unknown or if the codec is lossy.
+    encoding: the encoding of uncompressed samples, see `pcm.ENCODINGS`."""
     if encoding is not None:
         return _RAW.get(encoding[:-2] if encoding[-2:] in ("le", "be") else encoding, "PCM_16")
     with suppress(OSError), path.open("rb") as file:
@@ -49,7 +50,7 @@ def depth_of(path: Path, encoding: str | None = None) -> str:
 
 
 def _flac_depth(start: bytes) -> str:
-    """From the first block of a FLAC stream, STREAMINFO: RFC 9639, section 8.2."""
+    """Read from STREAMINFO, the first metadata block of a FLAC stream: RFC 9639, section 8.2."""
     if len(start) < 22:
         return "PCM_16"
     bits = ((start[20] & 1) << 4 | start[21] >> 4) + 1
@@ -65,9 +66,9 @@ def _subtype(path: Path) -> str:
 
 
 class OwnSamples:
-    """A file on disk, to be read in blocks as it is, more than once.
+    """A file on disk that can be read in blocks, without loss, more than once.
 
-    depth: as in `depth_of`. frames: what the header says there are, None where it does not.
+    depth: see `depth_of`. frames: the number that the header states, or None.
     """
 
     def __init__(
@@ -84,12 +85,13 @@ class OwnSamples:
 
     @property
     def most_frames(self) -> int:
-        """No more than this can come, if the header tells; what it does not tell are plain samples, of a byte at
-        least."""
+        """An upper bound, from the header if it states a length. Otherwise the samples are uncompressed, with at least
+        one byte each."""
         return max(self.frames or 0, self.path.stat().st_size // self.channels)
 
     def blocks(self) -> Generator[AnySamples]:
-        """(frames, channels) from the start to the end. RecordingError. `note` then says where the file is damaged."""
+        """Blocks (frames, channels) from start to end. Raises RecordingError. Afterwards, `note` states where the file
+        is damaged."""
         frames = max(1, _BLOCK_SAMPLES // self.channels)
         with open_recording(self.path, self.raw, name=self.name, excerpt=self._whole) as recording:
             done = 0
@@ -97,7 +99,8 @@ class OwnSamples:
                 for wide in self._wide(frames):
                     done += len(wide)
                     yield wide
-            # Of what was read wide, too: it tells what is wrong with it, and has what goes on behind it.
+            # Needed in wide mode too: it reports damage, and continues with what follows the first recording in the
+            # file.
             for block in recording.blocks(None, "each", frames / self.sample_rate):
                 if block.shape[1] > done:
                     yield block[:, done:].T
@@ -112,14 +115,14 @@ class OwnSamples:
                 while len(block := file.read(frames, dtype=_WIDE[self.depth], always_2d=True)):
                     yield block
         except (soundfile.SoundFileError, OSError) as problem:
-            why = f"cannot be read to its end ({describe_error(problem)}); copy it again"
+            why = f"cannot be read to the end ({describe_error(problem)}); copy it again"
             raise RecordingError(f"{self.name}: {why}") from None
 
 
 def at_depth(samples: AnySamples, depth: str) -> AnySamples:
-    """Samples in the type that libsndfile writes without a change as this depth.
+    """Samples in the type that libsndfile writes unchanged at this depth.
 
-    Whole numbers that fit are kept to the last bit; others are rounded, and cut off at full scale.
+    Integers that fit are kept exactly; other values are rounded and clipped at full scale.
     """
     wanted = {"FLOAT": np.float32, "DOUBLE": np.float64}.get(depth)
     if wanted is not None:
@@ -135,7 +138,7 @@ def at_depth(samples: AnySamples, depth: str) -> AnySamples:
 
 
 def unit(samples: AnySamples) -> AnySamples:
-    """Floats in [-1, 1]; whole numbers as doubles, floats as they are."""
+    """Floats in [-1, 1]: integers are converted to doubles, floats are kept."""
     if samples.dtype == np.int32:
         scaled: AnySamples = samples / 2.0**31
         return scaled

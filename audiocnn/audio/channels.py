@@ -1,9 +1,9 @@
-"""Channels of a recording: each of them, one, or their mix, which is the mean, and does not cancel.
+"""Selection of channels: each channel, a single one, or a mix: the mean, without cancellation.
 
-The mean of channels of opposite polarity is silence. The mix is therefore looked at in frames of some 0.2 s, counted
-from the first sample that is read: where the mean has less than a tenth of the energy that it would have if the
-channels had nothing to do with each other, some of them are turned over before they are added. Of two equally loud
-channels this is so where their correlation is below -0.9.
+The mean of two channels of opposite polarity is silence. The mix is therefore checked in frames of about 0.2 s, counted
+from the first sample that is read. If the mean has less than a tenth of the energy that uncorrelated channels would
+give, some channels are inverted before they are added. For two equally loud channels, this happens at a correlation
+below -0.9.
 """
 
 from __future__ import annotations
@@ -15,18 +15,21 @@ import numpy as np
 
 from audiocnn.audio.pcm import Samples
 
-_FRAME_SECONDS = 0.2  # the nearest power of two samples, of which the pieces of stereo files are multiples
-_MOST_FRAME_SAMPLES = 1 << 20  # of all channels
-_CELL, _LOOKED_AT = 512, 32  # of so many samples so many are enough to see whether a mean may cancel
-_LEAST_ENERGY, _LOW_ENERGY = 0.1, 0.3  # of what unrelated channels give; below the second all samples are looked at
-_FAINT_ENERGY = 1 / 16  # of the loudest channel: such a one does not decide which way round the others are
+_FRAME_SECONDS = 0.2  # rounded to a power of two samples, of which the block sizes of stereo files are multiples
+_MOST_FRAME_SAMPLES = 1 << 20  # over all channels
+_CELL, _LOOKED_AT = 512, 32  # cell length in samples, and how many of them are checked
+_LEAST_ENERGY, _LOW_ENERGY = (
+    0.1,
+    0.3,
+)  # relative to uncorrelated channels; below the second, all samples are checked
+_FAINT_ENERGY = 1 / 16  # of the loudest channel: a quieter channel does not decide the polarity of the others
 _FEW_CHANNELS = 7
 
 
 def select_channels(pieces: Iterable[Samples], channel: str | int, sample_rate: int) -> Generator[Samples]:
-    """(n, channels) pieces -> (n, rows) pieces; those of a mix are whole frames, some of them without a sample.
+    """(n, channels) pieces -> (n, rows) pieces. Pieces of a mix hold whole frames; some are empty.
 
-    channel: "mix", "each", or the number of one.
+    channel: "mix", "each", or a channel number.
     """
     if channel == "mix":
         yield from _mix(pieces, sample_rate)
@@ -59,7 +62,7 @@ def _mix(pieces: Iterable[Samples], sample_rate: int) -> Iterator[Samples]:
 
 
 def _mix_frames(piece: Samples, frame: int) -> Samples:
-    """(frames, channels), a multiple of `frame` -> (frames, 1)."""
+    """(n, channels), with n a multiple of `frame` -> (n, 1)."""
     mixed, channels = mean_of_channels(piece), piece.shape[1]
     for k in _low_frames(piece, mixed, frame):
         inside = slice(k * frame, (k + 1) * frame)
@@ -70,8 +73,8 @@ def _mix_frames(piece: Samples, frame: int) -> Samples:
 
 
 def _low_frames(piece: Samples, mixed: Samples, frame: int) -> Iterable[int]:
-    """Frames in which the mean may cancel, by some of their samples."""
-    if frame % _CELL:  # the last one of a recording
+    """Frames in which the mean may cancel, judged from a subset of their samples."""
+    if frame % _CELL:  # the last frame of a recording
         return (0,)
     energies, of_mean = (
         np.einsum("kn,kn->k", cells, cells).reshape(-1, frame // _CELL).sum(axis=1)
@@ -82,8 +85,9 @@ def _low_frames(piece: Samples, mixed: Samples, frame: int) -> Iterable[int]:
 
 
 def _polarities(frame: Samples) -> Samples:
-    """(frames, channels) -> 1 or -1 (channels,), with which the sum has at least the energy of all channels together:
-    one after the other, each is turned over where it would take away from the sum of those before."""
+    """(n, channels) -> factors 1 or -1, one a channel, for which the sum has at least the energy of all channels
+    together. Channels are added one after another, and each is inverted if it would lower the energy of the sum so
+    far."""
     channels = frame.T.astype(np.float64)
     energies = np.einsum("cn,cn->c", channels, channels)
     order = sorted(range(len(channels)), key=lambda c: energies[c] < _FAINT_ENERGY * energies.max())
@@ -96,8 +100,8 @@ def _polarities(frame: Samples) -> Samples:
 
 
 def mean_of_channels(piece: Samples) -> Samples:
-    """(frames, channels), of two or more -> (frames, 1). For two, adding columns takes a tenth of the time; the numbers
-    are the same."""
+    """(n, channels), with at least two channels -> (n, 1). For two channels, adding columns takes a tenth of the time
+    and gives the same numbers."""
     if piece.shape[1] > _FEW_CHANNELS:
         mean: Samples = piece.mean(axis=1, keepdims=True, dtype=np.float32)
         return mean

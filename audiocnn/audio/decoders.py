@@ -1,4 +1,4 @@
-"""How a recording is opened: by the first of `DECODERS` that reads it, whether it is a file, a pipe or a stream."""
+"""Opening of recordings: files, pipes and streams go to the first of `DECODERS` that can read them."""
 
 from __future__ import annotations
 
@@ -40,13 +40,19 @@ from audiocnn.audio.tails import (
 from audiocnn.errors import RecordingError, bare
 from audiocnn.files import open_waiting, temporary_errors
 
-EARLY_LOOK_BYTES = 1 << 20  # of a stream that is copied, before it is copied to its end
-_RAW = "raw samples, which say neither rate nor channels; `detect` and `score` take them with --raw and --rate"
-_RAW_STREAM = "if these are samples without a header, say with --raw what they are"
-_NAMED_SUFFIXES = (b".gsm", b".vox", b".vox6", b".vox8", b".sd2")  # of what libsndfile knows by its name alone
-# Looked into for defects, though their decoders have read them to the end.
+EARLY_LOOK_BYTES = 1 << 20  # of a stream, examined before all of it is copied
+_RAW = "raw samples, which state neither rate nor channels; `detect` and `score` read them with --raw and --rate"
+_RAW_STREAM = "if these are samples without a header, give their encoding with --raw"
+_NAMED_SUFFIXES = (
+    b".gsm",
+    b".vox",
+    b".vox6",
+    b".vox8",
+    b".sd2",
+)  # libsndfile needs the name to recognise these
+# Formats that are checked for defects even if the decoder has read them to the end.
 _LOOKED_INTO = (b"OggS", b"Creative Voi", b"caff", b"\xf0\x7e")
-_LIVE = "send WAV, AIFF, AU, or raw samples with --raw and --rate; none of them compressed"
+_LIVE = "send uncompressed WAV, AIFF, AU, or raw samples with --raw and --rate"
 _NAME_ERRORS = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
@@ -56,29 +62,30 @@ class DamagedError(RefusedError):
 
 @dataclass(kw_only=True, slots=True)
 class AudioSource:
-    """What is to be opened: its first bytes, and its name for messages."""
+    """A source to open: its first bytes, and its name for messages."""
 
     name: str
     head: bytes
-    track: int | None = None  # of sound, from 0; None: the default one
-    is_piped: bool = False  # it comes, or came, as a stream
-    refusals: list[RefusedError] = field(default_factory=list)  # by decoders that have tried
+    track: int | None = None  # audio track, from 0; None: the default track
+    is_piped: bool = False  # it is or was a stream
+    refusals: list[RefusedError] = field(default_factory=list)  # of the decoders tried so far
 
 
 @dataclass(kw_only=True, slots=True)
 class DiskSource(AudioSource):
-    """A file on disk: its absolute path, or one that is open and has no name. opened: the same, to be used first."""
+    """A file on disk: its absolute path, or an open file without a name. opened: the same file, already open, to be
+    used first."""
 
     file: Path | BinaryIO
     opened: BinaryIO | None = None
-    part: Part | None = None  # to be read alone
+    part: Part | None = None  # the only part to be read
 
     @property
     def is_raw(self) -> bool:
         return isinstance(self.file, Path) and self.file.name.lower().endswith(".raw")
 
     def open(self) -> BinaryIO:
-        """The file once more, from its beginning; whoever asks closes it."""
+        """Open the file once more, at its beginning. The caller closes it."""
         file, self.opened = self.opened, None
         if file is not None:
             file.seek(0)
@@ -92,14 +99,14 @@ class DiskSource(AudioSource):
 
 @dataclass(kw_only=True, slots=True)
 class SeekableSource(AudioSource):
-    """A file of the caller, from where it stands."""
+    """An open file of the caller, read from its current position."""
 
     file: BinaryIO
 
 
 @dataclass(kw_only=True, slots=True)
 class StreamSource(AudioSource):
-    """Bytes that have no way back, and a file on disk whose samples have no header."""
+    """A stream that cannot seek, or a file on disk whose samples have no header."""
 
     stream: ByteStream
     raw: RawFormat | None
@@ -109,7 +116,7 @@ class StreamSource(AudioSource):
 def open_decoder(
     path: str | Path | BinaryIO, name: str, raw: RawFormat | None, may_copy: bool, track: int | None
 ) -> Decoder:
-    """The decoder for what `recording.open_recording` was given; `name` is for messages. Raises RecordingError."""
+    """The decoder for the argument of `recording.open_recording`; `name` is for messages. Raises RecordingError."""
     if isinstance(path, str | os.PathLike):
         return _open_path(path, name, raw, may_copy, track)
     if raw is None and getattr(path, "seekable", lambda: False)():
@@ -123,14 +130,15 @@ def _open_path(given: str | Path, name: str, raw: RawFormat | None, may_copy: bo
         status = path.stat()
         is_regular = stat.S_ISREG(status.st_mode)
         if not is_regular and stat.S_ISDIR(status.st_mode):
-            raise RecordingError(f"{name}: a folder where a recording is expected; name a file in it")
+            raise RecordingError(f"{name}: is a folder, not a recording; name a file in it")
         if is_regular and status.st_size == 0:
             raise RecordingError(f"{name}: empty file (0 bytes); copy it again or leave it out")
         if raw is not None or not is_regular:
             file = open_waiting(path, name, RecordingError)
             return _open_stream(ByteStream(file, owned=True), name, raw, may_copy, track)
         file = path.open("rb", buffering=0)
-        # Absolute, as processes have a folder of their own, and "-" is standard input to libsndfile.
+        # An absolute path, because worker processes have their own working directory and "-" is standard input to
+        # libsndfile.
         source = DiskSource(name=name, head=b"", file=path.absolute(), opened=file, track=track)
         try:
             source.head = file.read(AUDIO_HEAD_BYTES)
@@ -141,7 +149,7 @@ def _open_path(given: str | Path, name: str, raw: RawFormat | None, may_copy: bo
     except FileNotFoundError:
         raise RecordingError(f"{name}: no such file; check the name") from None
     except (OSError, ValueError) as error:
-        remedy = "the name" if getattr(error, "errno", errno.ENOENT) in _NAME_ERRORS else "its rights"
+        remedy = "the name" if getattr(error, "errno", errno.ENOENT) in _NAME_ERRORS else "its permissions"
         raise RecordingError(f"{name}: cannot be opened ({describe_error(error)}); check {remedy}") from None
 
 
@@ -164,17 +172,20 @@ def _open_stream(stream: ByteStream, name: str, raw: RawFormat | None, may_copy:
     except BaseException as error:
         stream.close()
         if isinstance(error, OSError):
-            raise RecordingError(f"{name}: cannot be read ({describe_error(error)}); check what writes it") from None
+            raise RecordingError(
+                f"{name}: cannot be read ({describe_error(error)}); check the program that writes it"
+            ) from None
         raise
 
 
 def _check_not_empty(head: bytes, name: str) -> None:
     if not head:
-        raise RecordingError(f"{name}: empty (0 bytes); check the command that writes it")
+        raise RecordingError(f"{name}: empty (0 bytes); check the program that writes it")
 
 
 def _open_source(source: AudioSource) -> Decoder:
-    """The first decoder that reads it. RecordingError: the refusal of one that knows the format, else the last one."""
+    """The first decoder that accepts the source. Raises RecordingError: the refusal by a decoder that knows the format,
+    or else the last refusal."""
     for open_with in DECODERS:
         try:
             if (decoder := open_with(source)) is not None:
@@ -185,7 +196,7 @@ def _open_source(source: AudioSource) -> Decoder:
 
 
 def _check_track(decoder: Decoder, source: AudioSource) -> Decoder:
-    """RecordingError where a track is wanted of what has one alone."""
+    """Raises RecordingError if a track other than the only one is selected."""
     if source.track and not isinstance(decoder, FfmpegFile):
         decoder.close()
         raise no_track_error(source.name, source.track, 1)
@@ -193,7 +204,7 @@ def _check_track(decoder: Decoder, source: AudioSource) -> Decoder:
 
 
 def _with_pcm(source: AudioSource) -> Decoder | None:
-    """WAV, AIFF, AU, W64 and raw samples, as they come."""
+    """WAV, AIFF, AU, W64 and raw samples, decoded as they arrive."""
     if isinstance(source, StreamSource):
         stream = source.stream
         layout = read_layout(stream) if source.raw is None else Layout(source.raw, stream.size())
@@ -221,24 +232,22 @@ def _with_pcm(source: AudioSource) -> Decoder | None:
 
 
 def _with_sndfile(source: AudioSource) -> Decoder | None:
-    """Files on disk by libsndfile."""
+    """Files on disk that libsndfile reads."""
     if not isinstance(source, DiskSource):
         return None
     if (tracks := count_ogg_tracks(source.head)) > 1:
         if find_program():
-            raise DamagedError(
-                f"{source.name}: it has {tracks} audio tracks, which ffmpeg cannot read; {COPY_OR_CONVERT}"
-            )
+            raise DamagedError(f"{source.name}: has {tracks} audio tracks, which ffmpeg cannot read; {COPY_OR_CONVERT}")
         decoder = _open_sndfile(source)
         decoder.remark = (
-            f"it has {tracks} audio tracks, of which 0 is read; only ffmpeg reads others, and it is not on the PATH"
+            f"has {tracks} audio tracks, of which 0 is read; to read another, install ffmpeg and put it on the PATH"
         )
         return decoder
     return _open_sndfile(source)
 
 
 def _open_sndfile(source: DiskSource) -> SandboxedFile | SoundFile:
-    """In a process of its own, as decoders may crash; where there is none, in this one."""
+    """Decode in a separate process, because decoders may crash; in this process if none can be started."""
     file = source.open()
     source.part = source.part or first_part(file, source.head)
     promised = promised_by(source.head, file)
@@ -259,8 +268,9 @@ def _open_sndfile(source: DiskSource) -> SandboxedFile | SoundFile:
 
 
 def _open_following(source: DiskSource, decoder: SandboxedFile | SoundFile | FfmpegFile) -> Decoder | None:
-    """What goes on in a file behind what a decoder has read of it; the decoder is told what it lacks."""
-    if decoder.file is None:  # it was opened by its name
+    """The decoder for data after the part that a decoder has read. Also sets the decoder's `defect` if its part is
+    incomplete."""
+    if decoder.file is None:  # it was opened by name
         return None
     size = os.fstat(decoder.file.fileno()).st_size
     part = source.part or Part(0, size)
@@ -286,26 +296,26 @@ def _open_following(source: DiskSource, decoder: SandboxedFile | SoundFile | Ffm
     opened.drop(following.skip_frames)
     if following.zeros_at >= 0:
         counted = following.skip_frames / opened.sample_rate
-        opened.remark = f"the header counts {counted:.2f} s; the samples behind them are read too"
+        opened.remark = f"the header states {counted:.2f} s; the samples after that are read too"
     return opened
 
 
 def _refusal(reason: str, source: AudioSource) -> RefusedError:
     if substitute := describe_substitute(source.head):
         return RefusedError(f"{source.name}: {substitute}")
-    # What it says of a file that looks like MP3 and is none is about pipes.
+    # libsndfile's message about a file that looks like MP3 but is not one mentions pipes.
     if "not recognised" in reason or "possibly a pipe" in reason:
-        remedy = f"check what it is, or {CONVERT if find_program() else INSTALL_FFMPEG}"
+        remedy = f"check the file, or {CONVERT if find_program() else INSTALL_FFMPEG}"
         remedy = f"{CONVERT}, or {_RAW_STREAM}" if source.is_piped else remedy
-        return RefusedError(f"{source.name}: not audio that can be read here; {remedy}")
+        return RefusedError(f"{source.name}: not a supported audio format; {remedy}")
     if "annel count is zero" in reason:
-        return DamagedError(f"{source.name}: the header says 0 channels; write the file again")
-    why = f"damaged or cut short, or a format that is not read here ({reason})"
+        return DamagedError(f"{source.name}: the header states 0 channels; write the file again")
+    why = f"damaged, cut short, or an unsupported format ({reason})"
     return DamagedError(f"{source.name}: {why}; {COPY_OR_CONVERT}")
 
 
 def _with_ffmpeg(source: AudioSource) -> Decoder | None:
-    """Files on disk that look like media, and those whose format libsndfile knows but that it cannot open."""
+    """Files on disk that look like media, or whose format libsndfile knows but cannot open."""
     if not isinstance(source, DiskSource) or source.is_raw:
         return None
     program, looks_like_media = find_program(), is_media(source.head)
@@ -321,10 +331,11 @@ def _with_ffmpeg(source: AudioSource) -> Decoder | None:
 
 
 def _with_copy(source: AudioSource) -> Decoder | None:
-    """Everything else: once it is a file on disk, which the caller's file may be, the decoders are tried again."""
+    """All other sources: they are copied to disk, unless the caller's file already is on disk, and the decoders are
+    tried again."""
     if isinstance(source, StreamSource):
         if not source.may_copy:
-            raise RecordingError(f"{source.name}: cannot be read while it comes; {_LIVE}")
+            raise RecordingError(f"{source.name}: cannot be read as a live stream; {_LIVE}")
         copy = _copy(source.stream.take, source)
         source.stream.close()
     elif isinstance(source, SeekableSource):
@@ -339,13 +350,13 @@ def _with_copy(source: AudioSource) -> Decoder | None:
 
 
 DECODERS = (_with_pcm, _with_sndfile, _with_ffmpeg, _with_copy)
-"""In the order in which they are tried. Each returns a decoder, or None where it does not apply; it raises RefusedError
-where another may apply, and any other RecordingError where none does."""
+"""In the order in which they are tried. Each returns a decoder, or None if it does not apply. RefusedError means that
+another decoder may apply; any other RecordingError means that none does."""
 
 
 def _copy(read: Callable[[int], bytes], source: AudioSource) -> BinaryIO:
-    """All that can be read, in a temporary file: on disk, not in memory. What is no audio by its first megabyte is not
-    kept to its end, which may never come."""
+    """Copy a source to a temporary file, on disk to save memory. If its first megabyte is not audio, the rest, which
+    may be endless, is not copied."""
     with temporary_errors(source.name, RecordingError):
         copy = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller
     looked = False
@@ -361,15 +372,15 @@ def _copy(read: Callable[[int], bytes], source: AudioSource) -> BinaryIO:
         with temporary_errors(source.name, RecordingError):
             copy.seek(0)
     except BaseException:
-        with suppress(OSError):  # of what is still to be written
+        with suppress(OSError):  # still to be written
             copy.close()
         raise
     return copy
 
 
 def check_beginning(head: bytes, name: str, is_piped: bool = True) -> None:
-    """RecordingError where the beginning of a source is that of no audio."""
-    # Behind a long ID3 tag stands what libsndfile reads, or what ffmpeg does.
+    """Raises RecordingError if the beginning of a source is not audio."""
+    # After a long ID3 tag there may be a format that libsndfile or ffmpeg reads.
     if is_media(head) and (find_program() or head.startswith(b"ID3")):
         return
     with suppress(DamagedError):
@@ -377,7 +388,7 @@ def check_beginning(head: bytes, name: str, is_piped: bool = True) -> None:
 
 
 def _reopen(file: BinaryIO) -> BinaryIO | None:
-    """A file on disk that is open and stands at its beginning, once more; None for any other."""
+    """Reopen a file on disk that is open at its beginning; None for any other file."""
     plain = file.raw if isinstance(file, io.BufferedReader | io.BufferedRandom) else file
     if isinstance(plain, io.FileIO) and file.tell() == 0 and stat.S_ISREG(os.fstat(plain.fileno()).st_mode):
         return os.fdopen(os.dup(plain.fileno()), "rb")

@@ -1,7 +1,7 @@
-"""Recordings that only ffmpeg reads: m4a, aac, wma, amr and the sound of videos, where ffmpeg is on the PATH.
+"""Recordings that only ffmpeg reads, such as m4a, aac, wma, amr and the audio of videos. ffmpeg must be on the PATH.
 
-It runs as a process that writes one audio track into a pipe, as WAV of float32. It gets one file and no way to
-another: no network, no playlists, no pictures.
+It runs as a process that writes one audio track to a pipe, as float32 WAV. It can read only the given file: no network,
+no playlists, no pictures.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from audiocnn.errors import RecordingError
 from audiocnn.units import plural
 
 _PROGRAM = "ffmpeg"
-INSTALL_FFMPEG = "install ffmpeg, which reads m4a, aac, wma, amr and the sound of videos, or convert it elsewhere"
-# Names to look for in folders. Others have the same suffix for other things: .ts and .mts programs, .dts devices.
+INSTALL_FFMPEG = "install ffmpeg, which reads m4a, aac, wma, amr and the audio of videos, or convert the file elsewhere"
+# Suffixes to look for in folders. Suffixes with other common uses are absent: .ts and .mts programs, .dts device trees.
 FFMPEG_SUFFIXES = frozenset(
     {".m4a", ".m4b", ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".aac", ".mka", ".mkv", ".webm", ".wma", ".wmv", ".asf"}
     | {".avi", ".flv", ".amr", ".wv", ".ape", ".tta", ".tak", ".mpc", ".ac3", ".eac3", ".mpg", ".mpeg", ".vob", ".m2ts"}
     | {".mxf", ".ra", ".rm", ".dsf", ".oma", ".spx"}
 )
-# Containers of sound and video; none that name other files, as playlists do.
+# Audio and video containers. Formats that refer to other files, such as playlists, are absent.
 DEMUXERS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,gsm,ivf,loas,matroska,webm,mlp,"
     "mov,mp4,m4a,3gp,3g2,mj2,mp3,mpc,mpc8,mpeg,mpegts,mxf,nut,ogg,oma,rm,shn,tak,truehd,tta,voc,w64,wav,wtv,wv,xwma"
 )
-_MOST_ALLOC_BYTES = 1 << 28  # of one block of memory: it believes headers otherwise
+_MOST_ALLOC_BYTES = 1 << 28  # limit of one memory block: otherwise ffmpeg allocates as much as a header states
 
 
 def find_program() -> str | None:
@@ -47,13 +47,13 @@ def find_program() -> str | None:
     return shutil.which(_PROGRAM)
 
 
-# Times of frames, in samples. Where the track has a gap, or begins late, there will be silence, so that times are those
-# of a player. Times that go back, or jump far, as where recordings stand one behind another, are not followed: no
-# sample is left out for them. 0: where this frame goes if it follows at once; 1: samples of the one before; 2: how much
-# later it should be by its own time; 3: what is added to times; 4, 5: a jump and where it is, told with the frame
-# behind it, as the end of a track counts as a frame whose time means nothing. Where the rate or the channels change,
-# ffmpeg begins anew with all of this, and a frame in the middle looks as the first of a track that begins late: so the
-# time of the first is only told, and the silence before it is made here.
+# Computes the time of each frame in samples. Gaps and a late start of the track become silence, so that times equal
+# those of a player. Times that go back or jump far, as in concatenated recordings, are not followed, so no sample is
+# dropped for them. Registers: 0: position of this frame if it follows directly; 1: samples of the previous frame; 2:
+# how much later it should be by its own time; 3: offset added to times; 4, 5: a jump and its place, reported with the
+# next frame because the end of a track counts as a frame whose time means nothing. If the rate or channels change,
+# ffmpeg restarts this filter, and a frame in the middle then looks like the first frame of a track that begins late.
+# The time of the first frame is therefore only reported, and the silence before it is inserted here.
 _TIMES = """
 if(ld(4), print(ld(4), 32); print(ld(5), 32); st(4, 0));
 if(isnan(PREV_OUTPTS), print(PTS/SR, 24));
@@ -65,14 +65,14 @@ if(isnan(PTS)+isnan(PREV_OUTPTS)+between(ld(2), -SR/10, SR/10), ld(0),
 if(between(ld(2), 0, {gap}*SR), ld(0)+ld(2),
 if(gt(abs(ld(2)), SR), st(4, ld(2)/SR); st(5, ld(0)/SR)); st(3, ld(0)-PTS); ld(0)))
 """
-# ADTS and AC-3 have no times; those that ffmpeg makes up are wrong where the rate changes.
+# ADTS and AC-3 have no times, and those that ffmpeg makes up are wrong if the rate changes.
 _NO_TIMES = "if(isnan(PREV_OUTPTS), print(0, 24)); N"
 _UNTIMED = (b"\xff\xf0", b"\xff\xf1", b"\xff\xf8", b"\xff\xf9", b"\x0bw", b"ID3")
 _MOST_GAP_SECONDS = 60
 
 
 def ffmpeg_command(program: str, source: str, track: int = 0, is_timed: bool = True) -> list[str]:
-    """What is run: an audio track as WAV of floats on standard output."""
+    """The command that writes an audio track as float WAV to standard output."""
     given = ["-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info", "-max_alloc", str(_MOST_ALLOC_BYTES)]
     given += ["-protocol_whitelist", "file,subfile", "-format_whitelist", DEMUXERS, "-i", source]
     times = "".join((_TIMES if is_timed else _NO_TIMES).format(gap=_MOST_GAP_SECONDS).split())
@@ -81,16 +81,16 @@ def ffmpeg_command(program: str, source: str, track: int = 0, is_timed: bool = T
 
 
 def left_out_line(counts: Counter[str]) -> str:
-    """What is said of files, counted by suffix, that are not looked at without ffmpeg."""
+    """A warning about files, counted by suffix, that are skipped without ffmpeg."""
     files = "1 file is" if counts.total() == 1 else f"{counts.total()} files are"
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
-    return f"{files} left out ({kinds}): only ffmpeg reads them, and it is not on the PATH; install it"
+    return f"{files} skipped ({kinds}): only ffmpeg reads them, and it is not on the PATH; install it"
 
 
-_HANG_SECONDS = 30.0  # without a byte
+_HANG_SECONDS = 30.0  # without output
 _LEAVE_SECONDS = 2.0
 _MOST_JUMPS = 2000
-_SAID_SECONDS = 5.0  # for what ffmpeg says of its input, which it says before it writes
+_SAID_SECONDS = 5.0  # for the description of the input, which ffmpeg logs before it writes output
 _DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
 _TRACK = re.compile(r"Stream #0:\d+(?:\[\w+\])?(?:\((\w+)\))?: Audio: (.*)")
 _START = re.compile(r"\[warning\] (-?\d+\.\d+|nan)$")
@@ -100,7 +100,7 @@ _CLEAN = re.compile(r"^(?:\[[^]]*\] )*|(?:file:)?\S*/dev/fd/\d+: ")
 
 
 def no_track_error(name: str, track: int, count: int) -> RecordingError:
-    remedy = "leave --track out" if count == 1 else f"give --track 0 to {count - 1}"
+    remedy = "omit --track" if count == 1 else f"give --track 0 to {count - 1}"
     return RecordingError(f"{name}: no audio track {track}; it has {count}, numbered from 0; {remedy}")
 
 
@@ -108,20 +108,20 @@ class FfmpegFile(FileDecoder):
     """A file that ffmpeg decodes."""
 
     compressed = True
-    promised = 0  # a container's length is that of its longest track
-    place = 0  # nobody knows how far it has read
-    _silent_frames: int | None = None  # before the first piece, which tells
+    promised = 0  # a container states the length of its longest track
+    place = 0  # the read position is unknown
+    _silent_frames: int | None = None  # known only after the first piece
     _first_piece: Samples | None = None
 
     def __init__(
         self, program: str, source: BinaryIO, name: str, track: int | None = None, part: Part | None = None
     ) -> None:
-        """`source` is an open file on disk, closed with this, or where it cannot be opened. track: which audio track,
-        numbered from 0; None: the one that its file says is the default, else the first. RefusedError; RecordingError:
-        no such track."""
+        """`source` is an open file on disk. It is closed with this object, or if it cannot be opened. track: number of
+        the audio track, from 0; None: the track marked as default in the file, or else the first. Raises RefusedError,
+        or RecordingError if the track does not exist."""
         self.name, self._program, self.file, self._part = name, program, source, part
         self._track, self._is_chosen = track or 0, track is not None
-        self.done, self.trouble = 0, ""  # frames, and why there are no more
+        self.done, self.trouble = 0, ""  # frames read, and the reason for stopping
         try:
             self._start()
             default = next((number for number, (_, flag) in enumerate(self._said.tracks) if flag), 0)
@@ -142,19 +142,19 @@ class FfmpegFile(FileDecoder):
 
     @property
     def remark(self) -> str:  # type: ignore[override]
-        """How many other tracks there are, and where times jump."""
+        """Notes on other tracks, on jumps in the timestamps and on changes of format."""
         remarks, tracks, jumps = [], self._said.tracks, self._said.jumps
         if len(tracks) > 1 and not self._is_chosen:
             language = f" ({tracks[self._track][0]})" if tracks[self._track][0] else ""
-            others = f"--track 0 to {len(tracks) - 1} reads another"
-            remarks.append(f"it has {len(tracks)} audio tracks, of which {self._track}{language} is read; {others}")
+            others = f"select another with --track 0 to {len(tracks) - 1}"
+            remarks.append(f"has {len(tracks)} audio tracks, of which {self._track}{language} is read; {others}")
         if len(jumps) > 1:
             times = "" if len(jumps) < 4 else f" {len(jumps) // 2} times, first"
             where = f"by {jumps[0]:+.2f} s at {jumps[1]:.2f} s"
-            remarks.append(f"its times jump{times} {where}; its samples are read one after another")
+            remarks.append(f"its timestamps jump{times} {where}; the samples are read without a gap")
         if len(self._said.starts) > 1:
             kind = f"{self.sample_rate} Hz, {plural(self.channels, 'channel')}"
-            remarks.append(f"its rate or its channels change, and all of it is read as it begins: {kind}")
+            remarks.append(f"its rate or channel count changes; all of it is read in the first format: {kind}")
         return "; ".join(remarks)
 
     def read(self, most_frames: int) -> Samples:
@@ -206,11 +206,13 @@ class FfmpegFile(FileDecoder):
                 stderr=subprocess.PIPE,
                 bufsize=0,
                 pass_fds=(number,),
-                process_group=0,  # Ctrl-C is for the one that waits
+                process_group=0,  # Ctrl-C is handled by this process
                 env={**os.environ, "AV_LOG_FORCE_NOCOLOR": "1"},
             )
         except OSError as error:
-            raise RefusedError(f"{self.name}: ffmpeg cannot be started ({error.strerror}); check it") from None
+            raise RefusedError(
+                f"{self.name}: ffmpeg cannot be started ({error.strerror}); check its installation"
+            ) from None
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self._said = _Said(self._process.stderr)
@@ -231,20 +233,21 @@ class FfmpegFile(FileDecoder):
         return f"subfile,,start,{self._part.start},end,{self._part.end},,:file:/dev/fd/{descriptor}"
 
     def _why_not(self) -> str:
-        reason = self._trouble() or "it gave nothing"
+        reason = self._trouble() or "no output"
         if "matches no streams" in reason or "does not contain any stream" in reason:
-            return "no sound in it, as ffmpeg sees it; leave it out"
-        return f"not audio that can be read here (ffmpeg: {reason}); check what it is, or copy it again"
+            return "ffmpeg finds no audio in it; leave it out"
+        return f"not a supported audio format (ffmpeg: {reason}); check the file, or copy it again"
 
     def _trouble(self) -> str:
-        """What ffmpeg said was wrong; waits for its end, which has come when it has no more to give."""
+        """The error that ffmpeg reported, if any. Waits for the process to end, which happens once it has no more
+        output."""
         try:
             code = self._process.wait(_LEAVE_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
         trouble = self._said.trouble()
-        return trouble or (f"ffmpeg ended with {code}" if code else "")
+        return trouble or (f"ffmpeg ended with exit code {code}" if code else "")
 
     def _end(self) -> None:
         process = getattr(self, "_process", None)
@@ -260,7 +263,7 @@ class FfmpegFile(FileDecoder):
 
 
 class _Watched:
-    """A pipe from which each read gets something, or the end, within HANG_SECONDS; OSError."""
+    """A pipe: each read returns data or the end within _HANG_SECONDS, or raises OSError."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self.pipe = pipe
@@ -269,7 +272,7 @@ class _Watched:
 
     def read(self, count: int) -> bytes:
         if not self.poll.poll(1000 * _HANG_SECONDS):
-            raise OSError(f"ffmpeg gave nothing for {_HANG_SECONDS:g} s")
+            raise OSError(f"ffmpeg gave no output for {_HANG_SECONDS:g} s")
         return self.pipe.read(count)
 
     def close(self) -> None:
@@ -277,16 +280,16 @@ class _Watched:
 
 
 class _Said:
-    """What ffmpeg says, read by a thread so that it need not wait; of much, the end is kept."""
+    """Log output of ffmpeg, read in a thread so that ffmpeg never blocks. Long output is shortened to its end."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self.pipe = pipe
         self.duration_seconds = 0.0
-        self.begun = threading.Event()  # what it says of its input is known
-        self.started = threading.Event()  # and when its track begins
-        self.starts: list[float] = []  # of the track, in seconds, and where its rate or channels change
-        self.tracks: list[tuple[str, bool]] = []  # of sound: the language, and whether it is the default
-        self.jumps: list[float] = []  # of its times: by how many seconds, and where, in turn
+        self.begun = threading.Event()  # the description of the input is complete
+        self.started = threading.Event()  # and the start time of the track is known
+        self.starts: list[float] = []  # start times in seconds, one more after each change of rate or channels
+        self.tracks: list[tuple[str, bool]] = []  # audio tracks: the language, and whether it is the default
+        self.jumps: list[float] = []  # of timestamps: the size and the place in seconds, alternately
         self.troubles = deque[str](maxlen=2)
         self.thread = threading.Thread(target=self.listen, name="ffmpeg", daemon=True)
         self.thread.start()
@@ -316,13 +319,13 @@ class _Said:
             self.begun.set()
 
     def wait_for_start(self) -> float:
-        """Seconds of silence before a track, of which something has been read."""
+        """Seconds of silence before the track. Call it after reading a piece."""
         self.started.wait(_SAID_SECONDS)
         start = self.starts[0] if self.starts else 0.0
         return start if 0 < start <= _MOST_GAP_SECONDS else 0.0
 
     def trouble(self) -> str:
-        """The last error; waits for the end."""
+        """The last error. Waits for the end of the log."""
         self.thread.join(_LEAVE_SECONDS)
         said = _CLEAN.sub("", self.troubles[-1]) if self.troubles else ""
         return " ".join("".join(c if c.isprintable() else " " for c in said).split()).rstrip(".")

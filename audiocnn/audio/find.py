@@ -1,4 +1,4 @@
-"""Recordings in folders: by suffix, or by patterns such as `*.flac` and `2024/**/mic1.wav`."""
+"""Finding recordings in folders, by suffix or by patterns such as `*.flac` and `2024/**/mic1.wav`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AUDIO_SUFFIXES = SNDFILE_SUFFIXES | FFMPEG_SUFFIXES
 
 
 class EntryError(RecordingError):
-    """An entry of a folder that cannot be read. is_folder: a folder is lost with it, or may be."""
+    """An entry of a folder that cannot be read. is_folder: it is or may be a folder, whose content is missed."""
 
     def __init__(self, path: Path, reason: str, is_folder: bool) -> None:
         super().__init__(f"{show_name(path)}: {reason}")
@@ -33,11 +33,11 @@ class EntryError(RecordingError):
 
 
 def find_recordings(paths: Iterable[str | Path], left_out: Counter[str] | None = None) -> Iterator[Path | EntryError]:
-    """Files as they are named; of folders all recordings inside, by suffix, sorted, without hidden ones. What looks
-    like a recording, or a folder, and cannot be read is an EntryError in its place.
+    """Named files as they are; for folders, all recordings inside, selected by suffix, sorted, without hidden files. A
+    recording or folder that cannot be read yields an EntryError in its place.
 
-    Those that only ffmpeg reads are left out where there is none, and counted by suffix in `left_out`.
-    RecordingError: a folder without a recording.
+    Without ffmpeg, files that only ffmpeg reads are skipped and counted by suffix in `left_out`. Raises RecordingError
+    for a folder without recordings.
     """
     for path in paths:
         if not is_folder(path):
@@ -55,14 +55,14 @@ def find_recordings(paths: Iterable[str | Path], left_out: Counter[str] | None =
         if found and left_out is not None:
             left_out.update(missed)
         if not found and missed:
-            raise RecordingError(f"{show_name(path)}: no audio that can be read here; {left_out_line(missed)}")
+            raise RecordingError(f"{show_name(path)}: no readable recordings in this folder; {left_out_line(missed)}")
         if not found:
             known = " ".join(sorted(wanted))
-            raise RecordingError(f"{show_name(path)}: no audio in this folder; looked for names that end in {known}")
+            raise RecordingError(f"{show_name(path)}: no recordings in this folder; they must end in {known}")
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether a name is that of a folder; one that cannot be a name, being too long, is none."""
+    """Whether a name is that of an existing folder; False if it is too long or otherwise invalid."""
     try:
         return Path(path).is_dir()
     except (OSError, ValueError):
@@ -70,7 +70,7 @@ def is_folder(path: str | Path) -> bool:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is not a person's: hidden by its name, or made by a system beside what it keeps."""
+    """Whether a file or folder is hidden by its name, or was created by the operating system."""
     return name.startswith(".") or name.casefold() in _OF_SYSTEMS
 
 
@@ -79,15 +79,15 @@ def entry_path(entry: Path | EntryError) -> Path:
 
 
 def files_in(folder: Path) -> Iterator[Path]:
-    """The files that can be seen under a folder, in the order of `walk_folder`."""
+    """The visible files under a folder, in the order of `walk_folder`."""
     return (entry for entry in walk_folder(folder) if not isinstance(entry, EntryError))
 
 
 def walk_folder(folder: Path) -> Iterator[Path | EntryError]:
-    """Files under a folder, sorted, no hidden ones; a folder that links lead to twice is taken once. What is neither
-    a file nor a folder, or cannot be looked into, is an EntryError; the rest is gone through all the same."""
+    """Visible files under a folder, sorted. A folder that several links lead to is read once. An entry that is neither
+    a file nor a folder, or that cannot be read, yields an EntryError, and the walk continues."""
     seen: set[tuple[int, int]] = set()
-    open_folders = [_entries(folder, seen)]  # a stack, as trees may be deeper than Python's
+    open_folders = [_entries(folder, seen)]  # no recursion: trees may be deeper than Python's limit
     while open_folders:
         entry = next(open_folders[-1], None)
         if entry is None:
@@ -99,7 +99,7 @@ def walk_folder(folder: Path) -> Iterator[Path | EntryError]:
 
 
 def _entries(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path | os.DirEntry[str] | EntryError]:
-    """What a folder holds, sorted; folders as they were listed. Nothing, where it was `seen`."""
+    """The sorted content of a folder; subfolders as directory entries. Yields nothing if the folder is in `seen`."""
     listed: list[os.DirEntry[str]] = []
     try:
         status = folder.stat()
@@ -118,13 +118,13 @@ def _entries(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path | os.Dir
                 yield Path(entry)
             else:
                 what = next(what for is_kind, what in _KINDS if is_kind(entry.stat().st_mode))
-                yield EntryError(Path(entry), f"{what}, where a file is expected; leave it out", is_folder=False)
+                yield EntryError(Path(entry), f"{what}, not a regular file; leave it out", is_folder=False)
         except OSError as error:
             reason = _DANGLING if _is_dangling(entry, error) else _unread(error)
             yield EntryError(Path(entry), reason, is_folder=not Path(entry).suffix)
 
 
-_DANGLING = "a link that leads nowhere; mend it, or take it away"
+_DANGLING = "a broken link; repair or remove it"
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
@@ -133,13 +133,13 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 _REMEDIES = {
     errno.EMFILE: "raise the limit with ulimit -n",
     errno.ENFILE: "close other programs",
-    errno.ENAMETOOLONG: "name a folder further down",
-    errno.ENOENT: "it has gone away meanwhile",
+    errno.ENAMETOOLONG: "use a folder further down",
+    errno.ENOENT: "it was removed in the meantime",
 }
 
 
 def _unread(error: OSError) -> str:
-    return f"cannot be read ({error.strerror}); {_REMEDIES.get(error.errno or 0, 'check its rights')}"
+    return f"cannot be read ({error.strerror}); {_REMEDIES.get(error.errno or 0, 'check its permissions')}"
 
 
 def _is_dangling(entry: os.DirEntry[str], error: OSError) -> bool:
@@ -151,21 +151,22 @@ def matches_any(inside: PurePath, patterns: Sequence[str]) -> bool:
 
 
 def is_excluded(path: PurePath, patterns: Sequence[str]) -> bool:
-    """Whether a path, or a folder that it lies in, is one of the patterns, or fits one as for `matches`."""
+    """Whether a path or one of its parent folders equals a pattern, or matches one by the rules of `matches`."""
     places = [path, *path.parents]
     return any(pattern == str(place) or matches(place, pattern) for place in places for pattern in patterns)
 
 
 def matches(inside: PurePath, pattern: str) -> bool:
-    """A pattern without a slash is one of names, at any depth; one with a slash is one of the whole path inside the
-    folder, in which `*` stays between slashes and `**` is any number of folders. Large and small letters differ."""
+    """A pattern without a slash is compared with the file name, at any depth. A pattern with a slash is compared with
+    the whole path inside the folder; `*` does not cross slashes, and `**` stands for any number of folders. Case
+    matters."""
     if "/" not in pattern:
         return fnmatchcase(inside.name, pattern)
     return _parts_match(inside.parts, tuple(part for part in pattern.split("/") if part not in ("", ".")))
 
 
 def _parts_match(parts: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
-    @cache  # so that time is bounded
+    @cache  # bounds the running time
     def rest_matches(part: int, pattern: int) -> bool:
         if pattern == len(patterns):
             return part == len(parts)
@@ -176,7 +177,7 @@ def _parts_match(parts: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
     return rest_matches(0, 0)
 
 
-URL_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+(::[a-z][a-z0-9+.-]+)*://", re.IGNORECASE)  # one letter is a drive
+URL_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+(::[a-z][a-z0-9+.-]+)*://", re.IGNORECASE)  # a single letter is a drive
 
 
 def is_url(name: str) -> bool:

@@ -1,8 +1,8 @@
-"""What recordings begin with: how the samples of WAV (RIFF, RIFX, RF64, BW64), W64, AIFF and AU lie behind their
-header, and whether a file may be a container that ffmpeg reads.
+"""Headers of recordings: the sample layout of WAV (RIFF, RIFX, RF64, BW64), W64, AIFF and AU, and whether a file may be
+a container that ffmpeg reads.
 
-A header in a pipe often cannot know how much will follow, and says 0 or the largest number instead: then the stream
-ends where it ends.
+The writer of a header in a pipe often does not know the length, and writes 0 or the largest number. Such a stream is
+read to its end.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from audiocnn.audio.pcm import ENCODINGS, Layout, RawFormat
 from audiocnn.audio.streams import ByteStream
 from audiocnn.errors import UsageError
 
-AUDIO_HEAD_BYTES = 1 << 14  # that `is_media` looks at
+AUDIO_HEAD_BYTES = 1 << 14  # that `is_media` examines
 _MOST_HEADER_BYTES = 1 << 24
 _MOST_CHUNKS = 1 << 20  # before the samples
-_GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")  # of the codec in an extensible WAV
-_W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # of the names of chunks in W64
+_GUID_TAIL = bytes.fromhex("000000001000800000aa00389b71")  # GUID of the codec in extensible WAV
+_W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # end of the GUIDs that name chunks in W64
 _EXTENSIBLE = 0xFFFE
-_LONG = 0xFFFFFFFF  # a size that stands in another chunk
-_SSND = struct.Struct(">II")  # of AIFF, before the samples: how far behind they begin, and what aligns them
-# What stands behind samples and is none: chunks, and the tags that other software appends.
+_LONG = 0xFFFFFFFF  # the size is stored in another chunk
+_SSND = struct.Struct(">II")  # at the start of the AIFF sound chunk: offset and alignment of the samples
+# Data after the samples that is not audio: chunks, and tags that other software appends.
 _TRAILER = re.compile(rb"[A-Za-z0-9 _()]{4}|ID3[\x02-\x04]|TAG")
 _RECORDING = re.compile(
     rb"(?:RIFF|RIFX|RF64|BW64|FORM).{4}(?:WAVE|AIFF|AIFC)|riff\x2e\x91\xcf\x11|\.snd\0\0", re.DOTALL
 )
-_TRAILER_BYTES = 24  # that are looked at: the name and the size of a chunk of W64
-# (tag, bytes of a sample) and codes -> encodings, by their names in `pcm` but for the order of bytes.
+_TRAILER_BYTES = 24  # bytes to examine: the name and size of a W64 chunk
+# (tag, bytes a sample) and codes -> encodings, by their names in `pcm` without the byte order.
 _WAV_ENCODINGS = {
     (1, 1): "u8", (1, 2): "s16", (1, 3): "s24", (1, 4): "s32", (1, 8): "s64", (3, 4): "f32", (3, 8): "f64",
     (6, 1): "alaw", (7, 1): "mulaw",
 }  # fmt: skip
-# Sample types of AIFF-C, with the order of bytes; those of AIFF, and of AIFF-C without compression, by their width.
+# Sample types of AIFF-C with their byte order; uncompressed AIFF and AIFF-C samples by width.
 _AIFC_ENCODINGS = {
     b"sowt": "s16le", b"in24": "s24be", b"42n1": "s24le", b"in32": "s32be", b"23ni": "s32le", b"raw ": "u8",
     **dict.fromkeys((b"fl32", b"FL32"), "f32be"), **dict.fromkeys((b"fl64", b"FL64"), "f64be"),
@@ -45,7 +45,7 @@ _AIFC_ENCODINGS = {
 _AIFF_ENCODINGS = {1: "s8", 2: "s16be", 3: "s24be", 4: "s32be"}
 _AU_ENCODINGS = {1: "mulaw", 2: "s8", 3: "s16", 4: "s24", 5: "s32", 6: "f32", 7: "f64", 27: "alaw"}
 _AU = {b".snd": struct.Struct(">5I"), b"dns.": struct.Struct("<5I")}  # offset, bytes, code, rate, channels
-# (place, bytes) of containers that libsndfile does not know.
+# (offset, bytes) of containers that libsndfile does not read.
 _MEDIA = (
     *((4, magic) for magic in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")),  # mp4 m4a mov 3gp
     (0, b"\x1aE\xdf\xa3"),  # Matroska, WebM
@@ -65,16 +65,16 @@ _OGG_SOUND = (b"\x01vorbis", b"OpusHead", b"Speex   ", b"\x7fFLAC")
 
 
 class _Container(NamedTuple):
-    """A container of chunks, each with a name, a size and a body."""
+    """A chunk-based container. Each chunk has a name, a size and a body."""
 
-    order: str  # of bytes, as `struct` writes it
-    start: struct.Struct  # behind the first 4 bytes: the size of all, and the kind
+    order: str  # byte order, as in `struct`
+    start: struct.Struct  # after the first 4 bytes: total size and form type
     kinds: tuple[bytes, ...]
-    chunk: struct.Struct  # a name and a size
-    format_name: bytes  # of the chunk that says how the samples are coded
+    chunk: struct.Struct  # name and size
+    format_name: bytes  # of the chunk that states the encoding
     data_name: bytes
-    align: int = 2  # chunks begin at multiples of so many bytes
-    counted: int = 0  # bytes before its body that the size of a chunk counts
+    align: int = 2  # chunks are aligned to this many bytes
+    counted: int = 0  # header bytes that a chunk size includes
 
 
 def _wav(order: str) -> _Container:
@@ -92,17 +92,17 @@ _CONTAINERS = {
 
 
 class _OtherError(Exception):
-    """Not a header that is read here."""
+    """Not a header that is supported here."""
 
 
 class _Header:
-    """Reads a header from a stream, and can put it back."""
+    """Reads a header from a stream, and can undo that."""
 
     def __init__(self, source: ByteStream) -> None:
         self.source, self.taken = source, bytearray()
 
     def take(self, count: int) -> bytes:
-        """So many bytes. _OtherError: there are fewer, or it is too much for a header."""
+        """Exactly this many bytes. Raises _OtherError if there are fewer, or if a header would be too long."""
         if len(self.taken) + count > _MOST_HEADER_BYTES:
             raise _OtherError
         part = self.source.take_all(count)
@@ -115,8 +115,8 @@ class _Header:
         return code.unpack(self.take(code.size))
 
     def chunks(self, container: _Container) -> Iterator[tuple[bytes, bytes | int]]:
-        """Name and body of each chunk up to the samples, of which none is taken: last comes their name, and a count of
-        bytes."""
+        """Name and body of each chunk before the samples. The last item is the name and size of the sample chunk, none
+        of which is consumed."""
         for _ in range(_MOST_CHUNKS):
             name, size = self.unpack(container.chunk)
             if name == container.data_name:
@@ -130,17 +130,17 @@ class _Header:
 
 
 def may_hold_pcm(head: bytes) -> bool:
-    """Whether `read_layout` may know what begins so."""
+    """Whether `read_layout` may support a file with this beginning."""
     return head[:4] in _CONTAINERS or head[:4] in _AU
 
 
 def is_media(head: bytes) -> bool:
-    """Whether a file that begins so may be a container that ffmpeg reads and libsndfile does not."""
+    """Whether a file with this beginning may be a container that ffmpeg reads and libsndfile does not."""
     return any(head[place : place + len(magic)] == magic for place, magic in _MEDIA)
 
 
 def count_ogg_tracks(head: bytes) -> int:
-    """Of sound, by the pages that Ogg begins with, one for each stream (RFC 3533, section 6)."""
+    """The number of audio streams. An Ogg file begins with one page a stream (RFC 3533, section 6)."""
     place = tracks = 0
     while head[place : place + 4] == b"OggS" and len(head) > place + 27 and head[place + 5] & 2:
         lengths = head[place + 27 : place + 27 + head[place + 26]]
@@ -151,22 +151,22 @@ def count_ogg_tracks(head: bytes) -> int:
 
 
 def describe_substitute(head: bytes) -> str:
-    """What stands where a recording should, with the remedy; empty where the beginning of a file does not tell."""
+    """If the file is not a recording but a common substitute for one, the fact and the remedy; otherwise empty."""
     text = head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
     if text.startswith(b"version https://git-lfs.github.com/spec/"):
-        return "a pointer of Git LFS in place of the recording; fetch that with `git lfs pull`"
+        return "a Git LFS pointer, not the recording; fetch the recording with `git lfs pull`"
     if b"/annex/objects/" in text.partition(b"\n")[0]:
-        return "a pointer of git-annex in place of the recording; fetch that with `git annex get`"
+        return "a git-annex pointer, not the recording; fetch the recording with `git annex get`"
     if text.startswith((b"<!doctype html", b"<html", b"<head")):
-        return "a web page (HTML) in place of the recording; download that again, and look at the page for why"
+        return "a web page (HTML), not a recording; open it to see the reason, and download the recording again"
     if text.startswith(b"<?xml"):
-        return "a text (XML) in place of the recording; download that again, and look at the text for why"
+        return "an XML text, not a recording; open it to see the reason, and download the recording again"
     return ""
 
 
 def read_layout(source: ByteStream) -> Layout | None:
-    """What the header says, which is taken from the stream; None, and nothing taken, for what is not samples behind a
-    header that `pcm` decodes."""
+    """The layout stated by the header, which is consumed. None, with nothing consumed, if the stream does not begin
+    with a header and samples that `pcm` decodes."""
     header = _Header(source)
     try:
         magic = header.take(4)
@@ -209,18 +209,18 @@ def _chunked_layout(header: _Header, magic: bytes, container: _Container) -> Lay
 
 
 def next_layout(source: ByteStream, behind: Layout) -> Layout | None:
-    """What follows samples of which all that the header counts have been taken: the header of another recording, or,
-    with data_bytes None, more samples; None for neither."""
+    """Call it after all samples that the header counts were consumed. Returns the layout of the recording that follows,
+    or with data_bytes None that of more samples; None if neither follows."""
     is_first = True
     while len(start := source.take_all(_TRAILER_BYTES)) == _TRAILER_BYTES:
         pad = -(behind.data_bytes or 0) % behind.align if is_first else 0
-        if pad and not _TRAILER.match(start):  # which some writers leave out
+        if pad and not _TRAILER.match(start):  # which some writers omit
             start = start[pad:] + source.take_all(pad)
         source.put_back(start)
         if (layout := read_layout(source)) is not None:
             return layout
         if _RECORDING.match(start):
-            raise OSError("another recording stands behind it, whose samples are compressed; take them apart")
+            raise OSError("it is followed by another recording with compressed samples; split the two")
         if not _TRAILER.match(start):
             return Layout(behind.format) if is_first else None
         container = _CONTAINERS[b"riff" if start[4:16] == _W64_TAIL else b"FORM" if behind.is_aiff else b"RIFF"]
@@ -236,7 +236,7 @@ def next_layout(source: ByteStream, behind: Layout) -> Layout | None:
 
 
 def _aiff_format(body: bytes, kind: bytes) -> RawFormat:
-    """AIFF-C, 1991; its rate is an extended float of 80 bits (SANE)."""
+    """AIFF-C, 1991. The rate is an 80-bit extended float (SANE)."""
     if len(body) < 18:
         raise _OtherError
     channels, _, bits, exponent, mantissa = struct.unpack_from(">HIHHQ", body)
@@ -260,7 +260,7 @@ def _wav_format(body: bytes, order: str) -> RawFormat:
 
 
 def _codec_tag(body: bytes, order: str) -> int:
-    """The codec of a chunk `fmt `; where it is extensible, the one that its GUID stands for."""
+    """The codec of an `fmt ` chunk; for extensible WAV, the codec that the GUID stands for."""
     if len(body) < 16:
         raise _OtherError
     tag: int = struct.unpack_from(order + "H", body)[0]
@@ -279,13 +279,14 @@ def _au_layout(header: _Header, numbers: struct.Struct) -> Layout:
 
 
 def _is_unknown(size: int, long: bool = False) -> bool:
-    """Whether a size stands for one that its writer could not know: 0, or near the largest with and without a sign.
-    sox and arecord write the one, ffmpeg the other; sox writes 0x7F000000 for AIFF. long: it has 64 bits."""
+    """Whether a size is a placeholder for an unknown one: 0, or near the largest signed or unsigned number. sox and
+    arecord write the largest signed number, ffmpeg the largest unsigned one; sox writes 0x7F000000 for AIFF. long: the
+    size has 64 bits."""
     if long:
         return size == 0 or size >= 2**62
     return size in (0, 0x7F000000) or 0x7FFFF000 <= size <= 0x80001000 or size >= 0xFFFFF000
 
 
 def _with_order(encoding: str, order: str) -> str:
-    """s16 -> s16le; what is one byte wide has no order."""
+    """s16 -> s16le; encodings of one byte have no byte order."""
     return encoding if encoding in ENCODINGS else encoding + ("be" if order == ">" else "le")

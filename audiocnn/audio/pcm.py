@@ -1,6 +1,6 @@
-"""Plain samples without compression: their encodings, by the names that ffmpeg has for them.
+"""Uncompressed samples and their encodings, which have ffmpeg's names.
 
-Values are those that libsndfile reads, to the last bit: float32 in [-1, 1].
+Values are exactly those that libsndfile reads: float32 in [-1, 1].
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Samples = NDArray[np.float32]
 MOST_LEVEL = 1e12  # of a sample; full scale is 1
 Decode = Callable[[bytes], Samples]
 DEFAULT_RAW_CHANNELS = 1
-_MOST_CHANNELS = 1024  # that libsndfile takes
+_MOST_CHANNELS = 1024  # the limit of libsndfile
 
 
 def is_level(samples: Samples) -> NDArray[np.bool_]:
-    """Which samples can be sound: no NaN, not infinite, nor beyond all measure."""
+    """Which samples are valid audio: not NaN, not infinite and not absurdly large."""
     found: NDArray[np.bool_] = np.abs(samples) <= MOST_LEVEL
     return found
 
@@ -65,7 +65,7 @@ def _numbers(kind: str, full_scale: float = 1.0, middle: float = 0.0) -> Decode:
 
 
 def _three_bytes(little: bool) -> Decode:
-    """24-bit numbers, as the upper three bytes of 32."""
+    """24-bit integers, as the upper three bytes of 32-bit integers."""
 
     def decode(data: bytes) -> Samples:
         given = np.frombuffer(data, np.uint8).reshape(-1, 3)
@@ -82,7 +82,7 @@ def _table(make: Callable[[], Samples]) -> Decode:
     return lambda data: make()[np.frombuffer(data, np.uint8)]
 
 
-# ffmpeg's names -> bytes of a sample, and how they become float32 in [-1, 1].
+# ffmpeg's names -> bytes a sample, and the conversion to float32 in [-1, 1].
 ENCODINGS: dict[str, tuple[int, Decode]] = {
     "s8": (1, _numbers("i1", 128)),
     "u8": (1, _numbers("u1", 128, middle=128)),
@@ -103,7 +103,7 @@ ENCODINGS: dict[str, tuple[int, Decode]] = {
 }
 
 
-# Of encodings that float32 does not hold exactly.
+# Types of encodings that float32 does not represent exactly.
 STORED_TYPES = {"s32le": "<i4", "s32be": ">i4", "f64le": "<f8", "f64be": ">f8"}
 
 
@@ -119,16 +119,16 @@ class RawFormat:
         if self.encoding not in ENCODINGS:
             raise UsageError(f'--raw cannot be "{self.encoding}"; {did_you_mean(self.encoding, ENCODINGS)}')
         if not 1 <= self.sample_rate < 2**31:
-            raise UsageError(f"--rate {self.sample_rate}: give the samples a second, such as 16000")
+            raise UsageError(f"--rate {self.sample_rate}: not a sample rate; give it in Hz, such as 16000")
         if not 1 <= self.channels <= _MOST_CHANNELS:
-            raise UsageError(f"--channels {self.channels}: give a number from 1 to {_MOST_CHANNELS}")
+            raise UsageError(f"--channels {self.channels}: not supported; give a number from 1 to {_MOST_CHANNELS}")
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Samples as they lie in a stream; data_bytes is None where nobody knows how many will come.
+    """The layout of samples in a stream. data_bytes is None if the length is unknown.
 
-    align: what stands behind them begins at a multiple of so many bytes. is_aiff: in chunks as AIFF has them.
+    align: data after the samples begin at a multiple of this many bytes. is_aiff: they are AIFF chunks.
     """
 
     format: RawFormat

@@ -1,4 +1,4 @@
-"""Plain samples behind a header, or without one, decoded while they come: from files, pipes and sockets."""
+"""Uncompressed samples, with or without a header, decoded as they arrive from files, pipes and sockets."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from audiocnn.audio.headers import next_layout
 from audiocnn.audio.pcm import ENCODINGS, STORED_TYPES, Layout, Samples
 from audiocnn.audio.streams import READ_BYTES, ByteStream
 
-# Behind the samples there are words about them; who sends more than this does not come to an end.
+# Samples may be followed by metadata. A stream that sends more than this is treated as endless.
 _MOST_REST_BYTES = 1 << 26
-# A stream that brought more sound than time has passed is no live one: a pause of this length is none.
+# If a stream delivered audio faster than real time, it is not live, and a pause of this length does not count as one.
 _PATIENCE_SECONDS, _HASTE_SECONDS = 0.02, 1.0
-_REST_SECONDS = 1.0  # that a stream has to go on behind the samples that its header counts
+_REST_SECONDS = 1.0  # to wait for data after the samples that the header counts
 
 
 class PcmStream:
-    """Samples of a stream as they come: a `Decoder`."""
+    """A `Decoder` for samples of a stream as they arrive."""
 
     compressed = continues = False
     defect = ""
 
     def __init__(self, source: ByteStream, layout: Layout, counted_seconds: float | None = None) -> None:
-        """counted_seconds: what the header counts of a recording that these samples go on with, though it does not
-        count them."""
+        """counted_seconds: set if these samples continue a recording beyond the length that its header states: that
+        length."""
         self.sample_rate, self.channels = layout.format.sample_rate, layout.format.channels
         self.frames = None if layout.data_bytes is None else layout.data_bytes // layout.frame_bytes
         self.is_stream = not source.has_way_back
@@ -38,12 +38,12 @@ class PcmStream:
         self._layout = layout
         self._start = source.place()
         self._left = layout.data_bytes
-        self._rest = b""  # of a frame
+        self._rest = b""  # of an incomplete frame
         self._done = 0
         self._began: float | None = None
         self._counted_seconds = counted_seconds
-        self._zeros = 0  # frames behind what the header counts: padding, unless others follow
-        self._held: Samples | None = None  # these others
+        self._zeros = 0  # zero frames beyond the stated length: padding, unless other samples follow
+        self._held: Samples | None = None  # the first piece of these samples
 
     @property
     def promised(self) -> int:
@@ -53,10 +53,10 @@ class PcmStream:
     def remark(self) -> str:
         if self._counted_seconds is None:
             return ""
-        return f"the header counts {self._counted_seconds:.2f} s; the samples behind them are read too"
+        return f"the header states {self._counted_seconds:.2f} s; the samples after that are read too"
 
     def keep_type(self) -> bool:
-        """Give samples in the type that they are stored in from now on; False where that is not done."""
+        """Return samples in their stored type from now on; False if that is not supported."""
         if (stored := STORED_TYPES.get(self._layout.format.encoding)) is None:
             return False
         self._decode = lambda data: np.frombuffer(data, stored).astype(np.dtype(stored).newbyteorder("="))
@@ -99,7 +99,7 @@ class PcmStream:
             wanted = self._frame_bytes - len(self._rest)
 
     def following(self) -> PcmStream | None:
-        """What stands behind the samples that the header counts: another recording, or more samples."""
+        """What follows the samples that the header counts: another recording, more samples, or None."""
         if self._left != 0 or self.source.is_quiet(_REST_SECONDS):
             return None
         layout = next_layout(self.source, self._layout)
@@ -115,7 +115,7 @@ class PcmStream:
         return more
 
     def more(self) -> bool:
-        # A stream that is faster than its sound is given a moment.
+        # A stream that is faster than real time is given a moment.
         passed = time.monotonic() - self._began if self._began is not None else 0.0
         hasty = self._done / self.sample_rate - passed > _HASTE_SECONDS
         return self.source.more(_PATIENCE_SECONDS if hasty else 0.0)
@@ -134,9 +134,9 @@ class PcmStream:
         return skipped
 
     def rewind(self) -> None:
-        """Back to the first sample of a file; a stream has no way back: OSError."""
+        """Return to the first sample of a file. Raises OSError for a stream."""
         if self._start is None:
-            raise OSError("a stream has passed")
+            raise OSError("a stream cannot be rewound")
         self.source.go_to(self._start)
         self._left, self._rest, self._done = self._layout.data_bytes, b"", 0
 
@@ -145,7 +145,7 @@ class PcmStream:
             self.source.close()
 
     def _skip_the_rest(self) -> None:
-        """Take what comes after the samples, so that whoever writes it does not fail; but do not wait for it."""
+        """Read and discard data after the samples, so that the writer does not fail, but do not wait for them."""
         if self.source.has_way_back:
             return
         for _ in range(_MOST_REST_BYTES // READ_BYTES):

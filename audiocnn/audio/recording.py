@@ -1,7 +1,7 @@
-"""Recordings: any file or stream that libsndfile decodes, read block by block at any rate.
+"""Recordings: any file or stream that can be decoded, read block by block at any sample rate.
 
-Samples are float32 in [-1, 1] with shape (channels, samples). A block is decoded, checked, mixed and
-resampled before the next is touched: memory depends neither on the length of a recording nor on its header.
+Samples are float32 in [-1, 1] with shape (channels, samples). Each block is decoded, checked, mixed and resampled
+before the next is read, so memory use depends neither on the length of a recording nor on its header.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from audiocnn.units import plural, to_samples
 
 
 def concatenate_blocks(pieces: Iterable[Samples], least_frames: int) -> Iterator[Samples]:
-    """(n, rows) pieces, joined to at least so many frames; the last one is what is left."""
+    """Join (n, rows) pieces until each has at least `least_frames` frames; the last one holds the rest."""
     waiting, count = list[Samples](), 0
     for piece in pieces:
         waiting.append(piece)
@@ -44,7 +44,7 @@ def concatenate_blocks(pieces: Iterable[Samples], least_frames: int) -> Iterator
 
 
 def cut_blocks(pieces: Iterable[Samples], block_samples: int) -> Iterator[Samples]:
-    """(n, rows) pieces of any size -> (rows, block_samples) blocks; the last one is what is left."""
+    """(n, rows) pieces of any size -> (rows, block_samples) blocks; the last one holds the rest."""
     waiting, count = list[Samples](), 0
     for piece in pieces:
         waiting.append(piece)
@@ -65,13 +65,13 @@ _BLOCK_SECONDS = 10.0
 _AHEAD_SECONDS = 30.0
 _AHEAD_FRAMES = 1 << 16
 _PARTS_AHEAD = 4
-ARRAY_NAME = "array"  # of samples in memory
-# Floats may have any scale, but the powers of their spectra must have a number.
+ARRAY_NAME = "array"  # name of an array in messages
+# Floats may have any scale, as long as their power spectra are finite.
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingInfo:
-    """What the header says; frames (samples per channel) is None where it says nothing."""
+    """Facts from the header. frames (samples per channel) is None if the header does not state a length."""
 
     sample_rate: int
     channels: int
@@ -79,15 +79,16 @@ class RecordingInfo:
 
     @property
     def duration_seconds(self) -> float | None:
-        """Length by the header, in seconds; None where it does not say."""
+        """Length in seconds according to the header, or None."""
         return None if self.frames is None else self.frames / self.sample_rate
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What of a recording is read. UsageError where it cannot be.
+    """The excerpt and track of a recording to read. Raises UsageError for impossible values.
 
-    end_seconds None: as far as it goes. track: which audio track of a container, from 0; None is the default one.
+    end_seconds: None for the end of the recording. track: audio track of a container, from 0; None for the default
+    track.
     """
 
     start_seconds: float = 0.0
@@ -98,14 +99,14 @@ class Selection:
         start, end = self.start_seconds, self.end_seconds
         for option, seconds in (("--start", start), ("--end", 0.0 if end is None else end)):
             if not (math.isfinite(seconds) and seconds >= 0):
-                raise UsageError(f"{option} {seconds:g}: not a time in a recording; give seconds from 0")
+                raise UsageError(f"{option} {seconds:g}: not a time in a recording; give seconds, 0 or more")
         if end is not None and start >= end:
             raise UsageError(f"--start {start:g} --end {end:g}: ends before it begins; give an earlier --start")
         if self.track is not None and self.track < 0:
-            raise UsageError(f"--track {self.track}: no audio track; they are numbered from 0")
+            raise UsageError(f"--track {self.track}: not an audio track; tracks are numbered from 0")
 
     def frames(self, sample_rate: int) -> tuple[int, int | None]:
-        """From which sample on, and up to which."""
+        """The first sample, and the end (exclusive) or None."""
         end = self.end_seconds
         return to_samples(self.start_seconds, sample_rate), None if end is None else to_samples(end, sample_rate)
 
@@ -113,8 +114,9 @@ class Selection:
 class Recording:
     """An open recording, or an excerpt of one, whose first sample is at `start_seconds`.
 
-    After reading, `note` tells what is damaged, such as a file that ends before its header says, and `remarks` tell
-    what somebody should know though nothing is lost; `is_short` tells that it ended before the excerpt.
+    After reading, `note` describes damage, such as a file that ends earlier than its header states. `remarks` lists
+    other facts that a user should know, although nothing is lost. `is_short` is true if the recording ended before the
+    excerpt.
     """
 
     def __init__(self, decoder: Decoder, name: str, excerpt: Selection | None = None) -> None:
@@ -123,7 +125,7 @@ class Recording:
         self.note: str | None = None
         self.remarks: list[str] = []
         self.is_stream, self.is_short = decoder.is_stream, False
-        self._decoder = self._current = decoder  # the current one reads what goes on behind the first
+        self._decoder = self._current = decoder  # the current one may read a later recording in the file
         self._first, self._stop = (0, None) if excerpt is None else excerpt.frames(decoder.sample_rate)
         self.start_seconds = self._first / decoder.sample_rate
         self._read = self._stopped = False
@@ -136,7 +138,7 @@ class Recording:
         self.close()
 
     def close(self) -> None:
-        """Close the file; a stream that the caller opened stays open."""
+        """Close the file. A stream that the caller opened stays open."""
         self._leave_ahead()
         self._back_to_first()
         self._decoder.close()
@@ -147,22 +149,23 @@ class Recording:
 
     @property
     def encoding(self) -> str | None:
-        """How plain samples are stored, by its name in `pcm`; None for what a decoder gives."""
+        """The encoding of uncompressed samples, by its name in `pcm`; None for compressed files."""
         return self._decoder.encoding if isinstance(self._decoder, PcmStream) else None
 
     def keep_type(self) -> bool:
-        """Give integers of 32 bits and doubles, of all channels at their own rate, as they are stored; False where
-        they cannot be had so."""
+        """From now on, return 32-bit integers and doubles in their stored type, for all channels at their own rate.
+        False if that is not supported."""
         return isinstance(self._decoder, PcmStream) and self._decoder.keep_type()
 
     def stop(self) -> None:
-        """End the recording here, whoever waits for more of it: from another thread, or a handler of signals."""
+        """End the recording here, even if a reader is waiting for data. May be called from another thread or a signal
+        handler."""
         self._stopped = True
         self._current.stop()
 
     @property
     def seconds_to_read(self) -> float | None:
-        """By the header; None where it does not say."""
+        """Length of the excerpt according to the header, or None."""
         frames = self._stop if self.info.frames is None else min(self.info.frames, self._stop or self.info.frames)
         return None if frames is None else max(0, frames - self._first) / self.info.sample_rate
 
@@ -175,11 +178,11 @@ class Recording:
         channel: str | int = "mix",
         block_seconds: float = _BLOCK_SECONDS,
     ) -> Iterator[Samples]:
-        """The samples of the excerpt, as float32 (channels, samples) blocks that the caller may keep.
+        """The samples of the excerpt, as float32 (channels, samples) blocks, which the caller may keep.
 
-        sample_rate None keeps the recording's own. channel: "mix" (1 row, see `channels`), "each" (a row a channel)
-        or a number from 0. Every block but the last holds block_seconds. RecordingError: no such channel,
-        nothing that can be decoded, no samples, NaN or infinity.
+        sample_rate: None for the recording's own rate. channel: "mix" (one row, see `channels`), "each" (one row a
+        channel) or a channel number from 0. Every block but the last lasts block_seconds. Raises RecordingError if the
+        channel does not exist, nothing can be decoded, there are no samples, or a sample is NaN or infinite.
         """
         self._check_channel(channel)
         rate = self.info.sample_rate if sample_rate is None else sample_rate
@@ -189,8 +192,8 @@ class Recording:
     def pieces(
         self, sample_rate: int | None = None, channel: str | int = "mix", live: bool = False
     ) -> Iterator[Samples]:
-        """As `blocks`, but of a stream whatever is there, at once: pieces of any length, also without a sample. live:
-        where it is resampled as little as can be is held back."""
+        """Like `blocks`, but returns data as soon as they arrive: pieces of any length, which may be empty. live:
+        resample with the lowest delay."""
         self._check_channel(channel)
         rate = self.info.sample_rate if sample_rate is None else sample_rate
         return (np.ascontiguousarray(piece.T) for piece in self._resampled(rate, channel, _BLOCK_SECONDS, live))
@@ -198,23 +201,23 @@ class Recording:
     def _check_channel(self, channel: str | int) -> None:
         if channel not in ("mix", "each") and not (isinstance(channel, int) and 0 <= channel < self.info.channels):
             have = f"it has {self.info.channels}, numbered from 0"
-            raise RecordingError(f'{self.name}: no channel {channel}; {have} ("mix" and "each" work too)')
+            raise RecordingError(f'{self.name}: no channel {channel}; {have} ("mix" and "each" are valid too)')
 
     def _resampled(self, rate: int, channel: str | int, block_seconds: float, live: bool = False) -> Iterator[Samples]:
-        """(frames, rows) pieces at the wanted rate."""
+        """(frames, rows) pieces at the target rate."""
         own = self.info.sample_rate
-        # At 1 Hz, 4096 frames would become 65 million samples.
+        # A large piece at a low rate could become huge: at 1 Hz, 4096 frames would become 65 million samples.
         frames = max(1, min(self._decoder.piece_frames, math.ceil(block_seconds * own)))
         pieces: Generator[Samples] | PrefetchingIterator[Samples] = select_channels(self._decoded(frames), channel, own)
         if self._decoder.compressed and (self.info.duration_seconds or 0.0) > _AHEAD_SECONDS:
-            # The decoder gets a thread of its own: it takes longer than all that follows.
+            # Decoding takes longer than all later steps, so it gets its own thread.
             self._leave_ahead()
             pieces = self._ahead = PrefetchingIterator(concatenate_blocks(pieces, _AHEAD_FRAMES), _PARTS_AHEAD)
         with closing(pieces):
             yield from self._at_rate(pieces, rate, channel, live)
 
     def _at_rate(self, pieces: Iterable[Samples], rate: int, channel: str | int, live: bool) -> Iterator[Samples]:
-        """(frames, rows) pieces from the recording's own rate to another."""
+        """Resample (frames, rows) pieces from the recording's own rate."""
         own = self.info.sample_rate
         if rate == own:
             yield from pieces
@@ -228,15 +231,15 @@ class Recording:
             yield out
         out = stream.resample_chunk(np.zeros((0, rows), np.float32), last=True)
         if made + len(out) == 0 and not self._stopped:
-            raise RecordingError(f"{self.name}: too short for one sample at {rate} Hz; leave it out")
+            raise RecordingError(f"{self.name}: shorter than one sample at {rate} Hz; leave it out")
         yield out
 
     def _decoded(self, most_frames: int) -> Iterator[Samples]:
-        """(frames, channels) pieces as they come from the file, each checked to be finite: of the first recording in
-        it, and of those behind that one."""
+        """Decoded (frames, channels) pieces of the first recording in the file and of any that follow it. All samples
+        are checked."""
         self._rewind()
         if self._stop == self._first:
-            raise RecordingError(f"{self.name}: has no sample between --start and --end; give a later --end")
+            raise RecordingError(f"{self.name}: no sample between --start and --end; give a later --end")
         done, began = self._decoder.skip(self._first) if self._first else 0, 0
         while True:
             trouble = None
@@ -270,7 +273,7 @@ class Recording:
             self._current = following
 
     def _within_excerpt(self, piece: Samples, begin: int) -> Samples:
-        """What is to be read of a piece whose first frame is `begin`."""
+        """The part of a piece inside the excerpt; the first frame of the piece is `begin`."""
         if begin >= self._first and (self._stop is None or begin + len(piece) <= self._stop):
             return piece
         return piece[max(0, self._first - begin) : None if self._stop is None else max(0, self._stop - begin)]
@@ -286,7 +289,7 @@ class Recording:
         self._read = True
 
     def _look_behind(self, trouble: str | None) -> tuple[Decoder | None, str | None]:
-        """What goes on behind the current decoder, and what is wrong if something is."""
+        """The decoder for what follows the current one in the file, and an error message if there is one."""
         try:
             return self._current.following(), trouble
         except OSError as error:
@@ -295,12 +298,15 @@ class Recording:
             return None, trouble or str(error).removeprefix(f"{self.name}: ")
 
     def _conversion(self) -> Callable[[Samples, bool], Samples] | None:
-        """What turns pieces of the current decoder into the rate and channels of the first; the last one is told."""
+        """A function that converts pieces of the current decoder to the rate and channels of the first one. Its second
+        argument marks the last piece. None if no conversion is needed."""
         rate, channels, current = self.info.sample_rate, self.info.channels, self._current
         if (current.sample_rate, current.channels) == (rate, channels):
             return None
         kind = f"{current.sample_rate} Hz, {plural(current.channels, 'channel')}"
-        self._remark(f"a part of it has {kind}, and is read as the first: {rate} Hz, {plural(channels, 'channel')}")
+        self._remark(
+            f"one part has {kind} and is converted to the format of the first: {rate} Hz, {plural(channels, 'channel')}"
+        )
         stream = None
         if current.sample_rate != rate:
             stream = _resampler(current.sample_rate, rate, channels, self.name)
@@ -323,24 +329,24 @@ class Recording:
             self._current = self._decoder
 
     def _check_levels(self, piece: Samples, done: int) -> None:
-        if piece.max() <= MOST_LEVEL and piece.min() >= -MOST_LEVEL:  # NaN is neither
+        if piece.max() <= MOST_LEVEL and piece.min() >= -MOST_LEVEL:  # false for NaN
             return
         row = int(np.argmin(is_level(piece).all(axis=1)))
         found = piece[row][~is_level(piece[row])][0]
         what = "NaN" if np.isnan(found) else "infinity" if np.isinf(found) else f"{found:.3g}"
-        wrong = "not a level of sound" if np.isfinite(found) else "not a number"
+        wrong = "out of range" if np.isfinite(found) else "not finite"
         again = "them" if isinstance(self._decoder, ArrayDecoder) else "the file"
         at = f"{what} at {(done + row) / self.info.sample_rate:.3f} s"
-        raise RecordingError(f"{self.name}: {wrong} among the samples ({at}); write {again} again")
+        raise RecordingError(f"{self.name}: a sample is {wrong} ({at}); write {again} again")
 
     def _judge_end(self, done: int, of_current: int, trouble: str | None, goes_on: bool) -> None:
-        """Refuse a file that gave nothing; note one that gave less than it promised."""
+        """Raise an error for a file without samples, and note one that is shorter than its header states."""
         current, rate = self._current, self.info.sample_rate
         if done == 0 and not goes_on and (trouble or self.info.frames):
             why = trouble or "it ends after the header"
             raise RecordingError(f"{self.name}: damaged: nothing in it can be decoded ({why}); copy it again")
         if done == 0 and not goes_on:
-            raise RecordingError(f"{self.name}: holds no samples; record it again or leave it out")
+            raise RecordingError(f"{self.name}: contains no samples; record it again or leave it out")
         if current.remark and of_current:
             self._remark(current.remark)
         seconds, promised = of_current / rate, current.promised / current.sample_rate
@@ -348,16 +354,16 @@ class Recording:
         why, of = f" ({trouble})" if trouble else "", ""
         if promised > seconds:
             of = f" of {(done - of_current) / rate + promised:.2f} s"
-        # Headers of compressed files count what their encoder added at the ends: 0.1 s, or two frames of MP3 at 8 kHz.
+        # Headers of compressed files include padding added by the encoder: 0.1 s, or two frames of MP3 at 8 kHz.
         is_short = seconds < promised - (max(0.1, 1152 / current.sample_rate) if current.compressed else 0.001)
         if (trouble or is_short) and goes_on:
-            self.note = f"{self.name}: damaged at {done / rate:.2f} s{why}; what follows is read"
+            self.note = f"{self.name}: damaged at {done / rate:.2f} s{why}; reading continues after the damage"
         elif trouble or is_short:
-            self.note = f"{self.name}: damaged or cut short: decoded as far as {done / rate:.2f} s{of}{why}"
+            self.note = f"{self.name}: damaged or cut short: decoded up to {done / rate:.2f} s{of}{why}"
         self.is_short = self._stop is not None and not goes_on
         if not goes_on and done <= self._first > 0:
-            where = self.note or f"{self.name}: is {done / rate:.2f} s long"
-            raise RecordingError(f"{where}, which --start {self.start_seconds:g} is behind; name a time in it")
+            where = self.note or f"{self.name}: {done / rate:.2f} s long"
+            raise RecordingError(f"{where}, so it ends before --start {self.start_seconds:g}; give an earlier --start")
 
 
 def open_recording(
@@ -368,26 +374,26 @@ def open_recording(
     excerpt: Selection | None = None,
     sample_rate: int | None = None,
 ) -> Recording:
-    """Open a file, a pipe, a binary stream, or an array of a sample_rate. `raw` says what samples without a header are;
-    they need no way back.
+    """Open a file, a pipe, a binary stream, or an array with a sample_rate. `raw` gives the format of samples without a
+    header. The source need not be seekable.
 
-    In a pipe WAV, AIFF, AU and W64 are decoded while they come; what else there is, is copied to a temporary file
-    first, or with may_copy False refused. RecordingError: missing, a folder, empty, not audio, damaged from its first
-    byte on.
+    In a pipe, WAV, AIFF, AU and W64 are decoded as they arrive. Other formats are copied to a temporary file first, or
+    raise an error if may_copy is false. Raises RecordingError if the source is missing, a folder, empty, not audio, or
+    damaged from the first byte.
     """
     if isinstance(path, np.ndarray) or not (isinstance(path, str | os.PathLike) or hasattr(path, "read")):
         return Recording(ArrayDecoder(path, sample_rate), name or ARRAY_NAME, excerpt)
     if sample_rate is not None:
-        raise UsageError("sample_rate is for arrays, and a recording says its own; leave it out")
+        raise UsageError("sample_rate is valid only for arrays; omit it, because a recording states its own")
     if name is None:
         name = show_name(path if isinstance(path, str | os.PathLike) else getattr(path, "name", "stream"))
     if isinstance(path, io.TextIOBase):
-        raise UsageError(f'{name}: opened as text, and a recording is bytes; open it with "rb", or give its buffer')
+        raise UsageError(f'{name}: opened in text mode; open it with "rb", or pass its buffer')
     return Recording(open_decoder(path, name, raw, may_copy, excerpt.track if excerpt else None), name, excerpt)
 
 
 def read_info(path: str | Path | BinaryIO) -> RecordingInfo:
-    """Rate, channels and length as the header has them; RecordingError as in open_recording."""
+    """Rate, channels and length according to the header. Raises RecordingError like `open_recording`."""
     with open_recording(path) as recording:
         return recording.info
 
@@ -395,7 +401,7 @@ def read_info(path: str | Path | BinaryIO) -> RecordingInfo:
 def read_samples(
     path: str | Path | BinaryIO, sample_rate: int | None = None, channel: str | int = "mix"
 ) -> tuple[Samples, int]:
-    """A whole recording: float32 (channels, samples), and its rate in Hz; RecordingError as in blocks."""
+    """A whole recording as float32 (channels, samples), and its rate in Hz. Raises RecordingError like `blocks`."""
     with open_recording(path) as recording:
         blocks = list(recording.blocks(sample_rate, channel))
         return np.concatenate(blocks, axis=1), sample_rate or recording.info.sample_rate
@@ -410,4 +416,4 @@ def _resampler(rate_in: int, rate_out: int, channels: int, name: str, live: bool
         return soxr.ResampleStream(rate_in, rate_out, channels, dtype="float32", quality="HQ")
     except (ValueError, RuntimeError) as error:
         what = f"{rate_in} Hz, {channels} channels to {rate_out} Hz"
-        raise RecordingError(f"{name}: {what} cannot be resampled ({describe_error(error)}); {CONVERT}") from None
+        raise RecordingError(f"{name}: cannot be resampled from {what} ({describe_error(error)}); {CONVERT}") from None

@@ -1,5 +1,5 @@
-"""Recordings that lie elsewhere: s3://, gs://, https:// and whatever else fsspec reads. They are copied to a temporary
-file, which has no name and goes when it is closed; records and datasets carry the address."""
+"""Remote recordings: s3://, gs://, https:// and other addresses that fsspec reads. They are copied to a temporary file
+without a name, which disappears when it is closed. Records and datasets store the address."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from audiocnn.errors import MissingPackageError, RecordingError, UsageError, sho
 from audiocnn.files import copy_stream, temporary_errors
 from audiocnn.packages import check_packages
 
-_BARE_SCHEME = re.compile("[a-z]+")  # behind ::
-_PROTOCOLS_OF_QUERIES = ("http", "https")  # in which ? and [ are no pattern
+_BARE_SCHEME = re.compile("[a-z]+")  # after ::
+_PROTOCOLS_OF_QUERIES = ("http", "https")  # in which ? and [ are not wildcards
 _PACKAGES = {
     "s3": "s3fs",
     "s3a": "s3fs",
@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 
 
 class NotThereError(RecordingError):
-    """Nothing lies at an address, as its place says; anything else may be over in a minute."""
+    """The server reports that nothing exists at an address. Other errors may be temporary."""
 
 
 @dataclass(frozen=True)
@@ -50,23 +50,23 @@ class Remote:
 
     @property
     def place(self) -> PurePosixPath:
-        """Where it lies, without what kind of address it is: names of files and folders."""
+        """The path without the scheme, for names of files and folders."""
         return PurePosixPath(URL_SCHEME.sub("", self.url.partition("::")[0]))
 
     def identity(self) -> tuple[int, int]:
-        """Its size in bytes, and a number that is another one when it has changed, as far as that place tells: its
-        time, its digest or its version. RecordingError."""
+        """The size in bytes, and a number that changes with the file, as far as the server reports its time, digest or
+        version. Raises RecordingError."""
         system, path = _file_system_of(self.url)
         size, key = _attempt(self.url, lambda: (system.size(path), str(system.ukey(path))))
         digest = hashlib.blake2b(key.encode(), digest_size=7).digest()
         return size or 0, int.from_bytes(digest)
 
     def fetched(self) -> BinaryIO:
-        """A copy of it, open, with its address as its name. RecordingError."""
+        """An open temporary copy, named after the address. Raises RecordingError."""
         system, path = _file_system_of(self.url)
 
         def fetch() -> BinaryIO:
-            import tempfile  # which takes long to import, and is rarely needed
+            import tempfile  # slow to import and rarely needed
 
             name = show_name(self.url)
             with temporary_errors(name, RecordingError):
@@ -82,31 +82,33 @@ class Remote:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A recording that an address stands for, and where it lies in the folder that was named, if one was."""
+    """A recording at an address. inside: its path inside the folder that was named, if any."""
 
     url: str
     inside: Path | None = None
 
 
 def openable(source: _S | Remote) -> _S | BinaryIO:
-    """What can be opened: a copy of what lies at an address; anything else as it is. RecordingError."""
+    """An object that can be opened: a copy for an address, anything else unchanged. Raises RecordingError."""
     return source.fetched() if isinstance(source, Remote) else source
 
 
 def refuse_urls(*names: str) -> None:
-    """UsageError for an address where a dataset or a table is wanted, which must lie here."""
+    """Raises UsageError for an address where a local dataset or table is required."""
     for name in filter(is_url, names):
-        raise UsageError(f"{show_name(name)}: addresses are for recordings; ingest it, or copy it here first")
+        raise UsageError(
+            f"{show_name(name)}: addresses are accepted for recordings only; ingest it, or copy it here first"
+        )
 
 
 def recordings_at(url: str, patterns: Sequence[str] = (), left_out: Counter[str] | None = None) -> Iterator[RemoteFile]:
-    """A file as it is; of a folder all recordings inside, or the files that fit a pattern; of an address with `*` the
-    files that fit it. RecordingError where there is none, or nobody may look."""
+    """A file as it is; for a folder, all recordings inside, or those that match a pattern; for an address with `*`, the
+    matching files. Raises RecordingError if there are none, or if access is denied."""
     system, path = _file_system_of(url)
     if _is_pattern(url):
         found = _attempt(url, lambda: sorted(name for name in _files_of(system.glob(path, detail=True))))
         if not found:
-            raise RecordingError(f"{show_name(url)}: no file fits; check the address")
+            raise RecordingError(f"{show_name(url)}: no file matches; check the address")
         yield from (RemoteFile(_url_of(name, url)) for name in found)
     elif PurePosixPath(path).suffix.lower() in AUDIO_SUFFIXES or not _attempt(url, lambda: system.isdir(path)):
         yield RemoteFile(url)
@@ -117,7 +119,7 @@ def recordings_at(url: str, patterns: Sequence[str] = (), left_out: Counter[str]
 def _in_folder(
     url: str, system: Any, path: str, patterns: Sequence[str], left_out: Counter[str] | None
 ) -> Iterator[RemoteFile]:
-    """What lies in a folder, sorted, without hidden files."""
+    """The files in a folder, sorted, without hidden ones."""
     root, own = path.rstrip("/"), AUDIO_SUFFIXES if find_program() else SNDFILE_SUFFIXES
     found = False
     for name in _attempt(url, lambda: sorted(_files_of(system.find(path, detail=True)))):
@@ -131,8 +133,8 @@ def _in_folder(
         elif not patterns and suffix in AUDIO_SUFFIXES and left_out is not None:
             left_out[suffix] += 1
     if not found:
-        what = f"fits {' or '.join(patterns)}" if patterns else "ends as audio does"
-        raise RecordingError(f"{show_name(url)}: nothing in this folder {what}; check the address")
+        what = f"matches {' or '.join(patterns)}" if patterns else "has an audio suffix"
+        raise RecordingError(f"{show_name(url)}: no file in this folder {what}; check the address")
 
 
 def _files_of(found: dict[str, Any]) -> Iterator[str]:
@@ -145,14 +147,14 @@ def _is_pattern(url: str) -> bool:
 
 
 def _url_of(name: str, url: str) -> str:
-    """The address of a file that was found; what stands behind `::` is where its archive lies."""
+    """The address of a file that was found. The part after `::` says where its archive is."""
     first, chained, rest = url.partition("::")
     return (name if is_url(name) else first.partition("://")[0] + "://" + name) + chained + rest
 
 
 def absolute(url: str) -> str:
-    """The address with the files of this machine that it names as paths from the root on: those behind `::`, which
-    need no scheme (a word of letters alone is one, as fsspec reads it), and those of file://."""
+    """The address with absolute paths for the local files in it: those after `::`, whose scheme may be omitted (but
+    fsspec reads a single word of letters as a scheme), and those of file://."""
     parts = url.split("::")
     for number, part in enumerate(parts):
         scheme, _, rest = part.rpartition("://")
@@ -162,13 +164,13 @@ def absolute(url: str) -> str:
 
 
 def below_root(url: str) -> Path:
-    """Where the results for an address lie in a tree: without its scheme, and never above the root."""
+    """The path of the results for an address inside an output folder: without its scheme, and never above the root."""
     parts = Remote(url).place.parts
     return Path(*[part for part in parts if part not in ("/", "..", ".")] or ["recording"])
 
 
 def _file_system_of(url: str) -> tuple[Any, str]:
-    """fsspec's file system for an address, and the path in it. RecordingError: nothing here reads such addresses."""
+    """fsspec's file system for an address, and the path in it. Raises RecordingError if the scheme is not supported."""
     try:
         check_packages(f"{show_name(url)}: an address", ["fsspec"])
     except MissingPackageError as problem:
@@ -180,7 +182,7 @@ def _file_system_of(url: str) -> tuple[Any, str]:
 
 
 def _attempt(url: str, work: Callable[[], _T]) -> _T:
-    """Call `work`. RecordingError for whatever goes wrong in it: each kind of address has errors of its own."""
+    """Call `work`, and turn any exception into RecordingError: each kind of address has its own exceptions."""
     name = show_name(url)
     try:
         return work()
@@ -191,23 +193,23 @@ def _attempt(url: str, work: Callable[[], _T]) -> _T:
     except ValueError as problem:
         if "Protocol not known" not in str(problem):
             raise _unreadable(name, problem) from None
-        raise RecordingError(f"{name}: fsspec knows no such kind of address; check how it begins") from None
+        raise RecordingError(f"{name}: not an address that fsspec knows; check its scheme") from None
     except FileNotFoundError:
         raise NotThereError(f"{name}: no such file; check the address") from None
     except PermissionError:
-        raise RecordingError(f"{name}: no access; check the address, and who you are there") from None
+        raise RecordingError(f"{name}: access denied; check the address and your credentials") from None
     except Exception as problem:  # noqa: BLE001 - of any package: a network, a bucket, credentials
         raise _unreadable(name, problem) from None
 
 
 def _unreadable(name: str, problem: Exception) -> RecordingError:
     why = " ".join(f"{type(problem).__name__}: {problem}".split())[:200]
-    return RecordingError(f"{name}: cannot be read ({why}); check the address, the network, and who you are there")
+    return RecordingError(f"{name}: cannot be read ({why}); check the address, the network and your credentials")
 
 
 def _missing_package(url: str, problem: ImportError) -> str:
     scheme = url.partition("://")[0].lower()
     package = _PACKAGES.get(scheme)
     if package is None:
-        return f"{scheme}:// needs a package that is not here ({' '.join(str(problem).split())})"
-    return f"{scheme}:// needs {package}; pip install {package}"
+        return f"{scheme}:// needs a package that is not installed ({' '.join(str(problem).split())})"
+    return f"{scheme}:// needs {package}, which is not installed: pip install {package}"

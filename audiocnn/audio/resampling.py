@@ -1,8 +1,8 @@
-"""Resampling of live sound, which holds back as little as the filter needs.
+"""Low-latency resampling of live audio.
 
-A stream of soxr works in blocks, so that from 8 to 16 kHz up to 0.12 s lie in it. Here each piece is resampled together
-with what came just before it, at once, and what its missing neighbours would change is kept for the next time: the same
-samples as of the whole to 1e-5, and 10 ms held back from 8 kHz, 5 ms from 16 kHz on.
+soxr's streams work in blocks, which delays audio by up to 0.12 s from 8 to 16 kHz. Here, each piece is resampled at
+once together with the samples just before it, and output that depends on samples still to come is held back. The output
+equals that of the whole recording to 1e-5. The delay is 10 ms from 8 kHz, and 5 ms from 16 kHz or more.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import numpy as np
 
 from audiocnn.audio.pcm import Samples
 
-_MARGIN = 80  # samples of the slower rate: the filter of quality HQ is below 1e-5 beyond
+_MARGIN = 80  # samples at the lower rate: beyond this, the filter of quality HQ is below 1e-5
 
 
 class LiveResampler:
-    """(n, channels) float32 pieces at one rate -> pieces at another, as of `soxr.ResampleStream`; raises its errors.
-    held_back_seconds: how much of what it got is not given yet, at most."""
+    """(n, channels) float32 pieces at one rate -> pieces at another, like `soxr.ResampleStream`, with the same errors.
+    held_back_seconds: the maximum delay."""
 
     def __init__(self, rate_in: int, rate_out: int, channels: int) -> None:
         self.rate_in, self.rate_out = rate_in, rate_out
-        self.step = rate_in // math.gcd(rate_in, rate_out)  # input samples after which both grids meet
+        self.step = rate_in // math.gcd(rate_in, rate_out)  # input samples after which both sampling grids coincide
         self.margin = math.ceil(_MARGIN * rate_in / min(rate_in, rate_out))
         self.held_back_seconds = (self.margin + 1) / rate_in
         self._kept = np.zeros((0, channels), np.float32)
-        self._first = self._made = 0  # of the input the first that is kept; of the output how many were given
-        self.resample_chunk(self._kept)  # rates that cannot be are told now
+        self._first = self._made = 0  # first input sample kept, and number of output samples returned
+        self.resample_chunk(self._kept)  # raises an error now for impossible rates
 
     def resample_chunk(self, samples: Samples, last: bool = False) -> Samples:
         import soxr

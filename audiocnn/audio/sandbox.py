@@ -1,6 +1,7 @@
-"""Compressed files, decoded by processes that may die of them. These start when needed and are kept for the next file.
+"""Decoding of compressed files in worker processes, so that a crash in a decoder does no harm. Workers start when
+needed and are kept for later files.
 
-Samples come through memory that both share, so that nothing is copied more often than in one process.
+Samples are passed in shared memory, so they are not copied more often than within one process.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ from audiocnn.errors import RecordingError, check_not_forked
 
 _SCRIPT = Path(__file__).with_name("sandbox_worker.py")
 _HALF_BYTES = 1 << 20  # of the shared memory: one is filled while the other is read
-# Long enough that a call costs little beside it, short enough that memory stays small: 4 s at 16 kHz.
+# Large enough that the overhead of a call is small, small enough to save memory: 4 s at 16 kHz.
 _PIECE_FRAMES = 1 << 16
 _HANG_SECONDS = 30.0  # without a block
-_LEAVE_SECONDS = 1.0  # for a block that nobody wants any more
+_LEAVE_SECONDS = 1.0  # for a block that is no longer needed
 _MOST_IDLE = 4
 _idle: list[DecoderProcess] = []
 _unusable = _warned = False
@@ -49,21 +50,21 @@ _lock = threading.RLock()
 
 
 class DiedError(Exception):
-    """The process ended, or was ended because it did not answer; the text tells how."""
+    """The worker crashed, or was killed because it did not answer; the text says how."""
 
 
 class UnusableError(DiedError):
-    """It ended before it was ready: there is no use in starting another."""
+    """The worker ended before it was ready, so starting another is useless."""
 
 
 class DecoderProcess:
-    """One process; who has taken it from the pool uses it alone."""
+    """One worker process, used by one owner at a time."""
 
     def __init__(self, interpreter: str, library: str) -> None:
-        self.files = 0  # opened since it started
-        self.pid = os.getpid()  # of who started it, and may talk to it
-        self.owed = False  # an answer that has not come yet
-        self.ready = False  # it has started, and found libsndfile
+        self.files = 0  # files opened since the start
+        self.pid = os.getpid()  # of the process that started it, the only one that may talk to it
+        self.owed = False  # whether an answer is pending
+        self.ready = False  # it has started, and has found libsndfile
         with _memory() as file:
             self.memory = mmap.mmap(file.fileno(), 2 * _HALF_BYTES)
             self.channel, theirs = socket.socketpair()
@@ -79,7 +80,7 @@ class DecoderProcess:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=passed,
-                process_group=0,  # Ctrl-C is for the starter
+                process_group=0,  # Ctrl-C is handled by the starting process
             )
         except BaseException:
             self.channel.close()
@@ -90,7 +91,7 @@ class DecoderProcess:
         return self.process.poll() is None
 
     def ask(self, op: bytes, number: int = 0, count: int = 0, name: bytes = b"", descriptor: int | None = None) -> None:
-        """Send a request, see `sandbox_worker`. DiedError."""
+        """Send a request, see `sandbox_worker`. Raises DiedError."""
         self.check_process()
         request = REQUEST.pack(op, number, count or len(name)) + name
         try:
@@ -103,7 +104,7 @@ class DecoderProcess:
         self.owed = op != b"C"
 
     def answer(self) -> tuple[int, str]:
-        """The reply to what was asked: a number and a text. DiedError, also after HANG_SECONDS."""
+        """The reply to the last request: a number and a text. Raises DiedError, also after _HANG_SECONDS."""
         self.check_process()
         try:
             if not self.ready:
@@ -113,20 +114,20 @@ class DecoderProcess:
             text = self._receive(count).decode("utf-8", "replace")
         except TimeoutError:
             self._end()
-            raise DiedError(f"it gave nothing for {_HANG_SECONDS:g} s") from None
+            raise DiedError(f"no answer for {_HANG_SECONDS:g} s") from None
         except OSError:
             raise (DiedError if self.ready else UnusableError)(self._end()) from None
         self.owed = False
         return number, text
 
     def half(self, which: int, frames: int, channels: int) -> Samples:
-        """A copy of (frames, channels) in one half of the memory."""
+        """A copy of (frames, channels) samples from one half of the memory."""
         there = np.frombuffer(self.memory, np.float32, frames * channels, which * _HALF_BYTES)
         return there.reshape(frames, channels).copy()
 
     def leave(self) -> None:
-        """Close its file, wait for what it still does, and keep it for the next; where it does not answer, end it."""
-        if self.channel.fileno() < 0 or self.pid != os.getpid():  # it has ended, or is another's
+        """Close the file, wait for pending work and return the worker to the pool; end it if it does not answer."""
+        if self.channel.fileno() < 0 or self.pid != os.getpid():  # it has ended, or belongs to another process
             return
         try:
             if self.owed:
@@ -151,7 +152,7 @@ class DecoderProcess:
         check_not_forked(self.pid, "decoding")
 
     def _end(self) -> str:
-        """What the process ended with, once it has let go of the socket or has to."""
+        """The exit status, after the worker has closed its socket, or was killed."""
         self.channel.close()
         try:
             code = self.process.wait(_LEAVE_SECONDS)
@@ -162,8 +163,8 @@ class DecoderProcess:
             self.memory.close()
         if code < 0:
             names = {int(one): one.name for one in signal.Signals}
-            return f"it was ended by {names.get(-code, f'signal {-code}')}"
-        return f"it ended with {code}"
+            return f"it was killed by {names.get(-code, f'signal {-code}')}"
+        return f"it ended with exit code {code}"
 
     def _receive(self, count: int) -> bytes:
         parts = b""
@@ -176,9 +177,9 @@ class DecoderProcess:
 
 
 def take(fresh: bool = False) -> DecoderProcess | None:
-    """A process that nobody uses, started if need be; None where none can be had, and one has to decode oneself.
+    """An idle worker, started if needed; None if none can be started, so that the caller has to decode itself.
 
-    fresh: one that has opened no file yet.
+    fresh: a worker that has not opened any file.
     """
     while not fresh:
         with _lock:
@@ -197,12 +198,12 @@ def take(fresh: bool = False) -> DecoderProcess | None:
         return None
     try:
         return DecoderProcess(interpreter, library)
-    except (OSError, ValueError, subprocess.SubprocessError):  # no more processes, no more descriptors
+    except (OSError, ValueError, subprocess.SubprocessError):  # no more processes or file descriptors available
         return None
 
 
 def forget() -> None:
-    """After a fork: the processes answer to the parent."""
+    """After a fork, the workers belong to the parent."""
     global _lock
     _lock = threading.RLock()
     _idle.clear()
@@ -227,8 +228,8 @@ def _memory() -> BinaryIO:
 
 
 def find_interpreter() -> str | None:
-    """A Python that can run the worker. Of an app that was frozen, or another program that Python is embedded in,
-    `sys.executable` is the program itself; started, it would start once more. None where there is no other."""
+    """A Python interpreter for the worker. In a frozen app, or a program that embeds Python, `sys.executable` is the
+    program itself, which would be started once more. None if no interpreter is found."""
     if getattr(sys, "frozen", False) or not _SCRIPT.is_file():
         return None
     names = (f"python{sys.version_info[0]}.{sys.version_info[1]}", "python3", "python")
@@ -245,15 +246,16 @@ def _warn_once() -> None:
     if not _warned:
         _warned = True
         warnings.warn(
-            "compressed recordings are decoded in this process, which a broken one may crash: no Python interpreter was"
-            " found to decode them in another; give WAV where recordings cannot be trusted",
+            "compressed recordings are decoded in this process, which a damaged file may crash: no Python"
+            " interpreter was found for a separate process; convert recordings that are not trusted to WAV",
             RuntimeWarning,
             stacklevel=2,
         )
 
 
 def _library() -> str | None:
-    """Where the libsndfile is that the package soundfile brings along, or else its name; None: not on this system."""
+    """The path of the libsndfile in the package soundfile, or else the name of the system's library. None: not
+    supported on this system."""
     if os.name != "posix" or not hasattr(socket, "send_fds"):
         return None
     known = {"linux": "libsndfile.so.1", "darwin": "libsndfile.dylib"}.get(sys.platform)
@@ -274,18 +276,18 @@ if hasattr(os, "register_at_fork"):
 
 
 class SandboxedFile(FileDecoder):
-    """An open file. While one piece is used, the process decodes the next."""
+    """An open file. While one piece is used, the worker decodes the next."""
 
     def __init__(self, source: bytes | BinaryIO, name: str, process: DecoderProcess, part: Part | None = None) -> None:
-        """`source` is a name, or an open file on disk, read from its beginning, or in part, and closed with this; it
-        stays open where it cannot be opened: SndfileError, RecordingError where the process died."""
+        """`source` is a name, or an open file on disk that is read from its beginning, or in part. It is closed with
+        this object, but stays open if opening fails: SndfileError, or RecordingError if the worker died."""
         self.name = name
         self._source, self._part = source, part
         self._process: DecoderProcess | None = process
         self.trouble = ""
-        self._asked = 0  # frames that the process decodes now
-        self._half = 0  # of the memory, in which it does
-        self.done = 0  # frames given so far
+        self._asked = 0  # frames that the worker is decoding
+        self._half = 0  # half of the memory that it fills
+        self.done = 0  # frames returned so far
         try:
             facts = self._first_open(process)
         except BaseException:
@@ -297,15 +299,15 @@ class SandboxedFile(FileDecoder):
         self.promised = promised_frames(log, int(frames))
         self.compressed = not is_pcm_format(int(code))
         self._ended = False
-        self.place: int | None = None  # how far the decoder has got in the file, if not to its end; -1: nobody knows
+        self.place: int | None = None  # position of the decoder in the file if it stopped before the end; -1: unknown
         self.piece_frames = max(1, min(_PIECE_FRAMES, _HALF_BYTES // (4 * self.channels)))
 
     def __del__(self) -> None:
         self._leave()
 
     def read(self, most_frames: int) -> Samples:
-        """The next (frames, channels), always asked for with the same number; none at the end. OSError: cannot be
-        decoded from here on. RecordingError: the process died of it."""
+        """The next (frames, channels), empty at the end. Always called with the same number of frames. Raises OSError
+        if the rest cannot be decoded, RecordingError if the worker died."""
         if self.trouble:
             raise OSError(self.trouble)
         if self._ended:
@@ -320,7 +322,7 @@ class SandboxedFile(FileDecoder):
         return piece
 
     def drop(self, frames: int) -> None:
-        """Decode the next frames, and leave them out. RecordingError."""
+        """Skip frames by decoding them. Raises RecordingError."""
         try:
             while frames:
                 self._ask(frames)
@@ -347,7 +349,7 @@ class SandboxedFile(FileDecoder):
 
     @property
     def file(self) -> BinaryIO | None:
-        """The file, where it was not opened by its name."""
+        """The file, unless it was opened by name."""
         return None if isinstance(self._source, bytes) else self._source
 
     def close(self) -> None:
@@ -374,7 +376,7 @@ class SandboxedFile(FileDecoder):
             return self._replace(death)
 
     def _open(self, process: DecoderProcess) -> str:
-        """What the file is. SndfileError, DiedError."""
+        """Open the file and read its format. Raises SndfileError or DiedError."""
         process.files += 1
         if isinstance(self._source, bytes):
             process.ask(b"O", name=self._source)
@@ -388,7 +390,7 @@ class SandboxedFile(FileDecoder):
         return text
 
     def _ask(self, most_frames: int) -> None:
-        """Let the process decode the next frames into the other half of the memory."""
+        """Start decoding the next frames into the other half of the memory."""
         self._asked, self._half = max(1, min(most_frames, self.piece_frames)), 1 - self._half
         self._held().ask(b"R", self._asked, self._half)
 
@@ -410,14 +412,15 @@ class SandboxedFile(FileDecoder):
         return piece
 
     def _again(self, death: DiedError, most_frames: int) -> Samples:
-        """A process that opened other files may have died of those: a fresh one gets the file, up to the same place."""
+        """The worker may have died because of files that it opened earlier, so a fresh one reads this file up to the
+        same position."""
         self._replace(death)
         left = self.done
         try:
             while left:
                 self._ask(left)
                 if not (skipped := len(self._take())):
-                    raise self._dead(DiedError("it ends elsewhere when it is read again"))
+                    raise self._dead(DiedError("a second reading ended at another position"))
                 left -= skipped
             self._ask(most_frames)
             return self._take()
@@ -425,7 +428,8 @@ class SandboxedFile(FileDecoder):
             raise self._dead(second) from None
 
     def _replace(self, death: DiedError) -> str:
-        """Open the file in a fresh process, if the one that died had opened others; RecordingError."""
+        """If the worker that died had opened other files, open this one in a fresh worker; otherwise raise
+        RecordingError."""
         dead, self._process = self._held(), None
         self._process = take(fresh=True) if dead.files > 1 else None
         if self._process is None:
@@ -442,11 +446,11 @@ class SandboxedFile(FileDecoder):
         if process is not None:
             process.end()
         at = f" at {self.done / self.sample_rate:.2f} s" if self.done else ""
-        return RecordingError(f"{self.name}: the decoder crashed on it{at} ({death}); {COPY_OR_CONVERT}")
+        return RecordingError(f"{self.name}: it crashed the decoder{at} ({death}); {COPY_OR_CONVERT}")
 
 
 def open_sandboxed(source: bytes | BinaryIO, name: str, part: Part | None = None) -> SandboxedFile | None:
-    """Open a file by its name, or one on disk that is open; None where no process can be had. See SandboxedFile."""
+    """Open a file by name, or an open file on disk; None if no worker can be started. See SandboxedFile."""
     global _unusable
     process = take()
     if process is None:

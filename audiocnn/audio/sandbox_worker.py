@@ -1,22 +1,22 @@
-"""The process that decodes with libsndfile, so that a decoder that crashes takes nothing else with it.
+"""The worker process that decodes with libsndfile, so that a crash of a decoder affects no other process.
 
-A script for an interpreter of its own; it needs the standard library and libsndfile, whose functions it calls by ctypes
-(`sndfile.h`). `sandbox.py` starts it, sends requests through a socket and finds the samples in shared memory. It ends
-when the socket is closed.
+This script runs in its own interpreter. It needs only the standard library and libsndfile, which it calls through
+ctypes (`sndfile.h`). `sandbox.py` starts it, sends requests through a socket and finds the samples in shared memory.
+The worker ends when the socket is closed.
 
-    request: op (1 byte), number, count of bytes of a name that follows
+    request: op (1 byte), number, length in bytes of the name that follows
         O  open the file of that name
         F  open the file whose descriptor comes with the request; the name is "start end zeros_at" for a part of it, in
            which four bytes are read as zeros, see `tails.Part`
-        R  read up to `number` frames into the half of the memory that `count` says
-        S  back to the start
+        R  read up to `number` frames into the half of the memory given by `count`
+        S  return to the start
         C  close; no reply
-    reply: number, count of bytes of a text that follows
-        first of all, unasked: 0, when it is ready
-        to O and F: 1 and "rate channels frames format log", or 0 and what is wrong
-        to R: frames; where they are fewer, and the file has not been read to its end or something is wrong, how far it
-            has been read, a space, and what is wrong
-        to S: 0, and the same
+    reply: number, length in bytes of the text that follows
+        once at the start, without a request: 0, when the worker is ready
+        to O and F: 1 and "rate channels frames format log", or 0 and an error message
+        to R: the number of frames; if fewer than requested, and the end was not reached or an error occurred: the
+            position in the file, a space, and the error message
+        to S: 0, and the same text
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ import time
 from typing import Any
 
 REQUEST, REPLY = struct.Struct("<cqI"), struct.Struct("<qI")
-DECODE_FRAMES = 4096  # what a damaged file can lose before the damage; small beside a window
-MEMORY_BYTES = 1 << 30  # of addresses: a header that asks for more gets an error
-CPU_SECONDS = 60  # for one request; a decoder that nobody waits for any more does not run for ever
+DECODE_FRAMES = 4096  # frames that damage can take with it before the damaged place; small relative to a window
+MEMORY_BYTES = 1 << 30  # of address space: a header that asks for more causes an error
+CPU_SECONDS = 60  # for one request; a decoder that nobody waits for is stopped
 LOG_BYTES = 1 << 14
 SFM_READ, SFC_GET_LOG_INFO = 0x10, 0x1001
 
@@ -53,7 +53,7 @@ class Info(ctypes.Structure):
 
 
 class FilePart(io.RawIOBase):
-    """A part of a file, as a file of its own; see `tails.Part`."""
+    """A part of a file, presented as a file; see `tails.Part`."""
 
     def __init__(self, descriptor: int, start: int, end: int, zeros_at: int = -1) -> None:
         self.descriptor, self.start, self.end, self.zeros_at = descriptor, start, end, zeros_at
@@ -107,7 +107,7 @@ def virtual_io(span: FilePart) -> VirtualIO:
 
 
 def load(name: str) -> ctypes.CDLL:
-    """libsndfile with the types of what is called."""
+    """libsndfile with the types of the functions that are called."""
     library = ctypes.CDLL(name)
     info, pointer = ctypes.POINTER(Info), ctypes.c_void_p
     for function, result, arguments in (
@@ -127,7 +127,7 @@ def load(name: str) -> ctypes.CDLL:
 
 
 class Decoding:
-    """One open file at a time; each method answers one kind of request with a number and a text."""
+    """Holds one open file at a time. Each method answers one kind of request with a number and a text."""
 
     def __init__(self, library: ctypes.CDLL, memory: mmap.mmap) -> None:
         self.library = library
@@ -135,12 +135,12 @@ class Decoding:
         self.start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
         self.file: int | None = None
         self.size = -1  # of the file
-        self.descriptor = -1  # it shares its place with the one that libsndfile reads from
+        self.descriptor = -1  # it shares its position with the descriptor that libsndfile reads from
         self.span: FilePart | None = None
         self.frame_bytes = 1
 
     def open(self, source: bytes | int, part: bytes = b"") -> tuple[int, bytes]:
-        """A name, or a descriptor, which is closed with the file, and which part of it."""
+        """Open a name, or a descriptor, which is closed with the file; `which` is the part to read."""
         info = Info()
         if isinstance(source, int):
             self.descriptor, self.size = source, os.fstat(source).st_size
@@ -166,7 +166,7 @@ class Decoding:
         return 1, facts.encode() + log.value
 
     def read(self, frames: int, half: int) -> tuple[int, bytes]:
-        """Frames as float32 into a half of the memory; fewer are the end, or something is wrong."""
+        """Write frames as float32 into one half of the memory. Fewer frames mean the end or an error."""
         place, done = self.start + half * self.half_bytes, 0
         frames = min(frames, self.half_bytes // self.frame_bytes)
         while done < frames:
@@ -183,7 +183,7 @@ class Decoding:
     def rewind(self) -> tuple[int, bytes]:
         if self.library.sf_seek(self.file, 0, os.SEEK_SET) == 0:
             return 0, b""
-        return 0, self.library.sf_strerror(self.file) or b"it cannot be sought in"
+        return 0, self.library.sf_strerror(self.file) or b"the file is not seekable"
 
     def close(self) -> None:
         if self.file:
@@ -193,14 +193,14 @@ class Decoding:
         self.file, self.descriptor, self.span = None, -1, None
 
     def place(self) -> int:
-        """How far the file has been read; -1 where it was opened by its name."""
+        """The position in the file; -1 if it was opened by name."""
         if self.span is not None:
             return self.span.place
         return os.lseek(self.descriptor, 0, os.SEEK_CUR) if self.descriptor >= 0 else -1
 
 
 def limit(name: str, most: int) -> None:
-    """Lower a limit of this process; where the system does not have it, it stays."""
+    """Lower a resource limit of this process, if the system supports it."""
     import resource
 
     try:
@@ -212,7 +212,7 @@ def limit(name: str, most: int) -> None:
 
 
 def receive(channel: socket.socket, count: int) -> bytes:
-    """So many bytes; EOFError where the starter has gone."""
+    """Exactly this many bytes. Raises EOFError if the starting process is gone."""
     data = b""
     while len(data) < count:
         part = channel.recv(count - len(data))
@@ -243,8 +243,8 @@ def serve(channel: socket.socket, decoding: Decoding) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Descriptors of the socket and of the memory, and where libsndfile is."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the starter decides when to end
+    """Arguments: descriptors of the socket and of the memory, and the path of libsndfile."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the starting process decides when to end
     channel = socket.socket(fileno=int(arguments[0]))
     memory = mmap.mmap(int(arguments[1]), 0)
     library = load(arguments[2])

@@ -1,4 +1,4 @@
-"""Files that libsndfile decodes in this process."""
+"""Decoding with libsndfile in this process."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from audiocnn.audio.sandbox_worker import FilePart
 from audiocnn.audio.streams import FileDecoder
 from audiocnn.audio.tails import Part
 
-# libsndfile says "unknown" with the largest count it has.
+# libsndfile reports an unknown length as its largest number.
 _MOST_FRAMES = 1 << 60
-_UNKNOWN_BYTES = 0x7F000000  # from here on: what pipes write, sox for AIFF exactly this
-# What a damaged file can lose before the damage; small beside a window, large beside the cost of a call.
+_UNKNOWN_BYTES = 0x7F000000  # data sizes from here on mean unknown, as in pipes; sox writes exactly this for AIFF
+# Frames that damage can take with it before the damaged place: few relative to a window, many relative to the cost of a
+# call.
 _DECODE_FRAMES = 4096
-# Numbers that stand in a file as they are lose nothing: then a call costs more than what it reads.
+# Uncompressed samples lose nothing to damage, and reading them costs less than a call.
 _PLAIN_SAMPLES = 1 << 15
 _PLAIN_FORMATS = frozenset({"WAV", "WAVEX", "W64", "RF64", "AIFF", "AU"})
 _PLAIN_SUBTYPES = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"})
 _PLAIN_CODES = (0x010000, 0x020000, 0x030000, 0x0B0000, 0x130000, 0x220000)  # WAV AIFF AU W64 WAVEX RF64
-# Bytes of samples: what is said, and what is there. Other sizes, and rates of bytes, may be wrong in healthy files.
+# Stated and actual sizes of the samples. Other sizes, and byte rates, may be wrong in intact files.
 _SIZES = (
     re.compile(r"^ *(?:riff|data|SSND|BODY|Data Size) *: (?P<said>\d+) \(should be (?P<there>\d+)\)", re.MULTILINE),
     re.compile(r"^Data length (?P<said>\d+) should be (?P<there>\d+)", re.MULTILINE),  # Psion
@@ -36,15 +37,15 @@ COPY_OR_CONVERT = f"copy it again, or {CONVERT}"
 
 
 class SndfileError(Exception):
-    """libsndfile will not open it; the text is its reason."""
+    """libsndfile cannot open the file; the text gives its reason."""
 
 
 class SoundFile(FileDecoder):
     """An open file."""
 
     def __init__(self, file: Any, held: BinaryIO) -> None:
-        # soundfile seeks after each read of a seekable file, and that resets the Opus decoder: reading in
-        # blocks then differs from reading whole by up to 0.06. Without the seek the two are equal bit by bit.
+        # soundfile seeks after each read of a seekable file. That resets the Opus decoder, so that reading in blocks
+        # would differ from reading at once by up to 0.06. Without the seek, both are identical.
         file.seekable = lambda: False
         frames = int(file.frames)
         self.sample_rate, self.channels = int(file.samplerate), int(file.channels)
@@ -54,7 +55,7 @@ class SoundFile(FileDecoder):
         self.piece_frames = max(_DECODE_FRAMES, _PLAIN_SAMPLES // self.channels if plain else 0)
         self.promised = promised_frames(file.extra_info, frames)
         self._file, self.file = file, held
-        self.done, self.trouble = 0, ""  # frames, and why there are no more
+        self.done, self.trouble = 0, ""  # frames read, and the reason for stopping
 
     def read(self, most_frames: int) -> Samples:
         from soundfile import SoundFileError
@@ -73,7 +74,7 @@ class SoundFile(FileDecoder):
         return int(self._file.seek(min(frames, self.frames)))
 
     def drop(self, frames: int) -> None:
-        """Decode the next frames, and leave them out."""
+        """Skip frames by decoding them."""
         while frames and (count := len(self.read(min(frames, self.piece_frames)))):
             frames -= count
 
@@ -92,12 +93,13 @@ class SoundFile(FileDecoder):
 
     @property
     def place(self) -> int:
-        """How far the file has been read."""
+        """The position in the file."""
         return os.lseek(self.file.fileno(), 0, os.SEEK_CUR)
 
 
 def open_sndfile(file: BinaryIO, part: Part | None = None) -> SoundFile:
-    """Open a file on disk that is open, from its beginning or in part; it is closed with this. SndfileError."""
+    """Open a file on disk that is already open, from its beginning or in part. It is closed with this object. Raises
+    SndfileError."""
     import soundfile
 
     file.seek(0)
@@ -122,11 +124,11 @@ def frames_known(frames: int) -> int | None:
 
 
 def promised_frames(log: str, frames: int) -> int:
-    """Frames by the header's word. libsndfile counts what a file that was cut still has, and only its log tells what
-    was promised; the largest counts stand for "unknown", as pipes write them."""
+    """The number of frames that the header states. For a file that was cut short, libsndfile reports only the frames
+    that exist, and the stated number is found in its log. The largest values, written by pipes, mean "unknown"."""
     if not 0 < frames < _MOST_FRAMES:
         return 0
-    if not any(word in log for word in _WORDS):  # as in most
+    if not any(word in log for word in _WORDS):  # the usual case
         return frames
     counts = [int(said) for said in _COUNTS.findall(log)]
     sizes = [(int(found["said"]), int(found["there"])) for kind in _SIZES for found in kind.finditer(log)]
@@ -135,5 +137,5 @@ def promised_frames(log: str, frames: int) -> int:
 
 
 def is_pcm_format(code: int) -> bool:
-    """Whether a format, as libsndfile numbers them, is plain samples behind a header (sndfile.h)."""
+    """Whether a format, by libsndfile's number, is uncompressed samples with a header (sndfile.h)."""
     return code & 0x0FFF0000 in _PLAIN_CODES and 1 <= code & 0xFFFF <= 7

@@ -1,4 +1,4 @@
-"""Bytes as they come, from pipes, sockets and files, and what a decoder makes of them."""
+"""Byte streams from pipes, sockets and files, and the interface of decoders."""
 
 from __future__ import annotations
 
@@ -13,65 +13,66 @@ from typing import Any, BinaryIO, Protocol
 from audiocnn.audio.pcm import Samples
 from audiocnn.errors import RecordingError
 
-# More than a pipe holds and than Python keeps back: what a read leaves over is then none.
+# More than a pipe and Python's buffer hold, so that a read leaves nothing behind.
 READ_BYTES = 1 << 17
 
 
 class Decoder(Protocol):
-    """What a recording reads its samples from."""
+    """The source of samples of a recording."""
 
     sample_rate: int
     channels: int
-    frames: int | None  # by the header
-    is_stream: bool  # whether `read` may have to wait, for a pipe
-    piece_frames: int  # that are well read at once
+    frames: int | None  # from the header
+    is_stream: bool  # whether `read` may have to wait, as for a pipe
+    piece_frames: int  # a suitable number to read at once
     compressed: bool  # decoding takes longer than reading
-    continues: bool  # it goes on with a recording that another decoder has begun
+    continues: bool  # it continues a recording that another decoder began
 
     @property
     def remark(self) -> str:
-        """What is to be said of it though nothing is lost."""
+        """A note for the user about something unusual that loses no data."""
         ...
 
     @property
     def promised(self) -> int:
-        """Frames that there should be; 0 where nobody knows."""
+        """The number of frames that there should be; 0 if unknown."""
         ...
 
     @property
     def defect(self) -> str:
-        """Once all has been read: why there should be more, if nobody knows how much."""
+        """After reading everything: the reason why data must be missing, if the amount is unknown."""
         ...
 
     def read(self, most_frames: int) -> Samples:
-        """The next samples, (frames, channels), as many as are there; none at the end. Waits. OSError."""
+        """The next available samples, (frames, channels); empty at the end. Waits if needed. Raises OSError."""
         ...
 
     def more(self) -> bool:
-        """Whether `read` would not have to wait."""
+        """Whether `read` would return without waiting."""
         ...
 
     def stop(self) -> None:
-        """Let `read` wait no longer, from another thread or a handler of signals."""
+        """Stop a waiting `read`, from another thread or a signal handler."""
         ...
 
     def following(self) -> Decoder | None:
-        """Once all has been read: what goes on behind it, in the same file or stream. OSError, RecordingError."""
+        """After reading everything: the decoder for what follows in the same file or stream. Raises OSError or
+        RecordingError."""
         ...
 
     def skip(self, frames: int) -> int:
-        """Leave out as many of the next frames as can be without decoding them; how many they were."""
+        """Skip as many of the next frames as possible without decoding; returns their number."""
         ...
 
     def rewind(self) -> None:
-        """Back to the start; OSError."""
+        """Return to the start. Raises OSError."""
         ...
 
     def close(self) -> None: ...
 
 
 class FileDecoder:
-    """What decoders of files have in common: nobody waits for a file."""
+    """Common parts of decoders of files, which never wait."""
 
     is_stream = continues = False
     remark = defect = ""
@@ -91,22 +92,22 @@ class FileDecoder:
 
 
 class RefusedError(RecordingError):
-    """A decoder does not read a recording; another may."""
+    """This decoder cannot read the recording, but another one may."""
 
 
 class ByteStream:
-    """Bytes of a file, pipe or socket as they come. The stream stays open when this is closed, unless it is owned."""
+    """Bytes of a file, pipe or socket as they arrive. Closing leaves the stream open, unless it is owned."""
 
     def __init__(self, stream: BinaryIO, owned: bool = False) -> None:
         self.stream, self.owned = stream, owned
-        self._block, self._taken = b"", 0  # what was read last, and how much of it has been taken
+        self._block, self._taken = b"", 0  # data of the last read, and the part of them already taken
         self._read_some = getattr(stream, "read1", stream.read)
-        self._drained = False  # whether Python keeps nothing back, so that the descriptor tells whether there is more
+        self._drained = False  # whether Python buffers nothing, so that the descriptor tells whether data are available
         self._stopped = False
         self._poll: Any = None
         self._wake: tuple[int, int] | None = None
         self._status: os.stat_result | None = None
-        # Others, such as gzip's files or TLS, hold bytes of which the descriptor knows nothing.
+        # Other objects, such as gzip files or TLS sockets, buffer bytes that the descriptor does not report.
         plain = getattr(stream, "raw", None) if isinstance(stream, io.BufferedReader | io.BufferedRandom) else stream
         if not isinstance(plain, io.FileIO):
             return
@@ -124,12 +125,12 @@ class ByteStream:
 
     @property
     def _ahead(self) -> int:
-        """Bytes that have been read and not yet taken."""
+        """Bytes that were read but not yet taken."""
         return len(self._block) - self._taken
 
     @property
     def is_file(self) -> bool:
-        """Whether this is a file on disk, which keeps nobody waiting."""
+        """Whether this is a file on disk, which never blocks."""
         return self._status is not None and stat.S_ISREG(self._status.st_mode)
 
     @property
@@ -137,13 +138,13 @@ class ByteStream:
         return self.is_file or (self._status is None and getattr(self.stream, "seekable", lambda: False)())
 
     def size(self) -> int | None:
-        """Bytes of a file on disk that are not taken yet; None for what has no size."""
+        """Bytes of a file on disk that are not taken yet; None for a source without a size."""
         if self._status is None or not self.is_file:
             return None
         return max(0, self._status.st_size - self.stream.tell()) + self._ahead
 
     def place(self) -> int | None:
-        """Of the next byte in a file; None for what has no way back."""
+        """Position of the next byte in a file; None if the source is not seekable."""
         return self.stream.tell() - self._ahead if self.has_way_back else None
 
     def go_to(self, place: int) -> None:
@@ -151,7 +152,7 @@ class ByteStream:
         self._block, self._taken = b"", 0
 
     def skip(self, count: int) -> None:
-        """Leave out so many bytes, or all that are left."""
+        """Skip up to this many bytes."""
         if count > self._ahead and (place := self.place()) is not None:
             self.go_to(place + count)
             return
@@ -162,13 +163,13 @@ class ByteStream:
         self._block, self._taken = data + self._block[self._taken :], 0
 
     def peek(self) -> bytes:
-        """What comes next, at least one byte, without taking it; waits for it. None are the end."""
+        """The next bytes, at least one, without taking them. Waits for them; empty at the end."""
         if not self._ahead:
             self._block, self._taken = self._read(), 0
         return self._block[self._taken :]
 
     def take(self, most: int) -> bytes:
-        """At least one byte and at most `most`; waits for them. None are the end."""
+        """At least one byte and at most `most`. Waits for them; empty at the end."""
         if not self._ahead:
             self._block, self._taken = self._read(), 0
         taken = self._block[self._taken : self._taken + most]
@@ -176,7 +177,7 @@ class ByteStream:
         return taken
 
     def take_all(self, count: int) -> bytes:
-        """So many bytes; fewer are the end."""
+        """Exactly this many bytes; fewer at the end."""
         parts, missing = [], count
         while missing and (part := self.take(missing)):
             parts.append(part)
@@ -184,22 +185,22 @@ class ByteStream:
         return b"".join(parts)
 
     def more(self, patience_seconds: float) -> bool:
-        """Whether there are bytes, or the end, to be taken now or in so many seconds. False where nobody can tell."""
+        """Whether bytes or the end of the stream are available within this many seconds. False if unknown."""
         if self._ahead or self._stopped or self._poll is None or not self._drained:
             return bool(self._ahead) or self._stopped
         return bool(self._poll.poll(1000 * patience_seconds))
 
     def is_quiet(self, seconds: float) -> bool:
-        """Whether nothing comes for so long, not even the end; False where nobody can tell."""
+        """Whether nothing arrives for this long, not even the end of the stream. False if unknown."""
         if self._ahead or self._stopped or self._poll is None or not self._drained:
             return False
         return not self._poll.poll(1000 * seconds)
 
     def stop(self) -> None:
-        """End the stream here. May be called while somebody waits for bytes, from a handler of signals too."""
+        """End the stream here. May be called while another thread waits for bytes, also from a signal handler."""
         self._stopped = True
         if self._wake is not None:
-            with suppress(OSError):  # full: it has been told often enough
+            with suppress(OSError):  # the pipe is full: the reader has been notified
                 os.write(self._wake[1], b"x")
 
     def close(self) -> None:

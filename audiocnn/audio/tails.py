@@ -1,7 +1,7 @@
-"""How recordings end: whether all of them is there, and what goes on behind them in the same file.
+"""Ends of recordings: whether a recording is complete, and what follows it in the same file.
 
-Decoders stop at the end of the first of several recordings that stand one behind another: what `cat a.mp3 b.mp3` makes,
-and web radio, and recorders that begin anew.
+Decoders stop at the end of the first of several concatenated recordings. Such files come from `cat a.mp3 b.mp3`, web
+radio, and recorders that restart.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import BinaryIO, NamedTuple
 
 _OGG_BEGIN = b"OggS\0\2" + bytes(8)  # RFC 3533, section 6: the first page of a stream, at position 0
 _STREAMINFO = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # RFC 9639, sections 8.1 and 8.2
-_FLAC_COUNT = 21  # where it has five bytes whose last 36 bits count samples
+_FLAC_COUNT = 21  # offset of five bytes whose last 36 bits are the number of samples
 _MPEG_COUNT = re.compile(rb"Xing|Info|VBRI")
 _MPEG_SYNC = re.compile(rb"\xff[\xe2-\xff]")
-_MPEG_HEAD_BYTES = 512  # in which the first frame has it
+_MPEG_HEAD_BYTES = 512  # length that contains the end of the first frame
 _NIST_COUNT = re.compile(rb"^sample_count -i (\d{1,15})$", re.MULTILINE)
 _OGG_PAGE_BYTES = 65307  # at most
-_READ_AHEAD = 1 << 18  # more than what decoders read before they use it
-_MOST_STEPS = 1 << 16  # from one chunk, box, block, page or tag to the next; nobody writes so many
-# Versions 2.5, -, 2, 1 and layers -, III, II, I of MPEG audio (ISO 11172-3, 13818-3): kbit/s by index.
+_READ_AHEAD = 1 << 18  # more than decoders read ahead
+_MOST_STEPS = 1 << 16  # from one chunk, box, block, page or tag to the next; real files have fewer
+# MPEG audio (ISO 11172-3, 13818-3), versions 2.5, -, 2, 1 and layers -, III, II, I: bit rates in kbit/s by index.
 _MPEG_KBITS = {
     (3, 3): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (3, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -33,11 +33,11 @@ _MPEG_KBITS = {
 }
 _MPEG_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _ID3V1_BYTES = 128
-_MOST_TAG_BYTES = 1 << 24  # of tags that stand one behind another
-FLAC_TAIL_BYTES = 1 << 15  # in which the last frame begins, of all that encoders make by default
+_MOST_TAG_BYTES = 1 << 24  # of consecutive tags
+FLAC_TAIL_BYTES = 1 << 15  # the last frame begins within this length with any encoder's default settings
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_DATA = bytes.fromhex("3626b275")
-# What files begin with that begin anew in their middle only where another file was joined to them.
+# First bytes of files that occur again inside a file only if another file was appended.
 _BEGINNINGS = tuple(
     re.compile(pattern)
     for pattern in (
@@ -53,17 +53,17 @@ _BEGINNINGS = tuple(
         rb"nut/multimedia container\x00",
     )
 )
-# Whose decoders take another recording for more of the first, or for a fault in it.
+# Formats whose decoders mistake a following recording for a continuation or an error of the first.
 _RUN_ON = (b"#!AMR", b"nut/", b".RMF", b"RIFF", b"RIFX", b"FORM", b"riff", b".snd", b"\x1aE\xdf\xa3")
 _MATROSKA = re.compile(rb"\x1aE\xdf\xa3.{1,80}?B\x82.(?:matroska|webm)", re.DOTALL)  # RFC 8794, 9559: EBML, DocType
-_MORE_AVI = b"AVIX"  # what goes on with an AVI of more than a gigabyte (OpenDML)
+_MORE_AVI = b"AVIX"  # continuation of an AVI larger than a gigabyte (OpenDML)
 _SEGMENT = b"\x18S\x80g"
 
 
 class Part(NamedTuple):
-    """What goes on: bytes from `start` to `end`, of which `skip_frames` have been read already.
+    """A part of a file: bytes from `start` to `end`, of which `skip_frames` have already been read.
 
-    zeros_at: where four bytes stand that are to be read as zeros; -1 for none.
+    zeros_at: offset of four bytes that are to be read as zeros; -1 for none.
     """
 
     start: int
@@ -73,9 +73,9 @@ class Part(NamedTuple):
 
 
 def find_next(file: BinaryIO, part: Part, place: int, frames: int, trouble: str) -> Part | None:
-    """What goes on in a file behind a part of it that gave so many frames.
+    """The part that follows a part of a file from which `frames` frames were read.
 
-    place: how far the decoder has read. trouble: why it stopped, if not at an end.
+    place: position of the decoder. trouble: the reason why it stopped before the end, if it did.
     """
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if part.end < len(data):
@@ -95,7 +95,7 @@ def find_next(file: BinaryIO, part: Part, place: int, frames: int, trouble: str)
 
 
 def first_part(file: BinaryIO, head: bytes, by_ffmpeg: bool = False) -> Part | None:
-    """The part of a file that is to be read first, alone; None for all of it."""
+    """The part of a file that has to be read first, on its own; None for the whole file."""
     if not head.startswith(_RUN_ON) and not (by_ffmpeg and (head.startswith(b"OggS") or head[4:8] == b"ftyp")):
         return None
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -104,8 +104,8 @@ def first_part(file: BinaryIO, head: bytes, by_ffmpeg: bool = False) -> Part | N
 
 
 def promised_by(head: bytes, file: BinaryIO) -> int | None:
-    """Frames that a file promises where libsndfile does not say so; None where it does. It does not tell those of NIST
-    SPHERE, and guesses those of MPEG audio that does not count itself (0: nobody knows)."""
+    """The number of frames that a file states if libsndfile does not report it; None if libsndfile does. libsndfile
+    does not report it for NIST SPHERE, and estimates it for MPEG audio without a frame count (0: unknown)."""
     if head.startswith(b"NIST_1A"):
         found = _NIST_COUNT.search(head)
         return int(found[1]) if found else None
@@ -120,17 +120,17 @@ def promised_by(head: bytes, file: BinaryIO) -> int | None:
 
 
 def find_defect(file: BinaryIO, part: Part) -> str:
-    """Why a part of a file cannot be all that there was; nothing where it is, or nobody can tell."""
+    """The reason why a part of a file must be incomplete; empty if it is complete or if that is unknown."""
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         end = min(part.end, len(data))
         head = data[part.start : part.start + 16]
         if head.startswith(b"OggS"):
             return _ogg_defect(data, part.start, end)
         if head.startswith(b"FLV\x01"):
-            last = int.from_bytes(data[end - 4 : end])  # of the tag before it: 11 bytes, and what they count
+            last = int.from_bytes(data[end - 4 : end])  # length of the previous tag: an 11-byte header and its data
             tag = end - 4 - last
             is_whole = tag > part.start and int.from_bytes(data[tag + 1 : tag + 4]) + 11 == last
-            return "" if is_whole else "its last tag is cut"
+            return "" if is_whole else "its last tag is cut off"
         if head == _ASF_HEADER:
             return _asf_defect(data, part.start, end)
         if head.startswith(b"caff"):
@@ -148,7 +148,7 @@ def find_defect(file: BinaryIO, part: Part) -> str:
 
 
 def _asf_defect(data: mmap.mmap, start: int, end: int) -> str:
-    """By the length of the data object, which follows the header object."""
+    """Judged by the length of the data object, which follows the header object."""
     begin = start + int.from_bytes(data[start + 16 : start + 24], "little")
     count = int.from_bytes(data[begin + 16 : begin + 24], "little") if data[begin : begin + 4] == _ASF_DATA else 0
     return f"{begin + count - end} bytes are missing" if begin + count > end else ""
@@ -160,14 +160,14 @@ def _caf_defect(data: mmap.mmap, start: int, end: int) -> str:
         if chunk + 12 > end:
             break
         size = int.from_bytes(data[chunk + 4 : chunk + 12], signed=True)
-        if size < 0:  # to the end of the file
+        if size < 0:  # up to the end of the file
             return ""
         chunk += 12 + size
     return f"{chunk - end} bytes are missing" if chunk > end else ""
 
 
 def _wav_defect(data: mmap.mmap, start: int, end: int) -> str:
-    """By the size of the samples, where it was known."""
+    """Judged by the size of the samples, if the writer knew it."""
     chunk = start + 12
     for _ in range(_MOST_STEPS):
         size = int.from_bytes(data[chunk + 4 : chunk + 8], "little" if data[start + 3] == ord("F") else "big")
@@ -180,7 +180,7 @@ def _wav_defect(data: mmap.mmap, start: int, end: int) -> str:
 
 def _voc_defect(data: mmap.mmap, start: int, end: int) -> str:
     block = start + int.from_bytes(data[start + 20 : start + 22], "little")
-    # 0 ends the file; sox counts 8 bytes too few before it.
+    # A block of type 0 ends the file. sox states a length for the last block that is 8 bytes too small.
     for _ in range(_MOST_STEPS):
         if block >= end - 9 or not data[block]:
             break
@@ -200,12 +200,12 @@ def _ogg_defect(data: mmap.mmap, start: int, end: int) -> str:
     page = data.rfind(b"OggS\0", max(start, end - 2 * _OGG_PAGE_BYTES), end)
     lengths = data[page + 27 : page + 27 + data[page + 26]] if 0 <= page < end - 27 else b""
     if page < 0 or page + 27 + len(lengths) + sum(lengths) > end:
-        return "its last page is cut"
+        return "its last page is cut off"
     return "" if data[page + 5] & 4 else "it has no end-of-stream page"
 
 
 def _end_of(data: mmap.mmap, start: int) -> int:
-    """Where a part that begins here ends, and another recording begins, or the file ends."""
+    """The end of a part that begins here: the start of another recording, or the end of the file."""
     magic, size = data[start : start + 4], data[start + 4 : start + 12]
     end = -1
     if magic == b"OggS":
@@ -229,7 +229,7 @@ def _end_of(data: mmap.mmap, start: int) -> int:
 
 
 def _if_begins(data: mmap.mmap, place: int, align: int, magic: bytes) -> int:
-    """Where the same kind of file begins: at a place, or behind what fills it up; else -1."""
+    """Offset of a file of the same kind at a position, or after its padding; else -1."""
     for begin in (place, place + -place % align):
         if begin >= 24 and data[begin : begin + 4] == magic and data[begin + 8 : begin + 12] != _MORE_AVI:
             return begin
@@ -237,7 +237,7 @@ def _if_begins(data: mmap.mmap, place: int, align: int, magic: bytes) -> int:
 
 
 def _next_matroska(data: mmap.mmap, start: int) -> int:
-    """By the length of the segment, if it has one, as live streams do not."""
+    """Judged by the length of the segment; live streams have none."""
     segment = data.find(_SEGMENT, start, start + 200)
     if segment >= 0 and (first := data[segment + 4]):
         width = 9 - first.bit_length()
@@ -259,12 +259,12 @@ def _behind_ogg(data: mmap.mmap, part: Part, start: int, place: int, frames: int
     begin = _next_ogg(data, start, place)
     if begin < 0:
         return None
-    # The decoder may take pages of the next link for its own: then it is to read its own alone.
+    # The decoder may have read pages of the next link as its own, so it reads its own link again, separately.
     return Part(part.start, begin, frames) if trouble else Part(begin, _end_of(data, begin))
 
 
 def _next_ogg(data: mmap.mmap, start: int, place: int) -> int:
-    """Where the next link of a chain begins; -1 if none does."""
+    """Offset of the next link of a chained file; -1 if there is none."""
     own = start
     for _ in range(_MOST_STEPS):
         if data[own : own + len(_OGG_BEGIN)] != _OGG_BEGIN:  # several streams may begin together
@@ -279,7 +279,7 @@ def _behind_flac(data: mmap.mmap, part: Part, start: int, place: int, frames: in
     begin = _STREAMINFO.search(data, max(start + 4, place - _READ_AHEAD))
     end = _before_tags(data, start, begin.start() if begin else len(data))
     if trouble and end < part.end:
-        # It stops at a header or a tag in the middle of what it has read: its own last frames are to be read anew.
+        # It stopped at a header or tag within the data it read, so its own last frames have to be read again.
         return Part(part.start, end, frames)
     if begin:
         return Part(begin.start(), len(data))
@@ -293,10 +293,10 @@ def _behind_flac(data: mmap.mmap, part: Part, start: int, place: int, frames: in
 
 
 def flac_counts_less(head: bytes, frames: int, tail: bytes) -> bool:
-    """Whether FLAC goes on behind the samples that its header counts, of which all were read: its last frame says so
-    (RFC 9639, sections 9.1.1 to 9.1.8).
+    """Whether a FLAC stream continues after all samples that its header counts were read, judged by the number of its
+    last frame (RFC 9639, sections 9.1.1 to 9.1.8).
 
-    head: STREAMINFO at least. tail: the last `FLAC_TAIL_BYTES` of the file.
+    head: at least STREAMINFO. tail: the last `FLAC_TAIL_BYTES` of the file.
     """
     begin = _STREAMINFO.search(head)
     if begin is None or len(head) < begin.start() + 42:
@@ -315,7 +315,7 @@ def flac_counts_less(head: bytes, frames: int, tail: bytes) -> bool:
 
 
 def _flac_frame_number(header: bytes) -> int:
-    """Which frame, or sample, begins with this, behind its first two bytes; -1 where none does."""
+    """The frame or sample number in a frame header, given without its sync code; -1 if it is not valid."""
     if len(header) < 6 or not header[2] >> 4 or header[2] & 15 == 15 or header[3] & 1:
         return -1
     width = 8 - (header[4] ^ 0xFF).bit_length() if header[4] >= 0xC0 else 1  # as in UTF-8
@@ -329,7 +329,7 @@ def _flac_frame_number(header: bytes) -> int:
 
 
 def _crc8(data: bytes) -> int:
-    """With the polynomial x^8 + x^2 + x + 1, from 0: RFC 9639, section 9.1.8."""
+    """CRC-8 with the polynomial x^8 + x^2 + x + 1 and initial value 0: RFC 9639, section 9.1.8."""
     total, table = 0, _crc8_table()
     for byte in data:
         total = table[total ^ byte]
@@ -354,7 +354,7 @@ def _behind_mpeg(data: mmap.mmap, place: int) -> Part | None:
 
 
 def _next_mpeg(data: mmap.mmap, place: int) -> int:
-    """Where frames of MPEG audio go on behind something else; -1 if nowhere. Three that follow each other are some."""
+    """Offset at which MPEG audio frames continue; -1 if none do. Three consecutive frames count as valid."""
     for found in islice(_MPEG_SYNC.finditer(data, place), _MOST_STEPS):
         begin = following = found.start()
         for _ in range(3):
@@ -368,7 +368,7 @@ def _next_mpeg(data: mmap.mmap, place: int) -> int:
 
 
 def _next_mp4(data: mmap.mmap, start: int) -> int:
-    """By the boxes of the file: ISO 14496-12, section 4.2."""
+    """Judged by the boxes of the file: ISO 14496-12, section 4.2."""
     box = start
     for _ in range(_MOST_STEPS):
         if box + 16 > len(data):
@@ -384,7 +384,7 @@ def _next_mp4(data: mmap.mmap, start: int) -> int:
 
 
 def _skip_tags(data: mmap.mmap, place: int) -> int:
-    """Where a frame may stand behind tags: ID3v1, ID3v2, APEv2."""
+    """Offset after any ID3v1, ID3v2 and APEv2 tags, where a frame may begin."""
     for _ in range(_MOST_STEPS):
         head = data[place : place + 32]
         if head.startswith(b"TAG"):
@@ -399,7 +399,7 @@ def _skip_tags(data: mmap.mmap, place: int) -> int:
 
 
 def _before_tags(data: mmap.mmap, start: int, place: int) -> int:
-    """Where the tags begin that end at a place, of those that `_skip_tags` knows."""
+    """Start of the tags that end at a position, for the kinds that `_skip_tags` knows."""
     start = max(start, place - _MOST_TAG_BYTES)
     for _ in range(_MOST_STEPS):
         if data[place - _ID3V1_BYTES : place].startswith(b"TAG"):
@@ -421,14 +421,14 @@ def _before_tags(data: mmap.mmap, start: int, place: int) -> int:
 
 
 def _id3_bytes(head: bytes) -> int:
-    """The length of the ID3v2 tag that something begins with; 0 if with none."""
+    """The length of an ID3v2 tag with this header; 0 if it is not one."""
     if not head.startswith(b"ID3") or len(head) < 10:
         return 0
     return 10 + sum((byte & 127) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
 
 
 def _mpeg_frame_bytes(head: bytes) -> int:
-    """The length of the frame of MPEG audio that begins so; 0 where none does."""
+    """The length of the MPEG audio frame with this header; 0 if it is not one."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return 0
     version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3

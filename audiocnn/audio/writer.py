@@ -1,4 +1,5 @@
-"""Files of sound that are written in blocks, beside their name, and appear under it when they are whole."""
+"""Audio files are written in blocks to a temporary file beside the target, and get their name when they are
+complete."""
 
 from __future__ import annotations
 
@@ -18,9 +19,9 @@ from audiocnn.audio.sndfile import describe_error
 from audiocnn.errors import UsageError, show_name
 from audiocnn.files import lock
 
-# libsndfile's Ogg encoders need the stack for what they get at once: in one large block they were seen to crash.
+# libsndfile's Ogg encoders put their input on the stack, and large blocks crashed.
 _BLOCK_FRAMES = 1 << 14
-# A WAV counts its bytes in 32 bits; what may become more is written as RF64, which the same readers take.
+# WAV stores its size in 32 bits. Files that may grow larger are written as RF64, which the same programs read.
 _MOST_WAV_BYTES = 2**32 - 2**20
 _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)  # RFC 6716, section 2
 _MOST_FLAC_CHANNELS, _MOST_FLAC_RATE = 8, 655350  # RFC 9639, section 9.1
@@ -44,38 +45,39 @@ _BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBL
 
 
 def depth_in(kind: str, depth: str) -> str:
-    """The depth in which a kind of file keeps samples of this one: the same wherever it can."""
+    """The bit depth for samples of this depth in a kind of file: the same if it is supported."""
     known = FILE_KINDS[kind].depths
     return depth if depth in known else known[0] if len(known) == 1 else _NEAREST[depth]
 
 
 def loses(kind: str, depth: str) -> bool:
-    """Whether samples of this depth are rounded in such a file, without it being a lossy codec."""
+    """Whether samples of this depth are rounded in such a file, although its codec is lossless."""
     return kind == "flac" and depth in ("PCM_32", "FLOAT", "DOUBLE")
 
 
 def check_kind(kind: str, sample_rate: int, channels: int, name: str) -> None:
-    """UsageError where a kind of file cannot hold so many channels or such a rate."""
+    """Raises UsageError if a kind of file does not support this many channels or this rate."""
     if kind == "flac" and (channels > _MOST_FLAC_CHANNELS or sample_rate > _MOST_FLAC_RATE):
-        can = f"FLAC holds {_MOST_FLAC_CHANNELS} channels and {_MOST_FLAC_RATE} Hz at most"
-        raise UsageError(f"{name}: has {channels} channels and {sample_rate} Hz, and {can}; use --to wav")
+        can = f"FLAC supports at most {_MOST_FLAC_CHANNELS} channels and {_MOST_FLAC_RATE} Hz"
+        raise UsageError(f"{name}: has {channels} channels and {sample_rate} Hz, but {can}; use --to wav")
     if kind == "opus" and channels > 255:
-        raise UsageError(f"{name}: has {channels} channels, and Opus holds 255 at most; use --to wav")
+        raise UsageError(f"{name}: has {channels} channels, but Opus supports at most 255; use --to wav")
 
 
 def opus_rate(sample_rate: int) -> int:
-    """The rate of Opus that keeps all of a sound: its own, else the next above it."""
+    """The Opus rate that loses nothing: the same rate, or else the next higher one."""
     return next((rate for rate in _OPUS_RATES if rate >= sample_rate), _OPUS_RATES[-1])
 
 
 class NoSpaceError(UsageError):
-    """The disk is full: no other file can be written there, either."""
+    """The disk is full, so other files cannot be written there either."""
 
 
 class SoundWriter:
-    """One file. `write` as often as needed, then `publish`, or `discard`. Nothing is made before the first samples.
+    """One audio file. Call `write` any number of times, then `publish` or `discard`. Nothing is created before the
+    first samples.
 
-    most_frames: what may come at most.
+    most_frames: the maximum number of frames.
     """
 
     def __init__(self, path: Path, kind: str, depth: str, sample_rate: int, channels: int, most_frames: int) -> None:
@@ -83,12 +85,12 @@ class SoundWriter:
         self.sample_rate, self.channels, self.most_frames = sample_rate, channels, most_frames
         self.frames = 0  # at the rate of the file
         self.temporary: Path | None = None
-        self._lock: int | None = None  # says that the file beside is in use; goes with this process
+        self._lock: int | None = None  # a lock that marks the temporary file as in use; it ends with this process
         self._file: Any = None
         self._resampler: Any = None
 
     def write(self, samples: AnySamples) -> None:
-        """(frames, channels) more. UsageError: cannot be written."""
+        """Append (frames, channels). Raises UsageError if they cannot be written."""
         if not len(samples):
             return
         try:
@@ -101,7 +103,7 @@ class SoundWriter:
             raise self._refused(problem) from None
 
     def publish(self, force: bool) -> None:
-        """Finish the file and give it its name. UsageError where that is taken, unless by force."""
+        """Complete the file and give it its name. Raises UsageError if the name exists, unless force is true."""
         if self._file is None or self.temporary is None:
             return
         try:
@@ -122,7 +124,7 @@ class SoundWriter:
             self.discard()
 
     def discard(self) -> None:
-        """Leave nothing but what was published."""
+        """Remove everything that was not published."""
         if self._file is not None:
             with suppress(OSError, RuntimeError):
                 self._file.close()
@@ -154,22 +156,24 @@ class SoundWriter:
         self.frames += len(ready)
 
     def _check(self) -> None:
-        """A disk that is full may show only in what can be read back."""
+        """Read the file back: a full disk may not show otherwise."""
         import soundfile
 
         if self.temporary is None or soundfile.info(self.temporary).frames != self.frames:
-            raise OSError(errno.EIO, "not all of it arrived on the disk")
+            raise OSError(errno.EIO, "it was not written completely")
 
     def _refused(self, problem: BaseException) -> UsageError:
         if isinstance(problem, FileExistsError):
             return name_taken_error(self.path)
         if reason := self._no_space(problem):
             what = f"{show_name(self.path.parent)}: no space for {show_name(self.path.name)} ({reason})"
-            return NoSpaceError(f"{what}; make room, or name another folder")
-        return UsageError(f"{show_name(self.path)}: cannot be written ({describe_error(problem)}); name another folder")  # type: ignore[arg-type]
+            return NoSpaceError(f"{what}; free some space, or choose another folder")
+        reason = describe_error(problem)  # type: ignore[arg-type]
+        return UsageError(f"{show_name(self.path)}: cannot be written ({reason}); choose another folder")
 
     def _no_space(self, problem: BaseException) -> str:
-        """Why nothing more can be written; empty where it can. libsndfile does not tell: then some bytes do."""
+        """The reason why nothing more can be written, or an empty text. libsndfile does not report it, so a few bytes
+        are written as a test."""
         if not isinstance(problem, OSError) and self._lock is not None:
             try:
                 os.pwrite(self._lock, bytes(_BLOCK_FRAMES), os.fstat(self._lock).st_size)
@@ -179,46 +183,46 @@ class SoundWriter:
 
 
 def name_taken_error(path: Path) -> UsageError:
-    return UsageError(f"{show_name(path)}: is there already; overwrite it with --force, or name another --output-dir")
+    return UsageError(f"{show_name(path)}: already exists; overwrite it with --force, or choose another --output-dir")
 
 
 def give_name(temporary: Path, path: Path) -> None:
-    """Rename, but never over another file: FileExistsError. A link fails where the name is taken, also by a process
-    that took it a moment ago; where the system has no links, looking before must do."""
+    """Rename without replacing another file. Raises FileExistsError. Creating a link fails if the name exists, also if
+    another process has just created it. Without support for links, the name is checked first."""
     try:
         os.link(temporary, path)
     except FileExistsError:
         raise
     except OSError:
         if os.path.lexists(path):
-            raise FileExistsError(errno.EEXIST, "is there already", str(path)) from None
+            raise FileExistsError(errno.EEXIST, "already exists", str(path)) from None
         temporary.replace(path)
 
 
 def _part_prefix() -> str:
-    """How the names of unfinished files begin on this machine: others that share a folder may not see its locks."""
+    """The prefix of unfinished files of this machine. Machines that share a folder may not see each other's locks."""
     machine = os.uname().nodename if hasattr(os, "uname") else ""
     return f".audiocnn-{zlib.crc32(os.fsencode(machine)):08x}-"
 
 
 def make_part(folder: Path) -> tuple[Path, int]:
-    """A new file for what is not finished, with the rights that a new file has, and what holds its lock."""
+    """A new temporary file with default permissions, and the descriptor that holds its lock."""
     while True:
         path = folder / f"{_part_prefix()}{os.urandom(6).hex()}.piece"
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         lock(handle)
-        if os.fstat(handle).st_nlink:  # else it was taken for a left one before it had its lock
+        if os.fstat(handle).st_nlink:  # otherwise another process removed it before it was locked
             return path, handle
         os.close(handle)
 
 
 def remove_left(folder: Path) -> None:
-    """Take away what processes of this machine that were killed had not finished: no living one has its lock."""
+    """Remove unfinished files of processes on this machine that were killed; no process holds their lock."""
     wanted = re.compile(re.escape(_part_prefix()) + "[0-9a-f]{12}[.]piece")
     try:
         left = [path for path in folder.iterdir() if wanted.fullmatch(path.name)]
     except OSError:
-        return  # there is no such folder yet
+        return  # the folder does not exist yet
     for path in left:
         with suppress(OSError):
             handle = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))

@@ -1,1 +1,1 @@
-"""Sound made different for training: effects, mixtures with backgrounds, masks of spectrograms."""
+"""Data augmentation for training: effects, mixtures with backgrounds, masking of spectrograms."""

@@ -1,9 +1,9 @@
-"""What sounds behind the foreground of a mixture: recordings, coloured noise, or synthetic sounds.
+"""Backgrounds of mixtures: recordings, coloured noise, or synthetic sounds.
 
-`Backgrounds` draws them. Their labels, if they have any, follow the sound through every change: of speed or direction,
-looping, cutting. Synthetic sounds (tones, strokes and gusts, drawn at random) have the pitch, the harmonics or the
-rhythm of a voice, one or two of them at a time, and never vowels one after another: a few hours of recordings hold few
-instruments and machines, and a network learns those by heart.
+`Backgrounds` draws them. If they have labels, the labels follow the audio through every change: speed, reversal,
+looping, cutting. Synthetic sounds (tones, strokes and gusts, drawn at random) have the pitch, harmonics or rhythm of a
+voice, one or two of these at a time, but never a sequence of vowels. They are needed because a few hours of recordings
+contain few instruments and machines, which a network learns by heart.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MOST_PARTIALS = 30
 
 
 def synthesize_sound(random: Random, sample_rate: int, seconds: float) -> Samples:
-    """(samples,) of one synthetic sound, of power 1."""
+    """(samples,) of one synthetic sound, with power 1."""
     samples = max(2, int(seconds * sample_rate))
     kind = (_synthesize_tone, _synthesize_stroke, _synthesize_gust)[int(random.integers(3))]
     sound = kind(random, sample_rate, samples) * _draw_envelope(random, sample_rate, samples)
@@ -36,7 +36,7 @@ def synthesize_sound(random: Random, sample_rate: int, seconds: float) -> Sample
 
 
 def _synthesize_tone(random: Random, sample_rate: int, samples: int) -> Samples:
-    """Harmonics of one pitch (or of a chord) that stays, glides, wavers or jumps, with resonances that stay."""
+    """Harmonics of one pitch (or of a chord) that is steady, glides, wavers or jumps, with fixed resonances."""
     sound = np.zeros(samples, dtype=np.float32)
     base = np.exp(random.uniform(np.log(LOWEST_HERTZ), np.log(HIGHEST_HERTZ / 2)))
     steps = random.choice([0, 3, 4, 5, 7, 12, 16, 19], size=int(random.integers(1, 4)), replace=False)
@@ -57,7 +57,7 @@ def _synthesize_tone(random: Random, sample_rate: int, samples: int) -> Samples:
 
 
 def _draw_pitch(random: Random, sample_rate: int, samples: int, hertz: float) -> Samples:
-    """(samples,) in Hz: steady, a glide, vibrato, steps as of an arpeggio, or a walk."""
+    """(samples,) in Hz: steady, a glide, vibrato, steps like those of an arpeggio, or a random walk."""
     seconds = np.arange(samples) / sample_rate
     kind = int(random.integers(5))
     semitones = np.zeros(samples)
@@ -76,7 +76,7 @@ def _draw_pitch(random: Random, sample_rate: int, samples: int, hertz: float) ->
 
 
 def _synthesize_stroke(random: Random, sample_rate: int, samples: int) -> Samples:
-    """Modes that ring and die, as of metal, wood or a string, struck once or several times."""
+    """Decaying modes, as of metal, wood or a string, struck once or several times."""
     sound = np.zeros(samples, dtype=np.float32)
     modes = int(random.integers(2, 12))
     hertz = np.exp(random.uniform(np.log(60.0), np.log(0.45 * sample_rate), modes))
@@ -100,7 +100,8 @@ def _synthesize_gust(random: Random, sample_rate: int, samples: int) -> Samples:
 
 
 def _draw_envelope(random: Random, sample_rate: int, samples: int) -> Samples:
-    """(samples,) from 0 to 1: an attack and a decay, and half of the time a rhythm of 1 to 20 beats a second."""
+    """(samples,) from 0 to 1: an attack and a decay, in half of the cases repeated in a rhythm of 1 to 20 beats a
+    second."""
     seconds = np.arange(samples) / sample_rate
     attack = np.exp(random.uniform(np.log(0.002), np.log(0.3)))
     shape = np.minimum(1.0, seconds / attack) * np.minimum(1.0, (seconds[-1] - seconds) / random.uniform(0.005, 0.3))
@@ -121,14 +122,14 @@ _MADE_SECONDS = (0.1, 2.5)
 
 @dataclass(frozen=True)
 class Background:
-    """samples float32 (n,), active (labels, n): where each label sounds."""
+    """samples: float32 (n,). active: (labels, n), true where a label is active."""
 
     samples: Samples
     active: ActiveMask
 
     @property
     def level(self) -> float:
-        """Root mean square where a label sounds; of the whole where none does."""
+        """Root mean square where a label is active, or of everything if none is."""
         inside = self.active.any(axis=0)
         power = effects.power(self.samples[inside] if inside.any() else self.samples)
         return float(np.sqrt(max(power, effects.QUIET)))
@@ -148,7 +149,7 @@ class Background:
         return Background(self.samples[::-1], self.active[:, ::-1])
 
     def loop(self, gap_samples: int, length: int, shift: int) -> Background:
-        """Repeated with silent gaps for `length` samples, rolled by `shift`."""
+        """Repeated with silent gaps to `length` samples, and rolled by `shift`."""
         gap = np.zeros(gap_samples, dtype=np.float32)
         samples = np.resize(np.concatenate([self.samples, gap]), length)
         silent = np.zeros((len(self.active), gap_samples), dtype=bool)
@@ -160,8 +161,8 @@ class Background:
 
 
 class Sampler:
-    """Draws recordings: each second of them is equally likely, or each value of the column `balance` by the square root
-    of its seconds, so that a large source does not drown the small ones."""
+    """Draws recordings. Every second of audio is equally likely; with the column `balance`, each value of the column is
+    drawn in proportion to the square root of its seconds, so that a large source does not dominate small ones."""
 
     def __init__(self, dataset: Dataset, entries: Sequence[Entry], balance: str) -> None:
         self.entries = list(entries)
@@ -178,7 +179,7 @@ class Sampler:
 
 
 class Backgrounds:
-    """Draws backgrounds. samplers: of recordings, by the label they carry, "" for none."""
+    """Draws backgrounds. samplers: samplers of recordings, by the label that they carry, "" for none."""
 
     def __init__(
         self,
@@ -193,7 +194,7 @@ class Backgrounds:
         self.rate = dataset.sample_rate
         self.length = to_samples(settings.seconds, self.rate)
         self.names, self.samplers = list(samplers), list(samplers.values())
-        # By the root of the seconds, as in a sampler: much noise does not drown a little music.
+        # In proportion to the square root of the seconds, so that much noise does not dominate a little music.
         weights = np.sqrt([sampler.seconds for sampler in self.samplers])
         self.chances = weights / weights.sum() if len(weights) else weights
         size = to_samples(_NOISE_BANK_SECONDS, self.rate)
@@ -204,8 +205,8 @@ class Backgrounds:
         self.coloured = [effects.draw_noise(bank, size, slope) for slope in np.linspace(-0.5, 2.0, 6)]
 
     def draw(self, random: Random, other_than: str | None = None) -> tuple[Background, str]:
-        """A background of the length of the mixture, and the label it was drawn for: a recording, repeated if it is
-        short, or coloured noise."""
+        """A background as long as the mixture, and the label that it was drawn for. It is a recording, repeated if it
+        is short, or coloured noise."""
         s = self.settings
         if not self.samplers or (random.random() < s.coloured_share and other_than != s.coloured_label):
             return self.draw_noise(random), s.coloured_label
@@ -217,7 +218,7 @@ class Backgrounds:
         return clip.loop(gap, self.length, int(random.integers(self.length))), name
 
     def draw_noise(self, random: Random) -> Background:
-        """Coloured noise; it carries `coloured_label`, if that is given."""
+        """Coloured noise. It carries `coloured_label`, if set."""
         bank = self.coloured[random.integers(len(self.coloured))]
         start = int(random.integers(0, max(1, len(bank) - self.length)))
         active = np.zeros((len(self.labels), self.length), dtype=bool)
@@ -226,7 +227,8 @@ class Backgrounds:
         return Background(np.resize(bank[start : start + self.length], self.length), active)
 
     def draw_sampler(self, random: Random, other_than: str | None = None) -> tuple[str, Sampler]:
-        """A label and its sampler, if possible of another label; where there is one alone, nothing is drawn."""
+        """A label and its sampler, if possible for another label than `other_than`. With a single candidate, no random
+        number is drawn."""
         at = [number for number, name in enumerate(self.names) if name != other_than] or list(range(len(self.names)))
         if len(at) == 1:
             return self.names[at[0]], self.samplers[at[0]]
@@ -235,8 +237,8 @@ class Backgrounds:
         return self.names[number], self.samplers[number]
 
     def draw_clip(self, random: Random, name: str, sampler: Sampler) -> Background:
-        """A cut of a recording, at another speed, sometimes backwards: it stays what it is. Of a hard negative the cut
-        has as much as fits."""
+        """A cut of a recording at another speed, sometimes reversed. A hard negative is contained in the cut as far as
+        it fits."""
         s = self.settings
         hard = self.hard[name].draw(random) if name in self.hard and random.random() < s.hard_share else None
         entry = hard.entry if hard else sampler.draw(random)
@@ -259,8 +261,8 @@ class Backgrounds:
         return Background(sound, np.zeros((len(self.labels), len(sound)), dtype=bool))
 
     def draw_events(self, random: Random) -> Background:
-        """Recordings placed as voices are: one after another, with silence between, each at its own level. A looped
-        background has neither beginning nor end; these have both."""
+        """Recordings placed like foreground recordings: one after another, separated by silence, each at its own level.
+        Unlike looped backgrounds, they have onsets and offsets."""
         s, fade = self.settings, to_samples(FADE_SECONDS, self.rate)
         out = np.zeros(self.length, dtype=np.float32)
         active = np.zeros((len(self.labels), self.length), dtype=bool)

@@ -1,8 +1,9 @@
-"""Training examples from clips, recordings that are labelled as wholes.
+"""Training examples from clips: recordings that are labelled as a whole.
 
-A clip is played at another speed, put at a random place, perhaps mixed with another one (mixup, or between-class
-learning, with a share of each in the labels), and then recorded as mixtures are: noise, room, telephone, microphone,
-gain. `[mix]` says which of these, and how much. Samples are float32 (channels, samples).
+A clip is played at another speed, placed at random, and may be mixed with another clip (mixup or between-class
+learning), in which case the labels carry each clip's share. It then passes the same recording chain as mixtures: noise,
+room, telephone, microphone, gain. `[mix]` sets the probability and strength of each step. Samples are float32
+(channels, samples).
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from audiocnn.errors import DatasetError
 from audiocnn.units import to_samples
 
 _LEVEL_SECONDS = 0.1
-_A_POLES = (20.598997, 107.65265, 737.86223, 12194.217)  # in hertz, of IEC 61672-1, annex E
+_A_POLES = (20.598997, 107.65265, 737.86223, 12194.217)  # in Hz, IEC 61672-1, annex E
 
 
 def draw_mixup_share(random: Random, alpha: float) -> float:
-    """The share of the first clip, from a beta distribution (Zhang et al. 2018, "mixup", section 2), always at least
-    half, so that the clip which was drawn stays the main one."""
+    """The share of the first clip, from a beta distribution (Zhang et al. 2018, "mixup", section 2). It is at least one
+    half, so that the clip that was drawn dominates."""
     share = float(random.beta(alpha, alpha))
     return max(share, 1.0 - share)
 
@@ -40,8 +41,8 @@ def mix_clips(first: Samples, second: Samples, share: float) -> Samples:
 
 
 def mix_between_classes(first: Samples, second: Samples, share: float, sample_rate: int) -> Samples:
-    """Two clips mixed so that the first has this share of the loudness, at the power of one: equations 1 and 2 of
-    Tokozume, Ushiku and Harada 2018, "Learning from Between-class Examples for Deep Sound Recognition"."""
+    """Mix two clips so that the first has this share of the loudness, with the power of a single clip: equations 1 and
+    2 of Tokozume, Ushiku and Harada 2018, "Learning from Between-class Examples for Deep Sound Recognition"."""
     if not 0.0 < share < 1.0:
         return first if share >= 0.5 else second
     over = loudness_db(first, sample_rate) - loudness_db(second, sample_rate)
@@ -62,7 +63,7 @@ def loudness_db(sound: Samples, sample_rate: int) -> float:
 
 
 def apply_a_weighting(samples: Samples, sample_rate: int) -> Samples:
-    """(samples,) filtered by the A-weighting."""
+    """(samples,) filtered with A-weighting."""
     if not len(samples):
         return samples
     weights = a_weights(np.fft.rfftfreq(len(samples), 1.0 / sample_rate))
@@ -80,16 +81,17 @@ def a_weights(hertz: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     return np.asarray(shape(hertz) / shape(np.array([1000.0])), dtype=np.float64)
 
 
-_DRAWS = 8  # for a clip of another label; where there is hardly any, one of the same is taken
-WHOLE_CLIP_SECONDS = 60.0  # of a clip that stops the training early: its middle
+_DRAWS = 8  # to find a clip with another label; if none is found, one with the same label is used
+WHOLE_CLIP_SECONDS = 60.0  # of a clip of the validation set: its middle
 
 
 class ClipExamples:
-    """Makes examples, as Mixer does, from whole recordings, cut or extended with silence to one length.
+    """Makes examples, like Mixer, from whole recordings that are cut or padded with silence to one length.
 
-    An epoch takes each clip once before it takes one twice, in another order every time; with `evenness` above 0 clips
-    are drawn instead: the chance of a label goes with its count to the power 1 - evenness. others: clips with none of
-    the labels are negatives instead of being left out; where clips may have several, so are those without a label.
+    An epoch uses every clip once before it uses one twice, in a new order each time. With `evenness` above 0, clips are
+    drawn at random instead, and the probability of a label is proportional to its count to the power 1 - evenness.
+    others: clips with none of the labels are used as negatives instead of being omitted; if clips may have several
+    labels, this includes clips without a label.
     """
 
     def __init__(
@@ -118,7 +120,7 @@ class ClipExamples:
         self.scales = min(every), max(every)
 
     def example(self, epoch: int, index: int) -> Example:
-        """Example `index` of an epoch, always the same for the same seed."""
+        """Example `index` of an epoch, deterministic for a given seed."""
         random = np.random.default_rng([self.seed, epoch, index])
         s = self.settings
         before, behind = (int(count * s.nothing_share) for count in (index, index + 1))
@@ -145,12 +147,12 @@ class ClipExamples:
 
     @property
     def round(self) -> int:
-        """How many examples have each clip once."""
+        """The number of examples that use every clip once."""
         return math.ceil(len(self.entries) / (1.0 - self.settings.nothing_share))
 
     @property
     def rest_share(self) -> float:
-        """The share of the examples that are none of the labels."""
+        """The share of examples that carry none of the labels."""
         drawn = np.ones(len(self.entries)) if self.chances is None else np.diff(self.chances, prepend=0.0)
         rest = ~self.targets().any(axis=1)
         share = self.settings.nothing_share
@@ -178,7 +180,7 @@ class ClipExamples:
         return next((other for other in drawn if self.entries[other].labels != mine), drawn[0])
 
     def cut_clip(self, random: Random, number: int) -> Example:
-        """A cut of a recording, or all of it between silence, at another speed."""
+        """A cut of a recording, or the whole recording with silence around it, at another speed."""
         entry, speed = self.entries[number], random.uniform(*self.settings.speed)
         wanted = round(self.length * speed)
         begin = int(random.integers(max(0, entry.samples - wanted) + 1))
@@ -190,8 +192,8 @@ class ClipExamples:
         return Example(out, self.make_target(entry), (start, start + clip.shape[1]))
 
     def record(self, random: Random, sound: Samples, scales: Sequence[float] = (1.0,)) -> Samples:
-        """With noise, a room, a microphone. Channels share room and microphone; the noise of each is its own. scales:
-        as of `record_with_microphone`."""
+        """Add noise, a room and a microphone. Channels share the room and the microphone but have independent noise.
+        scales: see `record_with_microphone`."""
         s, rate = self.settings, self.dataset.sample_rate
         if random.random() < s.room_share:
             room = effects.draw_room(random, rate, random.uniform(*s.room_seconds), random.uniform(*s.direct_db))
@@ -210,29 +212,29 @@ class ClipExamples:
         )
 
     def whole_clip(self, index: int) -> Example:
-        """Recording `index` unchanged, as `classify` gets it; the middle of a very long one."""
+        """Recording `index` unchanged, as `classify` receives it; the middle if it is very long."""
         entry, length = self.entries[index], self.whole_length(index)
         begin = (entry.samples - length) // 2
         return Example(self.dataset.waveform(entry, begin, begin + length), self.make_target(entry))
 
     def whole_values(self, index: int, length: int) -> NDArray[np.float32]:
-        """What a network is given of `whole_clip`, and silence up to so many samples behind it."""
+        """Network input for `whole_clip`, followed by silence up to this number of samples."""
         samples = self.whole_clip(index).samples
         return np.pad(samples, ((0, 0), (0, length - samples.shape[1])))
 
     def whole_length(self, index: int) -> int:
-        """The samples of `whole_clip`, without reading it."""
+        """The length of `whole_clip` in samples, without reading it."""
         return min(self.entries[index].samples, to_samples(WHOLE_CLIP_SECONDS, self.dataset.sample_rate))
 
     def make_target(self, entry: Entry) -> Targets:
-        """(1, labels): 1 for each label that it has."""
+        """(1, labels): 1 for each label of the clip."""
         row = np.zeros((1, len(self.columns)), dtype=np.float32)
         row[0, [self.columns[label] for label in entry.labels if label in self.columns]] = 1.0
         return row
 
     def cumulative_chances(self, evenness: float) -> NDArray[np.float64]:
-        """(clips,) cumulative weights: of each clip the largest of its labels; a clip with none of the labels weighs as
-        much as those of the most frequent one."""
+        """(clips,) cumulative weights. The weight of a clip is the largest of its labels; a clip with none of the
+        labels weighs as much as one with the most frequent label."""
         weights = np.maximum(self.counts(), 1).astype(np.float64) ** -evenness
         least = float(weights.min())
         of_label = {label: float(weights[column]) for label, column in self.columns.items()}
@@ -242,14 +244,14 @@ class ClipExamples:
         return np.cumsum(own)
 
     def targets(self) -> Targets:
-        """(clips, labels) of all."""
+        """(clips, labels) for all clips."""
         rows = np.zeros((len(self.entries), len(self.columns)), dtype=np.float32)
         for row, entry in zip(rows, self.entries, strict=True):
             row[[self.columns[label] for label in entry.labels if label in self.columns]] = 1.0
         return rows
 
     def counts(self) -> NDArray[np.int64]:
-        """(labels,): how many clips have each."""
+        """(labels,): the number of clips with each label."""
         counts = np.zeros(len(self.columns), dtype=np.int64)
         for entry in self.entries:
             counts[[self.columns[label] for label in entry.labels if label in self.columns]] += 1
@@ -257,7 +259,7 @@ class ClipExamples:
 
 
 class ValidationClips(Sequence[Example]):
-    """The clips of validation, or every n-th of them. Each is read when it is indexed: thousands need no memory."""
+    """The validation clips, or every n-th of them. Each is read when it is indexed, to save memory."""
 
     def __init__(self, clips: ClipExamples, every: int = 1) -> None:
         self.clips, self.numbers = clips, range(0, len(clips.entries), every)
@@ -271,7 +273,7 @@ class ValidationClips(Sequence[Example]):
         return self.clips.whole_clip(self.numbers[index])
 
     def values(self, index: int, length: int) -> NDArray[np.float32]:
-        """As of `ClipExamples.whole_values`."""
+        """See `ClipExamples.whole_values`."""
         return self.clips.whole_values(self.numbers[index], length)
 
     def lengths(self) -> list[int]:
@@ -283,14 +285,15 @@ class ValidationClips(Sequence[Example]):
 
 
 def match_channels(first: Samples, second: Samples) -> tuple[Samples, Samples]:
-    """Two clips with the same number of channels: mono where they differ."""
+    """Two clips with the same number of channels; both become mono if their numbers differ."""
     if len(first) == len(second):
         return first, second
     return first.mean(axis=0, keepdims=True), second.mean(axis=0, keepdims=True)
 
 
 def combine_examples(first: Example, second: Example, share: float, samples: Samples) -> Example:
-    """`samples` as an example: labels by their shares, from the first start of the two clips to the last end."""
+    """`samples` as an example. The labels are weighted by the shares, and the span reaches from the first start of the
+    two clips to the last end."""
     targets = np.float32(share) * first.targets + np.float32(1.0 - share) * second.targets
     spans = [span for span in (first.span, second.span) if span]
     span = (min(start for start, _ in spans), max(stop for _, stop in spans))

@@ -1,7 +1,7 @@
-"""Hard negatives: stretches of backgrounds that a model took for a label, to be drawn more often.
+"""Hard negatives: segments of backgrounds that a model mistook for a label and that are drawn more often.
 
-A table has a row a stretch: `filename onset offset weight`, in seconds; `[mix] hard_negatives` names it. Stretches of
-recordings that are not trained on, such as those that are held out, are left out.
+A table has one row a segment: `filename onset offset weight`, in seconds. `[mix] hard_negatives` names it. Segments of
+recordings that are not used for training, such as held-out ones, are ignored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HARD_COLUMNS = ("filename", "onset", "offset", "weight")
 
 @dataclass(frozen=True)
 class HardNegative:
-    """onset, offset: in samples of the dataset."""
+    """onset, offset: in samples at the dataset's rate."""
 
     entry: Entry
     onset: int
@@ -33,7 +33,7 @@ class HardNegative:
 
 
 class HardNegativeSampler:
-    """Draws stretches by their weights."""
+    """Draws segments in proportion to their weights."""
 
     def __init__(self, stretches: Sequence[HardNegative]) -> None:
         self.stretches = list(stretches)
@@ -45,10 +45,10 @@ class HardNegativeSampler:
 
 
 def read_hard_negatives(path: Path, dataset: Dataset, entries: Iterable[Entry]) -> list[HardNegative]:
-    """The stretches of a table that lie in some entries of a dataset. RecipeError: no such table, a row that says no
-    stretch, or a recording that the dataset does not have."""
+    """The segments of a table that lie in the given entries of a dataset. Raises RecipeError for a missing table, an
+    invalid row, or a recording that the dataset does not contain."""
     if not path.is_file():
-        raise RecipeError(f'[mix] "hard_negatives": no such file {show_name(path)}; it is looked for beside the recipe')
+        raise RecipeError(f'[mix] "hard_negatives": no such file {show_name(path)}; its path is relative to the recipe')
     table = read_table(path)
     for column in HARD_COLUMNS:
         if column not in table.columns:
@@ -59,8 +59,10 @@ def read_hard_negatives(path: Path, dataset: Dataset, entries: Iterable[Entry]) 
     for line, row in table.rows:
         name = row["filename"]
         if name not in known:
-            remedy = "make the table of these recordings, or leave out hard_negatives"
-            raise RecipeError(f"{show_name(path)}:{line}: {dataset.folder} has no {show_name(name)}; {remedy}")
+            remedy = "make the table from these recordings, or remove hard_negatives"
+            raise RecipeError(
+                f"{show_name(path)}:{line}: {dataset.folder} does not contain {show_name(name)}; {remedy}"
+            )
         try:
             onset, offset, weight = (float(row[column]) for column in HARD_COLUMNS[1:])
         except ValueError:

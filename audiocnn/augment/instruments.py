@@ -1,8 +1,9 @@
-"""Made instruments, for sounds that are none of the labels: a note, a tune or chords of one instrument.
+"""Synthetic instruments, for sounds that carry none of the labels: a note, a melody or chords of one instrument.
 
-Strings, pipes, bells and synthesisers: harmonics with the resonances of a body, a little stretched as those of stiff
-strings are (Fletcher and Rossing 1998, "The Physics of Musical Instruments"), or frequency modulation (Chowning 1973,
-"The Synthesis of Complex Audio Spectra by Means of Frequency Modulation"); struck, and then dying away, or held.
+Strings, pipes, bells and synthesisers are made of harmonics with body resonances, slightly stretched like those of
+stiff strings (Fletcher and Rossing 1998, "The Physics of Musical Instruments"), or by frequency modulation (Chowning
+1973, "The Synthesis of Complex Audio Spectra by Means of Frequency Modulation"). Notes are either struck and decay, or
+are held.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ from audiocnn.augment import effects
 from audiocnn.augment.effects import Random
 from audiocnn.units import to_samples
 
-_ROOT_HERTZ = (45.0, 1500.0)  # of the note that a tune is built on
-_MOST_PARTIALS, _HIGHEST_SHARE = 40, 0.45  # of the sample rate: no partial is higher
-_STEPS = (-5, -3, 0, 2, 4, 5, 7, 9, 12, 16)  # semitones from that note
-_RATIOS = (0.5, 1.0, 1.41, 2.0, 3.0)  # of modulator to carrier
-_NOTE_SECONDS = (0.08, 0.3)  # the shortest, and the least of the longest
+_ROOT_HERTZ = (45.0, 1500.0)  # of the base note of a melody
+_MOST_PARTIALS, _HIGHEST_SHARE = 40, 0.45  # highest partial, as a share of the sample rate
+_STEPS = (-5, -3, 0, 2, 4, 5, 7, 9, 12, 16)  # semitones from the base note
+_RATIOS = (0.5, 1.0, 1.41, 2.0, 3.0)  # ratios of modulator to carrier frequency
+_NOTE_SECONDS = (0.08, 0.3)  # the minimum, and the lower limit of the maximum
 
 
 @dataclass(frozen=True)
 class Instrument:
-    """How one instrument sounds. Seconds, hertz, semitones.
+    """The sound of one instrument, in seconds, hertz and semitones.
 
-    modulated: by frequency modulation of this index and ratio, else by partials. struck: it dies away. odd: without
-    even harmonics. slope: partial n is n to the power -slope as strong. stiffness: of a string. damping: how much
-    faster high partials die. body: the resonances.
+    modulated: synthesised by frequency modulation with this index and ratio instead of by partials. struck: the note
+    decays. odd: without even harmonics. slope: partial n has amplitude n to the power -slope. stiffness: of the string.
+    damping: how much faster high partials decay. body: the resonances.
     """
 
     modulated: bool
@@ -106,7 +107,7 @@ class Instrument:
 
 
 def draw_tune(random: Random, sample_rate: int, length: int) -> Samples:
-    """(length,) samples of one instrument: a note that may be longer, a tune, or chords."""
+    """(length,) samples of one instrument: a note, which may be cut off, a melody, or chords."""
     out = np.zeros(length, dtype=np.float32)
     seconds = length / sample_rate
     instrument = Instrument.draw(random, sample_rate)
@@ -134,5 +135,5 @@ def draw_tune(random: Random, sample_rate: int, length: int) -> Samples:
 
 
 def _draw_even(random: Random, least: float, most: float) -> float:
-    """Evenly by the logarithm."""
+    """Draw evenly on a logarithmic scale."""
     return float(np.exp(random.uniform(np.log(least), np.log(most))))

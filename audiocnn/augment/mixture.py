@@ -1,11 +1,12 @@
 """Training examples mixed on the fly: labelled recordings with random gaps over a background.
 
-Stretches of which a dataset does not know what they hold (`Dataset.unsure`) have no target: there it is NaN.
+Segments whose content is unknown (`Dataset.unsure`) have the target NaN.
 
-A dataset's annotated recordings fall into two kinds by themselves: foreground (some stretch has one of the labels) and
-background (none has, or none but `background_labels`). An example of `seconds` takes foreground recordings one after
-another with gaps, adds background or coloured noise at an SNR drawn from a range, and sends it through a room, a
-telephone, an overloaded input. Example `index` of epoch `epoch` depends on the seed and these two numbers alone.
+The annotated recordings of a dataset are divided automatically: foreground recordings have a segment with one of the
+labels; background recordings have none, or only `background_labels`. An example of `seconds` contains foreground
+recordings one after another with gaps. Background or coloured noise is added at a signal-to-noise ratio drawn from a
+range. The result passes through room reverberation, a telephone band and an overloaded input. Example `index` of epoch
+`epoch` depends only on these two numbers and the seed.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from audiocnn.units import to_samples
 
 Targets = NDArray[np.float32]
 _ROOMS = 64
-_CREST_DB = 10.0  # the loudest 5 ms of a voice over its mean
+_CREST_DB = 10.0  # crest factor of a voice: the loudest 5 ms relative to its mean
 
 
 @dataclass(frozen=True)
 class Example:
-    """One mixture: samples float32 (channels, samples), targets float32 (rows, labels) in [0, 1], NaN where not known.
+    """One mixture: samples float32 (channels, samples), targets float32 (rows, labels) in [0, 1], NaN if unknown.
 
-    span: [start, stop) in samples, where a clip is between silence; its score is that of the positions there.
+    span: [start, stop) in samples of a clip surrounded by silence; its score is that of the positions inside.
     """
 
     samples: NDArray[np.float32]
@@ -43,19 +44,19 @@ class Example:
 
     @property
     def length(self) -> int:
-        """In samples."""
+        """The span in samples."""
         return int(self.samples.shape[1])
 
     @property
     def values(self) -> NDArray[np.float32]:
-        """What a network is given."""
+        """The input of the network."""
         return self.samples
 
 
 @dataclass(frozen=True)
 class _Voices:
-    """The labelled recordings of a mixture: sound (n,), active (labels, n) where each label is, unsure (n,) where
-    nobody knows, likely (n,) where, of that, `unsure_target` is learned; all are filled in place."""
+    """The foreground of a mixture: sound (n,); active (labels, n), where each label is active; unsure (n,), where the
+    content is unknown; likely (n,), the unsure part whose target is `unsure_target`. All are filled in place."""
 
     sound: Samples
     active: ActiveMask
@@ -64,7 +65,8 @@ class _Voices:
 
 
 class Mixer:
-    """Makes examples from the entries of a dataset. Mono; a network of more channels gets the same in each."""
+    """Makes examples from the entries of a dataset. They are mono; a network with several channels gets the same audio
+    in each."""
 
     def __init__(
         self,
@@ -87,11 +89,11 @@ class Mixer:
         self.unsure = {entry.id: self.find_unsure(entry) for entry in annotated} if dataset.unsure else {}
         self.in_front = np.array([label not in settings.background_labels for label in labels])
         foreground = [entry for entry in annotated if columns[entry.id] - behind]
-        # What may hold a label, and has none for sure, stands neither in front nor behind.
+        # Recordings whose only possible labels are unsure are used neither as foreground nor as background.
         background = [e for e in annotated if not columns[e.id] - behind and not self.unsure.get(e.id)]
         if not foreground:
             names = ", ".join(label for label in labels if label not in settings.background_labels)
-            raise DatasetError(f"{dataset.folder}: no recording has a stretch labelled {names}; check labels and split")
+            raise DatasetError(f"{dataset.folder}: no recording has a segment labelled {names}; check labels and split")
         self.foreground = Sampler(dataset, foreground, settings.balance)
         self.background = Sampler(dataset, background, settings.balance) if background else None
         kinds: dict[str, list[Entry]] = {}
@@ -107,7 +109,7 @@ class Mixer:
         return effects.draw_room(random, self.rate, random.uniform(*s.room_seconds), random.uniform(*s.direct_db))
 
     def find_marks(self, entry: Entry) -> list[tuple[int, int, int]]:
-        """(label column, onset, offset) in samples, of the labels that are learned."""
+        """(label column, onset, offset) in samples, for the labels that are learned."""
         return [
             (self.labels[note.label], to_samples(note.onset, self.rate), to_samples(note.offset, self.rate))
             for note in self.dataset.annotations(entry)
@@ -115,12 +117,12 @@ class Mixer:
         ]
 
     def find_unsure(self, entry: Entry) -> list[tuple[int, int]]:
-        """(onset, offset) in samples of the stretches of which nobody knows what they hold."""
+        """(onset, offset) in samples of segments whose content is unknown."""
         notes = [note for note in self.dataset.annotations(entry) if note.label == self.dataset.unsure]
         return [(to_samples(note.onset, self.rate), to_samples(note.offset, self.rate)) for note in notes]
 
     def example(self, epoch: int, index: int) -> Example:
-        """Example `index` of an epoch, always the same for the same seed."""
+        """Example `index` of an epoch, deterministic for a given seed."""
         random = np.random.default_rng([self.seed, epoch, index])
         s, voices = self.settings, self.no_voices()
         if s.silence_share and random.random() < s.silence_share:
@@ -131,7 +133,7 @@ class Mixer:
         if self.background is None or random.random() < s.foreground_share:
             bridged = bool(s.bridged_share) and random.random() < s.bridged_share
             self.place_foreground(random, voices, below_db, bridged)
-            if random.random() < s.overlap_share or conversation:  # another voice, speaking at the same time
+            if random.random() < s.overlap_share or conversation:  # another voice that speaks at the same time
                 self.place_foreground(random, voices, below_db, bridged)
         floor_db = random.uniform(*s.floor_db) if s.floor_share and random.random() < s.floor_share else None
         floor_db = random.uniform(*s.conversation_floor_db) if conversation else floor_db
@@ -148,7 +150,7 @@ class Mixer:
             far = self.draw_murmur(random, loud, below_db)
             sound = sound + far.sound
             if below_db <= s.murmur_heard_db:
-                # Under noise that covers it nobody knows that it is there.
+                # Unsure audio that noise covers stays unknown.
                 ratios = ([snr_db] if noisy else []) + ([] if floor_db is None else [floor_db])
                 covered = any(ratio - below_db < s.snr_db[0] for ratio in ratios)
                 unsure = unsure | far.unsure | (far.active.any(axis=0) if covered else False)
@@ -169,7 +171,7 @@ class Mixer:
         return Example(sound[None, :], self.make_targets(active, unsure, likely))
 
     def mark_as_people(self, active: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """(labels, samples): marks of what stands in front grow together over pauses, and a little at both ends."""
+        """(labels, samples): foreground marks are joined across pauses and extended a little at both ends."""
         s, marked = self.settings, active.copy()
         pad = to_samples(s.conversation_pad_seconds, self.rate)
         longest = max(0, to_samples(s.conversation_bridged_seconds, self.rate))
@@ -185,8 +187,8 @@ class Mixer:
         return _Voices(np.zeros(self.length, dtype=np.float32), nowhere[:-2], nowhere[-2], nowhere[-1])
 
     def place_foreground(self, random: Random, voices: _Voices, below_db: float, bridged: bool = False) -> None:
-        """Put recordings one after another, with gaps, until the example is full. bridged: the short pauses within a
-        recording carry the label, too."""
+        """Place recordings one after another, with gaps, until the example is full. bridged: short pauses within a
+        recording carry the label too."""
         s, fade = self.settings, to_samples(FADE_SECONDS, self.rate)
         at = -int(random.uniform(0.0, 0.5) * self.rate)
         while at < self.length:
@@ -203,15 +205,16 @@ class Mixer:
                     span = slice(max(start, onset + at), max(start, min(stop, offset + at)))
                     voices.unsure[span] = True
                     voices.likely[span] |= heard
-            at += max(1, len(clip))  # at another speed nothing may be left of a click
+            at += max(1, len(clip))  # a speed change may leave nothing of a very short clip
 
     def cut_foreground(
         self, random: Random, entry: Entry, below_db: float
     ) -> tuple[Samples, list[MarkedSpan], list[tuple[int, int, bool]]]:
-        """A cut of a foreground recording, at another speed, with its marks (column, onset, offset) in samples, and the
-        stretches that nobody is sure of (onset, offset, whether they are no more than `below_db` under the loudest).
+        """A cut of a foreground recording at another speed, with its marks (column, onset, offset) in samples, and its
+        unsure segments (onset, offset, whether their peak is within `below_db` of the loudest).
 
-        Marks are drawn in to where the sound is `below_db` under its loudest: what noise will cover cannot be learned.
+        Marks are trimmed to where the level is within `below_db` of the loudest, because audio covered by noise cannot
+        be learned.
         """
         begin = int(random.integers(0, entry.samples - self.length)) if entry.samples > self.length else 0
         clip = self.dataset.waveform(entry, begin, begin + self.length, in_scale=True)[0]
@@ -237,7 +240,7 @@ class Mixer:
         voices: _Voices,
         start: int,
     ) -> None:
-        """Add one recording at a level of its own, measured where its labels are."""
+        """Add one recording at its own level, measured where its labels are active."""
         inside = np.zeros(len(clip), dtype=bool)
         for column, onset, offset in marks:  # a cut may begin or end inside a segment
             onset, offset = max(onset, start), min(offset, start + len(clip))
@@ -249,8 +252,8 @@ class Mixer:
         voices.sound[start : start + len(clip)] += clip * np.float32(min(gain, 100.0))
 
     def draw_murmur(self, random: Random, loud: float, below_db: float) -> _Voices:
-        """Someone else, far away, so many dB below the main voice. Where such voices count as nothing, a network does
-        not take for speech what leaks in from the next room."""
+        """Distant voices, `below_db` below the main voice. If these carry no label, a network learns not to report
+        speech that leaks in from the next room."""
         far = self.no_voices()
         self.place_foreground(random, far, self.settings.audible_db[1])
         sound = effects.convolve(far.sound, self.rooms[random.integers(_ROOMS)])
@@ -265,8 +268,8 @@ class Mixer:
         ratio: tuple[float, float],
         other_than: str | None = None,
     ) -> tuple[Samples, str]:
-        """The sound with a background behind it, and the label that was drawn; its labels are marked in `active`,
-        unless it lies too far below to be heard. ratio: the level of what stands in front (0: nothing does), SNR."""
+        """The sound with a background added, and the label that was drawn for it. The background's labels are marked in
+        `active`, unless it is too quiet to be heard. ratio: the foreground level (0: no foreground) and the SNR."""
         (loud, snr_db), (noise, name) = ratio, self.backgrounds.draw(random, other_than)
         wanted = loud * effects.db_to_amplitude(-snr_db) if loud else 0.1
         if not loud or snr_db <= self.settings.heard_db:
@@ -279,9 +282,8 @@ class Mixer:
         unsure: NDArray[np.bool_] | None = None,
         likely: NDArray[np.bool_] | None = None,
     ) -> Targets:
-        """(rows, labels): 1 where at least half of the hop carries the label; NaN where it does, or does not, as nobody
-        is sure of what remains; `unsure_target` where that is likely. Labels that stand behind others are known
-        everywhere."""
+        """(rows, labels): 1 if at least half of the hop carries the label; NaN if that depends on unsure segments;
+        `unsure_target` if the label is likely. Background labels are always known."""
         there = self.share_of_rows(active) >= 0.5
         targets = there.T.astype(np.float32)
         if unsure is not None and unsure.any():
@@ -294,7 +296,7 @@ class Mixer:
         return np.ascontiguousarray(targets)
 
     def share_of_rows(self, active: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """(labels, samples) -> (labels, rows): the share of each hop."""
+        """(labels, samples) -> (labels, rows): the active share of each hop."""
         rows = -(-self.length // self.hop_samples)
         padded = np.zeros((len(active), rows * self.hop_samples), dtype=np.float32)
         padded[:, : self.length] = active
@@ -303,7 +305,7 @@ class Mixer:
 
 
 def bridge_marks(marks: Sequence[MarkedSpan], longest: int) -> list[MarkedSpan]:
-    """Marks of one recording, where those of one label that lie up to `longest` samples apart are one."""
+    """Marks of one recording; marks of the same label up to `longest` samples apart are joined."""
     bridged: list[MarkedSpan] = []
     for column, onset, offset in sorted(marks):
         if bridged and bridged[-1][0] == column and onset - bridged[-1][2] <= longest:
@@ -316,8 +318,9 @@ def bridge_marks(marks: Sequence[MarkedSpan], longest: int) -> list[MarkedSpan]:
 def record_with_microphone(
     random: Random, sound: Samples, rate: int, settings: MixSettings, scales: Sequence[float] = (1.0,)
 ) -> Samples:
-    """What the input does: telephone band, tilt, clipping, gain, 16 bits (or not: `float_share`). scales: of the
-    recordings in it, see `Entry`; what they hold is neither cut off beyond full scale nor rounded away below it."""
+    """Simulate the recording device: telephone band, tilt, clipping, gain, and 16-bit quantisation (not for
+    `float_share`). scales: of the recordings in the mixture, see `Entry`; they are taken into account so that levels
+    above full scale are not clipped and quiet ones are not rounded away."""
     if random.random() < settings.telephone_share:
         top = random.uniform(2800.0, 3800.0)
         sound = effects.limit_band(sound, rate, random.uniform(150.0, 400.0), min(top, rate / 2.2))

@@ -1,8 +1,8 @@
-"""Sounds that are none of the labels, for networks that learn from whole clips.
+"""Examples that carry none of the labels, for networks that learn from whole clips.
 
-A network that has heard six words, and nothing else, calls rain one of them. So it also hears what nobody has to
-record: synthetic sounds, coloured noise, silence, and what lies between the events in the clips themselves. Sounds are
-made for ears: at rates above and below those, they are as high and short, or as low and long, as the recordings are.
+A network that has only heard six words takes rain for one of them. It is therefore also trained on audio that need not
+be recorded: synthetic sounds, coloured noise, silence, and the pauses within the clips themselves. Sounds are designed
+for audible rates; at other sample rates they are made higher and shorter, or lower and longer, in proportion.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from audiocnn.data.dataset import Dataset, Entry
 from audiocnn.units import heard_rate, to_samples
 
 _FRAME_SECONDS = 0.05
-_QUIET_DB = 20.0  # below the loudest frame of a clip: so far under it is what its microphone hears besides
+_QUIET_DB = 20.0  # below the loudest frame of a clip, what remains is background noise
 _LEAST_QUIET_SECONDS, _LOOKED_AT_SECONDS = 0.2, 20.0
-_LEVEL_DB = (-50.0, -6.0)  # of full scale, of what is made
+_LEVEL_DB = (-50.0, -6.0)  # relative to full scale, of synthetic sounds
 _MADE_SECONDS = (0.1, 2.5)
 _MOST_MADE, _MOST_HARMONICS = 4, 40
 _SILENCE_SHARE, _BETWEEN_SHARE = 0.08, 0.17
-_KIND_SHARES = (0.22, 0.18, 0.22, 0.1, 0.28)  # made sounds, hits, calls, noise, tunes
+_KIND_SHARES = (0.22, 0.18, 0.22, 0.1, 0.28)  # synthetic sounds, hits, calls, noise, melodies
 _TRIES = 4
 
 
 class NothingExamples:
-    """Draws sounds of one length, (1, samples) float32, that hold none of the labels."""
+    """Draws examples of one length, (1, samples) float32, that carry none of the labels."""
 
     def __init__(self, dataset: Dataset, entries: Sequence[Entry], length: int) -> None:
         self.dataset, self.entries, self.length = dataset, list(entries), length
@@ -50,7 +50,7 @@ class NothingExamples:
         return (sound * np.float32(gain))[None, :]
 
     def draw_made(self, random: Random) -> Samples:
-        """Synthetic sounds at random places, half of the time over noise."""
+        """Synthetic sounds at random positions, in half of the cases over noise."""
         out = np.zeros(self.length, dtype=np.float32)
         for _ in range(int(random.integers(1, _MOST_MADE + 1))):
             sound = synthesize_sound(random, self.rate, random.uniform(*_MADE_SECONDS))[: self.length]
@@ -62,7 +62,7 @@ class NothingExamples:
         return out
 
     def draw_hits(self, random: Random) -> Samples:
-        """Knocks, clicks and steps: short noise that dies away, alone, at random times or in a rhythm."""
+        """Knocks, clicks and steps: short decaying noise, single, at random times or in a rhythm."""
         out = np.zeros(self.length, dtype=np.float32)
         seconds = self.length / self.rate
         count = int(random.integers(1, 2 + int(8 * seconds)))
@@ -82,8 +82,8 @@ class NothingExamples:
         return out
 
     def draw_calls(self, random: Random) -> Samples:
-        """What a throat might make and no word is: harmonics whose pitch and resonances glide, with some breath, once
-        or again and again. (Sources and resonances as in Fant 1960, "Acoustic Theory of Speech Production".)"""
+        """Vocal sounds that are not words: harmonics whose pitch and resonances glide, with some breath noise, once or
+        repeatedly. (Source and filter as in Fant 1960, "Acoustic Theory of Speech Production".)"""
         out = np.zeros(self.length, dtype=np.float32)
         base = np.exp(random.uniform(np.log(80.0), np.log(min(2000.0, 0.1 * self.rate))))
         formants = np.exp(random.uniform(np.log(250.0), np.log(0.4 * self.rate), (int(random.integers(2, 5)), 2)))
@@ -106,7 +106,7 @@ class NothingExamples:
         return out
 
     def draw_tune(self, random: Random) -> Samples:
-        """One instrument, two times in five over noise."""
+        """One instrument, in two of five cases over noise."""
         tune = draw_tune(random, self.rate, self.length)
         if random.random() < 0.4:
             level = effects.db_to_amplitude(random.uniform(-40.0, -10.0)) * np.sqrt(
@@ -116,7 +116,7 @@ class NothingExamples:
         return tune
 
     def draw_noise(self, random: Random) -> Samples:
-        """Coloured noise, half of the time in a band of its own, half of the time coming and going."""
+        """Coloured noise, in half of the cases band-limited, and in half of the cases varying in level."""
         sound = effects.draw_noise(random, self.length, random.uniform(-0.5, 2.0))
         if random.random() < 0.5:
             low = np.exp(random.uniform(np.log(50.0), np.log(0.2 * self.rate)))
@@ -128,8 +128,7 @@ class NothingExamples:
         return sound
 
     def draw_between(self, random: Random) -> Samples | None:
-        """What a clip holds where it is far below its loudest, repeated; None where no clip of a few has such a
-        stretch."""
+        """A pause of a clip, far below its loudest part, repeated. None if no pause is found in a few clips."""
         for _ in range(_TRIES):
             entry = self.entries[int(random.integers(len(self.entries)))]
             size = min(entry.samples, to_samples(_LOOKED_AT_SECONDS, self.rate))
@@ -143,7 +142,7 @@ class NothingExamples:
 
 
 def longest_quiet(clip: Samples, sample_rate: int) -> tuple[int, int] | None:
-    """[begin, end) of the longest stretch of (samples,) that stays far below the loudest; None where that is short."""
+    """[begin, end) of the longest part of (samples,) that stays far below the loudest; None if that is short."""
     size = max(1, to_samples(_FRAME_SECONDS, sample_rate))
     count = len(clip) // size
     if count < 2:
@@ -154,6 +153,6 @@ def longest_quiet(clip: Samples, sample_rate: int) -> tuple[int, int] | None:
     if not len(edges):
         return None
     begin, end = edges[np.argmax(edges[:, 1] - edges[:, 0])]
-    # A frame at each end holds the edge of an event.
+    # The frames at both ends contain the edges of events.
     begin, end = (begin + 1 if begin else begin), (end - 1 if end < count else end)
     return (int(begin * size), int(end * size)) if (end - begin) * size >= _LEAST_QUIET_SECONDS * sample_rate else None

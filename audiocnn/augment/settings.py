@@ -1,4 +1,4 @@
-"""The `[mix]` of a recipe: `MixSettings`, its other defaults for whole clips, and the checks of both."""
+"""The `[mix]` table of a recipe: `MixSettings`, its different defaults for whole clips, and checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from audiocnn.toml import TomlTable
 
 @dataclass(frozen=True)
 class MixSettings:
-    """The `[mix]` of a recipe. Shares are probabilities; ranges are drawn from evenly; levels in dB."""
+    """The `[mix]` table of a recipe. Shares are probabilities, ranges are drawn from uniformly, and levels are in
+    dB."""
 
     seconds: float = 4.0
     foreground_share: float = 0.78
@@ -70,8 +71,8 @@ class MixSettings:
     balance: str = ""
 
 
-# Defaults that differ for whole clips: a clip has its noise and its room in it, and is often a sound that a telephone
-# or an equaliser of 10 dB would turn into another one.
+# Defaults that differ for whole clips. A clip already contains its noise and room, and a telephone band or an equaliser
+# of 10 dB would often turn its sound into that of another label.
 CLIP_MIX: dict[str, Any] = {
     "background_share": 0.3,
     "snr_db": (10.0, 40.0),
@@ -84,7 +85,7 @@ CLIP_MIX: dict[str, Any] = {
     "time_masks": 1,
 }
 
-# What changes the samples of a clip in another way than by a gain, and where it does nothing.
+# Settings that change the samples of a clip other than by a gain, with the values that switch them off.
 SAMPLE_CHANGES: dict[str, Any] = {
     "speed": (1.0, 1.0),
     "mixup": 0.0,
@@ -99,34 +100,35 @@ SAMPLE_CHANGES: dict[str, Any] = {
 
 
 def find_sample_changes(settings: MixSettings) -> dict[str, Any]:
-    """The settings, by key, that change samples of clips in another way than by a gain."""
+    """The settings, by key, that change samples of clips other than by a gain."""
     values = {key: getattr(settings, key) for key in SAMPLE_CHANGES}
     return {key: value for key, value in values.items() if value != SAMPLE_CHANGES[key]}
 
 
 def check_backgrounds(settings: MixSettings, labels: Sequence[str], place: str) -> None:
-    """RecipeError for labels of `[mix]` that are not learned, and for backgrounds that leave no foreground label."""
+    """Raises RecipeError for labels in `[mix]` that are not learned, and for backgrounds that leave no foreground
+    label."""
     for key, names in (
         ("background_labels", settings.background_labels),
         ("coloured_label", (settings.coloured_label,)),
     ):
         for name in names:
             if name and name not in labels:
-                raise RecipeError(f'{place}: "{key}": "{name}" is not learned; {did_you_mean(name, labels)}')
+                raise RecipeError(f'{place}: "{key}": "{name}" is not a learned label; {did_you_mean(name, labels)}')
     if settings.background_labels and settings.made_share:
         raise RecipeError(
-            f'{place}: "made_share": made sounds have no label, and "background_labels" wants one; take 0'
+            f'{place}: "made_share": synthetic sounds have no label, but "background_labels" needs one; set it to 0'
         )
     if settings.background_labels and set(labels) <= set(settings.background_labels):
-        raise RecipeError(f'{place}: "background_labels" names every label; leave out one that stands in front')
+        raise RecipeError(f'{place}: "background_labels" names every label; remove one, which becomes foreground')
 
 
 def read_mix(table: TomlTable, folder: Path) -> MixSettings:
-    """`[mix]`; the table of hard negatives is looked for beside the recipe."""
+    """`[mix]`. The path of the table of hard negatives is relative to the recipe."""
     base = MixSettings()
     hard_negatives = table.text("hard_negatives", base.hard_negatives)
     shares = [field.name for field in dataclasses.fields(base) if field.name.endswith("_share")]
-    shares.remove("nothing_share")  # some examples must have a label
+    shares.remove("nothing_share")  # some examples must carry a label
     wide = ("level", "snr", "floor", "conversation_floor", "gain", "direct", "murmur", "audible")
     values: dict[str, Any] = {key: table.number(key, getattr(base, key), most=1.0) for key in shares}
     for key in (f"{name}_db" for name in wide):

@@ -1,9 +1,9 @@
-"""Augmentation of features: warped frequencies, a random equaliser, masked bands and frames.
+"""Augmentation of features: frequency warping, a random equaliser, masking of bands and frames.
 
-Frequencies are warped by vocal tract length perturbation (Jaitly and Hinton 2013, section 3): each example draws a
-factor, and what sounds at f moves to f times the factor; near the top of the spectrum the map bends so that its end
-stays. Another speed (`[mix] speed`) changes pitch, formants and pace of a voice together; this changes the formants
-alone.
+Frequencies are warped by vocal tract length perturbation (Jaitly and Hinton 2013, section 3). Each example draws a
+factor by which frequencies are multiplied. Near the top of the spectrum the map bends so that the highest frequency
+stays fixed. A speed change (`[mix] speed`) alters pitch, formants and pace of a voice together; warping alters only the
+formants.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ _BENDS_AT = 0.6  # of the highest frequency: 4,800 of 8,000 Hz in the paper
 
 
 def warp_bands(values: Tensor, spec: InputSpec, factors: Array) -> Tensor:
-    """(batch, ..., bands, frames) with each example's frequencies multiplied by its factor (batch,). Features whose
-    bands are no frequencies, as mfcc, come back as they are."""
+    """(batch, ..., bands, frames) with the frequencies of each example multiplied by its factor (batch,). Features
+    whose bands are not frequencies, such as mfcc, are returned unchanged."""
     edges = band_edges_hertz(spec)
     if edges is None or len(edges) < 2:
         return values
     places = np.stack([warped_positions(edges.mean(axis=1), spec.sample_rate / 2, factor) for factor in factors])
     below = np.clip(np.floor(places), 0, len(edges) - 2)
-    apart = values.reshape(len(values), -1, len(edges), values.shape[-1])  # 1-D networks have channels and bands in one
+    apart = values.reshape(len(values), -1, len(edges), values.shape[-1])  # 1-D networks merge channels and bands
     share = torch.from_numpy(places - below).to(values)[:, None, :, None]
     lower = torch.from_numpy(below.astype(np.int64)).to(values.device)[:, None, :, None].expand(apart.shape)
     return torch.lerp(apart.gather(2, lower), apart.gather(2, lower + 1), share).reshape(values.shape)
 
 
 def warped_positions(centres: Array, highest: float, factor: float) -> Array:
-    """(bands,) where the new content of each band comes from, as a fractional band number: the band that `factor` moves
-    there. centres: in Hz, rising."""
+    """(bands,): the fractional band number from which each band takes its new content, i.e. the band that `factor`
+    moves there. centres: in Hz, ascending."""
     bend = _BENDS_AT * highest * min(factor, 1.0)
     moved = np.interp(centres, [0.0, bend / factor, highest], [0.0, bend, highest])
     return np.asarray(np.interp(centres, moved, np.arange(len(centres))), dtype=np.float64)
@@ -61,8 +61,8 @@ def whole_batch(values: Tensor) -> BatchShare:
 def augment_features(
     values: Tensor, mix: MixSettings, spec: InputSpec, random: np.random.Generator, rows: BatchShare | None = None
 ) -> Tensor:
-    """Features warped, equalised and masked as `mix` says; a waveform stays as it is. rows: of a share of a batch,
-    which gets what it would get as a part of the whole."""
+    """Features warped, equalised and masked according to `mix`; waveforms are unchanged. rows: the rows of this part of
+    a batch, which gets the same augmentation as it would within the whole batch."""
     rows = rows or whole_batch(values)
     if mix.band_warp != (1.0, 1.0):
         factors = random.uniform(*mix.band_warp, rows.total)[rows.mine.start : rows.mine.stop]
@@ -77,8 +77,8 @@ def augment_features(
 def equalise(
     values: Tensor, settings: MixSettings, random: np.random.Generator, rows: BatchShare | None = None
 ) -> Tensor:
-    """A smooth random curve over the bands for each example, as of another microphone, at most `equaliser_db` up or
-    down, added to the log power (batch, [channels,] bands, frames)."""
+    """A smooth random curve over the bands of each example, like another microphone's response, at most `equaliser_db`
+    up or down, added to the log power (batch, [channels,] bands, frames)."""
     bands, rows = values.shape[-2], rows or whole_batch(values)
     if not settings.equaliser_db or bands < 2:
         return values
@@ -109,8 +109,8 @@ def mask_frames(
 def _mask_axis(
     values: Tensor, masks: int, width: float, random: np.random.Generator, axis: int, rows: BatchShare | None = None
 ) -> Tensor:
-    """`masks` stretches of an axis, each up to the share `width` of it, set to the mean of the batch; an axis of fewer
-    than 8 stays as it is."""
+    """Set `masks` segments of an axis, each up to the share `width` of it, to the mean of the batch. An axis shorter
+    than 8 is unchanged."""
     size, rows = values.shape[axis], rows or whole_batch(values)
     widest = int(width * size)
     if widest < 1 or masks < 1 or size < 8:

@@ -1,1 +1,1 @@
-"""Datasets: sources, samples on disk, splits, duplicates and a survey."""
+"""Datasets: sources, stored samples, splits, duplicates and a survey."""

@@ -1,7 +1,8 @@
-"""Decode recordings for ingest in threads, in order, a bounded number of files ahead of the writer: decode_ahead.
+"""Decoding of recordings for ingest, in threads but in order, a bounded number of files ahead of the writer:
+`decode_ahead`.
 
-Samples are stored as int16 with a scale for each recording. Of one that is longer than what is read ahead it is known
-for sure at the end alone: where another one turns out to be right, the recording is read once more (`read_decoded`).
+Samples are stored as int16 with one scale a recording. For a recording longer than what is read ahead, the scale is
+certain only at the end. If the provisional scale was wrong, the recording is read again (`read_decoded`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from audiocnn.data.dataset import ScaleFinder, as_int16
 from audiocnn.data.writer import Item, StoredRecording
 from audiocnn.errors import RecordingError, show_name
 
-# The rest of a longer recording is streamed by the writer, so that memory does not grow with its length.
+# The writer streams the rest of a longer recording, so that memory does not grow with its length.
 _AHEAD_SAMPLES = 1 << 21
 _FILES_AHEAD = 4
 DEFAULT_DECODE_THREADS = 2  # beyond that, the writer and the disk are the limit
@@ -35,7 +36,7 @@ SourceLike = Path | Remote | ArraySource
 
 
 class ScaleError(Exception):
-    """At the end of a recording: int16 should have reached up to `scale`, not to what was taken."""
+    """Raised at the end of a recording: the right scale is `scale`, not the provisional one."""
 
     def __init__(self, scale: float) -> None:
         super().__init__(f"scale {scale:g}")
@@ -55,7 +56,7 @@ class DecodeJob:
 
 @dataclass(frozen=True)
 class ReceivedRecording:
-    """The facts about a recording that another process has read."""
+    """Facts about a recording that another process has read."""
 
     info: RecordingInfo
     name: str
@@ -79,14 +80,14 @@ class Decoded:
     scale: float
 
     def blocks(self) -> Iterator[NDArray[np.int16]]:
-        """All blocks; RecordingError as in Recording.blocks. ScaleError behind the last one."""
+        """All blocks. Raises RecordingError like Recording.blocks, and ScaleError after the last block."""
         return chain(self.head, self.rest)
 
 
 def decode_ahead(
     work: Iterable[DecodeJob], sample_rate: int, channels: int, threads: int
 ) -> Iterator[tuple[DecodeJob, Decoded | str | None]]:
-    """Each job in order with its samples, or the reason why there are none, or None for an unchanged file."""
+    """Each job in order with its samples, the reason for a refusal, or None for an unchanged file."""
     waiting: deque[tuple[DecodeJob, Future[Decoded | str] | None]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     try:
@@ -109,8 +110,8 @@ def default_threads() -> int:
 def read_decoded(
     decoded: Decoded, read: Callable[[Decoded], _Read], path: SourceLike, sample_rate: int, channels: int
 ) -> _Read:
-    """What `read` makes of all blocks of a recording, at the right scale: they may come a second time. RecordingError,
-    also where the recording cannot be opened again."""
+    """The result of `read` for all blocks of a recording at the right scale; `read` may be called a second time. Raises
+    RecordingError, also if the recording cannot be reopened."""
     with decoded.recording:
         try:
             return read(decoded)
@@ -123,10 +124,9 @@ def read_decoded(
 
 
 def decode_recording(path: SourceLike, sample_rate: int, channels: int, scale: float | None = None) -> Decoded | str:
-    """The recording with its first blocks; or the reason why it cannot be read, or does not fit `channels`.
+    """The recording with its first blocks, or the reason why it cannot be read or does not fit `channels`.
 
-    channels 1 is the mean of all that the recording has; for more, a mono recording is repeated. scale: where it is
-    known; None to find it.
+    channels: 1 for the mean of all channels; with more, a mono recording is repeated. scale: if known; None to find it.
     """
     try:
         if isinstance(path, ArraySource):
@@ -138,7 +138,7 @@ def decode_recording(path: SourceLike, sample_rate: int, channels: int, scale: f
     try:
         have = recording.info.channels
         if have > 1 and channels not in (1, have):
-            raise RecordingError(f"{have} channels, and this dataset keeps {channels}; convert it or leave it out")
+            raise RecordingError(f"has {have} channels, but this dataset has {channels}; convert it or leave it out")
         blocks = recording.blocks(sample_rate, "mix" if channels == 1 else "each")
         copies, found = channels if have == 1 else 1, ScaleFinder()
         first: list[Samples] = []
@@ -167,7 +167,7 @@ def decode_recording(path: SourceLike, sample_rate: int, channels: int, scale: f
 
 
 def reason_without_name(error: RecordingError, path: SourceLike) -> str:
-    """The message without the name of the recording, which is printed beside it."""
+    """The message without the name of the recording, which is printed next to it."""
     return str(error).removeprefix(f"{show_name(path)}: ")
 
 

@@ -1,10 +1,11 @@
-"""Find recordings that are the same sound, exactly or nearly: encoded again, louder or quieter, shifted or trimmed.
+"""Detection of recordings with the same audio, identical or nearly so: re-encoded, at another level, shifted or
+trimmed.
 
-Exact duplicates have the same samples. Near ones are found as Wang (2003, "An industrial-strength audio search
-algorithm", ISMIR) finds music: peaks of the spectrogram are taken in pairs, and a pair (two frequencies and the time
-between) is a key that neither gain nor a shift changes. Recordings that share keys at the same shift are then compared
-sample by sample: only those whose waveforms correlate are duplicates. Keys are sorted, and each is compared with its
-next few equals only, so that the time grows with the recordings, not with their square.
+Exact duplicates have the same samples. Near duplicates are found by the method of Wang (2003, "An industrial-strength
+audio search algorithm", ISMIR). Spectral peaks are taken in pairs, and each pair (two frequencies and the time between
+them) is a key that neither a gain nor a shift changes. Recordings that share keys at the same shift are then compared
+sample by sample: only those whose waveforms correlate are duplicates. Keys are sorted, and each is compared only with
+the next few equal ones, so that the time grows with the number of recordings and not with its square.
 """
 
 from __future__ import annotations
@@ -24,29 +25,29 @@ from audiocnn.units import heard_rate
 _FRAME_SECONDS, _HOP_SECONDS = 0.064, 0.016
 _LOW_HERTZ = 150.0
 _HIGH_HERTZ = 7600.0  # of the keys
-_BANDS_HERTZ = (3600.0, 7600.0)  # up to where waveforms are compared: a copy may have passed a telephone
-_PEAK_BANDS, _PEAK_FRAMES = 5, 5  # a peak is the largest this far around in bins, and in frames
-_PAIRED_FRAMES = 48  # peaks so far apart at most make a key
+_BANDS_HERTZ = (3600.0, 7600.0)  # upper limits for comparing waveforms: a copy may have passed a telephone
+_PEAK_BANDS, _PEAK_FRAMES = 5, 5  # a peak is the maximum within this many bins and frames
+_PAIRED_FRAMES = 48  # largest distance of two peaks that make a key
 _PAIRS_A_PEAK = 4
-_LONG_SECONDS, _KEPT_OF_LONG = 4.0, 8  # of the keys of longer recordings one in so many, the same ones everywhere
+_LONG_SECONDS, _KEPT_OF_LONG = 4.0, 8  # of longer recordings, one key in this many is kept, chosen by its value
 _NEXT_EQUALS = 6
-_LEAST_KEYS, _LEAST_SHARE = 4, 0.03  # at one shift: so many, and of those of the shorter
-_LEAST_OVERLAP = 0.6  # of the shorter
-# Copies as MP3, Opus and Vorbis of 8 to 32 kbit/s, trimmed, or with noise at 20 dB have 0.83 and more, most 0.95; the
-# same word by the same person at the same pitch has 0.81 at most (digits; 5,600 pairs that share keys).
+_LEAST_KEYS, _LEAST_SHARE = 4, 0.03  # number of keys at one shift, and their share of the shorter recording's keys
+_LEAST_OVERLAP = 0.6  # of the shorter recording
+# Copies as MP3, Opus and Vorbis at 8 to 32 kbit/s, trimmed, or with noise at 20 dB, have 0.83 or more, most 0.95. The
+# same word spoken by the same person at the same pitch has at most 0.81 (digits; 5,600 pairs that share keys).
 _LEAST_CORRELATION = 0.84
 _WHITENED_HERTZ = 100.0
 _COMPARED_SECONDS = 4.0
-SILENT = 33  # of 32768, 60 dB below full scale: two silences are not the same sound
+SILENT = 33  # of 32768, 60 dB below full scale: silent recordings are not duplicates of each other
 _BLOCK_SECONDS = 30.0
-_MOST_COMPARED = 4  # candidates a recording on average; beyond, the least likely are left out
+_MOST_COMPARED = 4  # average candidates a recording; the least likely others are dropped
 _Pcm = NDArray[np.int16]
 _Signal = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
 class DuplicateSet:
-    """Recordings that are the same sound, by their ids, at least two. exact: all have the same samples."""
+    """The ids of at least two recordings with the same audio. exact: all have the same samples."""
 
     ids: tuple[int, ...]
     exact: bool
@@ -69,8 +70,8 @@ def duplicates_of(
 ) -> list[DuplicateSet]:
     """`find_duplicates`, cached for the dataset and these entries.
 
-    The cache never answers from a larger set of recordings: two that are no copies of each other are in one set where a
-    third is a copy of both, so that the answer would depend on earlier calls.
+    The cache is not used for subsets: two recordings that are not copies of each other are in one set if a third is a
+    copy of both, so the result would depend on earlier calls.
     """
     cached = _cache.setdefault(dataset.opened, {})
     ids = frozenset(entry.id for entry in entries)
@@ -92,7 +93,8 @@ def duplicates_within(dataset: Dataset, entries: Sequence[Entry]) -> list[Duplic
 def find_duplicates(
     dataset: Dataset, entries: Sequence[Entry], progress: Callable[[int, int], None] | None = None
 ) -> list[DuplicateSet]:
-    """All sets of duplicates among these recordings, in the order of their first; without empty and silent ones."""
+    """All sets of duplicates among these recordings, ordered by their first recording. Empty and silent recordings are
+    ignored."""
     sets = DisjointSets(len(entries))
     first: dict[bytes, int] = {}
     found: list[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = []
@@ -120,12 +122,12 @@ def _digest(samples: _Pcm, scale: float) -> bytes:
 
 
 def _landmark_keys(samples: _Pcm, scale: float, rate: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Keys of a recording (channels, n) of this scale, and the frame of each."""
+    """Keys of a recording (channels, n) with this scale, and the frame of each."""
     hop, frame = round(_HOP_SECONDS * rate), round(_FRAME_SECONDS * rate)
     block = round(_BLOCK_SECONDS * rate) // hop * hop
     keys: list[NDArray[np.int64]] = []
     frames: list[NDArray[np.int64]] = []
-    # Blocks overlap by as much as a pair spans; a pair counts in the block in which it begins.
+    # Blocks overlap by the span of a pair; a pair belongs to the block in which it begins.
     for start in range(0, max(1, samples.shape[1]), block):
         some = samples[:, start : start + block + frame + _PAIRED_FRAMES * hop]
         mono = some[0].astype(np.float32) if len(some) == 1 else some.mean(axis=0, dtype=np.float32)
@@ -156,11 +158,11 @@ def _find_peaks(mono: NDArray[np.float32], hop: int, frame: int) -> tuple[NDArra
 
 
 def _largest_around(values: NDArray[np.float32], reach: int, axis: int) -> NDArray[np.float32]:
-    """The largest value within `reach` on both sides, along an axis."""
+    """The maximum within `reach` on both sides along an axis."""
     padded = np.pad(values, [(reach, reach) if each == axis else (0, 0) for each in range(2)], constant_values=-1)
     padded = padded if axis == 0 else padded.T
     width, wanted = 1, 2 * reach + 1
-    while width < wanted:  # the maximum of two windows that overlap or meet
+    while width < wanted:  # the maximum of two windows that overlap or touch
         step = min(width, wanted - width)
         padded = np.maximum(padded[:-step], padded[step:])
         width += step
@@ -168,7 +170,8 @@ def _largest_around(values: NDArray[np.float32], reach: int, axis: int) -> NDArr
 
 
 def _pair_peaks(at: NDArray[np.int64], band: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Keys of each peak with the next few (bin, bin and frames between in one number), and the frames of the first."""
+    """Keys of each peak with the next few (both bins and the distance in frames, packed into one number), and the frame
+    of the first."""
     keys: list[NDArray[np.int64]] = []
     frames: list[NDArray[np.int64]] = []
     for step in range(1, _PAIRS_A_PEAK + 1):
@@ -189,7 +192,7 @@ def _concatenate_keys(found: Sequence[tuple[int, NDArray[np.int64], NDArray[np.i
 
 
 def _find_candidates(keys: _Keys, recordings: int) -> Iterator[tuple[int, int, int]]:
-    """Pairs of recordings that share keys, and the shift of the second in frames; the likeliest first."""
+    """Pairs of recordings that share keys, and the shift of the second in frames; the most likely first."""
     order = np.lexsort((keys.owner, keys.key))
     key, owner, frame = keys.key[order], keys.owner[order], keys.frame[order]
     votes: list[NDArray[np.int64]] = []
@@ -198,7 +201,7 @@ def _find_candidates(keys: _Keys, recordings: int) -> Iterator[tuple[int, int, i
         fits = (key[step:] == key[:-step]) & (owner[step:] != owner[:-step])
         a, b = owner[:-step][fits], owner[step:][fits]
         shift = frame[step:][fits] - frame[:-step][fits] + span
-        # Each shift falls into two steps, so that none is cut in two.
+        # Each shift is counted in two overlapping steps, so that none is split at a boundary.
         votes += [(a * recordings + b) * (span + 2) + (shift + half) // 2 for half in (0, 1)]
     found, count = np.unique(np.concatenate(votes), return_counts=True)
     size = np.bincount(owner, minlength=recordings)
@@ -211,7 +214,7 @@ def _find_candidates(keys: _Keys, recordings: int) -> Iterator[tuple[int, int, i
 
 
 def _is_same_sound(dataset: Dataset, a: Entry, b: Entry, shift: int) -> bool:
-    """Whether the waveforms correlate with the second about `shift` frames behind the first."""
+    """Whether the waveforms correlate with the second about `shift` frames after the first."""
     rate = heard_rate(dataset.sample_rate)
     hop = round(_HOP_SECONDS * rate)
     begin_a, begin_b = max(0, -shift * hop), max(0, shift * hop)
@@ -226,8 +229,9 @@ def _is_same_sound(dataset: Dataset, a: Entry, b: Entry, shift: int) -> bool:
 
 
 def _correlations(one: _Signal, other: _Signal, rate: int, reach: int) -> Iterator[float]:
-    """The largest normalised correlation of two signals of one length, at most `reach` samples shifted, from LOW_HERTZ
-    to each of BANDS_HERTZ. Halfway whitened: else one strong partial of the same pitch would do."""
+    """The largest normalised correlation of two signals of equal length, shifted by at most `reach` samples, for the
+    bands from _LOW_HERTZ to each of _BANDS_HERTZ. The signals are partly whitened: otherwise one strong partial of the
+    same pitch would suffice."""
     size = 1 << (len(one) + reach - 1).bit_length()
     low = round(_LOW_HERTZ / rate * size)
     width = max(1, round(_WHITENED_HERTZ / rate * size))
@@ -243,7 +247,7 @@ def _correlations(one: _Signal, other: _Signal, rate: int, reach: int) -> Iterat
 
 
 def _whiten_halfway(spectrum: NDArray[np.complexfloating[Any, Any]], width: int) -> NDArray[np.complex128]:
-    """A spectrum over the root of its mean magnitude in `width` bins around each."""
+    """A spectrum divided by the square root of its mean magnitude in `width` bins around each bin."""
     sums = np.cumsum(np.pad(np.abs(spectrum) ** 2, (width // 2 + 1, width - width // 2 - 1), mode="edge"))
     power = np.maximum(sums[width:] - sums[:-width], 0.0) / width if len(sums) > width else np.ones(1)
     white: NDArray[np.complex128] = spectrum / np.sqrt(np.sqrt(power[: len(spectrum)]) + 1e-9)
@@ -251,13 +255,13 @@ def _whiten_halfway(spectrum: NDArray[np.complexfloating[Any, Any]], width: int)
 
 
 class DisjointSets:
-    """A union-find of the numbers from 0."""
+    """A union-find structure over the integers from 0."""
 
     def __init__(self, count: int) -> None:
         self.above = list(range(count))
 
     def top(self, number: int) -> int:
-        """The representative of the set of a number: the least in it."""
+        """The representative of the set of a number: its smallest member."""
         while self.above[number] != number:
             self.above[number] = self.above[self.above[number]]
             number = self.above[number]
@@ -268,7 +272,7 @@ class DisjointSets:
         self.above[max(tops)] = min(tops)
 
     def larger(self) -> list[list[int]]:
-        """The sets of at least two, each in order."""
+        """The sets with at least two members, each sorted."""
         members: dict[int, list[int]] = {}
         for number in range(len(self.above)):
             members.setdefault(self.top(number), []).append(number)

@@ -1,8 +1,8 @@
-"""Features that a dataset keeps beside its samples: the power of each band, which a network goes on from.
+"""Features that a dataset stores next to its samples: the power of each band, from which a network continues.
 
-Powers are the last that a front end computes before floor, scale and DCT: at any floor, `mel`, `log_mel` and `mfcc` go
-on from the same ones, a gain is a factor, and silence is 0. Frames lie a hop apart, where a network has them that is
-given the recording alone; one that reaches over an end of the recording hears zeros there.
+These are the powers that a front end computes before the floor, scaling and DCT. `mel`, `log_mel` and `mfcc` can all
+continue from them with any floor, a gain is a factor, and silence is 0. Frames are a hop apart, at the positions that a
+network uses for the recording alone. A frame that extends past an end of the recording is filled with zeros.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from audiocnn.model.frontend import FrontEnd
 
 Powers = NDArray[np.float32]
-_FRAMES_A_PIECE = 4096  # memory does not grow with the recording
+_FRAMES_A_PIECE = 4096  # bounds memory use for long recordings
 
 
 @dataclass(frozen=True)
 class FeatureLayout:
-    """What is kept, and where its frames begin. spec: the name of the network it was made for. input: as of
-    `InputSpec.powers`. phase: the first sample of some frame, from 0 up to the hop."""
+    """What is stored, and where its frames begin. spec: the name of the network that it was made for. input: see
+    `InputSpec.powers`. phase: the first sample of some frame, from 0 to below the hop."""
 
     spec: str
     input: InputSpec
@@ -40,17 +40,17 @@ class FeatureLayout:
 
     @property
     def first(self) -> int:
-        """The sample at which the first frame begins that reaches a recording; mostly before its start."""
+        """The first sample of the first frame that overlaps a recording; usually before its start."""
         hop = self.input.hop_samples
         return self.phase - (self.phase + self.input.frame_samples - 1) // hop * hop
 
     def frames(self, samples: int) -> int:
-        """The frames that reach so many samples."""
+        """The number of frames that overlap a recording of this many samples."""
         return max(0, (samples - 1 - self.first) // self.input.hop_samples + 1) if samples else 0
 
     def offset(self, extend_start: int) -> int:
-        """By how many samples frames of a network that is given a recording alone, with so many zeros before it, come
-        before those here, up to a hop; 0 where they are the same."""
+        """By how many samples a network's frames, for a recording alone with this many zeros before it, come before the
+        stored ones: from 0, if they coincide, to below the hop."""
         return (self.phase + extend_start) % self.input.hop_samples
 
     def to_json(self) -> str:
@@ -58,15 +58,17 @@ class FeatureLayout:
 
 
 def layout_of(spec: Spec) -> FeatureLayout:
-    """What to keep for a network. SpecError: it hears samples."""
+    """The layout for a network. Raises SpecError if its input is a waveform."""
     if spec.input.features == "waveform":
-        raise SpecError(f"{spec.name}: hears samples, which a dataset keeps anyway; name a network that has features")
+        raise SpecError(
+            f"{spec.name}: its input is the waveform, which a dataset stores anyway; name a network with features"
+        )
     return FeatureLayout(spec.name, spec.input.powers, -spec.geometry().extend_start % spec.input.hop_samples)
 
 
 def parse_layout(text: str) -> FeatureLayout | None:
-    """What `to_json` wrote; None for the bare name of features that older datasets have, which fit no network.
-    ValueError, TypeError or KeyError where it cannot be."""
+    """The inverse of `to_json`. None for a bare name of features, written by older versions, which fits no network.
+    Raises ValueError, TypeError or KeyError for invalid values."""
     if not text.startswith("{"):
         return None
     values: Any = parse_json(text)
@@ -76,12 +78,12 @@ def parse_layout(text: str) -> FeatureLayout | None:
         raise ValueError(str(problem)) from None
     spec, phase = values["spec"], values["phase"]
     if not isinstance(spec, str) or type(phase) is not int or not 0 <= phase < found.hop_samples:
-        raise ValueError(f"features of {spec!r} that begin at {phase!r}")
+        raise ValueError(f"features of {spec!r} with phase {phase!r}")
     return FeatureLayout(spec, found, phase)
 
 
 class BandPowers:
-    """The front end up to the powers. It is made when it is first used, and again after pickling: torch and librosa
+    """The front end up to the powers. It is built on first use, and again after pickling, because torch and librosa
     take a second to import."""
 
     def __init__(self, spec: InputSpec) -> None:
@@ -107,8 +109,8 @@ class BandPowers:
 def recording_powers(
     samples: NDArray[np.int16], layout: FeatureLayout, powers: BandPowers, scale: float = 1.0
 ) -> Iterator[Powers]:
-    """(channels, samples) of a whole recording, 32,768 of which are `scale` -> (frames, channels * bands), piece by
-    piece."""
+    """(channels, samples) of a whole recording, in which 32,768 stands for `scale` -> (frames, channels * bands), in
+    pieces."""
     frame, hop = layout.input.frame_samples, layout.input.hop_samples
     frames = layout.frames(samples.shape[1])
     for begin in range(0, frames, _FRAMES_A_PIECE):
@@ -118,7 +120,7 @@ def recording_powers(
 
 
 def cut_padded(samples: NDArray[Any], begin: int, end: int) -> NDArray[Any]:
-    """[begin, end) of (channels, samples), with zeros where there are none."""
+    """[begin, end) of (channels, samples), padded with zeros."""
     inside = samples[:, max(0, begin) : max(0, end)]
     out = np.zeros((len(samples), end - begin), samples.dtype)
     at = max(0, -begin)

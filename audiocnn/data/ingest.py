@@ -1,4 +1,5 @@
-"""Ingest sources into a dataset: ingest, cached_dataset. Bad files are refused with the reason; the rest is done."""
+"""Ingest of sources into a dataset: `ingest`, `cached_dataset`. Bad files are refused with a reason, and the others are
+ingested."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ from audiocnn.files import parse_json
 from audiocnn.segments.segment import END_TOLERANCE_SECONDS, Annotation
 from audiocnn.spec.spec import Spec, spec_at_rate
 
-# lost: a label, with all its files; noted: how a source was understood
+# lost: a label and all its files; noted: how a source was interpreted
 Outcome = Literal["added", "updated", "kept", "refused", "removed", "noted", "lost"]
 _ROUNDING_SECONDS = 0.01  # of tables; smaller cuts are not reported
 _COMMIT_RECORDINGS = 256
@@ -44,19 +45,19 @@ _COMMIT_SAMPLES = 1 << 25
 _COMMIT_SECONDS = 5.0
 _ADDRESSES_AT_A_TIME = 8
 SOUND_FRAME_SECONDS = 0.02
-_BELOW_DECIBELS = 40.0  # below the loudest frame: a note has faded
-_BRIDGED_SECONDS = 0.3  # a pause up to this long is part of the sound
+_BELOW_DECIBELS = 40.0  # below the loudest frame: a note has decayed
+_BRIDGED_SECONDS = 0.3  # pauses up to this length belong to the sound
 _BLOCK_FRAMES = 3000
 
 
 @dataclass(frozen=True)
 class IngestSettings:
-    """How to ingest.
+    """Settings of an ingest.
 
-    sample_rate: None for that of the recipe, else 16000. channels: 1 for the mean of all. features: the network, put at
-    that rate, whose features are kept; None for those that the dataset has already. jobs: decoder threads, 0 for the
-    default. replace: drop the recordings of sources that are not named any more. decode: a function like
-    `decode_ahead`.
+    sample_rate: None for that of the recipe, or else 16000. channels: 1 for the mean of all channels. features: a
+    network, at that rate, whose features are stored; None for those that the dataset already has. jobs: decoder
+    threads, 0 for the default. replace: drop the recordings of sources that are no longer named. decode: a function
+    like `decode_ahead`.
     """
 
     sample_rate: int | None = None
@@ -70,18 +71,20 @@ class IngestSettings:
 
     def __post_init__(self) -> None:
         if self.sample_rate is not None and self.sample_rate < 1:
-            raise UsageError(f"sample rate {self.sample_rate}: expected Hz, such as {DEFAULT_SAMPLE_RATE}")
+            raise UsageError(
+                f"sample rate {self.sample_rate}: not a sample rate; give it in Hz, such as {DEFAULT_SAMPLE_RATE}"
+            )
         if self.channels < 1:
-            raise UsageError(f"channels {self.channels}: expected 1 or more")
+            raise UsageError(f"channels {self.channels}: must be 1 or more")
         if self.jobs < 0:
-            raise UsageError(f"jobs {self.jobs}: expected 1 or more, or 0 for the default")
+            raise UsageError(f"jobs {self.jobs}: must be 1 or more, or 0 for the default")
 
 
 @dataclass(frozen=True, slots=True)
 class IngestStep:
-    """The outcome for one file. seconds: its length; reason: why it was refused; notes: warnings. Before the first file
-    those of a source as a whole are "noted": how it was understood, where it might mean something else. origin, makers:
-    of the first step, where labels stand, and the models that made them."""
+    """The outcome for one file. seconds: its length. reason: why it was refused. notes: warnings. Steps with the
+    outcome "noted" come before the first file and concern a whole source: how it was interpreted, if that is ambiguous.
+    origin, makers: set in the first step: where the labels come from, and the models that made them."""
 
     done: int
     total: int
@@ -100,14 +103,14 @@ def ingest(
     settings: IngestSettings | None = None,
     left_out: Counter[str] | None = None,
 ) -> Iterator[IngestStep]:
-    """Make or continue the dataset `output` from folders (here or at an address), tables and recipes; yields a step for
-    each of their files.
+    """Create or continue the dataset `output` from folders (local or at an address), tables and recipes. Yields a step
+    for each of their files.
 
-    Afterwards the dataset holds what the sources name: unchanged files (by size and time) are kept, missing files are
-    removed, a bad one is refused and the rest is done. Errors come with the first step. Files in folders that need
-    ffmpeg, which is missing, are counted by suffix in `left_out`.
-    DatasetError, RecordingError, LabelError, RecipeError: a source or an output that cannot be used at all. SpecError:
-    a network that has no features, or not at this rate.
+    Afterwards the dataset contains what the sources name. Unchanged files (by size and time) are kept, missing files
+    are removed, and a bad file is refused without stopping the rest. Errors are raised with the first step. Files in
+    folders that need ffmpeg are counted by suffix in `left_out` if ffmpeg is missing. Raises DatasetError,
+    RecordingError, LabelError or RecipeError if a source or the output cannot be used at all, and SpecError if a
+    network has no features or does not support this rate.
     """
     settings = settings or IngestSettings()
     if not sources:
@@ -141,7 +144,7 @@ def _ingest_read(read: list[SourceItems], output: Path, settings: IngestSettings
             for job, decoded in settings.decode(work, rate, settings.channels, threads):
                 yield session.take(job, decoded)
             if not session.taken:
-                why = f"not one recording could be taken; the last was {session.last_refused}"
+                why = f"no recording could be read; the last error was: {session.last_refused}"
                 raise DatasetError(f"{output}: {why}")
             unsure = next((source.unsure for source in read if source.unsure), "")
             lost = session.lost_labels(items, unsure)
@@ -150,7 +153,7 @@ def _ingest_read(read: list[SourceItems], output: Path, settings: IngestSettings
             writer.finish(labels, paths, any(source.several for source in read), unsure, parts, lost)
     except (OSError, sqlite3.Error) as error:
         what = f"cannot be written ({getattr(error, 'strerror', None) or error})"
-        raise DatasetError(f"{output}: {what}; make room, and run it again to go on") from error
+        raise DatasetError(f"{output}: {what}; free some space, and run it again to continue") from error
 
 
 def cached_dataset(
@@ -160,8 +163,8 @@ def cached_dataset(
     progress: Callable[[IngestStep], None] | None = None,
     left_out: Counter[str] | None = None,
 ) -> Dataset:
-    """Open a dataset folder; any other source is ingested first (only changes) into `cache_folder`. left_out: as in
-    `ingest`. DatasetError: a cache of other sources, unless the settings replace it."""
+    """Open a dataset folder; any other source is first ingested (only its changes) into `cache_folder`. left_out: see
+    `ingest`. Raises DatasetError if the cache was made from other sources, unless the settings allow replacing it."""
     if isinstance(source, Path) and is_dataset(source):
         return Dataset.open(source)
     for step in ingest([source], cache_folder, settings, left_out):
@@ -173,7 +176,7 @@ def cached_dataset(
 def ingest_arrays(
     recordings: Sequence[tuple[Item, ArraySource]], output: Path, sample_rate: int, channels: int
 ) -> Iterator[IngestStep]:
-    """Make the dataset `output` of samples in memory. DatasetError: none can be taken."""
+    """Make the dataset `output` from samples in memory. Raises DatasetError if none can be used."""
     with DatasetWriter(output, sample_rate, channels) as writer:
         session = _Ingest(writer, sample_rate, channels)
         session.total = len(recordings)
@@ -182,14 +185,15 @@ def ingest_arrays(
             job = DecodeJob(item, None, (source.samples.nbytes, 0))
             yield session.take(job, decode_recording(source, sample_rate, channels), source)
         if not session.taken:
-            raise DatasetError(f"not one recording could be taken; the last was {session.last_refused}")
+            raise DatasetError(f"no recording could be read; the last error was: {session.last_refused}")
         writer.finish(sorted(session.taken_labels), [], any(item.more for item, _ in recordings))
 
 
 def plan_ingest(
     stored: list[StoredRecording], items: list[Item]
 ) -> tuple[list[DecodeJob], list[StoredRecording], list[tuple[str, str]]]:
-    """The files to ingest, the recordings that the sources do not name any more, and files without a readable size."""
+    """The files to ingest, the stored recordings that the sources no longer name, and files whose size cannot be
+    read."""
     by_name = {one.filename: one for one in stored}
     by_path = {one.path: one for one in stored}
     left = {one.id: one for one in stored}
@@ -198,14 +202,14 @@ def plan_ingest(
     for item, identity in zip(items, _identities(items), strict=True):
         known = by_name.get(item.filename)
         if known is None or known.path != str(item.path):
-            known = by_path.get(str(item.path), known)  # the same file under another name, as with a second source
+            known = by_path.get(str(item.path), known)  # the same file may now have another name
         known = left.pop(known.id, None) if known is not None else None
         if not isinstance(identity, RecordingError):
             work.append(DecodeJob(item, known, identity))
             continue
         reason = reason_without_name(identity, item.path)
         if known is not None and isinstance(item.path, Remote) and not isinstance(identity, NotThereError):
-            reason += "; what was read before is kept"
+            reason += "; recordings read earlier are kept"
             work.append(DecodeJob(item, known, (known.size, known.mtime_ns)))
         elif known is not None:
             left[known.id] = known
@@ -214,7 +218,7 @@ def plan_ingest(
 
 
 def _identities(items: list[Item]) -> list[tuple[int, int] | RecordingError]:
-    """The identity of each file, or why there is none; of addresses, several at a time."""
+    """The identity of each file, or the reason why it has none. Addresses are queried several at a time."""
     if not any(isinstance(item.path, Remote) for item in items):
         return list(map(_identity, items))
     with ThreadPoolExecutor(_ADDRESSES_AT_A_TIME) as pool:
@@ -227,13 +231,13 @@ def _identity(item: Item) -> tuple[int, int] | RecordingError:
     except RecordingError as error:
         return error
     except OSError as error:
-        return RecordingError(f"cannot be read ({error.strerror}); check the name and its rights")
+        return RecordingError(f"cannot be read ({error.strerror}); check the name and its permissions")
 
 
 def fit_annotations(
     annotations: Iterable[Annotation], duration_seconds: float
 ) -> tuple[tuple[Annotation, ...], list[str], list[str]]:
-    """Annotations cut to a recording of this length; why others were refused; notes on the cuts."""
+    """Annotations limited to a recording of this length, reasons for refused ones, and notes on those that were cut."""
     good: list[Annotation] = []
     bad: list[str] = []
     notes: list[str] = []
@@ -244,7 +248,7 @@ def fit_annotations(
             continue
         cut = Annotation(max(a.onset, 0.0), min(a.offset, duration_seconds), a.label)
         if max(cut.onset - a.onset, a.offset - cut.offset) > _ROUNDING_SECONDS:
-            notes.append(f"{what}: cut to {cut.onset:g} to {cut.offset:g} s, where the recording is")
+            notes.append(f"{what}: cut to {cut.onset:g} to {cut.offset:g} s, the extent of the recording")
         good.append(cut)
     return tuple(good), bad, notes
 
@@ -257,7 +261,7 @@ def _problem(a: Annotation, duration_seconds: float) -> str | None:
     if a.onset < -END_TOLERANCE_SECONDS or a.offset <= 0:
         return "begins before the recording; correct the times"
     if a.offset > duration_seconds + END_TOLERANCE_SECONDS or a.onset >= duration_seconds:
-        return f"past the end of the recording at {duration_seconds:.3f} s; are these times in seconds?"
+        return f"after the end of the recording at {duration_seconds:.3f} s; check that the times are in seconds"
     return None
 
 
@@ -272,7 +276,7 @@ class _Ingest:
         self.taken_labels: set[str] = set()
 
     def lost_labels(self, items: Iterable[Item], unsure: str) -> dict[str, list[str]]:
-        """The labels that nothing which was taken has, with the names of the files that had them."""
+        """Labels that no ingested recording has, with the names of their files."""
         lost: dict[str, list[str]] = {}
         for item in items:
             for label in sorted(item.all_labels() - self.taken_labels - {unsure}):
@@ -282,7 +286,7 @@ class _Ingest:
     def report_lost(self, lost: dict[str, list[str]]) -> Iterator[IngestStep]:
         self.total += len(lost)
         for label, names in lost.items():
-            reason = f"label {describe_lost({label: names})}; mend them, or leave the label out"
+            reason = f"label {describe_lost({label: names})}; repair them, or remove the label"
             yield replace(self._step("label", "lost", 0), reason=reason)
 
     def begin(
@@ -298,8 +302,8 @@ class _Ingest:
         self._writer.commit()
 
     def take(self, job: DecodeJob, decoded: Decoded | str | None, array: ArraySource | None = None) -> IngestStep:
-        """Store one recording, or the reason why not; `decoded` is None for an unchanged file. array: its samples,
-        where there is no file."""
+        """Store one recording, or the reason for refusing it. `decoded` is None for an unchanged file. array: its
+        samples, if there is no file."""
         if decoded is None:
             assert job.stored is not None
             return self._describe(job, job.stored.id, job.stored.samples, ())
@@ -316,7 +320,7 @@ class _Ingest:
         return self._describe(job, number, samples, notes)
 
     def _add(self, job: DecodeJob, decoded: Decoded) -> tuple[int, int, tuple[str, ...]]:
-        """The id and the samples of a recording, and what was said of it."""
+        """The id and samples of a recording, and its notes."""
         recording = decoded.recording
         original = (recording.info.sample_rate, recording.info.channels)
         number, samples = self._writer.add(job.item, job.identity, decoded.blocks(), original, decoded.scale)
@@ -368,19 +372,20 @@ class _Ingest:
 
 
 def _check_sources(writer: DatasetWriter, paths: list[str], settings: IngestSettings) -> None:
-    """DatasetError: other sources than before, so that recordings would be dropped, without `replace`."""
+    """Raises DatasetError if the sources differ from earlier ones, so that recordings would be dropped, unless
+    `replace`."""
     before: list[str] = parse_json(writer.meta.get("sources", "[]"))
     places = zip(before, moved_sources(writer.meta, writer.folder), strict=True)
     missing = [path for path, now in places if path not in paths and now not in paths]
     if missing and not settings.replace and writer.stored():
-        what = f"also holds {show_name(missing[0])}"
+        what = f"also contains {show_name(missing[0])}"
         remedy = "name that source too, choose another folder, or replace it with --force"
         raise DatasetError(f"{writer.folder}: {what}; {remedy}")
 
 
 def find_sound(samples: NDArray[np.int16], sample_rate: int) -> list[tuple[float, float]]:
-    """int16 (channels, samples) -> (onset, offset) in seconds of the sound: frames of 20 ms at most 40 dB below the
-    loudest, with pauses of up to 0.3 s."""
+    """int16 (channels, samples) -> (onset, offset) of its sound in seconds: 20 ms frames at most 40 dB below the
+    loudest, and pauses of up to 0.3 s."""
     size = max(1, round(SOUND_FRAME_SECONDS * sample_rate))
     powers = frame_powers(samples, size)
     loudest = float(powers.max(initial=0.0))
@@ -398,7 +403,8 @@ def find_sound(samples: NDArray[np.int16], sample_rate: int) -> list[tuple[float
 
 
 def frame_powers(samples: NDArray[np.int16], size: int) -> NDArray[np.float64]:
-    """(frames,) mean square of each `size` samples over all channels, the last maybe of fewer; a minute at a time."""
+    """(frames,) mean square over all channels of each `size` samples; the last frame may be shorter. Works in blocks of
+    a minute."""
     powers = []
     for start in range(0, samples.shape[1], size * _BLOCK_FRAMES):
         block = samples[:, start : start + size * _BLOCK_FRAMES].astype(np.float64) ** 2

@@ -1,6 +1,7 @@
-"""The parts and folds of data as people write them: in folders, in columns of tables and in names of files.
+"""Parts and folds of data as people name them: in folders, in columns of tables and in names of files.
 
-`find_part_folders` looks at folders, `find_part_columns` at a table; `part_named` and `fold_named` know single names.
+`find_part_folders` examines folders and `find_part_column` a table; `part_named` and `fold_named` interpret single
+names.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 TEST_PARTS = ("test", "eval")
-STOP_PARTS = ("dev", "val", "valid", "validation")  # of what stops a training
-# As people write them -> as the rest of the code knows them.
+STOP_PARTS = ("dev", "val", "valid", "validation")  # of the part that early stopping uses
+# Names that people use -> names that the code uses.
 _PARTS = {name: name for name in ("train", *STOP_PARTS, *TEST_PARTS)} | {
     "trn": "train",
     "training": "train",
@@ -28,23 +29,24 @@ _PARTS = {name: name for name in ("train", *STOP_PARTS, *TEST_PARTS)} | {
 }
 _WITHOUT = re.compile(r"[\s_-]+|(?<=[a-z])(?:set|data|split)$")  # "Test set", "train_data", "hold-out"
 _FOLD = re.compile(r"(?:(?:k|cv)[\s_-]*)?fold[\s_-]*0*(\d+|[a-z])", re.IGNORECASE)
-_FOLD_CELL = re.compile(r"0*(\d+|[a-z])(?:\.0+)?", re.IGNORECASE)  # tables write 3.0 where a cell is empty
+_FOLD_CELL = re.compile(r"0*(\d+|[a-z])(?:\.0+)?", re.IGNORECASE)  # tables contain 3.0 if a cell of the column is empty
 _SPLIT_COLUMNS = ("split", "subset", "set", "part", "partition")
 _TEST_COLUMNS = ("test", "is_test")
 _FOLD_COLUMNS = ("fold", "folds", "kfold", "cv_fold", "fold_id")
-FOLD_COLUMN = _FOLD_COLUMNS[0]  # the tag that folders of folds become
-_FLAG_COLUMNS = frozenset({"split", *_TEST_COLUMNS})  # where 0 and 1 are parts; in a column of folds they are two folds
+FOLD_COLUMN = _FOLD_COLUMNS[0]  # the tag for folders of folds
+_FLAG_COLUMNS = frozenset({"split", *_TEST_COLUMNS})  # 0 and 1 are parts here; in a column of folds, two folds
 _FLAGS = {"0": "train", "false": "train", "no": "train", "1": "test", "true": "test", "yes": "test"}
 _HELD_OUT = re.compile(r"h[oe]ld[\s_-]+out")
 _PLAIN_WORDS = frozenset({"list", "lists", "file", "files", "filelist", "filtered", "set", "split", "data", "metadata"})
 _MOST_NAMED = 6
-AUDIO_FOLDERS = ("audio", "wav", "wavs", "clips", "sounds", "recordings")  # what people call a folder of recordings
+AUDIO_FOLDERS = ("audio", "wav", "wavs", "clips", "sounds", "recordings")  # common names of folders with recordings
 WRAPPERS = frozenset({*AUDIO_FOLDERS, "data", "dataset", "datasets", "files", "samples", "sound"})
 
 
 @dataclass(frozen=True)
 class UnusedPart:
-    """What looks like a part of the data and is not used as one. line: fact and remedy. labels: what it became."""
+    """Something that looks like a part of the data but is not used as one. line: fact and remedy. labels: the labels
+    that it became."""
 
     line: str
     labels: tuple[str, ...] = ()
@@ -52,8 +54,8 @@ class UnusedPart:
 
 @dataclass(frozen=True)
 class PartNotes:
-    """What was understood of the parts of a source, as lines for a person. parts, folds: by what they are known. said:
-    what else is so. unused: what looks like a part and is none."""
+    """How the parts of a source were interpreted, as lines for people. parts, folds: how they are recognised. said:
+    other facts. unused: things that look like parts but are not used."""
 
     parts: tuple[str, ...] = ()
     folds: tuple[str, ...] = ()
@@ -61,7 +63,7 @@ class PartNotes:
     unused: tuple[UnusedPart, ...] = ()
 
     def __add__(self, other: PartNotes) -> PartNotes:
-        """What two sources say; the same lines once."""
+        """The notes of two sources; equal lines appear once."""
         pairs = ((getattr(self, one.name), getattr(other, one.name)) for one in fields(self))
         return PartNotes(*(tuple(dict.fromkeys(mine + others)) for mine, others in pairs))
 
@@ -71,20 +73,20 @@ class PartNotes:
 
 
 def part_named(name: str) -> str | None:
-    """The part that a name means, however it is written: "Train" and "training set" are "train"; None for others."""
+    """The part that a name stands for in any spelling: "Train" and "training set" are "train"; None for other names."""
     plain = name.strip().lower()
     return _PARTS.get(plain) or _PARTS.get(_WITHOUT.sub("", _WITHOUT.sub("", plain)))
 
 
 def parts_named(names: Iterable[str]) -> dict[str, str]:
-    """What each of the names means, where all of them are parts; else nothing."""
+    """The part of each name, if all of them are parts; otherwise empty."""
     found = {name: part_named(name) for name in names}
     known = {name: part for name, part in found.items() if part is not None}
     return known if len(known) == len(found) else {}
 
 
 def part_in_name(name: str) -> tuple[str, tuple[str, ...]] | None:
-    """The part that one word of a name says, and the other words: "birds_train" is "train" of "birds"."""
+    """The part that one word of a name stands for, and the other words: "birds_train" is "train" of "birds"."""
     words = [word for word in re.split(r"[\s_.-]+", _HELD_OUT.sub("holdout", name.lower())) if word]
     parts = [part for word in words if (part := part_named(word)) is not None]
     rest = tuple(word for word in words if part_named(word) is None and word not in _PLAIN_WORDS)
@@ -92,8 +94,8 @@ def part_in_name(name: str) -> tuple[str, tuple[str, ...]] | None:
 
 
 def parts_in_names(names: Iterable[str]) -> dict[str, str]:
-    """What each of the names means, where all of them are parts, or all say one among other words, as "train-clean" and
-    "test-clean" do; else nothing."""
+    """The part of each name, if all of them are parts, or all contain one among other words, such as "train-clean" and
+    "test-clean"; otherwise empty."""
     known = list(names)
     if plain := parts_named(known):
         return plain
@@ -102,39 +104,40 @@ def parts_in_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def names_recordings(name: str) -> bool:
-    """Whether a folder of this name is one of recordings, by a word in it: `audio`, `FSD50K.dev_audio`."""
+    """Whether a folder of this name holds recordings, judged by a word in it: `audio`, `FSD50K.dev_audio`."""
     return any(word in AUDIO_FOLDERS for word in re.split(r"[\W_]+", name.lower()))
 
 
 def is_of_split(split: str | None, wanted: str) -> bool:
-    """Whether a recording of this split is wanted; `wanted` may be written in any way."""
+    """Whether a recording with this split is selected; `wanted` may have any spelling."""
     return split is not None and split in (wanted, part_named(wanted))
 
 
 def is_learned_split(split: str | None, wanted: str | None) -> bool:
-    """Whether a recording of this split is learned from: of the wanted one, or of none."""
+    """Whether a recording with this split is trained on: it has the wanted split or none."""
     return wanted is None or split is None or is_of_split(split, wanted)
 
 
 def fold_named(name: str) -> str | None:
-    """The fold of a name such as "fold1" or "Fold_01": its number without zeros in front. A number alone is none."""
+    """The fold of a name such as "fold1" or "Fold_01": its number without leading zeros. A bare number does not
+    count."""
     found = _FOLD.fullmatch(name.strip())
     return found[1].lower() if found else None
 
 
 def fold_in_cell(cell: str) -> str | None:
-    """The fold that a cell of a column of folds names: as `fold_named`, or a number or a letter alone."""
+    """The fold of a cell in a column of folds: as in `fold_named`, or a bare number or letter."""
     found = _FOLD_CELL.fullmatch(cell.strip())
     return found[1].lower() if found else fold_named(cell)
 
 
 def ordered_folds(folds: Iterable[str]) -> list[str]:
-    """Folds by their number: 2 before 10."""
+    """Folds in numerical order: 2 before 10."""
     return sorted(folds, key=lambda fold: (len(fold_in_cell(fold) or fold), fold_in_cell(fold) or fold))
 
 
 def fold_range(folds: Iterable[str]) -> str:
-    """Folds for a person: "1 to 5" where none is missing between, else their names."""
+    """Folds for display: "1 to 5" if none in between is missing, otherwise their names."""
     known = ordered_folds(folds)
     numbers = [int(fold) for name in known if (fold := fold_in_cell(name) or "").isdecimal()]
     whole = len(numbers) == len(known) > 2 and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
@@ -146,15 +149,15 @@ def fold_line(folds: Iterable[str], where: str) -> str:
 
 
 def name_list(names: Iterable[str]) -> str:
-    """Some names in quotes, and how many more there are."""
+    """Some names in quotes, and the number of the others."""
     known = list(names)
     more = f" and {len(known) - _MOST_NAMED} more" if len(known) > _MOST_NAMED else ""
     return ", ".join(f'"{name}"' for name in known[:_MOST_NAMED]) + more
 
 
 def fold_column(tags: Iterable[Mapping[str, str]]) -> str | None:
-    """The column with the official folds, of the other columns of recordings: one that is called so, all of whose
-    values are numbers, letters or "fold1", two at least. None without one."""
+    """The column with the official folds, among the other columns of recordings: it has a usual name, and at least two
+    values, all of which are numbers, letters or like "fold1". None if there is none."""
     values: dict[str, set[str]] = {}
     for columns in tags:
         for column, cell in columns.items():
@@ -164,15 +167,15 @@ def fold_column(tags: Iterable[Mapping[str, str]]) -> str | None:
     return min(fitting, key=lambda column: _FOLD_COLUMNS.index(column.strip().lower()), default=None)
 
 
-# Folders
+# Folders.
 
 
 @dataclass(frozen=True)
 class PartFolders:
-    """Where in paths the folders are that are parts, or folds, and what each of them means.
+    """The level of folders that are parts or folds, and the meaning of each.
 
-    level: 0 for the first folder. inside: whether folders for labels lie in them; else the first folder is the label,
-    where there are several above.
+    level: 0 for the first folder. inside: whether they contain folders for labels. Otherwise the first folder is the
+    label, if there are several above.
     """
 
     level: int
@@ -189,14 +192,14 @@ class PartFolders:
         return {FOLD_COLUMN: fold} if fold else {}
 
     def label(self, names: Sequence[str]) -> str | None:
-        """The folder that is the label of a recording; None where it lies in none."""
+        """The folder that is the label of a recording; None if there is none."""
         if self.inside:
             return names[self.level + 1] if len(names) > self.level + 2 else None
         return names[0] if self.above and len(names) > self.level + 1 else None
 
     @property
     def label_depth(self) -> int:
-        """How many folders deep the labels are."""
+        """The depth of the label folders."""
         return self.level + 2 if self.inside else 1
 
     @property
@@ -208,10 +211,10 @@ class PartFolders:
 
 
 def find_part_folders(paths: Sequence[Sequence[str]]) -> PartFolders | None:
-    """The folders that are parts, or folds, of recordings with these paths (folders and name) below a root.
+    """The folders that are parts or folds, for recordings with these paths (folders and name) below a root.
 
-    They count only if all folders beside each other are names of parts, or all of folds. Two of them are needed at
-    least; of parts, one is enough where it holds folders. Files beside all folders are not asked.
+    They count only if all sibling folders have names of parts, or all of folds. At least two are needed, except that
+    one part is enough if it contains folders. Files next to the top folders are ignored.
     """
     paths = [path for path in paths if len(path) > 1]
     depth = min(map(len, paths), default=0) - 1
@@ -229,9 +232,9 @@ def find_part_folders(paths: Sequence[Sequence[str]]) -> PartFolders | None:
 
 
 def find_wrapper(paths: Sequence[Sequence[str]], root_name: str) -> PartFolders | None:
-    """Where the folders of labels are, of recordings that all lie in one folder which is called `data`, `audio` and the
-    like, or as the root is (an archive that was unpacked), and so is no label; None without one. There may be one such
-    folder in another."""
+    """Where the label folders are, if all recordings are in a single folder named `data`, `audio` or similar, or like
+    the root (an unpacked archive), which therefore is not a label. None if there is no such folder. Such folders may be
+    nested."""
     wrappers = {*WRAPPERS, root_name.lower()}
     depth = min(map(len, paths), default=0) - 1
     for level in range(1, depth):
@@ -244,40 +247,40 @@ def find_wrapper(paths: Sequence[Sequence[str]], root_name: str) -> PartFolders 
 
 
 def unused_part_folders(labels: Iterable[str]) -> tuple[UnusedPart, ...]:
-    """What is said of folders that are named like parts, or folds, among others that are not, and so are labels. One
-    that is called "train" may be a sound."""
+    """Notes about folders that are named like parts or folds, but next to others that are not, so that they are labels.
+    A sound may be called "train"."""
     names = sorted(set(labels))
     like = [name for name in names if part_named(name) or fold_named(name)]
     if like in ([], names) or all(part_named(name) == "train" for name in like):
         return ()
     others = name_list(name for name in names if name not in like)
     if len(like) == 1:
-        fact = f'the folder "{like[0]}" looks like a part, but {others} beside it do not: it is learned as a label'
-        remedy = "sort all into folders train and test, or rename it (--keep-label, if it is a label)"
+        fact = f'the folder "{like[0]}" looks like a part, but {others} beside it do not, so it is used as a label'
+        remedy = "sort all into folders train and test, or rename it (if it is a label, use --keep-label)"
     else:
         fact = (
-            f"the folders {name_list(like)} look like parts, but {others} beside them do not: all are learned as labels"
+            f"the folders {name_list(like)} look like parts, but {others} beside them do not, so all are used as labels"
         )
-        remedy = "move the others into them, or rename them (--keep-label, if they are labels)"
+        remedy = "move the others into them, or rename them (if they are labels, use --keep-label)"
     return (UnusedPart(f"{fact}; {remedy}", tuple(like)),)
 
 
-# Tables
+# Tables.
 
 
 @dataclass(frozen=True)
 class PartColumn:
-    """The column that says the part of a row, and what its cells mean; other cells stay as they are."""
+    """The column that states the part of a row, and the meaning of its cells; other cells are kept as they are."""
 
     column: str
     meaning: Mapping[str, str]
 
 
 def find_part_column(columns: Mapping[str, set[str]]) -> tuple[PartColumn | None, PartNotes]:
-    """The column of parts, of those of a table with all their values; and what is said of it and of others.
+    """The column of parts among the columns of a table, given with all their values; and notes on it and on others.
 
-    A column called `split` counts where one of its values is a part; `subset`, `set`, `part` and `partition` where all
-    are; one of folds where some are; `test` where it holds 0 and 1. In `split`, too, 0 is train and 1 is test.
+    A column named `split` counts if one of its values is a part; `subset`, `set`, `part` and `partition` if all are; a
+    column of folds if some are; `test` if it contains 0 and 1. In `split`, too, 0 is train and 1 is test.
     """
     found: list[PartColumn] = []
     unused: list[UnusedPart] = []
@@ -289,14 +292,14 @@ def find_part_column(columns: Mapping[str, set[str]]) -> tuple[PartColumn | None
         elif values and (line := _unused_column(column, values)):
             unused.append(UnusedPart(line))
     for other in found[1:]:
-        fact = f'column "{other.column}" looks like parts, too, and is not used, since "{found[0].column}" is'
+        fact = f'column "{other.column}" also looks like parts, but is not used, because "{found[0].column}" is'
         unused.append(UnusedPart(f"{fact}; keep one"))
     if not found:
         return None, PartNotes(unused=tuple(unused))
     first = found[0]
     strangers = sorted({cell for cell in columns[first.column] if cell.strip()} - set(first.meaning))
     if strangers and not all(map(fold_in_cell, strangers)):
-        fact = f'column "{first.column}": {name_list(strangers)} is no name of a part, and is learned from'
+        fact = f'column "{first.column}": {name_list(strangers)} is not a part; such rows are used for training'
         unused.append(UnusedPart(f"{fact}; write train, validation or test"))
     return first, PartNotes((f'splits by column "{first.column}"',), unused=tuple(unused))
 
@@ -308,7 +311,7 @@ def _rank(column: str) -> int:
 
 
 def _meanings(column: str, values: set[str]) -> dict[str, str]:
-    """cell -> part, where the column counts; else nothing."""
+    """cell -> part, if the column counts; otherwise empty."""
     name = column.strip().lower()
     if name in _FLAG_COLUMNS and len(values) > 1 and (flags := _flags(values)):
         return flags
@@ -319,31 +322,34 @@ def _meanings(column: str, values: set[str]) -> dict[str, str]:
 
 
 def _flags(values: Iterable[str]) -> dict[str, str]:
-    """What cells mean that say yes or no; nothing where others are among them."""
+    """The meaning of cells with yes or no; empty if there are other values."""
     found = {value: _FLAGS.get(value.strip().lower().removesuffix(".0")) for value in values}
     known = {value: part for value, part in found.items() if part is not None}
     return known if len(known) == len(found) else {}
 
 
 def _unused_column(column: str, values: set[str]) -> str:
-    """What is said of a column that looks like parts and is none; "" for any other."""
+    """A note about a column that looks like parts but is not used; "" for any other column."""
     name = column.strip().lower()
     if name in _FOLD_COLUMNS:
         if len(values) > 1 and all(map(fold_in_cell, values)):
             return ""  # official folds
-        few = "one fold" if len(values) == 1 else f"{name_list(sorted(values))}, which are no numbers"
-        return f'column "{column}" is called as folds are, but holds {few}, and is not used; number them from 1'
+        few = "one fold" if len(values) == 1 else f"{name_list(sorted(values))}, which are not numbers"
+        return (
+            f'column "{column}" is named like a column of folds, but holds {few}, so it is not'
+            " used; number the folds from 1"
+        )
     if name == "split":
-        fact = f'column "{column}" holds {name_list(sorted(values))}, which are no parts, and is not used'
-        return f"{fact}; write train, validation and test, or name the split to learn from in a recipe"
+        fact = f'column "{column}" holds {name_list(sorted(values))}, which are not parts, so it is not used'
+        return f"{fact}; write train, validation and test, or name the training split in a recipe"
     if name in _TEST_COLUMNS:
-        return ""  # all of it, or a test that was made
+        return ""  # a single value, or a test part that was generated
     bare = name.removeprefix("is_")
     if len(values) > 1 and part_named(bare) and (name != bare or part_named(bare) != "train") and _flags(values):
-        return f'column "{column}" looks like a part, and is not used; write a column "split" with train and test'
+        return f'column "{column}" looks like a part, but is not used; add a column "split" with train and test'
     parts = parts_named(values)
     if len(parts) > 1 and set(parts.values()) != {"train"}:
         return (
-            f'column "{column}" holds {name_list(sorted(values))} and is not used; call it "split" if these are parts'
+            f'column "{column}" holds {name_list(sorted(values))}, but is not used; if these are parts, name it "split"'
         )
     return ""

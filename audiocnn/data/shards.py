@@ -1,8 +1,8 @@
-"""Shards: `samples-00000.npy`, `samples-00001.npy`, ...: long arrays on disk that only ever grow.
+"""Shards: `samples-00000.npy`, `samples-00001.npy`, ...: long append-only arrays on disk.
 
-Each shard is an ordinary .npy file of shape (length, columns), and `np.load(path, mmap_mode="r")` opens it at
-every moment: the values are written first, then the header that counts them. A killed process leaves at most
-values behind the counted ones; opening the shards for writing cuts them off.
+Each shard is an ordinary .npy file of shape (length, columns) that `np.load(path, mmap_mode="r")` can open at any time:
+values are written first, then the header that counts them. A killed process leaves at most uncounted values at the end,
+which are truncated when the shards are opened for writing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ShardWriter:
     """Appends arrays of shape (n, columns) to the shards `kind`-NNNNN.npy of a folder. A context manager."""
 
     def __init__(self, folder: Path, kind: str, columns: int, dtype: str, lengths: Mapping[int, int]) -> None:
-        """lengths: the rows of each shard that count. Rows behind them are cut off, other shards are removed."""
+        """lengths: the valid rows of each shard. Rows after them are truncated, and other shards are removed."""
         self._folder, self._kind, self._columns = folder, kind, columns
         self._dtype = np.dtype(dtype)
         self._capacity = max(1, SHARD_VALUES // columns)
@@ -52,7 +52,7 @@ class ShardWriter:
         self.close()
 
     def append(self, parts: Iterable[NDArray[Any]]) -> Slice:
-        """Write (n, columns) parts in a row; an error in the parts leaves the shard as it was."""
+        """Write consecutive (n, columns) parts. If an error occurs while reading the parts, the shard is unchanged."""
         number = self._open_shard()
         file = self._file
         assert file is not None
@@ -65,7 +65,7 @@ class ShardWriter:
         return Slice(number, start, end - start)
 
     def view(self, part: Slice) -> NDArray[Any]:
-        """(columns, length) view of rows that were appended, flushed or not."""
+        """(columns, length) view of appended rows, flushed or not."""
         if self._file is not None:
             self._file.flush()
         path = shard_path(self._folder, self._kind, part.number)
@@ -73,7 +73,7 @@ class ShardWriter:
         return np.asarray(np.memmap(path, self._dtype, "r", self._offset(part.start), shape)).T
 
     def flush(self) -> None:
-        """Bring all appended rows to the disk, and count them."""
+        """Flush all appended rows to disk, and count them in the header."""
         if self._file is None:
             return
         number = max(self.lengths)
@@ -92,7 +92,8 @@ class ShardWriter:
             del self.lengths[number]
 
     def close(self, keep: bool = True) -> None:
-        """Count the appended rows, or (`keep` false: say, the disk is full) leave that to the next writer."""
+        """Count the appended rows, or with `keep` false (for example if the disk is full) leave that to the next
+        writer."""
         if keep:
             self._end_shard()
         elif self._file is not None:
@@ -101,7 +102,7 @@ class ShardWriter:
             self._file = None
 
     def _open_shard(self) -> int:
-        """The number of the shard to append to; behind a full one, a new one."""
+        """The number of the shard to append to; a new one if the last is full."""
         last = max(self.lengths, default=-1)
         if last >= 0 and self.lengths[last] < self._capacity:
             if self._file is None:
@@ -132,7 +133,7 @@ class ShardWriter:
                 continue
             with path.open("r+b") as file:
                 if file.seek(0, os.SEEK_END) < self._offset(self.lengths[number]):
-                    raise DatasetError(f"{path}: shorter than the index says; {rebuild_hint(self._folder)}")
+                    raise DatasetError(f"{path}: shorter than the index states; {rebuild_hint(self._folder)}")
                 file.seek(0)
                 file.write(self._header(self.lengths[number]))
                 file.truncate(self._offset(self.lengths[number]))
@@ -150,7 +151,7 @@ class ShardWriter:
 
 
 class ShardReader:
-    """Views of the shards of one kind. After pickling it opens the files again."""
+    """Views of the shards of one kind. Files are reopened after pickling."""
 
     def __init__(self, folder: Path, kind: str) -> None:
         self._folder, self._kind = folder, kind
@@ -160,19 +161,19 @@ class ShardReader:
         return {"_folder": self._folder, "_kind": self._kind, "_open": {}}
 
     def view(self, part: Slice) -> NDArray[Any]:
-        """(columns, length) view; DatasetError where the shard is missing or shorter."""
+        """(columns, length) view. Raises DatasetError if the shard is missing or too short."""
         shard = self._open.get(part.number)
         if shard is None:
             shard = self._load(part.number)
         if not 0 <= part.start <= part.start + part.length <= len(shard):
             path = shard_path(self._folder, self._kind, part.number)
-            raise DatasetError(f"{path}: shorter than the index says; {rebuild_hint(self._folder)}")
+            raise DatasetError(f"{path}: shorter than the index states; {rebuild_hint(self._folder)}")
         return shard[part.start : part.start + part.length].T
 
     def _load(self, number: int) -> NDArray[Any]:
         path = shard_path(self._folder, self._kind, number)
         try:
-            # A plain array over the map: slicing np.memmap costs ten times as much.
+            # A plain array over the memory map: slicing np.memmap costs ten times as much.
             shard = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
             if shard.ndim != 2:
                 raise ValueError(f"shape {shard.shape}")

@@ -1,7 +1,7 @@
-"""Split clips into parts and folds that keep groups whole and are stratified by label.
+"""Splitting of clips into parts and folds, which keeps groups whole and stratifies by label.
 
-After Sechidis et al. (2011, "On the stratification of multi-label data"): rare labels choose first. Groups are in the
-order of a hash of their names, so that the same data is always split in the same way.
+The method follows Sechidis et al. (2011, "On the stratification of multi-label data"): rare labels are assigned first.
+Groups are ordered by a hash of their names, so that the same data are always split in the same way.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from audiocnn.errors import DatasetError
 _SALT = "1"
 _NO_LABEL = ("",)
 GroupOf = Mapping[int, str]
-"""The group of a recording, by its id."""
+"""The group of each recording, by its id."""
 
 
 def _hash_rank(group: str, salt: str = _SALT) -> str:
@@ -24,17 +24,17 @@ def _hash_rank(group: str, salt: str = _SALT) -> str:
 
 
 def _labels_or_none(entry: Entry) -> tuple[str, ...]:
-    """The labels of a clip; a clip without any counts as one more label."""
+    """The labels of a clip; clips without a label share an extra label."""
     return entry.labels or _NO_LABEL
 
 
 def hold_out_clips(
     entries: Sequence[Entry], share: float, group_of: GroupOf, least_groups: int = 2
 ) -> tuple[list[Entry], list[Entry]]:
-    """Clips to train on, and clips to hold out: a share of each label's, in whole groups.
+    """Clips to train on, and clips to hold out: a share of each label's clips, in whole groups.
 
-    A label of fewer than `least_groups` groups gives none, any other at least one, and each keeps at least one; so the
-    second list may be empty. The other labels of a held-out group are held out with it.
+    A label with fewer than `least_groups` groups gives none. Any other label gives at least one and keeps at least one,
+    so the second list may be empty. All labels of a held-out group are held out with it.
     """
     members = _count_by_group(entries, group_of)
     groups: dict[str, list[str]] = {}
@@ -87,7 +87,8 @@ def _count_in_all(members: Mapping[str, Counter[str]]) -> Counter[str]:
 def assign_folds(entries: Sequence[Entry], folds: int, group_of: GroupOf) -> dict[int, str]:
     """The fold, "1" to "folds", of each recording by its id. There must be at least as many groups as folds.
 
-    The largest groups come first; each goes to the fold where its labels are rarest, of equal folds to the smallest.
+    The largest groups are assigned first. Each goes to the fold where its labels are rarest, and among equal folds to
+    the smallest.
     """
     members = _count_by_group(entries, group_of)
     totals = _count_in_all(members)
@@ -108,7 +109,7 @@ def assign_folds(entries: Sequence[Entry], folds: int, group_of: GroupOf) -> dic
 
 
 def take_share(entries: Sequence[Entry], share: float) -> list[Entry]:
-    """A share of the clips of each label, at least one; a smaller share is part of a larger one."""
+    """A share of the clips of each label, at least one; a smaller share is a subset of a larger one."""
     by_label: dict[str, list[Entry]] = {}
     for entry in entries:
         for label in _labels_or_none(entry):
@@ -123,12 +124,12 @@ def take_share(entries: Sequence[Entry], share: float) -> list[Entry]:
 def hold_out_groups(
     entries: Sequence[Entry], share: float, stratum_of: Callable[[Entry], str], balanced: bool
 ) -> tuple[list[Entry], list[Entry]]:
-    """Entries to train on and entries to stop early and to tune on; no group in both.
+    """Entries to train on, and entries for early stopping and tuning. No group is in both.
 
-    Of the groups of every stratum a share is held out: those whose hash comes first, whatever the seed of a training,
-    so that its repetitions are judged by the same recordings. A single group is split by recording. balanced: there are
-    many strata, and small ones may hold nothing out; else every stratum holds out at least one group, and keeps one.
-    DatasetError: a single recording.
+    A share of the groups in each stratum is held out: those whose hash comes first, whatever the seed of the training,
+    so that repeated trainings are judged by the same recordings. A single group is split by recording. balanced: there
+    are many strata, and small ones may hold nothing out; otherwise every stratum holds out at least one group, and
+    keeps one. Raises DatasetError for a single recording.
     """
     by_recording = len({entry.group for entry in entries}) < 2
     strata: dict[str, set[str]] = {}
@@ -149,12 +150,14 @@ def hold_out_groups(
 
     train = [entry for entry in entries if not is_held_out(entry)]
     if not train:
-        raise DatasetError("one recording is too few: some are needed to train on, others to stop early on; add more")
+        raise DatasetError(
+            "one recording is too few: some are needed for training, others for early stopping; add more"
+        )
     return train, [entry for entry in entries if is_held_out(entry)]
 
 
 def stratum_by(dataset: Dataset, labels: Sequence[str], balance: str) -> Callable[[Entry], str]:
-    """The stratum of an entry: its value in the column `balance`, or those of the labels that it has."""
+    """The stratum of an entry: its value in the column `balance`, or its labels."""
 
     def stratum(entry: Entry) -> str:
         if balance:

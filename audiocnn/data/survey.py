@@ -1,4 +1,4 @@
-"""Survey a dataset before training: how much there is of each label, and problems such as copies, leaks and silence."""
+"""A survey of a dataset before training: the amount of each label, and problems such as copies, leaks and silence."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from audiocnn.errors import show_name
 from audiocnn.units import clock, count_noun
 
 _QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
-_FULL_SCALE = 32700  # of 32768, as the other bounds
-_OVERSHOOT = 2.0  # of full scale, that a lossy codec may add to what was clipped before; floats may go beyond
+_FULL_SCALE = 32700  # of 32768, like the other bounds
+_OVERSHOOT = 2.0  # of full scale, which a lossy codec may add to audio that was clipped before; floats may exceed it
 _CLIPPED_SHARE = 1e-3
 _OFFSET = 328  # of 32768: 40 dB below full scale
-_UNEVEN = 3.0  # most recordings of a label over fewest, from which on labels are reported as uneven
-_FEW_RECORDINGS = 3  # recordings of a label: one to learn from, one to stop by, one to test on
+_UNEVEN = 3.0  # ratio of the most to the fewest recordings of a label, above which labels are reported as uneven
+_FEW_RECORDINGS = 3  # recordings of a label: one each for training, early stopping and testing
 _MOST_EXAMPLES = 2
 _BLOCK_SAMPLES = 1 << 20
 
 
 @dataclass(frozen=True)
 class LabelCount:
-    """The amount of a label. groups: of recordings that must stay in one part."""
+    """The amount of a label. groups: number of groups that must stay in one part."""
 
     recordings: int
     seconds: float
@@ -38,7 +38,7 @@ class LabelCount:
 
 @dataclass(frozen=True)
 class SameSound:
-    """Recordings that are the same sound, exactly or nearly, with all their labels and splits."""
+    """Recordings with the same audio, exactly or nearly, with all their labels and splits."""
 
     files: tuple[str, ...]
     exact: bool
@@ -50,7 +50,7 @@ class SameSound:
 class Survey:
     """The contents of a dataset. durations: shortest, 5 %, median, 95 %, longest, in seconds.
 
-    rates, channels: of the files, where known. alike: labels that differ only by case or by spaces around them.
+    rates, channels: of the original files, if known. alike: labels that differ only by case or by surrounding spaces.
     parted_groups: groups that are in several splits. empty, silent, clipped, offset, unlabelled: files.
     """
 
@@ -78,18 +78,18 @@ class Survey:
 
     @property
     def unevenness(self) -> float:
-        """Recordings of the most frequent label over those of the rarest; 1 without labels."""
+        """Recordings of the most frequent label divided by those of the rarest; 1 without labels."""
         counts = [label.recordings for label in self.labels.values() if label.recordings]
         return max(counts) / min(counts) if counts else 1.0
 
     @property
     def leaks(self) -> tuple[SameSound, ...]:
-        """The same sound in several splits, so that a model is tested on what it has learned from."""
+        """The same audio in several splits, so that a model is tested on what it has learned from."""
         return tuple(same for same in self.same_sound if len(same.splits) > 1)
 
     @property
     def contradictions(self) -> tuple[SameSound, ...]:
-        """The same sound with different labels."""
+        """The same audio with different labels."""
         return tuple(same for same in self.same_sound if len(same.labels) > 1 and not self.several)
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class Survey:
 
 
 def survey(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> Survey:
-    """Survey all recordings of a dataset; every sample is read once or twice, none is kept."""
+    """Survey all recordings of a dataset. Every sample is read once or twice, and none is kept."""
     entries = dataset.entries
     found: dict[str, list[str]] = {"empty": [], "silent": [], "clipped": [], "offset": []}
     for entry in entries:
@@ -130,12 +130,12 @@ def survey(dataset: Dataset, progress: Callable[[int, int], None] | None = None)
 
 
 def _count_values(values: Any) -> dict[Any, int]:
-    """The count of each value, the most frequent first; an empty value or 0 is unknown, and not counted."""
+    """The count of each value, the most frequent first. Empty values and 0 mean unknown and are not counted."""
     return dict(Counter(value for value in values if value).most_common())
 
 
 def _count_labels(dataset: Dataset) -> dict[str, LabelCount]:
-    """The amount of each label: of clips the whole clip, of segments their own seconds."""
+    """The amount of each label: clips count as a whole, segments with their own seconds."""
     recordings: Counter[str] = Counter()
     seconds: dict[str, float] = {}
     groups: dict[str, set[str]] = {}
@@ -182,7 +182,7 @@ def _same_sound(entries: Sequence[Entry], exact: bool) -> SameSound:
 
 
 def labels_written_alike(labels: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Labels that differ only by case, or by spaces around them."""
+    """Labels that differ only by case or by surrounding spaces."""
     sets: dict[str, list[str]] = {}
     for label in labels:
         sets.setdefault(label.strip().casefold(), []).append(label)
@@ -198,7 +198,7 @@ def _find_split_groups(entries: Sequence[Entry]) -> tuple[str, ...]:
 
 
 def describe_survey(found: Survey) -> list[str]:
-    """Lines for a person: first the contents, then the problems, each with its remedy."""
+    """Lines for people: first the contents, then the problems, each with its remedy."""
     labels = f", {count_noun(len(found.labels), 'label')}" if found.labels else ""
     lines = [f"{count_noun(found.recordings, 'recording')}, {clock(found.seconds)}{labels}"]
     if found.labels:
@@ -206,7 +206,7 @@ def describe_survey(found: Survey) -> list[str]:
         shown = ranked if len(ranked) <= 12 else [*ranked[:3], *ranked[-2:]]
         marked = {label: f" ({clock(count.seconds)})" if found.annotated else "" for label, count in shown}
         names = ", ".join(f"{label} {count.recordings}{marked[label]}" for label, count in shown)
-        lines.append(f"recordings of each: {names}" + ("" if shown == ranked else " (the three most, the two fewest)"))
+        lines.append(f"recordings of each: {names}" + ("" if shown == ranked else " (three most frequent, two rarest)"))
     shortest, _, median, _, longest = found.durations
     kinds = [_counts(found.rates, " Hz"), _counts(found.channels, " channels"), _counts(found.formats, "")]
     lengths = f"{shortest:.3g} to {longest:.4g} s long, half up to {median:.3g} s"
@@ -221,33 +221,33 @@ def describe_survey(found: Survey) -> list[str]:
 def survey_warnings(found: Survey) -> list[str]:
     lines = []
     if found.refused:
-        lines.append(f"left out: {count_noun(len(found.refused), 'file')}, such as {': '.join(found.refused[0])}")
+        lines.append(f"refused: {count_noun(len(found.refused), 'file')}, such as {': '.join(found.refused[0])}")
     for same in found.alike[:_MOST_EXAMPLES]:
         names = " and ".join(f'"{label}"' for label in same)
-        what = f"labels {names} differ only in how they are written, and count as {len(same)}"
+        what = f"labels {names} differ only in case or spaces, and count as {len(same)}"
         lines.append(f"{what}; rename all but one")
     joined = [label for label in found.labels if any(sign in label.strip(sign) for sign in LABEL_SEPARATORS)]
     if joined:
         sign = next(sign for sign in LABEL_SEPARATORS if sign in joined[0].strip(sign))
-        which = f'label "{joined[0]}" holds a "{sign}"' + (f" (so do {len(joined) - 1} more)" if joined[1:] else "")
+        which = f'label "{joined[0]}" contains a "{sign}"' + (f" (so do {len(joined) - 1} more)" if joined[1:] else "")
         remedy = f'if it is several labels, write labels_per_clip = "several" and separator = "{sign}" in a recipe'
-        lines.append(f"{which}, and counts as one; {remedy}")
+        lines.append(f"{which}, and counts as one label; {remedy}")
     few = [label for label, count in found.labels.items() if count.recordings < _FEW_RECORDINGS]
     if few:
         who = f'"{few[0]}" has' if len(few) == 1 else f'{len(few)} labels, such as "{few[0]}", have'
-        lines.append(f"{who} fewer than {_FEW_RECORDINGS} recordings: learned, but not tested; add more")
+        lines.append(f"{who} fewer than {_FEW_RECORDINGS} recordings: used for training, but not tested; add more")
     if found.unevenness >= _UNEVEN:
         times = f"{found.unevenness:.3g} times as many recordings"
-        lines.append(f"uneven: {times} of the most frequent label as of the rarest")
+        lines.append(f"uneven: the most frequent label has {times} as the rarest")
     lines += _same_lines(found)
     if found.parted_groups:
         who = f"{count_noun(len(found.parted_groups), 'group')}, such as {show_name(found.parted_groups[0])}"
-        lines.append(f"leak: {who}, in several splits: figures will be too good; keep a group in one split")
+        lines.append(f"leak: {who}, in several splits: scores will be too good; keep each group in one split")
     remedies = {
         "empty": ("has", "have", "no samples: nothing to learn from"),
-        "silent": ("is", "are", "silent (below -60 dB); remove, or record anew"),
-        "clipped": ("is", "are", "clipped at full scale; record quieter"),
-        "offset": ("has", "have", "a constant offset of more than 1 % of full scale; a high-pass removes it"),
+        "silent": ("is", "are", "silent (below -60 dB); remove, or record again"),
+        "clipped": ("is", "are", "clipped at full scale; record at a lower level"),
+        "offset": ("has", "have", "a constant offset of more than 1 % of full scale; a high-pass filter removes it"),
         "unlabelled": ("has", "have", "no label: nothing to learn from"),
     }
     for name, (one, many, fault) in remedies.items():
@@ -267,16 +267,16 @@ def _same_lines(found: Survey) -> Iterator[str]:
         files = _files(found.same_sound[0].files)
         how = " and ".join(filter(None, parts))
         what = f"{count_noun(exact + near, 'recording')} sound the same as another one, {how} (such as {files})"
-        yield f"{what}; each stays in one part with its copies, unless splits or folds of the data part them"
+        yield f"{what}; copies are kept in one part, unless splits or folds of the data separate them"
     if found.contradictions:
         same = found.contradictions[0]
-        what = f"{count_noun(len(found.contradictions), 'sound')} under different labels: {_files(same.files)}"
-        yield f"{what}; keep the right one, or correct it with --corrections"
+        what = f"{count_noun(len(found.contradictions), 'sound')} with different labels: {_files(same.files)}"
+        yield f"{what}; keep the right one, or correct the labels with --corrections"
     if found.leaks:
         same = found.leaks[0]
         where = " and ".join(same.splits)
         what = f"{count_noun(len(found.leaks), 'sound')} in several splits ({_files(same.files)}: {where})"
-        yield f"leak: {what}: figures will be too good; remove the copies"
+        yield f"leak: {what}: scores will be too good; remove the copies"
 
 
 def _files(names: Sequence[str]) -> str:

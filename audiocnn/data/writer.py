@@ -1,4 +1,4 @@
-"""Write a dataset: crash-safe, one writer at a time, one block of samples in memory."""
+"""Writing of datasets: crash-safe, one writer at a time, one block of samples in memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from audiocnn.errors import DatasetError
 from audiocnn.files import lock
 from audiocnn.segments.segment import Annotation, composed
 
-# These begin what `_begin` commits, with what stands in `meta`.
+# `_begin` commits this together with the rows of `meta`.
 _SCHEMA = """
 BEGIN;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -57,12 +57,12 @@ CREATE VIEW splits AS
 CREATE VIEW groups AS
     SELECT "group", split, count(*) AS recordings FROM recordings GROUP BY "group", split;
 """
-# Of the disk or of another process, where the index itself is good.
+# Errors of the disk or of another process, with an intact index.
 _DISK_FAULTS = (
     *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY),
     *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM),
 )
-# From a version to the next one.
+# Migrations from one version to the next.
 _UPGRADES = {
     1: """
 ALTER TABLE recordings ADD COLUMN labels TEXT NOT NULL DEFAULT '';
@@ -75,10 +75,11 @@ ALTER TABLE recordings ADD COLUMN file_channels INTEGER NOT NULL DEFAULT 0;
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One recording as a source describes it; `path` is the audio file or its address, `filename` its name here.
+    """One recording as a source describes it. `path` is the audio file or its address, `filename` its name in the
+    dataset.
 
-    whole: a label of all its sound, which becomes annotations when the samples are read. more: labels of the whole clip
-    besides `label`.
+    whole: a label for all of its sound, which becomes annotations when the samples are read. more: labels of the whole
+    clip besides `label`.
     """
 
     path: Path | Remote
@@ -93,7 +94,7 @@ class Item:
     more: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """The same letters are one label, however they are composed: macOS writes names of files decomposed (NFD)."""
+        """Normalise labels to NFC, so that equal text is one label: macOS decomposes file names (NFD)."""
         for name in ("label", "whole"):
             if (label := getattr(self, name)) is not None:
                 object.__setattr__(self, name, composed(label))
@@ -107,12 +108,12 @@ class Item:
         return () if self.label is None else (self.label, *self.more)
 
     def all_labels(self) -> set[str]:
-        """Those of the clip, of its sound, and of its annotations."""
+        """All labels: of the clip, of its sound, and of its annotations."""
         return {*self.labels, *filter(None, [self.whole]), *(note.label for note in self.annotations)}
 
     def identity(self) -> tuple[int, int]:
-        """The size in bytes and the time of change in ns of the file, by which a change is noticed; of an address, a
-        hash in place of the time. OSError, RecordingError."""
+        """The size in bytes and the modification time in ns of the file, used to notice changes; for an address, a hash
+        instead of the time. Raises OSError or RecordingError."""
         if isinstance(self.path, Remote):
             return self.path.identity()
         status = self.path.stat()
@@ -139,10 +140,10 @@ class StoredRecording(NamedTuple):
 
 
 class DatasetWriter:
-    """Makes or continues a dataset; a context manager. What is added becomes visible with `commit`.
+    """Creates or continues a dataset; a context manager. Additions become visible with `commit`.
 
-    features: what is kept besides samples; None for what the dataset has already, which may be nothing.
-    DatasetError: a folder that holds something else, another rate or channel count, a second writer.
+    features: layout of the features to store; None for what the dataset has already, if anything. Raises DatasetError
+    for a folder with other content, another rate or channel count, or a second writer.
     """
 
     def __init__(self, folder: Path, sample_rate: int, channels: int, features: FeatureLayout | None = None) -> None:
@@ -172,12 +173,12 @@ class DatasetWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # After an error the rows of a recording may be half there: forget what was not committed. A generator
-        # that is closed stands between two recordings.
+        # After an error, the rows of a recording may be incomplete, so uncommitted changes are rolled back. A closed
+        # generator stands between two recordings.
         self.close(keep=kind in (None, GeneratorExit))
 
     def close(self, keep: bool = True) -> None:
-        """Commit, or (`keep` false) roll back, and close."""
+        """Commit, or with `keep` false roll back, and close."""
         try:
             if keep:
                 self.commit()
@@ -212,10 +213,11 @@ class DatasetWriter:
         file_format: tuple[int, int] = (0, 0),
         scale: float = 1.0,
     ) -> tuple[int, int]:
-        """Store int16 (channels, n) parts as one recording, to be described next; return its id and samples.
+        """Store consecutive int16 (channels, n) parts as one recording, described in the next call; return its id and
+        samples.
 
-        identity: see `Item.identity`. file_format: rate in Hz and channels of the file. scale: see `Entry.scale`. An
-        error in the parts leaves nothing.
+        identity: see `Item.identity`. file_format: rate in Hz and channels of the file. scale: see `Entry.scale`. If
+        reading the parts fails, nothing is stored.
         """
         rows = self._samples.append(part.T for part in parts)
         cursor = self._index.execute(
@@ -228,7 +230,7 @@ class DatasetWriter:
         return cursor.lastrowid, rows.length
 
     def describe(self, number: int, item: Item, digest: str) -> None:
-        """Set all facts about a recording but its samples. Annotations must fit the recording.
+        """Set all facts about a recording except its samples. Annotations must lie within the recording.
 
         digest: of the item as the source gave it, before annotations were fitted.
         """
@@ -245,7 +247,7 @@ class DatasetWriter:
         self._index.executemany("INSERT INTO annotations VALUES (?, ?, ?, ?)", rows)
 
     def samples(self, number: int) -> NDArray[np.int16]:
-        """int16 (channels, samples) of a recording that was added, in its own scale."""
+        """int16 (channels, samples) of a stored recording, in its own scale."""
         row = self._index.execute("SELECT shard, start, samples FROM recordings WHERE id=?", (number,)).fetchone()
         return self._samples.view(Slice(*row))
 
@@ -254,7 +256,7 @@ class DatasetWriter:
         return float(scale)
 
     def add_features(self, number: int, parts: Iterable[NDArray[np.float32]]) -> None:
-        """Store float32 (frames, channels * bands) parts as the features of a recording that was added."""
+        """Store float32 (frames, channels * bands) parts as the features of a stored recording."""
         assert self._features is not None
         written = self._features.append(parts)
         self._index.execute(
@@ -265,12 +267,12 @@ class DatasetWriter:
         self._index.execute("INSERT INTO refused VALUES (?, ?)", (name_to_sql(filename), reason))
 
     def remove(self, number: int) -> None:
-        """Remove a recording from the index; its samples stay until their shard holds nothing else."""
+        """Remove a recording from the index. Its samples remain until their shard holds nothing else."""
         self._index.execute("DELETE FROM annotations WHERE recording=?", (number,))
         self._index.execute("DELETE FROM recordings WHERE id=?", (number,))
 
     def start_again(self, sources: Iterable[str] = ()) -> None:
-        """Mark the dataset as unfinished and made of these, until `finish`; forget what was refused."""
+        """Mark the dataset as unfinished, made from these sources, until `finish`; clear the list of refused files."""
         self._set_meta(complete="0", sources=json.dumps(list(sources)), folder=str(self.folder.resolve()))
         self._index.execute("DELETE FROM refused")
 
@@ -284,7 +286,7 @@ class DatasetWriter:
         lost: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """Mark the dataset as complete and remove empty shards. several: a clip may have several labels. unsure: the
-        label of stretches of which nothing is known. parts: what was understood of the parts of the sources. lost: as
+        label of segments whose content is unknown. parts: how the parts of the sources were interpreted. lost: see
         `Dataset.lost`."""
         self._index.execute("DELETE FROM labels")
         self._index.executemany("INSERT INTO labels VALUES (?, ?)", [(name, i) for i, name in enumerate(labels)])
@@ -306,7 +308,7 @@ class DatasetWriter:
             shards.drop(used)
 
     def commit(self) -> None:
-        """Bring samples and features to the disk, then make all of them visible at once."""
+        """Flush samples and features to disk, then make all of them visible at once."""
         for kind, shards in self._shards():
             shards.flush()
             rows = [(kind, number, length) for number, length in shards.lengths.items()]
@@ -324,7 +326,7 @@ class DatasetWriter:
         for key, value in wanted.items():
             have = self.meta.get(key, "?")
             if have != value:
-                what = f"made with {key.replace('_', ' ')} {have}, asked for {value}"
+                what = f"made with {key.replace('_', ' ')} {have}, but {value} was requested"
                 raise DatasetError(f"{self.folder}: {what}; choose another folder")
         kept = parse_layout(self.meta.get("features", ""))
         if self.features is None:
@@ -332,7 +334,7 @@ class DatasetWriter:
         elif self.features != kept:
             self._index.execute("UPDATE recordings SET feature_shard=NULL, feature_start=NULL, frames=NULL")
             self._index.execute("DELETE FROM shards WHERE kind='features'")
-            # Versions that kept other features tell by `feature_rows` whether there are any to go on with.
+            # Versions that stored other features use `feature_rows` to decide whether to continue with them.
             self._set_meta(features=self.features.to_json(), feature_rows="0")
         self._index.commit()
 
@@ -351,16 +353,16 @@ class DatasetWriter:
 
 
 def _lock_folder(folder: Path) -> IO[str]:
-    """The folder, made if need be, for this writer alone until the file is closed or the process ends."""
+    """Create the folder if needed, and lock it for this writer until the file is closed or the process ends."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         inside = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
         if inside and INDEX_NAME not in inside:
-            raise DatasetError(f"{folder}: holds something else than a dataset; choose a new or an empty folder")
+            raise DatasetError(f"{folder}: contains something other than a dataset; choose a new or empty folder")
         file = (folder / ".lock").open("a")
     except OSError as error:
         raise DatasetError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
     if lock(file.fileno()) is False:
         file.close()
-        raise DatasetError(f"{folder}: another ingest is writing it; wait for it to end")
+        raise DatasetError(f"{folder}: another ingest is writing to it; wait until it ends")
     return file

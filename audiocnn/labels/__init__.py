@@ -1,1 +1,1 @@
-"""Files of labels: the formats, conversion between them, what belongs to a recording, and cutting at segments."""
+"""Label files: formats, conversion, lookup of the labels of a recording, and splitting recordings at segments."""

@@ -1,4 +1,4 @@
-"""Labels from one format to another: read with all that is known, completed from the recordings, checked, written."""
+"""Conversion of labels between formats: read with all details, completed from the recordings, checked and written."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from audiocnn.labels.formats.base import DEFAULT_LABEL, LabelledRecording, base_
 from audiocnn.labels.lookup import Recordings
 from audiocnn.segments.segment import Segment
 
-# What a format says of a whole recording beside its segments.
+# What a format stores about a whole recording besides its segments.
 _FACTS = {
     "jsonl": ("duration_seconds", "sample_rate", "channels"),
     "textgrid": ("duration_seconds",),
     "raven": ("duration_seconds", "sample_rate"),
 }
 _MOST_SECONDS = 1e9  # thirty years
-_NEED_DURATION = ("textgrid", "raven")  # where the end of the last segment stands in for it
+_NEED_DURATION = ("textgrid", "raven")  # used if the duration is unknown: the end of the last segment
 _KALDI_TABLE = "segments"
 
 
 def find_label_files(path: Path, kind: str | None = None) -> Iterator[Path | EntryError]:
-    """A file as it is named; of a folder those inside whose names end as files of labels do, and what cannot be read.
-    LabelError: none."""
+    """A file as it is named; for a folder, the files inside with suffixes of label files, and errors for unreadable
+    ones. Raises LabelError if there are none."""
     if not is_folder(path):
         yield path
         return
@@ -44,11 +44,11 @@ def find_label_files(path: Path, kind: str | None = None) -> Iterator[Path | Ent
             yield entry
     if not found:
         known = " ".join(suffixes)
-        raise LabelError(f"{show_name(path)}: no labels in this folder; looked for names that end in {known}")
+        raise LabelError(f"{show_name(path)}: no label files in this folder; they must end in {known}")
 
 
 def read_checked(path: Path, kind: str | None = None, label_column: str | None = None) -> list[LabelledRecording]:
-    """The recordings in a file of labels. LabelError: it cannot be read, or has times that cannot be."""
+    """The recordings in a label file. Raises LabelError if it cannot be read, or contains impossible times."""
     found = read_labelled_recordings(path, kind or label_format(path), label_column)
     for one in found:
         for segment in one.segments:
@@ -60,20 +60,21 @@ def read_checked(path: Path, kind: str | None = None, label_column: str | None =
 
 
 def segment_problem(segment: Segment) -> str:
-    """Why a segment cannot be right; empty for one that can."""
+    """The reason why a segment is impossible; empty if it is valid."""
     if not (math.isfinite(segment.start) and math.isfinite(segment.end)):
-        return "no times"
+        return "not finite times"
     if segment.start < 0:
         return "begins before the recording"
     if segment.end < segment.start:
         return "ends before it begins"
     if segment.end > _MOST_SECONDS:
-        return "later than any recording lasts"
-    return "a score that is no number" if math.isinf(segment.score) else ""
+        return "later than the longest supported recording"
+    return "an infinite score" if math.isinf(segment.score) else ""
 
 
 def complete_recording(found: LabelledRecording, labels: Path, kind: str, recordings: Recordings) -> LabelledRecording:
-    """With the name of its recording where the labels have less, and what the format to be written says of it."""
+    """The labels with the name of their recording, if they lack its folder or suffix, and with the facts about it that
+    the target format needs."""
     path = recordings.find(found.file, labels)
     if path is None:
         return found
@@ -90,7 +91,7 @@ def complete_recording(found: LabelledRecording, labels: Path, kind: str, record
 
 
 def merge_recordings(found: Iterable[LabelledRecording]) -> list[LabelledRecording]:
-    """Each recording once, in the order in which they come; what is known of it first counts."""
+    """Each recording once, in the order of first occurrence; the first known fact about it counts."""
     named: dict[str, LabelledRecording] = {}
     for one in found:
         before = named.get(one.file)
@@ -108,21 +109,21 @@ def _both(first: LabelledRecording, second: LabelledRecording) -> LabelledRecord
 
 
 def find_losses(found: Iterable[LabelledRecording], kind: str) -> list[str]:
-    """A line for each kind of thing that the format cannot hold of these recordings."""
+    """One line for each kind of information in these recordings that the format cannot store."""
     counts = Counter(what for one in found for what in _carried(one, kind) if what not in FORMATS[kind].keeps)
     lines = {
-        "score": f"{kind} has no place for scores; they are left out",
-        "channel": f"{kind} has no place for channels; the segments of all of them stand together",
-        "label": f"{kind} has no place for labels; they are left out",
-        "empty": f"{kind} has no place for a recording without a segment; left out: {counts['empty']}",
-        "file": f"{kind} has base names of recordings; folders and suffixes are left out",
-        "duration": f"the duration is not known; taken for it is the end of the last segment: {counts['duration']}",
+        "score": f"{kind} cannot store scores; they are omitted",
+        "channel": f"{kind} cannot store channels; the segments of all channels are merged",
+        "label": f"{kind} cannot store labels; they are omitted",
+        "empty": f"{kind} cannot store a recording without segments; omitted: {counts['empty']}",
+        "file": f"{kind} stores base names of recordings; folders and suffixes are omitted",
+        "duration": f"unknown duration, replaced by the end of the last segment: {counts['duration']}",
     }
     return [line for what, line in lines.items() if counts[what]]
 
 
 def _carried(found: LabelledRecording, kind: str) -> Iterator[str]:
-    """What there is to keep of a recording, in the words of `Format.keeps`; and whether its duration is missing."""
+    """The kinds of information in a recording, in the terms of `Format.keeps`; and whether its duration is missing."""
     if any(has_score(segment) for segment in found.segments):
         yield "score"
     if any(channel and track for channel, track in found.tracks.items()):

@@ -1,6 +1,5 @@
-"""Labels by other names: `talk` of a file is `speech` of a model. `read_label_map` reads what says so, and `map_label`
-gives a label its name.
-"""
+"""Renaming of labels, such as `talk` in a file to `speech` in a model. `read_label_map` reads a map, and `map_label`
+applies it."""
 
 from __future__ import annotations
 
@@ -12,12 +11,12 @@ from audiocnn.labels.formats.base import LabelledRecording
 from audiocnn.segments.segment import composed
 
 MAP_OPTION = "--label-map"
-EVERY_LABEL = "*"  # stands for all labels that are not named
+EVERY_LABEL = "*"  # stands for all other labels
 
 
 def read_label_map(text: str) -> dict[str, str]:
-    """`talk=speech,song=music` as a dictionary; in `talk,chat=speech` two labels have one name, in `*=speech` all that
-    are not named. UsageError."""
+    """`talk=speech,song=music` as a dictionary. In `talk,chat=speech`, two labels get one name; `*=speech` applies to
+    all other labels. Raises UsageError."""
     found: dict[str, str] = {}
     names: list[str] = []
     for piece in text.split(","):
@@ -34,7 +33,7 @@ def read_label_map(text: str) -> dict[str, str]:
         if found and not names:
             return found
     raise UsageError(
-        f'{MAP_OPTION} cannot be "{show_name(text)}"; give a label and its name, as talk=speech,song=music'
+        f'{MAP_OPTION} cannot be "{show_name(text)}"; give labels and their new names, as in talk=speech,song=music'
     )
 
 
@@ -43,7 +42,7 @@ def map_label(label: str, label_map: Mapping[str, str]) -> str:
 
 
 def map_recordings(found: Sequence[LabelledRecording], label_map: Mapping[str, str]) -> list[LabelledRecording]:
-    """The same recordings with the names of the map."""
+    """The same recordings with renamed labels."""
     return [
         replace(
             one,
@@ -57,7 +56,7 @@ def map_recordings(found: Sequence[LabelledRecording], label_map: Mapping[str, s
 
 
 def describe_unmapped(label_map: Mapping[str, str], labels: Collection[str]) -> list[str]:
-    """What is to be said of labels that the map names and nothing has."""
+    """Warnings about labels that the map names but that do not occur."""
     known = sorted(labels)
     missing = [name for name in label_map if name != EVERY_LABEL and name not in known]
     return [f'{MAP_OPTION}: nothing is labelled "{show_name(name)}"; {did_you_mean(name, known)}' for name in missing]

@@ -1,8 +1,8 @@
-"""Recordings cut at segments: which samples go into which file, and the one pass that writes them all.
+"""Splitting of recordings at segments: which samples go into which file, and the single pass that writes all files.
 
-A segment becomes the samples [start x rate, end x rate), both rounded to the nearest; one that ends where the recording
-ends gets all of it. What belongs to no segment is the rest, cut at the same samples: pieces and rests of one recording,
-put together in order of time, are the recording.
+A segment becomes the samples [start x rate, end x rate), both rounded to the nearest; a segment that reaches the end of
+the recording gets all remaining samples. Samples outside all segments are the rest, cut at the same positions. The
+segments and the rest of one recording, joined in order of time, give the recording.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ from audiocnn.files import fit_name
 from audiocnn.segments.segment import END_TOLERANCE_SECONDS, Segment
 from audiocnn.units import round_seconds, to_samples
 
-REST = "rest"  # the label of what belongs to no segment
-ALL_CHANNELS: None = None  # in place of a channel: all of them
-MOST_OPEN = 100  # files that are written at the same time
+REST = "rest"  # the label of samples outside all segments
+ALL_CHANNELS: None = None  # in place of a channel number: all channels
+MOST_OPEN = 100  # files that are open at the same time
 _LEAST_DIGITS = 4
 _MOST_LABEL_LETTERS = 60
 
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """How a recording is cut. kind: one of `sound_writer.KINDS`. join: one file of all stretches of a label, not a file
-    a segment. invert: what belongs to no segment. only: the labels that are meant; none are all."""
+    """How to split a recording. kind: one of `FILE_KINDS` in `audio/writer.py`. join: one file for all segments of a
+    label, instead of a file for each. invert: use the samples outside all segments. only: the labels to use; all if
+    empty."""
 
     kind: str = "wav"
     join: bool = False
@@ -43,7 +44,7 @@ class SplitSettings:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The samples [first, end) of a recording; end None: as far as it goes. score: NaN for none."""
+    """The samples [first, end) of a recording; end None: to its end. score: NaN if there is none."""
 
     first: int
     end: int | None
@@ -53,7 +54,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class PieceFile:
-    """A file to write: spans in order of time that do not overlap, of one channel or of all."""
+    """A file to write: spans in order of time without overlap, of one channel or of all."""
 
     path: Path
     channel: int | None
@@ -62,8 +63,8 @@ class PieceFile:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A span that was written: `samples` from `first` on, which lie in the file from `place` on. All of them are
-    counted at the recording's own rate, in each channel."""
+    """A span that was written: `samples` samples from `first` on, stored from `place` on in the file. All are counted
+    at the recording's own rate, per channel."""
 
     path: Path
     channel: int | None
@@ -85,16 +86,17 @@ class Cut:
 
 
 def make_spans(segments: Iterable[Segment], sample_rate: int, duration_seconds: float | None) -> list[Span]:
-    """Segments in samples, in order of time; those without a sample are left out. LabelError for what is no stretch.
+    """Segments in samples, in order of time; those shorter than a sample are dropped. Raises LabelError for an invalid
+    segment.
 
-    duration_seconds: what is known to be the end of the recording; a segment that reaches it has no end of its own.
+    duration_seconds: the end of the recording, if known; a segment that reaches it extends to the last sample.
     """
     spans = []
-    # Times of segments are rounded, and so may be before the end that they reach.
+    # Times of segments are rounded, so they may lie slightly before the end that they reach.
     known_end = math.inf if duration_seconds is None else round_seconds(duration_seconds)
     for one in segments:
         if not (math.isfinite(one.start) and one.start <= one.end):
-            raise LabelError(f'"{one.label}" from {one.start:g} to {one.end:g} s is no stretch of time; correct it')
+            raise LabelError(f'"{one.label}" from {one.start:g} to {one.end:g} s is not a valid segment; correct it')
         last = one.end >= known_end
         first = max(0, to_samples(one.start, sample_rate))
         end = None if last else to_samples(one.end, sample_rate)
@@ -104,22 +106,22 @@ def make_spans(segments: Iterable[Segment], sample_rate: int, duration_seconds: 
 
 
 def find_outside(segments: Iterable[Segment], sample_rate: int, duration_seconds: float) -> tuple[list[str], list[str]]:
-    """What a recording does not hold of segments: those of which there is no sample, and those that are cut off."""
+    """Notes on segments outside the recording: those without any sample, and those that are cut off."""
     lost, cut = [], []
     for one in segments:
         what = f'"{show_name(one.label)}" {one.start:g} to {one.end:g} s'
         if to_samples(one.start, sample_rate) >= to_samples(duration_seconds, sample_rate):
             where = f"the end of the recording at {duration_seconds:.3f} s"
-            lost.append(f"{what}: past {where}; are these times in seconds?")
+            lost.append(f"{what}: after {where}; check that the times are in seconds")
         elif math.isfinite(one.end) and to_samples(one.end, sample_rate) <= to_samples(one.start, sample_rate):
-            lost.append(f"{what}: a point, without a sample to cut out; give it an end")
+            lost.append(f"{what}: has no length, so nothing can be cut out; give it an end")
         elif math.isfinite(one.end) and one.end > duration_seconds + END_TOLERANCE_SECONDS:
-            cut.append(f"{what}: cut off at {duration_seconds:.3f} s, where the recording ends")
+            cut.append(f"{what}: cut off at {duration_seconds:.3f} s, the end of the recording")
     return lost, cut
 
 
 def drop_overlaps(spans: Iterable[Span]) -> list[Span]:
-    """The same samples, each once: where spans in order overlap, the later one begins where the other ends."""
+    """The same samples, each once: if consecutive spans overlap, the later one begins where the earlier one ends."""
     found: list[Span] = []
     for span in spans:
         if found:
@@ -133,7 +135,7 @@ def drop_overlaps(spans: Iterable[Span]) -> list[Span]:
 
 
 def find_rests(spans: Sequence[Span]) -> list[Span]:
-    """What belongs to none of the spans, which are sorted by time."""
+    """The samples outside all of the spans, which are sorted by time."""
     rests, reached = [], 0
     for span in drop_overlaps(spans):
         if span.first > reached:
@@ -145,7 +147,7 @@ def find_rests(spans: Sequence[Span]) -> list[Span]:
 
 
 def cut_spans(spans: Sequence[Span], first: int, stop: int | None) -> list[Span]:
-    """What lies in the samples [first, stop); stop None: as far as the recording goes."""
+    """The part of the spans in the samples [first, stop); stop None: to the end of the recording."""
     ends = [span.end if stop is None else stop if span.end is None else min(span.end, stop) for span in spans]
     cut = [replace(span, first=max(span.first, first), end=end) for span, end in zip(spans, ends, strict=True)]
     return [span for span in cut if span.end is None or span.end > span.first]
@@ -159,10 +161,10 @@ def plan_pieces(
     settings: SplitSettings,
     excerpt: Selection | None = None,
 ) -> list[PieceFile]:
-    """The files to write for one recording: `base` is their path, of which the name goes on with number and label.
+    """The files to write for one recording. `base` is their common path, to which a number and the label are appended.
 
-    tracks: the segments of each channel that is cut out; of the channel `ALL_CHANNELS` for all channels together.
-    excerpt: beyond which nothing is cut out.
+    tracks: the segments of each channel to cut; those of the channel `ALL_CHANNELS` apply to all channels together.
+    excerpt: limits what is cut.
     """
     pieces: list[PieceFile] = []
     first, stop = (excerpt or Selection()).frames(sample_rate)
@@ -186,7 +188,8 @@ def plan_pieces(
 
 
 def name_pieces(groups: Sequence[tuple[Span, ...]], join: bool) -> list[str]:
-    """What tells the files of one channel apart: number and label, or where all of a label is one file, the label."""
+    """The distinguishing part of the names of one channel's files: number and label, or only the label if there is one
+    file for each label."""
     labels = [safe_name(group[0].label) for group in groups]
     if join and len(set(labels)) == len(labels):
         return labels
@@ -195,7 +198,7 @@ def name_pieces(groups: Sequence[tuple[Span, ...]], join: bool) -> list[str]:
 
 
 def safe_name(label: str) -> str:
-    """A label as part of a file name: letters, digits and -_. are kept, all else is `_`."""
+    """A label as part of a file name: letters, digits and -_. are kept, and other characters become _."""
     kept = "".join(c if c.isalnum() or c in "-_." else "_" for c in label[:_MOST_LABEL_LETTERS])
     while len(kept.encode("utf-8", "replace")) > 2 * _MOST_LABEL_LETTERS:
         kept = kept[:-1]
@@ -203,8 +206,7 @@ def safe_name(label: str) -> str:
 
 
 def check_free(pieces: Iterable[PieceFile], source: Path, force: bool) -> None:
-    """UsageError, before anything is written, where a file is there already; the recording itself is never one that
-    may be replaced."""
+    """Raises UsageError, before anything is written, if a file exists. The recording itself is never overwritten."""
     for piece in pieces:
         there = os.path.lexists(piece.path)
         if there and not (force and piece.path.is_file() and not piece.path.samefile(source)):
@@ -212,9 +214,10 @@ def check_free(pieces: Iterable[PieceFile], source: Path, force: bool) -> None:
 
 
 def cut_pieces(source: OwnSamples, pieces: Sequence[PieceFile], kind: str, force: bool = False) -> Iterator[Cut]:
-    """Write the files, in one pass over the recording, and tell of each when it has its name.
+    """Write the files, in one pass over the recording, and report each one when it is complete.
 
-    A file of which the recording has no sample is not made. RecordingError, UsageError: what is whole stays.
+    A file without any sample of the recording is not created. After RecordingError or UsageError, complete files
+    remain.
     """
     check_kind(
         kind, source.sample_rate, max((count_channels(piece, source) for piece in pieces), default=1), source.name
@@ -228,10 +231,10 @@ def count_channels(piece: PieceFile, source: OwnSamples) -> int:
 
 
 def divide_into_passes(pieces: Sequence[PieceFile]) -> list[list[PieceFile]]:
-    """Pieces in order of time, in as many lists as it takes so that of each no more than `MOST_OPEN` are open at once.
-    Where segments do not overlap, that is one."""
+    """Pieces in order of time, divided into as many lists as needed so that at most `MOST_OPEN` files of a list are
+    open at once. Without overlapping segments, one list is enough."""
     turns: list[list[PieceFile]] = []
-    open_ends: list[list[float]] = []  # of each list, when the files that are open will end, as a heap
+    open_ends: list[list[float]] = []  # for each list, a heap of the ends of its open files
     for piece in sorted(pieces, key=lambda piece: piece.spans[0].first):
         first, last = piece.spans[0].first, piece.spans[-1].end
         for ends in open_ends:
@@ -247,7 +250,7 @@ def divide_into_passes(pieces: Sequence[PieceFile]) -> list[list[PieceFile]]:
 
 
 def cut_in_one_pass(source: OwnSamples, pieces: Sequence[PieceFile], kind: str, force: bool) -> Iterator[Cut]:
-    """Write pieces, which are in order of their starts, in one pass."""
+    """Write pieces, which are ordered by their starts, in one pass."""
     waiting, at = list(reversed(pieces)), 0
     writing: list[_Writing] = []
     try:
@@ -280,10 +283,11 @@ class _Writing:
             piece.path, kind, source.depth, source.sample_rate, self.channels, max(0, most - piece.spans[0].first)
         )
         self.taken = [0] * len(piece.spans)
-        self.span = 0  # the one that goes on
+        self.span = 0  # the span in progress
 
     def take(self, block: AnySamples, at: int) -> bool:
-        """The samples of (frames, channels) from `at` on that belong to it; whether that was all of it."""
+        """The samples of a block (frames, channels) beginning at `at` that belong to the piece; and whether it is
+        complete."""
         channel = self.piece.channel
         while self.span < len(self.piece.spans):
             span = self.piece.spans[self.span]

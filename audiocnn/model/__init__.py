@@ -1,1 +1,1 @@
-"""A network in torch, the folder that holds a model, and its ONNX file."""
+"""Networks in PyTorch, model folders, and their ONNX files."""

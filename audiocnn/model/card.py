@@ -1,5 +1,5 @@
-"""Texts in model cards, which are Markdown: `card_text` for a name or label, `card_body` for what somebody wrote,
-`operating_points_section` and `pooling_section` for what a model says, and `with_section` to put that there."""
+"""Text of model cards, which are Markdown: `card_text` for a name or label, `card_body` for text by others,
+`operating_points_section` and `pooling_section` for facts about a model, and `with_section` to insert a section."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ _TAG = re.compile(r"<(?!(https?|mailto):[^\s<>\"']*>)")
 
 
 def card_text(text: str) -> str:
-    """One line without HTML that ends no cell of a table."""
+    """One line without HTML that is safe inside a table cell."""
     return escape(show_name(text), quote=False).replace("|", "\\|")
 
 
 def card_body(text: str) -> str:
-    """Markdown that somebody else wrote, without HTML and control characters; addresses stay."""
+    """Markdown written by others, without HTML and control characters; addresses are kept."""
     return _TAG.sub("&lt;", show_controls(text))
 
 
 def operating_points_section(model: Model) -> str:
-    """A table with a row for each label and operating point, and what they were measured on; "" without any."""
+    """A table with a row for each label and operating point, and the data that they were measured on; "" if there are
+    none."""
     if not model.points:
         return ""
     heads = ["label", "`--sensitivity`", "threshold", "ends below", "min-duration", "min-silence", "pad", *_POINT_HEADS]
@@ -49,12 +50,12 @@ def operating_points_section(model: Model) -> str:
 
 
 def pooling_section(model: Model) -> str:
-    """How `classify` comes to the scores of a recording; "" where they are the mean."""
+    """How `classify` computes the scores of a recording; "" if they are the mean."""
     lines = [f"## {POOLING_TITLE}", ""]
     if clip := model.clip_pooling:
         lines.append(
-            f"`audiocnn classify` takes the mean score of a recording of up to {clip.clip_seconds:g} s; in a longer one"
-            f" the stretch of {clip.pool_seconds:g} s that scores highest counts, too."
+            f"`audiocnn classify` uses the mean score of a recording of up to {clip.clip_seconds:g} s; for a longer one"
+            f" it also uses the {clip.pool_seconds:g} s with the highest score."
         )
     elif model.label_pooling:
         heads = ["label", "score of a recording", *(f"threshold, {name}" for name in SENSITIVITIES)]
@@ -71,7 +72,7 @@ def pooling_section(model: Model) -> str:
 
 
 def with_section(card: str, title: str, section: str) -> str:
-    """The card with its section of this title replaced, or with a new one behind the first table."""
+    """The card with its section of this title replaced, or with a new section after the first table."""
     found = re.search(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", card, re.MULTILINE | re.DOTALL)
     if found:
         return card[: found.start()] + section + ("\n" if found.end() < len(card) else "") + card[found.end() :]

@@ -1,9 +1,9 @@
-"""Several models as one: a folder like any other, whose scores are the mean of theirs.
+"""Ensembles: several models in one model folder, whose scores are the mean of theirs.
 
-    models -> do they fit? -> members -> model.toml, weights, ONNX, card
+models -> checks -> members -> model.toml, weights, ONNX, card
 
-Members may have windows of any length: row k of each is centred at the same place. What must agree is what a score
-stands for: the labels, the sample rate, the channels and the hop.
+Members may have windows of different lengths: row k of each is centred at the same place. The labels, sample rate,
+channels and hop must be the same.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ from audiocnn.model.model import CARD, ONNX, TOML, WEIGHTS, Member, Model, read_
 from audiocnn.model.pooling import ClipPooling, mean_clip_pooling, mean_label_pooling
 from audiocnn.segments.finder import SegmentRule
 
-_PARTS = (WEIGHTS, ONNX, CARD, TOML)  # without its model.toml a folder is no model: it comes last
+_PARTS = (WEIGHTS, ONNX, CARD, TOML)  # written last, because a folder without model.toml is not a model
 _MOST_WEIGHT = 1e6
 
 
 def make_ensemble(
     models: Sequence[Model], folder: Path, weights: Sequence[float] = (), force: bool = False
 ) -> tuple[Model, float]:
-    """Write the mean of models as a model folder; returns it, and the largest difference of its ONNX file to torch.
+    """Write the mean of models as a model folder; returns the model, and the largest difference of its ONNX file to
+    PyTorch.
 
-    weights: how much each counts; all the same unless given. An ensemble among the models brings its members. Raises
-    UsageError or ModelError, before any work, where models do not fit each other or the folder is not free.
+    weights: relative weights, by default equal. An ensemble among the models contributes its members. Raises UsageError
+    or ModelError, before any work, if the models are incompatible or the folder is not free.
     """
     _check_models(models, weights)
     _check_folder(folder, force)
@@ -68,32 +69,34 @@ def make_ensemble(
 
 
 def _check_models(models: Sequence[Model], weights: Sequence[float]) -> None:
-    """Refuse what cannot be averaged, naming both models."""
+    """Reject models that cannot be averaged, naming both."""
     if len(models) < 2:
         raise UsageError("an ensemble needs two models or more; name another")
     if weights and len(weights) != len(models):
-        raise UsageError(f"{len(weights)} weights for {len(models)} models; give one for each, in their order")
+        raise UsageError(f"{len(weights)} weights for {len(models)} models; give one for each model, in the same order")
     for weight in weights:
         if not 0.0 < weight <= _MOST_WEIGHT:
-            raise UsageError(f"a weight cannot be {weight:g}; give numbers above 0, at most {_MOST_WEIGHT:g}")
+            raise UsageError(f"a weight cannot be {weight:g}; give numbers above 0, up to {_MOST_WEIGHT:g}")
     first = models[0]
     for other in models[1:]:
         both = f"{first.name} and {other.name}"
         both = both if first.name != other.name else f"{first.folder} and {other.folder}"
         if sorted(first.labels) != sorted(other.labels):
             labels = f"{', '.join(first.labels)}; {', '.join(other.labels)}"
-            raise ModelError(f"{both} have other labels ({labels}); average models that were trained on the same ones")
+            raise ModelError(
+                f"{both} have different labels ({labels}); average models that were trained on the same labels"
+            )
         if first.localises != other.localises:
-            remedy = f"average models whose [f] output is the same ({first.spec.f.output}, {other.spec.f.output})"
-            raise ModelError(f"{both}: only one of them gives onsets and offsets; {remedy}")
+            remedy = f"average models with the same [f] output (here {first.spec.f.output} and {other.spec.f.output})"
+            raise ModelError(f"{both}: only one of them predicts onsets and offsets; {remedy}")
         for what, unit, one, two in _facts_of(first, other):
             if one != two:
-                fact = f"have another {what} ({one:g} and {two:g}{unit})"
-                raise ModelError(f"{both} {fact}; train one again with a spec that has the {what} of the other")
+                fact = f"differ in the {what} ({one:g} and {two:g}{unit})"
+                raise ModelError(f"{both} {fact}; train one of them again with a spec that has the {what} of the other")
 
 
 def _facts_of(first: Model, other: Model) -> list[tuple[str, str, float, float]]:
-    """(what, unit, of one, of the other) of what must be equal."""
+    """(what, unit, value of one, value of the other) of facts that must be equal."""
     one, two = first.geometry, other.geometry
     rates = ("sample rate", " Hz", one.sample_rate, two.sample_rate)
     hops = ("hop", " samples", one.hop_samples, two.hop_samples)
@@ -101,35 +104,37 @@ def _facts_of(first: Model, other: Model) -> list[tuple[str, str, float, float]]
 
 
 def _check_folder(folder: Path, force: bool) -> None:
-    """Refuse a file, a folder that holds other things, and without `force` one that holds a model."""
+    """Reject a file, a folder with other content, and without `force` a folder with a model."""
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is a file; name a folder")
+        raise UsageError(f"{folder}: is a file, not a folder; choose another name")
     if not folder.exists() or not any(folder.iterdir()):
         return
     if not (folder / TOML).is_file():
-        raise UsageError(f"{folder}: holds other files; name a new folder with -o")
+        raise UsageError(f"{folder}: contains other files; choose a new folder with -o")
     if not force:
-        raise UsageError(f"{folder}: there is a model already; overwrite it with --force, or name another -o")
+        raise UsageError(
+            f"{folder}: already contains a model; overwrite it with --force, or choose another folder with -o"
+        )
 
 
 def _folder_beside(folder: Path) -> Path:
-    """A temporary folder in the same place, so that what is in it can be renamed."""
+    """A temporary folder beside the target, so that its content can be renamed into place."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     except OSError as problem:
-        raise UsageError(f"{folder}: cannot be written ({problem.strerror}); name another -o") from None
+        raise UsageError(f"{folder}: cannot be written ({problem.strerror}); choose another folder with -o") from None
 
 
 def _members_of(model: Model, share: float) -> list[Member]:
-    """What a model brings into an ensemble: itself, or its own members."""
+    """The members that a model contributes to an ensemble: itself, or its own members."""
     if not model.members:
         return [Member(model.name, model.spec, model.labels, share, model.training)]
     return [replace(member, weight=share * own) for member, own in zip(model.members, model.shares, strict=True)]
 
 
 def _mean_threshold(models: Sequence[Model], shares: Sequence[float], label: str) -> float:
-    """The threshold for the mean of scores: the mean of the models' own."""
+    """The threshold for the mean of scores: the mean of the models' thresholds."""
     pairs = zip(models, shares, strict=True)
     total = sum(share * model.thresholds.get(label, SegmentRule.threshold) for model, share in pairs)
     return round(total / sum(shares), 3)
@@ -141,7 +146,7 @@ def _mean_clip_pooling(models: Sequence[Model], shares: Sequence[float]) -> Clip
 
 
 def _write_parts(model: Model, models: Sequence[Model]) -> float:
-    """All four files; the largest difference of ONNX to torch."""
+    """Write all four files; returns the largest difference of ONNX to PyTorch."""
     from audiocnn.model.weights import Ensemble, load_networks, save_weights
 
     ensemble = Ensemble(model)
@@ -180,12 +185,12 @@ The mean of the scores of {len(model.members)} networks.
 | thresholds | {thresholds}, {model.tuned_on}; not tuned for it |
 | ONNX against torch | at most {difference:.0e} apart |
 
-What the members were trained on, its licences and its limits stand in their cards, which follow as they were.
+The cards of the members follow unchanged. They state the training data, their licences and the limits of each member.
 {"".join(map(_embed_card, models))}"""
 
 
 def _embed_card(model: Model) -> str:
-    """The card of a model, its headings one level down; nothing where it has none."""
+    """The card of a model with its headings one level lower; empty if it has none."""
     path = model.folder / CARD
     if not path.is_file():
         return ""

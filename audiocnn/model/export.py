@@ -1,15 +1,15 @@
-"""A trained network as one ONNX file: samples (batch, channels, time) -> scores (batch, positions, classes).
+"""Export of a trained network as one ONNX file: samples (batch, channels, time) -> scores (batch, positions, classes).
 
 A network that localises has a second output, `edges` (batch, positions, classes, 2): onset and offset of each class, in
 seconds before and after the middle of the position.
 
-The file extends a recording at its ends by itself, as `detect` does: ceil(time / hop) scores come out. How much it
-extends is the input `extend`, two numbers [before, after] that may be left away; a reader that feeds chunks with real
-sound around them passes [0, 0]. Of an ensemble, every network is traced by itself, and the graphs are joined.
+The graph itself extends a recording at its ends, as `detect` does, so that there are ceil(time / hop) scores. The
+optional input `extend`, two numbers [before, after], sets the extension; a caller that feeds chunks surrounded by real
+audio passes [0, 0]. For an ensemble, every network is traced separately, and the graphs are joined.
 
-`stream.onnx` is one step of a network over live sound (`streaming`): samples (batch, channels, rows * hop) and the
-tails `tail.0`, `tail.1`, ... -> `scores` (batch, rows, outputs), and the tails `next.0`, ... for the next step. What
-tails begin with are its outputs `first.0`, ..., of one stream. How rows lie in a recording stands in its metadata.
+`stream.onnx` is one step of a network for live audio (`streaming`): samples (batch, channels, rows * hop) and the tails
+`tail.0`, `tail.1`, ... -> `scores` (batch, rows, outputs), and the tails `next.0`, ... for the next step. Its outputs
+`first.0`, ... are the initial tails of one stream. Its metadata state how rows lie in a recording.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ _MOST_COMPARED_ROWS = 4096
 
 
 def export_onnx(model: Model, network: Network | Ensemble) -> float:
-    """Write `model.onnx` and return the largest difference to torch, at another batch and length than it was traced at.
+    """Write `model.onnx` and return the largest difference to PyTorch, measured at another batch size and length than
+    those of the trace.
 
-    Raises ModelError if that is above 1e-4: the file is then not written.
+    Raises ModelError if the difference is above 1e-4; the file is then not written.
     """
     graph = _file_graph(network)
     toml = (model.folder / TOML).read_text(encoding="utf-8")
@@ -58,7 +59,7 @@ def export_onnx(model: Model, network: Network | Ensemble) -> float:
 
 
 def untrained_onnx(spec: Spec) -> bytes:
-    """The graph of a network with the weights that a training begins with, as `export_onnx` makes it: to time it."""
+    """The graph of an untrained network, as `export_onnx` makes it, for timing."""
     from audiocnn.model.network import Network
 
     content: bytes = _file_graph(Network(spec)).SerializeToString()
@@ -66,7 +67,7 @@ def untrained_onnx(spec: Spec) -> bytes:
 
 
 def _file_graph(network: Network | Ensemble) -> Any:
-    """The graph with named sizes, which extends a recording by itself."""
+    """The graph, with named sizes, which extends a recording itself."""
     graph = _trace(network)
     _name_dimensions(graph)
     _add_extension(graph, network.geometry)
@@ -74,15 +75,16 @@ def _file_graph(network: Network | Ensemble) -> Any:
 
 
 def export_stream(model: Model, network: Network | Ensemble) -> float:
-    """Write `stream.onnx` and return the largest difference to torch's dense pass, over pieces of several sizes.
+    """Write `stream.onnx` and return the largest difference to PyTorch's dense pass, for pieces of several sizes.
 
-    Raises ModelError if that is above 1e-4, and SpecError for a network that cannot go on from the sound before.
+    Raises ModelError if the difference is above 1e-4, and SpecError for a network that cannot continue from earlier
+    audio.
     """
     from audiocnn.model.streaming import StreamNetwork
     from audiocnn.model.weights import Ensemble
 
     if isinstance(network, Ensemble):
-        raise SpecError(f"{model.name}: is an ensemble; its members can be exported for streams, one by one")
+        raise SpecError(f"{model.name}: is an ensemble; export its members for streams one by one")
     stream = StreamNetwork(network.cpu())
     timing = {
         "lead_samples": str(stream.timing.lead_samples),
@@ -94,7 +96,7 @@ def export_stream(model: Model, network: Network | Ensemble) -> float:
 
 
 def _content(graph: Any, model: Model, geometry: Geometry, more: dict[str, str]) -> bytes:
-    """A graph as a file, with what is to be known of it."""
+    """A graph as a file, with its metadata."""
     for key, value in {
         **more,
         "labels": "\n".join(model.labels),
@@ -104,23 +106,25 @@ def _content(graph: Any, model: Model, geometry: Geometry, more: dict[str, str])
         "look_ahead_seconds": f"{geometry.look_ahead_seconds:g}",
     }.items():
         graph.metadata_props.add(key=key, value=value)
-    # What is damaged on its way is known by this when it is read.
+    # Readers recognise damaged files by this hash.
     graph.metadata_props.add(key=GRAPH_DIGEST, value=graph_digest(graph.SerializeToString()))
     content: bytes = graph.SerializeToString()
     return content
 
 
 def _write_equal(path: Path, content: bytes, difference: float) -> float:
-    """Write a file that gives what torch does. ModelError where it does not."""
+    """Write a file with the same results as PyTorch. Raises ModelError if they differ."""
     check_onnx(content, path)
     if not difference <= TOLERANCE:
-        raise ModelError(f"{path}: differs from torch by {difference:.1e} (at most {TOLERANCE}); not written")
+        raise ModelError(
+            f"{path}: differs from PyTorch by {difference:.1e} (at most {TOLERANCE} is allowed), so it was not written"
+        )
     write_whole(path, content)
     return difference
 
 
 def _trace(network: Network | Ensemble) -> Any:
-    """The graph as the torch exporter makes it, in evaluation mode on the CPU."""
+    """The graph from PyTorch's exporter, in evaluation mode on the CPU."""
     import torch
 
     from audiocnn.model.network import TwoOutputs
@@ -130,7 +134,8 @@ def _trace(network: Network | Ensemble) -> Any:
         return _join_graphs(network)
     network = network.eval().cpu()
     spec, geometry = network.spec, network.geometry
-    # An example batch of 1 was seen to freeze the batch; two windows and a bit keep the time free.
+    # With an example batch of 1, the exporter fixed the batch size; a little more than two windows keep the time
+    # variable.
     time = 2 * geometry.window_samples + 3 * geometry.hop_samples
     example = torch.zeros(2, spec.input.channels, time)
     shapes = {"samples": {0: torch.export.Dim("batch"), 2: torch.export.Dim("time", min=time // 2 + 1)}}
@@ -141,9 +146,9 @@ def _trace(network: Network | Ensemble) -> Any:
 
 
 def _trace_parts(network: Network, example: Tensor, shapes: Any) -> Any:
-    """A network behind a level, as three graphs: what is between them has a name, `CUT_VALUE`, so that a reader can cut
-    there; behind the level comes a crop, an input with a default, in frames at the two ends. What is needed to tell how
-    loud it is around goes no further."""
+    """A network whose first layer is a level, as three graphs. The value between them is named `CUT_VALUE`, so that a
+    reader can split the graph there. The level is followed by a crop, an input with a default, in frames at the two
+    ends: frames that only serve to measure the level go no further."""
     import torch
     from onnx import TensorProto, compose, helper, numpy_helper
 
@@ -210,7 +215,7 @@ def _traced(module: nn.Module, example: tuple[Tensor, ...], inputs: list[str], o
 
 
 def _trace_stream(stream: StreamNetwork) -> Any:
-    """The graph of a step, with what tails begin with as outputs of their own."""
+    """The graph of a step, whose initial tails are separate outputs."""
     import torch
     from onnx import helper, numpy_helper
 
@@ -219,7 +224,7 @@ def _trace_stream(stream: StreamNetwork) -> Any:
     time = {0: batch, 2: stream.geometry.hop_samples * rows}
     example = (stream.silence(3).repeat(2, 1, 1), *(torch.zeros(2, *shape) for shape in stream.shapes))
     names = ["samples", *(f"tail.{n}" for n in numbers)], ["scores", *(f"next.{n}" for n in numbers)]
-    # Where nothing is remembered there are no tails; torch wants no name for them then.
+    # Without memory there are no tails, and PyTorch then accepts no names for them.
     shapes = {"samples": time} | ({"tails": tuple({0: batch} for _ in numbers)} if stream.shapes else {})
     graph = _traced(stream, example, *names, shapes)
     graph.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "time"
@@ -237,7 +242,7 @@ def _output_names(network: Network | Ensemble) -> list[str]:
 
 
 def _join_graphs(ensemble: Ensemble) -> Any:
-    """The graphs of all members as one, on the same samples; the sum of what they give is the scores, and the edges."""
+    """The graphs of all members as one, for the same samples; the scores and edges are weighted sums of theirs."""
     from onnx import TensorProto, compose, helper
 
     members = [compose.add_prefix(_trace(network), f"{n}.") for n, network in enumerate(ensemble.networks)]
@@ -258,12 +263,12 @@ def _join_graphs(ensemble: Ensemble) -> Any:
 
 
 def _member_nodes(ensemble: Ensemble, number: int) -> tuple[list[Any], list[Any]]:
-    """The nodes around a member, and their constants: before it a crop of the samples; after it the labels in the order
-    of the ensemble, and the share."""
+    """The nodes around a member, and their constants: before it, a crop of the samples; after it, the labels in the
+    order of the ensemble, and its share."""
     from onnx import helper, numpy_helper
 
     start, end = ensemble.geometry.crops[number]
-    last = -end or np.iinfo(np.int64).max  # -0 would leave nothing
+    last = -end or np.iinfo(np.int64).max  # a slice to -0 would be empty
     values: dict[str, NDArray[Any]] = {
         "start": np.array([start], dtype=np.int64),
         "end": np.array([last], dtype=np.int64),
@@ -282,14 +287,14 @@ def _member_nodes(ensemble: Ensemble, number: int) -> tuple[list[Any], list[Any]
 
 
 def _name_dimensions(graph: Any) -> None:
-    """Names for the free sizes of the outputs, which the exporter leaves as formulas, and nothing of its notes."""
+    """Name the variable sizes of the outputs, which the exporter leaves as formulas, and remove its notes."""
     for output in graph.graph.output:
         free = ("batch",) if output.name.startswith("next.") else ("batch", "positions")
         for dimension, name in zip(output.type.tensor_type.shape.dim, free, strict=False):
             dimension.Clear()
             dimension.dim_param = name
     del graph.graph.value_info[:]
-    # The exporter notes where in whose source tree each node came from; that is nobody's business.
+    # The exporter records source paths for each node, which are private.
     del graph.graph.metadata_props[:]
     for node in graph.graph.node:
         node.doc_string = ""
@@ -299,14 +304,14 @@ def _name_dimensions(graph: Any) -> None:
 
 
 def _add_extension(graph: Any, geometry: Geometry) -> None:
-    """Put a Pad before everything, whose amounts are an input with a default: a recording's own extension."""
+    """Insert a Pad at the beginning, whose amounts are an input with a default: the recording's own extension."""
     from onnx import TensorProto, helper, numpy_helper
 
     for node in graph.graph.node:
         for index, name in enumerate(node.input):
             if name == "samples":
                 node.input[index] = "extended"
-    # Pad wants its amounts for every axis, starts first; `extend` has those of the last axis.
+    # Pad needs its amounts for every axis, starts first; `extend` has those of the last axis.
     zeros = numpy_helper.from_array(np.zeros(2, dtype=np.int64), "no_extension")
     amounts = np.array([geometry.extend_start, geometry.extend_end], dtype=np.int64)
     graph.graph.initializer.extend([zeros, numpy_helper.from_array(amounts, "extend")])
@@ -325,7 +330,7 @@ def _add_extension(graph: Any, geometry: Geometry) -> None:
 
 
 def _largest_difference(content: bytes, network: Network | Ensemble) -> float:
-    """The largest absolute difference between what torch and the ONNX graph give, on seeded noise."""
+    """The largest absolute difference between the results of PyTorch and of the ONNX graph, for seeded noise."""
     import torch
 
     session = open_session(content)
@@ -343,7 +348,7 @@ def _largest_difference(content: bytes, network: Network | Ensemble) -> float:
         got = join_outputs(*session.run(_output_names(network), {"samples": sound}))
         if got.shape != wanted.shape:
             return float("inf")
-        # numpy's maximum hands NaN on, where Python's would drop it.
+        # numpy's maximum propagates NaN, while Python's would drop it.
         worst = float(np.maximum(worst, np.max(np.abs(got - wanted), initial=0.0)))
     if geometry.level_hop:
         crop = np.array([3, 2], dtype=np.int64) * geometry.level_hop
@@ -353,8 +358,8 @@ def _largest_difference(content: bytes, network: Network | Ensemble) -> float:
 
 
 def _stream_difference(content: bytes, stream: StreamNetwork) -> float:
-    """The largest absolute difference between what the steps give, in pieces, and torch's dense pass, on seeded noise:
-    two streams at a time, of which one becomes quiet."""
+    """The largest absolute difference between the steps, for pieces, and PyTorch's dense pass, for seeded noise: two
+    streams at a time, one of which becomes quiet."""
     import torch
 
     session, network, hop = open_session(content), stream.dense, stream.geometry.hop_samples
@@ -366,7 +371,7 @@ def _stream_difference(content: bytes, stream: StreamNetwork) -> float:
     with torch.no_grad():
         wanted = network(network.extended(torch.from_numpy(sound))).numpy()
     heard = np.pad(sound, ((0, 0), (0, 0), (lead.lead_samples, 0)))
-    first = [f"first.{n}" for n in numbers]  # no names at all would mean all outputs
+    first = [f"first.{n}" for n in numbers]  # an empty list would mean all outputs
     beginning = session.run(first, _feeds(heard[:1, :, :hop], stream.first_tails())) if first else []
     tails = [np.repeat(tail, 2, axis=0) for tail in beginning]
     names, got, row, random = ["scores", *(f"next.{n}" for n in numbers)], [], 0, np.random.default_rng(1)

@@ -1,15 +1,16 @@
-"""The features in torch: samples in, bands by frames out. Constants of `spec.features`; nothing is trained.
+"""The front end in PyTorch: samples in, bands by frames out. It applies the constants of `spec.features` and is not
+trained.
 
-Power spectra take a quarter of the multiplications of the plain product: the kernels are even or odd, so samples are
-added up first. A power |X|^2 does not change when time is counted from the middle of the frame. From there a windowed
+Power spectra take a quarter of the multiplications of the plain product. The kernels are even or odd, so samples can be
+added first. A power |X|^2 does not change if time is counted from the middle of the frame. From there, a windowed
 cosine is even and a sine is odd, so that with u[m] = x[c + m] + x[c - m] and v[m] = x[c + m] - x[c - m]
 
-    |X|^2 = (sum of cos * u)^2 + (sum of sin * v)^2
+|X|^2 = (sum of cos * u)^2 + (sum of sin * v)^2
 
-over half the frame: the first fold. Where the frame is as long as the transform, bin k of N has cos(2 pi k m / N),
-which about m = N / 4 is even for even k and odd for odd k (the sine the other way round): the second fold. These are
-the first two steps of a fast Fourier transform (Cooley and Tukey 1965); more of them would cost more in moving
-samples about than they save. The result differs from the plain product by rounding alone.
+over half the frame: the first fold. If the frame is as long as the transform, bin k of N has cos(2 pi k m / N), which
+around m = N / 4 is even for even k and odd for odd k (the sine the other way round): the second fold. These are the
+first two steps of a fast Fourier transform (Cooley and Tukey 1965); further steps would cost more in moving samples
+than they save. The result differs from the plain product only by rounding.
 """
 
 from __future__ import annotations
@@ -30,25 +31,24 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Fold:
-    """Rows are added to and taken from their mirror images: row `here[m]` and row `there[m]`."""
+    """Rows are added to and subtracted from their mirror images: row `here[m]` and row `there[m]`."""
 
     here: Indices
     there: Indices
 
     @property
     def halves(self) -> Array:
-        """(rows,) what a sum has to be multiplied with: a half where a row is its own mirror image, for it counts
-        twice."""
+        """(rows,) factors for the sums: a half if a row is its own mirror image, because it is counted twice."""
         return np.where(self.here == self.there, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
 class PowerPlan:
-    """How the powers of all bins that are wanted come from one frame.
+    """How the powers of all requested bins are computed from one frame.
 
-    window: (frame_samples,) or None where the matrices hold it. first: the fold of the frame. second: the fold of each
-    of the two results, or None. matrices: (bins, rows) pairs for cosines and sines; with a second fold those of the
-    even bins, then of the odd ones. bins: which bins come out, in this order.
+    window: (frame_samples,), or None if the matrices contain it. first: the fold of the frame. second: the fold of each
+    of the two results, or None. matrices: (bins, rows) pairs for cosines and sines; with a second fold, those of the
+    even bins, then of the odd ones. bins: the bins that are computed, in this order.
     """
 
     window: Array | None
@@ -59,12 +59,12 @@ class PowerPlan:
 
     @property
     def multiply_adds(self) -> int:
-        """Of one frame, in the matrices."""
+        """For one frame, in the matrices."""
         return sum(cosines.size + sines.size for cosines, sines in self.matrices)
 
 
 def power_plan(spec: InputSpec) -> PowerPlan:
-    """The plan for `stft`, `mel`, `log_mel`, `mfcc` and `cqt`. Bins that no mel band hears are left out."""
+    """The plan for `stft`, `mel`, `log_mel`, `mfcc` and `cqt`. Bins outside all mel bands are not computed."""
     if spec.features == "cqt":
         return _cqt_plan(spec)
     bins = np.arange(spec.fft_samples // 2 + 1)
@@ -81,8 +81,8 @@ def power_plan(spec: InputSpec) -> PowerPlan:
 
 
 def _cqt_plan(spec: InputSpec) -> PowerPlan:
-    """The kernels lie in the middle of the frame: one fold. In an odd frame sample 0 has no mirror image, and no kernel
-    reaches it."""
+    """The kernels are centred in the frame, so there is one fold. In an odd frame, sample 0 has no mirror image, and no
+    kernel reaches it."""
     kernels = cqt_kernels(spec).reshape(2, spec.bins, -1)
     frame = kernels.shape[-1]
     here = np.arange((frame + 1) // 2, frame)
@@ -92,14 +92,14 @@ def _cqt_plan(spec: InputSpec) -> PowerPlan:
 
 
 def _mirror_of_frame(frame: int) -> Fold:
-    """The samples of a frame about its middle, frame / 2. Sample 0 has no mirror image, and the window is 0 there."""
+    """The fold of a frame around its middle, frame / 2. Sample 0 has no mirror image, and the window is 0 there."""
     here = np.arange((frame + 1) // 2, frame) if frame > 1 else np.zeros(1, np.int64)
     return Fold(here, (frame - here) % frame)
 
 
 def _twice_folded(frame: int, bins: Indices) -> PowerPlan:
-    """A transform as long as its frame. The window has to come first, for it is not alike on both sides of the second
-    mirror. Row m of the first fold is m samples from the middle; the last, m = frame / 2, is made of sample 0 alone,
+    """A transform as long as its frame. The window must be applied first, because it is not symmetric around the second
+    mirror. Row m of the first fold is m samples from the middle; the last, m = frame / 2, consists of sample 0 alone,
     where the window is 0."""
     middle, quarter = frame // 2, frame // 4
     steps = np.arange(middle)
@@ -107,15 +107,15 @@ def _twice_folded(frame: int, bins: Indices) -> PowerPlan:
     steps = np.arange(quarter + 1)
     second = Fold(steps, middle - steps)
     even, odd = bins[bins % 2 == 0], bins[bins % 2 == 1]
-    # Row 0 of the first fold holds the middle sample twice, and row `quarter` of the second its own mirror image. A
-    # difference is 0 there, so its factor does not matter.
+    # Row 0 of the first fold contains the middle sample twice, and so does row `quarter` of the second with its own
+    # mirror image. The difference is 0 there, so its factor does not matter.
     weights = first.halves[steps] * second.halves
     matrices = tuple(_waves(np.outer(some, steps) / frame, weights, weights) for some in (even, odd))
     return PowerPlan(hann(frame), first, second, matrices, np.concatenate([even, odd]))
 
 
 def _waves(turns: Array, cosine_weights: Array, sine_weights: Array) -> tuple[Array, Array]:
-    """Cosines and sines of so many turns, weighted along the last axis."""
+    """Cosines and sines of these numbers of turns, weighted along the last axis."""
     angle = 2 * np.pi * (turns % 1.0)
     return np.cos(angle) * cosine_weights, np.sin(angle) * sine_weights
 
@@ -146,17 +146,17 @@ class FrontEnd(nn.Module):
         return values.reshape(batch, channels, -1, values.shape[-1])
 
     def band_powers(self, samples: Tensor) -> Tensor:
-        """(batch, samples) -> (batch, bands, frames), the power of each band; not of a waveform."""
+        """(batch, samples) -> (batch, bands, frames), the power of each band; not for waveforms."""
         values: Tensor = self.powers(samples)
         return functional.conv1d(values, self.mel) if self.spec.powers.features == "mel" else values
 
     def of_powers(self, values: Tensor) -> Tensor:
-        """(batch, bands, frames) of `band_powers` -> the features, (batch, bands, frames)."""
+        """(batch, bands, frames) from `band_powers` -> the features, (batch, bands, frames)."""
         values = self.scaled(values)
         return functional.conv1d(values, self.dct) if self.spec.features == "mfcc" else values
 
     def scaled(self, powers: Tensor) -> Tensor:
-        """Powers, of any shape, on the scale of the spec."""
+        """Convert powers, of any shape, to the scale of the spec."""
         spec = self.spec
         if spec.logarithmic or spec.features == "mfcc":
             return torch.log(torch.clamp(powers, min=spec.floor))
@@ -166,7 +166,8 @@ class FrontEnd(nn.Module):
 
 
 class PowerSpectrum(nn.Module):
-    """(batch, samples) -> (batch, bins, frames): the power of each bin of `plan.bins`, of a `stft` of all in order."""
+    """(batch, samples) -> (batch, bins, frames): the power of each bin of `plan.bins`; for `stft`, of all bins in
+    order."""
 
     window: Tensor
     order: Tensor
@@ -195,15 +196,15 @@ class PowerSpectrum(nn.Module):
             return self.power(0, even, odd)
         even_sum, even_difference = self.second(even)
         odd_sum, odd_difference = self.second(odd)
-        # The sine is odd where the cosine is even, about the first mirror and about the second.
+        # Around both mirrors, the sine is odd where the cosine is even.
         powers = [self.power(0, even_sum, odd_difference), self.power(1, even_difference, odd_sum)]
         joined = torch.cat(powers, dim=1)
         return joined if self.in_order else joined.index_select(1, self.order)
 
     def frames_of(self, samples: Tensor) -> Tensor:
-        """(batch, samples) -> (batch, frame_samples, frames). Each row is a stretch of samples a hop apart, so the rows
-        of a hop are the samples written hop by hop, turned on their side; later rows are the same, a frame later."""
-        rows = -(-self.frame // self.hop)  # hops that a frame spans
+        """(batch, samples) -> (batch, frame_samples, frames). Each row consists of samples a hop apart, so the rows of
+        a hop are the samples, written hop by hop and transposed; later rows are the same, a frame later."""
+        rows = -(-self.frame // self.hop)  # hops that a frame covers
         count = (samples.shape[1] - self.frame) // self.hop + 1
         samples = samples[:, : (count - 1) * self.hop + self.frame]
         samples = functional.pad(samples, (0, rows * self.hop - self.frame))
@@ -212,7 +213,7 @@ class PowerSpectrum(nn.Module):
         return torch.cat(parts, dim=1)
 
     def power(self, number: int, for_cosines: Tensor, for_sines: Tensor) -> Tensor:
-        """(batch, rows, frames) twice -> (batch, bins, frames)."""
+        """(batch, rows, frames) for cosines and for sines -> (batch, bins, frames)."""
         real = getattr(self, f"cosines_{number}") @ for_cosines
         imaginary = getattr(self, f"sines_{number}") @ for_sines
         power: Tensor = real * real + imaginary * imaginary
@@ -220,8 +221,7 @@ class PowerSpectrum(nn.Module):
 
 
 class Folding(nn.Module):
-    """(batch, n, frames) -> two of (batch, rows, frames): what is even about the mirror, and what is odd; each twice
-    over."""
+    """(batch, n, frames) -> two of (batch, rows, frames): twice the even and twice the odd part around the mirror."""
 
     here: Tensor
     there: Tensor
@@ -237,5 +237,5 @@ class Folding(nn.Module):
 
 
 def constant(module: nn.Module, name: str, values: features.Array) -> None:
-    """Register numbers that follow from the spec and are not saved with the weights."""
+    """Register constants that follow from the spec and are not saved with the weights."""
     module.register_buffer(name, torch.from_numpy(values).float(), persistent=False)

@@ -1,7 +1,7 @@
 """A model is a folder: `model.toml` (spec, labels, thresholds), `model.safetensors`, `model.onnx`, `README.md`.
 
-Nothing in it is code: TOML, plain tensors and an ONNX graph. Loading imports neither torch nor onnxruntime. An ensemble
-is a model of several networks, its members; its scores are the mean of theirs.
+It contains no code: only TOML, plain tensors and an ONNX graph. Loading imports neither torch nor onnxruntime. An
+ensemble is a model of several networks, its members, whose scores are averaged.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from importlib.util import find_spec as find_package
 from pathlib import Path
 from typing import Any
-from zlib import crc32  # quick to import; it tells changes, and nobody is to be kept out
+from zlib import crc32  # fast to import; used to detect changes, not for security
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,11 +37,11 @@ from audiocnn.spec.geometry import Geometry, joint_geometry
 from audiocnn.spec.spec import Spec, spec_from_table
 from audiocnn.toml import TomlTable, read_toml
 
-# The newest that is read. A model is written in the oldest that holds it: 1 one network, 2 several, 3 operating points,
-# a look-ahead, a background, or hints of a spec, 4 how scores are pooled.
+# The newest format that can be read. A model is written in the oldest format that can hold it: 1 for one network; 2 for
+# several; 3 for operating points, a look-ahead, a background, or hints of a spec; 4 for pooling of scores.
 MODEL_FORMAT = 4
 DEFAULT_MODEL = "speech_1d"
-DEFAULT_LIVE_MODEL = "speech_live"  # of what follows a stream
+DEFAULT_LIVE_MODEL = "speech_live"  # the network step for streams
 DEFAULT_CLASSIFIER = "speech_music_noise"
 ANSWERS = ("one", "several")
 SOFTMAX_CLOSING = 0.5  # the least closing threshold of labels that exclude each other
@@ -51,21 +51,21 @@ SEGMENT_KEYS = {
     "min_speech": "min_speech_seconds",
     "min_silence": "min_silence_seconds",
 }
-POINT_KEYS = {**SEGMENT_KEYS, "pad": "pad_seconds"}  # the same of an operating point
+POINT_KEYS = {**SEGMENT_KEYS, "pad": "pad_seconds"}  # the same for an operating point
 SENSITIVITIES = ("balanced", "sensitive", "precise")
-# What an operating point says of its errors, by the names of `metrics`.
+# The errors that an operating point states, by their names in `metrics`.
 POINT_FIGURES = ("detection_error_rate", "miss_rate", "false_alarm_rate", "false_segment_share")
 _Outputs = NDArray[np.float32]
 TOML, WEIGHTS, ONNX, CARD = "model.toml", "model.safetensors", "model.onnx", "README.md"
 STREAM_ONNX = "stream.onnx"
 
-_MOST_BESIDE = 1000  # entries of a folder that are looked at for a model
+_MOST_BESIDE = 1000  # limit of folder entries to examine when looking for models
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """One of the `SENSITIVITIES` of a label. values: of its segment rule, by names of `SegmentRule`. figures: of
-    `POINT_FIGURES` those that are defined, measured on `measured_on`."""
+    """One of the `SENSITIVITIES` of a label. values: of its segment rule, by names of `SegmentRule`. figures: those of
+    `POINT_FIGURES` that are defined, measured on `measured_on`."""
 
     values: dict[str, float]
     figures: dict[str, float] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Member:
-    """One network of an ensemble: its labels in its own order, and how much it counts beside the others."""
+    """One network of an ensemble: its labels in its own order, and its relative weight."""
 
     name: str
     spec: Spec
@@ -119,7 +119,7 @@ class Model:
     label_pooling: dict[str, LabelPooling] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.answer not in ANSWERS or len(self.labels) == 1:  # one label has none to be chosen before
+        if self.answer not in ANSWERS or len(self.labels) == 1:  # with a single label, there is nothing to choose from
             object.__setattr__(self, "answer", self.usual_answer)
 
     @property
@@ -212,7 +212,7 @@ class Model:
             raise UsageError(f'--sensitivity cannot be "{sensitivity}"; give {known}')
         if sensitivity is not None and not self.points:
             if self.points_hindrance:
-                raise UsageError(f"--sensitivity {sensitivity}: {self.points_hindrance}; leave it out")
+                raise UsageError(f"--sensitivity {sensitivity}: {self.points_hindrance}; omit it")
             where = ["--save-as", "FOLDER"] if self.is_released else ["--save"]
             command = format_command(
                 ["audiocnn", "tune", "DATA", "--model", as_argument(self.reference), "--operating-points", *where]
@@ -225,8 +225,8 @@ class Model:
         """Why the model cannot have operating points; "" if it can."""
         if all(spec.f.output == "sigmoid" for spec in self.specs):
             return ""
-        what = "gives onsets and offsets itself" if self.localises else "has labels that exclude each other"
-        return f"{self.name} {what}, and operating points are for scores that stand alone"
+        what = "predicts onsets and offsets" if self.localises else "has mutually exclusive labels"
+        return f"{self.name} {what}, but operating points need independent scores"
 
     def point_values(self, label: str, sensitivity: str | None = None) -> dict[str, float]:
         """The values of the segment rule of a label in the model. A model without operating points has the same rule
@@ -265,7 +265,7 @@ class Model:
         networks: dict[str, Any] = {"spec": self.spec.table}
         if self.members:
             networks = {"members": [member.to_table() for member in self.members]}
-        # Older versions do not know the key: it stands there only where it says something.
+        # Older versions do not know this key, so it is written only if needed.
         answer: dict[str, Any] = {} if self.answer == self.usual_answer else {"answer": self.answer}
         if any(self.segments.values()):
             answer["segments"] = {label: _keyed(own) for label, own in self.segments.items() if own}
@@ -296,26 +296,26 @@ def _keyed(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def _point_table(name: str, point: OperatingPoint) -> dict[str, Any]:
-    values = {} if name == SENSITIVITIES[0] else _keyed(point.values)  # those of balanced stand elsewhere
+    values = {} if name == SENSITIVITIES[0] else _keyed(point.values)  # those of balanced are stored elsewhere
     return values | point.figures | {"measured_on": point.measured_on}
 
 
 Thresholds = float | Mapping[str | None, float] | None
-"""One for all labels; or by label, that of all others with the key None; None is the model's own."""
+"""One threshold for all labels; or by label, with the key None for all others. None is the model's own."""
 
 
-_PRICES = {  # of operating points: what gets worse
+_PRICES = {  # the errors that an operating point increases
     "sensitive": {
-        "false_segment_share": "it finds something in {} of the recordings without {label}",
-        "false_alarm_rate": "it takes {} of the time without {label} for it",
+        "false_segment_share": "it finds segments in {} of the recordings without {label}",
+        "false_alarm_rate": "it marks {} of the time without {label} as {label}",
     },
     "precise": {"miss_rate": "it misses {} of the time with {label}"},
 }
 
 
 def describe_price(label: str, points: Mapping[str, OperatingPoint], name: str) -> str:
-    """What an operating point costs, beside what `balanced` does, as the model was measured; "" where it does not say
-    so, or costs nothing."""
+    """The cost of an operating point relative to `balanced`, as measured for the model; "" if it is unknown or there is
+    none."""
     said = []
     balanced = points[SENSITIVITIES[0]].figures if points else {}
     for figure, text in _PRICES.get(name, {}).items() if name in points else ():
@@ -323,51 +323,49 @@ def describe_price(label: str, points: Mapping[str, OperatingPoint], name: str) 
         if own is not None and usual is not None and own > usual:
             share = text.format(f"{100 * own:.1f} %", label=label)
             said.append(f"{share} ({SENSITIVITIES[0]}: {100 * usual:.1f} %)")
-    return f"{name} has a price: {', '.join(said)}, where the model was measured" if said else ""
+    return f"{name} has a cost: {', '.join(said)}, as measured for the model" if said else ""
 
 
 def threshold_of_each(given: Thresholds, labels: Sequence[str]) -> list[float | None]:
-    """In the order of the labels; None is the model's own. UsageError for a label that it does not have."""
+    """In the order of the labels; None is the model's own threshold. Raises UsageError for an unknown label."""
     if not isinstance(given, Mapping):
         return [given] * len(labels)
     for label, value in given.items():
         if label is not None and label not in labels:
-            raise UsageError(
-                f'--threshold {label}={value:g}: there is no label "{label}"; {did_you_mean(label, labels)}'
-            )
+            raise UsageError(f'--threshold {label}={value:g}: no label "{label}"; {did_you_mean(label, labels)}')
     return [given.get(label, given.get(None)) for label in labels]
 
 
 def split_outputs(outputs: _Outputs, classes: int) -> tuple[_Outputs, _Outputs | None]:
-    """(..., outputs) -> scores (..., classes), and edges (..., classes, 2) in seconds where there are any."""
+    """(..., outputs) -> scores (..., classes), and edges (..., classes, 2) in seconds if the model has them."""
     if outputs.shape[-1] == classes:
         return outputs, None
     return outputs[..., :classes], outputs[..., classes:].reshape(*outputs.shape[:-1], classes, 2)
 
 
 def join_outputs(scores: _Outputs, edges: _Outputs | None = None) -> _Outputs:
-    """(..., classes) scores and (..., classes, 2) edges, if there are any -> (..., outputs)."""
+    """(..., classes) scores and (..., classes, 2) edges, if any -> (..., outputs)."""
     if edges is None:
         return scores
     return np.concatenate([scores, edges.reshape(*scores.shape[:-1], -1)], axis=-1)
 
 
 def order_outputs(order: Sequence[int]) -> list[int]:
-    """The columns of outputs whose labels come in another order: the scores first, then two edges for each label."""
+    """The columns of outputs whose labels have another order: the scores first, then two edges for each label."""
     return [*order, *(len(order) + 2 * number + edge for number in order for edge in (0, 1))]
 
 
 def read_model(folder: Path) -> Model:
-    """A model folder (or a run that holds one). Raises ModelError with fact, place and remedy."""
+    """Read a model folder (or a run that contains one). Raises ModelError with fact, place and remedy."""
     if not (folder / TOML).is_file() and (folder / "model" / TOML).is_file():
         folder = folder / "model"
     if not (folder / TOML).is_file():
-        raise ModelError(f"{folder}: is not a model: it has no {TOML}; name a model folder or one of `audiocnn models`")
+        raise ModelError(f"{folder}: not a model folder (no {TOML}); name a model folder or one of `audiocnn models`")
     place = str(folder / TOML)
     table = TomlTable(read_toml(folder / TOML, ModelError), place, ModelError)
     version = table.integer("format")
     if version > MODEL_FORMAT:
-        newer = f"format {version} is newer than this audiocnn reads ({MODEL_FORMAT})"
+        newer = f"format {version} is newer than the newest that this audiocnn reads ({MODEL_FORMAT})"
         raise ModelError(f"{place}: {newer}; upgrade with `pip install -U audiocnn`")
     labels = table.texts("labels")
     if not labels or len(set(labels)) < len(labels):
@@ -398,7 +396,9 @@ def read_model(folder: Path) -> Model:
     thresholds.close()
     table.close()
     if model.label_pooling and model.usual_answer == "one":
-        raise ModelError(f'{place}: [classify]: "labels" are pooled for themselves, and these exclude each other')
+        raise ModelError(
+            f'{place}: [classify]: "labels" have separate pooling, which mutually exclusive labels cannot have'
+        )
     for label, own in points.items():
         own[SENSITIVITIES[0]] = replace(own[SENSITIVITIES[0]], values=model.point_values(label))
     model = replace(model, points=points)
@@ -407,7 +407,7 @@ def read_model(folder: Path) -> Model:
 
 
 def _read_points(table: TomlTable, labels: Sequence[str]) -> dict[str, dict[str, OperatingPoint]]:
-    """`[operating_points]`: of each label that has them all three."""
+    """`[operating_points]`: for each label that has them, all three."""
     found = {}
     for label in [label for label in labels if label in table.values]:
         own = table.table(label)
@@ -430,13 +430,13 @@ def _read_point(table: TomlTable, has_values: bool) -> OperatingPoint:
 
 
 def _read_values(table: TomlTable, keys: Mapping[str, str]) -> dict[str, float]:
-    """What is said of a segment rule, by names of `SegmentRule`."""
+    """The values of a segment rule, by names of `SegmentRule`."""
     found = {name: table.number(key, None) for key, name in keys.items()}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _read_segments(table: TomlTable, labels: Sequence[str], keys: Mapping[str, str]) -> dict[str, dict[str, float]]:
-    """`[segments]`: of each label what it says of its rule, besides the threshold."""
+    """`[segments]`: for each label, the values of its rule besides the threshold."""
     found = {}
     for label in labels:
         own = table.table(label)
@@ -448,7 +448,7 @@ def _read_segments(table: TomlTable, labels: Sequence[str], keys: Mapping[str, s
 
 
 def _check_rules(model: Model, place: str) -> None:
-    """ModelError where a label has a rule that cannot be."""
+    """Raises ModelError if a label has an invalid rule."""
     rules: list[tuple[str, str, str | None]] = [("segments", label, None) for label in model.segments]
     rules += [("operating_points", label, name) for label, own in model.points.items() for name in own]
     for where, label, name in rules:
@@ -467,7 +467,7 @@ def _read_spec(table: TomlTable, name: str, labels: Sequence[str]) -> Spec:
 
 
 def _read_members(table: TomlTable, labels: Sequence[str]) -> tuple[Member, ...]:
-    """The `[[members]]` of an ensemble, which must fit each other."""
+    """The `[[members]]` of an ensemble, which must be compatible."""
     rows = table.raw("members")
     if not isinstance(rows, list) or len(rows) < 2:
         raise table.wrong('"members" must be two [[members]] tables or more')
@@ -490,7 +490,7 @@ def _read_members(table: TomlTable, labels: Sequence[str]) -> tuple[Member, ...]
 
 
 def write_model(model: Model) -> None:
-    """Write `model.toml`, whole or not at all."""
+    """Write `model.toml` atomically."""
     import tomli_w
 
     model.folder.mkdir(parents=True, exist_ok=True)
@@ -511,7 +511,8 @@ def shipped_models() -> Iterator[Path]:
 
 
 def read_purposes() -> dict[str, str]:
-    """What released models are for, by name; nothing where no file says so. ModelError for one that cannot be read."""
+    """The purposes of released models, by name; empty if there is no such file. Raises ModelError for one that cannot
+    be read."""
     path = shipped_folder() / "purposes.toml"
     if not path.is_file():
         return {}
@@ -545,7 +546,7 @@ def find_model(name: ModelLike) -> Model:
     beside = _models_beside(path)
     own = next((place for place in beside if Path(place).name == path.name), None)
     near = f'did you mean "{own}"?' if own else did_you_mean(str(name), {*shipped, *beside})
-    raise ModelError(f'there is no model "{name}"; {near}; or name a model folder')
+    raise ModelError(f'no model is called "{name}"; {near}; or name a model folder')
 
 
 def find_namesake(name: str) -> Path | None:
@@ -558,7 +559,7 @@ def find_namesake(name: str) -> Path | None:
 
 
 def _models_beside(path: Path) -> list[str]:
-    """Model folders, and runs with one, where the wrong name points to, here, and in `runs`."""
+    """Model folders, and runs with one: in the folder of the wrong name, in the current folder, and in `runs`."""
     found: dict[str, None] = {}
     for folder in (path.parent, Path(), Path("runs")):
         with suppress(OSError):
@@ -570,8 +571,8 @@ def _models_beside(path: Path) -> list[str]:
 
 
 def digest_settings(model: Model, settings: Sequence[Any]) -> str:
-    """A short sum of all that results depend on besides the recording: the files of the model, the settings, which must
-    be values of JSON, and the version of the program."""
+    """A short hash of all that results depend on besides the recording: the files of the model, the settings, which
+    must be JSON values, and the version of the program."""
     from audiocnn import __version__
 
     total = crc32(json.dumps([__version__, *settings], sort_keys=True).encode())

@@ -1,4 +1,4 @@
-"""Torch modules of layers: `build` makes the module of one layer, `build_layers` that of a list of layers."""
+"""PyTorch modules of layers: `build` makes the module of one layer, `build_layers` that of a list of layers."""
 
 from __future__ import annotations
 
@@ -33,13 +33,14 @@ _RELU_LIKE = ("relu", "leaky_relu", "elu", "gelu", "silu")
 
 @functools.singledispatch
 def build(layer: Layer, size: Size) -> nn.Module:
-    """The module of a layer for an input of this size; layers inside it are built, too.
+    """The module of a layer for an input of this size, including nested layers.
 
-    A kind of layer needs a function of its own, marked `@build.register`; NotImplementedError without one. Those of F
-    alone (dense, recurrent, global) have none: they depend on the window and its hop, and `network.Head` builds them.
+    Each kind of layer needs a function marked `@build.register`; without one, NotImplementedError is raised. The kinds
+    that occur only in F (dense, recurrent, global) have none, because they depend on the window and its hop;
+    `network.Head` builds them.
     """
     kind = type(layer).__name__
-    raise NotImplementedError(f"{kind} layers have no torch module; write a function that is marked @build.register")
+    raise NotImplementedError(f"{kind} layers have no PyTorch module; write a function marked @build.register")
 
 
 def activation(kind: str) -> nn.Module:
@@ -57,8 +58,8 @@ def build_dropout(layer: Dropout, size: Size) -> nn.Module:
 
 
 def start_for_relu(layer: nn.Module, kind: str) -> None:
-    """First weights that keep the spread of values from layer to layer where a relu or its like follows and no norm
-    would mend it: normal, of variance 2 / inputs (He et al. 2015, "Delving Deep into Rectifiers", eq. 10)."""
+    """Initial weights that keep the variance of values from layer to layer if a relu or similar follows and there is no
+    norm: normal, of variance 2 / inputs (He et al. 2015, "Delving Deep into Rectifiers", eq. 10)."""
     if kind in _RELU_LIKE and isinstance(layer, (nn.Conv1d, nn.Conv2d)):
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         if layer.bias is not None:
@@ -66,7 +67,7 @@ def start_for_relu(layer: nn.Module, kind: str) -> None:
 
 
 def _uneven(padding: Pads) -> list[int]:
-    """Padding as `functional.pad` takes it: the last axis first; empty where the two ends are alike."""
+    """Padding in the form of `functional.pad`, the last axis first; empty if both ends are equal."""
     if all(start == end for start, end in padding):
         return []
     return [amount for pair in reversed(padding) for amount in pair]
@@ -114,7 +115,7 @@ class Pooling(nn.Module):
 
     def __init__(self, kind: str, size: tuple[int, ...], stride: tuple[int, ...], padding: Pads) -> None:
         super().__init__()
-        # One axis is treated as two: the exporter freezes the length of what goes through a 1-D max-pool.
+        # One axis is treated as two, because the exporter fixes the length of the input of a 1-D max-pool.
         self.flat = len(size) == 1
         self.kind, self.taps = kind, math.prod(size)
         self.size, self.stride = [1, *size][-2:], [1, *stride][-2:]
@@ -143,7 +144,7 @@ def build_pool(layer: Pool, size: Size) -> nn.Module:
 
 
 class SubSpectralNorm(nn.Module):
-    """Batch norm of every channel in so many bands of frequency. 1-D input has one position in frequency."""
+    """Batch norm of every channel in separate groups of bands. 1-D input has a single position in frequency."""
 
     def __init__(self, channels: int, bands: int) -> None:
         super().__init__()
@@ -165,17 +166,17 @@ class LocalResponseNorm(nn.Module):
         self.neighbours, self.alpha, self.beta, self.k = neighbours, alpha, beta, k
 
     def forward(self, x: Tensor) -> Tensor:
-        # torch divides alpha by the neighbours; the paper does not.
+        # PyTorch divides alpha by the number of neighbours; the paper does not.
         scale = self.alpha * self.neighbours
         return functional.local_response_norm(x, self.neighbours, scale, self.beta, self.k)
 
 
 class LevelNorm(nn.Module):
-    """Logarithms of power less that of their mean power, or less their own mean, over all channels and bands and so
-    many positions back and ahead: what an automatic gain control does, for every position anew. (batch, channels,
-    [bands,] time). padded: time stays as long as it is, and at its ends the mean is over what is there; else it grows
-    shorter. range_db: where values end below the level, a floor that moves with it; 0 for none. to_db: what the level
-    becomes. least_db: what it is taken for where it is lower."""
+    """Logarithms of power minus that of their mean power, or minus their own mean, over all channels and bands and a
+    number of positions back and ahead: an automatic gain control computed for every position. (batch, channels,
+    [bands,] time). padded: the length in time is kept, and at the ends the mean uses the positions that exist;
+    otherwise it shrinks. range_db: lower limit of values below the level, a floor that moves with it; 0 for none.
+    to_db: the value to which the level is moved. least_db: lower limit of the level."""
 
     def __init__(
         self,
@@ -192,7 +193,7 @@ class LevelNorm(nn.Module):
         self.lowest = -range_db / 10.0 * math.log(10.0) if range_db else None
         self.becomes = to_db / 10.0 * math.log(10.0)
         self.least = None if least_db is None else least_db / 10.0 * math.log(10.0)
-        # A sum over many positions is one over every n-th sum of n: both are short.
+        # A sum over many positions is computed as a sum over every n-th sum of n, which needs two short kernels.
         positions = back + 1 + ahead
         self.step = max(n for n in range(1, math.isqrt(positions) + 1) if positions % n == 0)
 
@@ -205,12 +206,12 @@ class LevelNorm(nn.Module):
         return self.relative(crop(x, [(self.back, self.ahead)]), self.sums(values) / (self.back + 1 + self.ahead))
 
     def values(self, x: Tensor) -> Tensor:
-        """(batch, channels, [bands,] time) -> (batch, 1, time): what the level is the mean of."""
+        """(batch, channels, [bands,] time) -> (batch, 1, time): the values whose mean is the level."""
         return (x.float().exp() if self.of_power else x.float()).flatten(1, -2).mean(dim=1, keepdim=True)
 
     def relative(self, x: Tensor, level: Tensor) -> Tensor:
-        """Values less their level, the mean of what `values` gives. Both have time in the same place; of the level what
-        is beside it is 1, and bands of x have no axis there: (batch, 1, time), or (batch, time, 1)."""
+        """Values minus their level, the mean of the result of `values`. Both have time on the same axis. The level has
+        no axis for bands, and its other axis has length 1: (batch, 1, time), or (batch, time, 1)."""
         level = level.log() if self.of_power else level
         level = level if self.least is None else level.clamp_min(self.least)
         relative = x - (level if x.dim() == 3 else level[:, None])
@@ -255,7 +256,7 @@ def crop(x: Tensor, crops: Sequence[tuple[int, int]]) -> Tensor:
 
 
 class JoinedBranches(nn.Module):
-    """Branches side by side, lined up around the same centre, channels joined."""
+    """Parallel branches, aligned around the same centre, with their channels concatenated."""
 
     def __init__(self, layer: Branches, size: Size) -> None:
         super().__init__()
@@ -298,7 +299,7 @@ def build_residual(layer: Residual, size: Size) -> nn.Module:
 
 
 class BroadcastSum(nn.Module):
-    """(batch, channels, bands, time): layers over the mean of all bands, added to every band."""
+    """(batch, channels, bands, time): layers applied to the mean of all bands, and added to every band."""
 
     def __init__(self, layer: Broadcast, size: Size) -> None:
         super().__init__()

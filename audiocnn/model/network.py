@@ -1,9 +1,9 @@
-"""A spec as a torch network: samples in, one row of scores for every hop out.
+"""A spec as a PyTorch network: samples in, one row of scores for every hop out.
 
-    samples -> front end -> groups -> F -> logits -> scores
+samples -> front end -> groups -> F -> logits -> scores
 
-F over a window of T positions is a convolution of width T over the groups' output: the score of every window of a
-recording in one pass.
+F over a window of T positions is a convolution of width T over the groups' output, which gives the scores of all
+windows of a recording in one pass.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ MOST_WEIGHTS = 2**29  # two gigabytes as float32
 
 
 class RecurrentOverWindow(nn.Module):
-    """(batch, channels, positions) -> (batch, units, windows): every window on its own, from its first position to its
-    last. Windows are batched; nothing is carried from one to the next."""
+    """(batch, channels, positions) -> (batch, units, windows): every window separately, from its first position to its
+    last. Windows are processed as a batch, and no state is carried from one to the next."""
 
     def __init__(self, layer: Recurrent, channels: int, width: int, hop: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class RecurrentOverWindow(nn.Module):
         windows = x[:, :, index].permute(0, 2, 3, 1).reshape(batch * count, self.width, channels)
         outputs, _ = self.cell(windows)
         half = self.cell.hidden_size
-        # The forward way ends at the last position, the backward way at the first.
+        # The forward direction ends at the last position, the backward direction at the first.
         last: Tensor = outputs[:, -1, :half]
         if self.cell.bidirectional:
             last = torch.cat([last, outputs[:, 0, half:]], dim=1)
@@ -86,15 +86,16 @@ class Head(nn.Module):
 
 
 def extended(samples: Tensor, geometry: Geometry) -> Tensor:
-    """(batch, channels, samples) of whole recordings -> the same with zeros at their ends, as `geometry` wants them."""
+    """(batch, channels, samples) of whole recordings -> the same with zeros at both ends, as `geometry` requires."""
     start, end = geometry.extend_start, geometry.extend_end
     longer = functional.pad(samples, (max(start, 0), max(end, 0)))
-    # A window shorter than a hop leaves samples out: after the zeros have come, for there may be fewer than that.
+    # A window shorter than a hop leaves samples unused; they are dropped after padding, because there may be too few
+    # before.
     return longer[..., max(-start, 0) : longer.shape[-1] - max(-end, 0)]
 
 
 class Network(nn.Module):
-    """The whole network of a spec. SpecError, before a weight is made, where they would fill gigabytes."""
+    """The whole network of a spec. Raises SpecError, before creating weights, if they would fill gigabytes."""
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
@@ -108,7 +109,7 @@ class Network(nn.Module):
             for number in range(group.repeat):
                 layers = [layer for layer in group.layers if not isinstance(layer, Global)]
                 name = group.name + (f"_{number + 1}" if group.repeat > 1 else "")
-                while hasattr(self.groups, name):  # "keys" is a method, "A_1" may be a group
+                while hasattr(self.groups, name):  # it may equal a method of ModuleDict or the name of another group
                     name += "_"
                 self.groups[name] = modules.build_layers(layers, size)
                 for layer in layers:
@@ -132,33 +133,33 @@ class Network(nn.Module):
 
     @staticmethod
     def laid_out(values: Tensor) -> Tensor:
-        """Features of a 2-D network in the order of memory in which the CPU convolves three times as fast."""
+        """Features of a 2-D network in a memory layout with which convolutions on the CPU are three times as fast."""
         return values.contiguous(memory_format=torch.channels_last) if values.dim() == 4 else values
 
     def logits_of(self, values: Tensor, crop: tuple[int, int] = (0, 0)) -> Tensor:
-        """Features -> (batch, positions, outputs), before the output's sigmoid or softmax; a score for each class comes
-        first, then, in a network that localises, onset and offset of each. crop: as of `forward`."""
+        """Features -> (batch, positions, outputs), before the output's sigmoid or softmax. The score of each class
+        comes first, then, in a network that localises, its onset and offset. crop: see `forward`."""
         if not any(crop):
             return self.logits_behind(self.normalised(values), 0)
         values = self.leveled(values)
         return self.logits_behind(values[..., crop[0] : values.shape[-1] - crop[1]], 1)
 
     def normalised(self, values: Tensor) -> Tensor:
-        """Features by the mean and deviation of the spec."""
+        """Features normalised with the mean and deviation of the spec."""
         settings = self.spec.input
         if (settings.mean, settings.deviation) == (0.0, 1.0):
             return values
         return (values - settings.mean) / settings.deviation
 
     def leveled(self, values: Tensor) -> Tensor:
-        """Features behind the level that is the first layer."""
+        """Features after the level, if that is the first layer."""
         group = next(iter(self.groups.values()))
         assert isinstance(group, nn.Sequential)
         first: Tensor = group[0](self.normalised(values))
         return first
 
     def logits_behind(self, values: Tensor, layers: int) -> Tensor:
-        """What follows the first `layers` layers."""
+        """The output of the layers after the first `layers` ones."""
         for group in self.groups.values():
             assert isinstance(group, nn.Sequential)
             values = (group[layers:] if layers else group)(values)
@@ -167,7 +168,7 @@ class Network(nn.Module):
         return logits
 
     def extended(self, samples: Tensor) -> Tensor:
-        """The samples of whole recordings with zeros at their ends: ceil(samples / hop) scores come out."""
+        """The samples of whole recordings with zeros at both ends, which give ceil(samples / hop) scores."""
         return extended(samples, self.geometry)
 
     def scores_of(self, logits: Tensor) -> Tensor:
@@ -178,8 +179,8 @@ class Network(nn.Module):
         return logits.softmax(dim=-1) if self.spec.f.output == "softmax" else logits.sigmoid()
 
     def edges_of(self, logits: Tensor) -> Tensor:
-        """Logits (..., outputs) of a network that localises -> (..., 2 * classes): for each class how many seconds
-        before the middle of the position its event begins, and how many after it that ends."""
+        """Logits (..., outputs) of a network that localises -> (..., 2 * classes): for each class, the seconds from its
+        onset to the middle of the position, and from there to its offset."""
         return logits[..., self.spec.classes :].sigmoid() * self.spec.furthest_seconds
 
     def found_of(self, logits: Tensor) -> Tensor:
@@ -188,8 +189,8 @@ class Network(nn.Module):
         return torch.cat([scores, self.edges_of(logits)], dim=-1) if self.spec.localises else scores
 
     def pooled(self, logits: Tensor) -> Tensor:
-        """(batch, positions, outputs) -> (batch, 1, classes): the logits of the mean score over a clip. Not the mean of
-        the logits: a network that is only trained on that may be wrong, and sure of it, at most positions."""
+        """(batch, positions, outputs) -> (batch, 1, classes): the logits of the mean score over a clip. The mean of the
+        logits is not used: a network trained only on that may be confidently wrong at most positions."""
         logits = logits[..., : self.spec.classes]
         if self.spec.f.background:
             together = append_background(logits).log_softmax(dim=-1).logsumexp(dim=1, keepdim=True)
@@ -200,12 +201,12 @@ class Network(nn.Module):
         return yes.logsumexp(dim=1, keepdim=True) - no.logsumexp(dim=1, keepdim=True)
 
     def forward(self, samples: Tensor, half: bool = False, crop: tuple[int, int] = (0, 0)) -> Tensor:
-        """(batch, channels, samples) -> scores (batch, positions, classes), of these samples and no extension; of a
-        network that localises (batch, positions, outputs), the edges behind the scores. crop: frames behind a level
-        (`Geometry.crop`) that only said how loud it is, at both ends; the scores that need them are left out.
+        """(batch, channels, samples) -> scores (batch, positions, classes) of these samples without extension; for a
+        network that localises (batch, positions, outputs), with the edges after the scores. crop: frames after a level
+        (`Geometry.crop`), at both ends, that only served to measure the level; the scores that need them are left out.
 
-        `half` runs groups and F in half precision where that is safe (torch's autocast). Features stay in single: the
-        powers of quiet bands are below what half can hold.
+        `half` runs groups and F in half precision where that is safe (PyTorch's autocast). Features stay in single
+        precision, because the powers of quiet bands are below the range of half precision.
         """
         values = self.features(samples)
         if not half:
@@ -216,8 +217,8 @@ class Network(nn.Module):
 
 
 def append_background(logits: Tensor) -> Tensor:
-    """(..., labels) logits of a softmax with a background -> (..., labels + 1): that of "none of these", 0, comes last.
-    One logit of a softmax may be fixed, since adding a number to all of them changes nothing."""
+    """(..., labels) logits of a softmax with a background -> (..., labels + 1), with the logit of "none of these", 0,
+    as the last. One logit of a softmax may be fixed, because adding a number to all of them changes nothing."""
     return functional.pad(logits, (0, 1))
 
 
@@ -238,7 +239,7 @@ def two_outputs(found: Any, classes: int) -> tuple[Tensor, Tensor]:
 
 
 class FeaturesPart(nn.Module):
-    """The part of a network that is fixed, for graphs: samples -> features."""
+    """The fixed part of a network, for graphs: samples -> features."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -249,7 +250,7 @@ class FeaturesPart(nn.Module):
 
 
 class LevelPart(nn.Module):
-    """The level that is the first layer, for graphs: features -> features less it."""
+    """The level that is the first layer, for graphs: features -> features minus their level."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -260,7 +261,7 @@ class LevelPart(nn.Module):
 
 
 class BehindLevel(nn.Module):
-    """The part behind that level, for graphs: scores, and of a network that localises edges as of `TwoOutputs`."""
+    """The part after that level, for graphs: scores, and for a network that localises edges as in `TwoOutputs`."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()

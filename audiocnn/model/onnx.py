@@ -1,10 +1,11 @@
-"""What a `model.onnx` may be, looked at before ONNX Runtime gets it: a graph of plain operators and their constants.
+"""Validation of `model.onnx` before ONNX Runtime reads it: only graphs of plain operators and their constants are
+accepted.
 
-The file is walked by the wire format of Protocol Buffers and the field numbers of onnx.proto3; nothing of it is run,
-and nothing else is opened. Refused are lengths that lie, constants that are larger or smaller than their sizes say,
-data in other files, operators of others than ONNX, functions, and graphs inside operators, by which loops are made.
+The file is parsed by the wire format of Protocol Buffers and the field numbers of onnx.proto3; none of it is executed,
+and no other file is opened. The check rejects false lengths, constants whose data do not match their sizes, data in
+other files, operators of other domains than ONNX, functions, and graphs inside operators, which can form loops.
 
-An exported file carries the SHA-256 of its graph; a file that was damaged on its way is known by it.
+An exported file carries the SHA-256 hash of its graph, by which damaged files are recognised.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
     import onnxruntime
 
 GRAPH_DIGEST = "graph_sha256"  # a key of the metadata
-CUT_AT = "cut_at"  # a key of the metadata: the value between two parts that may run apart
-CUT_VALUE = "features"  # what a network behind a level calls the values that the level hears
-MOST_ONNX_BYTES = 2**31  # that a message of Protocol Buffers can have
-_DOMAINS = ("", "ai.onnx")  # of operators: both names stand for those of ONNX itself
-# onnx.proto3: TensorProto.DataType -> bytes of an element, and the field that holds it where there are no raw bytes.
+CUT_AT = "cut_at"  # a key of the metadata: the value at which the graph may be split
+CUT_VALUE = "features"  # the name of the input of the level, in a network whose first layer is a level
+MOST_ONNX_BYTES = 2**31  # limit of a Protocol Buffers message
+_DOMAINS = ("", "ai.onnx")  # of operators: both names stand for ONNX itself
+# onnx.proto3: TensorProto.DataType -> bytes of an element, and the field that holds it if there are no raw bytes.
 _ELEMENTS = {1: (4, 4), 6: (4, 5), 7: (8, 7), 9: (1, 5), 11: (8, 10)}  # float, int32, int64, bool, double
-# (number of the input, least, most) where a constant says an axis, a step or a size. ONNX Runtime makes lists as long
-# as such a number when it loads a graph: one of 2^24 kept it for more than a minute.
+# (number of the input, least, most) of constants that set an axis, a step or a size. ONNX Runtime creates lists of this
+# length when it loads a graph: a number of 2^24 kept it busy for more than a minute.
 _AXES, _SIZES = (-8, 8), (-1, 1 << 20)
 _BOUNDS: dict[str, tuple[tuple[int, int, int], ...]] = {
     "Slice": ((3, *_AXES), (4, -(1 << 20), 1 << 20)),
@@ -43,18 +44,18 @@ _BOUNDS: dict[str, tuple[tuple[int, int, int], ...]] = {
     "Tile": ((1, *_SIZES),),
     "ConstantOfShape": ((0, *_SIZES),),
 }
-_FEW = 16  # numbers that say sizes; more are weights or places to look up
+_FEW = 16  # constants that set sizes; longer ones are weights or lookup tables
 _FIXED = {1: 8, 5: 4}  # wire types of fixed length
 Value = int | memoryview
 _SESSIONS: WeakSet[onnxruntime.InferenceSession] = WeakSet()
 
 
 class _BadError(Exception):
-    """Something in the file is not as it must be."""
+    """The file is not valid."""
 
 
 def fields(data: memoryview) -> Iterator[tuple[int, Value]]:
-    """(number, value) of each field of a message: a whole number, or the bytes of everything else."""
+    """(number, value) of each field of a message: an integer, or the bytes of any other type."""
     at, end = 0, len(data)
     while at < end:
         key, at = _varint(data, at)
@@ -68,16 +69,16 @@ def fields(data: memoryview) -> Iterator[tuple[int, Value]]:
             elif kind in _FIXED:
                 size = _FIXED[kind]
             else:
-                raise _BadError(f"a field of a kind that there is not ({kind})")
+                raise _BadError(f"an invalid field type ({kind})")
             if size > end - at:
-                raise _BadError(f"a field says that it has {size} bytes, of which {end - at} are there")
+                raise _BadError(f"a field states {size} bytes, but {end - at} are left")
             value = data[at : at + size]
             at += size
         yield number, value
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """A whole number of seven bits a byte, and where the next byte is."""
+    """A variable-length integer with seven bits a byte, and the position after it."""
     value = shift = 0
     while at < len(data) and shift < 70:
         byte = data[at]
@@ -86,20 +87,20 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value & (2**64 - 1), at
         shift += 7
-    raise _BadError("it ends in the middle of a number")
+    raise _BadError("it ends within a number")
 
 
 def check_onnx(content: bytes, path: Path) -> None:
-    """ModelError, one line, for a file that is no graph of plain operators, or not the one that was exported."""
+    """Raises ModelError, in one line, if a file is not a graph of plain operators, or not the one that was exported."""
     try:
         _check_model(memoryview(content))
     except _BadError as problem:
         remedy = f"make it again with `{export_command(path.parent)}`"
-        raise ModelError(f"{path}: is damaged or was not made here: {problem}; {remedy}") from None
+        raise ModelError(f"{path}: damaged, or not written by audiocnn: {problem}; {remedy}") from None
 
 
 def graph_digest(content: bytes) -> str:
-    """SHA-256 of the graph in a file, as hexadecimal digits."""
+    """SHA-256 hash of the graph in a file, as hexadecimal digits."""
     return _digest(next(value for number, value in fields(memoryview(content)) if number == 7))
 
 
@@ -113,7 +114,7 @@ def _check_model(data: memoryview) -> None:
         if number == 7:
             graphs.append(_bytes(value))
         elif number in (20, 25):
-            raise _BadError("it holds functions or what is for training")
+            raise _BadError("it contains functions or training information")
         elif number == 14:
             entry = dict(fields(_bytes(value)))
             if _text(entry.get(1, memoryview(b""))) == GRAPH_DIGEST:
@@ -121,9 +122,9 @@ def _check_model(data: memoryview) -> None:
         elif number == 8:
             _check_domain(dict(fields(_bytes(value))).get(1))
     if len(graphs) != 1:
-        raise _BadError(f"it holds {len(graphs)} graphs")
+        raise _BadError(f"it contains {len(graphs)} graphs")
     if said and _digest(graphs[0]) != said:
-        raise _BadError("its graph is not the one that was exported")
+        raise _BadError("its graph differs from the one that was exported")
     _check_graph(graphs[0])
 
 
@@ -137,13 +138,13 @@ def _check_graph(graph: memoryview) -> None:
             name, small = _check_tensor(_bytes(value))
             numbers[name] = small
         elif number == 15:
-            raise _BadError("it holds sparse constants")
+            raise _BadError("it contains sparse constants")
     for operator, inputs in nodes:
         for place, least, most in _BOUNDS.get(operator, ()):
             name = inputs[place] if place < len(inputs) else ""
             wrong = next((value for value in numbers.get(name, ()) if not least <= value <= most), None)
             if wrong is not None:
-                raise _BadError(f'its operator {operator} gets "{name[:60]}", which says {wrong}')
+                raise _BadError(f'its operator {operator} uses "{name[:60]}", which is {wrong}')
 
 
 def _check_node(node: memoryview) -> tuple[str, list[str]]:
@@ -159,7 +160,7 @@ def _check_node(node: memoryview) -> tuple[str, list[str]]:
         elif number == 5:
             for inside, content in fields(_bytes(value)):
                 if inside in (6, 11, 22, 23):
-                    raise _BadError(f"its operator {name or '?'} holds a graph or a sparse constant")
+                    raise _BadError(f"its operator {name or '?'} contains a graph or a sparse constant")
                 if inside in (5, 10):
                     _check_tensor(_bytes(content))
     return name, inputs
@@ -167,11 +168,11 @@ def _check_node(node: memoryview) -> tuple[str, list[str]]:
 
 def _check_domain(domain: Value | None) -> None:
     if domain is not None and _text(domain) not in _DOMAINS:
-        raise _BadError(f'operators of "{_text(domain)[:40]}" are not read')
+        raise _BadError(f'operators of "{_text(domain)[:40]}" are not supported')
 
 
 def _check_tensor(tensor: memoryview) -> tuple[str, list[int]]:
-    """The name of a constant, and its whole numbers where they are few."""
+    """The name of a constant, and its integers if there are few."""
     dims: list[int] = []
     kind, name = 0, "?"
     raw: memoryview | None = None
@@ -187,26 +188,26 @@ def _check_tensor(tensor: memoryview) -> tuple[str, list[int]]:
         elif number == 9:
             raw = _bytes(value)
         elif number == 13 or (number == 14 and value != 0):
-            raise _BadError(f'the constant "{name[:60]}" lies in another file')
+            raise _BadError(f'the data of constant "{name[:60]}" are in another file')
         elif number in (4, 5, 7, 10):
             sizes[number] = sizes.get(number, 0) + _count(number, value)
             if number == 7 and sizes[number] <= _FEW:
                 numbers = [value] if isinstance(value, int) else _varints(value)
-                few += [one - 2**64 if one >= 2**63 else one for one in numbers]  # 64 bits with a sign
+                few += [one - 2**64 if one >= 2**63 else one for one in numbers]  # signed 64-bit integers
     if kind not in _ELEMENTS:
-        raise _BadError(f'the constant "{name[:60]}" is of a type that is not read ({kind})')
+        raise _BadError(f'the type of constant "{name[:60]}" is not supported ({kind})')
     size, field = _ELEMENTS[kind]
     held: float = sizes.get(field, 0) if raw is None else len(raw) / size
     if any(dim >= 2**31 for dim in dims) or math.prod(dims) != held:
         shape = " x ".join(map(str, dims[:8])) or "one number"
-        raise _BadError(f'the constant "{name[:60]}" says {shape}, and holds {held:g} numbers')
+        raise _BadError(f'the constant "{name[:60]}" has the shape {shape}, but holds {held:g} numbers')
     if raw is not None and kind == 7 and held <= _FEW:
         few = list(struct.unpack(f"<{int(held)}q", raw))
     return name, few
 
 
 def _count(number: int, value: Value) -> int:
-    """Numbers in a field of a constant: one, or many that are packed."""
+    """Numbers in a field of a constant: one, or a packed list."""
     if isinstance(value, int):
         return 1
     return len(value) // {4: 4, 10: 8}[number] if number in (4, 10) else len(_varints(value))
@@ -222,7 +223,7 @@ def _varints(data: memoryview) -> list[int]:
 
 def _bytes(value: Value) -> memoryview:
     if isinstance(value, int):
-        raise _BadError("a number stands where a part of the file is expected")
+        raise _BadError("a number in place of a part of the file")
     return value
 
 
@@ -231,10 +232,11 @@ def _text(value: Value) -> str:
 
 
 def cut_graph(content: bytes, begin: Mapping[str, Sequence[int | str]], end: Sequence[str]) -> bytes:
-    """A file with what a graph computes between some of its values: those of `begin`, of these sizes (a name stands for
-    one that is free), become inputs of single precision, those of `end` outputs. Inputs that are needed stay.
+    """A file with the part of a graph between some of its values. Those of `begin`, with these sizes (a name stands for
+    a variable one), become inputs of single precision, and those of `end` become outputs. Other inputs that are needed
+    stay.
 
-    content: has passed `check_onnx`. KeyError where a value of `end` is not there, or needs one that is not there.
+    content: has passed `check_onnx`. Raises KeyError if a value of `end`, or one that it needs, does not exist.
     """
     model = list(fields(memoryview(content)))
     graph = list(fields(_bytes(next(value for number, value in model if number == 7))))
@@ -259,7 +261,7 @@ def cut_graph(content: bytes, begin: Mapping[str, Sequence[int | str]], end: Seq
     parts += [_field(11, _value_info(name, sizes)) for name, sizes in begin.items()]
     parts += [_field(11, _bytes(value)) for name, value in inputs.items() if name in seen and name not in begin]
     parts += [_field(12, _value_info(name, None)) for name in end]
-    versions = [(number, value) for number, value in model if number in (1, 8)]  # of the format and of the operators
+    versions = [(number, value) for number, value in model if number in (1, 8)]  # format and operator versions
     whole = [_number(n, v) if isinstance(v, int) else _field(n, v) for n, v in versions]
     return b"".join([*whole, _field(7, b"".join(parts))])
 
@@ -269,7 +271,7 @@ def _name_of(message: Value, field: int) -> str:
 
 
 def _value_info(name: str, sizes: Sequence[int | str] | None) -> bytes:
-    """A ValueInfoProto: single precision, of these sizes, or of any."""
+    """A ValueInfoProto: single precision, with these sizes, or of any size."""
     kind = _number(1, 1)
     if sizes is not None:
         dims = [_number(1, size) if isinstance(size, int) else _field(2, size.encode()) for size in sizes]
@@ -295,21 +297,22 @@ def _varint_bytes(value: int) -> bytes:
 
 
 def _read_onnx(path: Path) -> bytes:
-    """A file of a size that it may have. ModelError."""
+    """Read a file of permitted size. Raises ModelError."""
     try:
         size = path.stat().st_size
         if size <= MOST_ONNX_BYTES:
             return path.read_bytes()
     except OSError as problem:
-        raise ModelError(f"{path}: cannot be read ({problem.strerror}); check its rights") from None
-    raise ModelError(f"{path}: {size} bytes are more than an ONNX file can have; copy the folder again")
+        raise ModelError(f"{path}: cannot be read ({problem.strerror}); check its permissions") from None
+    raise ModelError(f"{path}: too large for an ONNX file ({size} bytes); copy the folder again")
 
 
 def open_session(graph: bytes, threads: int | None = None, **options: Any) -> onnxruntime.InferenceSession:
-    """A session for a graph, with so many threads for one run (None: as many as it likes), and what else its
-    `SessionOptions` take by name. It raises errors of many kinds for a graph that is none."""
-    # From 1.31 on, ONNX Runtime reports every session to its makers. By its Privacy.md this variable, set before the
-    # import, keeps it from writing events and a number of this machine to the home folder, and from sending them.
+    """A session for a graph, with this number of threads for one run (None: ONNX Runtime decides), and other
+    `SessionOptions` by name. Raises various errors for an invalid graph."""
+    # From version 1.31 on, ONNX Runtime reports every session to its vendor. According to its Privacy.md, this
+    # variable, set before the import, prevents it from writing events and a machine id to the home folder, and from
+    # sending them.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
@@ -319,18 +322,18 @@ def open_session(graph: bytes, threads: int | None = None, **options: Any) -> on
         settings.intra_op_num_threads, settings.inter_op_num_threads = threads, 1
     for name, value in options.items():
         setattr(settings, name, value)
-    # Its fallback, from the CPU to the CPU, is told on standard output, where data goes.
+    # Its fallback, from the CPU to the CPU, prints a message on standard output, which is for data.
     session = onnxruntime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"], enable_fallback=0)
     _SESSIONS.add(session)
     return session
 
 
 class OnnxFile:
-    """An ONNX file of a model, checked, opened and run. ModelError, with `command` as the remedy, where it cannot be.
+    """An ONNX file of a model, which is checked, opened and run. Raises ModelError, with `command` as the remedy, if
+    that fails.
 
-    fits: whether it is what it has to be; asked when it is opened. part: the part of the file that is wanted, if not
-    all, from its content. A process that was forked off opens it again, since the threads of the old session have
-    stayed with the parent.
+    fits: checks, when the file is opened, that it belongs to the model. part: extracts the part that is needed from the
+    content. A forked process opens the file again, because the threads of the old session exist only in the parent.
     """
 
     def __init__(
@@ -359,7 +362,7 @@ class OnnxFile:
 
     @property
     def session(self) -> onnxruntime.InferenceSession:
-        """That of this process."""
+        """The session of this process."""
         pid, session = self.opened
         if pid != os.getpid():
             session = self._open()
@@ -367,7 +370,7 @@ class OnnxFile:
         return session
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, Any]) -> list[Any]:
-        """The outputs of these names, in memory of ONNX Runtime."""
+        """The outputs of these names, in memory owned by ONNX Runtime."""
         session = self.session
         try:
             return list(session.run(outputs, feeds))
@@ -383,14 +386,14 @@ def _in_short(problem: Exception) -> str:
 
 
 def says_geometry(session: onnxruntime.InferenceSession, geometry: Geometry) -> bool:
-    """Whether the metadata of a file tell of these rows. Scores would lie elsewhere."""
+    """Whether the metadata of a file agree with this geometry. Otherwise scores would be at other times."""
     said = session.get_modelmeta().custom_metadata_map
     wanted = {name: getattr(geometry, name) for name in ("sample_rate", "hop_samples", "window_samples")}
     return all(name not in said or said[name] == str(value) for name, value in wanted.items())
 
 
 def _keep_sessions() -> None:
-    """After a fork: what ends a session waits for its threads, which have stayed with the parent; so none is ended."""
+    """After a fork, keep sessions alive: closing one would wait for its threads, which exist only in the parent."""
     if _SESSIONS:
         import ctypes
 

@@ -1,16 +1,16 @@
-"""How a model pools the scores of a recording into one answer for it: `[classify]` of `model.toml`.
+"""How a model combines the scores of a recording into one answer: `[classify]` of `model.toml`.
 
-    [classify]                       # learned from whole clips
+    [classify]                       # trained on whole clips
     clip_seconds = 1.0
     pool_seconds = 0.43
 
-    [classify.labels.speech]         # learned from segments
+    [classify.labels.speech]         # trained on segments
     pool_seconds = 0.1
     gain = 1.257
     shift = -2.219
     thresholds = { balanced = 0.5, sensitive = 0.12, precise = 0.93 }
 
-`inference.pooling` does it.
+`inference.pooling` applies it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from audiocnn.toml import TomlTable
 
 @dataclass(frozen=True)
 class ClipPooling:
-    """Of a model that learned whole clips. clip_seconds: up to this length a recording is a clip, whose score is the
-    mean. pool_seconds: in a longer one that of the loudest stretch of this length counts, too."""
+    """Pooling for a model that was trained on whole clips. clip_seconds: up to this length, a recording is a clip,
+    whose score is the mean. pool_seconds: for a longer recording, the loudest part of this length is also used."""
 
     clip_seconds: float
     pool_seconds: float
@@ -34,10 +34,10 @@ class ClipPooling:
 
 @dataclass(frozen=True)
 class LabelPooling:
-    """Of a label of a model that learned segments: its highest mean score over any `seconds` on end (inf: the mean of
-    all), with the log-odds of that times `gain`, plus `shift`.
+    """Pooling for a label of a model that was trained on segments: the highest mean score over any `seconds` in a row
+    (inf: the mean of all), with its log-odds multiplied by `gain` and increased by `shift`.
 
-    thresholds: of the result, by operating point; empty: that of segments.
+    thresholds: for the result, by operating point; if empty, those of segments.
     """
 
     seconds: float = math.inf
@@ -47,7 +47,7 @@ class LabelPooling:
 
 
 def pooling_table(clip: ClipPooling | None, labels: Mapping[str, LabelPooling]) -> dict[str, Any]:
-    """What stands in `[classify]`; empty where a model says nothing."""
+    """The content of `[classify]`; empty if the model states nothing."""
     if clip is not None:
         return {"clip_seconds": clip.clip_seconds, "pool_seconds": clip.pool_seconds}
     return {"labels": {label: _label_table(own) for label, own in labels.items()}} if labels else {}
@@ -62,13 +62,15 @@ def _label_table(own: LabelPooling) -> dict[str, Any]:
 def read_pooling(
     table: TomlTable, labels: Sequence[str], points: Sequence[str]
 ) -> tuple[ClipPooling | None, dict[str, LabelPooling]]:
-    """Of `[classify]`; points: the names of operating points. Raises the error of the table."""
+    """Read `[classify]`. points: the names of operating points. Raises the error of the table."""
     clip = None
     if "clip_seconds" in table.values or "pool_seconds" in table.values:
         clip = ClipPooling(table.number("clip_seconds", above=True), table.number("pool_seconds", above=True))
     inside, found = table.table("labels"), {}
     if clip is not None and inside.values:
-        raise table.wrong('has "clip_seconds" and "labels"; a model learned from clips or from segments')
+        raise table.wrong(
+            'has both "clip_seconds" and "labels"; keep those that fit the training, on clips or on segments'
+        )
     for label in labels:
         if label in inside.values:
             found[label] = _read_label(inside.table(label), points)
@@ -89,7 +91,7 @@ def _read_label(table: TomlTable, points: Sequence[str]) -> LabelPooling:
 
 
 def mean_label_pooling(each: Sequence[LabelPooling], shares: Sequence[float]) -> LabelPooling:
-    """That of the mean of scores, of models that count by these shares: the mean of theirs."""
+    """The pooling for the mean of the scores of models, with these shares: the mean of their values."""
     names = each[0].thresholds.keys() if all(own.thresholds for own in each) else ()
     return LabelPooling(
         _mean([own.seconds for own in each], shares),
@@ -100,7 +102,7 @@ def mean_label_pooling(each: Sequence[LabelPooling], shares: Sequence[float]) ->
 
 
 def mean_clip_pooling(each: Sequence[ClipPooling], shares: Sequence[float]) -> ClipPooling:
-    """As of `mean_label_pooling`."""
+    """See `mean_label_pooling`."""
     whole = _mean([own.clip_seconds for own in each], shares)
     return ClipPooling(whole, _mean([own.pool_seconds for own in each], shares))
 

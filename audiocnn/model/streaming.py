@@ -1,19 +1,21 @@
-"""A network for live sound: samples of whole hops in, a row of scores a hop out, and every sample computed once.
+"""A network for live audio: samples of whole hops in, a row of scores a hop out, with every sample processed once.
 
-A convolution over time needs the last positions of what it heard before. These tails are the state: each is an input
-and an output of the step, (batch, ..., positions). What it gives is what the dense pass over the whole recording does.
+A convolution over time needs the last positions of its earlier input. These tails are the state: each is an input and
+an output of the step, (batch, ..., positions). The results equal those of the dense pass over the whole recording.
 
-    samples (batch, channels, rows * hop), tails -> scores (batch, rows, outputs), tails
+samples (batch, channels, rows * hop), tails -> scores (batch, rows, outputs), tails
 
-Rows are late: the step gives row k when the last sample of its window is there. So the samples of a recording begin
-`StreamTiming.lead_samples` zeros late, and the first `lead_rows` rows are of no hop of it. The tails at the beginning
-are not zeros: they are what silence before it leaves (`first_tails`).
+Rows are delayed: the step gives row k when the last sample of its window has arrived. The samples of a recording are
+therefore preceded by `StreamTiming.lead_samples` zeros, and the first `lead_rows` rows belong to no hop of it. The
+initial tails are not zeros: they are the state after silence (`first_tails`).
 
-A network streams where no layer pads in time, but for a level that looks back alone and hears the features first.
+A network can be used for streams if no layer pads in time, except for a level that only looks back and receives the
+features first.
 
-Steps are short: one or two positions, with all their bands and channels. So time does not come last, where convolutions
-would run along it, but second to last: (batch, channels, time, bands), and (batch, time, channels) in 1-D and where one
-band is left. There a convolution is a matrix product, and a depthwise one takes the few positions that it hears.
+Steps are short: one or two positions, with all their bands and channels. Time is therefore not the last axis, along
+which convolutions would run, but the second to last: (batch, channels, time, bands), and (batch, time, channels) in 1-D
+and if one band is left. A convolution is then a matrix product, and a depthwise one multiplies the few positions in its
+reach.
 """
 
 from __future__ import annotations
@@ -36,15 +38,15 @@ from audiocnn.model.network import Head, Network, RecurrentOverWindow
 from audiocnn.spec.geometry import Geometry
 
 _ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Identity, nn.Dropout)
-_TIME = -2  # the axis
-_REMEDY = "a Stream computes its windows anew"
-_SHORT_LEVEL = 512  # positions: a longer one is not summed anew at each
+_TIME = -2  # the axis of time
+_REMEDY = "use a Stream, which computes every window anew"
+_SHORT_LEVEL = 512  # positions: the sums of longer levels are computed incrementally
 
 
 @dataclass(frozen=True)
 class StreamTiming:
-    """How the rows of a step lie in a recording. Row 0 of the recording is row `lead_rows` of the steps, where
-    `lead_samples` zeros are heard before the recording."""
+    """How the rows of a step lie in a recording. Row 0 of the recording is row `lead_rows` of the steps, which begin
+    with `lead_samples` zeros before the recording."""
 
     lead_samples: int
     lead_rows: int
@@ -56,15 +58,16 @@ class StreamTiming:
 
 
 class Tails:
-    """The tails of one step: those that came in, and those that go out, in the order in which layers ask for them."""
+    """The tails of one step: those that are given, and those for the next step, in the order in which layers use
+    them."""
 
     def __init__(self, given: Sequence[Tensor]) -> None:
         self.given: Iterator[Tensor] = iter(given)
         self.left: list[Tensor] = []
 
     def take(self, x: Tensor, count: int) -> Tensor:
-        """x (..., time, last) behind the last `count` positions before it; without its first ones for a count below 0,
-        which a stride leaves out."""
+        """x (..., time, last) preceded by the last `count` earlier positions. With a negative count, its first
+        positions are dropped, because a stride skips them."""
         if count <= 0:
             return x[..., -count:, :] if count else x
         longer = torch.cat([next(self.given), x], dim=_TIME)
@@ -72,11 +75,11 @@ class Tails:
         return longer
 
     def delay(self, x: Tensor, count: int) -> Tensor:
-        """x, so many positions late."""
+        """x, delayed by this number of positions."""
         return self.take(x, count)[..., : x.shape[_TIME], :] if count else x
 
     def take_count(self) -> Tensor:
-        """How many positions a level has heard, (batch, 1, 1); `leave_count` puts another in its place."""
+        """The number of positions that a level has received, (batch, 1, 1); `leave_count` sets the next value."""
         return next(self.given)
 
     def leave_count(self, count: Tensor) -> None:
@@ -84,7 +87,7 @@ class Tails:
 
 
 class _Measuring(Tails):
-    """Tails that are not there yet: zeros; their sizes are what is wanted. counts: the places of counts among them."""
+    """Tails that do not exist yet: zeros, used to find their sizes. counts: the indices of counts among them."""
 
     def __init__(self) -> None:
         super().__init__([])
@@ -105,10 +108,11 @@ class _Measuring(Tails):
 
 @functools.singledispatch
 def step(module: nn.Module, x: Tensor, tails: Tails) -> Tensor:
-    """What a module makes of the next positions. SpecError for one that cannot go on from where it was."""
+    """The output of a module for the next positions. Raises SpecError for a module that cannot continue from its
+    earlier input."""
     if isinstance(module, _ELEMENTWISE):
         return _called(module, x)
-    raise SpecError(f"{type(module).__name__} has no way to go on from the sound before")
+    raise SpecError(f"{type(module).__name__} cannot process audio piece by piece")
 
 
 def _called(module: nn.Module, x: Tensor) -> Tensor:
@@ -117,7 +121,7 @@ def _called(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def _one_band(x: Tensor) -> Tensor:
-    """(batch, channels, time, 1) as (batch, time, channels); all else as it is."""
+    """(batch, channels, time, 1) as (batch, time, channels); other shapes unchanged."""
     return x.squeeze(-1).transpose(1, 2) if x.dim() == 4 and x.shape[-1] == 1 else x
 
 
@@ -136,7 +140,7 @@ def step_batch_norm(module: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor, tails: T
 
 
 def _affine(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """What a batch norm multiplies with, and adds, in evaluation."""
+    """The factor and offset of a batch norm in evaluation mode."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
@@ -170,7 +174,7 @@ def step_convolution(module: nn.Conv1d | nn.Conv2d, x: Tensor, tails: Tails) -> 
         }  # the spec has frequency first
         weight = module.weight.transpose(2, 3)
         return _one_band(functional.conv2d(x, weight, module.bias, groups=module.groups, **moves))
-    weight = module.weight.reshape(module.out_channels, -1, taps)  # one band: of two axes the first is 1
+    weight = module.weight.reshape(module.out_channels, -1, taps)  # one band: the first of two axes has length 1
     if taps == stride == module.groups == 1:
         return _with_bias(x @ weight[..., 0].T, module.bias)
     depthwise = module.groups == module.in_channels == module.out_channels
@@ -213,12 +217,12 @@ def step_pooling(module: modules.Pooling, x: Tensor, tails: Tails) -> Tensor:
 
 @step.register
 def step_level(module: modules.LevelNorm, x: Tensor, tails: Tails) -> Tensor:
-    """A padded level keeps the powers of so many positions, and how many there were."""
+    """A padded level keeps the powers of a number of positions, and how many have been received."""
     if module.padded and module.ahead:
-        raise SpecError("a level looks ahead over what a live detector does not wait for")
+        raise SpecError("a level looks ahead, for which a live detector does not wait")
     time = x.shape[_TIME]
     if module.padded:
-        heard = tails.take_count()  # below 0 before the beginning
+        heard = tails.take_count()  # negative before the beginning
         there = heard + torch.arange(1, time + 1, device=x.device, dtype=heard.dtype)[:, None]
         tails.leave_count((heard + time).clamp(max=float(module.back + 1)))
         values = tails.take(_level_values(module, x) * (there > 0), module.back)
@@ -236,8 +240,9 @@ def _window_sums(module: modules.LevelNorm, values: Tensor, time: int) -> Tensor
     positions = module.back + 1 + module.ahead
     if positions <= _SHORT_LEVEL:
         return module.sums(values[:, None])[:, 0]
-    # All windows share their middle: to it comes what is still in a window of the oldest, and what is in of the newest.
-    # Nothing is taken away again, so that a loud sound leaves no rounding behind. No more than a level at a time.
+    # All windows share their middle part. To it are added the oldest values that are still inside a window, and the
+    # newest ones. Nothing is subtracted, so a loud sound leaves no rounding errors behind. At most one level length at
+    # a time.
     middle = values[:, time:positions].sum(dim=1, keepdim=True)
     oldest = values[:, :time].flip(1).cumsum(dim=1).flip(1)
     newest = functional.pad(values[:, positions:].cumsum(dim=1), (1, 0))
@@ -245,13 +250,13 @@ def _window_sums(module: modules.LevelNorm, values: Tensor, time: int) -> Tensor
 
 
 def _level_values(module: modules.LevelNorm, x: Tensor) -> Tensor:
-    """(batch, time, 1): what the level is the mean of."""
+    """(batch, time, 1): the values whose mean is the level."""
     values = x.exp() if module.of_power else x
     return values.mean(dim=-1, keepdim=True) if x.dim() == 3 else values.mean(dim=(1, 3))[..., None]
 
 
 def _crop(x: Tensor, crops: Sequence[tuple[int, int]]) -> Tensor:
-    """Drops (start, end) bands; crops in time, the last ones, are delays."""
+    """Drop (start, end) bands. Crops in time, the last ones, become delays."""
     if x.dim() == 3 or len(crops) == 1:
         return x
     start, end = crops[0]
@@ -270,7 +275,7 @@ def step_branches(module: modules.JoinedBranches, x: Tensor, tails: Tails) -> Te
 @step.register
 def step_residual(module: modules.ResidualSum, x: Tensor, tails: Tails) -> Tensor:
     start, end = module.crops[-1]
-    if _reaching(module.inside) == 1:  # its tail is that of what goes around it, too
+    if _reaching(module.inside) == 1:  # its tail contains that of the path around it
         x = tails.take(x, start + end)
         time = x.shape[_TIME] - start - end
         around, inside = x[..., start : start + time, :], step(module.inside, x, _Whole())
@@ -281,7 +286,7 @@ def step_residual(module: modules.ResidualSum, x: Tensor, tails: Tails) -> Tenso
 
 
 class _Whole(Tails):
-    """For layers whose tail is there already."""
+    """For layers whose tail is already part of the input."""
 
     def __init__(self) -> None:
         super().__init__([])
@@ -291,7 +296,8 @@ class _Whole(Tails):
 
 
 def _reaching(module: nn.Module) -> int:
-    """How many convolutions or pools inside hear more than one position; where they have a stride, too many."""
+    """The number of convolutions or pools inside that see more than one position; more than 1 if one has a stride or
+    padding."""
     reaching = 0
     for inside in module.modules():
         if isinstance(inside, (nn.Conv1d, nn.Conv2d)):
@@ -329,7 +335,7 @@ def step_features(module: FrontEnd, samples: Tensor, tails: Tails) -> Tensor:
 
 def step_powers(module: PowerSpectrum, samples: Tensor) -> Tensor:
     """(batch, samples) -> (batch, frames, bins)."""
-    rows = -(-module.frame // module.hop)  # hops that a frame spans
+    rows = -(-module.frame // module.hop)  # hops that a frame covers
     count = (samples.shape[1] - module.frame) // module.hop + 1
     samples = samples[:, : (count - 1) * module.hop + module.frame]
     samples = functional.pad(samples, (0, rows * module.hop - module.frame))
@@ -353,7 +359,7 @@ def _folded(fold: Fold, frames: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _picked(frames: Tensor, places: Indices) -> Tensor:
-    """Those places of the last axis, which lie in runs, forwards or backwards."""
+    """These indices of the last axis, which form ascending or descending runs."""
     parts: list[Tensor] = []
     wanted = places.tolist()
     begin = 0
@@ -389,7 +395,7 @@ def step_head(module: Head, x: Tensor, tails: Tails) -> Tensor:
 
 
 def _fused(network: Network) -> Network:
-    """A copy in which batch norms behind convolutions are part of these."""
+    """A copy in which batch norms are merged into the convolutions before them."""
     network = copy.deepcopy(network)
     for inside in list(network.modules()):
         if isinstance(inside, nn.Sequential):
@@ -400,7 +406,7 @@ def _fused(network: Network) -> Network:
 
 
 class StreamNetwork(nn.Module):
-    """The step of a network. SpecError, naming network and cause, where it cannot be."""
+    """The step of a network. Raises SpecError, naming network and cause, if it has none."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -416,7 +422,7 @@ class StreamNetwork(nn.Module):
                 self._run(self.silence(1), measuring)
         except SpecError as problem:
             raise SpecError(
-                f"{network.spec.name}: {problem}: it cannot go on from the sound before; {_REMEDY}"
+                f"{network.spec.name}: {problem}, so results for earlier audio cannot be reused; {_REMEDY}"
             ) from None
         self.shapes = [tuple(tail.shape[1:]) for tail in measuring.left]
         self.counts = measuring.counts
@@ -426,12 +432,14 @@ class StreamNetwork(nn.Module):
         steps = list(first) if isinstance(first, nn.Sequential) else []
         for module in self.dense.modules():
             if isinstance(module, modules.LevelNorm) and module.padded and (not steps or module is not steps[0]):
-                what = f"a padded level is not the first layer: it cannot go on from the sound before; {_REMEDY}"
+                what = (
+                    f"a padded level is not the first layer, so results for earlier audio cannot be reused; {_REMEDY}"
+                )
                 raise SpecError(f"{self.spec.name}: {what}")
 
     @property
     def most_rows(self) -> int:
-        """How many a step may have: a long level sums no more than its own length at a time."""
+        """The maximum number of rows in a step: the sums of a long level cover at most its own length at a time."""
         levels = [module for module in self.dense.modules() if isinstance(module, modules.LevelNorm)]
         positions = [one.back + 1 + one.ahead for one in levels if one.back + 1 + one.ahead > _SHORT_LEVEL]
         return min(positions) * self.spec.input.hop_samples // self.geometry.hop_samples if positions else 1 << 16
@@ -440,10 +448,11 @@ class StreamNetwork(nn.Module):
         return torch.zeros(1, self.spec.input.channels, rows * self.geometry.hop_samples)
 
     def first_tails(self) -> list[Tensor]:
-        """The tails where a recording begins, (1, ..., time, last): what the zeros before it leave."""
+        """The tails at the start of a recording, (1, ..., time, last): the state after the zeros before it."""
         geometry, field = self.geometry, self.spec.input.receptive_field
         rows = -(-geometry.core_samples // geometry.hop_samples)
-        # Steps end where windows end, so the first begins before the zeros do: those frames a level does not count.
+        # Steps end where windows end, so the first step begins before the zeros do; a level does not count those
+        # frames.
         early = rows * geometry.hop_samples - geometry.core_samples
         uncounted = (early + field.kernel - field.stride) // field.stride
         tails = [torch.zeros(1, *shape) for shape in self.shapes]
@@ -455,7 +464,7 @@ class StreamNetwork(nn.Module):
         return tails
 
     def forward(self, samples: Tensor, *tails: Tensor) -> tuple[Tensor, ...]:
-        """(batch, channels, rows * hop) and the tails before -> scores (batch, rows, outputs), and the tails behind."""
+        """(batch, channels, rows * hop) and the previous tails -> scores (batch, rows, outputs), and the next tails."""
         state = Tails(tails)
         scores = self._run(samples, state)
         return scores, *state.left

@@ -1,4 +1,4 @@
-"""The weights of a model folder, as safetensors: plain tensors, nothing that runs; and the networks they belong to."""
+"""The weights of a model folder, as safetensors: plain tensors without code; and the networks that they belong to."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from audiocnn.spec.geometry import joint_geometry
 
 
 class Ensemble(nn.Module):
-    """Networks side by side on the same samples; the mean of their scores (and edges), label by label.
+    """Networks in parallel on the same samples; the mean of their scores (and edges) for each label.
 
-    Probabilities are averaged, not log-odds: what comes out is what one gets by averaging what the members print, rows
-    of a softmax still sum to 1, and a member that is wrong and sure has one vote and no veto.
+    Probabilities are averaged, not log-odds. The result equals the average of the members' printed scores, rows of a
+    softmax still sum to 1, and a confidently wrong member has one vote but no veto.
     """
 
     def __init__(self, model: Model) -> None:
@@ -40,12 +40,12 @@ class Ensemble(nn.Module):
         return extended(samples, self.geometry)
 
     def forward(self, samples: Tensor, half: bool = False) -> Tensor:
-        """(batch, channels, samples) -> scores (batch, positions, classes), of these samples and no extension; `half`
+        """(batch, channels, samples) -> scores (batch, positions, classes) of these samples without extension; `half`
         as for a `Network`."""
         return self.mean(samples, lambda network, part: network(part, half))
 
     def mean(self, samples: Tensor, found_by: Callable[[Network, Tensor], Tensor]) -> Tensor:
-        """The mean of what `found_by` gives for each network and the samples that it hears, as `Network.forward`."""
+        """The mean of the results of `found_by` for each network and its samples, as in `Network.forward`."""
         orders = [order_outputs(order) if self.localises else order for order in self.orders]
         parts = zip(self.networks, self.shares, orders, self.geometry.crops, strict=True)
         found = [
@@ -56,18 +56,21 @@ class Ensemble(nn.Module):
 
 
 def load_network(model: Model) -> Network:
-    """The network of a model with its weights, in evaluation mode. Raises ModelError where they do not fit, and for an
-    ensemble, which has several."""
+    """The network of a model with its weights, in evaluation mode. Raises ModelError if they do not fit, and for an
+    ensemble, which has several networks."""
     if model.members:
         names = ", ".join(dict.fromkeys(member.name for member in model.members))
-        raise ModelError(f"{model.folder}: is an ensemble of several networks ({names}); name a model of one")
+        raise ModelError(
+            f"{model.folder}: is an ensemble of several networks ({names}); name a model with a single network"
+        )
     network = Network(model.spec)
     _load_into(network, model)
     return network.eval()
 
 
 def load_networks(model: Model) -> Network | Ensemble:
-    """What gives the scores of a model: its network, or all those of an ensemble. Raises as `load_network`."""
+    """The module that computes the scores of a model: its network, or all those of an ensemble. Raises the errors of
+    `load_network`."""
     if not model.members:
         return load_network(model)
     ensemble = Ensemble(model)
@@ -76,12 +79,12 @@ def load_networks(model: Model) -> Network | Ensemble:
 
 
 def _load_into(module: nn.Module, model: Model) -> None:
-    """Put the weights of a folder into a module. Raises ModelError where they do not fit."""
+    """Load the weights of a folder into a module. Raises ModelError if they do not fit."""
     path = model.part(WEIGHTS)
     try:
         module.load_state_dict(load_file(path))
     except (SafetensorError, OSError, ValueError) as problem:
-        raise ModelError(f"{path}: is damaged: {_one_line(problem)}; copy the folder again") from None
+        raise ModelError(f"{path}: damaged: {_one_line(problem)}; copy the folder again") from None
     except RuntimeError as problem:
         raise ModelError(
             f"{path}: does not fit the spec in {TOML}: {_one_line(problem)}; copy the folder again"
@@ -93,6 +96,7 @@ def _one_line(problem: BaseException) -> str:
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
-    """Weights as safetensors, whole or not at all; the front end's constants follow from the spec and stay out."""
+    """Weights as safetensors, written atomically. The constants of the front end follow from the spec and are not
+    stored."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     write_whole(path, save(state, metadata={"format": "pt"}))

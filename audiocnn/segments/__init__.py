@@ -1,1 +1,1 @@
-"""What is where: segments and annotations, the rule that makes segments of scores, and the finder that applies it."""
+"""Segments and annotations, the rule that turns scores into segments, and the finder that applies it."""

@@ -1,17 +1,18 @@
-"""Onset and offset besides the score: positions say where their event begins and ends, and vote for the edges.
+"""Onset and offset in addition to the score: each position predicts where its event begins and ends, and votes for the
+edges.
 
-A network with `output = "onset_offset"` gives for each position and label the probability that an event is there, how
+A network with `output = "onset_offset"` gives for each position and label the probability that an event is present, how
 long ago it began and when it will end: [p, onset, offset], as in "You Only Hear Once" (Venkatesh, Moffat, Miranda 2022,
-section 2.3), but at every hop and not in bins. A distance is at most half a window; more a position does not hear.
+section 2.3), but at every hop and not in bins. A distance is at most half a window, the limit of what a position hears.
 
-    rows (rows, 3 * classes) -> scores, edges -> segments of rows, by the rule of `finder` -> votes -> segments
+rows (rows, 3 * classes) -> scores, edges -> segments of rows, by the rule of `finder` -> votes -> segments
 
-Which rows are a segment follows from the scores alone, by the rule of every model. Then its edges move: the rows after
-its start, to the first below neg_threshold and for `VOTE_SECONDS` at most, vote for the onset; the rows before its end,
-likewise, for the offset. A vote counts by its score; the weighted median wins. A distance of half a window means "not
-in sight", and is no vote; without votes an edge stays at its row. An edge moves by half a window at most, never past
-the middle of its own rows, nor into a neighbour; the edges that `max_speech` cuts do not move. min_speech is asked of
-the rows, so that an onset can be told before its segment ends.
+The scores alone determine which rows form a segment, by the same rule as for every model. Then its edges move. The rows
+after its start vote for the onset, up to the first row below neg_threshold and for at most `VOTE_SECONDS`; the rows
+before its end vote likewise for the offset. Votes are weighted by their scores, and the weighted median is used. A
+distance of half a window means "not in sight" and is not a vote. Without votes, an edge stays at its row. An edge moves
+by at most half a window, and never past the middle of its own rows or into a neighbour. Edges made by `max_speech` cuts
+do not move. min_speech applies to the rows, so that an onset can be reported before its segment ends.
 """
 
 from __future__ import annotations
@@ -28,28 +29,28 @@ from audiocnn.segments.finder import FindSegments, HeldSegment, RowSegment, Segm
 from audiocnn.segments.segment import Segment
 
 VOTE_SECONDS = 0.25
-_IN_SIGHT = 0.95  # of half a window; the network gives no more than 1, and near that it means anything beyond
+_IN_SIGHT = 0.95  # of half a window; predictions are at most 1, and near that they mean anything beyond
 _Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Localiser:
-    """How a model that localises makes segments; furthest_seconds is the distance that means "not in sight"."""
+    """How a model with onsets and offsets makes segments. furthest_seconds: the distance that means "not in sight"."""
 
     furthest_seconds: float
 
     def finder(self, label: str, hop_seconds: float, rule: SegmentRule) -> VotingFinder:
-        """What finds the segments of one label in a recording that comes in blocks."""
+        """A finder of the segments of one label, for a recording that arrives in blocks."""
         return VotingFinder(label, hop_seconds, rule, self.furthest_seconds)
 
     def find(self, edges: _Rows, labels: Sequence[str]) -> FindSegments:
-        """`find_segments` of one recording, whose edges (rows, classes, 2) are known."""
+        """A function like `find_segments` for one recording with known edges (rows, classes, 2)."""
         return Votes({label: edges[:, column] for column, label in enumerate(labels)}, self)
 
 
 @dataclass(frozen=True, eq=False)
 class Votes:
-    """What stands where `find_segments` stands, for one recording: label -> edges (rows, 2)."""
+    """A replacement for `find_segments` for one recording: label -> edges (rows, 2)."""
 
     edges: Mapping[str, _Rows]
     localiser: Localiser
@@ -65,7 +66,7 @@ class Votes:
 
 @dataclass(frozen=True)
 class _OpenSegment:
-    """The open segment: its first row, where it begins by its votes, and with its pad, in seconds."""
+    """The open segment: its first row, its start according to the votes, and the padded start, in seconds."""
 
     row: int
     start: float
@@ -73,10 +74,10 @@ class _OpenSegment:
 
 
 class VotingFinder(SegmentFinder):
-    """A `SegmentFinder` whose rows are (rows, 3): score, onset, offset. Memory is constant, as there."""
+    """A `SegmentFinder` whose rows are (rows, 3): score, onset, offset. Its memory use is constant too."""
 
     def __init__(self, label: str, hop_seconds: float, rule: SegmentRule, furthest_seconds: float) -> None:
-        # What the onset may move back is kept free, so that no segment becomes longer than max_speech.
+        # The maximum shift of the onset is reserved, so that no segment becomes longer than max_speech.
         self._most_move = min(furthest_seconds, rule.max_speech_seconds / 4)
         super().__init__(label, hop_seconds, rule, spare_seconds=self._most_move)
         self._in_sight = _IN_SIGHT * furthest_seconds
@@ -88,12 +89,14 @@ class VotingFinder(SegmentFinder):
         self._previous_end = -math.inf
 
     def push(self, scores: Any) -> list[Segment]:
-        """Takes the next rows (rows, 3), of any number; returns the segments that are now certain."""
+        """Process the next rows (rows, 3), any number of them; returns the segments that are now final."""
         block = np.asarray(scores, dtype=np.float32)
         if block.ndim != 2 or block.shape[1] != 3:
             raise ValueError(f"rows of shape {block.shape}; expected (rows, 3)")
         if np.isnan(block).any():
-            raise ValueError("onsets or offsets hold NaN" if not np.isnan(block[:, 0]).any() else "scores hold NaN")
+            raise ValueError(
+                "onsets or offsets contain NaN" if not np.isnan(block[:, 0]).any() else "scores contain NaN"
+            )
         self._kept = np.concatenate([self._kept, block])
         found = super().push(block[:, 0])
         start = self._rows.start
@@ -105,13 +108,13 @@ class VotingFinder(SegmentFinder):
         return found
 
     def earliest_onset(self) -> float:
-        """As there; votes may still move it back."""
+        """As in the base class; votes may still move it back."""
         unreported = self._begun is not None and self._reported_row != self._begun.row
         earliest = self._begun.padded if self._begun is not None and unreported else super().earliest_onset()
         return max(0.0, earliest - self._most_move)
 
     def onsets(self, heard_seconds: float = 0.0) -> list[float]:
-        """As there; besides, its votes must be in."""
+        """As in the base class, but only once its votes are complete."""
         onsets, self._onsets = self._onsets, []
         self._rows.certain_start(heard_seconds)
         start, begun = self._rows.start, self._begun
@@ -124,8 +127,8 @@ class VotingFinder(SegmentFinder):
         return begun.padded
 
     def _begin(self, row: int, padded_start: float) -> _OpenSegment:
-        """What the votes for an onset say; once they are in, it stays. Only rows vote that are seen before a part can
-        be cut off, so that it does not matter how the rows come."""
+        """The onset according to the votes, which is final once they are complete. Only rows seen before a part can be
+        cut off have a vote, so that the division into blocks does not matter."""
         if self._begun is None or self._begun.row != row:
             hop = self._hop_seconds
             voters = min(self._voters, self._rows.most_rows(row * self._hop_seconds - padded_start + self._most_move))
@@ -134,14 +137,14 @@ class VotingFinder(SegmentFinder):
             rows = rows[: low[0]] if len(low) else rows
             middles = (row + np.arange(len(rows)) + 0.5) * hop
             start = self._vote(row * hop, middles - rows[:, 1], rows[:, 0], rows[:, 1])
-            # Its last row may be cut by the end of the recording; the others are there for certain.
+            # The end of the recording may cut the last row; the others are complete.
             start = max(min(start, (row + (len(rows) - 1) / 2) * hop), self._previous_end, 0.0)
             padded = max(start - self._rows.most_pad, (self._previous_end + start) / 2, 0.0)
             self._begun = _OpenSegment(row, start, padded)
         return self._begun
 
     def _voted_end(self, closed: RowSegment) -> float:
-        """Where a segment that is not cut off ends, by the votes of its last rows."""
+        """The end of a segment that is not cut off, by the votes of its last rows."""
         hop, stop = self._hop_seconds, closed.end - self._first
         begin = max(0, stop - self._voters, closed.start - self._first)
         rows = self._kept[begin:stop]
@@ -151,11 +154,11 @@ class VotingFinder(SegmentFinder):
             rows = rows[int(low[-1]) + 1 :]
         middles = (self._first + begin + np.arange(len(rows)) + 0.5) * hop
         end = self._vote(closed.end * hop, middles + rows[:, 2], rows[:, 0], rows[:, 2])
-        # The rows that were heard after it are silent; the next segment may begin behind them.
+        # The rows after it were silent, so the next segment cannot begin before them.
         return min(end, (closed.end + self._rows.silence_rows) * hop)
 
     def _vote(self, here: float, votes: NDArray[Any], weights: _Rows, distances: _Rows) -> float:
-        """The weighted median of votes, in seconds, no further from `here` than it may move."""
+        """The weighted median of votes in seconds, limited to the permitted distance from `here`."""
         valid = (distances < self._in_sight) & (weights > 0)
         if not valid.any():
             return here
@@ -163,7 +166,7 @@ class VotingFinder(SegmentFinder):
         return min(max(median, here - self._most_move), here + self._most_move)
 
     def _close(self, closed: RowSegment, duration_seconds: float) -> list[Segment]:
-        """Moves the edges of a segment that is kept, holds it, and releases what was held before it."""
+        """Move the edges of a segment that is kept, hold it, and release the one that was held before it."""
         hop = self._hop_seconds
         row_start, row_end = closed.start * hop, min(closed.end * hop, duration_seconds)
         if row_end <= row_start or not (closed.part_of_cut or self._rule.keeps(row_start, row_end)):
@@ -183,12 +186,12 @@ class VotingFinder(SegmentFinder):
         return released
 
     def _next_seconds(self) -> float:
-        """The onset of what comes may still move back."""
+        """The onset of a later segment may still move back."""
         return super()._next_seconds() - self._most_move
 
 
 def weighted_median(values: NDArray[Any], weights: NDArray[Any]) -> float:
-    """Where half of the weight lies below and half above; between two values, their middle."""
+    """The value with half of the weight below and half above it; between two values, their mean."""
     order = np.argsort(values, kind="stable")
     values, shares = values[order], np.cumsum(weights[order], dtype=np.float64)
     half = shares[-1] / 2

@@ -1,4 +1,4 @@
-"""What is in a recording: segments that were found, annotations by a person, and intervals of time, in seconds."""
+"""The content of recordings, in seconds: detected segments, annotations by people, and intervals of time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 EPSILON_SECONDS = 1e-9
-# A label may reach so far past its recording: encoders and people are inexact.
+# A label may exceed its recording by this much, because encoders and people are inexact.
 END_TOLERANCE_SECONDS = 0.05
-# What people call the sounds that are none of those which they want to tell apart.
+# Usual names for all sounds other than those of interest.
 BACKGROUND_LABELS = frozenset({"other", "others", "noise", "background", "silence", "none", "_background_noise_"})
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -32,7 +32,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """One labelled stretch of a recording; onset and offset in seconds from its start."""
+    """A labelled segment of a recording; onset and offset are in seconds from its start."""
 
     onset: float
     offset: float
@@ -40,7 +40,7 @@ class Annotation:
 
 
 def composed(label: str) -> str:
-    """A label in Unicode's composed form (NFC), so that the same letters are one label."""
+    """A label in Unicode's composed form (NFC), so that equal text is one label."""
     return label if label.isascii() else unicodedata.normalize("NFC", label)
 
 
@@ -49,16 +49,16 @@ def is_background_label(label: str) -> bool:
 
 
 def means_the_rest(label: str, labels: Iterable[str]) -> bool:
-    """Whether a label is that of all sounds which are none of the others. Where others name kinds of it, as "white
-    noise" beside "noise" does, it is one sound among many."""
+    """Whether a label means all sounds that have none of the other labels. If other labels name kinds of it, such as
+    "white noise" beside "noise", it is a sound like any other."""
     if not is_background_label(label):
         return False
     return not any(label.casefold() in re.split(r"[\W_]+", other.casefold()) for other in labels if other != label)
 
 
 def merge(intervals: Iterable[tuple[float, float]], duration_seconds: float = math.inf) -> Floats:
-    """(start, end) pairs in any order -> (n, 2), in seconds, sorted, clipped to the recording; empty ones are left out,
-    and those that overlap or touch are merged."""
+    """(start, end) pairs in any order -> (n, 2) in seconds, sorted and clipped to the recording. Empty intervals are
+    dropped, and overlapping or touching ones are merged."""
     pairs = np.array(sorted(intervals), dtype=np.float64).reshape(-1, 2).clip(0.0, duration_seconds)
     pairs = pairs[pairs[:, 1] > pairs[:, 0]]
     if not len(pairs):

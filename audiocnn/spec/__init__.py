@@ -1,1 +1,1 @@
-"""A network as data: its layers, sizes, features and geometry, by arithmetic alone. Nothing here imports torch."""
+"""Networks as data: layers, sizes, features and geometry, by arithmetic alone. Nothing here imports torch."""

@@ -1,8 +1,9 @@
-"""A spec layer by layer: sizes, weights, multiply-adds, what it hears. Arithmetic alone; no weight is made.
+"""A description of a spec layer by layer: sizes, weights, multiply-adds, receptive fields. Computed without creating
+weights.
 
-A receptive field is the stretch of the input that one position of a layer depends on; the hop is how far two positions
-are apart. Costs are for one window; per second of sound they are those of the dense pass, where layers run once over
-the whole recording and F at every hop.
+A receptive field is the part of the input that one position of a layer depends on; the hop is the distance between two
+positions. Costs are for one window. Costs for a second of audio are those of the dense pass, in which layers run once
+over the whole recording, and F at every hop.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from audiocnn.spec.spec import Spec, walk
 
 
 def _front_end_multiply_adds(settings: InputSpec) -> int:
-    """For one frame of all channels: the kernels as they are (folded, they take a quarter to a half), the squares, the
-    mel matrix, the DCT."""
+    """For one frame of all channels: the kernels without folding (folding reduces them to a quarter to a half), the
+    squares, the mel matrix and the DCT."""
     total = settings.kernels * settings.frame_samples + settings.kernels
     if settings.features in ("mel", "log_mel", "mfcc"):
         total += settings.mels * (settings.kernels // 2)
@@ -32,11 +33,11 @@ def _front_end_multiply_adds(settings: InputSpec) -> int:
 
 
 def per_second(spec: Spec, geometry: Geometry) -> int:
-    """Multiply-adds for a second of sound in the dense pass."""
+    """Multiply-adds for a second of audio in the dense pass."""
     settings = spec.input
     frames_per_second = settings.sample_rate / settings.hop_samples
     window, stride = spec.window_size(), spec.receptive_field().stride
-    more = 64 * stride  # whole strides: costs then grow in proportion
+    more = 64 * stride  # whole strides, so that costs are proportional
     longer = Size(window.channels, (*window.axes[:-1], window.time + more))
     body = (cost(spec.body, longer) - cost(spec.body, window)) / more * frames_per_second
     size = window
@@ -48,7 +49,7 @@ def per_second(spec: Spec, geometry: Geometry) -> int:
 
 
 def cost(layers: Sequence[Layer], size: Size) -> int:
-    """Multiply-adds of layers in sequence, those inside others too."""
+    """Multiply-adds of layers in sequence, including nested layers."""
     total = 0
     for layer, after in sizes_through(layers, size):
         total += layer.multiply_adds(size)
@@ -58,27 +59,28 @@ def cost(layers: Sequence[Layer], size: Size) -> int:
 
 
 def latency(geometry: Geometry) -> float:
-    """Seconds of sound behind the end of a score's row that must be heard before a live detector has the score."""
+    """Seconds of audio after the end of a score's row that a live detector must hear before it can compute the
+    score."""
     ahead = geometry.known_samples + (geometry.live_margin_rows - 1) * geometry.hop_samples
     return max(0, ahead) / geometry.sample_rate
 
 
 def onset_latency(geometry: Geometry, min_speech_seconds: float) -> float:
-    """Seconds of sound from the start of a segment's first row until its onset is certain: the rows that make up
-    min_speech, and what must be heard behind the last of them."""
+    """Seconds of audio from the start of a segment's first row until its onset is certain: the rows of min_speech, and
+    the audio needed after the last of them."""
     rows = max(1, math.ceil((min_speech_seconds - 1e-9) / geometry.hop_seconds))
     return rows * geometry.hop_seconds + latency(geometry)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One layer. `depth`: how deep it lies inside others. Tuples have an entry an axis, the last is time.
+    """One layer. `depth`: its nesting depth. Tuples have an entry for each axis; the last is time.
 
-    kind is the key of the layer in a spec, or "input", or "branch" for the heading of one, which has no output. A layer
-    made of others has the kernel, stride and padding of all of them; one of F takes all it gets, and has the size of
-    that as its kernel. parameters and multiply_adds are its own; layers inside it have rows of their own. reach and hop
-    are in seconds, or in positions of the input where a size replaces the features; bands is how many of the input's a
-    position hears, hertz their width in the middle of the spectrum.
+    kind is the key of the layer in a spec, or "input", or "branch" for the heading of a branch, which has no output. A
+    layer made of others has the kernel, stride and padding of all of them together. A layer of F takes its whole input,
+    whose size is its kernel. parameters and multiply_adds are its own; nested layers have their own rows. reach and hop
+    are in seconds, or in input positions if a size replaces the features. bands is the number of input bands that a
+    position hears, and hertz is their width in the middle of the spectrum.
     """
 
     group: str
@@ -100,23 +102,23 @@ class Row:
 
 @dataclass(frozen=True)
 class Description:
-    """All rows, and what they come to. What only holds for features is None where a size replaces them."""
+    """All rows, and their totals. Values that apply only to features are None if a size replaces them."""
 
     name: str
     summary: str
     classes: int
-    size: Size | None  # what replaces the features
+    size: Size | None  # the size that replaces the features
     rows: tuple[Row, ...]
     geometry: Geometry | None
     multiply_adds_per_second: int | None
     latency_seconds: float | None  # of a score, after the end of its row
     onset_latency_seconds: float | None  # of an onset in a live stream, with `min_speech_seconds`
     min_speech_seconds: float  # the shortest segment
-    first_group: str | None  # None: there is none that convolves or pools
+    first_group: str | None  # None: no layer convolves or pools
     first_group_weights: int
     dense_inputs: int  # samples of the window, or numbers of the size
-    dense_outputs: int  # numbers that the first group gives
-    hints: dict[str, Any]  # what it wants of its training, as `Spec.hints`
+    dense_outputs: int  # numbers that the first group outputs
+    hints: dict[str, Any]  # training settings, as in `Spec.hints`
 
     @property
     def parameters(self) -> int:
@@ -129,25 +131,27 @@ class Description:
 
     @property
     def layers(self) -> int:
-        """Layers with weights, as the papers count: no norm, and no projection around a residual."""
+        """Layers with weights, counted as in the literature: without norms and projections around residuals."""
         return sum(row.parameters > 0 and row.kind not in ("norm", "residual") for row in self.rows)
 
     @property
     def dense_weights(self) -> int | None:
-        """Of the dense layer that would reach as far: from all that goes in to all that the first group gives."""
+        """Of a dense layer with the same receptive field: from its whole input to the whole output of the first
+        group."""
         return self.dense_inputs * self.dense_outputs if self.first_group else None
 
 
 @dataclass(frozen=True)
 class LayerContext:
-    """Where a layer stands: its group, how deep inside others, the receptive field of all before it along each axis."""
+    """The place of a layer: its group, its nesting depth, and the receptive field of all layers before it on each
+    axis."""
 
     group: str
     depth: int
     before: tuple[ReceptiveField, ...]
     bands: int  # of the input
     settings: InputSpec | None  # None: the input is positions, not features
-    all_bands: bool = False  # whether a layer before it took all bands together
+    all_bands: bool = False  # whether an earlier layer combined all bands
 
     def after(self, layers: Sequence[Layer]) -> LayerContext:
         before = tuple(field.then(receptive_field_of(layers, axis)) for axis, field in enumerate(self.before))
@@ -157,10 +161,10 @@ class LayerContext:
 def describe(
     spec: Spec, size: Size | None = None, min_speech_seconds: float = SegmentRule.min_speech_seconds
 ) -> Description:
-    """The rows of a spec. With `size`, that goes through groups and F instead of features, and F covers what is left.
-    min_speech_seconds: the shortest segment, for which a live detector waits.
+    """The rows of a spec. With `size`, that is the input of the groups and F instead of features, and F covers what
+    remains. min_speech_seconds: the shortest segment, for which a live detector waits.
 
-    Raises SpecError where the size has other axes, does not fit through, or fills gigabytes.
+    Raises SpecError if the size has other axes, becomes too small, or would fill gigabytes.
     """
     if size is not None:
         _check_size(spec, size)
@@ -193,7 +197,7 @@ def describe(
 
 
 def _check_size(spec: Spec, size: Size) -> None:
-    """Refuse a size that the spec cannot take. Where nothing says "along time" or "along frequency", all fit."""
+    """Reject a size that does not fit the spec. If no layer depends on the axes, any size fits."""
     has_axes = any(key in ("kernel", "size") for key, _ in walk(spec.table.get("groups", [])))
     if has_axes and len(size.axes) != spec.dims:
         raise SpecError(f"{spec.name}: is {spec.dims}-D; give the input as {'CxHxW' if spec.dims == 2 else 'CxN'}")
@@ -201,7 +205,7 @@ def _check_size(spec: Spec, size: Size) -> None:
 
 
 def _front_end_row(spec: Spec) -> Row:
-    """The features of one window; constants, nothing is trained."""
+    """The features of one window; constants without training."""
     settings, size = spec.input, spec.window_size()
     words = f"{settings.features} {settings.sample_rate} Hz"
     if settings.features != "waveform":
@@ -226,7 +230,7 @@ def _front_end_row(spec: Spec) -> Row:
 
 
 def _group_rows(spec: Spec, size: Size, context: LayerContext) -> Iterator[Row]:
-    """The layers of all groups but a `global`, which is F's; repeats are written out."""
+    """The layers of all groups, with repeats expanded, but without a `global`, which belongs to F."""
     for group in spec.groups:
         for repeat in range(group.repeat):
             context = replace(context, group=f"{group.name}.{repeat + 1}" if group.repeat > 1 else group.name)
@@ -264,7 +268,7 @@ def _inner_rows(layer: Layer, size: Size, context: LayerContext) -> Iterator[Row
     """The layers inside a layer; each of several lists has a heading."""
     lists = layer.inner()
     if layer.hears_all_bands and not any(inside.hears_all_bands for inner in lists for inside in inner):
-        context = replace(context, all_bands=True)  # it takes all bands together itself, and hands that in
+        context = replace(context, all_bands=True)  # it combines all bands itself, and passes on the result
     for number, (inner, given) in enumerate(zip(lists, layer.inputs(size), strict=True), 1):
         deeper = context
         if len(lists) > 1:
@@ -277,7 +281,7 @@ def _inner_rows(layer: Layer, size: Size, context: LayerContext) -> Iterator[Row
 
 
 def _kind_of(layer: Layer) -> str:
-    """The key that stands in a spec for such a layer."""
+    """The key of such a layer in a spec."""
     return type(layer).__name__.lower()
 
 
@@ -297,7 +301,7 @@ def _with_hearing(row: Row, context: LayerContext) -> Row:
 
 
 def _middle_hertz(settings: InputSpec, bands: int) -> float | None:
-    """The width in Hz of so many bands in the middle; None where bands are no frequencies."""
+    """The width in Hz of this number of bands in the middle of the spectrum; None if bands are not frequencies."""
     edges = band_edges_hertz(settings)
     if edges is None:
         return None
@@ -306,7 +310,7 @@ def _middle_hertz(settings: InputSpec, bands: int) -> float | None:
 
 
 def _head_rows(spec: Spec, size: Size, geometry: Geometry | None) -> Iterator[Row]:
-    """F: each of its layers hears the whole window, or all of the size that was given."""
+    """F: each of its layers hears the whole window, or the whole size that was given."""
     frames, flat = size, len(size.axes) == 2
     for layer in spec.body:
         size = layer.out(size)

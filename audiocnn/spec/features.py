@@ -1,16 +1,16 @@
-"""What the first convolution sees: `waveform`, `log_mel`, `mel`, `stft`, `mfcc`, `cqt`, as constants of a network.
+"""Input features of a network: `waveform`, `log_mel`, `mel`, `stft`, `mfcc`, `cqt`, as constants.
 
 Each is a strided convolution with fixed kernels, followed by fixed matrices, so that training, detection and the
-exported file compute the same. The constants come from librosa, which is imported when they are made;
-`frontend.FrontEnd` runs them.
+exported file compute the same values. The constants come from librosa, which is imported on demand;
+`frontend.FrontEnd` applies them.
 
 - stft: windowed cosines and sines; the power of each bin
-- mel, log_mel: triangular filters over those bins (Slaney's or O'Shaughnessy's scale, as librosa has them)
+- mel, log_mel: triangular filters over those bins (Slaney's or O'Shaughnessy's scale, as in librosa)
 - mfcc: the orthonormal DCT-II of log_mel
-- cqt: one wavelet a bin, a windowed complex exponential as long as its quality asks, but never over `frame_seconds`
+- cqt: one wavelet a bin, a windowed complex exponential whose length follows from its quality, up to `frame_seconds`
 
-Logarithms are natural, of the power, which is first raised to `floor`. The groups see (value - mean) / deviation: two
-constants, for networks that were published for inputs of mean 0 and deviation 1.
+Logarithms are natural logarithms of the power, which is at least `floor`. The groups receive (value - mean) /
+deviation, with two constants, for networks that were published for inputs of mean 0 and deviation 1.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class InputSpec:
-    """The `[input]` of a spec. Fields that the features do not use are left at their defaults."""
+    """The `[input]` table of a spec. Fields that the features do not use keep their defaults."""
 
     features: str
     sample_rate: int = 16_000
@@ -59,7 +59,7 @@ class InputSpec:
 
     @property
     def frame_samples(self) -> int:
-        """Samples under one frame; 1 for a waveform."""
+        """Samples of one frame; 1 for a waveform."""
         return 1 if self.features == "waveform" else to_samples(self.frame_seconds, self.sample_rate)
 
     @property
@@ -69,7 +69,7 @@ class InputSpec:
 
     @property
     def receptive_field(self) -> ReceptiveField:
-        """What one frame depends on, in samples."""
+        """Samples that one frame depends on."""
         return ReceptiveField(self.frame_samples, self.hop_samples)
 
     @property
@@ -80,7 +80,8 @@ class InputSpec:
 
     @property
     def kernels(self) -> int:
-        """What a frame of one channel is convolved with, a cosine and a sine for each bin; 0 for a waveform."""
+        """Kernels with which a frame of one channel is convolved, a cosine and a sine for each bin; 0 for a
+        waveform."""
         if self.features == "waveform":
             return 0
         return 2 * (self.bins if self.features == "cqt" else self.fft_samples // 2 + 1)
@@ -91,14 +92,15 @@ class InputSpec:
 
     @property
     def powers(self) -> InputSpec:
-        """What the power of each band follows from, `mel`, `stft` or `cqt`: all that is done to it afterwards (scale,
-        floor, DCT, mean, deviation) is left at its default, and so are the channels, which are alike."""
+        """The settings that determine the power of each band, with the features `mel`, `stft` or `cqt`. All that is
+        applied later (scale, floor, DCT, mean, deviation) has its default, and so has the number of channels, which are
+        treated alike."""
         kind = "mel" if self.features in ("log_mel", "mfcc") else self.features
         kept = {key: getattr(self, key) for key in FEATURE_KEYS[kind] if key not in ("scale", "floor")}
         return InputSpec(kind, self.sample_rate, **kept)
 
     def to_table(self) -> dict[str, Any]:
-        """Every constant that the features use, as TOML has it."""
+        """Every constant that the features use, as a TOML table."""
         return {key: getattr(self, key) for key in (*COMMON_KEYS, *FEATURE_KEYS[self.features])}
 
 
@@ -116,7 +118,7 @@ FEATURE_KEYS: dict[str, tuple[str, ...]] = {
 
 
 def read_input(table: TomlTable) -> InputSpec:
-    """The `[input]` table, checked. Raises SpecError naming the key and the remedy."""
+    """The checked `[input]` table. Raises SpecError naming the key and the remedy."""
     base = default_input(
         table.text("features", choices=FEATURES),
         table.integer("sample_rate", InputSpec.sample_rate, most=_MOST_SAMPLE_RATE),
@@ -151,10 +153,10 @@ def read_input(table: TomlTable) -> InputSpec:
 
 
 def default_input(features: str, sample_rate: int) -> InputSpec:
-    """The constants for features at a rate, where nothing else is said."""
+    """Default constants for features at a rate."""
     base = InputSpec(features, sample_rate, high_hertz=sample_rate / 2)
     base = dataclasses.replace(base, fft_samples=max(1, to_samples(base.frame_seconds, sample_rate)))
-    if features == "cqt":  # seven octaves from C1, kernels cut at half a second
+    if features == "cqt":  # seven octaves from C1, with kernels limited to half a second
         octaves = max(1, min(7, int(np.log2(max(2.0, sample_rate / 2.2 / 32.7)))))
         return dataclasses.replace(base, low_hertz=32.7, frame_seconds=0.5, bins=12 * octaves)
     return base
@@ -185,9 +187,10 @@ def hann(samples: int) -> Array:
 
 
 def hz_to_mel(hertz: Array, scale: str) -> Array:
-    """librosa's formulas, for `describe`, which must not wait for librosa to be imported.
+    """librosa's formulas, for `describe`, which should not have to wait for librosa to be imported.
 
-    Slaney: linear to 1 kHz, 27 log steps to 6.4 kHz above (Auditory Toolbox, 1998); htk: 2595 log10(1 + f / 700)."""
+    Slaney: linear to 1 kHz, 27 log steps to 6.4 kHz above (Auditory Toolbox, 1998); htk: 2595 log10(1 + f / 700).
+    """
     if scale == "htk":
         return 2595.0 * np.log10(1.0 + hertz / 700.0)
     return np.where(
@@ -202,15 +205,15 @@ def mel_to_hz(mel: Array, scale: str) -> Array:
 
 
 def mel_edges(spec: InputSpec) -> Array:
-    """(mels + 2,) the corners of the triangles in Hz: band b runs from edge b over b + 1 to b + 2."""
+    """(mels + 2,) the corners of the triangles in Hz: band b extends from edge b over b + 1 to b + 2."""
     low, high = hz_to_mel(np.array([spec.low_hertz, spec.high_hertz]), spec.mel_scale)
     return mel_to_hz(np.linspace(low, high, spec.mels + 2), spec.mel_scale)
 
 
 def mel_matrix(spec: InputSpec) -> Array:
-    """(mels, bins): triangles over the bins' frequencies; `slaney` norm gives each the same area."""
+    """(mels, bins): triangles over the bins' frequencies; with `slaney` norm, all have the same area."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Empty filters")  # a band between two bins lies on the floor
+        warnings.filterwarnings("ignore", "Empty filters")  # a band between two bins stays at the floor
         matrix: Array = import_librosa().filters.mel(
             sr=spec.sample_rate,
             n_fft=spec.fft_samples,
@@ -233,35 +236,36 @@ def dct_matrix(coefficients: int, bands: int) -> Array:
 
 
 def cqt_frequencies(spec: InputSpec) -> Array:
-    """(bins,) in Hz, `bins_per_octave` to the octave from `low_hertz`."""
+    """(bins,) in Hz, with `bins_per_octave` bins an octave from `low_hertz`."""
     frequencies: Array = spec.low_hertz * 2.0 ** (np.arange(spec.bins) / spec.bins_per_octave)
     return frequencies
 
 
 def cqt_kernels(spec: InputSpec) -> Array:
-    """(2 * bins, frame_samples): the real, then the imaginary parts of librosa's wavelets, in the middle of the frame
-    and no longer than it. Absolute values of each wavelet sum to 1: a sine of amplitude a gives the magnitude a / 2.
+    """(2 * bins, frame_samples): the real, then the imaginary parts of librosa's wavelets, centred in the frame and
+    limited to its length. The absolute values of each wavelet sum to 1, so a sine of amplitude a gives the magnitude a
+    / 2.
 
-    Time is counted from the middle of the window, about which real parts are even and imaginary parts odd.
+    Time is counted from the middle of the window, around which real parts are even and imaginary parts odd.
     """
     librosa = import_librosa()
     width, rate = spec.frame_samples, spec.sample_rate
-    # One bin more, for the bandwidth of a single frequency is not known.
+    # One extra bin, because the bandwidth of a single frequency is not defined.
     above = librosa.cqt_frequencies(spec.bins + 1, fmin=spec.low_hertz, bins_per_octave=spec.bins_per_octave)
     lengths, frequencies = librosa.filters.wavelet_lengths(freqs=above, sr=rate)[0][:-1], above[:-1]
-    # librosa makes 2 * floor(length / 2) + 1 samples of a length that is no even number. Of the next lower number and a
-    # half it makes as many, and of even ones too: all wavelets then have the same middle.
+    # For a length that is not an even number, librosa makes 2 * floor(length / 2) + 1 samples. For the next lower
+    # number and a half it makes as many, and also for even ones, so that all wavelets have the same middle.
     lengths = 2 * np.minimum(lengths // 2, (width - 1) // 2) + 0.5
     wavelets, _ = librosa.filters.wavelet(
         freqs=frequencies, sr=rate, alpha=rate / (frequencies * lengths), pad_fft=False, dtype=np.complex128
     )
-    wavelets *= np.exp(1j * np.pi * frequencies / rate)[:, None]  # the phase is 0 half a sample behind the middle
+    wavelets *= np.exp(1j * np.pi * frequencies / rate)[:, None]  # the phase is 0 half a sample after the middle
     wavelets = librosa.util.pad_center(wavelets, size=width)
     return np.concatenate([wavelets.real, wavelets.imag])
 
 
 def band_edges_hertz(spec: InputSpec) -> Array | None:
-    """(bands, 2) the lowest and highest frequency each band hears, in Hz; None where bands are not frequencies."""
+    """(bands, 2) the lowest and highest frequency of each band in Hz; None if bands are not frequencies."""
     if spec.features in ("log_mel", "mel"):
         edges = mel_edges(spec)
         return np.stack([edges[:-2], edges[2:]], axis=1)
@@ -277,7 +281,7 @@ def band_edges_hertz(spec: InputSpec) -> Array | None:
 
 
 def _refuse_large(spec: InputSpec, table: TomlTable, most_numbers: int = 2**27) -> None:
-    """Constants of gigabytes are a typing mistake; SpecError says so before they are made."""
+    """Raises SpecError for constants of gigabytes, which must be a mistake, before they are computed."""
     if spec.kernels * spec.frame_samples > most_numbers:
         many = f"{spec.kernels // 2} bins over {spec.frame_samples} samples"
-        raise table.wrong(f"{many} are too many; use a shorter frame or fewer")
+        raise table.wrong(f"{many} are too many; use a shorter frame or fewer bins")

@@ -1,6 +1,6 @@
-"""`[train]` of a spec: what a network wants of its training where neither an option nor the recipe says it.
+"""`[train]` of a spec: training settings of a network, used if neither an option nor the recipe sets them.
 
-A file of its own, since a recipe reads the same keys, with the same ranges (`read_optimisation`).
+This is a separate file because a recipe reads the same keys with the same ranges (`read_optimisation`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from audiocnn.errors import SpecError
 from audiocnn.toml import TomlTable
 
 OPTIMIZERS = ("adamw", "adam", "sgd")
-HINTED_SCHEDULES = ("cosine", "one_cycle", "constant")  # that follow the length of a training, whatever that is
+HINTED_SCHEDULES = ("cosine", "one_cycle", "constant")  # schedules that adapt to the length of any training
 SCHEDULES = (*HINTED_SCHEDULES, "step", "plateau")
 INITIALISATIONS = ("he", "data", "glorot", "orthogonal")
 
@@ -20,7 +20,7 @@ INITIALISATIONS = ("he", "data", "glorot", "orthogonal")
 def read_optimisation(
     table: TomlTable, default: Callable[[str], Any], schedules: tuple[str, ...] = SCHEDULES
 ) -> dict[str, Any]:
-    """The keys that both a spec and a recipe may have, each with its value, or with `default(key)`."""
+    """The keys that specs and recipes share, each with its value, or with `default(key)`."""
     return {
         "optimizer": table.text("optimizer", default("optimizer"), OPTIMIZERS),
         "learning_rate": table.number("learning_rate", default("learning_rate"), above=True, most=100.0),
@@ -37,7 +37,7 @@ HINT_KEYS = tuple(read_optimisation(TomlTable({}, "[train]", SpecError), lambda 
 
 
 def read_hints(table: TomlTable) -> dict[str, Any]:
-    """The keys that a spec gives, with their values."""
+    """The keys that a spec sets, with their values."""
     found = read_optimisation(table, lambda key: None, HINTED_SCHEDULES)
     table.close()
     return {key: value for key, value in found.items() if value is not None}

@@ -1,7 +1,7 @@
-"""The kinds of layer, one class each: what a TOML table may say, and sizes and costs by arithmetic; never torch.
+"""The kinds of layer, one class each: their TOML keys, sizes and costs, by arithmetic and without torch.
 
-A new kind is a class, a line in `LAYER_KINDS`, and a builder in `modules`;
-docs/background/networks.md shows one being added.
+A new kind consists of a class, a line in `LAYER_KINDS`, and a builder in `modules`; docs/background/networks.md shows
+an example.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from audiocnn.errors import SpecError, did_you_mean
 from audiocnn.spec.geometry import ReceptiveField, Size, align_branches
 from audiocnn.toml import REQUIRED, TomlTable, repr_value
 
-MOST_NUMBERS = 2**29  # that a layer gives for one window: two gigabytes as float32; more is refused, not tried
+MOST_NUMBERS = 2**29  # limit of a layer's output for one window: two gigabytes as float32; more is rejected
 ACTIVATIONS = ("none", "relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid")
 POOLS = ("max", "average", "l2")
 MOST_NESTED = 16  # lists of layers inside layers
@@ -24,36 +24,36 @@ _MOST_LEVEL_POSITIONS = 100_000
 
 
 class Layer:
-    """One layer. A subclass states what differs from a layer that changes neither sizes nor channels."""
+    """One layer. A subclass states its differences from a layer that changes neither sizes nor channels."""
 
     def receptive_field(self, axis: int) -> ReceptiveField:
-        """What one output depends on along an axis (0 is the first; the last is time)."""
+        """The receptive field of one output along an axis (0 is the first; the last is time)."""
         return ReceptiveField()
 
     def channels(self, channels: int) -> int:
         return channels
 
     def parameters(self, size: Size) -> int:
-        """Trainable weights, by arithmetic; layers inside others are counted by `inner`."""
+        """The number of trainable weights; nested layers are counted by `inner`."""
         return 0
 
     def multiply_adds(self, size: Size) -> int:
-        """Multiply-adds to process an input of this size once; layers inside others are counted by `inner`."""
+        """Multiply-adds for one input of this size; nested layers are counted by `inner`."""
         return 0
 
     def check(self, size: Size) -> None:
-        """Raise SpecError, without the place, where this input cannot be processed."""
+        """Raises SpecError, without the place, if this input cannot be processed."""
 
     def inner(self) -> Sequence[Sequence[Layer]]:
         return ()
 
     def inputs(self, size: Size) -> Sequence[Size]:
-        """What each of the lists inside gets of an input of this size."""
+        """The input size of each nested list, for an input of this size."""
         return [size] * len(self.inner())
 
     @property
     def hears_all_bands(self) -> bool:
-        """Whether one position depends on all bands, which a receptive field cannot say."""
+        """Whether one position depends on all bands, which a receptive field cannot express."""
         return any(layer.hears_all_bands for inside in self.inner() for layer in inside)
 
     def text(self) -> str:
@@ -61,7 +61,7 @@ class Layer:
         raise NotImplementedError
 
     def out(self, size: Size) -> Size:
-        """The size of the output. Raises SpecError where nothing would be left."""
+        """The size of the output. Raises SpecError if nothing would remain."""
         self.check(size)
         axes = tuple(self.receptive_field(axis).out(n) for axis, n in enumerate(size.axes))
         if min(axes) < 1:
@@ -89,7 +89,7 @@ def _channels_of(layers: Sequence[Layer], channels: int) -> int:
 
 
 def size_through(layers: Sequence[Layer], size: Size, place: str) -> Size:
-    """The size after layers in sequence; a SpecError names the place and the layer."""
+    """The size after layers in sequence. Its SpecError names the place and the layer."""
     try:
         return [size, *(after for _, after in sizes_through(layers, size))][-1]
     except SpecError as problem:
@@ -97,7 +97,7 @@ def size_through(layers: Sequence[Layer], size: Size, place: str) -> Size:
 
 
 def count_parameters(layers: Sequence[Layer], size: Size) -> int:
-    """Trainable weights of layers in sequence, those inside others too."""
+    """Trainable weights of layers in sequence, including nested layers."""
     total = 0
     for layer, after in sizes_through(layers, size):
         total += layer.parameters(size)
@@ -107,7 +107,7 @@ def count_parameters(layers: Sequence[Layer], size: Size) -> int:
 
 
 def sizes_through(layers: Sequence[Layer], size: Size) -> Iterator[tuple[Layer, Size]]:
-    """Each layer with the size of its output; a SpecError names the layer."""
+    """Each layer with the size of its output. Its SpecError names the layer."""
     for number, layer in enumerate(layers, 1):
         try:
             size = layer.out(size)
@@ -117,7 +117,8 @@ def sizes_through(layers: Sequence[Layer], size: Size) -> Iterator[tuple[Layer, 
 
 
 def checked_size_through(layers: Sequence[Layer], size: Size, place: str = "") -> Size:
-    """The size after layers in sequence. SpecError where one of them, or of those inside them, would fill gigabytes."""
+    """The size after layers in sequence. Raises SpecError if the output of a layer, also a nested one, would fill
+    gigabytes."""
     for number, (layer, after) in enumerate(sizes_through(layers, size), 1):
         try:
             refuse_large(after, layer.text())
@@ -131,14 +132,14 @@ def checked_size_through(layers: Sequence[Layer], size: Size, place: str = "") -
 
 
 def refuse_large(size: Size, what: str) -> None:
-    """SpecError, without the place, where so many numbers would fill gigabytes."""
+    """Raises SpecError, without the place, if this many numbers would fill gigabytes."""
     if (numbers := size.channels * size.positions) > MOST_NUMBERS:
         gigabytes = f"{what.rstrip(':')}: {size} numbers are {4e-9 * numbers:,.1f} GB as float32"
         raise SpecError(f"{gigabytes}, too large to compute; use fewer maps or a smaller input")
 
 
 def each_layer(layers: Sequence[Layer]) -> Iterator[Layer]:
-    """Every layer, those inside others too."""
+    """Every layer, including nested ones."""
     for layer in layers:
         yield layer
         for inside in layer.inner():
@@ -147,29 +148,29 @@ def each_layer(layers: Sequence[Layer]) -> Iterator[Layer]:
 
 @dataclass(frozen=True)
 class Context:
-    """What a layer must know of its spec while it is read."""
+    """Facts about the spec that are needed to read a layer."""
 
     dims: int  # 1 or 2 axes
-    classes: int  # what `conv = "labels"` stands for: all that F gives for a window
+    classes: int  # meaning of `conv = "labels"`: the number of outputs of F for a window
     norm: str = "none"
     activation: str = "none"
     depth: int = 0
-    position_seconds: float = 1.0  # from one of its inputs to the next
+    position_seconds: float = 1.0  # between adjacent inputs
 
     def inside(self, table: TomlTable) -> Context:
         if self.depth == MOST_NESTED:
-            raise table.wrong(f"layers stand inside layers more than {MOST_NESTED} deep; use fewer")
+            raise table.wrong(f"layers are nested more than {MOST_NESTED} deep; use fewer levels")
         return replace(self, depth=self.depth + 1)
 
     def behind(self, layer: Layer) -> Context:
-        """The context of what follows on a layer."""
-        with suppress(SpecError):  # branches that do not line up, which is said where they are checked
+        """The context of the layer after this one."""
+        with suppress(SpecError):  # branches that cannot be aligned are reported elsewhere
             stride = layer.receptive_field(self.dims - 1).stride
             return replace(self, position_seconds=self.position_seconds * stride) if stride > 1 else self
         return self
 
     def axis_values(self, table: TomlTable, key: str, default: Any = REQUIRED, least: int = 1) -> tuple[int, ...]:
-        """A whole number for each axis; one number stands for all, but not for a kernel in 2-D."""
+        """An integer for each axis. A single number applies to all axes, except for a kernel in 2-D."""
         value = table.raw(key, default)
         values = [value] * self.dims if type(value) is int else value
         whole = isinstance(values, list) and all(type(x) is int and least <= x < 10**7 for x in values)
@@ -180,7 +181,7 @@ class Context:
 
 
 def _read_padding(table: TomlTable, same: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """`padding` for each axis as (start, end). `same` is what keeps each axis its length at stride 1.
+    """`padding` for each axis as (start, end). `same` keeps the length of each axis at stride 1.
 
     1-D: a number, "same" or [start, end]. 2-D: a number or "same" for both axes, or a list [frequency, time] of those.
     """
@@ -194,14 +195,14 @@ def _read_padding(table: TomlTable, same: Sequence[int]) -> tuple[tuple[int, int
         if not (isinstance(pad, list) and len(pad) == 2 and all(type(x) is int and x >= 0 for x in pad)):
             raise table.wrong(f'"padding" must be a number, "same" or [start, end], not {repr_value(value)}')
         if max(pad) > total:
-            raise table.wrong(f'"padding" {repr_value(value)} is more than the kernel reaches over; at most {total}')
+            raise table.wrong(f'"padding" {repr_value(value)} is larger than the reach of the kernel; at most {total}')
         pads.append((pad[0], pad[1]))
     return tuple(pads)
 
 
 @dataclass(frozen=True)
 class Conv(Layer):
-    """A convolution, then norm, activation and dropout if asked for."""
+    """A convolution, optionally followed by norm, activation and dropout."""
 
     maps: int
     kernel: tuple[int, ...]
@@ -253,7 +254,7 @@ class Conv(Layer):
             raise SpecError("separable and split exclude each other; drop one of the two")
 
     def weights(self, size: Size) -> int:
-        """Weights of the kernels alone."""
+        """Weights of the kernels only."""
         taps = math.prod(self.kernel)
         if self.separable:
             return size.channels * taps + size.channels * self.maps
@@ -278,7 +279,7 @@ class Conv(Layer):
 
 @dataclass(frozen=True)
 class Pool(Layer):
-    """The largest, the mean, or the root of the sum of squares over a stretch."""
+    """The maximum, the mean, or the root of the sum of squares of a window."""
 
     kind: str
     size: tuple[int, ...]
@@ -287,7 +288,7 @@ class Pool(Layer):
 
     @classmethod
     def read(cls, table: TomlTable, context: Context) -> Pool:
-        """`pool`, `size`; `stride` (the size unless given), `padding`."""
+        """`pool`, `size`; `stride` (by default the size), `padding`."""
         kind = table.text("pool", choices=POOLS)
         size = context.axis_values(table, "size")
         stride = context.axis_values(table, "stride", 1) if "stride" in table.values else size
@@ -303,7 +304,8 @@ class Pool(Layer):
 
 @dataclass(frozen=True)
 class Global(Layer):
-    """Pooling over what is left: all bands and the whole window. It stands last and takes the place of F's width."""
+    """Pooling over all that is left: all bands and the whole window. It is the last layer and takes the place of F's
+    width."""
 
     kind: str
 
@@ -321,11 +323,11 @@ class Global(Layer):
 
 @dataclass(frozen=True)
 class Norm(Layer):
-    """Normalisation on its own: `batch`, `sub_spectral` (batch norm of each channel in so many bands; Chang et al.
-    2021, eq. 1), `local_response` (Krizhevsky et al. 2012, section 3.3), or `level`: of values that are logarithms of
-    power, the level of all bands over so many positions around is taken away: the logarithm of their mean power, or the
-    mean of the logarithms. A gain of the whole then changes nothing. The level may look less far ahead than back, and
-    with padding it is at both ends of a recording that of what is there."""
+    """Normalisation as a separate layer. `batch`; `sub_spectral`: batch norm of each channel in groups of bands (Chang
+    et al. 2021, eq. 1); `local_response` (Krizhevsky et al. 2012, section 3.3); or `level`, for values that are
+    logarithms of power. It subtracts the level of all bands over a number of surrounding positions: the logarithm of
+    their mean power, or the mean of the logarithms. A gain of the whole input then changes nothing. The level may look
+    less far ahead than back. With padding, it is computed at both ends of a recording from the positions that exist."""
 
     kind: str
     bands: int = 1
@@ -336,12 +338,12 @@ class Norm(Layer):
     positions: int = 1
     dims: int = 1
     mean: str = "power"
-    seconds: float = 0.0  # where they were given in place of positions
-    range_db: float = 0.0  # below the level, where values end; 0: nowhere
-    ahead: int = 0  # of the positions
+    seconds: float = 0.0  # if seconds were given instead of positions
+    range_db: float = 0.0  # lower limit of values below the level; 0: none
+    ahead: int = 0  # how many of the positions lie ahead
     padded: bool = False
-    to_db: float = 0.0  # what the level becomes
-    least_db: float | None = None  # what the level is taken for where it is lower
+    to_db: float = 0.0  # the value to which the level is moved
+    least_db: float | None = None  # lower limit of the level
 
     @classmethod
     def read(cls, table: TomlTable, context: Context) -> Norm:
@@ -373,7 +375,7 @@ class Norm(Layer):
         )
         least_db = table.number("least_db", None, least=-300.0, most=300.0)
         if seconds and "positions" in table.values:
-            raise table.wrong('"seconds" and "positions" both say how far the level reaches; keep one')
+            raise table.wrong('"seconds" and "positions" both set the length of the level; keep one')
         padding = table.raw("padding", 0)
         if padding not in (0, "same"):
             raise table.wrong(f'"padding" of a level must be 0 or "same", not {repr_value(padding)}')
@@ -391,7 +393,7 @@ class Norm(Layer):
             positions = max(1, round(seconds / context.position_seconds))
             ahead = min(positions - 1, round(ahead_seconds / context.position_seconds))
         if positions > _MOST_LEVEL_POSITIONS:
-            raise table.wrong(f'"seconds" {seconds:g} are {positions} positions here; take fewer seconds')
+            raise table.wrong(f'"seconds" {seconds:g} are {positions} positions here; use fewer seconds')
         return cls("level", 1, positions=positions, dims=context.dims, mean=mean, seconds=seconds, range_db=range_db,
                    ahead=ahead, padded=padded, to_db=to_db, least_db=least_db)  # fmt: skip
 
@@ -447,7 +449,7 @@ class Dropout(Layer):
 
     @classmethod
     def read(cls, table: TomlTable, context: Context) -> Dropout:
-        """`dropout`, the share."""
+        """`dropout`, the share of values that are dropped."""
         return cls(table.number("dropout", most=0.99))
 
     def text(self) -> str:
@@ -464,7 +466,7 @@ class Dense(Layer):
 
     @classmethod
     def read(cls, table: TomlTable, context: Context) -> Dense:
-        """`dense`, the neurons; `activation`, `dropout`."""
+        """`dense`, the number of neurons; `activation`, `dropout`."""
         activation = table.text("activation", context.activation, ACTIVATIONS)
         neurons = table.integer("dense", most=10**6)
         return cls(neurons, activation, table.number("dropout", 0.0, most=0.99))
@@ -485,7 +487,7 @@ class Dense(Layer):
 
 @dataclass(frozen=True)
 class Recurrent(Layer):
-    """A GRU or LSTM over the positions of one window, from the first to the last; its final state goes on."""
+    """A GRU or LSTM over the positions of one window, from the first to the last; its final state is the output."""
 
     units: int
     kind: str = "gru"
@@ -493,7 +495,7 @@ class Recurrent(Layer):
 
     @classmethod
     def read(cls, table: TomlTable, context: Context) -> Recurrent:
-        """`recurrent`, the units; `kind` = gru or lstm; `bidirectional`."""
+        """`recurrent`, the number of units; `kind` = gru or lstm; `bidirectional`."""
         kind = table.text("kind", cls.kind, ("gru", "lstm"))
         return cls(table.integer("recurrent", most=10**5), kind, table.flag("bidirectional", False))
 
@@ -521,8 +523,9 @@ class Recurrent(Layer):
 
 @dataclass(frozen=True)
 class Residual(Layer):
-    """Layers whose output is added to their input (He et al. 2015): cropped to the middle where the layers are not
-    padded, through a 1x1 convolution with batch norm where channels or strides differ, or where `project` asks."""
+    """Layers whose output is added to their input (He et al. 2015). If the layers are not padded, the input is cropped
+    around its middle. If channels or strides differ, or with `project`, it passes through a 1x1 convolution with batch
+    norm."""
 
     layers: tuple[Layer, ...]
     activation: str = "none"
@@ -581,7 +584,7 @@ class Branches(Layer):
 
     @classmethod
     def read(cls, table: TomlTable, context: Context) -> Branches:
-        """`branches`, a list of lists of layers; an empty list hands the input on."""
+        """`branches`, a list of lists of layers; an empty list passes its input on."""
         rows = table.raw("branches")
         if not isinstance(rows, list) or len(rows) < 2:
             raise table.wrong(f'"branches" must be a list of two or more lists of layers, not {repr_value(rows)}')
@@ -606,10 +609,10 @@ class Branches(Layer):
         return self.branches
 
     def inputs(self, size: Size) -> Sequence[Size]:
-        """The branch that shrinks its input most gets all of it; the others less, around the same centre."""
+        """The branch that shrinks its input most gets all of it; the others get less, around the same centre."""
         joined = [align_branches(self.branch_fields(axis)) for axis in range(len(size.axes))]
         if any(whole.out(n) < 1 for n, (whole, _) in zip(size.axes, joined, strict=True)):
-            return [size] * len(self.branches)  # too short: the branch for which it is will say so
+            return [size] * len(self.branches)  # too short: the branch that it is too short for reports this
         cut = [[n - sum(crop) for crop in crops] for n, (_, crops) in zip(size.axes, joined, strict=True)]
         return [Size(size.channels, axes) for axes in zip(*cut, strict=True)]
 
@@ -619,15 +622,15 @@ class Branches(Layer):
 
 @dataclass(frozen=True)
 class Broadcast(Layer):
-    """Layers over the mean of all bands; what comes out is added to every band (Kim et al. 2021, section 2.2)."""
+    """Layers that process the mean of all bands; their output is added to every band (Kim et al. 2021, section 2.2)."""
 
     layers: tuple[Layer, ...]
 
     @classmethod
     def read(cls, table: TomlTable, context: Context) -> Broadcast:
-        """`broadcast`, a list of layers that see one band."""
+        """`broadcast`, a list of layers that see a single band."""
         if context.dims == 1:
-            raise table.wrong('"broadcast" is for 2-D, where there are bands to take the mean of; use residual')
+            raise table.wrong('"broadcast" is for 2-D, because it uses the mean of bands; in 1-D, use residual')
         return cls(read_layers(table.raw("broadcast"), f"{table.place}: broadcast", context.inside(table)))
 
     def branch_fields(self, axis: int) -> list[ReceptiveField]:
@@ -643,7 +646,9 @@ class Broadcast(Layer):
     def check(self, size: Size) -> None:
         after = size_through(self.layers, self.inputs(size)[0], "broadcast")
         if (after.channels, after.bands) != (size.channels, 1):
-            raise SpecError(f"broadcast: {size.channels} channels of one band go in and {after} come out; keep both")
+            raise SpecError(
+                f"broadcast: {size.channels} channels of one band go in, but {after} come out; keep both the same"
+            )
         if align_branches(self.branch_fields(1))[1][0] != (0, 0):
             raise SpecError("broadcast: the layers inside make their input longer; use less padding")
 
@@ -658,7 +663,7 @@ class Broadcast(Layer):
 
 
 _Reader = Callable[[TomlTable, Context], Layer]
-# The first of these keys that stands in a table says what the layer is.
+# The first of these keys that a table contains determines the kind of layer.
 LAYER_KINDS: dict[str, _Reader] = {
     "conv": Conv.read,
     "pool": Pool.read,
@@ -675,7 +680,7 @@ LAYER_KINDS: dict[str, _Reader] = {
 
 
 def read_layers(rows: object, place: str, context: Context, empty: bool = False) -> tuple[Layer, ...]:
-    """A TOML list of tables as layers. Raises SpecError naming the place, the fact and the remedy."""
+    """Layers from a TOML list of tables. Raises SpecError naming the place, the fact and the remedy."""
     if not isinstance(rows, list) or not (rows or empty):
         raise SpecError(f"{place}: a list of layers was expected, not {repr_value(rows)}")
     layers = []
@@ -686,12 +691,12 @@ def read_layers(rows: object, place: str, context: Context, empty: bool = False)
 
 
 def read_layer(row: object, place: str, context: Context) -> Layer:
-    """One layer: the first of the known keys that stands in the table says what it is."""
+    """One layer, whose kind is determined by the first known key in the table."""
     table = TomlTable(row, place, SpecError)
     kind = next((name for name in LAYER_KINDS if name in table.values), None)
     if kind is None:
         first = next(iter(table.values), "")
-        raise table.wrong(f'"{first}" names no kind of layer; {did_you_mean(first, LAYER_KINDS)}')
+        raise table.wrong(f'"{first}" is not a kind of layer; {did_you_mean(first, LAYER_KINDS)}')
     layer = LAYER_KINDS[kind](table, context)
     table.close()
     return layer

@@ -1,4 +1,4 @@
-"""Import librosa late, because it takes a second, and with a cache for numba that can be written: import_librosa."""
+"""Import of librosa on demand, because it takes a second, with a writable cache for numba: `import_librosa`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _CACHE_VARIABLE = "NUMBA_CACHE_DIR"
 
 
 def import_librosa() -> ModuleType:
-    """librosa. Its import compiles functions with numba, which fails where their cache cannot be written; the cache
-    then lies in the folder for temporary files. UsageError: that cannot be written either."""
-    if "numba" not in sys.modules:  # numba reads the variable once
+    """The module librosa. Its import compiles functions with numba, which fails if its cache cannot be written; then a
+    cache in the temporary folder is used. Raises UsageError if that cannot be written either."""
+    if "numba" not in sys.modules:  # numba reads the variable only once
         folder = numba_cache_folder(os.environ, _default_caches())
         if folder is not None:
             os.environ[_CACHE_VARIABLE] = str(folder)
@@ -29,21 +29,23 @@ def import_librosa() -> ModuleType:
 
 
 def numba_cache_folder(environ: Mapping[str, str], defaults: Iterable[Path]) -> Path | None:
-    """The folder that NUMBA_CACHE_DIR must name; None where the one it names, or a default of numba, can be written."""
+    """A new value for NUMBA_CACHE_DIR; None if its value, or a default folder of numba, is writable."""
     given = environ.get(_CACHE_VARIABLE)
     if (given and _can_write(Path(given))) or any(map(_can_write, defaults)):
         return None
     if given:
-        raise UsageError(f"{_CACHE_VARIABLE}={given}: cannot be written; name a folder for what librosa compiles")
+        raise UsageError(
+            f"{_CACHE_VARIABLE}={given}: cannot be written; choose another folder for librosa's compiled functions"
+        )
     try:
         return _own_temporary_folder()
     except OSError:
-        what = "no folder can be written for what librosa compiles"
+        what = "no writable folder for librosa's compiled functions"
         raise UsageError(f"{what}; name one in the environment variable {_CACHE_VARIABLE}") from None
 
 
 def _default_caches() -> list[Path]:
-    """Where numba caches by itself: beside the source, else below the home folder."""
+    """numba's default caches: beside the source, or below the home folder."""
     librosa = find_spec("librosa")
     beside = [Path(librosa.origin).parent / "util" / "__pycache__"] if librosa and librosa.origin else []
     home = "~/Library/Caches" if sys.platform == "darwin" else os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -51,7 +53,7 @@ def _default_caches() -> list[Path]:
 
 
 def _can_write(folder: Path) -> bool:
-    """Whether a folder can be made and written, found out as numba does it."""
+    """Whether a folder can be created and written, checked in the same way as numba does."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -61,7 +63,7 @@ def _can_write(folder: Path) -> bool:
 
 
 def _own_temporary_folder() -> Path:
-    """A folder that nobody else can write: what numba caches is code."""
+    """A folder that only this user can write, because numba caches code."""
     user = getattr(os, "getuid", lambda: 0)()
     folder = Path(tempfile.gettempdir()) / f"audiocnn-numba-{user}"
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,8 +1,9 @@
-"""A spec: a network as data. TOML in, typed layers and sizes out; no weight is made here.
+"""A spec: a network as data. It is read from TOML and gives typed layers and sizes, without creating weights.
 
-    input -> groups A, B, ... -> F -> one score for each label
+input -> groups A, B, ... -> F -> one score for each label
 
-The geometry follows from the sizes alone: how long a window is, how far apart scores lie, where a score sits.
+The sizes alone determine the geometry: the length of a window, the distance between scores, and the position of a
+score.
 """
 
 from __future__ import annotations
@@ -38,15 +39,15 @@ from audiocnn.spec.layers import (
 from audiocnn.toml import TomlTable, read_toml, repr_value
 from audiocnn.units import time_scale, to_samples
 
-_LOCALISING = "onset_offset"  # beside its score, a position says where its event begins and ends
+_LOCALISING = "onset_offset"  # besides its score, a position predicts where its event begins and ends
 _OUTPUTS = ("sigmoid", "softmax", _LOCALISING)
-_MOST_POSITIONS = 2**26  # of the features of one window; a window of more is refused, not tried
+_MOST_POSITIONS = 2**26  # values in the features of one window; more are rejected
 MOST_LAYERS = 10_000
 
 
 @dataclass(frozen=True)
 class Group:
-    """A named list of layers; with `repeat` it stands so many times in a row."""
+    """A named list of layers; with `repeat` it is applied that many times in a row."""
 
     name: str
     layers: tuple[Layer, ...]
@@ -55,21 +56,21 @@ class Group:
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """F: what turns the positions of one window into one score for each label."""
+    """F turns the positions of one window into one score for each label."""
 
     window_seconds: float
     hop_seconds: float | None
     layers: tuple[Layer, ...]
     output: str
     output_dense: bool
-    background: bool = False  # beside the labels a softmax has "none of these", whose logit is always 0
-    look_ahead_seconds: float | None = None  # how much of the window lies after the middle of its row; None: half
+    background: bool = False  # softmax with an additional class "none of these", whose logit is always 0
+    look_ahead_seconds: float | None = None  # seconds of the window after the middle of its row; None: half
 
 
 @dataclass(frozen=True)
 class Spec:
-    """A network as a person would draw it. `table` is what the file said, with `[input]` in full; `hints` are keys of
-    the `[train]` of a recipe, with the values that this network wants where the recipe says nothing."""
+    """A network as a person describes it. `table` is the content of the file, with `[input]` in full. `hints` are keys
+    of the `[train]` table of a recipe, with values for this network that are used if the recipe does not set them."""
 
     name: str
     summary: str
@@ -90,17 +91,18 @@ class Spec:
 
     @property
     def outputs(self) -> int:
-        """Numbers that F gives for a window: a score for each label; then, if it localises, two edges for each."""
+        """The number of outputs of F for a window: a score for each label and, if it localises, two edges for each."""
         return _outputs_of(self.f.output, self.classes)
 
     @property
     def furthest_seconds(self) -> float:
-        """How far from its middle a window can tell an edge: half its length; what lies beyond it does not hear."""
+        """The largest distance from its middle at which a window can locate an edge: half its length."""
         return self.geometry().window_seconds / 2
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The layers of all groups in a row, repeats written out; a `global` at the end is F's."""
+        """The layers of all groups in sequence, with repeats expanded, but without a `global` at the end, which belongs
+        to F."""
         return tuple(layer for group in self.groups for _ in range(group.repeat) for layer in group.layers)
 
     @property
@@ -110,13 +112,13 @@ class Spec:
 
     @property
     def head(self) -> tuple[Layer, ...]:
-        """What one window goes through: `global` if the groups end in it, F's layers, the output layer."""
+        """The layers that process one window: `global` if the groups end in it, F's layers, the output layer."""
         pools = tuple(layer for layer in self.layers if isinstance(layer, Global))
         return pools + self.f.layers + ((Dense(self.outputs),) if self.f.output_dense else ())
 
     @property
     def frame(self) -> Size:
-        """One frame of features; in 1-D the bands are channels."""
+        """One frame of features; in 1-D, the bands are channels."""
         if self.dims == 1:
             return Size(self.input.channels * self.input.bands, (1,))
         return Size(self.input.channels, (self.input.bands, 1))
@@ -133,7 +135,7 @@ class Spec:
         return total + count_parameters(self.head, size)
 
     def geometry(self) -> Geometry:
-        """Window and hop, from the sizes. Wanted seconds are met to the nearest position."""
+        """Window and hop, from the sizes. Requested seconds are rounded to the nearest position."""
         body = self.input.receptive_field.then(self.receptive_field())
         rate = self.input.sample_rate
         wanted = to_samples(self.f.window_seconds, rate)
@@ -154,19 +156,19 @@ class Spec:
         return Geometry(rate, whole.kernel, whole.stride, positions, hop_positions, *ends, level_hop)
 
     def window_size(self) -> Size:
-        """The features of one window. For a spec with padding in time: as many as `window_seconds` asks for."""
+        """The features of one window. For a spec with padding in time, their number follows from `window_seconds`."""
         body = self.receptive_field()
         frames = body.shrink + (self.geometry().positions - 1) * body.stride
         return Size(self.frame.channels, (*self.frame.axes[:-1], frames))
 
 
 def load_spec(path: Path, classes: int | None = None) -> Spec:
-    """Read and check a spec file. Raises SpecError naming file, group, layer and remedy."""
+    """Read and check a spec file. Its SpecError names file, group, layer and remedy."""
     return spec_from_table(read_toml(path, SpecError), str(path), classes)
 
 
 def spec_from_table(table: dict[str, Any], name: str, classes: int | None = None) -> Spec:
-    """A spec from a TOML table. `classes` is the number of labels; without it 1, or 2 with softmax."""
+    """A spec from a TOML table. `classes` is the number of labels; by default 1, or 2 with softmax."""
     top = TomlTable(table, Path(name).name if name.endswith(".toml") else name, SpecError)
     summary = top.text("summary", "")
     settings = read_input(top.table("input"))
@@ -194,7 +196,7 @@ def spec_from_table(table: dict[str, Any], name: str, classes: int | None = None
 
 
 def with_background(spec: Spec) -> Spec:
-    """The spec of a softmax, with "none of these" beside its labels."""
+    """The spec with softmax and the additional class "none of these"."""
     return spec_from_table(spec.table | {"f": spec.table["f"] | {"background": True}}, spec.name)
 
 
@@ -203,7 +205,7 @@ def _outputs_of(output: str, classes: int) -> int:
 
 
 def _count_axes(rows: object, settings: InputSpec) -> int:
-    """1 where kernels and pools are numbers, 2 where they are [frequency, time]; 1 where there are none."""
+    """1 if kernels and pools are numbers or absent, 2 if they are [frequency, time]."""
     for key, value in walk(rows):
         if key in ("kernel", "size"):
             return 2 if isinstance(value, list) else 1
@@ -211,7 +213,7 @@ def _count_axes(rows: object, settings: InputSpec) -> int:
 
 
 def walk(value: object) -> Iterator[tuple[str, object]]:
-    """Every key with its value, in tables inside lists inside tables."""
+    """Every key with its value, also in nested tables and lists."""
     if isinstance(value, list):
         for inside in value:
             yield from walk(inside)
@@ -232,7 +234,7 @@ def _read_groups(rows: object, top: TomlTable, context: Context) -> tuple[Group,
         if not re.fullmatch(r"[\w-]+", name):
             raise table.wrong(f'"name" must be letters, digits, _ or -, not {repr_value(name)}')
         if name == "F":
-            raise table.wrong('"F" is the name of what follows all groups; take another')
+            raise table.wrong('"F" is the name of the part after all groups; choose another')
         table.place = f'{top.place}: group "{name}"'
         if name in {group.name for group in groups}:
             raise table.wrong("two groups have this name; rename one")
@@ -247,19 +249,20 @@ def _read_groups(rows: object, top: TomlTable, context: Context) -> tuple[Group,
         if timed and groups[-1].repeat > 1 and before != context:
             raise table.wrong('a level over "seconds" in a group with strides cannot be repeated; give its "positions"')
         if sum(group.repeat * len(list(each_layer(group.layers))) for group in groups) > MOST_LAYERS:
-            raise table.wrong(f"more than {MOST_LAYERS} layers, repeats included, are too many; use fewer")
+            raise table.wrong(f"more than {MOST_LAYERS} layers, including repeats, are too many; use fewer")
     return tuple(groups)
 
 
 def _read_head(table: TomlTable, output: str, context: Context) -> HeadSpec:
     """`[f]`: window_seconds, look_ahead_seconds, hop_seconds, layers, output, output_dense, background.
 
-    Softmax over one label and nothing, whose logit is 0, is the sigmoid: a spec with softmax also serves one label.
+    Softmax over one label and "none of these", whose logit is 0, equals a sigmoid, so a spec with softmax also works
+    with one label.
     """
     background = table.flag("background", False)
     if background and output != "softmax":
         raise table.wrong(
-            f'"background" is for output = "softmax"; with "{output}" no label need be there: leave it out'
+            f'"background" is for output = "softmax"; with "{output}", any label may be absent anyway: remove it'
         )
     plain = Context(1, context.classes, "none", context.activation)
     head = HeadSpec(
@@ -276,14 +279,14 @@ def _read_head(table: TomlTable, output: str, context: Context) -> HeadSpec:
 
 
 def _check_spec(spec: Spec, place: str) -> None:
-    """Refuse what cannot be built, before any weight is made, naming group, layer and sizes."""
+    """Reject what cannot be built, before creating weights, naming group, layer and sizes."""
     for group in spec.groups:
         _check_group(spec, group, f'{place}: group "{group.name}"')
     _check_head(spec, place)
     size = spec.window_size()
     if size.time < 1:
-        raise SpecError(f"{place}: padding alone fills the window; use less padding or a longer window_seconds")
-    spectrum = spec.input.channels * spec.input.kernels * size.time  # what the features are made of
+        raise SpecError(f"{place}: the window consists of padding only; use less padding or a longer window_seconds")
+    spectrum = spec.input.channels * spec.input.kernels * size.time  # the input of the features
     if size.positions * size.channels > _MOST_POSITIONS or spectrum > MOST_NUMBERS:
         raise SpecError(f"{place}: one window of {size} numbers is too large; shorten window_seconds or the input")
     samples = Size(spec.input.channels, (spec.geometry().window_samples,))
@@ -301,16 +304,16 @@ def _check_spec(spec: Spec, place: str) -> None:
 
 
 def _check_look_ahead(spec: Spec, place: str) -> None:
-    """Refuse a row that its own window does not hear."""
+    """Reject a row that its own window does not contain."""
     given, geometry = spec.f.look_ahead_seconds, spec.geometry()
     least, most = geometry.hop_seconds / 2, geometry.near_seconds - geometry.hop_seconds / 2
     if given is not None and not least - EPSILON_SECONDS <= given <= most + EPSILON_SECONDS:
-        what = f'"look_ahead_seconds" {given:g}: a window must hold the row of its score'
+        what = f'"look_ahead_seconds" {given:g}: the window must contain the row of its score'
         raise SpecError(f"{place}: [f]: {what}; give {least:g} to {max(least, most):g}")
 
 
 def _check_group(spec: Spec, group: Group, place: str) -> None:
-    """Refuse layers that stand where they cannot, and branches that do not line up."""
+    """Reject layers in places where they are not allowed, and branches that cannot be aligned."""
     for number, layer in enumerate(group.layers, 1):
         for inside in each_layer([layer]):
             if isinstance(inside, (Dense, Recurrent)):
@@ -325,7 +328,7 @@ def _check_group(spec: Spec, group: Group, place: str) -> None:
 
 
 def _check_head(spec: Spec, place: str) -> None:
-    """Refuse layers that F cannot have, and an F that does not take the positions of a window together."""
+    """Reject layers that F cannot have, and an F that does not combine the positions of a window."""
     pooled = any(isinstance(layer, Global) for layer in spec.layers)
     for number, layer in enumerate(spec.f.layers):
         if not isinstance(layer, (Dense, Recurrent, Dropout, Activation)):
@@ -333,10 +336,10 @@ def _check_head(spec: Spec, place: str) -> None:
                 f"{place}: [f]: {layer.text()} belongs in a group; F takes dense, recurrent, dropout, activation"
             )
         if isinstance(layer, Recurrent) and (number or pooled):
-            raise SpecError(f"{place}: [f]: {layer.text()} must be the first layer of F, and stand without a global")
+            raise SpecError(f"{place}: [f]: {layer.text()} must be the first layer of F, and cannot follow a global")
     if not any(isinstance(layer, (Dense, Recurrent, Global)) for layer in spec.head):
         raise SpecError(
-            f"{place}: [f]: nothing takes the positions of a window together; drop output_dense = false,"
+            f"{place}: [f]: no layer combines the positions of a window; drop output_dense = false,"
             " or end the groups with a global"
         )
 
@@ -352,7 +355,7 @@ def _size_after_groups(spec: Spec, size: Size, place: str) -> Size:
 
 
 def find_spec(name: str, folders: list[Path], classes: int | None = None) -> Spec:
-    """A spec by file name, or by its name in one of the folders."""
+    """A spec by its file name, or by its name in one of the folders."""
     path = Path(name)
     try:
         is_file = path.suffix == ".toml" or path.exists()
@@ -364,13 +367,14 @@ def find_spec(name: str, folders: list[Path], classes: int | None = None) -> Spe
     if name in known:
         return load_spec(known[name], classes)
     raise SpecError(
-        f'there is no spec "{name}"; {did_you_mean(name, known)}; see `audiocnn models`, or name a TOML file'
+        f'no spec is called "{name}"; {did_you_mean(name, known)}; see `audiocnn models`, or name a TOML file'
     )
 
 
 def spec_at_rate(spec: Spec, rate: int) -> Spec:
-    """The spec at another rate in Hz. Bands that would lie above half of it end there; at a higher rate they reach as
-    much further. Where nothing is heard by ear, frames, hops and window follow `time_scale`. A frame fits its FFT."""
+    """The spec at another rate in Hz. Bands above half the rate are limited to it; at a higher rate, bands extend
+    further in proportion. At rates of inaudible recordings, frames, hops and window follow `time_scale`. A frame fits
+    its FFT."""
     settings: dict[str, Any] = dict(spec.table["input"])
     before = settings["sample_rate"]
     if before == rate:
@@ -393,6 +397,6 @@ def spec_at_rate(spec: Spec, rate: int) -> Spec:
 
 
 def spec_with_window(spec: Spec, window_seconds: float) -> Spec:
-    """The spec whose scores look at so many seconds, as nearly as its sizes allow."""
+    """The spec with a window of this many seconds, as nearly as its sizes allow."""
     f = dict(spec.table["f"]) | {"window_seconds": window_seconds}
     return spec_from_table(spec.table | {"f": f}, spec.name)

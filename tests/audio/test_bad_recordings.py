@@ -32,11 +32,11 @@ OPUS = as_bytes(noise(1, 16000), 16000, "OGG", "OPUS")
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d" * 32 + b"\nsize 12345\n"
 SUBSTITUTES = {
-    "a pointer of Git LFS": LFS,
-    "a pointer of git-annex": b"/annex/objects/SHA256E-s31390--f50d7a.wav\n",
+    "a Git LFS pointer": LFS,
+    "a git-annex pointer": b"/annex/objects/SHA256E-s31390--f50d7a.wav\n",
     "a web page": b"\xef\xbb\xbf\r\n<!DOCTYPE html>\n<html><body>404 Not Found</body></html>",
     "a web page (HTML)": b"<HTML><body>log in first</body></HTML>",
-    "a text (XML)": b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
+    "an XML text": b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
 }
 
 # name of the file: how to make it, what the message says
@@ -44,23 +44,23 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty.wav": (_bytes(b""), r"empty file \(0 bytes\); copy it again or leave it out"),
     "text.wav": (
         _bytes(b"this is no audio at all\n" * 50),
-        r"not audio that can be read here; check what it is, or .*ffmpeg",
+        r"not a supported audio format; check the file, or .*ffmpeg",
     ),
-    "noise.flac": (_bytes(noise(1, 8000).tobytes()), r"not audio that can be read here; check what it is, or .*ffmpeg"),
-    "zip.mp3": (_bytes(b"PK\x03\x04" + bytes(500)), r"not audio that can be read here; check what it is, or .*ffmpeg"),
-    "header.wav": (_bytes(wav_bytes(b"")[:30]), r"damaged or cut short, or .*; copy it again"),
+    "noise.flac": (_bytes(noise(1, 8000).tobytes()), r"not a supported audio format; check the file, or .*ffmpeg"),
+    "zip.mp3": (_bytes(b"PK\x03\x04" + bytes(500)), r"not a supported audio format; check the file, or .*ffmpeg"),
+    "header.wav": (_bytes(wav_bytes(b"")[:30]), r"damaged, cut short, or .*; copy it again"),
     "start.flac": (_bytes(FLAC[:200]), r"damaged: nothing in it can be decoded \(.*lost sync\); copy it again"),
-    "start.opus": (_bytes(OPUS[:300]), r"damaged or cut short, or .*malformed\); copy it again"),
-    "nothing.wav": (_bytes(wav_bytes(b"")), r"holds no samples; record it again or leave it out"),
-    "channels.wav": (_bytes(wav_bytes(bytes(800), channels=0)), r"the header says 0 channels; write the file again"),
-    "rate.wav": (_bytes(wav_bytes(bytes(800), sample_rate=0)), r"damaged or cut short, or .*; copy it again"),
-    "raw.raw": (_bytes(bytes(800)), r"raw samples, which say neither rate nor channels; .*--raw and --rate, or conv"),
-    "nan.wav": (_floats([np.nan]), r"not a number among the samples \(NaN at 0\.250 s\); write the file again"),
-    "nans.wav": (_floats([np.nan] * 12000), r"not a number among the samples \(NaN at 0\.250 s\)"),
-    "infinity.wav": (_floats([-np.inf]), r"not a number among the samples \(infinity at 0\.250 s\)"),
+    "start.opus": (_bytes(OPUS[:300]), r"damaged, cut short, or .*malformed\); copy it again"),
+    "nothing.wav": (_bytes(wav_bytes(b"")), r"contains no samples; record it again or leave it out"),
+    "channels.wav": (_bytes(wav_bytes(bytes(800), channels=0)), r"the header states 0 channels; write the file again"),
+    "rate.wav": (_bytes(wav_bytes(bytes(800), sample_rate=0)), r"damaged, cut short, or .*; copy it again"),
+    "raw.raw": (_bytes(bytes(800)), r"raw samples, which state neither rate nor channels; .*--raw and --rate, or conv"),
+    "nan.wav": (_floats([np.nan]), r"a sample is not finite \(NaN at 0\.250 s\); write the file again"),
+    "nans.wav": (_floats([np.nan] * 12000), r"a sample is not finite \(NaN at 0\.250 s\)"),
+    "infinity.wav": (_floats([-np.inf]), r"a sample is not finite \(infinity at 0\.250 s\)"),
     "short.wav": (
         _bytes(wav_bytes(bytes(4), sample_rate=384000)),
-        r"too short for one sample at 16000 Hz; leave it out",
+        r"shorter than one sample at 16000 Hz; leave it out",
     ),
 }
 
@@ -102,7 +102,7 @@ def test_unusual_recordings_are_read(tmp_path: Path, name: str) -> None:
 def test_names_that_are_no_recordings(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match=r"gone\.wav: no such file; check the name"):
         open_recording(tmp_path / "gone.wav")
-    with pytest.raises(RecordingError, match="a folder where a recording is expected; name a file in it"):
+    with pytest.raises(RecordingError, match="is a folder, not a recording; name a file in it"):
         open_recording(tmp_path)
     with pytest.raises(RecordingError, match=r"x\\x00y: cannot be opened \(embedded null byte\)"):
         open_recording("x\0y")
@@ -140,7 +140,7 @@ def test_a_level_that_has_no_power_is_refused(tmp_path, level):
     samples = np.full(16_000, 0.01, np.float32)
     samples[8000] = level
     path = write(tmp_path / "loud.wav", samples, 16_000, subtype="FLOAT")
-    with pytest.raises(RecordingError, match=r"not a level of sound among the samples \(.*e\+\d+ at 0\.500 s\)"):
+    with pytest.raises(RecordingError, match=r"a sample is out of range \(.*e\+\d+ at 0\.500 s\)"):
         read_samples(path)
 
 
@@ -168,7 +168,7 @@ class Endless:
 
 def test_what_is_no_audio_is_not_copied_to_its_end():
     stream = Endless()
-    with pytest.raises(RecordingError, match="endless: not audio that can be read here"):
+    with pytest.raises(RecordingError, match="endless: not a supported audio format"):
         open_recording(stream)
     assert stream.taken < 3_000_000
 
@@ -197,7 +197,7 @@ def test_a_header_that_was_never_completed_hides_nothing(tmp_path):
             assert recording.note is None
         assert np.array_equal(got, wanted)
     path.write_bytes(content[: at + 4])
-    with pytest.raises(RecordingError, match="holds no samples"):
+    with pytest.raises(RecordingError, match="contains no samples"):
         read_samples(path)
 
 
@@ -207,5 +207,5 @@ def test_what_stands_in_place_of_a_recording_is_called_that(tmp_path: Path, what
     path = tmp_path / f"a{suffix}"
     path.write_bytes(SUBSTITUTES[what])
     for given in (path, io.BytesIO(path.read_bytes())):
-        with pytest.raises(RecordingError, match=f": {re.escape(what)}.* in place of the recording; "):
+        with pytest.raises(RecordingError, match=f": {re.escape(what)}.*, not (the|a) recording; "):
             open_recording(given)

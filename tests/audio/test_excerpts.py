@@ -117,7 +117,7 @@ def test_what_lies_outside_of_an_excerpt_is_not_judged(tmp_path, piped):
 def test_an_excerpt_behind_the_end_is_an_error_that_says_where_the_end_is(tmp_path, kind, piped):
     data = as_bytes(STEREO, RATE, kind)
     (tmp_path / "a").write_bytes(data)
-    with pytest.raises(RecordingError, match=r"3\.00 s long, which --start 3 is behind"):
+    with pytest.raises(RecordingError, match=r"3\.00 s long, so it ends before --start 3"):
         read(Pipe(data) if piped else tmp_path / "a", 3.0, None)
 
 
@@ -130,8 +130,8 @@ def test_a_file_that_is_cut_short_is_damaged_only_where_its_excerpt_is(tmp_path,
         return Pipe(data) if piped else tmp_path / "a.wav"
 
     assert read(source(), 0.5, 1.5)[1].note is None
-    assert "as far as 2.00 s of 4.00 s" in read(source(), 0.5, 3.0)[1].note
-    with pytest.raises(RecordingError, match=r"cut short.*2\.00 s of 4\.00 s, which --start 3 is behind"):
+    assert "up to 2.00 s of 4.00 s" in read(source(), 0.5, 3.0)[1].note
+    with pytest.raises(RecordingError, match=r"cut short.*2\.00 s of 4\.00 s, so it ends before --start 3"):
         read(source(), 3.0, None)
 
 

@@ -149,21 +149,21 @@ def test_what_neither_reads_keeps_the_reason_of_libsndfile(tmp_path, fake):
     path = tmp_path / "a.flac"
     path.write_bytes(long_heads(tmp_path)["flac"][: EARLY_LOOK_BYTES // 2])
     for source in (path, io.BytesIO(path.read_bytes())):
-        with pytest.raises(RecordingError, match=r"damaged or cut short, or .* \(.*flac decoder.*\); copy it again"):
+        with pytest.raises(RecordingError, match=r"damaged, cut short, or .* \(.*flac decoder.*\); copy it again"):
             open_recording(source)
     assert len(fake.log.read_text().splitlines()) == 2
 
 
 BAD = {
     'say("[mov @ 0x1] [error] moov atom not found"); say("[error] file:/dev/fd/9: Invalid data found"); sys.exit(1)':
-        r"not audio that can be read here \(ffmpeg: Invalid data found\); check what it is, or copy it again",
-    'say("[fatal] Stream map \'0:a:0\' matches no streams."); sys.exit(1)': "no sound in it, as ffmpeg sees it; leave",
-    "sys.exit(3)": r"not audio that can be read here \(ffmpeg: ffmpeg ended with 3\)",
-    "pass": r"not audio that can be read here \(ffmpeg: it gave nothing\)",
-    'out.write(b"no WAV at all" * 10)': r"not audio that can be read here \(ffmpeg: it gave nothing\)",
-    "out.write(head)": "holds no samples; record it again or leave it out",
+        r"not a supported audio format \(ffmpeg: Invalid data found\); check the file, or copy it again",
+    'say("[fatal] Stream map \'0:a:0\' matches no streams."); sys.exit(1)': "ffmpeg finds no audio in it; leave",
+    "sys.exit(3)": r"not a supported audio format \(ffmpeg: ffmpeg ended with exit code 3\)",
+    "pass": r"not a supported audio format \(ffmpeg: no output\)",
+    'out.write(b"no WAV at all" * 10)': r"not a supported audio format \(ffmpeg: no output\)",
+    "out.write(head)": "contains no samples; record it again or leave it out",
     'out.write(head); say("[error] broken"); sys.exit(1)': r"damaged: nothing in it can be decoded \(broken\); copy",
-    "os.kill(os.getpid(), 11)": r"not audio that can be read here \(ffmpeg: ffmpeg ended with -11\)",
+    "os.kill(os.getpid(), 11)": r"not a supported audio format \(ffmpeg: ffmpeg ended with exit code -11\)",
 }  # fmt: skip
 
 
@@ -182,7 +182,7 @@ def test_what_it_reads_in_part_is_told_of(m4a, fake, end):
         assert sum(block.shape[1] for block in recording.blocks()) == RATE
         why = "partial file" if "say" in end else "ffmpeg ended with"
         assert recording.note is not None
-        assert "damaged or cut short: decoded as far as 1.00 s (" + why in recording.note
+        assert "damaged or cut short: decoded up to 1.00 s (" + why in recording.note
 
 
 @pytest.mark.parametrize("before", ["", "out.write(head + samples); out.flush()\n"])
@@ -192,13 +192,13 @@ def test_one_that_hangs_is_ended(m4a, fake, monkeypatch, before):
     fake(before + "time.sleep(1000)")
     if not before:
         monkeypatch.setattr(ffmpeg, "_LEAVE_SECONDS", 0.1)
-        with pytest.raises(RecordingError, match=r"not audio that can be read here \(ffmpeg: .*\); check"):
+        with pytest.raises(RecordingError, match=r"not a supported audio format \(ffmpeg: .*\); check"):
             open_recording(m4a)
         return
     with open_recording(m4a) as recording:
         process = recording._decoder._process
         assert sum(block.shape[1] for block in recording.blocks()) == RATE
-        assert recording.note.endswith("decoded as far as 1.00 s (ffmpeg gave nothing for 2 s)")
+        assert recording.note.endswith("decoded up to 1.00 s (ffmpeg gave no output for 2 s)")
     assert process.returncode == -signal.SIGKILL
 
 
@@ -230,7 +230,9 @@ def test_folders_with_and_without_it(tmp_path, fake, monkeypatch):
     assert [path.name for path in find_recordings([folder], left_out)] == ["a.wav"]
     assert left_out == {".m4a": 2, ".mp4": 1}
     (folder / "a.wav").unlink()
-    with pytest.raises(RecordingError, match=r"no audio .*; 3 files are left out \(2 \.m4a, 1 \.mp4\): only ffmpeg"):
+    with pytest.raises(
+        RecordingError, match=r"no readable recordings .*; 3 files are skipped \(2 \.m4a, 1 \.mp4\): only ffmpeg"
+    ):
         list(find_recordings([folder], left_out))
 
 
@@ -241,8 +243,8 @@ def test_detect_says_once_what_it_leaves_out(tmp_path, tone_model, monkeypatch):
     monkeypatch.setenv("PATH", "")
     done = audiocnn("detect", "--model", tone_model, tmp_path / "one", tmp_path / "two")
     assert done.status == 0
-    assert done.err.count("left out") == 1
-    assert "warning: 2 files are left out (2 .m4a): only ffmpeg reads them, and it is not on the PATH" in done.err
+    assert done.err.count("skipped") == 1
+    assert "warning: 2 files are skipped (2 .m4a): only ffmpeg reads them, and it is not on the PATH" in done.err
 
 
 def test_what_it_is_asked_names_no_other_files():
@@ -280,7 +282,7 @@ def test_the_real_one_keeps_the_times_of_a_video(tmp_path, tone_model):  # noqa:
     assert record["start"] == pytest.approx(1.2, abs=0.1)
     silent = real(tmp_path / "silent.mp4", *picture, "-c:v", "mpeg4")
     done = audiocnn("detect", "--model", tone_model, silent)
-    assert "silent.mp4: no sound in it, as ffmpeg sees it; leave it out" in done.err
+    assert "silent.mp4: ffmpeg finds no audio in it; leave it out" in done.err
 
 
 @needs_ffmpeg
@@ -292,7 +294,7 @@ def test_the_real_one_does_not_follow_playlists(tmp_path):
     ):
         path = tmp_path / name
         path.write_text(text)
-        with pytest.raises(RecordingError, match="not audio that can be read here"):
+        with pytest.raises(RecordingError, match="not a supported audio format"):
             open_recording(path)
-        with path.open("rb") as source, pytest.raises(RecordingError, match="not audio that can be read here"):
+        with path.open("rb") as source, pytest.raises(RecordingError, match="not a supported audio format"):
             FfmpegFile(REAL, source, name)

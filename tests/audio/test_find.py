@@ -46,9 +46,9 @@ def bound_socket(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda path: path.symlink_to("/nowhere/b.wav"), "a link that leads nowhere"),
-        (lambda path: path.symlink_to(path.name), "a link that leads nowhere"),
-        (lambda path: path.symlink_to("x" * 300), "a link that leads nowhere"),
+        (lambda path: path.symlink_to("/nowhere/b.wav"), "a broken link"),
+        (lambda path: path.symlink_to(path.name), "a broken link"),
+        (lambda path: path.symlink_to("x" * 300), "a broken link"),
         (os.mkfifo, "a named pipe"),
         (bound_socket, "a socket"),
         (lambda path: path.symlink_to("/dev/zero"), "a device"),
@@ -74,8 +74,8 @@ def test_a_link_without_a_suffix_may_have_led_to_a_folder(tree: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "remedy"),
     [
-        (errno.EACCES, "Permission denied); check its rights"),
-        (errno.ENOENT, "gone away"),
+        (errno.EACCES, "Permission denied); check its permissions"),
+        (errno.ENOENT, "removed in the meantime"),
         (errno.EMFILE, "Too many open files); raise the limit with ulimit -n"),
         (errno.EIO, "error"),
     ],

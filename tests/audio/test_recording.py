@@ -77,7 +77,7 @@ def test_any_rate_keeps_the_length(tmp_path: Path, rate: int, frames: int) -> No
     path = write(tmp_path / "a.wav", np.full(frames, 0.25, np.float32), rate, "FLOAT")
     expected = frames * 16000 / rate
     if round(expected) == 0:
-        with pytest.raises(RecordingError, match=r"a\.wav: too short for one sample at 16000 Hz"):
+        with pytest.raises(RecordingError, match=r"a\.wav: shorter than one sample at 16000 Hz"):
             read_samples(path, 16000)
         return
     samples, _ = read_samples(path, 16000)
@@ -130,7 +130,7 @@ def test_streams_and_pipes(tmp_path: Path) -> None:
     writer.start()
     assert np.array_equal(read_samples(fifo)[0][0], expected)
     writer.join()
-    with pytest.raises(RecordingError, match=r"stream: empty \(0 bytes\); check the command that writes it"):
+    with pytest.raises(RecordingError, match=r"stream: empty \(0 bytes\); check the program that writes it"):
         read_samples(io.BytesIO(b""))
 
 
@@ -145,9 +145,7 @@ def test_a_file_cut_short_is_read_as_far_as_it_goes(tmp_path: Path, kind: str, s
     assert 1.5 * 16000 < samples.shape[1] < 4 * 16000
     if promised > samples.shape[1]:  # Ogg without its end says nothing wrong
         assert note is not None
-        assert note.startswith(
-            f"{path}: damaged or cut short: decoded as far as {samples.shape[1] / 16000:.2f} s of 6.0"
-        )
+        assert note.startswith(f"{path}: damaged or cut short: decoded up to {samples.shape[1] / 16000:.2f} s of 6.0")
 
 
 def test_a_header_is_not_believed(tmp_path: Path) -> None:
@@ -174,7 +172,7 @@ def test_folders_are_searched_sorted_without_hidden_files(tmp_path: Path) -> Non
 
 
 def test_a_folder_without_audio(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match=r"no audio in this folder; looked for .*\.flac"):
+    with pytest.raises(RecordingError, match=r"no recordings in this folder; they must end in .*\.flac"):
         list(find_recordings([tmp_path]))
 
 
@@ -206,7 +204,7 @@ def test_a_cut_file_of_plain_samples_is_noticed(tmp_path: Path, form: str, subty
     path.write_bytes(whole[: len(whole) // 2])
     with open_recording(path) as recording:
         list(recording.blocks())
-        assert recording.note == f"{path}: damaged or cut short: decoded as far as 0.50 s of 1.00 s"
+        assert recording.note == f"{path}: damaged or cut short: decoded up to 0.50 s of 1.00 s"
 
 
 def test_a_length_that_a_pipe_could_not_know_is_no_damage(tmp_path: Path) -> None:

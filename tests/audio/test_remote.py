@@ -115,9 +115,9 @@ def test_what_is_split_is_what_a_file_gives(here, tmp_path):
     ("url", "message"),
     [
         ("memory://all/gone.wav", r"memory://all/gone\.wav: no such file; check the address"),
-        ("memory://all/*.ogg", r"memory://all/\*\.ogg: no file fits; check the address"),
-        ("memory://all/notes.txt", r"memory://all/notes\.txt: not audio"),
-        ("nothing://a.wav", "fsspec knows no such kind of address; check how it begins"),
+        ("memory://all/*.ogg", r"memory://all/\*\.ogg: no file matches; check the address"),
+        ("memory://all/notes.txt", r"memory://all/notes\.txt: not a supported audio"),
+        ("nothing://a.wav", "not an address that fsspec knows; check its scheme"),
         ("zip://a.wav::file:///gone.zip", "no such file; check the address"),
     ],
 )
@@ -138,7 +138,9 @@ def test_nobody_may_look_and_no_package(monkeypatch):
         monkeypatch.setattr(MemoryFileSystem, "open", opened)
 
     refuse(PermissionError(13, "Forbidden"))
-    with pytest.raises(RecordingError, match=r"^memory://a\.wav: no access; check the address, and who you are there$"):
+    with pytest.raises(
+        RecordingError, match=r"^memory://a\.wav: access denied; check the address and your credentials$"
+    ):
         Remote("memory://a.wav").fetched()
     refuse(TimeoutError("the network\nis down"))
     with pytest.raises(
@@ -146,7 +148,9 @@ def test_nobody_may_look_and_no_package(monkeypatch):
     ):
         Remote("memory://a.wav").fetched()
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(RecordingError, match=r"^s3://bucket/a\.wav: s3:// needs s3fs; pip install s3fs$"):
+    with pytest.raises(
+        RecordingError, match=r"^s3://bucket/a\.wav: s3:// needs s3fs, which is not installed: pip install s3fs$"
+    ):
         list(recordings_at("s3://bucket/a.wav"))
 
 
@@ -178,7 +182,7 @@ def test_what_must_lie_here_is_no_address(here, command):
     url = "zip://au/::a.zip"
     done = audiocnn(*command.format(url).split())
     assert done.status == ExitStatus.USAGE
-    said = f"{url}: addresses are for recordings; ingest it, or copy it here first"
+    said = f"{url}: addresses are accepted for recordings only; ingest it, or copy it here first"
     assert done.err.strip().endswith(said) and done.err.count("\n") == 1, done.err
 
 
@@ -278,7 +282,7 @@ def test_what_cannot_be_reached_now_is_kept_and_what_is_gone_goes(sounds, monkey
     done = audiocnn("ingest", "labels.csv", "-o", "ds")
     assert done.status == ExitStatus.SOME_FAILED
     assert "memory://sounds/bell/a.wav: cannot be read (TimeoutError: the network is down)" in done.err
-    assert "what was read before is kept" in done.err
+    assert "recordings read earlier are kept" in done.err
     assert contents("ds") == {name: found for name, found in before.items() if not name.endswith("c.wav")}
 
 
@@ -315,10 +319,10 @@ def test_parts_and_several_sources_at_addresses(sounds):
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("memory://sounds/bell/a.wav", "no folder; name the folder they lie in, or a table of this machine"),
-        ("memory://sounds/*/a.wav", "no folder; name the folder they lie in, or a table of this machine"),
-        ("memory://sounds/bell", "no labels; at an address they are the names of subfolders"),
-        ("memory://gone", "no such file; check the address|no folder; name the folder"),
+        ("memory://sounds/bell/a.wav", "not a folder; name the folder with the recordings, or a local table"),
+        ("memory://sounds/*/a.wav", "not a folder; name the folder with the recordings, or a local table"),
+        ("memory://sounds/bell", "no labels; at an address, subfolders give the labels"),
+        ("memory://gone", "no such file; check the address|not a folder; name the folder"),
     ],
 )
 def test_what_no_dataset_can_be_made_of(sounds, url, message):

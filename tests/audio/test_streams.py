@@ -221,18 +221,18 @@ def test_part_of_a_frame_at_the_end_is_left_out(extra: int) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", r"empty \(0 bytes\); check the command that writes it"),
-        (wav_bytes(b""), r"holds no samples; record it again or leave it out"),
-        (wav_bytes(b"", says_bytes=0xFFFFFFFF), r"holds no samples; record it again or leave it out"),
+        (b"", r"empty \(0 bytes\); check the program that writes it"),
+        (wav_bytes(b""), r"contains no samples; record it again or leave it out"),
+        (wav_bytes(b"", says_bytes=0xFFFFFFFF), r"contains no samples; record it again or leave it out"),
         (wav_bytes(b"", says_bytes=1000), r"damaged: nothing in it can be decoded \(it ends after the header\)"),
-        (wav_bytes(b"x", says_bytes=0xFFFFFFFF), r"holds no samples"),
-        (wav_bytes(b"")[:30], r"damaged or cut short, or "),
-        (wav_bytes(bytes(800), channels=0), r"the header says 0 channels; write the file again"),
-        (wav_bytes(bytes(800), sample_rate=0), r"damaged or cut short, or "),
-        (b"this is no audio\n" * 100, r"not audio that can be read here; convert it first.*, or .* --raw"),
-        (b"R", r"not audio that can be read here|damaged or cut short"),
-        (b"RIFF\xff\xff\xff\xffWAVE" + b"LIST\xf0\xff\xff\xff" + bytes(1000), r"damaged or cut short, or "),
-        (b".snd" + struct.pack(">5I", 24, 100, 99, RATE, 1) + bytes(100), r"not audio that can be read here"),
+        (wav_bytes(b"x", says_bytes=0xFFFFFFFF), r"contains no samples"),
+        (wav_bytes(b"")[:30], r"damaged, cut short, or "),
+        (wav_bytes(bytes(800), channels=0), r"the header states 0 channels; write the file again"),
+        (wav_bytes(bytes(800), sample_rate=0), r"damaged, cut short, or "),
+        (b"this is no audio\n" * 100, r"not a supported audio format; convert it first.*, or .* --raw"),
+        (b"R", r"not a supported audio format|damaged or cut short"),
+        (b"RIFF\xff\xff\xff\xffWAVE" + b"LIST\xf0\xff\xff\xff" + bytes(1000), r"damaged, cut short, or "),
+        (b".snd" + struct.pack(">5I", 24, 100, 99, RATE, 1) + bytes(100), r"not a supported audio format"),
     ],
 )
 def test_streams_that_cannot_be_used(data: bytes, message: str) -> None:
@@ -246,7 +246,9 @@ def test_a_stream_that_cannot_be_read() -> None:
         def readinto(self, buffer: memoryview) -> int:
             raise ConnectionResetError(104, "Connection reset by peer")
 
-    with pytest.raises(RecordingError, match=r"cannot be read \(Connection reset by peer\); check what writes it"):
+    with pytest.raises(
+        RecordingError, match=r"cannot be read \(Connection reset by peer\); check the program that writes it"
+    ):
         open_recording(Broken(b""))  # type: ignore[arg-type]
 
 
@@ -259,13 +261,13 @@ def test_a_stream_that_breaks_is_damaged() -> None:
 
     with open_recording(Breaking(wav_bytes(bytes(8000), 8000, says_bytes=0xFFFFFFFF))) as recording:  # type: ignore[arg-type]
         assert sum(block.shape[1] for block in recording.blocks()) == 4000
-        assert str(recording.note).endswith("decoded as far as 0.50 s (Connection reset by peer)")
+        assert str(recording.note).endswith("decoded up to 0.50 s (Connection reset by peer)")
 
 
 def test_nan_in_a_stream() -> None:
     samples = np.zeros((RATE, 1))
     samples[4000] = np.nan
-    with pytest.raises(RecordingError, match=r"not a number among the samples \(NaN at 0\.250 s\)"):
+    with pytest.raises(RecordingError, match=r"a sample is not finite \(NaN at 0\.250 s\)"):
         through_pipe(container("WAV", "FLOAT", "FILE", samples))
 
 
@@ -278,7 +280,9 @@ def test_other_containers_are_copied_first_or_refused(kind: str, subtype: str | 
     assert not is_stream
     assert np.array_equal(samples, read_samples(io.BytesIO(data), channel="each")[0])
     with (
-        pytest.raises(RecordingError, match="cannot be read while it comes; send WAV, AIFF, AU, or raw samples"),
+        pytest.raises(
+            RecordingError, match="cannot be read as a live stream; send uncompressed WAV, AIFF, AU, or raw samples"
+        ),
         piped(data) as stream,
     ):
         open_recording(stream, may_copy=False)
@@ -416,10 +420,10 @@ def test_a_hasty_stream_is_given_a_moment(monkeypatch: pytest.MonkeyPatch) -> No
     [
         (("s16", 16000), r'^--raw cannot be "s16"; did you mean "s16(le|be)"\?$'),
         (("wav", 16000), r'^--raw cannot be "wav"; known: alaw, f32be'),
-        (("s16le", 0), r"^--rate 0: give the samples a second, such as 16000$"),
+        (("s16le", 0), r"^--rate 0: not a sample rate; give it in Hz, such as 16000$"),
         (("s16le", -8000), r"^--rate -8000: "),
         (("s16le", 2**40), r"^--rate 1099511627776: "),
-        (("s16le", 16000, 0), r"^--channels 0: give a number from 1 to 1024$"),
+        (("s16le", 16000, 0), r"^--channels 0: not supported; give a number from 1 to 1024$"),
         (("s16le", 16000, 2000), r"^--channels 2000: "),
     ],
 )

@@ -148,9 +148,17 @@ def test_the_same_numbers_make_the_same_bytes(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "changes", "message"),
     [
-        (LABELS, {"background_labels": ("nose",)}, '"background_labels": "nose" is not learned; did you mean "noise"'),
-        (LABELS, {"coloured_label": "hiss"}, '"coloured_label": "hiss" is not learned; known: music, noise, tone'),
-        (("music",), {"background_labels": ("music",)}, '"background_labels" names every label; leave out one'),
+        (
+            LABELS,
+            {"background_labels": ("nose",)},
+            '"background_labels": "nose" is not a learned label; did you mean "noise"',
+        ),
+        (
+            LABELS,
+            {"coloured_label": "hiss"},
+            '"coloured_label": "hiss" is not a learned label; known: music, noise, tone',
+        ),
+        (("music",), {"background_labels": ("music",)}, '"background_labels" names every label; remove one'),
     ],
 )
 def test_labels_that_cannot_be_behind_are_refused(tmp_path, labels, changes, message):

@@ -86,7 +86,7 @@ def test_what_is_held_out_is_not_drawn(dataset, tmp_path):
     ("text", "said"),
     [
         ("filename\tonset\toffset\nhard.wav\t1\t2", ':1: no column "weight"'),
-        (HEAD + "lost.wav\t1\t2\t1", ":2: .*has no lost.wav"),
+        (HEAD + "lost.wav\t1\t2\t1", ":2: .*does not contain lost.wav"),
         (HEAD + "hard.wav\t1\t2\t1\nhard.wav\t2\t1\t1", ":3: expected an onset, a later offset and a weight above 0"),
         (HEAD + "hard.wav\t1\t2\t0", ":2: expected"),
         (HEAD + "hard.wav\tnan\t2\t1", ":2: expected"),

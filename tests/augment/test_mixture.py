@@ -478,7 +478,7 @@ def test_recordings_are_drawn_by_their_seconds_or_by_their_roots(tmp_path):
 
 
 def test_without_a_stretch_of_the_labels_there_is_nothing_to_mix(tmp_path):
-    with pytest.raises(DatasetError, match=r"d: no recording has a stretch labelled dog, cat; check labels and split$"):
+    with pytest.raises(DatasetError, match=r"d: no recording has a segment labelled dog, cat; check labels and split$"):
         mixer_of(tmp_path / "d", FOREGROUND + BACKGROUND, labels=("dog", "cat"))
 
 

@@ -202,7 +202,7 @@ BAD = {
     "classify": [
         ("classify gone.wav -m tone", 2, r"gone\.wav: no such file; check the name"),
         ("classify text.wav one.wav -m tone", 3, r"text\.wav: not audio"),
-        ("classify silent one.wav -m tone", 3, r"silent: no audio in this folder"),
+        ("classify silent one.wav -m tone", 3, r"silent: no recordings in this folder"),
         ("classify one.wav -m tone --threshold 1.5", 2, r"--threshold 1\.5: not between 0 and 1"),
         ("classify one.wav -m tone --threshold nan", 2, r"--threshold nan: not between 0 and 1"),
         ("classify one.wav -m tone --every 0", 2, r"--every 0: not a valid duration; give a number"),
@@ -224,7 +224,7 @@ BAD = {
     ],
     "evaluate": [
         ("evaluate gone -m tone", 2, r"gone: no such file or folder"),
-        ("evaluate silent -m tone", 2, r"silent: no audio in this folder"),
+        ("evaluate silent -m tone", 2, r"silent: no recordings in this folder"),
         ("evaluate tones.tsv -m tone --split dev", 2, r'no recordings in split "dev"'),
         ("evaluate tones.tsv -m tone --by nosuch", 2, r'--by: no column "nosuch" in tones\.tsv'),
         ("evaluate tones.tsv -m tone --resamples -1", 2, r"--resamples"),
@@ -241,19 +241,23 @@ BAD = {
         ("doubtful labels -m tone -o x.csv", 2, r"-o x\.csv: not the name of a table; .* ends in \.tsv"),
         ("doubtful labels -m tone -o tones.tsv", 2, r"-o tones\.tsv: already exists; overwrite it with --force"),
         ("doubtful labels -m tone --split x", 2, r'no recordings in split "x"'),
-        ("doubtful labels -m nope", 2, r'there is no model "nope"'),
+        ("doubtful labels -m nope", 2, r'no model is called "nope"'),
     ],
     "ingest": [
         ("ingest gone -o ds", 2, r"gone: no such file or folder"),
-        ("ingest silent -o ds", 2, r"silent: no audio in this folder"),
-        ("ingest labels -o ds --features sound2d", 2, r'there is no spec "sound2d"; did you mean "sound_2d"\?'),
-        ("ingest labels -o ds --features speech_wave", 2, "speech_wave: hears samples, which a dataset keeps anyway"),
+        ("ingest silent -o ds", 2, r"silent: no recordings in this folder"),
+        ("ingest labels -o ds --features sound2d", 2, r'no spec is called "sound2d"; did you mean "sound_2d"\?'),
+        (
+            "ingest labels -o ds --features speech_wave",
+            2,
+            "speech_wave: its input is the waveform, which a dataset stores anyway",
+        ),
         ("ingest labels -o ds --features none.toml", 2, "none.toml"),
         *((f"ingest labels -o ds --features {kind}", 2, f"--features {kind}: bands and frames") for kind in FEATURES),
         ("ingest labels", 2, r"'--output' / '-o'"),
         ("ingest named.tsv -o ds", 3, r"gone\.wav"),
         ("ingest labels -o ds --ray ray://head", 2, r"Ray Data does not work through Ray Client"),
-        ("ingest late.tsv -o ds", 3, r"one\.wav: .*past the end of the recording at 2\.000 s"),
+        ("ingest late.tsv -o ds", 3, r"one\.wav: .*after the end of the recording at 2\.000 s"),
     ],
     "train": [
         ("train --recipe small.toml -b 0", 2, r'--batch-size cannot be "0"; give a number from 1 on, or auto'),
@@ -276,7 +280,7 @@ BAD = {
         ("train small.toml --device gpu", 2, r'--device: "gpu" is not'),
         ("train small.toml --epochs 0", 2, r"--epochs: give \d+ or more"),
         ("train labels --sample-rate 10", 2, r"--sample-rate: give \d+ or more"),
-        ("train silent", 2, r"silent: no audio in this folder"),
+        ("train silent", 2, r"silent: no recordings in this folder"),
         ("train labels/tone", 2, r"labels/tone: no labels; make a subfolder for each label"),
     ],
     "runs": [
@@ -288,7 +292,7 @@ BAD = {
     "tune": [
         ("tune", 2, r"Missing argument 'DATA"),
         ("tune gone -m tone", 2, r"gone: no such file or folder"),
-        ("tune tones.tsv -m nope", 2, r'there is no model "nope"'),
+        ("tune tones.tsv -m nope", 2, r'no model is called "nope"'),
         ("tune tones.tsv -m tone --label Tone", 2, r'--label: tone has no label "Tone"; did you mean "tone"'),
         ("tune tones.tsv", 2, r"no label that speech_1d knows \(speech\), only tone"),
         ("tune tones.tsv -m tone --for auroc", 2, r"'auroc' is not one of"),
@@ -314,8 +318,8 @@ BAD = {
     ],
     "models": [("models --format xml", 2, r"'xml' is not one of"), ("models extra", 2, r"extra")],
     "describe": [
-        ("describe nope", 2, r'there is no spec "nope"; known: alexnet, .* more; see `audiocnn models`'),
-        ("describe nope speech_1d", 3, r'there is no spec "nope"'),
+        ("describe nope", 2, r'no spec is called "nope"; known: alexnet, .* more; see `audiocnn models`'),
+        ("describe nope speech_1d", 3, r'no spec is called "nope"'),
         ("describe bad.toml", 2, r'bad\.toml: \[input\]: "features" is missing'),
         ("describe speech_1d --input 1x2x3x4", 2, r'--input cannot be "1x2x3x4"'),
         ("describe speech_2d --input 1x100", 2, r"speech_2d: is 2-D; give the input as CxHxW"),
@@ -326,7 +330,7 @@ BAD = {
         ),
         ("describe resnet152 --input 3x99999x99999", 2, r"resnet152: .*3x99999x99999"),
         ("describe lenet5 --classes 9999999", 2, r"'--classes'"),
-        ("describe silent", 2, r"silent: is not a model"),
+        ("describe silent", 2, r"silent: not a model folder"),
     ],
     "filters": [
         ("filters nope", 2, r'there is no model "nope"'),
@@ -353,11 +357,11 @@ BAD = {
         ("plot one.wav -m tone -o x.html --from 1 --to 1", 2, r"--from 1 --to 1: ends before it starts"),
         ("plot one.wav -m tone -o x.html --to nan", 2, r"--to nan: not a time in a recording"),
         ("plot one.wav -m tone -o x.html --channel 1", 2, r"one\.wav: no channel 1; it has 1"),
-        ("plot one.wav -m nope -o x.html", 2, r'there is no model "nope"'),
+        ("plot one.wav -m nope -o x.html", 2, r'no model is called "nope"'),
         ("plot one.wav two.wav -m tone -o x.html", 2, r"two\.wav"),
     ],
     "ensemble": [
-        ("ensemble tone nope -o both", 2, r'there is no model "nope"'),
+        ("ensemble tone nope -o both", 2, r'no model is called "nope"'),
         ("ensemble tone speech_1d -o both", 2, r"both need|labels"),
         ("ensemble tone -o both", 2, r"two"),
         ("ensemble tone tone -o silent", 2, r"silent"),
@@ -365,9 +369,13 @@ BAD = {
     "convert": [
         ("convert gone.rttm", 2, r"gone\.rttm: no such file; check the name"),
         ("convert tones.tsv gone.rttm -o x.csv --force", 3, r"gone\.rttm: no such file; check the name"),
-        ("convert one.wav", 2, r"one\.wav: no label format ends in \.wav; known: \.rttm"),
-        ("convert silent", 2, r"silent: no label format ends in|notes\.txt:1: found .nothing here., expected onset"),
-        ("convert labels", 2, r"labels: no labels in this folder; looked for names that end in \.rttm"),
+        ("convert one.wav", 2, r"one\.wav: \.wav is not the suffix of a label format; known: \.rttm"),
+        (
+            "convert silent",
+            2,
+            r"silent: .* is not the suffix of a label format|notes\.txt:1: found .nothing here., expected onset",
+        ),
+        ("convert labels", 2, r"labels: no label files in this folder; they must end in \.rttm"),
         ("convert tones.tsv --from rttm", 2, r'tones\.tsv:1: found "filename.*, expected SPEAKER file'),
         ("convert tones.tsv --from rtm", 2, r"'rtm' is not one of"),
         ("convert tones.tsv --to table", 2, r"--to table: not an annotation format; use one of jsonl"),
@@ -396,11 +404,15 @@ BAD = {
         ),
         ("split one.wav --labels tones.tsv -m tone --output-dir cuts", 2, r"--model applies to a model"),
         ("split none.wav --labels gone.tsv --output-dir cuts", 2, r"gone\.tsv: no such file"),
-        ("split two.wav one.wav --labels small.toml --output-dir cuts", 2, r"small\.toml: no label format ends in"),
+        (
+            "split two.wav one.wav --labels small.toml --output-dir cuts",
+            2,
+            r"small\.toml: \.toml is not the suffix of a label format",
+        ),
         ("split one.wav -m tone --output-dir cuts --to mp3", 2, r"'mp3' is not one of"),
     ],
     "export": [
-        ("export nope", 2, r'there is no model "nope"'),
+        ("export nope", 2, r'no model is called "nope"'),
         ("export broken", 2, r"broken: model\.safetensors is missing; copy the folder again, or train again"),
     ],
     "info": [("info --format xml", 2, r"'xml' is not one of")],
@@ -545,8 +557,8 @@ def test_a_recording_that_is_cut_short_is_done_as_far_as_it_goes(here):
     segment, file = json_lines(done.out)
     assert done.status is ExitStatus.SOME_FAILED
     assert segment["start"] == pytest.approx(0.47, abs=0.011)
-    assert file["status"] == "damaged" and "decoded as far as" in file["note"]
-    assert re.match(r"audiocnn: warning: cut\.flac: .*decoded as far as .*; copy it again", done.err)
+    assert file["status"] == "damaged" and "decoded up to" in file["note"]
+    assert re.match(r"audiocnn: warning: cut\.flac: .*decoded up to .*; copy it again", done.err)
 
 
 def test_strict_stops_at_the_first_bad_file(here):
@@ -713,7 +725,7 @@ def test_ingest_says_what_only_ffmpeg_reads(here, monkeypatch):
     Path("recipe.toml").write_text('[data]\nsource = "labels"\n')
     for source in ("labels", "recipe.toml"):
         done = audiocnn("ingest", source, "-o", f"{source}.dataset")
-        said = "audiocnn: warning: 3 files are left out (2 .m4a, 1 .mp4): only ffmpeg reads them"
+        said = "audiocnn: warning: 3 files are skipped (2 .m4a, 1 .mp4): only ffmpeg reads them"
         assert (done.status, done.err.count(said), done.err.count("\n")) == (ExitStatus.OK, 1, 1)
 
 

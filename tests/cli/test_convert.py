@@ -101,9 +101,9 @@ def test_what_gets_lost_is_said_once(here):
     ]
     Path("x.jsonl").write_text("".join(map(format_writer("jsonl").recording, found)))
     said = {name: audiocnn("convert", "x.jsonl", "--to", name).err.splitlines() for name in MANY}
-    empty = "audiocnn: {0} has no place for a recording without a segment; left out: 1"
-    base = "audiocnn: {0} has base names of recordings; folders and suffixes are left out"
-    score = "audiocnn: {0} has no place for scores; they are left out"
+    empty = "audiocnn: {0} cannot store a recording without segments; omitted: 1"
+    base = "audiocnn: {0} stores base names of recordings; folders and suffixes are omitted"
+    score = "audiocnn: {0} cannot store scores; they are omitted"
     channel = "audiocnn: {0} has no place for channels; the segments of all of them stand together"
     assert said["jsonl"] == []
     assert said["csv"] == [empty.format("csv")]
@@ -114,7 +114,7 @@ def test_what_gets_lost_is_said_once(here):
     alone = audiocnn("convert", "x.jsonl", "--to", "textgrid", "--output-dir", "grids").err.splitlines()
     assert alone == [
         score.format("textgrid"),
-        "audiocnn: the duration is not known; taken for it is the end of the last segment: 2",
+        "audiocnn: unknown duration, replaced by the end of the last segment: 2",
     ]
     assert read_labelled_recordings(Path("grids/none.TextGrid"))[0].duration_seconds == 2.0, "the recording lies beside"
 
@@ -192,8 +192,9 @@ def test_what_detect_writes_for_kaldi_is_told_on_standard_input(here):
     done = audiocnn("convert", "-", "--to", "csv", stdin=segments)
     assert done.out.splitlines()[1:] == ["a,0,1.0,2.0,x,", "a,1,0.5,1.0,x,"]
     done = audiocnn("convert", "-", "--to", "csv", stdin=b"hello\n")
-    assert (done.status, done.out) == (2, "") and "-: neither name nor beginning is that of a label format" in done.err
-    assert "`convert` takes --from FORMAT: rttm" in done.err
+    assert (done.status, done.out) == (2, "")
+    assert "-: neither its name nor its beginning is that of a label format" in done.err
+    assert "with `convert`, use --from FORMAT: rttm" in done.err
 
 
 def test_folders_and_bad_files(here):
@@ -215,7 +216,7 @@ def test_folders_and_bad_files(here):
 BAD_TIMES = [
     ("nan\t1\ta", "nan to 1 s: no times; correct it"),
     ("0\tinf\ta", "0 to inf s: no times; correct it"),
-    ("0\t1e308\ta", r"0 to 1e\+308 s: later than any recording lasts; correct it"),
+    ("0\t1e308\ta", r"0 to 1e\+308 s: later than the longest supported recording; correct it"),
     ("-1\t1\ta", "-1 to 1 s: begins before the recording; correct it"),
     ("2\t1\ta", "2 to 1 s: ends before it begins; correct it"),
 ]
@@ -330,5 +331,5 @@ def test_a_folder_of_kaldi(here):
     assert [(item.path, [(a.onset, a.offset, a.label) for a in item.annotations]) for item in source.items] == [
         (Path("one.wav"), [(0.5, 1.0, "speech")])
     ]
-    why = "data/segments names it, but there is no such recording, or several; correct the name"
+    why = "listed in data/segments, but there is no such recording, or several; correct the name"
     assert source.refused == [("gone.wav", why)]

@@ -285,7 +285,7 @@ def test_raw_samples_on_standard_input_and_in_files(tone_model, tmp_path, encodi
         ("--raw s16le", r"--raw s16le: the sample rate is missing; give it, as in --rate 16000"),
         ("--raw s16", r'--raw cannot be "s16"; did you mean "s16[bl]e"\?'),
         ("--raw pcm --rate 8000", r'--raw cannot be "pcm"; known: alaw'),
-        ("--raw s16le --rate 0", r"--rate 0: give the samples a second"),
+        ("--raw s16le --rate 0", r"--rate 0: not a sample rate; give it in Hz"),
         ("--raw s16le --rate x", r"--rate: give a whole number"),
         ("--raw s16le --rate 8000 --channels 0", r"--channels 0: give a number from 1 to 1024"),
     ],
@@ -303,10 +303,10 @@ def test_raw_options_that_cannot_be(tone_model, tmp_path, args, message):  # noq
 def test_raw_samples_without_raw_say_what_to_do(tone_model, tmp_path):  # noqa: F811
     path = tmp_path / "a.raw"
     path.write_bytes(bytes(1000))
-    assert "`detect` and `score` take them with --raw and --rate" in audiocnn("detect", path, "-m", tone_model).err
+    assert "`detect` and `score` read them with --raw and --rate" in audiocnn("detect", path, "-m", tone_model).err
     done = audiocnn_process("detect", "-", "-m", tone_model, input=noise(0.1, RATE).tobytes())
     assert done.returncode == ExitStatus.USAGE
-    assert re.search(rb"not audio that can be read here; .* say with --raw what they are", done.stderr)
+    assert re.search(rb"not a supported audio format; .* give their encoding with --raw", done.stderr)
 
 
 @pytest.mark.parametrize(
@@ -321,13 +321,13 @@ def test_follow_is_for_standard_input(tone_model, args):  # noqa: F811
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", r"-: empty \(0 bytes\); check the command that writes it"),
+        (b"", r"-: empty \(0 bytes\); check the program that writes it"),
         (
             as_bytes(noise(1.0, RATE), RATE, "FLAC"),
-            r"-: cannot be read while it comes; send WAV, AIFF, AU, or raw samples",
+            r"-: cannot be read as a live stream; send uncompressed WAV, AIFF, AU, or raw samples",
         ),
-        (noise(1.0, RATE).tobytes(), r"-: cannot be read while it comes; .* --raw and --rate"),
-        (wav_bytes(b"", RATE), r"-: holds no samples"),
+        (noise(1.0, RATE).tobytes(), r"-: cannot be read as a live stream; .* --raw and --rate"),
+        (wav_bytes(b"", RATE), r"-: contains no samples"),
     ],
 )
 def test_follow_what_cannot_be_followed(tone_model, data, message):  # noqa: F811
@@ -346,7 +346,7 @@ def test_a_process_without_standard_input():
         env={"PYTHONPATH": PATH},
     )
     assert closed.returncode == ExitStatus.USAGE
-    assert re.fullmatch(rb"audiocnn: error: .*: empty \(0 bytes\); check the command that writes it\n", closed.stderr)
+    assert re.fullmatch(rb"audiocnn: error: .*: empty \(0 bytes\); check the program that writes it\n", closed.stderr)
 
 
 def test_follow_a_stream_that_is_cut_or_silent(tone_model):  # noqa: F811
@@ -354,7 +354,7 @@ def test_follow_a_stream_that_is_cut_or_silent(tone_model):  # noqa: F811
     done = audiocnn_process("detect", "--follow", "-", "-m", tone_model, input=cut)
     assert done.returncode == ExitStatus.SOME_FAILED
     assert records_of(done.stdout)[-1]["status"] == "damaged"
-    assert b"warning: -: damaged or cut short: decoded as far as 2.00 s" in done.stderr
+    assert b"warning: -: damaged or cut short: decoded up to 2.00 s" in done.stderr
     silent = ["detect", "--follow", "-", "-m", tone_model]
     assert audiocnn(*silent, stdin=wav_bytes(bytes(RATE), RATE)).status is ExitStatus.OK
     assert audiocnn(*silent, "--exit-status", stdin=wav_bytes(bytes(RATE), RATE)).status is ExitStatus.NOTHING_FOUND

@@ -77,7 +77,7 @@ def test_every_way_to_fail_is_named(here, kind):
     done = audiocnn("ingest", make(here / "in", ("a", "b"), kind), "-o", "dataset", "-f", "json")
     assert done.status is ExitStatus.SOME_FAILED, done.err
     assert all(f"refused: lost/{number}.wav: " in done.err for number in range(3))
-    assert ('"lost"' if kind != "a link" else "lost/: a folder for a label without a recording") in done.err
+    assert ('"lost"' if kind != "a link" else "lost/: a label folder without recordings") in done.err
     dataset = Dataset.open("dataset")
     assert dataset.labels == ("a", "b") and len(dataset.entries) == 12
     assert json.loads(done.out)["labels"] == {"a": 6, "b": 6}
@@ -87,7 +87,7 @@ def test_every_way_to_fail_is_named(here, kind):
 def test_ingest_names_the_label_and_forgets_it_when_it_is_mended(here, source):
     data = source(make(here / "in", ("a", "b")))
     done = audiocnn("ingest", data, "-o", "dataset")
-    fact = 'label "lost": none of its 3 files can be taken (lost/0.wav, lost/1.wav, lost/2.wav)'
+    fact = 'label "lost": none of its 3 files can be read (lost/0.wav, lost/1.wav, lost/2.wav)'
     assert done.status is ExitStatus.SOME_FAILED and done.err.count(fact) == 1
     assert Dataset.open("dataset").lost == {"lost": ("lost/0.wav", "lost/1.wav", "lost/2.wav")}
     (here / "in/lost/0.wav").write_bytes(WHOLE)

@@ -327,7 +327,7 @@ def test_what_only_ffmpeg_reads_is_said_to_be_left_out(tmp_path, monkeypatch):
     (tmp_path / "sounds" / "low" / "video.m4a").write_bytes(b"0" * 100)
     monkeypatch.setattr("audiocnn.audio.find.find_program", lambda: None)
     _, dataset, said = looked_at(tmp_path / "sounds", tmp_path)
-    assert "warning: 1 file is left out (1 .m4a): only ffmpeg reads them" in said
+    assert "warning: 1 file is skipped (1 .m4a): only ffmpeg reads them" in said
     assert len(dataset.entries) == 9
 
 

@@ -57,7 +57,7 @@ def test_ingest_says_what_it_understood(tmp_path):
     done = audiocnn("ingest", esc50(tmp_path / "ESC-50"), "-o", tmp_path / "ds")
     assert done.status is ExitStatus.OK, done.err
     summary = json.loads(done.out)
-    assert summary["parts"] == ['labels by the table "meta/esc50.csv"', 'folds 1 to 5 by column "fold"']
+    assert summary["parts"] == ['labels from the table "meta/esc50.csv"', 'folds 1 to 5 by column "fold"']
     assert (summary["labels"], summary["unused"]) == ({"dog": 10, "rain": 10}, [])
     shown = audiocnn("ingest", tmp_path / "ESC-50", "-o", tmp_path / "ds", "--format", "table")
     assert '  folds 1 to 5 by column "fold"\n' in shown.out
@@ -84,10 +84,10 @@ def test_labels_may_stand_in_names(tmp_path):
     assert dataset.labels == ("0", "1", "2")
     assert {entry.group for entry in dataset.entries} == {"anna", "bob"}
     assert "2 groups of recordings that stay together" in said
-    with pytest.raises(RecipeError, match="label_pattern is for a folder, and this is a dataset"):
+    with pytest.raises(RecipeError, match="label_pattern applies to folders, but this is a dataset"):
         planned(dataset.folder, tmp_path, parts)
     text(tmp_path / "t.csv", "filename,label", "fsdd/0_anna_0.wav,x")
-    with pytest.raises(RecipeError, match="label_pattern is for a folder, and this is a file"):
+    with pytest.raises(RecipeError, match="label_pattern is for a folder, but the source is a file"):
         planned(tmp_path / "t.csv", tmp_path, parts)
 
 

@@ -52,7 +52,10 @@ def test_a_pipe_into_which_nobody_writes_does_not_hold_up_a_list(here, impatient
     more = ("-m", "tone", "--output-dir", "out", "--invert") if args == ("split",) else ()
     done = audiocnn(*args, *more, "--files-from", "list")
     assert done.status is ExitStatus.SOME_FAILED
-    assert "p.wav: a named pipe into which nobody has written for 0.2 s; start what writes it" in done.err
+    assert (
+        "p.wav: a named pipe that no process has opened for writing within 0.2 s; start the program that writes to it"
+        in done.err
+    )
     assert {json.loads(line)["file"] for line in done.out.splitlines()} == {"p.wav", "a.wav"}
 
 
@@ -69,7 +72,7 @@ def test_no_command_waits_for_ever(here, impatient, args):
     os.mkfifo("p")
     done = audiocnn(*args)
     assert done.status is ExitStatus.USAGE
-    assert "a named pipe into which nobody has written" in done.err and len(done.err.splitlines()) == 1
+    assert "a named pipe that no process has opened for writing" in done.err and len(done.err.splitlines()) == 1
 
 
 def test_a_pipe_whose_writer_comes_late_is_read(here):
@@ -138,7 +141,7 @@ def test_an_endless_stream_is_refused_by_its_beginning(here, tmp_path, device, a
         )  # fmt: skip
         cat.kill()
     assert done.returncode == ExitStatus.USAGE, done.stderr
-    assert len(done.stderr.splitlines()) == 1 and b"make room" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and b"free some space" not in done.stderr
     assert list(folder.iterdir()) == []
 
 
@@ -148,7 +151,7 @@ def test_endless_labels_come_to_an_end(here, monkeypatch):
     with Path("long.rttm").open("rb") as file:
         done = audiocnn("convert", "-", "-f", "csv", stdin=file.read())
     assert done.status is ExitStatus.USAGE
-    assert "-: more than 10 MiB of labels; check that what writes it comes to an end" in done.err
+    assert "-: more than 10 MiB of labels; check that the program that writes it ends" in done.err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere temporary files have names")
@@ -201,7 +204,7 @@ def test_a_full_folder_for_temporary_files_is_named(here, monkeypatch, args, num
     sound = as_bytes(noise(1, 8000), 8000, "FLAC", "PCM_16")
     done = audiocnn(*args, stdin=SEGMENT.encode() if args[0] == "convert" else sound)
     assert done.status is ExitStatus.USAGE and len(done.err.splitlines()) == 1
-    assert f"-: cannot be kept in a file ({here}: {os.strerror(number)}); make room there" in done.err
+    assert f"-: cannot be stored in a temporary file ({here}: {os.strerror(number)}); free some space there" in done.err
     assert "TMPDIR" in done.err
 
 
@@ -215,7 +218,7 @@ def test_no_folder_for_temporary_files(here, monkeypatch, args):
     sound = as_bytes(noise(1, 8000), 8000, "FLAC", "PCM_16")
     done = audiocnn(*args, stdin=SEGMENT.encode() if args[0] == "convert" else sound)
     assert done.status is ExitStatus.USAGE and len(done.err.splitlines()) == 1
-    assert "no folder for temporary files" in done.err and "TMPDIR" in done.err
+    assert "no temporary folder" in done.err and "TMPDIR" in done.err
 
 
 def test_two_processes_at_one_folder_for_temporary_files(here, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from fixtures_cli import audiocnn, tone, tone_model  # noqa: F401
 from sounds import sine, wav_bytes
 
-REMARK = "low.wav: the header counts 0.50 s; the samples behind them are read too"
+REMARK = "low.wav: the header states 0.50 s; the samples after that are read too"
 
 
 @pytest.fixture
@@ -45,4 +45,4 @@ def test_a_dataset_has_all_of_it_and_the_remark_is_told(low):
     done = audiocnn("ingest", "clips", "-o", "set", "-f", "json")
     assert done.status == 0
     assert json.loads(done.out)["seconds"] == pytest.approx(1.5)
-    assert "the header counts 0.50 s" in done.err
+    assert "the header states 0.50 s" in done.err

@@ -101,7 +101,7 @@ def test_from_nothing_but_sound_to_a_model(sounds, tmp_path):
     done = run(tmp_path, *command[1:], "--epochs", "2", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs" / "my sounds" / "model" / "model.onnx").is_file()
-    assert "20 clips labelled, 4 clips without a label left out, 2 new labels: high, low" in done.stderr
+    assert "20 clips labelled, 4 clips without a label excluded, 2 new labels: high, low" in done.stderr
 
 
 def test_it_goes_on_where_it_ended_also_when_it_was_killed(sounds, tmp_path):

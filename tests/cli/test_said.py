@@ -89,7 +89,7 @@ def test_what_is_no_audio_is_not_to_be_converted_by_what_is_missing(here, monkey
     if not ffmpeg:
         monkeypatch.setattr("audiocnn.audio.decoders.find_program", lambda: None)
     done = audiocnn("detect", "x.wav", "-m", "tone")
-    assert "check what it is" in done.err
+    assert "check the file" in done.err
     assert ffmpeg or ("install ffmpeg" in done.err and "ffmpeg -i" not in done.err)
 
 

@@ -254,7 +254,7 @@ def test_whole_clips_have_three_thresholds(untuned):
         (("--operating-points", "--pad", "0.1"), "--pad"),
         (("--operating-points", "--for", "segment_f1"), "--for segment_f1"),
         (("--operating-points", "--plot", "a.png"), "--plot"),
-        (("--operating-points", "-m", "digits"), "exclude each other"),
+        (("--operating-points", "-m", "digits"), "mutually exclusive"),
         (("--operating-points", "-m", "speech_1d", "--save"), "released model"),
         (("--operating-points", "labels"), "one kind at a time"),
         (("--cross-fit",), "--cross-fit"),

@@ -236,7 +236,7 @@ def test_nothing_is_overwritten_unasked(here):
     Path("cuts/a-0002-x.wav").write_text("mine")
     done = audiocnn(*args)
     assert done.status is ExitStatus.USAGE and records(done.out)[0]["type"] == "error"
-    assert "cuts/a-0002-x.wav: is there already; overwrite it with --force, or name another --output-dir" in done.err
+    assert "cuts/a-0002-x.wav: already exists; overwrite it with --force, or choose another --output-dir" in done.err
     assert names_in("cuts") == ["a-0002-x.wav"] and Path("cuts/a-0002-x.wav").read_text() == "mine"
     assert audiocnn(*args, "--force").status is ExitStatus.OK
     assert names_in("cuts") == ["a-0001-x.wav", "a-0002-x.wav"]
@@ -357,8 +357,8 @@ def test_what_detect_wrote_cuts_the_same(here, tone_model):  # noqa: F811
 @pytest.mark.parametrize(
     ("marks", "message"),
     [
-        ("0.5\t0.2\tx\n", r'"x" from 0\.5 to 0\.2 s is no stretch of time; correct it'),
-        ("nan\t0.2\tx\n", r'"x" from nan to 0\.2 s is no stretch'),
+        ("0.5\t0.2\tx\n", r'"x" from 0\.5 to 0\.2 s is not a valid segment; correct it'),
+        ("nan\t0.2\tx\n", r'"x" from nan to 0\.2 s is not a valid segment'),
         ("a\tb\tx\n", r"marks\.txt:1: "),
     ],
 )
@@ -453,7 +453,7 @@ def test_a_full_disk_is_one_line(here, monkeypatch):
     )
     done = audiocnn("split", "a.wav", "--labels", "marks.txt", "--output-dir", "cuts")
     assert done.status is ExitStatus.USAGE
-    assert "cuts: no space for a-0001-x.wav (No space left); make room, or name another folder" in done.err
+    assert "cuts: no space for a-0001-x.wav (No space left); free some space, or choose another folder" in done.err
     assert names_in("cuts") == []
 
 
@@ -488,8 +488,8 @@ def test_parts_behind_the_last_segment_are_told_of(here, tone_model):  # noqa: F
     write_bytes(here / "a.wav", b"".join(parts))
     done = audiocnn("split", "a.wav", "-m", tone_model, "--output-dir", "cuts")
     assert done.status is ExitStatus.OK
-    assert "a part of it has 11025 Hz" in done.err
-    assert "a part of it has 11025 Hz" in records(done.out)[-1]["remarks"][0]
+    assert "one part has 11025 Hz" in done.err
+    assert "one part has 11025 Hz" in records(done.out)[-1]["remarks"][0]
 
 
 def test_what_is_cut_off_of_doubles_is_told_of(here):
@@ -757,7 +757,7 @@ def test_labels_that_are_not_in_the_recording_are_told_of(here, join):
     assert done.status is ExitStatus.SOME_FAILED
     lines = done.err.splitlines()
     assert len(lines) == 3
-    assert 'a.wav: "past" 5 to 6 s: past the end of the recording at 1.000 s' in lines[0]
+    assert 'a.wav: "past" 5 to 6 s: after the end of the recording at 1.000 s' in lines[0]
     assert 'a.wav: "point" 0.3 to 0.3 s: a point' in lines[1]
     assert 'a.wav: "long" 0.9 to 3 s: cut off at 1.000 s' in lines[2]
     assert audiocnn("split", "a.wav", "--labels", "marks.txt", "--only", "x", "--output-dir", "x").err == ""
@@ -769,14 +769,14 @@ def test_many_labels_that_are_not_in_the_recording_are_summed_up(here):
     done = audiocnn("split", "a.wav", "--labels", "marks.txt", "--output-dir", "cuts")
     assert len(done.err.splitlines()) == 21 and "and 479 more" in done.err
     done = audiocnn("split", "a.wav", "--labels", "marks.txt", "--output-dir", "cuts", "--force", "-v")
-    assert done.err.count("past the end") == 499
+    assert done.err.count("after the end") == 499
 
 
 def test_labels_past_the_end_of_a_stream_are_told_of(here):
     Path("marks.txt").write_text("0.5\t0.7\tx\n5\t6\tpast\n")
     samples = as_bytes(noise(1.0, 8000), 8000, "FLAC", "PCM_16")
     done = audiocnn("split", "-", "--labels", "marks.txt", "--output-dir", "cuts", stdin=samples)
-    assert done.status is ExitStatus.SOME_FAILED and "past the end of the recording at 1.000 s" in done.err
+    assert done.status is ExitStatus.SOME_FAILED and "after the end of the recording at 1.000 s" in done.err
 
 
 @pytest.mark.parametrize("letter", ["x", "ä", "語", "\U0001f600"])

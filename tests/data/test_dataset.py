@@ -127,7 +127,7 @@ def test_an_error_forgets_what_was_not_committed(tmp_path: Path) -> None:
         put(writer, Item(Path("b"), "b"), ramp(10, 2))
         raise KeyboardInterrupt
     assert [entry.filename for entry in Dataset.open(tmp_path, unfinished=True).entries] == ["a"]
-    with pytest.raises(DatasetError, match="its ingest was interrupted after 1 recordings; run it again to go on"):
+    with pytest.raises(DatasetError, match="its ingest was interrupted after 1 recordings; run it again to continue"):
         Dataset.open(tmp_path)
     with DatasetWriter(tmp_path, 16000, 1) as writer:
         assert [one.filename for one in writer.stored()] == ["a"]
@@ -281,9 +281,9 @@ def test_int16_is_exact_and_clips() -> None:
 
 
 def test_opening_what_is_no_dataset(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="gone: no such folder; make one with `audiocnn ingest SOURCE -o"):
+    with pytest.raises(DatasetError, match="gone: no such folder; create one with `audiocnn ingest SOURCE -o"):
         Dataset.open(tmp_path / "gone")
-    with pytest.raises(DatasetError, match="no dataset; make one with `audiocnn ingest"):
+    with pytest.raises(DatasetError, match="not a dataset; create one with `audiocnn ingest"):
         Dataset.open(tmp_path)
     (tmp_path / INDEX_NAME).touch()
     with pytest.raises(DatasetError, match="its ingest was interrupted at the start; run it again"):
@@ -302,12 +302,12 @@ def _change(folder: Path, statement: str) -> None:
 
 # what is done to a dataset, what opening it or reading the first recording says
 DAMAGE = {
-    "newer": ("UPDATE meta SET value='4' WHERE key='format_version'", "dataset format 4, and this .* up to 3; update"),
+    "newer": ("UPDATE meta SET value='4' WHERE key='format_version'", r"dataset format 4 .* up to 3\); update"),
     "foreign": ("DROP TABLE meta", r"index\.sqlite: not the index of a dataset; choose another folder"),
     "half": ("DROP TABLE annotations", r"index\.sqlite: damaged \(no such table: annotations\); delete"),
     "meta": ("DELETE FROM meta WHERE key='sample_rate'", r"index\.sqlite: damaged \(.*sample_rate.*\); delete"),
     "tags": ("UPDATE recordings SET tags='{'", r"index\.sqlite: damaged \(.*\); delete"),
-    "place": ("UPDATE recordings SET start=90", r"samples-00000\.npy: shorter than the index says; delete"),
+    "place": ("UPDATE recordings SET start=90", r"samples-00000\.npy: shorter than the index states; delete"),
     "gone": ("rm", r"samples-00000\.npy: missing; delete .* and ingest again"),
     "short": ("cut", r"samples-00000\.npy: damaged \(.*\); delete .* and ingest again"),
 }
@@ -388,33 +388,35 @@ def test_an_index_without_an_end_is_refused(tmp_path: Path, table: str, kind: st
         index.execute(f"CREATE VIRTUAL TABLE {table} USING fts5(x)")
     index.commit()
     index.close()
-    with pytest.raises(DatasetError, match=f"{table} is no plain table; delete"):
+    with pytest.raises(DatasetError, match=f"{table} is not a plain table; delete"):
         Dataset.open(folder)
-    with pytest.raises(DatasetError, match=f"{table} is no plain table; delete"):
+    with pytest.raises(DatasetError, match=f"{table} is not a plain table; delete"):
         DatasetWriter(folder, 16000, 1)
 
 
 def test_writing_where_it_must_not(tmp_path: Path) -> None:
     dataset = make(tmp_path / "ds", "a")
-    with pytest.raises(DatasetError, match="ds: made with sample rate 16000, asked for 8000; choose another folder"):
+    with pytest.raises(
+        DatasetError, match="ds: made with sample rate 16000, but 8000 was requested; choose another folder"
+    ):
         DatasetWriter(dataset, 8000, 1)
-    with pytest.raises(DatasetError, match="ds: made with channels 1, asked for 2; choose another folder"):
+    with pytest.raises(DatasetError, match="ds: made with channels 1, but 2 was requested; choose another folder"):
         DatasetWriter(dataset, 16000, 2)
     with (
         DatasetWriter(dataset, 16000, 1),
-        pytest.raises(DatasetError, match="another ingest is writing it; wait for it to end"),
+        pytest.raises(DatasetError, match="another ingest is writing to it; wait until it ends"),
     ):
         DatasetWriter(dataset, 16000, 1)
     (tmp_path / "other").mkdir()
     precious = tmp_path / "other" / "samples-00000.npy"
     precious.write_text("mine")
-    with pytest.raises(DatasetError, match="holds something else than a dataset; choose a new or an empty folder"):
+    with pytest.raises(DatasetError, match="contains something other than a dataset; choose a new or empty folder"):
         DatasetWriter(tmp_path / "other", 16000, 1)
     assert precious.read_text() == "mine"
     with pytest.raises(DatasetError, match=r"samples-00000\.npy: cannot be written \(File exists\); choose another"):
         DatasetWriter(precious, 16000, 1)
     os.truncate(dataset / "samples-00000.npy", 200)
-    with pytest.raises(DatasetError, match=r"samples-00000\.npy: shorter than the index says; delete"):
+    with pytest.raises(DatasetError, match=r"samples-00000\.npy: shorter than the index states; delete"):
         DatasetWriter(dataset, 16000, 1)
     (dataset / INDEX_NAME).write_text("not SQLite at all" * 100)
     with pytest.raises(DatasetError, match=r"index\.sqlite: damaged \(file is not a database\); delete"):

@@ -33,11 +33,11 @@ from audiocnn.spec.spec import find_spec, spec_at_rate
     [
         (0.5, 2.0, (0.5, 2.0), None),
         (0.5, 2.004, (0.5, 2.0), None),
-        (0.5, 2.04, (0.5, 2.0), r'annotation "x" 0\.5 to 2\.04 s: cut to 0\.5 to 2 s, where the recording is'),
+        (0.5, 2.04, (0.5, 2.0), r'annotation "x" 0\.5 to 2\.04 s: cut to 0\.5 to 2 s, the extent of the recording'),
         (-0.04, 0.5, (0.0, 0.5), r"cut to 0 to 0\.5 s"),
-        (0.5, 2.06, None, r"past the end of the recording at 2\.000 s; are these times in seconds\?"),
-        (2.0, 2.01, None, r"past the end"),
-        (500, 1500, None, r"past the end"),
+        (0.5, 2.06, None, r"after the end of the recording at 2\.000 s; check that the times are in seconds"),
+        (2.0, 2.01, None, r"after the end"),
+        (500, 1500, None, r"after the end"),
         (-0.06, 0.5, None, r"begins before the recording; correct the times"),
         (-0.04, -0.01, None, r"begins before the recording"),
         (0.5, 0.5, None, r"ends before it begins; correct the times"),
@@ -69,7 +69,10 @@ def test_annotations_that_do_not_fit_are_listed_again_and_again(corpus: Path, tm
         steps = run(table, tmp_path / "ds")
         dataset = Dataset.open(tmp_path / "ds")
         assert brief(dataset) == {"dog/0.wav": [(0.5, 0.75, "bark")], "dog/1.wav": [(0.5, 1.0, "bark")]}
-        why = 'annotation "bark" 0.5 to 3.5 s: past the end of the recording at 1.000 s; are these times in seconds?'
+        why = (
+            'annotation "bark" 0.5 to 3.5 s: after the end of the recording at 1.000 s; '
+            "check that the times are in seconds"
+        )
         assert dataset.refused == [("dog/0.wav", why)]
         assert steps[0].notes == (why,)
         assert "cut to 0.5 to 1 s" in steps[1].notes[0]
@@ -100,7 +103,7 @@ def test_only_what_changed_is_taken(corpus: Path, tmp_path: Path) -> None:
     assert counts(run(corpus, output)) == {"kept": 4, "added": 6, "removed": 6}
     assert Dataset.open(output).labels == ("cat", "wolf")
     moved = corpus.rename(tmp_path / "elsewhere")
-    with pytest.raises(DatasetError, match=r"ds: also holds .*corpus; name that source too, .* with --force"):
+    with pytest.raises(DatasetError, match=r"ds: also contains .*corpus; name that source too, .* with --force"):
         run(moved, output)
     assert counts(run(moved, output, replace=True)) == {"updated": 10}, "the samples are the same"
     assert counts(run(moved, output)) == {"kept": 10}
@@ -129,7 +132,9 @@ def test_changed_labels_do_not_decode_again(corpus: Path, tmp_path: Path, monkey
 
 def test_nothing_at_all_could_be_taken(tmp_path: Path) -> None:
     text(tmp_path / "corpus/dog/a.wav", "no audio")
-    with pytest.raises(DatasetError, match=r"not one recording could be taken; the last was dog/a\.wav: not audio"):
+    with pytest.raises(
+        DatasetError, match=r"no recording could be read; the last error was: dog/a\.wav: not a supported"
+    ):
         run(tmp_path / "corpus", tmp_path / "ds")
     with pytest.raises(DatasetError, match="interrupted"):
         Dataset.open(tmp_path / "ds")
@@ -153,7 +158,7 @@ def test_a_long_recording_that_breaks_late(corpus: Path, tmp_path: Path, monkeyp
     write(corpus / "dog/2b.wav", late, 16000, "FLOAT")
     steps = run(corpus, tmp_path / "ds")
     (refused,) = [step for step in steps if step.outcome == "refused"]
-    assert refused.reason == "not a number among the samples (NaN at 65.000 s); write the file again"
+    assert refused.reason == "a sample is not finite (NaN at 65.000 s); write the file again"
     dataset = Dataset.open(tmp_path / "ds")
     assert len(dataset.entries) == 10
     for entry in dataset.entries:
@@ -166,7 +171,7 @@ def test_channels_are_kept_on_request(tmp_path: Path) -> None:
     write(tmp_path / "corpus/dog/one.wav", both[:, 0], 16000)
     write(tmp_path / "corpus/dog/three.wav", np.stack([both[:, 0]] * 3, 1), 16000)
     reasons = {step.filename: step.reason for step in run(tmp_path / "corpus", tmp_path / "ds", channels=2)}
-    assert reasons["dog/three.wav"] == "3 channels, and this dataset keeps 2; convert it or leave it out"
+    assert reasons["dog/three.wav"] == "has 3 channels, but this dataset has 2; convert it or leave it out"
     dataset = Dataset.open(tmp_path / "ds")
     found = {entry.filename: entry for entry in dataset.entries}
     assert np.array_equal(dataset.samples(found["dog/two.wav"]), both.T)
@@ -205,7 +210,7 @@ def test_features_at_the_rate_of_the_dataset(corpus: Path, tmp_path: Path) -> No
 
 
 def test_a_network_on_samples_has_no_features(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="speech_wave: hears samples"):
+    with pytest.raises(SpecError, match="speech_wave: its input is the waveform"):
         run(corpus, tmp_path / "ds", features=find_spec("speech_wave", spec_folders()))
     assert not (tmp_path / "ds").exists()
 
@@ -235,7 +240,7 @@ def test_a_full_disk(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(DatasetError, match=r"ds: cannot be written \(.*No space left on device\); make room"):
+    with pytest.raises(DatasetError, match=r"ds: cannot be written \(.*No space left on device\); free some space"):
         run(corpus, tmp_path / "ds")
     monkeypatch.undo()
     assert counts(run(corpus, tmp_path / "ds")) == {"added": 10}
@@ -287,7 +292,7 @@ def test_a_disk_that_fills_up_is_told_of_and_the_ingest_goes_on_later(
 
     monkeypatch.setattr(writer, "open_index", full)
     with pytest.raises(
-        DatasetError, match=r"ds: cannot be written \(database or disk is full\); make room, and run it"
+        DatasetError, match=r"ds: cannot be written \(database or disk is full\); free some space, and run it"
     ):
         run(corpus, tmp_path / "ds")
     monkeypatch.undo()
@@ -301,7 +306,7 @@ def test_a_disk_that_is_full_of_samples_is_told_of(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(ShardWriter, "append", full)
-    with pytest.raises(DatasetError, match=r"ds: cannot be written \(No space left on device\); make room"):
+    with pytest.raises(DatasetError, match=r"ds: cannot be written \(No space left on device\); free some space"):
         run(corpus, tmp_path / "ds")
     monkeypatch.undo()
     assert counts(run(corpus, tmp_path / "ds")) == {"added": 10}

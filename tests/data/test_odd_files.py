@@ -48,7 +48,7 @@ def test_an_odd_file_beside_a_clip_is_named_and_all_clips_are_taken(folders, nam
         (f"{label}/{number}.wav", label, False) for label in ("rain", "wind") for number in range(6)
     ]
     assert [filename for filename, _ in found.refused] == ([f"rain/{name}"] if said else [])
-    assert all("which others lack" in reason for _, reason in found.refused)
+    assert all("but others have none" in reason for _, reason in found.refused)
 
 
 def test_files_of_labels_beside_most_clips_are_labels(folders):
@@ -59,7 +59,7 @@ def test_files_of_labels_beside_most_clips_are_labels(folders):
     assert len(found.items) == 8
     assert {note.label for item in found.items for note in item.annotations} == {"drop"}
     assert {reason for _, reason in found.refused} == {
-        "no labels beside it, where others have them; add a file of them, empty if need be"
+        "no label file beside it, but others have one; add one, which may be empty"
     }
 
 

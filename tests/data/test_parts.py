@@ -351,7 +351,7 @@ def test_a_part_may_hold_loose_files_and_empty_folders(tmp_path: Path) -> None:
     refused = dict(source.refused)
     assert refused.keys() == {"train/", "test/", "readme.wav", "valid/", "train/bird/"}
     assert refused["test/"].startswith("2 recordings without a label")
-    assert "a folder for a part without a recording" in refused["valid/"]
+    assert "a part folder without recordings" in refused["valid/"]
 
 
 def test_flat_parts_without_labels_are_refused_and_not_taken_for_labels(tmp_path: Path) -> None:
@@ -466,7 +466,7 @@ def test_a_recording_in_two_kaldi_folders_is_in_the_first(tmp_path: Path) -> Non
 def test_kaldi_folders_that_are_no_parts_are_refused(tmp_path: Path) -> None:
     for name in ("train", "train_sp"):
         kaldi(tmp_path / "data" / name, ("a", str(sound(tmp_path / "a.wav")), "dog"))
-    with pytest.raises(LabelError, match=r'"train", "train_sp" are no parts .*; name one of them'):
+    with pytest.raises(LabelError, match=r'"train", "train_sp" are not named like parts.*; name one of them'):
         read_source(tmp_path / "data")
 
 
@@ -624,7 +624,7 @@ def test_gtzan(tmp_path: Path, inside: str) -> None:
     assert {(item.label, item.split) for item in read.items} == {
         (genre, part) for genre in ("blues", "rock") for part in ("train", "valid", "test")
     }
-    assert read.parts.said == ("2 recordings that no list names: left out",)
+    assert read.parts.said == ("2 recordings not listed in any list: ignored",)
     assert len(read.items) == 8
 
 
@@ -639,7 +639,7 @@ def test_gtzan_with_a_table_of_features(tmp_path: Path) -> None:
     table(tmp_path / "features_3_sec.csv", ("filename", "length", "chroma_stft_mean", "label"), *short)
     read = read_source(tmp_path)
     assert {item.label for item in read.items} == {"blues", "rock"}
-    assert read.parts.said == ('labels by the table "features_30_sec.csv"',)
+    assert read.parts.said == ('labels from the table "features_30_sec.csv"',)
 
 
 def test_fsdd(tmp_path: Path) -> None:
@@ -653,7 +653,7 @@ def test_fsdd(tmp_path: Path) -> None:
     }
     sound(tmp_path / "recordings/odd.wav")
     assert dict(read_source(settings).refused).keys() == {"recordings/odd.wav"}
-    with pytest.raises(RecipeError, match=r"label_pattern .* fits none of 21 file names"):
+    with pytest.raises(RecipeError, match=r"label_pattern .* matches none of 21 file names"):
         read_source(DataSettings(tmp_path, label_pattern="^([A-Z]{9})"))
 
 
@@ -673,7 +673,7 @@ def test_tau_urban_scenes(tmp_path: Path) -> None:
     read = read_source(tmp_path)
     assert {item.split for item in read.items} == {None}
     (unused,) = read.parts.unused
-    assert "of several divisions" in unused.line
+    assert "to several divisions" in unused.line
 
 
 @pytest.mark.parametrize(
@@ -718,7 +718,7 @@ def test_three_tables_beside_each_other(tmp_path: Path) -> None:
     alone = read_source(tmp_path / "train.csv")
     assert {item.split for item in alone.items} == {None}
     assert alone.parts.said == (
-        '"test.csv", "valid.csv" beside train.csv look like other parts, not read; name the folder to take all',
+        '"test.csv", "valid.csv" beside train.csv look like other parts and are not read; name the folder to read all',
     )
     table(tmp_path / "valid.csv", ("filename", "label"), ("test cat.wav", "cat"), ("valid dog.wav", "dog"))
     again = read_source(tmp_path)
@@ -731,7 +731,7 @@ def test_several_tables_that_are_no_parts_are_refused(tmp_path: Path) -> None:
         sound(tmp_path / "audio" / name)
     for name in ("mine.csv", "yours.csv"):
         table(tmp_path / name, ("filename", "label"), ("a.wav", "x"), ("b.wav", "y"))
-    with pytest.raises(LabelError, match=r'the tables "mine\.csv", "yours\.csv" all name its recordings'):
+    with pytest.raises(LabelError, match=r'the tables "mine\.csv", "yours\.csv" all list its recordings'):
         read_source(tmp_path)
 
 

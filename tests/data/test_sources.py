@@ -32,7 +32,7 @@ def test_a_folder_a_label(corpus: Path, tmp_path: Path) -> None:
     assert dataset.labels == ("cat", "dog")
     assert brief(dataset)["dog/deep/5.wav"] == "dog"
     assert brief(dataset)["cat/3.flac"] == "cat"
-    assert dataset.refused == [("lost.wav", "lies beside the folders that say the label; move it into one of them")]
+    assert dataset.refused == [("lost.wav", "lies beside the label folders; move it into one of them")]
     for entry in dataset.entries:
         seed = {"d": 0, "c": 10}[entry.filename[0]] + (
             0 if "deep" in entry.filename else int(Path(entry.filename).stem)
@@ -47,7 +47,9 @@ def test_a_folder_whose_name_is_no_text_is_refused(corpus: Path, tmp_path: Path)
     (corpus / "bird").rename(corpus / name)
     assert counts(run(corpus, tmp_path / "ds")) == {"added": 10, "refused": 1}
     dataset = Dataset.open(tmp_path / "ds")
-    assert dataset.refused == [(f"{name}/1.wav", "the folder's name is not UTF-8, and no label; rename it")]
+    assert dataset.refused == [
+        (f"{name}/1.wav", "the name of its folder is not UTF-8, so it cannot be a label; rename it")
+    ]
     assert dataset.labels == ("cat", "dog")
 
 
@@ -119,10 +121,10 @@ def test_labels_beside_the_recordings(tmp_path: Path) -> None:
     assert dataset.labels == ("cat", "dog bark", "speech")
     refused = dict(dataset.refused)
     assert set(refused) == {"gone", "x/a.rttm", "x/a.wav", "x/e.wav"}
-    assert refused["gone"].endswith("all.rttm names it, but there is no such recording; correct the name")
+    assert refused["gone"].endswith("all.rttm, but there is no such recording; correct the name")
     assert "a.rttm:1: found" in refused["x/a.rttm"]
-    assert refused["x/a.wav"] == "the file of labels beside it cannot be read; correct it"
-    assert refused["x/e.wav"].startswith("no labels beside it, where others have them; add a file of them")
+    assert refused["x/a.wav"] == "the label file beside it cannot be read; correct it"
+    assert refused["x/e.wav"].startswith("no label file beside it, but others have one; add one")
     assert {step.filename: step.reason for step in steps if step.reason} == refused
 
 
@@ -184,8 +186,8 @@ def test_a_recipe(corpus: Path, tmp_path: Path) -> None:
     assert {e.filename: e.group for e in dataset.entries} == {"dog/0.wav": "rex", "cat/0.flac": "cat/0.flac"}
     refused = dict(dataset.refused)
     assert set(refused) == {"cat/gone.flac", "nobody.wav"}
-    assert refused["cat/gone.flac"].endswith("recordings.tsv:7 names it; correct the name")
-    assert refused["nobody.wav"].endswith("segments.tsv names it, but there is no such recording; correct the name")
+    assert refused["cat/gone.flac"].endswith("recordings.tsv:7, but there is no such file; correct the name")
+    assert refused["nobody.wav"].endswith("segments.tsv, but there is no such recording; correct the name")
     assert run(recipe, tmp_path / "other", sample_rate=4000)[-1].seconds == 1.0
     assert Dataset.open(tmp_path / "other").sample_rate == 4000, "what is asked for wins over the recipe"
 
@@ -279,12 +281,12 @@ def test_several_sources_are_named_apart(corpus: Path, tmp_path: Path) -> None:
 
 BAD_RECIPES: list[tuple[dict[str, Any], str]] = [
     ({"recordigns": "r.tsv"}, r'^r\.toml: \[data\]: unknown key "recordigns"; did you mean "recordings"\?'),
-    ({"source": 3}, r'"source" must be a text, not 3'),
-    ({"source": "gone"}, r'"source": no such file or folder .*gone; it is looked for beside the recipe'),
-    ({"keep": ["pet"]}, r"\[data\]: \[keep\]: a table was expected, not \['pet'\]"),
+    ({"source": 3}, r'"source" must be a string, not 3'),
+    ({"source": "gone"}, r'"source": no such file or folder .*gone; its path is relative to the recipe'),
+    ({"keep": ["pet"]}, r"\[data\]: \[keep\]: expected a table, not \['pet'\]"),
     ({"keep": {"kind": [1]}}, r'"keep.kind" must be texts such as \["one", "two"\], not \[1\]'),
     ({"keep": {"kind": []}}, r'"keep.kind" must be texts'),
-    ({"labels": "bark"}, r'"labels" must be a list of texts, not \'bark\''),
+    ({"labels": "bark"}, r'"labels" must be a list of strings, not \'bark\''),
     ({"labels": []}, r'"labels" must name at least one'),
     ({"sample_rate": 0}, r'"sample_rate" must be a whole number from 1'),
     ({"sample_rate": True}, r'"sample_rate" must be a whole number from 1'),
@@ -307,7 +309,7 @@ BAD_RECIPES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"recordings": "recordings.tsv", "whole": [{"label": "a", "where": {"filename": ["cow/*"]}}]},
-        r'no filename in .*recordings\.tsv is "cow/\*"; correct it, or leave it out',
+        r'no filename in .*recordings\.tsv is "cow/\*"; correct it, or remove it',
     ),
 ]
 
@@ -323,13 +325,13 @@ def test_bad_recipes(corpus: Path, table: dict[str, Any], message: str) -> None:
 def test_bad_tables(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(LabelError, match=r'a\.csv:1: no column "filename"; did you mean "filenam"\?'):
         read_source(text(corpus / "a.csv", "filenam,label", "dog/0.wav,dog"))
-    with pytest.raises(LabelError, match=r"a\.csv:1: no column says the label, found filename size; name one "):
+    with pytest.raises(LabelError, match=r"a\.csv:1: no label column, found filename size; name one "):
         read_source(text(corpus / "a.csv", "filename,size", "dog/0.wav,3"))
-    with pytest.raises(LabelError, match=r"a\.csv:3: found no label, expected a word"):
+    with pytest.raises(LabelError, match=r"a\.csv:3: no label; add it"):
         read_source(text(corpus / "a.csv", "filename,label", "dog/0.wav,dog", "dog/1.wav,"))
     with pytest.raises(LabelError, match=r'a\.csv:2: found "soon", expected the onset in seconds'):
         read_source(text(corpus / "a.csv", "filename,label,onset,offset", "dog/0.wav,dog,soon,1"))
-    with pytest.raises(DatasetError, match=r"a\.csv: not one of the recordings it names can be .*is x\.wav: no"):
+    with pytest.raises(DatasetError, match=r"a\.csv: none of its recordings can be read.*is: x\.wav: "):
         read_source(text(corpus / "a.csv", "filename,label", "x.wav,dog"))
     with pytest.raises(LabelError, match=r"segments\.tsv: no such file; check the name"):
         read_source(data_settings({"segments": "segments.tsv"}, corpus, "[data]"))
@@ -347,17 +349,17 @@ def test_bad_sources(corpus: Path, tmp_path: Path) -> None:
     run(corpus, tmp_path / "ds")
     cases: list[tuple[Path, type[AudiocnnError], str]] = [
         (tmp_path / "gone", DatasetError, "gone: no such file or folder; check the name"),
-        (tmp_path / "empty", RecordingError, "empty: no audio in this folder; looked for"),
+        (tmp_path / "empty", RecordingError, "empty: no recordings in this folder; they must end in"),
         (
             tmp_path / "flat",
             LabelError,
-            r"flat: no labels; make a subfolder for each label, put a file .*\(\.rttm",
+            r"flat: no labels; make a subfolder for each label, put a label file \(\.rttm",
         ),
-        (tmp_path / "flat/a.wav", DatasetError, r"a\.wav: a recording alone; name a folder, a table"),
-        (text(tmp_path / "a.json", "{}"), DatasetError, r"a\.json: no source; name a folder, a table"),
-        (tmp_path / "ds", DatasetError, "ds: a dataset already; use it as it is"),
+        (tmp_path / "flat/a.wav", DatasetError, r"a\.wav: a single recording; name a folder, a table"),
+        (text(tmp_path / "a.json", "{}"), DatasetError, r"a\.json: not a source; name a folder, a table"),
+        (tmp_path / "ds", DatasetError, "ds: already a dataset; use it as it is"),
         (text(tmp_path / "a.toml", "[dta]"), RecipeError, r"a\.toml: no \[data\] table"),
-        (text(tmp_path / "b.toml", "[data"), RecipeError, r"b\.toml: is not valid TOML"),
+        (text(tmp_path / "b.toml", "[data"), RecipeError, r"b\.toml: not valid TOML"),
     ]
     for path, kind, message in cases:
         with pytest.raises(kind, match=message) as caught:
@@ -371,9 +373,9 @@ def test_bad_sources(corpus: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"sample_rate": 0}, "sample rate 0: expected Hz, such as 16000"),
-        ({"channels": 0}, "channels 0: expected 1 or more"),
-        ({"jobs": -1}, "jobs -1: expected 1 or more, or 0"),
+        ({"sample_rate": 0}, "sample rate 0: not a sample rate; give it in Hz, such as 16000"),
+        ({"channels": 0}, "channels 0: must be 1 or more"),
+        ({"jobs": -1}, "jobs -1: must be 1 or more, or 0"),
     ],
 )
 def test_bad_settings(settings: dict[str, Any], message: str) -> None:

@@ -57,8 +57,8 @@ def test_a_survey_counts_and_finds(tmp_path):
     said = "\n".join(describe_survey(found))
     for part in (
         "14 recordings, 6.2 s, 3 labels", 'labels "Dog" and "dog" differ only', '"cat" has fewer than 3 recordings',
-        "uneven: 3 times", "1 exactly (such as a/1.wav, b/copy.wav)",
-            "1 sound under different labels", "leak: 1 sound in",
+        "3 times as many recordings as the rarest", "1 exactly (such as a/1.wav, b/copy.wav)",
+            "1 sound with different labels", "leak: 1 sound in",
         "leak: 1 group, such as rex", "(b/silent.wav) is silent", "(b/loud.wav) is clipped", "(b/none.wav) has no",
     ):  # fmt: skip
         assert part in said
@@ -77,7 +77,7 @@ def test_files_are_known_by_rate_and_channels_and_broken_ones_are_said(tmp_path)
         {".wav": 2, ".flac": 1},
         ["b/broken.wav", "nothing/"],
     )
-    assert "left out: 2 files" in "\n".join(describe_survey(found))
+    assert "refused: 2 files" in "\n".join(describe_survey(found))
 
 
 NEW_COLUMNS = {1: ("labels", "file_rate", "file_channels", "scale"), 2: ("scale",)}
@@ -137,7 +137,7 @@ def test_corrections_take_the_place_of_labels(clips, tmp_path):
     dataset, labels = read(tmp_path / "d", table, corrections="fixed.tsv")
     assert labels == {"ann_0.wav": ("a",), "ann_1.wav": ("b",), "ann_3.wav": ("a",)}
     assert dataset.refused == [
-        ("gone.wav", f"{clips / 'fixed.tsv'} names it, but there is no such recording; correct the name")
+        ("gone.wav", f"listed in {clips / 'fixed.tsv'}, but there is no such recording; correct the name")
     ]
     text(clips / "fixed.tsv", "filename,label", "ann_1.wav,b", "ann_1.wav,c")
     with pytest.raises(LabelError, match=r"fixed\.tsv:1: no column|ann_1\.wav has 2 labels; keep one"):
@@ -148,13 +148,13 @@ def test_what_corrections_did_is_said(clips, tmp_path):
     text(clips / "t.csv", "filename,label", *(f"ann_{n}.wav,{'ab'[n % 2]}" for n in range(4)))
     text(clips / "fixed.tsv", "filename\tlabel", "ann_0.wav\tleftt", "ann_1.wav\ta", "ann_2.wav\t-", "ann_3.wav\tb")
     settings = DataSettings(clips / "t.csv", corrections=clips / "fixed.tsv")
-    said = "corrections: 2 clips relabelled, 1 clip left out, 1 new label: leftt"
+    said = "corrections: 2 clips relabelled, 1 clip excluded, 1 new label: leftt"
     assert corrections_line(settings) == said
     dataset, _ = read(tmp_path / "d", clips / "t.csv")
     assert corrections_line(dataclasses.replace(settings, source=dataset.folder)) == said
     assert corrections_line(dataclasses.replace(settings, corrections=None)) == ""
     text(clips / "fixed.tsv", "filename\tlabel", "ann_0.wav\t")
-    assert corrections_line(settings) == "corrections: 1 clip left out"
+    assert corrections_line(settings) == "corrections: 1 clip excluded"
     text(clips / "fixed.tsv", "filename\tlabel", "ann_1.wav\tb")
     assert corrections_line(settings) == "corrections: 0 clips relabelled"
 
@@ -163,9 +163,9 @@ def test_a_row_without_a_file_name_is_told_by_its_line(clips, tmp_path):
     table = text(clips / "t.csv", "filename,label", "ann_0.wav,a", ",b", " ,c", "ann_1.wav,b")
     dataset, labels = read(tmp_path / "d", table)
     assert labels == {"ann_0.wav": ("a",), "ann_1.wav": ("b",)}
-    assert dataset.refused == [(f"{table}:{line}", "found no file name; give it one") for line in (3, 4)]
+    assert dataset.refused == [(f"{table}:{line}", "no file name; add it") for line in (3, 4)]
     text(clips / "fixed.csv", "filename,label", ",b")
-    with pytest.raises(LabelError, match=r"fixed\.csv:2: found no file name; give it one, or remove the row"):
+    with pytest.raises(LabelError, match=r"fixed\.csv:2: no file name; add it, or remove the row"):
         read(tmp_path / "d", table, corrections="fixed.csv")
 
 
@@ -173,7 +173,7 @@ def test_a_label_that_looks_like_several_is_said(tmp_path):
     labels = ["left", "loud", "left;loud", "a|b"]
     rows = [(f"{n}.wav", sound(n), {"label": label}) for n, label in enumerate(labels * 3)]
     said = "\n".join(describe_survey(survey(write_dataset(tmp_path / "d", rows))))
-    assert 'label "a|b" holds a "|" (so do 1 more), and counts as one; if it is several labels, ' in said
+    assert 'label "a|b" contains a "|" (so do 1 more), and counts as one label; if it is several labels, ' in said
     assert 'separator = "|" in a recipe' in said
 
 
@@ -259,9 +259,9 @@ def test_a_pattern_sees_the_file_name_and_with_a_slash_the_path(pattern, groups)
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"group_pattern": "(["}, "is no regular expression"),
+        ({"group_pattern": "(["}, "is not a regular expression"),
         ({"group_pattern": "abc"}, "has no group; put parentheses around"),
-        ({"group_pattern": "(a)", "group": "who"}, "both say what is kept together; keep one"),
+        ({"group_pattern": "(a)", "group": "who"}, "both define groups; keep one"),
         ({"separator": ";"}, 'add labels_per_clip = "several"'),
         ({"labels_per_clip": "many"}, "labels_per_clip"),
         ({"folds": 1}, '"folds" must be 2 or more'),
@@ -276,7 +276,7 @@ def test_keys_that_do_not_fit_are_refused(tmp_path, values, message):
 
 def test_a_pattern_that_fits_nothing_is_refused(tmp_path):
     dataset = write_dataset(tmp_path / "d", [("a.wav", sound(1), {"label": "a"})])
-    with pytest.raises(RecipeError, match=r"fits none of 1 file names, such as a\.wav; correct it"):
+    with pytest.raises(RecipeError, match=r"matches none of 1 file names, such as a\.wav; correct it"):
         apply_settings(dataset, DataSettings(tmp_path, group_pattern="^([0-9]+)_"))
 
 

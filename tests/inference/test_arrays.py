@@ -130,5 +130,5 @@ def test_a_rate_that_is_none_is_refused(function, rate):
 def test_a_file_needs_no_rate(tmp_path, function):
     path = write(tmp_path / "a.wav", SOUND, RATE)
     for file in (path, str(path), path.open("rb")):
-        with pytest.raises(audiocnn.AudiocnnError, match=r"sample_rate is for arrays.*leave it out"):
+        with pytest.raises(audiocnn.AudiocnnError, match=r"sample_rate is valid only for arrays; omit it"):
             function(file, sample_rate=RATE)

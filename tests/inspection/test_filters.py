@@ -430,7 +430,7 @@ def test_nothing_is_overwritten_unasked(tone_filters, tmp_path):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["speech_3d"], r'there is no model "speech_3d"; did you mean "speech_[12]d"\?'),
+        (["speech_3d"], r'no model is called "speech_3d"; did you mean "speech_[12]d"\?'),
         (["MODEL", "-o", "a.jpg"], r"a\.jpg: a picture ends in \.png, \.svg, \.pdf; name it so"),
         (["MODEL", "--group", "A"], r"--group applies to --strongest; give --strongest DATA too"),
         (["MODEL", "--top", "3"], r"--top applies to --strongest"),

@@ -409,7 +409,7 @@ def test_cuts_of_an_earlier_run_are_not_overwritten_unasked(model, corpus, tmp_p
     ("args", "message"),
     [
         (["--strongest", "nowhere"], r"nowhere: no such file or folder; check the name"),
-        (["--strongest", "EMPTY"], r"empty: no audio in this folder; looked for names that end in"),
+        (["--strongest", "EMPTY"], r"empty: no recordings in this folder; they must end in"),
         (["--strongest", "DATA", "--group", "b"], r'--group: net has no group "b"; did you mean "B"\?'),
         (["--strongest", "DATA", "--clips", "FILE"], r"low\.wav: is a file; give a folder for the clips"),
     ],

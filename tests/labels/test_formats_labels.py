@@ -144,36 +144,36 @@ BAD: list[tuple[str, bytes, str]] = [
     (".rttm", b"SPEAKER a 1 zero 1 <NA> <NA> ann\n", r':1: found "zero", expected the onset in seconds, such as 1.25'),
     (".rttm", b"SPEAKER a 1 0 <NA> <NA> <NA> ann\n", r':1: found "<NA>", expected the duration in seconds'),
     (".rttm", b"a\xff\xfe\x00", r":1: not UTF-8 text; save it as UTF-8"),
-    (".txt", b"0\t1\ta\n0.5 1 b\n", r':2: found "0.5 1 b", expected onset, offset and label between tabs'),
-    (".txt", b"0\t1\ta\tb\n", r":1: found .*, expected onset, offset and label between tabs"),
+    (".txt", b"0\t1\ta\n0.5 1 b\n", r':2: found "0.5 1 b", expected onset, offset and label separated by tabs'),
+    (".txt", b"0\t1\ta\tb\n", r":1: found .*, expected onset, offset and label separated by tabs"),
     (".txt", b"0\t1,5,2\ta\n", r':1: found "1,5,2", expected the offset in seconds, such as 1.25'),
     (".txt", b"0\t\ta\n", r":1: found nothing, expected the offset in seconds"),
-    (".txt", b"0\t1\ta\n\x00\n", r":2: a zero byte, expected text; check that this is a file of labels"),
+    (".txt", b"0\t1\ta\n\x00\n", r":2: contains a zero byte; check that this is a label file"),
     (".tsv", b"name\tstart\tclass\n", r':1: found "name start class", expected the columns filename onset'),
     (".tsv", b"filename\tonset\toffset\tevent_label\na.wav\t0\t1\n", r":2: found 3 cells, expected 4 \(filename onset"),
     (".tsv", b"a.wav\t0\t1\tdog\nb.wav\t0\tx\tdog\n", r':2: found "x", expected the offset in seconds'),
     (".tsv", b"onset\toffset\tevent_label\n0\t1\t\n", r":2: found nothing, expected a label"),
     (".tsv", b"onset\toffset\tevent_label\n\t\tdog\n", r":2: found nothing, expected the onset in seconds"),
-    (".csv", b'filename,onset,offset,label\n"a.wav,0,1,dog\n', r":2: not a table that can be read .*; check the"),
+    (".csv", b'filename,onset,offset,label\n"a.wav,0,1,dog\n', r":2: not a valid table .*; check the"),
     (".csv", "filename,onset,offset,label\na.wav,0,1,größe\n".encode("latin-1"), r":2: not UTF-8 text; save it"),
     (".csv", b"filename,onset,offset,label\na.wav,1e,2," + b"x" * 200 + b"\n", r':2: found "1e", expected the onset'),
     (".csv", b"file,start,end,label\na.wav,0,1,gr\xf6\n", r":2: not UTF-8 text; save it"),
     (".csv", b"file,channel,start,end,speech\na.wav,0,0,0.02,0.5\n", r':1: no column "label"; if these are scores'),
-    (".csv", b"file,start,end,label\n,0,1,a\n", r":2: found nothing, expected the name of a file"),
+    (".csv", b"file,start,end,label\n,0,1,a\n", r":2: found nothing, expected a file name"),
     (".csv", b"file,channel,start,end,label\na,-1,0,1,a\n", r':2: found "-1", expected a channel, from 0'),
     (".csv", b"file,start,end,label,score\na,0,1,a,high\n", r':2: found "high", expected a score'),
     (".csv", b"file,start,end,label\na,0,x,a\n", r':2: found "x", expected the end in seconds'),
     (".jsonl", b'{"schema":2,"type":"file"}\n', r':1: "schema" is 2, expected 1; newer records need a newer'),
     (".jsonl", b'{"schema":1,"type":"score","file":"a"}\n', r':1: "type" is "score", expected "segment" or "file"'),
     (".jsonl", b'{"type":"segment","file":"a","start":"0","end":1}', r':1: "start" is "0", expected a number'),
-    (".jsonl", b'{"type":"segment","file":"a","start":0,"end":1,"label":""}', r':1: "label" is "", expected a text'),
+    (".jsonl", b'{"type":"segment","file":"a","start":0,"end":1,"label":""}', r':1: "label" is "", expected a string'),
     (".jsonl", b'{"type":"segment","file":"a","channel":1.5}', r':1: "channel" is 1\.5, expected a channel, from 0'),
     (".jsonl", b'{"type":"file","file":"a","duration":-1}', r':1: "duration" is -1, expected seconds'),
-    (".jsonl", b'{"type":"file","file":"a","channels":0}', r':1: "channels" is 0, expected a number from 1'),
-    (".jsonl", b'{"type":"file","file":"a","thresholds":{"a":NaN}}', r':1: "thresholds": a threshold that is no'),
+    (".jsonl", b'{"type":"file","file":"a","channels":0}', r':1: "channels" is 0, expected a number of 1 or more'),
+    (".jsonl", b'{"type":"file","file":"a","thresholds":{"a":NaN}}', r':1: "thresholds": a threshold is not finite'),
     (".jsonl", b'{"type":"file","file":"a","thresholds":3}', r':1: "thresholds" is 3, expected labels and numbers'),
-    (".TextGrid", b"", r": not a text file of Praat; save it as a \(short\) text file"),
-    (".TextGrid", b'"ooTextFile" "Sound"', r':1: found "another object of Praat", expected a TextGrid'),
+    (".TextGrid", b"", r": not a Praat text file; save it as a text file or short text file"),
+    (".TextGrid", b'"ooTextFile" "Sound"', r':1: found "another Praat object", expected a TextGrid'),
     (".TextGrid", b'"ooTextFile"\n"TextGrid"\n0', r':3: found "the end of the file", expected the xmax in seconds'),
     (".TextGrid", b'"ooTextFile" "TextGrid"\n0 1e400x <exists>', r':2: found "1e400x", expected the xmax in seconds'),
     (".TextGrid", b'"ooTextFile" "TextGrid" 0 1 2', r':1: found "2", expected <exists>'),
@@ -181,12 +181,12 @@ BAD: list[tuple[str, bytes, str]] = [
     (".TextGrid", b'"ooTextFile" "TextGrid" 0 1 <exists> 999999999', r':1: found "the end of the file", expected'),
     (".TextGrid", b'"ooTextFile" "TextGrid" 0 1 <exists> 1 "Tier"', r':1: found "Tier", expected IntervalTier'),
     (".TextGrid", b'"ooTextFile" "TextGrid" 0 1 <exists> 1 7', r':1: found "7", expected the class of a tier'),
-    (".TextGrid", b"\xff\xfeF\x00i\x00", r": not a text file of Praat"),
+    (".TextGrid", b"\xff\xfeF\x00i\x00", r": not a Praat text file"),
     (".TextGrid", b"\xff\xfe\x00", r":1: not UTF-8 text"),
     (".srt", b"hello\n", r':1: found "hello", expected a cue such as 00:00:01,250 --> 00:00:03,500'),
     (".srt", b"1\n00:00:01,000 --> 00:00:02,000\na\n\nb\n", r':5: found "b", expected a cue'),
     (".srt", b"1\n00:61:01,000 --> 00:00:02,000\na\n", r':1: found "1", expected a cue'),
-    (".vtt", b"1\n", r':1: found "1", expected WEBVTT, with which such a file begins'),
+    (".vtt", b"1\n", r':1: found "1", expected WEBVTT at the start of the file'),
     (".vtt", b"WEBVTT\nKind: captions\n00:61.000 --> 00:62.000\n", r':3: found "00:61.000 --> 00:62.000", expected a'),
     (".vtt", b"WEBVTT\n\n00:00.000 -> 00:01.000\na\n", r':3: found "00:00\.000 -> 00:01\.000", expected a cue'),
 ]  # fmt: skip
@@ -264,16 +264,18 @@ def test_beginnings_in_utf16_and_gzip(tmp_path: Path) -> None:
     torn = tmp_path / "torn.lab"
     torn.write_bytes(gzip.compress(b'{"recording_id":"a"}\n')[:15])
     assert (label_format(grid), label_format(packed)) == ("textgrid", "lhotse")
-    with pytest.raises(LabelError, match=r"torn\.lab: no label format ends in \.lab"):
+    with pytest.raises(LabelError, match=r"torn\.lab: \.lab is not the suffix of a label format"):
         label_format(torn)
 
 
 def test_unknown_formats() -> None:
     with pytest.raises(LabelError, match='unknown label format "rtm"; did you mean "rttm"'):
         read_labels(Path("x"), "rtm")
-    with pytest.raises(LabelError, match=r"a\.lab: no label format ends in \.lab; known: \.rttm"):
+    with pytest.raises(LabelError, match=r"a\.lab: \.lab is not the suffix of a label format; known: \.rttm"):
         label_format(Path("a.lab"))
-    with pytest.raises(LabelError, match=r"-: neither name nor beginning is .*; `convert` takes --from FORMAT: rttm "):
+    with pytest.raises(
+        LabelError, match=r"-: neither its name nor its beginning is .*; with `convert`, use --from FORMAT: rttm "
+    ):
         label_format(Path("-"))
 
 
@@ -281,7 +283,7 @@ def test_a_file_of_any_size_takes_bounded_memory(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     with path.open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(LabelError, match=r"x\.txt: more than 128 MiB; check that these are labels, or cut the"):
+    with pytest.raises(LabelError, match=r"x\.txt: more than 128 MiB; check that this is a label file, or split it"):
         read_labels(path)
 
 
@@ -302,8 +304,8 @@ def test_every_reader_has_a_largest_size(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "empty; expected a header such as filename,label"),
-        ("\n \n", "empty; expected a header"),
+        ("", "empty; it needs a header such as filename,label"),
+        ("\n \n", "empty; it needs a header"),
         ("filename,label,filename\n", '1: two columns are named "filename"; rename one'),
         ("filename,label\na.wav,dog\nb.wav\n", r"3: found 1 cells, expected 2 \(filename label\)"),
         ("filename,label\na.wav,dog,cat\n", r"2: found 3 cells, expected 2 \(filename label\)"),

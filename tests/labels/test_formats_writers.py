@@ -190,7 +190,7 @@ def test_what_overlaps_in_a_tier_goes_to_a_second_one(tmp_path: Path) -> None:
     writer = format_writer("textgrid")
     path = tmp_path / "x.TextGrid"
     path.write_text(writer.recording(found))
-    assert writer.notes == ["a tier holds no interval without a length; such segments are left out"]
+    assert writer.notes == ["segments without length are omitted, because a tier cannot contain them"]
     grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False)
     assert grid.tierNames == ("dog", "dog (2)", "dog (3)")
     assert [[(e.start, e.end) for e in grid.getTier(name).entries] for name in grid.tierNames] == [
@@ -221,7 +221,7 @@ def test_recordings_of_one_base_name_stay_apart(tmp_path: Path) -> None:
     text = "".join(writer.recording(LabelledRecording(name, {0: (SPEECH,)})) for name in names)
     assert [line.split()[1] for line in text.splitlines()] == ["x", "b/x.wav", "x", "b/x.flac"]
     assert writer.notes == [
-        "recordings of different folders have the same name; all but the first stand with their whole name"
+        "recordings in different folders have the same base name; all but the first are written with their whole name"
     ]
 
 

@@ -259,7 +259,9 @@ def test_an_older_version_refuses_it_and_reads_all_others(ensembles, tmp_path, m
     plain = model_of(tmp_path / "plain", "causal", ("a", "b"))
     monkeypatch.setattr("audiocnn.model.model.MODEL_FORMAT", 1)
     assert read_model(plain.folder).spec == plain.spec
-    with pytest.raises(ModelError, match=r"format 2 is newer than this audiocnn reads \(1\); upgrade with"):
+    with pytest.raises(
+        ModelError, match=r"format 2 is newer than the newest that this audiocnn reads \(1\); upgrade with"
+    ):
         read_model(model.folder)
 
 
@@ -271,7 +273,7 @@ def test_an_older_version_refuses_it_and_reads_all_others(ensembles, tmp_path, m
         (lambda table: table.update(members=3), r'"members" must be two \[\[members\]\] tables or more'),
         (lambda table: table.update(format=1), '"spec" is missing'),
         (lambda table: table.update(spec={}), 'unknown key "spec"'),
-        (lambda table: table["members"].append("x"), "member 3: a table was expected, not 'x'"),
+        (lambda table: table["members"].append("x"), "member 3: expected a table, not 'x'"),
         (lambda table: table["members"][1].update(labels=["dog"]), 'member 2: "labels" must be those of the ensemble'),
         (lambda table: table["members"][0].update(weight=0.0), 'member 1: "weight" must be a number above 0'),
         (lambda table: table["members"][0].update(weihgt=1.0), 'unknown key "weihgt"; did you mean "weight"'),
@@ -311,19 +313,23 @@ def test_damaged_weights_are_refused(ensembles, tmp_path):
         (
             "causal",
             ("a", "c"),
-            r"waveform and causal have other labels \(a, b; a, c\); average models that were trained on",
+            r"waveform and causal have different labels \(a, b; a, c\); average models that were trained on",
         ),
-        ("causal", ("a",), r"have other labels \(a, b; a\)"),
+        ("causal", ("a",), r"have different labels \(a, b; a\)"),
         (
             "slow",
             ("a", "b"),
-            r"waveform and slow have another sample rate \(2000 and 1000 Hz\); train one again with a",
+            r"waveform and slow differ in the sample rate \(2000 and 1000 Hz\); train one of them again with a",
         ),
-        ("valid_2d", ("a", "b"), r"waveform and valid_2d have another hop \(20 and 120 samples\); train one again"),
+        (
+            "valid_2d",
+            ("a", "b"),
+            r"waveform and valid_2d differ in the hop \(20 and 120 samples\); train one of them again",
+        ),
         (
             "four_channels",
             ("a", "b"),
-            r"have another number of channels \(1 and 4\); train one again with a spec that has",
+            r"differ in the number of channels \(1 and 4\); train one of them again with a spec that has",
         ),
     ],
 )
@@ -339,7 +345,7 @@ def test_models_that_do_not_fit_are_refused_by_name(tmp_path, name, labels, said
 @pytest.mark.parametrize(
     ("weights", "said"),
     [
-        ([1.0], "1 weights for 2 models; give one for each, in their order"),
+        ([1.0], "1 weights for 2 models; give one for each model, in the same order"),
         ([1.0, 0.0], "a weight cannot be 0; give numbers above 0"),
         ([1.0, -1.0], "a weight cannot be -1"),
         ([1.0, float("nan")], "a weight cannot be nan"),
@@ -359,18 +365,18 @@ def test_nothing_is_overwritten_unasked_and_what_fails_leaves_nothing(tmp_path, 
         make_ensemble(models[:1], tmp_path / "both")
     make_ensemble(models, tmp_path / "both")
     before = (tmp_path / "both" / TOML).read_bytes()
-    with pytest.raises(UsageError, match=r"both: there is a model already; overwrite it with --force"):
+    with pytest.raises(UsageError, match=r"both: already contains a model; overwrite it with --force"):
         make_ensemble(models, tmp_path / "both", [2.0, 1.0])
     assert (tmp_path / "both" / TOML).read_bytes() == before
     assert make_ensemble(models, tmp_path / "both", [2.0, 1.0], force=True)[0].shares == pytest.approx([2 / 3, 1 / 3])
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "thesis.txt").touch()
-    with pytest.raises(UsageError, match=r"notes: holds other files; name a new folder with -o"):
+    with pytest.raises(UsageError, match=r"notes: contains other files; choose a new folder with -o"):
         make_ensemble(models, tmp_path / "notes", force=True)
     with pytest.raises(UsageError, match=r"thesis\.txt: is a file; name a folder"):
         make_ensemble(models, tmp_path / "notes" / "thesis.txt", force=True)
     monkeypatch.setattr("audiocnn.model.export.TOLERANCE", -1.0)
-    with pytest.raises(ModelError, match="differs from torch"):
+    with pytest.raises(ModelError, match="differs from PyTorch"):
         make_ensemble(models, tmp_path / "third")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "both", "notes"]
 
@@ -439,11 +445,14 @@ def test_models_lists_an_ensemble_that_is_shipped(here, monkeypatch):
         ("tone", r"Missing option '--output'"),
         ("-o both", r"Missing argument 'MODEL"),
         ("tone -o both", r"an ensemble needs two models or more; name another"),
-        ("tone nope -o both", r'there is no model "nope"'),
-        ("tone speech_1d -o both", r"tone and speech_1d have other labels \(tone; speech\)"),
-        ("tone deaf -o tone", r"tone: there is a model already; overwrite it with --force, or name another -o"),
-        ("tone deaf -o labels", r"labels: holds other files; name a new folder with -o"),
-        ("tone deaf -o one.wav/x", r"one\.wav/x: cannot be written \(.*\); name another -o"),
+        ("tone nope -o both", r'no model is called "nope"'),
+        ("tone speech_1d -o both", r"tone and speech_1d have different labels \(tone; speech\)"),
+        (
+            "tone deaf -o tone",
+            r"tone: already contains a model; overwrite it with --force, or choose another folder with -o",
+        ),
+        ("tone deaf -o labels", r"labels: contains other files; choose a new folder with -o"),
+        ("tone deaf -o one.wav/x", r"one\.wav/x: cannot be written \(.*\); choose another folder with -o"),
         ("tone deaf -o both --weights 1,x", r'--weights cannot be "1,x"; give a number for each model, such as 2,1'),
         ("tone deaf -o both --weights 1", r"1 weights for 2 models"),
     ],

@@ -76,7 +76,7 @@ def test_a_file_that_differs_is_not_written(tmp_path, monkeypatch):
     model = write_folder(network, tmp_path / "tiny")
     (model.folder / ONNX).write_bytes(b"the one before")
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
-    with pytest.raises(ModelError, match=r"tiny/model\.onnx: differs from torch by .*; not written$"):
+    with pytest.raises(ModelError, match=r"tiny/model\.onnx: differs from PyTorch by .*so it was not written$"):
         export_onnx(model, network)
     assert (model.folder / ONNX).read_bytes() == b"the one before"
     monkeypatch.undo()
@@ -90,7 +90,7 @@ def test_a_score_that_is_not_a_number_is_a_difference(tmp_path):
     model = write_folder(network, tmp_path / "tiny")
     with torch.no_grad():
         next(iter(network.parameters())).fill_(torch.nan)
-    with pytest.raises(ModelError, match="differs from torch by nan"):
+    with pytest.raises(ModelError, match="differs from PyTorch by nan"):
         export_onnx(model, network)
 
 

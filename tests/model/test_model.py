@@ -96,7 +96,7 @@ def test_weights_are_plain_tensors_and_come_back_bit_by_bit(folder):
         (
             TOML,
             find_model,
-            "is not a model: it has no model.toml; name a model folder or one of",
+            "not a model folder (no model.toml); name a model folder or one of",
         ),
         (
             WEIGHTS,
@@ -125,7 +125,7 @@ def test_without_its_card_a_model_still_works(folder):
 def test_damaged_weights_are_refused(folder, content):
     whole = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(whole[: len(whole) // 2] if content is None else content)
-    refused(lambda: load_network(read_model(folder)), folder / WEIGHTS, "is damaged", "copy the folder again")
+    refused(lambda: load_network(read_model(folder)), folder / WEIGHTS, ": damaged: ", "copy the folder again")
 
 
 def test_weights_of_another_network_are_refused(folder):
@@ -141,16 +141,19 @@ def test_more_labels_than_weights_are_refused(folder):
 @pytest.mark.parametrize(
     ("parts", "said"),
     [
-        ({"format": MODEL_FORMAT + 1}, f"newer than this audiocnn reads ({MODEL_FORMAT}); upgrade with"),
+        (
+            {"format": MODEL_FORMAT + 1},
+            f"newer than the newest that this audiocnn reads ({MODEL_FORMAT}); upgrade with",
+        ),
         ({"format": 0}, '"format" must be a whole number from 1'),
         ({"format": None}, '"format" is missing'),
         ({"labels": None}, '"labels" is missing'),
         ({"labels": []}, '"labels" must name each label once'),
         ({"labels": ["a", "a"]}, '"labels" must name each label once'),
-        ({"labels": ["a", 1]}, '"labels" must be a list of texts'),
+        ({"labels": ["a", 1]}, '"labels" must be a list of strings'),
         ({"name": None}, '"name" is missing'),
         ({"spec": None}, '"spec" is missing'),
-        ({"spec": "speech_1d"}, "the spec inside is damaged: pets: a table was expected"),
+        ({"spec": "speech_1d"}, "the spec inside is damaged: pets: expected a table"),
         ({"spec": {"f": {"window_seconds": 1}}}, 'the spec inside is damaged: pets: [input]: "features" is missing'),
         ({"thresholds": {"bird": 0.5}}, '[thresholds]: unknown key "bird"; known: cat, dog'),
         ({"thresholds": {"dog": 1.5}}, '[thresholds]: "dog" must be a number at least 0 and at most 1'),
@@ -204,12 +207,12 @@ def test_an_unknown_model_gets_the_nearest_name(tmp_path, monkeypatch):
     monkeypatch.setattr("audiocnn.model.model.shipped_folder", lambda: fake)
     assert [path.name for path in shipped_models()] == ["speech_1d", "birds", "speech_2d"]
     assert find_model("birds").folder == fake / "birds"
-    refused(lambda: find_model("brids"), 'there is no model "brids"; did you mean "birds"?; or name a model folder')
+    refused(lambda: find_model("brids"), 'no model is called "brids"; did you mean "birds"?; or name a model folder')
     refused(lambda: find_model("zzz"), "known: birds, speech_1d, speech_2d; or name a model folder")
     (tmp_path / "empty").mkdir()
-    refused(lambda: find_model(tmp_path / "empty"), tmp_path / "empty", "is not a model: it has no model.toml")
+    refused(lambda: find_model(tmp_path / "empty"), tmp_path / "empty", "not a model folder (no model.toml)")
     (tmp_path / "file").touch()
-    refused(lambda: find_model(tmp_path / "file"), "is not a model")
+    refused(lambda: find_model(tmp_path / "file"), "not a model folder")
     # A folder that happens to have the name of a released model, but is none, does not stand in its way.
     (tmp_path / "birds").mkdir()
     monkeypatch.chdir(tmp_path)

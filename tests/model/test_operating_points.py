@@ -123,7 +123,7 @@ def test_a_model_without_operating_points_says_what_makes_them(tone_model, tmp_p
         assert "--operating-points --save" in str(caught.value)
 
 
-@pytest.mark.parametrize(("spec", "why"), [("two_channels", "exclude each other"), ("onset_offset", "onsets")])
+@pytest.mark.parametrize(("spec", "why"), [("two_channels", "mutually exclusive"), ("onset_offset", "onsets")])
 def test_a_model_that_cannot_have_them_says_why(tmp_path, spec, why):
     network = network_of(spec_from_table(SPECS[spec], spec, 2))
     model = write_folder(network, tmp_path / "m", spec, ("a", "b"))
@@ -143,7 +143,7 @@ def test_a_model_that_cannot_have_them_says_why(tmp_path, spec, why):
         ("[operating_points.tone.", "[operating_points.tune.", r'\[operating_points\]: unknown key "tune"'),
         ('measured_on = "ten meetings"', "threshold = 0.3", r'\[balanced\]: unknown key "threshold"'),
         ("format = 3", "format = 1", r'unknown key "pad"'),
-        ("format = 3", f"format = {MODEL_FORMAT + 1}", "is newer than this audiocnn reads"),
+        ("format = 3", f"format = {MODEL_FORMAT + 1}", "is newer than the newest that this audiocnn reads"),
     ],
 )
 def test_damaged_operating_points_are_told(folder, old, new, said):

@@ -48,13 +48,13 @@ def test_it_is_written_and_read_again(model, name):
         ("clips", "clip_seconds = 1.5\n", "", '"clip_seconds"'),
         ("clips", "pool_seconds = 0.4", "pool_seconds = 0", '"pool_seconds" must be a number above 0'),
         ("clips", "pool_seconds = 0.4", "pool_second = 0.4", 'did you mean "pool_seconds"'),
-        ("clips", "pool_seconds = 0.4", "pool_seconds = 0.4\nlabels = { a = {} }", "from clips or from segments"),
+        ("clips", "pool_seconds = 0.4", "pool_seconds = 0.4\nlabels = { a = {} }", "on clips or on segments"),
         ("clips", "format = 4", "format = 3", 'unknown key "classify"'),
         ("labels", "[classify.labels.b]", "[classify.labels.c]", 'unknown key "c"'),
         ("labels", "gain = 1.25", "gain = -1.25", '"gain" must be a number above 0'),
         ("labels", "sensitive = 0.25\n", "", '"sensitive" is missing'),
         ("labels", "precise = 0.75", "precise = 1.75", '"precise" must be a number at least 0 and at most 1'),
-        ("labels", "[spec.f]\n", '[spec.f]\noutput = "softmax"\n', "these exclude each other"),
+        ("labels", "[spec.f]\n", '[spec.f]\noutput = "softmax"\n', "mutually exclusive labels"),
     ],
 )
 def test_what_cannot_be_is_refused(model, name, old, new, said):

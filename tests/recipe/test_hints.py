@@ -81,7 +81,7 @@ def test_a_hint_that_no_recipe_could_have_is_refused(key, value):
         ({"epochs": 3}, 'unknown key "epochs"'),
         ({"schedule": "plateau"}, '"schedule" cannot be "plateau"'),
         ({"schedule": "step"}, '"schedule" cannot be "step"'),
-        (3, "a table was expected, not 3"),
+        (3, "expected a table, not 3"),
     ],
 )
 def test_what_is_no_hint_is_refused(table, words):

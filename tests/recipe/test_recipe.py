@@ -171,22 +171,22 @@ def test_a_setting_below_what_can_be_is_refused(tmp_path, table, key):
         ('[data]\nsources = "x"', ('[data]: unknown key "sources"; did you mean "source"?',)),
         ("[data]\nlabels = []", ('[data]: "labels" must name at least one',)),
         ("[data]\nkeep = { kind = 3 }", ("keep.kind",)),
-        ("data = 3", ("[data]: a table was expected, not 3",)),
-        ("mix = 3", ("[mix]: a table was expected, not 3",)),
+        ("data = 3", ("[data]: expected a table, not 3",)),
+        ("mix = 3", ("[mix]: expected a table, not 3",)),
         ("seed = -1", ('"seed" must be a whole number from 0',)),
         ("spec = 3", ('"spec" must be a name, a file, or a table',)),
-        ("name = 3", ('"name" must be a text',)),
+        ("name = 3", ('"name" must be a string',)),
         (
             '[data]\nlabels = ["speech", "noise"]\n[mix]\nbackground_labels = ["nose"]',
-            ('[mix]: "background_labels": "nose" is not learned; did you mean "noise"?',),
+            ('[mix]: "background_labels": "nose" is not a learned label; did you mean "noise"?',),
         ),
         (
             '[data]\nlabels = ["speech"]\n[mix]\ncoloured_label = "noise"',
-            ('[mix]: "coloured_label": "noise" is not learned; known: speech',),
+            ('[mix]: "coloured_label": "noise" is not a learned label; known: speech',),
         ),
         (
             '[data]\nlabels = ["noise"]\n[mix]\nbackground_labels = ["noise"]',
-            ('"background_labels" names every label; leave out one that stands in front',),
+            ('"background_labels" names every label; remove one, which becomes foreground',),
         ),
         ("[mix]\nsnr_db = [5, -5]", ('"snr_db" must be two numbers [from, to]',)),
         ("[mix]\nroom_share = 1.1", ('"room_share" must be a number at least 0 and at most 1, not 1.1',)),
@@ -197,9 +197,9 @@ def test_a_setting_below_what_can_be_is_refused(tmp_path, table, key):
             ('"plateau" needs a validation part; set validation_share',),
         ),
         ('[train]\nbatch_size = "all"', ('[train]: "batch_size" must be a whole number from 1',)),
-        ("name = ", ("is not valid TOML",)),
+        ("name = ", ("not valid TOML",)),
         *(
-            (f"name = {json.dumps(name)}", ('"name" must be a name that a folder can have, without slashes',))
+            (f"name = {json.dumps(name)}", ('"name" must be a valid folder name, without slashes',))
             for name in ("../../x", "/etc/x", "a/b", "a/", ".", "..", "", "a\0b", "x" * 256)
         ),
     ],
@@ -228,7 +228,7 @@ def test_a_spec_is_a_name_a_file_beside_the_recipe_or_a_table(tmp_path):
 
 def test_a_run_is_not_named_by_a_spec_that_leads_elsewhere(tmp_path):
     table = table_of(LOG_MEL, [{"conv": 3, "kernel": 3}], {})
-    refused(written(tmp_path, {"spec": {"name": "../x", **table}}), '"name" must be a name that a folder can have')
+    refused(written(tmp_path, {"spec": {"name": "../x", **table}}), '"name" must be a valid folder name')
 
 
 def test_a_wrong_spec_names_the_file_it_stands_in(tmp_path):
@@ -243,7 +243,7 @@ def test_a_wrong_spec_names_the_file_it_stands_in(tmp_path):
         SpecError, match=r'^wrong\.toml: group "A": layer 1: unknown key "kernal"; did you mean "kernel"\?$'
     ):
         read_recipe(written(tmp_path, 'spec = "wrong.toml"'))
-    with pytest.raises(SpecError, match=r'^there is no spec "speach_1d"; did you mean "speech_1d"\?'):
+    with pytest.raises(SpecError, match=r'^no spec is called "speach_1d"; did you mean "speech_1d"\?'):
         read_recipe(written(tmp_path, 'spec = "speach_1d"'))
 
 

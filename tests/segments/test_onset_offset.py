@@ -300,7 +300,7 @@ def test_rows_that_cannot_be_are_refused():
     finder = LOCALISER.finder("word", HOP, BARE)
     with pytest.raises(ValueError, match=r"expected \(rows, 3\)"):
         finder.push(np.zeros((4, 2)))
-    with pytest.raises(ValueError, match="onsets or offsets hold NaN"):
+    with pytest.raises(ValueError, match="onsets or offsets contain NaN"):
         finder.push(np.array([[0.5, np.nan, 0.1]]))
 
 
@@ -382,7 +382,9 @@ def test_a_mean_with_a_model_without_edges_is_refused(tmp_path):
         write_folder(network_of(spec_from_table(one, name)), tmp_path / name, name)
         for name, one in (("edges", OFFSET), ("scores", table))
     ]
-    with pytest.raises(ModelError, match=r"only one of them gives onsets and offsets; .*\(onset_offset, sigmoid\)"):
+    with pytest.raises(
+        ModelError, match=r"only one of them predicts onsets and offsets; .*\(here onset_offset and sigmoid\)"
+    ):
         make_ensemble(models, tmp_path / "both")
 
 

@@ -141,7 +141,7 @@ def test_random_branches_line_up_and_are_covered():
 def test_branches_that_cannot_line_up_say_why():
     with pytest.raises(SpecError, match="the branches have strides 1, 2; they must be equal"):
         align_branches([ReceptiveField(3), ReceptiveField(3, 2)])
-    with pytest.raises(SpecError, match="do not line up; give them paddings that keep the same centre"):
+    with pytest.raises(SpecError, match="cannot be aligned; give them paddings that keep the same centre"):
         align_branches([ReceptiveField(9, 1, 8, 0), ReceptiveField(1)])
 
 

@@ -422,11 +422,11 @@ def test_activations_are_those_of_torch(kind):
 @pytest.mark.parametrize(
     ("dims", "row", "said"),
     [
-        (1, {"cnv": 3}, '"cnv" names no kind of layer; did you mean "conv"?'),
-        (1, {}, '"" names no kind of layer; known: activation, branches, broadcast'),
-        (1, 3, "a table was expected, not 3"),
+        (1, {"cnv": 3}, '"cnv" is not a kind of layer; did you mean "conv"?'),
+        (1, {}, '"" is not a kind of layer; known: activation, branches, broadcast'),
+        (1, 3, "expected a table, not 3"),
         (1, {**C3, "strid": 2}, 'unknown key "strid"; did you mean "stride"?'),
-        (1, {"conv": 3}, '"kernel" is missing; it must be stated'),
+        (1, {"conv": 3}, '"kernel" is missing; add it'),
         (1, {"conv": 0, "kernel": 3}, '"conv" must be a whole number from 1'),
         (1, {"conv": 10**7, "kernel": 3}, '"conv" must be a whole number from 1 to 1000000'),
         (1, {"conv": "label", "kernel": 3}, '"conv" must be a whole number'),
@@ -442,7 +442,7 @@ def test_activations_are_those_of_torch(kind):
         (1, {**C3, "padding": -1}, '"padding" must be a number'),
         (1, {**C3, "padding": [1]}, '"padding" must be a number'),
         (1, {**C3, "padding": [1, 2.0]}, '"padding" must be a number'),
-        (1, {**C3, "padding": 3}, '"padding" 3 is more than the kernel reaches over; at most 2'),
+        (1, {**C3, "padding": 3}, '"padding" 3 is larger than the reach of the kernel; at most 2'),
         (2, {**D3, "padding": [1, 1, 1]}, '"padding" must have one entry for each axis, not [1, 1, 1]'),
         (1, {**C3, "split": 0}, '"split" must be a whole number from 1'),
         (1, {**C3, "bias": 1}, '"bias" must be true or false, not 1'),
@@ -450,14 +450,14 @@ def test_activations_are_those_of_torch(kind):
         (1, {**C3, "activation": "ReLU"}, '"activation" cannot be "ReLU"; did you mean "relu"?'),
         (1, {**C3, "dropout": 1.0}, '"dropout" must be a number at least 0 and at most 0.99, not 1.0'),
         (1, {"pool": "mean", "size": 2}, '"pool" cannot be "mean"'),
-        (1, {"pool": "max"}, '"size" is missing; it must be stated'),
-        (1, {"pool": "max", "size": 2, "padding": 2}, '"padding" 2 is more than the kernel reaches over; at most 1'),
+        (1, {"pool": "max"}, '"size" is missing; add it'),
+        (1, {"pool": "max", "size": 2, "padding": 2}, '"padding" 2 is larger than the reach of the kernel; at most 1'),
         (1, {"global": "mean"}, '"global" cannot be "mean"'),
         (1, {"norm": "layer"}, '"norm" cannot be "layer"'),
-        (1, {"norm": "sub_spectral"}, '"bands" is missing; it must be stated'),
+        (1, {"norm": "sub_spectral"}, '"bands" is missing; add it'),
         (1, {"norm": "batch", "bands": 2}, 'unknown key "bands"; known: norm'),
-        (1, {"norm": "level"}, '"positions" is missing; it must be stated'),
-        (1, {"norm": "level", "positions": 5, "seconds": 2}, '"seconds" and "positions" both say how far'),
+        (1, {"norm": "level"}, '"positions" is missing; add it'),
+        (1, {"norm": "level", "positions": 5, "seconds": 2}, '"seconds" and "positions" both set the length'),
         (1, {"norm": "level", "seconds": 0}, '"seconds" must be'),
         (1, {"norm": "level", "seconds": 2, "mean": "max"}, '"mean"'),
         (1, {"norm": "level", "seconds": 2, "ahead_seconds": 3}, '"ahead_seconds" must be'),
@@ -473,7 +473,7 @@ def test_activations_are_those_of_torch(kind):
         (1, {"broadcast": [C3]}, '"broadcast" is for 2-D'),
         (2, {"broadcast": []}, "broadcast: a list of layers was expected"),
         (1, {"residual": []}, "residual: a list of layers was expected, not []"),
-        (1, {"residual": [{"cnv": 1}]}, 'layer: residual: layer 1: "cnv" names no kind of layer'),
+        (1, {"residual": [{"cnv": 1}]}, 'layer: residual: layer 1: "cnv" is not a kind of layer'),
         (1, {"residual": [C3], "norm": "batch"}, 'unknown key "norm"'),
         (1, {"branches": [[C3]]}, '"branches" must be a list of two or more lists of layers'),
         (1, {"branches": [[C3], C3]}, "layer: branch 2: a list of layers was expected"),
@@ -503,7 +503,7 @@ def test_wrong_layers_are_refused(dims, row, said):
             2,
             {"broadcast": [{**D3, "kernel": [1, 3]}]},
             Size(6, (5, 9)),
-            "6 channels of one band go in and 4x1x7 come out",
+            "6 channels of one band go in, but 4x1x7 come out",
         ),
         (
             2,
@@ -519,7 +519,7 @@ def test_wrong_layers_are_refused(dims, row, said):
         ),
         (1, {"residual": [P3, {**C3, "kernel": 12}]}, Size(4, (9,)), "residual: layer 2: conv 4 12 needs at least 12"),
         (1, {"residual": [{**P3, "padding": 2}]}, Size(4, (9,)), "residual: the layers inside make their input longer"),
-        (1, {"residual": [{**C3, "padding": [2, 0]}]}, Size(4, (9,)), "do not line up; give them paddings"),
+        (1, {"residual": [{**C3, "padding": [2, 0]}]}, Size(4, (9,)), "cannot be aligned; give them paddings"),
         (
             1,
             {"branches": [[C3], [{**C3, "kernel": 12}]]},
@@ -548,7 +548,7 @@ def test_layers_inside_layers_end_somewhere():
     for _ in range(MOST_NESTED):
         row = {"residual": [row]}
     assert len(list(each_layer([read(1, row)]))) == MOST_NESTED + 1
-    with pytest.raises(SpecError, match=f"layers stand inside layers more than {MOST_NESTED} deep; use fewer$"):
+    with pytest.raises(SpecError, match=f"layers are nested more than {MOST_NESTED} deep; use fewer levels$"):
         read(1, {"branches": [[row], []]})
 
 

@@ -229,7 +229,7 @@ def test_a_trial_that_fails_is_told_and_the_others_go_on(task, tmp_path):
 @pytest.mark.parametrize(
     ("key", "values", "said"),
     [
-        ("spec", {"choices": ["nospec", "m5"]}, r"\"spec\" cannot be 'nospec': there is no spec \"nospec\""),
+        ("spec", {"choices": ["nospec", "m5"]}, r"\"spec\" cannot be 'nospec': no spec is called \"nospec\""),
         ("spec.groups.A.layers.0.conv", {"choices": [8, -1]}, r'conv" cannot be -1: .*"conv" must be a whole number'),
         ("train.weight_decay", {"low": -0.5, "high": 0.1}, r'decay" cannot be -0\.5: \[train\]: "weight_decay" must'),
         ("train.epochs", {"low": 0, "high": 5, "step": 2}, r'epochs" cannot be 0: '),

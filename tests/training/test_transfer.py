@@ -394,7 +394,7 @@ def test_something_must_be_left_to_learn(tmp_path):
 
 
 def test_a_source_that_is_missing_or_damaged_is_refused(source, two_tones, tmp_path):
-    with pytest.raises(ModelError, match=r'there is no model "speech_1dd"; did you mean "speech_1d"\?'):
+    with pytest.raises(ModelError, match=r'no model is called "speech_1dd"; did you mean "speech_1d"\?'):
         next(train(recipe_from("speech_1dd"), two_tones, tmp_path / "run"))
     shutil.copytree(source[0] / "model", tmp_path / "model")
     (tmp_path / "model" / WEIGHTS).write_bytes(b"")

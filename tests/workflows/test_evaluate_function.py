@@ -109,7 +109,7 @@ def test_settings_are_those_of_detect(tone_model):  # noqa: F811
         ([(tone(), 0, "tone")], "array 1: sample_rate 0"),
         ([(np.zeros(0, np.float32), RATE, "tone")], "array 1: samples: the array is empty"),
         ([([0.1, 0.2], RATE, "tone")], "array 1: list is no recording"),
-        ([(tone().astype(np.int32), RATE, "tone")], "array 1: samples: of type int32"),
+        ([(tone().astype(np.int32), RATE, "tone")], "array 1: samples: unsupported type int32"),
         ([(tone(), RATE, 7)], "array 1: 7 is neither a label nor a list of segments"),
         ([(tone(), RATE, [7])], "array 1: 7 is not a segment"),
         ([(tone(), RATE, [("a", "b", "tone")])], "array 1: ('a', 'b', 'tone') is not a segment"),
@@ -133,7 +133,7 @@ def test_what_belongs_to_files_is_refused_for_arrays(tone_model):  # noqa: F811
 def test_what_is_wrong_with_one_recording_is_told_and_the_others_judged(tone_model):  # noqa: F811
     given = [*arrays(), (tone((0.5, 1.0)), RATE, [(0.5, 1.0, "tone"), (7.0, 8.0, "tone"), (0.5, 1.0, "dog")])]
     found = audiocnn.evaluate(given, tone_model, evaluation=FAST)
-    assert any("array 5" in line and "past the end of the recording" in line for line in found.warnings)
+    assert any("array 5" in line and "after the end of the recording" in line for line in found.warnings)
     assert found.evaluation.unknown == {"dog": 1}
     assert found.evaluation.labels["tone"].recordings == 5
 

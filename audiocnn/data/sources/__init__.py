@@ -1,4 +1,5 @@
-"""Read a source of recordings and labels (a folder, a table, a file of labels or a recipe) as items: read_source."""
+"""Reading of a source of recordings and labels (a folder, a table, a label file or a recipe) as items:
+`read_source`."""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ from audiocnn.toml import read_toml
 
 @dataclass(frozen=True)
 class SourceItems:
-    """The items of a source in a fixed order, the files that were refused, and the settings of its recipe."""
+    """The items of a source in a fixed order, the refused files, and the settings of its recipe."""
 
     path: Path | Remote
     items: list[Item]
@@ -50,16 +51,16 @@ class SourceItems:
     labels: tuple[str, ...] | None = None
     sample_rate: int | None = None
     several: bool = False  # a clip may have several labels
-    unsure: str = ""  # the label of stretches of which nothing is known
+    unsure: str = ""  # label of segments whose content is unknown
     parts: PartNotes = field(default_factory=PartNotes)
-    notes: tuple[str, ...] = ()  # how it was understood, where it might mean something else
+    notes: tuple[str, ...] = ()  # how it was interpreted, if that is ambiguous
     one_hot: bool = False  # its labels are columns of 0 and 1, and a clip has several of them
-    origin: str = ""  # where the labels stand
-    makers: tuple[str, ...] = ()  # models that made them
+    origin: str = ""  # where the labels come from
+    makers: tuple[str, ...] = ()  # models that made the labels
 
     @property
     def name(self) -> str:
-        """The last part of the path, without the suffix of a file."""
+        """The last part of the path, without a file suffix."""
         if isinstance(self.path, Remote):
             return self.path.place.name or "address"
         path = self.path.resolve()
@@ -67,10 +68,10 @@ class SourceItems:
 
 
 def read_source(source: Path | Remote | DataSettings, left_out: Counter[str] | None = None) -> SourceItems:
-    """Read a folder (here or at an address), a table, a file of labels, a recipe (.toml) or the [data] settings of one.
-    Files in folders that need ffmpeg, which is missing, are counted by suffix in `left_out`.
+    """Read a folder (local or at an address), a table, a label file, a recipe (.toml) or the [data] settings of a
+    recipe. Files in folders that need ffmpeg are counted by suffix in `left_out` if ffmpeg is missing.
 
-    DatasetError, RecordingError, LabelError, RecipeError: it is missing, empty, or has no labels.
+    Raises DatasetError, RecordingError, LabelError or RecipeError if the source is missing, empty, or has no labels.
     """
     if isinstance(source, DataSettings):
         return _read_settings(source, left_out)
@@ -81,14 +82,14 @@ def read_source(source: Path | Remote | DataSettings, left_out: Counter[str] | N
     if not source.exists():
         raise DatasetError(f"{name}: no such file or folder; check the name")
     if is_dataset(source):
-        raise DatasetError(f"{name}: a dataset already; use it as it is, or name what it was made from")
+        raise DatasetError(f"{name}: already a dataset; use it as it is, or name its source")
     if source.is_file() and source.suffix.lower() == ".toml":
         return replace(_read_settings(recipe_settings(source), left_out), path=source)
     return replace(_read_settings(DataSettings(source, where=name), left_out), sample_rate=None)
 
 
 def corrections_line(settings: DataSettings) -> str:
-    """One line about the changes by the corrections of a source or of an existing dataset; "" without corrections."""
+    """One line about the changes that corrections made to a source or a dataset; "" without corrections."""
     if not settings.correction_tables:
         return ""
     if is_dataset(settings.source):
@@ -99,8 +100,8 @@ def corrections_line(settings: DataSettings) -> str:
 
 
 def merge_items(sources: list[SourceItems]) -> tuple[list[Item], Refused, PartNotes]:
-    """The items of all sources; if there are several, each name begins with the name of its source, which may be that
-    of a part."""
+    """The items of all sources. With several sources, each file name begins with the name of its source, which may be
+    that of a part."""
     if len(sources) == 1:
         return sources[0].items, sources[0].refused, sources[0].parts
     parts = parts_of_names([source.name for source in sources])
@@ -111,7 +112,7 @@ def merge_items(sources: list[SourceItems]) -> tuple[list[Item], Refused, PartNo
             replace(
                 source,
                 items=[replace(item, split=item.split or part) for item in source.items],
-                parts=replace(source.parts, said=()),  # of the tables beside
+                parts=replace(source.parts, said=()),  # of tables beside it
             )
             for source, part in zip(sources, parts, strict=True)
         ]
@@ -120,7 +121,7 @@ def merge_items(sources: list[SourceItems]) -> tuple[list[Item], Refused, PartNo
 
 
 def _named_after_sources(sources: list[SourceItems]) -> tuple[list[Item], Refused]:
-    """The items of sources, where each name begins with that of its source."""
+    """The items of sources, whose file names begin with the name of the source."""
     items: list[Item] = []
     refused: Refused = []
     taken: set[str] = set()
@@ -134,7 +135,7 @@ def _named_after_sources(sources: list[SourceItems]) -> tuple[list[Item], Refuse
 
 
 def ordered_labels(sources: list[SourceItems]) -> list[str]:
-    """The labels of recipes in their order, then all others that occur, sorted; none that means "unsure"."""
+    """The labels of recipes in their order, then all others in alphabetical order, without those that mean "unsure"."""
     given = list(dict.fromkeys(label for source in sources for label in source.labels or ()))
     items = [item for source in sources for item in source.items]
     used = {name for item in items for name in (*item.labels, item.whole) if name}
@@ -143,10 +144,10 @@ def ordered_labels(sources: list[SourceItems]) -> list[str]:
 
 
 def recipe_settings(path: Path) -> DataSettings:
-    """The [data] of a recipe. RecipeError: it has none."""
+    """The [data] table of a recipe. Raises RecipeError if it has none."""
     recipe = read_toml(path, RecipeError)
     if "data" not in recipe:
-        raise RecipeError(f"{show_name(path)}: no [data] table; it says where the recordings are")
+        raise RecipeError(f"{show_name(path)}: no [data] table; add one that names the recordings")
     return data_settings(recipe["data"], path.parent, f"{show_name(path)}: [data]")
 
 
@@ -162,8 +163,8 @@ def _read_settings(settings: DataSettings, left_out: Counter[str] | None = None)
         notes += tuple(note for one in more for note in one.notes)
         parts = sum((one.parts for one in more), parts)
     if not items:
-        first = f"; the first is {refused[0][0]}: {refused[0][1]}" if refused else ""
-        raise DatasetError(f"{settings.where}: not one of the recordings it names can be taken{first}")
+        first = f"; the first error is: {refused[0][0]}: {refused[0][1]}" if refused else ""
+        raise DatasetError(f"{settings.where}: none of its recordings can be read{first}")
     if settings.labels is not None:
         timed = any(item.annotated for item in items)
         items = [_keep_labels(item, settings, timed) for item in items]
@@ -173,7 +174,7 @@ def _read_settings(settings: DataSettings, left_out: Counter[str] | None = None)
 
 
 def _read_items(settings: DataSettings, left_out: Counter[str] | None) -> ReadTable:
-    """The one way by which recordings and their labels are read, whatever asks for them."""
+    """The single entry point for reading recordings and their labels."""
     found = _read_labelled(settings, left_out)
     found = replace(found, origin=found.origin or _origin(settings))
     if not settings.label_map:
@@ -184,7 +185,7 @@ def _read_items(settings: DataSettings, left_out: Counter[str] | None) -> ReadTa
 
 
 def _origin(settings: DataSettings) -> str:
-    """Where the labels of recordings stand, if not in files beside them."""
+    """Where the labels of recordings come from, if not from files beside them."""
     if settings.label_pattern is not None:
         return "the names of files"
     table = settings.segments or settings.recordings or settings.source
@@ -192,7 +193,7 @@ def _origin(settings: DataSettings) -> str:
 
 
 def _map_labels(item: Item, label_map: Mapping[str, str]) -> Item:
-    """The item with the names that the map has for its labels."""
+    """The item with its labels renamed by the label map."""
     first, *more = dict.fromkeys(map_label(label, label_map) for label in item.labels) or [None]
     return replace(
         item,
@@ -204,23 +205,25 @@ def _map_labels(item: Item, label_map: Mapping[str, str]) -> Item:
 
 
 def _read_labelled(settings: DataSettings, left_out: Counter[str] | None) -> ReadTable:
-    """The same with the labels as they stand there."""
+    """The same, with the original labels."""
     source = settings.source
     if not source.exists():
         what = f"no such file or folder {show_name(source)}"
-        raise RecipeError(f'{settings.where}: "source": {what}; it is looked for beside the recipe')
+        raise RecipeError(f'{settings.where}: "source": {what}; its path is relative to the recipe')
     if settings.recordings is not None:
         return read_recordings(settings)
     if settings.label_pattern is not None and source.is_file():
-        raise RecipeError(f"{settings.where}: label_pattern is for a folder, and this is a file; name its column")
+        raise RecipeError(
+            f"{settings.where}: label_pattern is for a folder, but the source is a file; name its label column"
+        )
     if source.is_file() and is_table(source):
         found = read_recordings(settings)
         return replace(found, parts=found.parts + _said_of_tables_beside(source))
     _check_without_table(settings)
     if source.is_file():
         if not holds_labels(source):
-            what = "a recording alone" if source.suffix.lower() in AUDIO_SUFFIXES else "no source"
-            remedy = "name a folder, a table (.csv, .tsv), a file of labels or a recipe (.toml)"
+            what = "a single recording" if source.suffix.lower() in AUDIO_SUFFIXES else "not a source"
+            remedy = "name a folder, a table (.csv, .tsv), a label file or a recipe (.toml)"
             raise DatasetError(f"{show_name(source)}: {what}; {remedy}")
         return replace(read_label_file(source, settings.label), makers=tuple(read_makers(source)))
     if settings.label_pattern is not None:
@@ -245,25 +248,25 @@ def _said_of_tables_beside(table: Path) -> PartNotes:
         return PartNotes()
     names = name_list(show_name(path.name) for path in others)
     what = f"{names} beside {show_name(table.name)} {'look' if others[1:] else 'looks'} like other parts"
-    return PartNotes(said=(f"{what}, not read; name the folder to take all",))
+    return PartNotes(said=(f"{what} and are not read; name the folder to read all",))
 
 
 def _check_without_table(settings: DataSettings) -> None:
-    """RecipeError: a key that needs a table."""
+    """Raises RecipeError for keys that need a table."""
     if settings.keep or settings.drop or settings.split is not None or settings.whole or settings.label == "folder":
         what = 'keep, drop, split, whole and label = "folder" need a table'
         raise RecipeError(f'{settings.where}: {what}; name it in "recordings"')
     if settings.group not in (DEFAULT_GROUP, FILENAME_GROUP):
-        what = f'group = "{settings.group}" is a column of a table, and there is none'
+        what = f'group = "{settings.group}" names a column, but there is no table'
         raise RecipeError(f'{settings.where}: {what}; name it in "recordings", or use group_pattern')
-    if settings.fold not in (None, FOLD_COLUMN):  # which folders of folds are, too
-        what = f'fold = "{settings.fold}" is a column of a table, and there is none'
+    if settings.fold not in (None, FOLD_COLUMN):  # folders of folds also set this
+        what = f'fold = "{settings.fold}" names a column, but there is no table'
         raise RecipeError(f'{settings.where}: {what}; name it in "recordings", or use folds')
 
 
 def _keep_labels(item: Item, settings: DataSettings, timed: bool) -> Item:
-    """The item with only the labels that count. A clip of another label holds none of them: beside recordings with
-    annotations (`timed`) it has none; among clips it keeps its own, which training counts or leaves out."""
+    """The item with only the labels that count. If the data have annotations (`timed`), a clip with another label
+    counts as a negative; otherwise it keeps its label, and training uses it as a negative or omits it."""
     labels, several = settings.labels or (), settings.labels_per_clip == "several"
     kept = tuple(a for a in item.annotations if a.label in labels or a.label == settings.unsure)
     item = replace(item, whole=item.whole if item.whole in labels else None)

@@ -1,8 +1,8 @@
-"""A table of corrections that is written while somebody listens: saved after each change, whole or not at all.
+"""A table of corrections that is written while a person listens. It is saved atomically after each change.
 
-Another program may change the table meanwhile, a second review of the same recordings among them. Before each save it
-is read again under a lock, and only the rows of the recording in question change; all others, and further columns,
-stay.
+Other programs may change the table at the same time, such as a second review of the same recordings. Before each save
+it is read again under a lock, and only the rows of the recording in question change. All other rows, and extra columns,
+are kept.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from audiocnn.labels.formats.text import DelimitedTable, escape_cell, read_table
 from audiocnn.units import round_seconds
 
 _COLUMNS = ("filename", "label")
-_PATIENCE_SECONDS = 10.0  # that another process may take to save
-_TEMPORARY = "[a-z0-9_]{8}"  # how the names end of files that a killed process left half written
+_PATIENCE_SECONDS = 10.0  # to wait for another process to save
+_TEMPORARY = "[a-z0-9_]{8}"  # suffix of incomplete files that a killed process left behind
 
 
 Said = Correction | None | Literal[""]
-"""What a table says of a recording; None: that it is left out; "": nothing."""
+"""What a table says about a recording. None: excluded; "": nothing."""
 
 
 class ChangedElsewhereError(Exception):
-    """What a table says of a recording is not what was last seen there. now: what it says."""
+    """The table's entry for a recording differs from what the caller last saw. now: the present entry."""
 
     def __init__(self, now: Said) -> None:
         super().__init__("changed elsewhere")
@@ -45,17 +45,21 @@ class ChangedElsewhereError(Exception):
 
 
 class CorrectionTable:
-    """`rows` is what the table says; `set` changes it. timed: of segments, rather than of whole clips."""
+    """`rows` holds the content of the table; `set` changes it. timed: the corrections are segments, not labels of whole
+    clips."""
 
     def __init__(self, path: Path, timed: bool = False) -> None:
-        """UsageError: a name that no table has. LabelError: the file is there, and no table of corrections."""
+        """Raises UsageError for a name that is not a table's, LabelError if the file exists but is not a table of
+        corrections."""
         self.path, self.timed = path, timed
         if path.suffix.lower().removeprefix(".") not in CELL_SEPARATORS:
-            raise UsageError(f"-o {show_name(path)}: is no table; end its name in .csv or .tsv")
+            raise UsageError(f"-o {show_name(path)}: not a table; choose a name that ends in .csv or .tsv")
         if path.is_dir():
             raise UsageError(f"-o {show_name(path)}: is a folder; name a file in it")
         if not path.absolute().parent.is_dir():
-            raise UsageError(f"-o {show_name(path)}: there is no folder {show_name(path.parent)}; make it first")
+            raise UsageError(
+                f"-o {show_name(path)}: the folder {show_name(path.parent)} does not exist; create it first"
+            )
         self._guard = Lock()
         with self._locked():
             self._sweep()
@@ -65,8 +69,9 @@ class CorrectionTable:
         return self.rows.get(name, "")
 
     def set(self, name: str, right: Said, seen: Said = "") -> None:
-        """Save what is right of a recording. seen: what the table was last seen to say of it. ChangedElsewhereError: it
-        says something else by now. UsageError: it cannot be written; LabelError: it cannot be read any more."""
+        """Save the correct labels of a recording. seen: the entry that the caller last saw. Raises
+        ChangedElsewhereError if the entry is different now, UsageError if the table cannot be written, LabelError if it
+        can no longer be read."""
         cells = self._cells(name, right)
         with self._guard, self._locked():
             table = self._read()
@@ -124,11 +129,12 @@ class CorrectionTable:
             write_whole(self.path, text.getvalue().encode("utf-8", "surrogateescape"))
         except OSError as problem:
             what = f"{show_name(self.path)}: cannot be written ({problem.strerror})"
-            raise UsageError(f"{what}; make room, or change its permissions") from None
+            raise UsageError(f"{what}; free some space, or change its permissions") from None
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One process at a time, by a file beside the table that goes again; where there are no locks, no wait."""
+        """One process at a time, by means of a lock file beside the table, which is removed afterwards. Where locks are
+        not supported, it does not wait."""
         path = self.path.with_name(f".{self.path.name}.lock")
         end = time.monotonic() + _PATIENCE_SECONDS
         while True:
@@ -136,7 +142,7 @@ class CorrectionTable:
                 handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
             except OSError as problem:
                 what = f"{show_name(self.path.absolute().parent)}: cannot be written ({problem.strerror})"
-                raise UsageError(f"{what}; name another table with -o, or change its permissions") from None
+                raise UsageError(f"{what}; choose another table with -o, or change its permissions") from None
             try:
                 if lock(handle) is not False and _is_at(handle, path):
                     try:
@@ -147,12 +153,12 @@ class CorrectionTable:
             finally:
                 os.close(handle)
             if time.monotonic() > end:
-                what = f"{show_name(self.path)}: another process has been saving it for {_PATIENCE_SECONDS:g} s"
-                raise UsageError(f"{what}; end it, or name another table with -o")
+                what = f"{show_name(self.path)}: locked by another process for more than {_PATIENCE_SECONDS:g} s"
+                raise UsageError(f"{what}; end that process, or choose another table with -o")
             time.sleep(0.01)
 
     def _sweep(self) -> None:
-        """Take away what a process that was killed had half written; whoever has the lock is alone."""
+        """Remove incomplete files of a killed process. Call it with the lock held."""
         left = re.compile(re.escape(f".{self.path.name}.") + _TEMPORARY)
         with suppress(OSError):
             for path in self.path.absolute().parent.iterdir():
@@ -161,7 +167,7 @@ class CorrectionTable:
 
 
 def _is_at(handle: int, path: Path) -> bool:
-    """Whether an open file still has its name: who had the lock before may have taken it away."""
+    """Whether an open file still exists under its name: the previous holder of the lock may have removed it."""
     try:
         return os.path.samestat(os.fstat(handle), path.stat())
     except FileNotFoundError:

@@ -1,13 +1,13 @@
-"""Changes by a recipe to the items of a source or the entries of a dataset: corrected labels, and other groups.
+"""Changes that a recipe makes to the items of a source or the entries of a dataset: corrected labels, and other groups.
 
-A table of corrections has the columns `filename` and `label`, and any others. A label replaces all labels of the clip;
-"-" leaves the clip out. If clips have one label each, an empty label leaves the clip out, too. If they have several,
-separated by semicolons, an empty label means that the clip has none of them.
+A table of corrections has the columns `filename` and `label`, and may have others. A label replaces all labels of the
+clip, and "-" excludes the clip. If clips have one label each, an empty label excludes the clip too. If they have
+several, separated by semicolons, an empty label means that the clip has none of them.
 
-With the columns `onset` and `offset`, too, a row with times is a segment. The segments of a recording in the table
-replace all that it had; a row without label and times says that it has none.
+If the table also has the columns `onset` and `offset`, a row with times is a segment. The segments of a recording in
+the table replace all its previous ones; a row without label and times states that it has none.
 
-`audiocnn review` writes such a table: see `correction_table.py`.
+`audiocnn review` writes such tables: see `correction_table.py`.
 """
 
 from __future__ import annotations
@@ -29,30 +29,31 @@ from audiocnn.units import count_noun
 
 LEFT_OUT = "-"  # in place of a label
 _MOST_EXAMPLES = 5  # new labels
-LABEL_SEPARATOR = ";"  # as `doubtful` writes it, whatever the tables of the data have
+LABEL_SEPARATOR = ";"  # as `doubtful` writes it, whatever the tables of the data use
 TIME_COLUMNS = ("onset", "offset")
-DOUBT_COLUMN, CHECKED_COLUMN = "doubt", "checked"  # of a table that `doubtful` has written
+DOUBT_COLUMN, CHECKED_COLUMN = "doubt", "checked"  # of a table that `doubtful` wrote
 
 
 @dataclass(frozen=True)
 class Correction:
-    """What a table says of a recording: the labels of the whole clip; or, where they are not None, its segments."""
+    """The entry of a table for a recording: the labels of the whole clip, or its segments if they are not None."""
 
     labels: tuple[str, ...] = ()
     annotations: tuple[Annotation, ...] | None = None
 
 
 Corrections = Mapping[str, Correction | None]
-"""File name -> what is right; None: it is left out."""
+"""File name -> correct labels; None: excluded."""
 
 
 def read_corrections(path: Path, settings: DataSettings) -> Corrections:
-    """A table of corrections. LabelError: a column is missing, or a clip has several labels where it may have one."""
+    """Read a table of corrections. Raises LabelError if a column is missing, or if a clip has several labels but may
+    have only one."""
     return corrections_in(read_table(path), settings.labels_per_clip == "several")
 
 
 def corrections_in(table: DelimitedTable, several: bool = False) -> Corrections:
-    """What a table says that was read already. several: a clip may have no label, or more than one. LabelError."""
+    """Interpret a table that was read already. several: a clip may have no label, or several. Raises LabelError."""
     path = table.path
     for column in ("filename", "label"):
         if column not in table.columns:
@@ -63,7 +64,7 @@ def corrections_in(table: DelimitedTable, several: bool = False) -> Corrections:
     found: dict[str, Correction | None] = {}
     for line, row in table.rows:
         if not row["filename"].strip():
-            raise LabelError(f"{show_name(path)}:{line}: found no file name; give it one, or remove the row")
+            raise LabelError(f"{show_name(path)}:{line}: no file name; add it, or remove the row")
         name = dcase.normal_name(row["filename"])
         cell, before = row["label"].strip(), found.get(name) or Correction()
         if timed and (row["onset"] or row["offset"]):
@@ -84,12 +85,10 @@ def corrections_in(table: DelimitedTable, several: bool = False) -> Corrections:
 def read_settled(
     path: Path, several: bool, labels: Mapping[str, Sequence[str]], of_doubtful: bool = False
 ) -> Corrections:
-    """The clips that a table of corrections has settled.
+    """The corrections that a table settles: all that it lists. In a table that `doubtful` wrote, each row is initially
+    a question; only rows with another label than the data, or with "yes" in the column `checked`, are settled.
 
-    In a table that `doubtful` wrote, each row is a question at first. It is settled once its label differs from that of
-    the data, or the column `checked` says "yes". In any other table, all rows are settled.
-
-    labels: of the data, by file name. of_doubtful: only a table that `doubtful` wrote is accepted. LabelError: as for
+    labels: of the data, by file name. of_doubtful: accept only a table that `doubtful` wrote. Raises LabelError like
     `read_corrections`.
     """
     table = read_table(path)
@@ -109,7 +108,8 @@ def read_settled(
 
 
 def read_all_corrections(settings: DataSettings) -> tuple[Corrections, Mapping[str, Path]]:
-    """What all tables say together, and which of them said it: of a recording in several, the last. LabelError."""
+    """The merged corrections of all tables, and the table of each; for a recording in several tables, the last one
+    counts. Raises LabelError."""
     found: dict[str, Correction | None] = {}
     said_by: dict[str, Path] = {}
     for path in settings.correction_tables:
@@ -120,13 +120,13 @@ def read_all_corrections(settings: DataSettings) -> tuple[Corrections, Mapping[s
 
 
 def correct_items(items: Sequence[Item], settings: DataSettings) -> tuple[list[Item], Refused]:
-    """Items with corrected labels, without those that are left out or have no label; and corrections that could not be
-    applied."""
+    """Items with corrected labels, without excluded clips and clips without a label; and the corrections that could not
+    be applied."""
     if not settings.correction_tables:
         return list(items), []
     corrections, said_by = read_all_corrections(settings)
     refused = [
-        (name, f"{show_name(said_by[name])} names it, but there is no such recording; correct the name")
+        (name, f"listed in {show_name(said_by[name])}, but there is no such recording; correct the name")
         for name in sorted(corrections.keys() - {item.filename for item in items})
     ]
     kept: list[Item] = []
@@ -142,7 +142,9 @@ def correct_items(items: Sequence[Item], settings: DataSettings) -> tuple[list[I
             kept.append(replace(item, label=None, more=(), annotated=True, annotations=correction.annotations))
         elif item.annotated:
             table = show_name(said_by[item.filename])
-            refused.append((item.filename, f"{table} gives it a label, but its segments are marked; correct those"))
+            refused.append(
+                (item.filename, f"{table} gives it a label, but it has labelled segments; correct those instead")
+            )
             kept.append(item)
         else:
             labels = correction.labels
@@ -169,8 +171,8 @@ def describe_changes(before: Sequence[Item | Entry], after: Sequence[Item | Entr
     new = sorted({label for one in after for label in one.labels}.difference(*labels.values()))
     parts = [f"{count_noun(first, 'clip')} labelled"] if first else []
     parts += [f"{count_noun(changed, 'clip')} relabelled"] if changed or not (left_out or bare) else []
-    parts += [f"{count_noun(without, 'clip')} without a label left out"] if without else []
-    parts += [f"{count_noun(left_out, 'clip')} left out"] if left_out else []
+    parts += [f"{count_noun(without, 'clip')} without a label excluded"] if without else []
+    parts += [f"{count_noun(left_out, 'clip')} excluded"] if left_out else []
     if new:
         names = ", ".join(new[:_MOST_EXAMPLES]) + (" ..." if new[_MOST_EXAMPLES:] else "")
         parts.append(f"{count_noun(len(new), 'new label')}: {names}")
@@ -186,16 +188,21 @@ def regroup_items(items: Sequence[Item], settings: DataSettings) -> list[Item]:
 
 
 def apply_settings(dataset: Dataset, settings: DataSettings) -> Dataset:
-    """An existing dataset with the corrections and groups of a recipe; nothing changes on the disk.
+    """An existing dataset with the corrections and groups of a recipe applied; files on disk do not change.
 
-    RecipeError: an unknown column, a pattern that fits no name, corrections of a recording that it does not have.
+    Raises RecipeError for an unknown column, a pattern that matches no name, or corrections of a recording that is not
+    in the dataset.
     """
     if dataset.several:
         settings = replace(settings, labels_per_clip="several")
     if settings.label_map:
-        raise RecipeError(f"{settings.where}: label_map is for a source, and this is a dataset; ingest that anew")
+        raise RecipeError(
+            f"{settings.where}: label_map applies to sources, but this is a dataset; ingest its source again"
+        )
     if settings.label_pattern is not None:
-        raise RecipeError(f"{settings.where}: label_pattern is for a folder, and this is a dataset; ingest that anew")
+        raise RecipeError(
+            f"{settings.where}: label_pattern applies to folders, but this is a dataset; ingest its source again"
+        )
     entries, marked = _corrected(dataset, settings)
     if settings.group_pattern is not None:
         names = [entry.filename for entry in entries]
@@ -222,7 +229,7 @@ def _used(dataset: Dataset, entries: Sequence[Entry]) -> set[str]:
 
 
 def _corrected(dataset: Dataset, settings: DataSettings) -> tuple[list[Entry], dict[int, list[Annotation]]]:
-    """The entries that are kept, with their labels, and the segments of those that have others now."""
+    """The entries that are kept, with their labels, and the segments of those that have new ones."""
     if not settings.correction_tables:
         return list(dataset.entries), {}
     corrections, said_by = read_all_corrections(settings)

@@ -1,5 +1,5 @@
-"""Tables and lists of parts in a folder of recordings: `read_tables` reads the labels from tables, `find_part_lists`
-the parts from lists of names such as `testing_list.txt`."""
+"""Tables and lists of parts in a folder of recordings. `read_tables` reads labels from tables, `find_part_lists` reads
+parts from lists of names such as `testing_list.txt`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from audiocnn.labels.formats.text import read_lines
 from audiocnn.units import count_noun
 
 _LIST_SUFFIXES = frozenset({".txt", ".lst", ".list", ".scp", *TABLE_SUFFIXES})
-_LEAST_SHARE = 0.5  # of the rows that name recordings of the folder; with fewer it is about something else
+_LEAST_SHARE = 0.5  # of the rows that name recordings in the folder; with fewer, the file has another subject
 _MOST_LIST_BYTES = 1 << 25
 
 
 def parts_of_names(stems: Sequence[str]) -> list[str]:
-    """The parts that the names of files beside each other say, each another one of the same; else none."""
+    """The parts in the names of sibling files, if all names are alike except for different parts; otherwise empty."""
     found = [one for stem in stems if (one := part_in_name(stem)) is not None]
     parts = [part for part, _ in found]
     whole = len(set(parts)) == len(stems) > 1 and len({rest for _, rest in found}) == 1
@@ -32,7 +32,7 @@ def parts_of_names(stems: Sequence[str]) -> list[str]:
 
 
 def tables_beside(table: Path) -> list[Path]:
-    """The tables beside one whose names say other parts of the same, as `test.csv` beside `train.csv`."""
+    """Tables beside one that are named like other parts of the same data, such as `test.csv` beside `train.csv`."""
     own = part_in_name(table.stem)
     if own is None:
         return []
@@ -42,11 +42,12 @@ def tables_beside(table: Path) -> list[Path]:
 
 
 def read_tables(settings: DataSettings, audio: Sequence[Path]) -> ReadTable | None:
-    """What the table in a folder says of its recordings, or several, whose names say the parts; None without one.
+    """The content of the table of recordings in a folder, or of several that are named like parts. None if there is
+    none.
 
-    settings: the folder, and how labels are read. Tables are looked for in the folder and in those in it: with columns
-    for the file and its label, most of whose rows name recordings of the folder. LabelError: there are several, and
-    neither do their names say parts, nor does one name all that the others do.
+    settings: the folder, and how labels are read. Tables are searched for in the folder and its subfolders. They need
+    columns for the file and its label, and most rows must name recordings in the folder. Raises LabelError if there are
+    several that are not named like parts, unless one of them contains all recordings of the others.
     """
     root, stems = settings.source, {path.stem for path in audio}
     tables = [path for path in _near_files(root, TABLE_SUFFIXES) if _is_about(path, stems)]
@@ -58,7 +59,9 @@ def read_tables(settings: DataSettings, audio: Sequence[Path]) -> ReadTable | No
         whole = [number for number, names in enumerate(named) if names.issuperset(set().union(*named))]
         if len(whole) != 1:
             names = name_list(show_name(path.relative_to(root)) for path in tables)
-            raise LabelError(f"{show_name(root)}: the tables {names} all name its recordings; name one, or keep one")
+            raise LabelError(
+                f"{show_name(root)}: the tables {names} all list its recordings; name one, or keep only one"
+            )
         tables = [tables[whole[0]]]
     items: dict[str, Item] = {}
     refused: Refused = []
@@ -69,16 +72,16 @@ def read_tables(settings: DataSettings, audio: Sequence[Path]) -> ReadTable | No
         told |= dict.fromkeys(found.notes)
         for item in found.items:
             if item.filename in items:
-                why = f"{show_name(path)} names it, and another table does, too; keep it in one part"
+                why = f"also listed in {show_name(path)}, besides another table; keep it in one part"
                 refused.append((item.filename, why))
                 continue
-            # A table of a part may say in a column how that is divided, as the "dev" of FSD50K.
+            # The table of a part may have a column that divides it further, such as the "dev" of FSD50K.
             items[item.filename] = replace(item, split=item.split or parts[number]) if parts else item
     names = name_list(show_name(path.relative_to(root)) for path in tables)
-    said: list[str] = [] if parts else [f"labels by the table {names}"]
+    said: list[str] = [] if parts else [f"labels from the table {names}"]
     left = len({path.resolve() for path in audio} - {Path(str(item.path)).resolve() for item in items.values()})
     if left:
-        said.append(f"{count_noun(left, 'recording')} that no table names: left out")
+        said.append(f"{count_noun(left, 'recording')} not listed in any table: ignored")
     used = PartNotes((f"splits by the tables {names}",) if parts else (), said=tuple(said))
     origin = name_list(show_name(path.relative_to(root)) for path in tables)
     return ReadTable(list(items.values()), refused, tuple(told), several, used + notes, origin)
@@ -92,7 +95,7 @@ def _near_files(root: Path, suffixes: Iterable[str]) -> Iterator[Path]:
 
 
 def _is_about(path: Path, stems: set[str]) -> bool:
-    """Whether a table has files and labels, and most of its files are these."""
+    """Whether a table has files and labels, and most of its files are these recordings."""
     try:
         names, labelled = names_in_table(path)
     except LabelError:
@@ -106,14 +109,14 @@ def _share_named(names: Sequence[str], stems: set[str]) -> float:
 
 @dataclass(frozen=True)
 class PartLists:
-    """The parts of recordings by lists of their names. of: the path below the root -> its part; recordings in no list
-    are of the part `rest`, or, where that is None, left out."""
+    """Parts of recordings from lists of their names. of: path below the root -> its part. Recordings that are not in
+    any list get the part `rest`, or are ignored if it is None."""
 
     files: Sequence[Path]
     of: Mapping[str, str]
     rest: str | None
     notes: PartNotes
-    below: str = ""  # the folder that their paths begin in
+    below: str = ""  # the folder in which their paths begin
 
     def apply(self, items: Iterable[Item]) -> list[Item]:
         if not self.of:
@@ -123,10 +126,10 @@ class PartLists:
 
 
 def find_part_lists(root: Path, names: Sequence[str]) -> PartLists | None:
-    """The lists in a folder that say the parts of recordings with these paths in it; None without one.
+    """The lists in a folder that assign recordings with these paths to parts. None if there are none.
 
-    A list is a file whose name is a part (`testing_list.txt`, `valid.csv`), with a path on each line, or a table with a
-    column for the file. Without one for training, all that stands in no list is learned from.
+    A list is a file named like a part (`testing_list.txt`, `valid.csv`), with a path on each line, or a table with a
+    column of files. Without a list for training, all unlisted recordings are used for training.
     """
     whole = {name: name for name in names} | {name.rpartition(".")[0]: name for name in names}
     bases: dict[str, list[str]] = {}
@@ -153,35 +156,35 @@ def find_part_lists(root: Path, names: Sequence[str]) -> PartLists | None:
             begins |= {_folder_before(one, plain) for one, plain in pairs if "/" in plain}
         elif not named[1] and listed:
             fact = f"the list {show_name(path.relative_to(root))} looks like a part, but names other recordings"
-            unused.append(UnusedPart(f"{fact}, and is not used; correct the names, or take it away"))
-    if sum(map(len, kinds.values())) > len(of):  # as "fold1_train" and "fold2_train" do
+            unused.append(UnusedPart(f"{fact}, so it is not used; correct the names, or remove it"))
+    if sum(map(len, kinds.values())) > len(of):  # such as "fold1_train" and "fold2_train"
         files = name_list(show_name(path.relative_to(root)) for path in used)
-        fact = f"the lists {files} look like parts, but are of several divisions, and are not used"
-        unused.append(UnusedPart(f"{fact}; keep those of one, or write a column fold into a table"))
+        fact = f"the lists {files} look like parts, but belong to several divisions, so they are not used"
+        unused.append(UnusedPart(f"{fact}; keep those of one division, or add a column fold to a table"))
         used = []
     if not used:
         return PartLists((), {}, None, PartNotes(unused=tuple(unused))) if unused else None
     rest = None if "train" in of.values() else "train"
     line = f"splits by the lists {name_list(show_name(path.relative_to(root)) for path in used)}"
     left = len(names) - len(of) if rest is None else 0
-    said = (f"{count_noun(left, 'recording')} that no list names: left out",) if left else ()
+    said = (f"{count_noun(left, 'recording')} not listed in any list: ignored",) if left else ()
     below = begins.pop() if len(begins) == 1 else ""
     return PartLists(used, of, rest, PartNotes((line,), said=said, unused=tuple(unused)), below)
 
 
 def _folder_before(path: str, listed: str) -> str:
-    """The folders of a path that a list leaves out."""
+    """The leading folders of a path that the list omits."""
     folders, inside = path.split("/")[:-1], listed.split("/")[:-1]
     return "/".join(folders[: len(folders) - len(inside)])
 
 
 def _listed(path: Path) -> list[str]:
-    """The names in a list, without comments and what follows them on their line; nothing where it cannot be read."""
+    """The names in a list, without comments and other text on their line. Empty if the file cannot be read."""
     try:
         if path.stat().st_size > _MOST_LIST_BYTES:
             return []
         if path.suffix.lower() in TABLE_SUFFIXES:
-            with suppress(LabelError):  # else each line is a name
+            with suppress(LabelError):  # otherwise, each line is a name
                 return names_in_table(path)[0]
         return [line.split("\t")[0].split(",")[0].strip() for _, line in read_lines(path) if line.strip()]
     except (AudiocnnError, OSError):

@@ -1,5 +1,5 @@
-"""Look at a source before it is ingested: rates and channels, from the headers of some recordings, and whether clips
-have several labels."""
+"""Inspection of a source before ingest: sample rates and channels from the headers of some recordings, and whether
+clips have several labels."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from audiocnn.errors import RecordingError
 from audiocnn.units import heard_rate
 
 _MOST_HEADERS = 400
-_MOST_LABELS, _SPECTRA_A_LABEL = 50, 6  # whose spectra are looked at
+_MOST_LABELS, _SPECTRA_A_LABEL = 50, 6  # whose spectra are computed
 _SPECTRUM_SECONDS, _SPECTRUM_FRAME_SECONDS = 5.0, 0.03
 _LEAST_LOST, _KEPT_POWER = 0.1, 0.95
 _RATES = (8_000, 16_000, 22_050, 32_000, 44_100, 48_000, 64_000, 96_000, 128_000, 192_000, 250_000, 384_000, 500_000)
 _Taken = TypeVar("_Taken")
-_SEVERAL_SHARE = 0.05  # of the clips: if fewer have two labels, these are typing errors
+_SEVERAL_SHARE = 0.05  # of the clips: if fewer have two labels, these are taken for errors
 
 
 @dataclass(frozen=True)
 class Originals:
-    """rates, channels: value -> recordings, of those whose headers were read. timed: there are segments, rather than
-    labels of whole clips. left_out: suffix -> files that need ffmpeg, which is missing."""
+    """rates, channels: value -> number of recordings, among those whose headers were read. timed: the labels are
+    segments, not labels of whole clips. left_out: suffix -> files that need ffmpeg, which is missing."""
 
     rates: Counter[int]
     channels: Counter[int]
@@ -41,15 +41,16 @@ class Originals:
 
 
 def originals_of(data: DataSettings, most: int = _MOST_HEADERS) -> Originals:
-    """Look at a source, at `most` of its recordings, evenly spread. Raises as `read_source` does."""
+    """Inspect a source, using at most `most` of its recordings, evenly spread. Raises the same errors as
+    `read_source`."""
     left_out = Counter[str]()
     source = read_source(data, left_out)
     rates, channels = Counter[int](), Counter[int]()
-    # To read the header of one at an address, it would have to be copied.
+    # Reading the header of a remote file would require copying it.
     for path in take_evenly([item.path for item in source.items if isinstance(item.path, Path)], most):
         try:
             info = read_info(path)
-        except RecordingError:  # ingest says what is wrong with it
+        except RecordingError:  # ingest reports the error
             continue
         rates[info.sample_rate] += 1
         channels[info.channels] += 1
@@ -58,8 +59,8 @@ def originals_of(data: DataSettings, most: int = _MOST_HEADERS) -> Originals:
 
 @dataclass(frozen=True)
 class LostPower:
-    """What the recordings of a label lose at a lower rate. share: of their power. rate: one in Hz that keeps nearly
-    all of it, of every label."""
+    """The loss of a label's recordings at a lower sample rate. share: of their power. rate: in Hz, one that keeps
+    nearly all power of every label."""
 
     label: str
     share: float
@@ -67,7 +68,7 @@ class LostPower:
 
 
 def lost_power(data: DataSettings, sample_rate: int) -> LostPower | None:
-    """The label that loses most at a rate in Hz, by some recordings of each; None where none loses a tenth."""
+    """The label that loses most at a rate in Hz, judged by some recordings of each. None if none loses a tenth."""
     of_label: dict[str, list[Path]] = {}
     for item in read_source(data).items:
         if item.label and isinstance(item.path, Path):
@@ -89,13 +90,13 @@ def lost_power(data: DataSettings, sample_rate: int) -> LostPower | None:
 
 
 def spectrum_of(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Frequencies in Hz and the share of the power at each, at the rate of the file, in the loudest moments of the
-    first seconds. None where nothing is heard, or it cannot be read."""
+    """Frequencies in Hz and the share of power at each, at the rate of the file, in the loudest moments of the first
+    seconds. None if the recording is silent or cannot be read."""
     try:
         with open_recording(path) as recording:
             rate = recording.info.sample_rate
             block = next(iter(recording.blocks(None, "mix")), None)
-    except RecordingError:  # ingest says what is wrong with it
+    except RecordingError:  # ingest reports the error
         return None
     samples = block[0][: round(_SPECTRUM_SECONDS * rate)] if block is not None else np.zeros(0)
     frame = min(len(samples), max(64, 1 << (round(_SPECTRUM_FRAME_SECONDS * heard_rate(rate)) - 1).bit_length()))
@@ -118,9 +119,9 @@ def take_evenly(paths: Sequence[_Taken], most: int) -> list[_Taken]:
 
 
 def with_several(data: DataSettings, asked_for: bool = False) -> DataSettings:
-    """The settings with labels_per_clip = "several" and the separator, if this is a table, or a folder with one, in
-    which clips have several labels, on several rows or in one cell; else unchanged. asked_for: for any table of clips,
-    even if none has two."""
+    """The settings with labels_per_clip = "several" and the separator, if this is a table (or a folder with one) in
+    which clips have several labels, in several rows or in one cell; otherwise unchanged. asked_for: for any table of
+    clips, even if none has two labels."""
     folder = data.source.is_dir() and not is_dataset(data.source) and data.recordings is None
     table = data.source.is_file() and is_table(data.source)
     if not (folder or table) or data.labels_per_clip == "several" or data.label_pattern is not None:
@@ -141,8 +142,8 @@ def with_several(data: DataSettings, asked_for: bool = False) -> DataSettings:
 
 
 def separators_in(cells: Collection[str]) -> list[str]:
-    """What may stand between labels in these cells of a table. A comma does where no blank is beside one, and what it
-    separates is found in several cells: "Bark,Dog" and "Howl,Dog", not "Speech, synthesised"."""
+    """The separator of labels in these cells of a table, if any. A comma counts only without spaces around it, and only
+    if one of the separated labels occurs in several cells: "Bark,Dog" and "Howl,Dog", but not "Speech, synthesised"."""
     found = [one for one in LABEL_SEPARATORS if any(one in cell for cell in cells)]
     counts = Counter(piece for cell in cells for piece in set(cell.split(COMMA)))
     pieces = {piece for cell in cells if COMMA in cell for piece in cell.split(COMMA)}

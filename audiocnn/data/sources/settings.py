@@ -1,4 +1,4 @@
-"""The [data] table of a recipe: data_settings."""
+"""The [data] table of a recipe: `data_settings`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from audiocnn.toml import TomlTable, repr_value
 
 DEFAULT_SAMPLE_RATE = 16000
 DEFAULT_GROUP = "group"
-FILENAME_GROUP = "filename"  # every recording stands alone
+FILENAME_GROUP = "filename"  # every recording is a group of its own
 _LABELS_PER_CLIP = ("one", "several")
 _MOST_FOLDS = 1000
 LABEL_SEPARATORS = (";", "|")  # between labels in one cell
-COMMA = ","  # may be part of a name
+COMMA = ","  # which may also be part of a name
 _SHARED_KEYS = ("labels", "label_map", "labels_per_clip", "separator", "split", "sample_rate", "unsure")
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
 
 
 @dataclass(frozen=True)
 class WholeLabel:
-    """A label of all the sound of some recordings. where: column -> values, with * and ? as in file names; every column
-    must match."""
+    """A label for the whole of some recordings. where: column -> values, with wildcards * and ?; every column must
+    match."""
 
     label: str
     where: Mapping[str, tuple[str, ...]]
@@ -33,23 +33,22 @@ class WholeLabel:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Which recordings, with which labels.
+    """The recordings to use, and their labels.
 
-    source: a folder, or a table. recordings: a table with a row for each recording. segments: a table in
-    DCASE order; with it every recording counts as annotated. keep, drop: column -> values. labels: the ones
-    that count, in this order. label: the column with the label of the whole clip, or "folder". group: the column
-    of what must stay in one part, such as a speaker. whole: labels of whole recordings, of which the first match
-    counts; with any, every recording counts as annotated. where: the beginning of messages.
+    source: a folder or a table. recordings: a table with one row a recording. segments: a table in DCASE order; with
+    it, every recording counts as annotated. keep, drop: column -> values. labels: the labels that count, in this order.
+    label: the column with the label of the whole clip, or "folder". group: the column whose values, such as speakers,
+    must stay in one part. whole: labels of whole recordings, of which the first match counts; if any are given, every
+    recording counts as annotated. where: the beginning of messages.
 
-    labels_per_clip: "one", or "several": a clip may have none of the labels, or more than one. separator: of labels
-    in one cell of a table. group_pattern: a regular expression for file names, whose first group is the group.
-    label_pattern: the same for the label of the whole clip, in a folder.
-    corrections: tables of file names and their correct labels, or segments, of which a later one wins. only_corrected:
-    recordings that none names are left out, whatever they are labelled. fold: the column with the official folds;
-    folds: how many to make if there are none; test_fold: the one to test on. training_share: the share of the training
-    part that is used. unsure: the label of stretches of which nothing is known, neither that they hold a label nor that
-    they hold none; "" for no such stretches. more: further sources, whose labels are those of this one. label_map:
-    other names of labels, as of `map_label`, which count in all else that names labels.
+    labels_per_clip: "one", or "several": a clip may have any number of labels, including none. separator: between
+    labels in one cell of a table. group_pattern: a regular expression for file names, whose first group is the group.
+    label_pattern: the same for the label of the whole clip, in a folder. corrections: tables of file names and their
+    correct labels or segments; later tables take precedence. only_corrected: ignore recordings that no correction
+    names, whatever their labels. fold: the column with the official folds. folds: how many to make if there are none.
+    test_fold: the fold to test on. training_share: the share of the training part that is used. unsure: the label of
+    segments whose content is unknown; "" if there are none. more: further sources, with the same labels. label_map: new
+    names of labels, see `map_label`; they apply wherever labels are named.
     """
 
     source: Path
@@ -85,8 +84,9 @@ class DataSettings:
 
 
 def data_settings(table: object, base: Path, where: str, is_more: bool = False) -> DataSettings:
-    """Read a [data] table. `source` is relative to `base`, the tables to `source`; those of recordings and segments may
-    also be relative to `base`. is_more: the table is one of `more` of another. RecipeError."""
+    """Read a [data] table. The path of `source` is relative to `base`, and those of tables to `source`; tables of
+    recordings and segments may also be relative to `base`. is_more: the table is an entry of `more`. Raises
+    RecipeError."""
     data = table if isinstance(table, TomlTable) else TomlTable(table, where, RecipeError)
     source = base / data.text("source", ".")
     root = source.parent if source.suffix.lower() in TABLE_SUFFIXES else source
@@ -96,7 +96,7 @@ def data_settings(table: object, base: Path, where: str, is_more: bool = False) 
     corrections = _correction_tables(data, base)
     labels = data.texts("labels", None)
     if labels is not None and (not labels or "" in labels):
-        raise data.wrong('"labels" must name at least one, as in ["speech"]; leave it out for all')
+        raise data.wrong('"labels" must name at least one, as in ["speech"]; omit it to use all')
     settings = DataSettings(
         source=source,
         recordings=_find_table(recordings, root, base) if recordings is not None else None,
@@ -130,7 +130,7 @@ def data_settings(table: object, base: Path, where: str, is_more: bool = False) 
 
 
 def _correction_tables(data: TomlTable, base: Path) -> Path | tuple[Path, ...] | None:
-    """`corrections`: the name of a table, or a list of them."""
+    """`corrections`: the name of a table, or a list of names."""
     if isinstance(data.values.get("corrections"), list):
         return tuple(base / name for name in data.texts("corrections"))
     name = data.text("corrections", None)
@@ -138,13 +138,13 @@ def _correction_tables(data: TomlTable, base: Path) -> Path | tuple[Path, ...] |
 
 
 def _find_table(name: str, root: Path, base: Path) -> Path:
-    """A table in the source, or, where that has none of this name, the one beside the recipe."""
+    """A table in the source, or if it does not exist there, the one beside the recipe."""
     beside = base / name
     return beside if beside.is_file() and not (root / name).exists() else root / name
 
 
 def _more(data: TomlTable, base: Path) -> tuple[DataSettings, ...]:
-    """`more`: a list of tables like [data]. What says which recordings and labels count is taken over from it."""
+    """`more`: a list of tables like [data]. The keys that select recordings and labels are inherited from [data]."""
     listed = data.raw("more", [])
     if not isinstance(listed, list):
         raise data.wrong(f'"more" must be a list of tables, [[data.more]] one after another, not {repr_value(listed)}')
@@ -159,56 +159,59 @@ def _more(data: TomlTable, base: Path) -> tuple[DataSettings, ...]:
 
 
 def _compile_pattern(pattern: str, where: str, key: str) -> re.Pattern[str]:
-    """RecipeError: not a regular expression, or one without a group in parentheses."""
+    """Raises RecipeError if this is not a regular expression, or has no group in parentheses."""
     try:
         found = re.compile(pattern)
     except re.error as problem:
-        raise RecipeError(f'{where}: {key} "{pattern}" is no regular expression ({problem}); correct it') from None
+        raise RecipeError(f'{where}: {key} "{pattern}" is not a regular expression ({problem}); correct it') from None
     if not found.groups:
-        remedy = f"put parentheses around what is the {key.partition('_')[0]}, as in '^([^_]+)_'"
+        remedy = f"put parentheses around the {key.partition('_')[0]}, as in '^([^_]+)_'"
         raise RecipeError(f'{where}: {key} "{pattern}" has no group; {remedy}')
     return found
 
 
 def find_by_pattern(names: Sequence[str], pattern: str, where: str, key: str = "group_pattern") -> list[str]:
-    """Of each file name the match of the first group of the pattern, "" if there is none. A pattern sees the name
-    without its folders, which are labels more often than speakers; one with a slash sees the path. key: the pattern's
-    name in a recipe.
+    """For each file name, the first group of the pattern's match, or "" without a match. A pattern with a slash is
+    matched against the path, any other against the name without its folders, which are labels more often than speakers.
+    key: the pattern's name in a recipe.
 
-    RecipeError: the pattern matches none of the names.
+    Raises RecipeError if the pattern matches none of the names.
     """
     wanted = _compile_pattern(pattern, where, key)
     seen = names if "/" in pattern else [name.rpartition("/")[2] for name in names]
     found = [wanted.search(name) for name in seen]
     groups = [(match.group(1) or "") if match else "" for match in found]
     if names and not any(groups):
-        what = f'{key} "{pattern}" fits none of {len(names)} file names, such as {show_name(names[0])}'
+        what = f'{key} "{pattern}" matches none of {len(names)} file names, such as {show_name(names[0])}'
         raise RecipeError(f"{where}: {what}; correct it")
     return groups
 
 
 def _check(settings: DataSettings, data: TomlTable) -> None:
-    """RecipeError: keys that exclude each other."""
+    """Raises RecipeError for keys that exclude each other."""
     if settings.unsure and settings.unsure in (settings.labels or ()):
         raise data.wrong(f'"unsure" and "labels" both name "{settings.unsure}"; keep one')
     if settings.separator and settings.labels_per_clip == "one":
         raise data.wrong('"separator" is for clips with several labels; add labels_per_clip = "several"')
     if settings.only_corrected and not settings.correction_tables:
-        raise data.wrong('"only_corrected" needs "corrections", the table whose recordings are kept')
+        raise data.wrong('"only_corrected" needs "corrections"; name the table of the recordings to keep')
     if settings.group_pattern is not None:
         _compile_pattern(settings.group_pattern, data.place, "group_pattern")
         if settings.group != DEFAULT_GROUP:
-            raise data.wrong('"group" and "group_pattern" both say what is kept together; keep one')
+            raise data.wrong('"group" and "group_pattern" both define groups; keep one')
     if settings.label_pattern is not None:
         _compile_pattern(settings.label_pattern, data.place, "label_pattern")
         if settings.recordings is not None or settings.segments is not None or settings.label is not None:
             raise data.wrong(
-                '"label_pattern" is for a folder; "recordings", "segments" and "label" say the labels already'
+                '"label_pattern" is for a folder, but "recordings", "segments" and "label" already'
+                " give labels; remove one"
             )
     if settings.fold is not None and settings.folds:
-        raise data.wrong('"fold" names official folds and "folds" makes others; keep one')
+        raise data.wrong('"fold" names official folds, but "folds" makes new ones; keep one')
     if settings.folds == 1:
-        raise data.wrong('"folds" must be 2 or more: each is tested on once, and learned from in the others')
+        raise data.wrong(
+            '"folds" must be 2 or more, because each fold is tested on and the others are used for training'
+        )
 
 
 def _whole(data: TomlTable) -> tuple[WholeLabel, ...]:
@@ -227,7 +230,7 @@ def _whole(data: TomlTable) -> tuple[WholeLabel, ...]:
 
 
 def _label_map(data: TomlTable) -> dict[str, str]:
-    """`label_map`: label -> its other name."""
+    """`label_map`: label -> new name."""
     found = data.table("label_map").values
     if not all(isinstance(name, str) and name for name in found.values()):
         raise data.wrong('"label_map" must have a name for each label, as in { talk = "speech" }')

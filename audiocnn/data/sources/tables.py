@@ -1,4 +1,4 @@
-"""Read a table of recordings, with labels in it or in other files: read_recordings, with_segments."""
+"""Reading of tables of recordings, with labels inside or in other files: `read_recordings`, `with_segments`."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ from audiocnn.segments.segment import Annotation
 Refused = list[tuple[str, str]]
 """(name, reason)"""
 _OWN_COLUMNS = frozenset({"filename", "onset", "offset", "split", "group", *FIRST_LABEL_COLUMNS})
-_TIMED_COLUMNS = frozenset({"channel", "score"})  # of segments, and not of the recording
+_TIMED_COLUMNS = frozenset({"channel", "score"})  # of a segment, not of the recording
 
 
 @dataclass(frozen=True)
 class ReadTable:
-    """What a table says. notes: how it was understood, where it might mean something else. several: a clip may have
-    several labels, or none, as columns of 0 and 1 say. parts: what it says of parts and folds. origin: where the labels
-    stand. makers: models that made them, where they say so."""
+    """The content of a table. notes: how it was interpreted, if that is ambiguous. several: columns of 0 and 1 show
+    that a clip may have several labels, or none. parts: information on parts and folds. origin: where the labels come
+    from. makers: models that made them, if stated."""
 
     items: list[Item]
     refused: Refused
@@ -64,15 +64,15 @@ class ReadTable:
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file is a table of recordings, by its name; a .txt, which may be anything, by how it begins."""
+    """Whether a file is a table of recordings, by its name, or for .txt files by their beginning."""
     if path.suffix.lower() in TABLE_SUFFIXES:
         return True
     return path.suffix.lower() == ".txt" and (sniff_file(path) or "dcase") in TABLES and lists_recordings(path)
 
 
 def names_in_table(path: Path) -> tuple[list[str], bool]:
-    """The names of recordings in a table, and whether a column may say their labels. LabelError: no column has names,
-    or it cannot be read."""
+    """The names of recordings in a table, and whether a column may contain their labels. Raises LabelError if no column
+    has names, or if the table cannot be read."""
     table, roles = _known_columns(DataSettings(path))
     names = [row["filename"] for _, row in table.rows if row["filename"].strip()]
     try:
@@ -85,7 +85,7 @@ def names_in_table(path: Path) -> tuple[list[str], bool]:
 
 
 def read_recordings(settings: DataSettings) -> ReadTable:
-    """Items of the rows that keep, drop and split leave, in the order of the table."""
+    """Items of the rows that keep, drop and split select, in the order of the table."""
     table, roles = _known_columns(settings)
     table, folders, parts, part_columns = _with_parts(table, settings, roles)
     _check_columns(settings, table)
@@ -99,14 +99,14 @@ def read_recordings(settings: DataSettings) -> ReadTable:
     for line, row in table.rows:
         if not row["filename"].strip():
             if _is_chosen(row, settings):
-                refused.append((f"{show_name(table.path)}:{line}", "found no file name; give it one"))
+                refused.append((f"{show_name(table.path)}:{line}", "no file name; add it"))
             continue
         rows.setdefault(dcase.normal_name(row["filename"]), []).append((line, row))
     items: list[Item] = []
     chosen = {name: found for name, found in rows.items() if _is_chosen(found[0][1], settings)}
     if not chosen:
         raise RecipeError(
-            f"{settings.where}: keep, drop and split leave no row of {show_name(table.path)}; ask for less"
+            f"{settings.where}: keep, drop and split leave no row of {show_name(table.path)}; select more"
         )
     for name, (path, found) in _with_places(chosen, find).items():
         try:
@@ -126,12 +126,12 @@ def read_recordings(settings: DataSettings) -> ReadTable:
 
 
 def _known_columns(settings: DataSettings) -> tuple[DelimitedTable, Roles]:
-    """The table with a column `filename`, whatever its own name for that is; and what its columns are. LabelError: it
-    has none, or cannot be read."""
+    """The table with a column `filename`, whatever its original name; and the roles of its columns. Raises LabelError
+    if there is no such column, or if the table cannot be read."""
     path = settings.recordings or settings.source
     cells = read_cells(path)
     if not cells:
-        what = "empty; expected a header such as filename,label and a row for each recording"
+        what = "empty; it needs a header such as filename,label and a row for each recording"
         raise LabelError(f"{show_name(path)}: {what}")
     table = table_of(path, dcase.with_header(cells))
     roles = find_roles(table.columns)
@@ -145,8 +145,8 @@ def _known_columns(settings: DataSettings) -> tuple[DelimitedTable, Roles]:
 def _with_places(
     rows: Mapping[str, list[tuple[int, NamedCells]]], find: _Finder
 ) -> dict[str, tuple[Path | Remote, list[tuple[int, NamedCells]]]]:
-    """Names with the files that they are of, and their rows. A name that no file has under the root may be that of one
-    that was moved, or be written as Windows writes it; rows of one file stand together."""
+    """Names with their files and rows. A name without a file under the root may be that of a file that was moved, or a
+    Windows path. Rows of the same file are grouped."""
     found: dict[str, tuple[Path | Remote, list[tuple[int, NamedCells]]]] = {}
     names: dict[Path | Remote, str] = {}
     for name, own in rows.items():
@@ -164,8 +164,8 @@ def _with_places(
 def _with_parts(
     table: DelimitedTable, settings: DataSettings, roles: Roles
 ) -> tuple[DelimitedTable, PartFolders | None, PartNotes, set[str]]:
-    """The table with parts as the code knows them in `split`: by a column, or else by the folders in the names of
-    files, which may be folds, too; and the columns that say parts or folds."""
+    """The table with normalised parts in the column `split`, taken from a column, or else from the folders in file
+    names, which may also be folds; and the columns of parts or folds."""
     asked = {*settings.keep, *settings.drop, settings.group, settings.label, settings.fold}
     asked |= {*roles.columns, *_OWN_COLUMNS} - {"split"}
     cells = {one: {row[one] for _, row in table.rows} for one in table.columns if one not in asked}
@@ -197,13 +197,13 @@ def _with_split(table: DelimitedTable) -> tuple[str, ...]:
 
 
 def _names(filename: str) -> tuple[str, ...]:
-    """The folders and the name in the name of a file; of an address nothing but itself."""
+    """The folders and the name in a file name; an address is kept as a whole."""
     return (filename,) if is_url(filename) else PurePosixPath(dcase.normal_name(filename)).parts
 
 
 class _Finder:
-    """Finds recordings of a table that are not where it says: below its folder, or in a folder such as `audio` or
-    `FSD50K.dev_audio` beside that, where one alone has this name."""
+    """Finds recordings of a table that are not at the given place: below its folder, or in a folder beside it such as
+    `audio` or `FSD50K.dev_audio`, if exactly one file has this name."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -219,22 +219,23 @@ class _Finder:
 
 
 def with_segments(items: list[Item], segments: Path, known: set[str], label_column: str | None = None) -> ReadTable:
-    """Items with the annotations of a file of labels, or of a folder of them; and the names in it that are not `known`.
-    What one file has no row for has nothing in it; of a folder, each recording has to be named in one of the files."""
+    """Items with the annotations of a label file, or of a folder of them; names in it that are not `known` are refused.
+    A recording without a row in a single file has no annotation; in a folder, each recording must be named in one of
+    the files."""
     found, refused, notes = _read_segments(segments, label_column)
     kept: dict[str, list[Annotation]] = {}
     by_base: dict[str, list[str]] = {}
     for one in items:
         by_base.setdefault(base_name(one.filename), []).append(one.filename)
     names = {one.filename for one in items}
-    why = f"{show_name(segments)} names it, but there is no such recording; correct the name"
+    why = f"listed in {show_name(segments)}, but there is no such recording; correct the name"
     for name, known_in in sorted(found.items()):
         if own := _item_named(name, names, by_base):
             kept.setdefault(own, []).extend(known_in)
         elif name not in known:
             refused.append((name, why))
     if segments.is_dir():
-        lost = f"{show_name(segments)} has no file of labels for it; add one, empty if need be"
+        lost = f"{show_name(segments)} has no label file for it; add one, which may be empty"
         refused += [(one.filename, lost) for one in items if one.filename not in kept]
         items = [one for one in items if one.filename in kept]
     annotated = [replace(one, annotated=True, annotations=tuple(kept.get(one.filename, ()))) for one in items]
@@ -242,7 +243,8 @@ def with_segments(items: list[Item], segments: Path, known: set[str], label_colu
 
 
 def _item_named(name: str, names: set[str], by_base: Mapping[str, Sequence[str]]) -> str | None:
-    """The recording that labels mean by a name: of this name, else the only one whose path ends so."""
+    """The recording that labels refer to by a name: the one with this name, or else the only one whose path ends in
+    it."""
     for one in (name, from_windows(name)):
         if one in names:
             return one
@@ -260,7 +262,8 @@ def _item_named(name: str, names: set[str], by_base: Mapping[str, Sequence[str]]
 def _read_segments(
     segments: Path, label_column: str | None
 ) -> tuple[dict[str, list[Annotation]], Refused, tuple[str, ...]]:
-    """Annotations by the names that labels have for recordings; what could not be read; how columns were understood."""
+    """Annotations by the recording names that labels use, files that could not be read, and how columns were
+    interpreted."""
     found: dict[str, list[Annotation]] = {}
     refused: Refused = []
     notes: dict[str, None] = {}
@@ -306,7 +309,7 @@ def _check_columns(settings: DataSettings, table: DelimitedTable) -> None:
 def _label_column(
     settings: DataSettings, table: DelimitedTable, roles: Roles, part_columns: Collection[str] = ()
 ) -> LabelColumn | None:
-    """The column with labels; None where labels are not in the table, or it has times and nothing else."""
+    """The column with labels. None if the table has no labels, or has times and no label column."""
     wanted = settings.label
     if wanted == "folder" or (wanted is None and (settings.whole or settings.segments is not None)):
         return None
@@ -326,7 +329,7 @@ def _label_column(
 
 
 def _check_whole(settings: DataSettings, table: DelimitedTable) -> None:
-    """RecipeError: a value of `whole` that matches no row, which must be a typing error."""
+    """Raises RecipeError for a value of `whole` that matches no row, which must be a typing error."""
     for number, entry in enumerate(settings.whole, 1):
         for column, patterns in entry.where.items():
             values = {row[column] for _, row in table.rows}
@@ -334,7 +337,7 @@ def _check_whole(settings: DataSettings, table: DelimitedTable) -> None:
                 if not fnmatch.filter(values, pattern):
                     what = f'whole {number}: no {column} in {show_name(table.path)} is "{pattern}"'
                     near = did_you_mean(pattern, values)
-                    remedy = "correct it, or leave it out" if set(pattern) & set("*?[") else near
+                    remedy = "correct it, or remove it" if set(pattern) & set("*?[") else near
                     raise RecipeError(f"{settings.where}: {what}; {remedy}")
 
 
@@ -363,9 +366,12 @@ def _item(
     rows: list[tuple[int, NamedCells]],
     meaning: tuple[Roles, LabelColumn | None],
 ) -> Item:
-    """The item of all rows of one recording. RecordingError: there is no such file, or its rows disagree."""
+    """The item of all rows of one recording. Raises RecordingError if the file does not exist, or if its rows
+    disagree."""
     if isinstance(path, Path) and not path.is_file():
-        raise RecordingError(f"no such file, but {show_name(table.path)}:{rows[0][0]} names it; correct the name")
+        raise RecordingError(
+            f"listed in {show_name(table.path)}:{rows[0][0]}, but there is no such file; correct the name"
+        )
     labels, annotations = _labels_in(settings, table, path, rows, meaning)
     roles = meaning[0]
     timed = roles.timed and not labels
@@ -403,7 +409,7 @@ def _labels_in(
         elif named:
             labels |= dict.fromkeys(label for one in named for label in labels_in_cell(one, settings.separator))
         elif settings.segments is None and not roles.timed and not settings.whole and not several:
-            raise LabelError(f"{show_name(table.path)}:{line}: found no label, expected a word; give it one")
+            raise LabelError(f"{show_name(table.path)}:{line}: no label; add it")
     if len(labels) > 1 and not several:
         what = f"{show_name(table.path)} gives it {len(labels)} labels ({', '.join(labels)})"
         raise RecordingError(f'{what}; keep one, or write labels_per_clip = "several" in [data] of a recipe')
@@ -411,7 +417,7 @@ def _labels_in(
 
 
 def labels_in_cell(cell: str, separator: str) -> tuple[str, ...]:
-    """The labels in a cell of a table; without a separator, its only one."""
+    """The labels in a cell of a table; without a separator, the whole cell is one label."""
     parts = cell.split(separator) if separator else [cell]
     return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
@@ -419,7 +425,7 @@ def labels_in_cell(cell: str, separator: str) -> tuple[str, ...]:
 def _named_in(
     settings: DataSettings, meaning: tuple[Roles, LabelColumn | None], row: NamedCells, path: Path | Remote
 ) -> list[str]:
-    """The labels that a row names; lists of DCASE, which call recordings `filename`, may have escaped them."""
+    """The labels that a row names. In DCASE lists, which call recordings `filename`, they may be escaped."""
     roles, column = meaning
     if settings.label == "folder":
         return [(path.place if isinstance(path, Remote) else path).parent.name]

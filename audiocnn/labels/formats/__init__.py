@@ -1,7 +1,7 @@
-"""Formats of labels. To add one, write a file with a `LabelFormat` and give it a line in `FORMATS`; where its suffix is
-that of another format, too, `sniff.py` has to know how its files begin.
+"""Label formats. To add one, write a file with a `LabelFormat` and add a line to `FORMATS`. If another format has the
+same suffix, `sniff.py` must recognise how its files begin.
 
-Text goes out as UTF-8; bytes of a file name that are not UTF-8 come as surrogates, as `os.fsdecode` has them.
+Text is written as UTF-8. Bytes of file names that are not UTF-8 appear as surrogates, as in `os.fsdecode`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Format:
-    """home: the file and the class that reads and writes it. suffixes: how names of its files end, the first one for
-    files that are made. many: one file may hold several recordings. keeps: which of these come back when it is read:
-    the name of the file with its folder, channel, score, label, point (a segment of no length), empty (a recording
-    without a segment)."""
+    """home: the file and the class that reads and writes it. suffixes: of its files, the first one for new files. many:
+    one file may hold several recordings. keeps: the information that survives writing and reading: the name of the file
+    with its folder, channel, score, label, point (a segment without length), empty (a recording without segments)."""
 
     name: str
     home: str
@@ -33,7 +32,7 @@ class Format:
     many: bool = True
 
     def fits(self, path: Path) -> bool:
-        """Whether a name ends as those of its files do; of Kaldi's, `segments` is a whole name."""
+        """Whether a file name has one of the suffixes; Kaldi's `segments` is a whole name."""
         name = path.name.lower()
         return name.endswith(tuple(suffix.lower() for suffix in self.suffixes)) or name == self.suffixes[0][1:].lower()
 
@@ -60,16 +59,17 @@ _LIST = (
     _format("elan", "elan:Elan", ".eaf", "file channel label empty", many=False),
 )
 FORMATS: dict[str, Format] = {one.name: one for one in _LIST}
-# Looked for in this order beside a recording, and where several formats share a suffix; any other comes last.
+# The order in which formats are searched for beside a recording, and tried if they share a suffix; any other comes
+# last.
 _FIRST = ("rttm", "audacity", "dcase", "textgrid", "elan", "raven", "csv", "tsv", "jsonl", "kaldi", "lhotse", "nemo")
 READERS: dict[str, tuple[str, ...]] = {name: FORMATS[name].suffixes for name in dict.fromkeys([*_FIRST, *FORMATS])}
 LABEL_SUFFIXES = tuple(dict.fromkeys(suffix for suffixes in READERS.values() for suffix in suffixes))
-TABLES = ("dcase", "csv", "tsv")  # which may have other columns, too
-SUBTITLES = ("srt", "vtt")  # which mostly hold what is said: they are read where they are named, and not found
+TABLES = ("dcase", "csv", "tsv")  # which may have extra columns
+SUBTITLES = ("srt", "vtt")  # mostly transcripts: they are read if named, but not searched for
 
 
 def format_class(name: str) -> type[LabelFormat]:
-    """The class of a format, imported when it is wanted. LabelError for an unknown one."""
+    """The class of a format, imported on demand. Raises LabelError for an unknown format."""
     if name not in FORMATS:
         raise LabelError(f'unknown label format "{name}"; {did_you_mean(name, FORMATS)}')
     file, _, inside = FORMATS[name].home.partition(":")
@@ -78,43 +78,43 @@ def format_class(name: str) -> type[LabelFormat]:
 
 
 def format_writer(name: str) -> LabelFormat:
-    """A new writer of a format. LabelError for an unknown one."""
+    """A new writer of a format. Raises LabelError for an unknown format."""
     return format_class(name)()
 
 
 def read_labelled_recordings(
     path: Path, name: str | None = None, label_column: str | None = None
 ) -> list[LabelledRecording]:
-    """Read a file of labels with all that it says; its format by `label_format` where it is not given. label_column: as
-    of `find_label_column`."""
+    """Read a label file with all details; its format is found by `label_format` if not given. label_column: see
+    `find_label_column`."""
     reader = _reader(path, name, label_column)
     return reader.read(path, label_column) if _has_columns(reader) else reader.read(path)
 
 
 def read_labels(path: Path, name: str | None = None, label_column: str | None = None) -> Labels:
-    """Read the annotations alone; the format by `label_format` where it is not given. label_column: as of
+    """Read only the annotations; the format is found by `label_format` if not given. label_column: see
     `find_label_column`."""
     reader = _reader(path, name, label_column)
     return reader.read_annotations(path, label_column) if _has_columns(reader) else reader.read_annotations(path)
 
 
 def read_makers(path: Path, name: str | None = None) -> list[str]:
-    """The models that made the labels of a file, where its format says so. LabelError."""
+    """The models that made the labels of a file, if its format states them. Raises LabelError."""
     if (name or label_format(path)) != "jsonl":
         return []
     return list(dict.fromkeys(one.model for one in read_labelled_recordings(path, "jsonl") if one.model))
 
 
 def find_label_column(path: Path, name: str | None = None, label_column: str | None = None) -> LabelColumn | None:
-    """The column of a table that `read_labels` takes the labels from: `label_column` where that is given. None for
-    formats without columns. LabelError: there is no such column, or several may be meant; a format without columns,
-    where one was named."""
+    """The column of a table from which `read_labels` takes the labels; `label_column` selects it. None for formats
+    without columns. Raises LabelError if the column does not exist or is ambiguous, or if one is given for a format
+    without columns."""
     reader = _reader(path, name, label_column)
     return reader.label_column(path, label_column) if _has_columns(reader) else None
 
 
 def has_columns(name: str) -> bool:
-    """Whether labels of a format stand in a column that may have any name, or mean something else."""
+    """Whether the labels of a format are in a column whose name or meaning varies."""
     return _has_columns(format_class(name))
 
 
@@ -123,7 +123,7 @@ def _reader(path: Path, name: str | None, label_column: str | None) -> type[Labe
     reader = format_class(name)
     if label_column is not None and not _has_columns(reader):
         what = f"{name} has no columns"
-        raise LabelError(f"{show_name(path)}: {what}, and {LABEL_OPTION} names one; leave it out")
+        raise LabelError(f"{show_name(path)}: {what}, but {LABEL_OPTION} names one; omit it")
     return reader
 
 
@@ -134,7 +134,7 @@ def _has_columns(reader: type[LabelFormat]) -> TypeGuard[type[ColumnFormat]]:
 
 
 def recording_stem(path: Path, name: str) -> str:
-    """The base name of the recording that a file of labels of this format belongs to: `a` of `a.selections.txt`."""
+    """The base name of the recording that a label file of this format belongs to: `a` for `a.selections.txt`."""
     if name == "raven":
         from audiocnn.labels.formats.raven import own_stem
 
@@ -144,9 +144,9 @@ def recording_stem(path: Path, name: str) -> str:
 
 
 def label_format(path: Path) -> str:
-    """The format of a file: by the end of its name, and by its beginning where several formats share that end.
+    """The format of a file, from its suffix, and from its beginning if several formats share the suffix.
 
-    LabelError: neither tells.
+    Raises LabelError if both are unknown.
     """
     from audiocnn.labels.formats.sniff import sniff_file
 
@@ -154,13 +154,15 @@ def label_format(path: Path) -> str:
     if len(fitting) == 1:
         return fitting[0]
     sniffed = sniff_file(path)
-    tables = TABLES if path.suffix.lower() == ".txt" else ()  # as spreadsheets save them, too
+    tables = TABLES if path.suffix.lower() == ".txt" else ()  # also as spreadsheets save them
     if sniffed is not None and (sniffed in (*fitting, *tables) or not fitting):
         return sniffed
     if fitting:
         return fitting[0]
-    shown, remedy = show_name(path), "`convert` takes --from FORMAT"
+    shown, remedy = show_name(path), "with `convert`, use --from FORMAT"
     if path.suffix:
         known = " ".join(LABEL_SUFFIXES)
-        raise LabelError(f"{shown}: no label format ends in {path.suffix}; known: {known}; {remedy}")
-    raise LabelError(f"{shown}: neither name nor beginning is that of a label format; {remedy}: {' '.join(READERS)}")
+        raise LabelError(f"{shown}: {path.suffix} is not the suffix of a label format; known: {known}; {remedy}")
+    raise LabelError(
+        f"{shown}: neither its name nor its beginning is that of a label format; {remedy}: {' '.join(READERS)}"
+    )

@@ -1,7 +1,7 @@
-"""Audacity label tracks: `onset offset label` between tabs; a line after a backslash holds frequencies.
+"""Audacity label tracks: `onset offset label`, separated by tabs; a line after a backslash holds frequencies.
 
-A label may hold no tab and no end of a line, and Audacity cuts blanks off its ends: see `text.py`. There is no place
-for channels and scores: segments stand in the order of time.
+A label may not contain tabs or line ends, and Audacity strips spaces at its ends: see `text.py`. Channels and scores
+are not stored; segments are ordered by time.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from audiocnn.segments.segment import Segment
 
 class Audacity(LabelFormat):
     def recording(self, recording: LabelledRecording) -> str:
-        """Six digits, as Audacity itself writes them."""
+        """Six decimals, as Audacity itself writes."""
         lines = (f"{s.start:.6f}\t{s.end:.6f}\t{escape_cell(s.label)}\n" for s in recording.in_time())
         return "".join(lines)
 
     @staticmethod
     def read(path: Path) -> list[LabelledRecording]:
-        """One recording, named by the stem of the file. A label without text is "speech"."""
+        """One recording, named after the stem of the file. A label without text is "speech"."""
         found: list[Segment] = []
         for number, line in read_lines(path):
             cells = [cell.strip() for cell in line.split("\t")]
             if cells[0] == "\\":
                 continue
             if len(cells) not in (2, 3):
-                raise wrong_line(path, number, line, "onset, offset and label between tabs")
+                raise wrong_line(path, number, line, "onset, offset and label separated by tabs")
             onset = read_seconds(cells[0], path, number, "onset")
             offset = read_seconds(cells[1], path, number, "offset")
             found.append(Segment(onset, offset, unescape("".join(cells[2:])) or DEFAULT_LABEL, NO_SCORE))

@@ -1,4 +1,5 @@
-"""Labelled recordings, and what the formats have in common: a `Writer` makes text, a `LabelFormat` reads it, too."""
+"""Labelled recordings, and the common parts of the formats: a `Writer` makes text, and a `LabelFormat` also reads
+it."""
 
 from __future__ import annotations
 
@@ -14,21 +15,21 @@ from audiocnn.audio.find import AUDIO_SUFFIXES
 from audiocnn.labels.formats.columns import LabelColumn
 from audiocnn.segments.segment import Annotation, Segment
 
-NO_SCORE = math.nan  # of a segment that a person marked, or that a format without scores holds
-DEFAULT_LABEL = "speech"  # the label of a segment that has none of its own
+NO_SCORE = math.nan  # of a segment labelled by a person, or from a format without scores
+DEFAULT_LABEL = "speech"  # for segments without a label
 MOST_CHANNEL = 1 << 16  # more than any recording has
 _SEGMENT_SCORE_DIGITS = 4
 ResultT = TypeVar("ResultT")
-Labels = dict[str, list[Annotation]]  # file name, or stem where the format knows no more -> what is in it
+Labels = dict[str, list[Annotation]]  # file name, or its stem if the format stores only that -> annotations
 
 
 @dataclass(frozen=True)
 class LabelledRecording:
-    """One recording and its segments, channel (from 0) by channel; None is what is not known.
+    """One recording and its segments, channel (from 0) by channel. None stands for unknown facts.
 
-    file: a path, or the stem of one where the format knows no more. Labels are not empty; a score may be `NO_SCORE`.
-    note: that the recording is damaged or cut short, and how far it could be read. start_seconds: from where on it was.
-    remarks: what else is to be said of it.
+    file: a path, or its stem if the format stores only that. Labels are not empty; a score may be `NO_SCORE`. note:
+    states that the recording is damaged or cut short, and up to where it was read. start_seconds: the position at which
+    reading began. remarks: other notes.
     """
 
     file: str
@@ -48,12 +49,12 @@ class LabelledRecording:
         return tuple(segment for track in self.tracks.values() for segment in track)
 
     def in_time(self) -> list[Segment]:
-        """The segments of all channels in the order of time, for formats without channels."""
+        """The segments of all channels ordered by time, for formats without channels."""
         return sorted(self.segments, key=lambda segment: (segment.start, segment.end))
 
     @property
     def last_seconds(self) -> float:
-        """The duration, or where that is not known the end of the last segment; never less than that end."""
+        """The duration, or if unknown the end of the last segment; never less than that end."""
         return max([self.duration_seconds or 0.0, *(segment.end for segment in self.segments)])
 
 
@@ -62,16 +63,16 @@ def has_score(segment: Segment) -> bool:
 
 
 def round_score(score: float) -> float:
-    """The score of a segment or a clip, to the digits that all formats write."""
+    """The score of a segment or clip, rounded to the digits that all formats write."""
     return round(float(score), _SEGMENT_SCORE_DIGITS)
 
 
 class Writer(Generic[ResultT]):
-    """Makes the text of one output: `begin`, each recording (or each part of one, as it becomes certain), `end`.
+    """Makes the text of one output: `begin`, each recording (or each part of it, as it becomes final), `end`.
 
-    A format that may hold several recordings is whole after each: its `end` is empty. notes: what had to be changed
-    because the format cannot hold it, each line once. drawn: the text is for a terminal, with colours and the like.
-    tells_total: the end says how much there was.
+    The output of a format that may hold several recordings is complete after each: its `end` is empty. notes: changes
+    that were necessary because of limits of the format, each line once. drawn: the text is for a terminal, with
+    colours. tells_total: the end states the total.
     """
 
     drawn = False
@@ -87,11 +88,11 @@ class Writer(Generic[ResultT]):
         raise NotImplementedError
 
     def failed(self, file: str, problem: str) -> str:
-        """A recording that could not be read, where the format has a place for that."""
+        """A recording that could not be read, if the format can store that."""
         return ""
 
     def end(self) -> str | bytes:
-        """What stands after the last recording; bytes where the format is no text."""
+        """Text after the last recording; bytes if the format is binary."""
         return ""
 
     def note(self, line: str) -> None:
@@ -100,25 +101,25 @@ class Writer(Generic[ResultT]):
 
 
 class LabelFormat(Writer[LabelledRecording]):
-    """A format of labels. An instance writes one file."""
+    """A label format. An instance writes one file."""
 
     @staticmethod
     def read(path: Path) -> list[LabelledRecording]:
-        """LabelError, with file and line, for what cannot be parsed; whether the times make sense is not judged."""
+        """Raises LabelError, with file and line, if parsing fails; whether the times make sense is not checked."""
         raise NotImplementedError
 
     @classmethod
     def read_annotations(cls, path: Path) -> Labels:
-        """Recording -> its annotations, channel by channel."""
+        """Recording -> its annotations, ordered by channel."""
         return annotations_of(cls.read(path))
 
 
 class ColumnFormat(LabelFormat):
-    """A format whose labels stand in a column that may have any name, or in one that may mean something else."""
+    """A format whose labels are in a column of any name, or in one with another usual meaning."""
 
     @staticmethod
     def read(path: Path, label_column: str | None = None) -> list[LabelledRecording]:
-        """As `LabelFormat.read`; LabelError also where it is not known which column says the label."""
+        """Like `LabelFormat.read`. Also raises LabelError if the label column is ambiguous."""
         raise NotImplementedError
 
     @classmethod
@@ -127,12 +128,12 @@ class ColumnFormat(LabelFormat):
 
     @staticmethod
     def label_column(path: Path, label_column: str | None = None) -> LabelColumn | None:
-        """Which column the labels are read from; None where nothing is read from one. LabelError."""
+        """The column from which labels are read, or None. Raises LabelError."""
         raise NotImplementedError
 
 
 def annotations_of(recordings: Iterable[LabelledRecording]) -> Labels:
-    """Recording -> its annotations, channel by channel."""
+    """Recording -> its annotations, ordered by channel."""
     labels: Labels = {}
     for one in recordings:
         labels.setdefault(one.file, []).extend(Annotation(s.start, s.end, s.label) for s in one.segments)
@@ -140,7 +141,7 @@ def annotations_of(recordings: Iterable[LabelledRecording]) -> Labels:
 
 
 class LabelCollector:
-    """Collects what a reader finds row by row: recordings in the order in which they are first named."""
+    """Collects rows of a file: recordings are kept in the order of their first row."""
 
     def __init__(self) -> None:
         self.tracks: dict[str, dict[int, list[Segment]]] = {}
@@ -159,14 +160,15 @@ class LabelCollector:
 
 
 def base_name(file: str) -> str:
-    """The name of a recording without its folder and without a suffix of audio; never empty."""
+    """The name of a recording without folder and audio suffix; never empty."""
     name = PurePath(file).name
     path = PurePath(name)
     return (path.stem if path.suffix.lower() in AUDIO_SUFFIXES else name) or file
 
 
 def free_name(wanted: str, names: dict[str, int]) -> str:
-    """The name, or the first of `name (2)`, `name (3)`, ... that no other tier has; `names` keeps them."""
+    """The name, or the first of `name (2)`, `name (3)`, ... that no other tier has; `names` records the names in
+    use."""
     name, number = wanted, names.get(wanted, 1)
     while name in names:
         number += 1
@@ -177,7 +179,8 @@ def free_name(wanted: str, names: dict[str, int]) -> str:
 
 
 class ShortNames:
-    """Gives each recording its base name, or its whole name where another one has that; `writer` then gets a note."""
+    """Gives each recording its base name, or its whole name if another one has that base name; `writer` then gets a
+    note."""
 
     def __init__(self, writer: LabelFormat) -> None:
         self.writer = writer
@@ -187,28 +190,28 @@ class ShortNames:
         short = base_name(file)
         if self.taken.setdefault(short, file) == file:
             return short
-        same = "recordings of different folders have the same name"
-        self.writer.note(f"{same}; all but the first stand with their whole name")
+        same = "recordings in different folders have the same base name"
+        self.writer.note(f"{same}; all but the first are written with their whole name")
         whole = file
-        while self.taken.setdefault(whole, file) != file:  # `a.flac`, where `a.flac.wav` is called so
+        while self.taken.setdefault(whole, file) != file:  # `a.flac`, if this is also the base name of `a.flac.wav`
             whole += "+"
         return whole
 
 
 def file_fields(key: str, name: str) -> dict[str, str]:
-    """A file name as a field, and its bytes beside it where they are no UTF-8."""
+    """A file name as a field, with its bytes in another field if they are not UTF-8."""
     shown = readable(name)
     whole = {} if shown == name else {f"{key}_base64": base64.b64encode(os.fsencode(name)).decode()}
     return {key: shown, **whole}
 
 
 def readable(name: str) -> str:
-    """A name with replacement characters for what is not UTF-8."""
+    """A name with replacement characters for bytes that are not UTF-8."""
     return name if is_utf8(name) else name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def is_utf8(text: str) -> bool:
-    """Whether a text can be written as UTF-8: not a half of a surrogate pair, which JSON can hold."""
+    """Whether a text can be encoded as UTF-8: false for half of a surrogate pair, which JSON can contain."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -1,6 +1,6 @@
-"""Which column of a table says what: `find_roles` by the names of columns, `choose_label_column` also by their cells.
+"""Roles of table columns: `find_roles` decides by their names, `choose_label_column` also by their cells.
 
-Tables of others call the same things differently: `filename`, `Path`, `fname`; `onset`, `Start (s)`; `species`.
+Column names vary between tables: `filename`, `Path`, `fname`; `onset`, `Start (s)`; `species`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from audiocnn.errors import LabelError, did_you_mean, show_name
 from audiocnn.units import is_numeric
 
-_SLICE_COLUMN = "slice_file_name"  # times beside it are those of the recording that slices were cut from
-# In the order in which they count; as `normal_column` has them.
+_SLICE_COLUMN = "slice_file_name"  # times beside such a column refer to the recording from which slices were cut
+# In order of precedence, in the form of `normal_column`.
 FILE_COLUMNS = (
     *("filename", "file_name", "file", "filepath", "file_path", "path", "fname", "audio", "audio_file"),
     *(
@@ -32,15 +32,15 @@ FILE_COLUMNS = (
 _ONSET_COLUMNS = ("onset", "start", "start_time", "begin", "begin_time", "tmin")
 _OFFSET_COLUMNS = ("offset", "end", "end_time", "stop", "stop_time", "tmax")
 _DURATION_COLUMNS = ("duration", "length")
-FIRST_LABEL_COLUMNS = ("event_label", "label", "annotation")  # that nothing else can be meant by
+FIRST_LABEL_COLUMNS = ("event_label", "label", "annotation")  # unambiguous names
 LABEL_COLUMNS = (
     *("labels", "class", "classes", "class_name", "class_label", "category", "target", "species", "tag", "tags"),
     *("event", "sound_event", "common_name", "scientific_name", "species_code", "primary_label", "keyword"),
     *("genre", "scene_label"),
 )
-# The names and codes of a species, which all say the same.
+# Names and codes of a species, which are equivalent.
 _SPECIES_COLUMNS = frozenset({"common_name", "scientific_name", "species_code", "primary_label", "ebird_code"})
-# Never labels, whatever is in them.
+# Never labels, whatever they contain.
 _OTHER_COLUMNS = frozenset(
     {"split", "subset", "partition", "fold", "group", "channel", "score", "confidence", "license", "licence", "url"}
 )
@@ -53,17 +53,17 @@ NamedCells = dict[str, str]
 
 
 class SeveralColumnsError(LabelError):
-    """More than one column may say the label."""
+    """Several columns may contain the label."""
 
 
 def normal_column(name: str) -> str:
-    """The name in lower case, with underlines for all but letters and digits: `Start Time` is `start_time`."""
+    """The name in lower case, with underscores for all but letters and digits: `Start Time` becomes `start_time`."""
     return re.sub(r"\W+", "_", name.casefold()).strip("_")
 
 
 @dataclass(frozen=True)
 class Roles:
-    """Names of columns; None where a table has no such one. A duration ends what has an onset and no offset."""
+    """Names of columns, or None. A duration is used if there is an onset but no offset."""
 
     file: str | None
     onset: str | None
@@ -80,7 +80,7 @@ class Roles:
 
 
 def find_roles(columns: Sequence[str]) -> Roles:
-    """What the columns of a table are by their names. Times are taken together or not at all: `start` alone is none."""
+    """The roles of columns by their names. Times need an onset and an end: a column `start` alone does not count."""
     named = {normal_column(column): column for column in reversed(columns)}
     times = {_UNIT.sub("", name): column for name, column in named.items()}
     file = _first(FILE_COLUMNS, named)
@@ -91,7 +91,7 @@ def find_roles(columns: Sequence[str]) -> Roles:
     if onset is not None and offset is not None:
         return Roles(file, onset, offset, None)
     if onset is None and offset is not None and normal_column(offset).startswith("offset"):
-        onset, offset = offset, None  # as manifests have it, with a duration behind it
+        onset, offset = offset, None  # as in manifests, followed by a duration
     if onset is not None and duration is not None:
         return Roles(file, onset, None, duration)
     return Roles(file, None, None, None)
@@ -103,10 +103,10 @@ def _first(wanted: Iterable[str], named: Mapping[str, str]) -> str | None:
 
 @dataclass(frozen=True)
 class LabelColumn:
-    """Where labels stand: in a column, or (one_hot) as 1 in columns that are named after them.
+    """Where the labels are: in a column, or (one_hot) as 1 in columns that are named after the labels.
 
-    told: whether that is to be said, since the table might mean something else. speech: the column has speakers, and
-    all that they say is speech.
+    told: whether to report the choice, because the table is ambiguous. speech: the column has speakers, and every
+    segment is speech.
     """
 
     name: str = ""
@@ -115,20 +115,23 @@ class LabelColumn:
     speech: bool = False
 
     def labels_in(self, row: NamedCells) -> list[str]:
-        """The labels of a row, as they stand there; none where it has none."""
+        """The labels of a row, unchanged; may be empty."""
         if self.one_hot:
             return [column for column in self.one_hot if row[column] and float(row[column]) > 0]
         return [row[self.name]] if row[self.name] else []
 
     def describe(self) -> str:
         if self.speech and not self.name:
-            return f'no column says the label, so that all is "speech"; {LABEL_OPTION} NAME says which does'
+            return f'no column has labels, so everything is labelled "speech"; choose a column with {LABEL_OPTION} NAME'
         if self.speech:
-            return f'all is "speech", whoever speaks; {LABEL_OPTION} {self.name} tells speakers apart'
+            return (
+                f'everything is labelled "speech", whoever speaks; {LABEL_OPTION} {self.name} uses'
+                " the speakers as labels"
+            )
         if not self.one_hot:
-            return f'labels are those of the column "{show_name(self.name)}"; {LABEL_OPTION} takes another'
+            return f'labels are read from the column "{show_name(self.name)}"; choose another with {LABEL_OPTION}'
         names = ", ".join(map(show_name, self.one_hot[:4])) + (", ..." if len(self.one_hot) > 4 else "")
-        return f"labels are the {len(self.one_hot)} columns {names}: what has a 1 there has the label"
+        return f"labels are read from the {len(self.one_hot)} columns {names}: a 1 means that the label applies"
 
 
 def choose_label_column(
@@ -139,12 +142,11 @@ def choose_label_column(
     taken: Collection[str] = (),
     any_text: bool = False,
 ) -> LabelColumn:
-    """The column with labels. `wanted` names it. Else it is one of `FIRST_LABEL_COLUMNS`; else one that is named as
-    labels often are; else columns of 0 and 1; else the only one with texts. Columns that say the same, such as a
-    number and the word for it, count as one. any_text: a name alone counts no more than a text. taken: columns of
-    other use.
+    """Find the column with labels: `wanted` if given; otherwise one of `FIRST_LABEL_COLUMNS`, one with another usual
+    name, columns of 0 and 1, or the only column with text. Equivalent columns, such as a number and the word for it,
+    count as one. any_text: a usual name has no precedence over text. taken: columns with other roles.
 
-    LabelError: there is none, or there are several; `where` is the beginning of its message.
+    Raises LabelError if there are none or several; `where` begins its message.
     """
     if wanted is not None:
         return LabelColumn(_wanted_column(where, columns, wanted))
@@ -158,7 +160,7 @@ def choose_label_column(
                     return LabelColumn(column)
     named = [one for one in filled if normal_column(one) in LABEL_COLUMNS]
     texts = [one for one in filled if _is_text(filled[one])]
-    named = [one for one in named if one in texts] or named  # numbers beside words are codes
+    named = [one for one in named if one in texts] or named  # numbers beside words are codes for them
     one_hot = tuple(one for one in filled if _ONE_HOT_CELLS.issuperset(filled[one]) and one not in named)
     found = [*texts, *([] if texts else named)] if any_text else named
     if not found and len(one_hot) >= _LEAST_ONE_HOT and not any_text:
@@ -168,15 +170,17 @@ def choose_label_column(
         return LabelColumn(found[0], told=True)
     if not found:
         shown = " ".join(map(show_name, columns[:8])) + (" ..." if len(columns) > 8 else "")
-        raise LabelError(f'{where}: no column says the label, found {shown}; name one "label", or {LABEL_OPTION} NAME')
+        raise LabelError(
+            f'{where}: no label column, found {shown}; name one "label", or choose with {LABEL_OPTION} NAME'
+        )
     shown = ", ".join(f'"{show_name(one)}"' for one in found)
     raise SeveralColumnsError(
-        f"{where}: {len(found)} columns may say the label: {shown}; choose with {LABEL_OPTION} NAME"
+        f"{where}: {len(found)} columns may contain the label: {shown}; choose with {LABEL_OPTION} NAME"
     )
 
 
 def find_column(columns: Sequence[str], wanted: str) -> str | None:
-    """The column of this name, in any case; None without one."""
+    """The column of this name, ignoring case; None if there is none."""
     same = [one for one in columns if one.casefold() == wanted.strip().casefold()]
     return wanted if wanted in columns else next(iter(same), None)
 
@@ -192,9 +196,9 @@ def _is_text(cells: Sequence[str]) -> bool:
 
 
 def _without_twins(columns: Sequence[str], cells: Mapping[str, Sequence[str]], texts: Sequence[str]) -> list[str]:
-    """The columns, of those that say the same in other words one: of the names and codes of a species the first, and in
-    place of numbers the words that they stand for. That words stand for each other nobody can know: few rows may look
-    so."""
+    """The columns without equivalent ones: the first of the names and codes of a species, and words instead of the
+    numbers that stand for them. Columns of words are never taken as equivalent, since few rows may look that way by
+    chance."""
     species = [one for one in columns if normal_column(one) in _SPECIES_COLUMNS]
     found = [one for one in columns if one not in species[1:]]
     for column in [one for one in found if one not in texts]:
@@ -205,6 +209,6 @@ def _without_twins(columns: Sequence[str], cells: Mapping[str, Sequence[str]], t
 
 
 def _pattern(cells: Sequence[str]) -> list[int]:
-    """Which rows have the same cell: the same for columns that stand for each other."""
+    """Which rows have equal cells: the same result for equivalent columns."""
     numbers: dict[str, int] = {}
     return [numbers.setdefault(cell, len(numbers)) for cell in cells]

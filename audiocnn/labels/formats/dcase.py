@@ -1,8 +1,8 @@
-"""DCASE event lists: TSV or CSV rows `[filename] onset offset event_label`, with or without a header. Tables of others
-name their columns as they like: see `columns.py`.
+"""DCASE event lists: TSV or CSV rows `[filename] onset offset event_label`, with or without a header. Other tables may
+name their columns differently: see `columns.py`.
 
-A row with a filename alone says that the recording holds none of the events. There is no place for channels and scores.
-A name with a tab, a quote or an end of a line stands in quotes; labels with them are escaped: see `text.py`.
+A row with only a filename states that the recording contains none of the events. Channels and scores are not stored.
+Names with tabs, quotes or line ends are quoted, and such labels are escaped: see `text.py`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _COLUMNS = ("filename", "onset", "offset", "event_label")
 
 
 class Dcase(ColumnFormat):
-    """TSV with a header; a recording without a segment is a row with its name alone."""
+    """TSV with a header. A recording without segments is a row with only its name."""
 
     def begin(self) -> str:
         return "\t".join(_COLUMNS) + "\n"
@@ -45,7 +45,7 @@ class Dcase(ColumnFormat):
 
     @staticmethod
     def read(path: Path, label_column: str | None = None) -> list[LabelledRecording]:
-        """By filename, as it stands there; of a list without that column, the file's own stem."""
+        """By filename, unchanged; without that column, by the stem of the list."""
         tracks = {
             name: tuple(Segment(a.onset, a.offset, a.label, NO_SCORE) for a in known)
             for name, known in _read(path, label_column).items()
@@ -54,7 +54,7 @@ class Dcase(ColumnFormat):
 
     @classmethod
     def read_annotations(cls, path: Path, label_column: str | None = None) -> Labels:
-        """By filename as a dataset has it: see `normal_name`."""
+        """By filename as in a dataset: see `normal_name`."""
         labels: Labels = {}
         for name, known in _read(path, label_column).items():
             labels.setdefault(normal_name(name), []).extend(known)
@@ -92,7 +92,7 @@ def is_timed(row: NamedCells, roles: Roles) -> bool:
 
 
 def annotation_in(row: NamedCells, label: str, path: Path, line: int, roles: Roles) -> Annotation:
-    """The annotation of a row. LabelError: a part of it is empty or no number."""
+    """The annotation of a row. Raises LabelError if a part is empty or not a number."""
     if not label:
         raise wrong_line(path, line, "", "a label")
     onset = read_seconds(row.get(roles.onset or "", ""), path, line, "onset")
@@ -103,12 +103,12 @@ def annotation_in(row: NamedCells, label: str, path: Path, line: int, roles: Rol
 
 
 def normal_name(name: str) -> str:
-    """A file name as the dataset has it: without `./` and double slashes; an address as it is."""
+    """A file name as in a dataset: without `./` and double slashes; addresses are unchanged."""
     return name if is_url(name) else str(PurePosixPath(name))
 
 
 def _table(path: Path, cells: list[tuple[int, list[str]]]) -> DelimitedTable:
-    """The table, whose columns are named by the first row, or known by their number. LabelError: neither."""
+    """The table, whose columns are identified by the first row or by their number. Raises LabelError if that fails."""
     table = table_of(path, with_header(cells))
     if not find_roles(table.columns).timed:
         raise wrong_line(path, cells[0][0], " ".join(table.columns), f"the columns {' '.join(_COLUMNS)}")
@@ -116,7 +116,7 @@ def _table(path: Path, cells: list[tuple[int, list[str]]]) -> DelimitedTable:
 
 
 def with_header(cells: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
-    """Rows of events behind a header, which lists of DCASE may lack; others as they are."""
+    """Event rows below a header, which DCASE lists may omit; other rows unchanged."""
     line, first = cells[0]
     if len(first) in (3, 4) and is_numeric(first[-3]) and is_numeric(first[-2]):
         return [(line, list(_COLUMNS[-len(first) :])), *cells]

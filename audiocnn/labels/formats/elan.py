@@ -1,18 +1,18 @@
-"""ELAN annotation files (EAF 3.0 of the MPI for Psycholinguistics, schema EAFv3.0.xsd): one recording, tiers, in XML.
+"""ELAN annotation files (EAF 3.0 of the MPI for Psycholinguistics, schema EAFv3.0.xsd): one recording with tiers, in
+XML.
 
-A tier holds annotations between two time slots, in whole milliseconds, which neither overlap nor have no length. Ours
-are named by label, and where there are several channels by these (`speech, channel 2`, from 1), which then stand in
-PARTICIPANT too; what overlaps goes to a further tier (`speech (2)`). The value of an annotation is the label.
+A tier holds annotations between two time slots, in integer milliseconds; they may not overlap or have no length. Tiers
+are named by label and, with several channels, also by channel (`speech, channel 2`, from 1), which is then also stored
+in PARTICIPANT. Overlapping segments go to a further tier (`speech (2)`). The value of an annotation is the label.
 
-The media is an absolute reference where the recording is there when the document is written, with bytes escaped as in
-every URI (RFC 3986); a relative one, which counts from the folder of the document, stands beside it where the name has
-no folder. The name as it was given is a property (`audiocnn.file`), which counts when the document is read, as long as
-the media has the same base name.
+The media is an absolute reference if the recording exists when the document is written, with bytes escaped as in any
+URI (RFC 3986). If the name has no folder, a reference relative to the document is added. The original name is stored as
+a property (`audiocnn.file`), which is used when the document is read, as long as the media has the same base name.
 
-Characters that XML does not know (XML 1.0, section 2.2) become U+FFFD. Scores have no place.
+Characters that XML does not allow (XML 1.0, section 2.2) become U+FFFD. Scores are not stored.
 
-What is read are the tiers that stand alone; those that depend on another one (PARENT_REF) say more about the same
-stretches. The label is the value, and the name of the tier where there is none.
+Only independent tiers are read; tiers that depend on another one (PARENT_REF) add information about the same segments.
+The label is the value, or the name of the tier if the value is empty.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from audiocnn.labels.formats.base import (
 from audiocnn.labels.formats.text import read_text
 from audiocnn.segments.segment import Segment
 
-FILE_PROPERTY = "audiocnn.file"  # the recording as it was named, as a URL
+FILE_PROPERTY = "audiocnn.file"  # the original name of the recording, as a URL
 _CHANNEL = re.compile(r"channel (\d{1,5})", re.ASCII)
 _MILLISECONDS = re.compile(r"-?\d{1,15}", re.ASCII)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(?://[^/]*)?")
@@ -49,7 +49,7 @@ _DRIVE = re.compile(r"/[A-Za-z]:")
 
 @dataclass(frozen=True)
 class EafAnnotation:
-    """start, end: ids of time slots. line: of the document."""
+    """start, end: ids of time slots. line: in the document."""
 
     line: int
     start: str
@@ -64,35 +64,35 @@ def file_url(file: str) -> str:
 
 
 def media_urls(file: str) -> tuple[str, str]:
-    """(MEDIA_URL, RELATIVE_MEDIA_URL) of a recording. The first is absolute, as ELAN has it, where there is such a file
-    here; the second, which counts from the folder of the document, is empty for a name with a folder."""
+    """(MEDIA_URL, RELATIVE_MEDIA_URL) of a recording. The first is absolute, as ELAN expects, if the file exists here.
+    The second, relative to the document, is empty for a name with a folder."""
     whole = os.path.abspath(file) if os.path.isfile(file) else file  # noqa: PTH100, PTH113 - any name, as it is
     return file_url(whole), "" if "/" in file else file_url(file)
 
 
 def url_file(url: str) -> str:
-    """The file of a reference; of one that is elsewhere, its path there."""
+    """The file of a reference; for a file on another machine, its path there."""
     scheme = _SCHEME.match(url)
     path = os.fsdecode(unquote_to_bytes(url[scheme.end() :] if scheme else url.removeprefix("./")))
     return path[1:] if scheme and _DRIVE.match(path) else path
 
 
 def read_document(path: Path) -> Document:
-    """LabelError: not an EAF that can be read."""
+    """Raises LabelError if this is not a valid EAF."""
     document = Document(show_name(path))
     try:
         document.parser.Parse(read_text(path), True)
     except ExpatError as error:
-        raise document.error(error.lineno, f"not XML that can be read ({error})") from None
+        raise document.error(error.lineno, f"not valid XML ({error})") from None
     return document
 
 
 class Document:
-    """Listens to the parser.
+    """Handlers for the XML parser.
 
-    media: the first file, None without one; by the name that was given to the writer, where it still has that base
-    name. origin: where its time 0 lies, in milliseconds. times: of time slots, in milliseconds; None for one that is
-    not aligned. annotations: of tiers that stand alone.
+    media: the first media file, or None; replaced by the original name if that has the same base name. origin: the
+    position of its time 0 in milliseconds. times: of time slots in milliseconds; None if a slot is not aligned.
+    annotations: of independent tiers.
     """
 
     def __init__(self, name: str) -> None:
@@ -102,10 +102,10 @@ class Document:
         self.times: dict[str, int | None] = {}
         self.annotations: list[EafAnnotation] = []
         self.depth = 0
-        self.tier = ("", 0)  # its name, without the channel that we put there, and its channel, from 0
-        self.alone = False  # whether the tier depends on no other
-        self.slots: dict[str, str] = {}  # fields of the annotation at hand
-        self.value: list[str] | None = None  # inside of a value, the parts of it
+        self.tier = ("", 0)  # its name without the channel that our writer appends, and its channel, from 0
+        self.alone = False  # whether the tier is independent
+        self.slots: dict[str, str] = {}  # fields of the current annotation
+        self.value: list[str] | None = None  # parts of the current value
         self.label = ""
         self.parser = ParserCreate()
         self.parser.StartElementHandler = self.start
@@ -117,7 +117,7 @@ class Document:
         return LabelError(f"{self.name}:{line}: {fact}; open it in ELAN and save it again")
 
     def time_of(self, slot: str, line: int) -> int:
-        """Milliseconds. LabelError: no such slot, or not aligned with the recording."""
+        """In milliseconds. Raises LabelError if the slot does not exist or is not aligned with the recording."""
         time = self.times.get(slot)
         if time is None:
             raise self.error(line, f'the time slot "{show_name(slot[:40])}" has no time')
@@ -127,15 +127,15 @@ class Document:
         raise self.error(self.parser.CurrentLineNumber, fact)
 
     def doctype(self, *_: object) -> None:
-        """Entities can make gigabytes of a line; no EAF has any."""
-        self.wrong("found a DOCTYPE, which no EAF has")
+        """Entities can expand a line to gigabytes, and no EAF has any."""
+        self.wrong("found a DOCTYPE, which is not allowed in an EAF")
 
     def start(self, tag: str, fields: dict[str, str]) -> None:
         if self.depth == 0 and tag != "ANNOTATION_DOCUMENT":
             self.wrong(f"found <{show_name(tag[:40])}>, expected <ANNOTATION_DOCUMENT>")
         self.depth += 1
         if tag == "HEADER" and fields.get("TIME_UNITS", "milliseconds") != "milliseconds":
-            self.wrong(f"times in {show_name(fields['TIME_UNITS'][:40])}, expected milliseconds")
+            self.wrong(f"times in {show_name(fields['TIME_UNITS'][:40])}, but only milliseconds are supported")
         elif tag == "MEDIA_DESCRIPTOR":
             self._media(fields)
         elif tag == "TIME_SLOT":
@@ -154,7 +154,7 @@ class Document:
             self.value = []
 
     def text(self, data: str) -> None:
-        """Text between tags; only that of a value and of our own property counts."""
+        """Text between tags; only the text of a value and of our property is used."""
         if self.value is not None:
             self.value.append(data)
 
@@ -185,7 +185,7 @@ class Document:
 
     def _milliseconds(self, word: str) -> int:
         if not _MILLISECONDS.fullmatch(word):
-            self.wrong(f'found "{show_name(word[:40])}", expected a time in whole milliseconds')
+            self.wrong(f'found "{show_name(word[:40])}", expected a time in integer milliseconds')
         return int(word)
 
 
@@ -207,9 +207,9 @@ _TAIL = """\
 
 @dataclass
 class Tier:
-    """What becomes a tier: spans are (start, end) in milliseconds, in order, none into the next.
+    """A tier to write: spans are (start, end) in milliseconds, ordered and without overlap.
 
-    who: the channel, from 1, where there are several; else nothing.
+    who: the channel, from 1, if there are several; otherwise empty.
     """
 
     name: str
@@ -219,7 +219,7 @@ class Tier:
 
 
 class Elan(LabelFormat):
-    """One document. The date in it is always the same, so that the same segments give the same bytes."""
+    """One document. Its date is constant, so that the same segments give the same bytes."""
 
     def recording(self, recording: LabelledRecording) -> str:
         tiers = make_tiers(recording, self.note)
@@ -243,7 +243,7 @@ class Elan(LabelFormat):
 
     @staticmethod
     def read(path: Path) -> list[LabelledRecording]:
-        """The recording that is the first media of the document; without one it has the stem of the document."""
+        """The recording that is the first media of the document, or else one named after the document."""
         document = read_document(path)
         collector = LabelCollector()
         file = document.media or path.stem
@@ -255,9 +255,9 @@ class Elan(LabelFormat):
 
 
 def make_tiers(recording: LabelledRecording, note: Callable[[str], None]) -> list[Tier]:
-    """A tier for each label of each channel, and more where its segments overlap."""
+    """A tier for each label of each channel, and more if its segments overlap."""
     tiers: list[Tier] = []
-    names: dict[str, int] = {}  # of tiers, and the last number behind each
+    names: dict[str, int] = {}  # names of tiers, and the last number appended to each
     ends: dict[tuple[str, str], list[tuple[int, int]]] = {}  # (who, label) -> (last end, tier), the earliest first
     several = len(recording.tracks) > 1 or any(channel > 0 for channel in recording.tracks)
     for channel, track in recording.tracks.items():
@@ -265,7 +265,10 @@ def make_tiers(recording: LabelledRecording, note: Callable[[str], None]) -> lis
         for segment in sorted(track, key=lambda one: (one.start, one.end)):
             start, end = round(1000 * segment.start), round(1000 * segment.end)
             if end < start + SHORTEST_MS:
-                note(f"segments shorter than a millisecond are {SHORTEST_MS} ms long: ELAN has none of no length")
+                note(
+                    f"segments shorter than a millisecond are extended to {SHORTEST_MS} ms, because"
+                    " ELAN has none without length"
+                )
                 end = start + SHORTEST_MS
             mine = ends.setdefault((who, segment.label), [])
             if mine and mine[0][0] <= start:
@@ -314,5 +317,5 @@ def _xml(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """For an attribute in double quotes and for text."""
+    """For attributes in double quotes and for text."""
     return "".join(_ESCAPES.get(character, character) for character in text)

@@ -1,4 +1,4 @@
-"""JSON Lines: one record a line, each of which says what it is and of which file.
+"""JSON Lines: one record a line, with its type and the file that it belongs to.
 
     {"schema":1,"type":"segment","file":...,"channel":...,"start":...,"end":...,"label":...,"score":...}
     {"schema":1,"type":"onset","file":...,"channel":...,"start":...,"label":...}
@@ -9,10 +9,9 @@
      "labels":[{"label":...,"score":...,"threshold":...}],"top":[{"label":...,"score":...}],"model":...}
     {"schema":1,"type":"score","file":...,"channel":...,"start":...,"end":...,"scores":{LABEL:...}}
 
-Seconds have four digits behind the point; scores have four, in records of type score six. What is not known, as the
-score of a label that a person gave, is null. A file name that is not UTF-8 is shown with replacement characters, and
-`file_base64` behind it holds its bytes. However a reader splits lines, it gets one record a line: also where a name
-holds a line separator of Unicode.
+Seconds have four decimals; scores have four, or six in records of type score. Unknown values, such as the score of a
+label that a person gave, are null. A file name that is not UTF-8 is written with replacement characters, followed by
+`file_base64` with its bytes. Unicode line separators in names are escaped, so that any reader finds one record a line.
 """
 
 from __future__ import annotations
@@ -50,10 +49,10 @@ from audiocnn.units import SECONDS_DIGITS, round_seconds
 
 SCHEMA = 1
 SCORE_DIGITS = 6
-# Outside ASCII, these end a line for str.splitlines; those inside ASCII are escaped by JSON.
+# Characters outside ASCII that end a line for str.splitlines; JSON escapes those inside ASCII.
 _LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-_DETECT_TYPES = ("segment", "file", "error")  # one of these is in every output of `detect`
+_DETECT_TYPES = ("segment", "file", "error")  # every output of `detect` contains one of these
 FileName = str | bytes | os.PathLike[str]
 Record = dict[str, Any]
 
@@ -77,13 +76,14 @@ def dump_lines(records: Iterable[Record]) -> str:
 
 
 def dumps(record: Record) -> str:
-    """The record as one line, without its end. ValueError for NaN and infinity, which JSON does not have."""
+    """The record as one line, without a line end. Raises ValueError for NaN and infinity, which JSON does not
+    support."""
     text = _ENCODER.encode(record)
     return text if text.isascii() else readable(text).translate(_LINE_ENDS)
 
 
 def record_head(kind: str, file: FileName) -> Record:
-    """What every record begins with: schema, type, and the recording."""
+    """The first fields of every record: schema, type, and the recording."""
     return {"schema": SCHEMA, "type": kind, **file_fields("file", os.fsdecode(file))}
 
 
@@ -99,13 +99,15 @@ def segment_record(file: FileName, channel: int, segment: Segment) -> Record:
 
 
 def onset_record(file: FileName, channel: int, start_seconds: float, label: str) -> Record:
-    """A segment that has begun in a live stream; it comes later, with the same start and label."""
+    """The beginning of a segment in a live stream; its `segment` record follows later, with the same start and
+    label."""
     return {**record_head("onset", file), "channel": channel, "start": round_seconds(start_seconds), "label": label}
 
 
 @dataclass(frozen=True)
 class FileSummary:
-    """What the record of a whole file says; `seconds` holds how much of each label was found. None is not known."""
+    """The fields of a record for a whole file; `seconds` holds the total of each label. None stands for unknown
+    facts."""
 
     duration_seconds: float | None
     sample_rate: int | None
@@ -120,12 +122,12 @@ class FileSummary:
 
 
 def start_field(start_seconds: float) -> Record:
-    """Of the last record of a recording that was not read from its beginning: from where on."""
+    """For the last record of a recording that was not read from its beginning: the start position."""
     return {"start": round_seconds(start_seconds)} if start_seconds else {}
 
 
 def file_record(file: FileName, summary: FileSummary, settings: str = "") -> Record:
-    """A file that was read to its end; what was found in it comes before."""
+    """The record for a file that was read to its end, written after its segments."""
     record = {
         **record_head("file", file),
         "status": "ok",
@@ -142,19 +144,19 @@ def file_record(file: FileName, summary: FileSummary, settings: str = "") -> Rec
 
 
 def last_record(record: Record, note: str | None, remarks: Sequence[str], settings: str = "") -> Record:
-    """The last record of a recording, with what is said of damage, and else, and with the digest of the settings."""
+    """The last record of a recording, with notes on damage, other remarks, and the digest of the settings."""
     damaged = {"status": "damaged", "note": note} if note else {}
     said = {"remarks": list(remarks)} if remarks else {}
     return record | damaged | said | ({"settings": settings} if settings else {})
 
 
 def error_record(file: FileName, message: str) -> Record:
-    """A file that could not be done; the message says what, where, and what to do."""
+    """The record for a file that failed; the message gives the fact, the place and the remedy."""
     return {**record_head("error", file), "error": message}
 
 
 def label_records(recording: LabelledRecording, settings: str = "") -> Iterator[Record]:
-    """`segment` records, channel by channel, then the `file` record."""
+    """`segment` records, ordered by channel, then the `file` record."""
     seconds = dict.fromkeys(recording.thresholds, 0.0)
     for channel, track in recording.tracks.items():
         for segment in track:
@@ -178,12 +180,12 @@ def label_records(recording: LabelledRecording, settings: str = "") -> Iterator[
 def score_lines(
     file: FileName, channel: int, labels: Sequence[str], edges: NDArray[np.float64], scores: NDArray[np.float32]
 ) -> str:
-    """The `score` records of many hops, as `dumps` would write each, with its end of line, for less time.
+    """The `score` records of many hops, each with its line end, as `dumps` would write them, but faster.
 
-    edges: (rows + 1,) in seconds, where each row starts and the last one ends. scores: (rows, labels).
+    edges: (rows + 1,) in seconds: the starts of all rows and the end of the last. scores: (rows, labels).
     """
     if not np.isfinite(scores).all():
-        raise ValueError("scores that are not numbers")
+        raise ValueError("scores are not finite")
     times = format_values(edges, SECONDS_DIGITS)
     head = dumps({**record_head("score", file), "channel": channel})[:-1]
     columns: list[str | list[str]] = [f'{head},"start":', times[:-1], ',"end":', times[1:], ',"scores":{']
@@ -193,15 +195,15 @@ def score_lines(
 
 
 class JsonLines(JsonLinesWriter[LabelledRecording], LabelFormat):
-    """What `detect` writes. settings: the digest that `file` records carry, for --resume."""
+    """The output of `detect`. settings: the digest stored in `file` records, for --resume."""
 
     def __init__(self, settings: str = "") -> None:
         super().__init__(partial(label_records, settings=settings))
 
     @staticmethod
     def read(path: Path) -> list[LabelledRecording]:
-        """`segment` and `file` records; those of other types are left out. LabelError: there are records, but none of a
-        segment, a file or an error."""
+        """Reads `segment` and `file` records and ignores other types. Raises LabelError if there are records, but none
+        for a segment, a file or an error."""
         collector = LabelCollector()
         facts: dict[str, dict[str, Any]] = {}
         other: ManifestRecord | None = None
@@ -225,7 +227,7 @@ class JsonLines(JsonLinesWriter[LabelledRecording], LabelFormat):
 
 
 def _segment_in(record: ManifestRecord) -> Segment:
-    """A score that is null or missing is not known."""
+    """The score, or NO_SCORE if it is null or missing."""
     score = record.number("score", NO_SCORE)
     return Segment(record.number("start"), record.number("end"), record.text("label"), score)
 
@@ -240,7 +242,7 @@ def _channel_in(record: ManifestRecord) -> int:
 
 
 def _facts_in(record: ManifestRecord) -> dict[str, Any]:
-    """What the record of a whole file says, by the names of `LabelledRecording`."""
+    """The fields of the record of a whole file, by the attribute names of `LabelledRecording`."""
     duration = record.fields.get("duration")
     if duration is not None and not (math.isfinite(record.number("duration")) and record.number("duration") >= 0):
         raise record.wrong("duration", "seconds")
@@ -248,7 +250,7 @@ def _facts_in(record: ManifestRecord) -> dict[str, Any]:
     for key in ("sample_rate", "channels"):
         value = record.fields.get(key)
         if value is not None and (type(value) is not int or value < 1):
-            raise record.wrong(key, "a number from 1")
+            raise record.wrong(key, "a number of 1 or more")
         counts[key] = value
     model, note = record.fields.get("model"), record.fields.get("note")
     return {
@@ -267,5 +269,5 @@ def _thresholds_in(record: ManifestRecord) -> dict[str, float]:
     inside = ManifestRecord(f'{record.where}: "thresholds"', given)
     found = {label: inside.number(label) for label in given}
     if not all(math.isfinite(value) for value in found.values()):
-        raise LabelError(f"{inside.where}: a threshold that is no number; correct it")
+        raise LabelError(f"{inside.where}: a threshold is not finite; correct it")
     return found

@@ -1,15 +1,14 @@
 """Kaldi segments: `utterance-id recording-id start end [channel]`, times in seconds, sorted by utterance-id.
 
-As Kaldi's extract-segments.cc reads them, and as utils/validate_data_dir.sh wants them: no blanks inside an id, ids
-unique and in the order of their bytes (`LC_ALL=C sort`), no segment of no length; the order of the recordings is the
-caller's, and a note says where it is not that of their ids. The recording-id is the stem of the
-file; the utterance-id is `RECORDING-START-END-LABEL` with times in milliseconds, and `.2` behind the times of another
-segment with the same ones. The channel, from 0, stands only where it is not the first of one alone: utilities that take
-four columns take a mono recording. What an id cannot hold is escaped (see `text.py`); scores have no place.
+The format follows Kaldi's extract-segments.cc and utils/validate_data_dir.sh: ids contain no spaces, are unique and
+sorted by bytes (`LC_ALL=C sort`), and every segment has a length. Recordings keep the order of the caller; a note
+reports if this is not the order of their ids. The recording-id is the stem of the file. The utterance-id is
+`RECORDING-START-END-LABEL` with times in milliseconds, and with `.2` after the times of a second segment with the same
+times. The channel, from 0, is written unless it is the first or only one, because tools that expect four columns take a
+mono recording. Characters that an id cannot contain are escaped (see `text.py`). Scores are not stored.
 
-Of ids that others chose the label is in `utt2label` beside the file (`utterance-id label`), else their segments are
-"speech". Where `wav.scp` lies beside the file,
-recordings have the names of their files from there.
+For other ids, the labels are in `utt2label` beside the file (`utterance-id label`); without it, segments are "speech".
+If `wav.scp` is beside the file, recordings get their file names from there.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from audiocnn.segments.segment import Segment
 from audiocnn.units import round_seconds
 
 SEGMENT_TABLE, FILE_TABLE, LABEL_TABLE = "segments", "wav.scp", "utt2label"
-_TO_THE_END = -1.0  # an end that means the end of the recording
+_TO_THE_END = -1.0  # stands for the end of the recording
 _EXPECTED = "utterance-id recording-id start end"
 _OWN_ID = re.compile(r"-\d{8,}-\d{8,}(?:\.\d+)?-(.+)")
 
@@ -43,20 +42,20 @@ class Kaldi(LabelFormat):
     def __init__(self) -> None:
         super().__init__()
         self.names = ShortNames(self)
-        self.used: dict[str, int] = {}  # recording-id -> the highest number in its utterance-ids
-        self.last = b""  # utterance-id that was written
+        self.used: dict[str, int] = {}  # recording-id -> the highest number used in its utterance-ids
+        self.last = b""  # the last utterance-id written
 
     def recording(self, recording: LabelledRecording) -> str:
         name = escape_word(self.names.of(recording.file))
         first = self.used.get(name, 0) + 1
         alone = set(recording.tracks) <= {0}
         lines: dict[bytes, str] = {}  # by utterance-id
-        numbers: dict[str, int] = {}  # utterance-id without a number -> the last one given
+        numbers: dict[str, int] = {}  # utterance-id without a number -> the last number given to it
         for channel, track in recording.tracks.items():
             for segment in track:
                 start, end = round_seconds(segment.start), round_seconds(segment.end)
                 if end <= start:
-                    self.note("segments of no length are left out: Kaldi has none")
+                    self.note("segments without length are omitted, because Kaldi does not support them")
                     continue
                 plain = _own_id(name, segment, 1)
                 number = numbers[plain] = numbers.get(plain, first - 1) + 1
@@ -69,19 +68,21 @@ class Kaldi(LabelFormat):
     def _in_order(self, lines: dict[bytes, str]) -> str:
         order = sorted(lines)
         if order and order[0] < self.last:
-            self.note("the recordings did not come in the order of their ids; sort the file with `LC_ALL=C sort`")
+            self.note("recordings are not in the order of their ids; sort the file with `LC_ALL=C sort`")
         self.last = order[-1] if order else self.last
         return "".join(lines[own] for own in order)
 
     @staticmethod
     def read(path: Path) -> list[LabelledRecording]:
-        """The recordings, by id or by what `wav.scp` says. LabelError: a line that is none of Kaldi's."""
+        """The recordings, by id or by their name in `wav.scp`. Raises LabelError for a line in another format."""
         files, labels = _files_beside(path), read_pairs(path.with_name(LABEL_TABLE), "utterance-id", "label")
         collector = LabelCollector()
         for number, line in read_lines(path):
             words = line.split()
             if len(words) not in (4, 5) or (len(words) == 5 and not _is_channel(words[4])):
-                raise wrong_line(path, number, line, f"{_EXPECTED} between blanks, and a channel from 0 at most")
+                raise wrong_line(
+                    path, number, line, f"{_EXPECTED} separated by spaces, and optionally a channel from 0"
+                )
             start = read_seconds(words[2], path, number, "start")
             end = read_seconds(words[3], path, number, "end")
             if end == _TO_THE_END:
@@ -98,7 +99,7 @@ def _own_id(recording: str, segment: Segment, number: int) -> str:
 
 
 def _label(utterance: str, recording: str) -> str:
-    """The label in an id that was made here."""
+    """The label in an id that this program wrote."""
     own = _OWN_ID.fullmatch(utterance, len(recording)) if utterance.startswith(recording) else None
     return unescape(own[1]) if own else DEFAULT_LABEL
 
@@ -114,20 +115,20 @@ def _name(name: str, path: Path, number: int) -> str:
 
 
 def _files_beside(path: Path) -> dict[str, str]:
-    """recording-id -> file, of the `wav.scp` in the same folder; a command in it (`... |`) is no file."""
+    """recording-id -> file, from `wav.scp` in the same folder; a command in it (`... |`) is not a file."""
     files = read_pairs(path.with_name(FILE_TABLE), "recording-id", "file")
     return {own: file for own, file in files.items() if not file.endswith("|")}
 
 
 def read_pairs(table: Path, key: str, what: str) -> dict[str, str]:
-    """An id -> what stands behind it; nothing where there is no such table. key, what: what messages call the two.
-    LabelError: an id alone."""
+    """id -> the rest of the line; empty without such a table. key, what: names of both for messages. Raises LabelError
+    for an id without a value."""
     if not table.is_file():
         return {}
     found: dict[str, str] = {}
     for number, line in read_lines(table):
         words = line.split(maxsplit=1)
         if len(words) != 2:
-            raise LabelError(f"{show_name(table)}:{number}: found no {what} behind the {key}; correct the line")
+            raise LabelError(f"{show_name(table)}:{number}: no {what} after the {key}; correct the line")
         found[words[0]] = words[1].rstrip()
     return found

@@ -1,10 +1,9 @@
 """Lhotse supervisions: one JSON object a line, `id`, `recording_id`, `start`, `duration`, `channel`; times in seconds.
 
-As `SupervisionSegment` of Lhotse has it (lhotse/supervision.py). `recording_id` is the stem of the file, as
-`RecordingSet.from_dir` gives it; where two files share a stem, the later one has its whole name. What Lhotse has no
-field for stands in `custom`: `label`, `score`, and `file` with the name (`file_base64`: its bytes, where they are not
-UTF-8). A recording without a segment has no line. Also read: manifests of cuts, a list in one JSON file, and both in
-gzip.
+The format is that of `SupervisionSegment` in Lhotse (lhotse/supervision.py). `recording_id` is the stem of the file, as
+in `RecordingSet.from_dir`; if two files share a stem, the later one has its whole name. Fields that Lhotse lacks are in
+`custom`: `label`, `score`, and `file` with the name (`file_base64`: its bytes, if they are not UTF-8). A recording
+without segments has no line. Manifests of cuts, a list in one JSON file, and gzipped files of both are also read.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from audiocnn.units import round_seconds
 
 
 class Lhotse(LabelFormat):
-    """A line for each segment; the segments of a recording are `ID-0000` and on."""
+    """A line for each segment; the ids of a recording's segments are `ID-0000` and so on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,9 +50,9 @@ class Lhotse(LabelFormat):
 
     @staticmethod
     def read(path: Path) -> list[LabelledRecording]:
-        """Recordings by the name in `custom`, else by their id; a segment without a label in `custom` is "speech".
+        """Recordings by the name in `custom`, or else by their id; a segment without a label in `custom` is "speech".
 
-        A supervision of several channels is a segment in each of them.
+        A supervision of several channels becomes a segment in each of them.
         """
         collector = LabelCollector()
         for record, cut_seconds, cut_file in _supervisions(read_manifest(path)):
@@ -70,8 +69,8 @@ class Lhotse(LabelFormat):
 
 
 def _supervisions(records: Iterable[ManifestRecord]) -> Iterator[tuple[ManifestRecord, float, str]]:
-    """Supervisions, from where on their times count in seconds, and the file of the recording where it is known: those
-    of a manifest of cuts stand in the cuts, and count from their start."""
+    """Supervisions, the offset in seconds of their times, and the file of the recording if known. In a manifest of
+    cuts, supervisions are inside the cuts, and their times count from the start of the cut."""
     for record in records:
         inside = record.fields.get("supervisions")
         if inside is None:

@@ -1,4 +1,4 @@
-"""JSON objects, one a line or in one list, as `jsonl.py` and the manifests of Lhotse and NeMo have them."""
+"""JSON objects, one a line or in one list, as in `jsonl.py` and the manifests of Lhotse and NeMo."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GZIP = b"\x1f\x8b"
 
 @dataclass(frozen=True)
 class ManifestRecord:
-    """One object, and where it stands: `supervisions.jsonl:3`."""
+    """One object, and its place: `supervisions.jsonl:3`."""
 
     where: str
     fields: dict[str, Any]
@@ -32,14 +32,15 @@ class ManifestRecord:
         return LabelError(f'{self.where}: "{key}" is {_shown(self.fields.get(key))}, expected {expected}')
 
     def text(self, key: str) -> str:
-        """A text that is not empty. LabelError: none, or not one that can be written."""
+        """A string that is not empty. Raises LabelError if it is missing or cannot be encoded as UTF-8."""
         value = self.fields.get(key)
         if not isinstance(value, str) or not value or not is_utf8(value):
-            raise self.wrong(key, "a text")
+            raise self.wrong(key, "a string")
         return value
 
     def number(self, key: str, missing: float | None = None) -> float:
-        """A number, such as a time in seconds; `missing` where there is none. Its sense is judged elsewhere."""
+        """A number, such as a time in seconds; `missing` if there is none. Whether it makes sense is checked
+        elsewhere."""
         value = self.fields.get(key)
         if value is None and missing is not None:
             return missing
@@ -48,10 +49,10 @@ class ManifestRecord:
         try:
             return float(value)
         except OverflowError:
-            raise self.wrong(key, "a number that can be") from None
+            raise self.wrong(key, "a number within the range of floats") from None
 
     def channels(self, key: str = "channel") -> list[int]:
-        """Channels, from 0: one, a list of them, or 0 where nothing is said."""
+        """Channels, from 0: one, a list of them, or by default 0."""
         value = self.fields.get(key)
         given = [0] if value is None else value if isinstance(value, list) else [value]
         if not given or any(type(one) is not int or not 0 <= one < MOST_CHANNEL for one in given):
@@ -59,7 +60,7 @@ class ManifestRecord:
         return sorted(set(given))
 
     def file(self, key: str) -> str:
-        """The name of a file: `KEY_base64` has its bytes where they are no text."""
+        """A file name; `KEY_base64` has its bytes if they are not text."""
         packed = self.fields.get(f"{key}_base64")
         if packed is None:
             name = self.text(key)
@@ -69,12 +70,13 @@ class ManifestRecord:
             except (binascii.Error, TypeError, ValueError):
                 raise self.wrong(f"{key}_base64", "a file name in base64") from None
         if not name or "\0" in name:
-            raise self.wrong(key, "the name of a file")
+            raise self.wrong(key, "a file name")
         return name
 
 
 def read_manifest(path: Path) -> Iterator[ManifestRecord]:
-    """The objects of a manifest, also of one in gzip. LabelError: not to be read, not JSON, not an object."""
+    """The objects of a manifest, which may be gzipped. Raises LabelError if it cannot be read, is not JSON, or has
+    items that are not objects."""
     text = _unpacked(path) if _is_packed(path) else read_text(path)
     name = show_name(path)
     if text.lstrip().startswith("["):
@@ -108,8 +110,10 @@ def _parsed(text: str, name: str, first_line: int) -> Any:
     except json.JSONDecodeError as error:
         where = f"{name}:{first_line + error.lineno - 1}"
         raise LabelError(f"{where}: not JSON ({error.msg}, column {error.colno}); check the line") from None
-    except (RecursionError, ValueError):  # nested too deep; an integer of thousands of digits
-        raise LabelError(f"{name}:{first_line}: JSON that is nested too deep or a number too long") from None
+    except (RecursionError, ValueError):  # nested too deeply, or an integer with thousands of digits
+        raise LabelError(
+            f"{name}:{first_line}: JSON is nested too deeply or contains a number that is too long"
+        ) from None
 
 
 def _is_packed(path: Path) -> bool:
@@ -117,21 +121,21 @@ def _is_packed(path: Path) -> bool:
         with path.open("rb") as file:
             return file.read(len(_GZIP)) == _GZIP
     except OSError:
-        return False  # `read_text` says why
+        return False  # `read_text` reports the error
 
 
 def _unpacked(path: Path) -> str:
-    """The text in a gzip file; its size is not believed."""
+    """The text in a gzip file, limited in size whatever its header states."""
     name = show_name(path)
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
         data = unpacker.decompress(read_bytes(path), MOST_LABEL_BYTES)
     except (OSError, zlib.error) as error:
-        raise LabelError(f"{name}: not a gzip file that can be read ({error}); unpack it by hand") from None
+        raise LabelError(f"{name}: not a valid gzip file ({error}); unpack it by hand") from None
     if not unpacker.eof:
-        why = f"more than {MOST_LABEL_BYTES >> 20} MiB in it" if unpacker.unconsumed_tail else "it is cut short"
-        raise LabelError(f"{name}: not unpacked: {why}; unpack it by hand")
+        why = f"it contains more than {MOST_LABEL_BYTES >> 20} MiB" if unpacker.unconsumed_tail else "it is cut short"
+        raise LabelError(f"{name}: cannot be unpacked: {why}; unpack it by hand")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise LabelError(f"{name}: no UTF-8 text in it; save it as UTF-8") from None
+        raise LabelError(f"{name}: its content is not UTF-8 text; save it as UTF-8") from None

@@ -1,10 +1,9 @@
 """NeMo manifests: one JSON object a line, `audio_filepath`, `offset`, `duration` and `label`; times in seconds.
 
-As NVIDIA's NeMo reads them for speech classification and voice activity (`ASRSpeechLabel` in
-nemo/collections/common/parts/preprocessing/collections.py): a relative path is looked for beside the manifest, fields
-that it does not know are left alone. Such are ours, each only where there is something to say: `score`, `channel`
-(from 0; without it 0), and `audio_filepath_base64` with the bytes of a name that is not UTF-8. A recording without a
-segment has no line.
+The format is that of NVIDIA's NeMo for speech classification and voice activity (`ASRSpeechLabel` in
+nemo/collections/common/parts/preprocessing/collections.py): relative paths count from the manifest, and unknown fields
+are ignored. We add such fields only where needed: `score`, `channel` (from 0; by default 0), and
+`audio_filepath_base64` with the bytes of a name that is not UTF-8. A recording without segments has no line.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from audiocnn.labels.formats.manifest import END_DIGITS, ManifestRecord, read_ma
 from audiocnn.segments.segment import Segment
 from audiocnn.units import round_seconds
 
-_FILE_KEYS = ("audio_filepath", "audio_filename")  # NeMo takes both
+_FILE_KEYS = ("audio_filepath", "audio_filename")  # NeMo accepts both
 _LABEL_KEYS = ("label", "command")
 
 
@@ -38,7 +37,7 @@ class Nemo(LabelFormat):
 
     @staticmethod
     def read(path: Path) -> list[LabelledRecording]:
-        """The recordings of a manifest; a segment without `label` is "speech", as in a manifest of transcripts."""
+        """The recordings of a manifest; a segment without `label`, as in manifests of transcripts, is "speech"."""
         collector = LabelCollector()
         for record in read_manifest(path):
             key = next((key for key in _FILE_KEYS if key in record.fields), _FILE_KEYS[0])
@@ -60,7 +59,7 @@ def _line(name: dict[str, str], channel: int, segment: Segment) -> str:
 
 
 def _label(record: ManifestRecord) -> str:
-    """The label: a text, or a number where classes are numbers."""
+    """The label: a string, or a number if classes are numbers."""
     key = next((key for key in _LABEL_KEYS if record.fields.get(key) not in (None, "")), None)
     if key is None:
         return DEFAULT_LABEL

@@ -1,12 +1,13 @@
-"""Selection tables of Raven: cells between tabs under a header, times in seconds, channels from 1.
+"""Raven selection tables: cells separated by tabs below a header, times in seconds, channels from 1.
 
-As the manual of Raven Pro has them (Cornell Lab of Ornithology): `Begin Time (s)` and `End Time (s)` count from the
-start of what is open, which may be several files in a row; `File Offset (s)` counts from the start of the file
-`Begin Path`. Raven knows no quotes and no escapes: what would break a cell is escaped (see `text.py`).
+The format follows the manual of Raven Pro (Cornell Lab of Ornithology). `Begin Time (s)` and `End Time (s)` count from
+the start of what is open in Raven, which may be several files in a row; `File Offset (s)` counts from the start of the
+file `Begin Path`. Raven supports neither quotes nor escapes, so characters that would break a cell are escaped (see
+`text.py`).
 
-A selection has a band of frequencies; ours reach from 0 to half the sample rate. Tables of others are read too, such as
-those of BirdNET-Analyzer: the columns in any order; the label is in `Annotation`, or in the only other column with
-texts (see `columns.py`); a selection that is listed once for each view counts once.
+A selection has a frequency band; the ones we write reach from 0 to half the sample rate. Tables of other programs, such
+as BirdNET-Analyzer, are read too, with columns in any order. The label is in `Annotation`, or in the only other column
+with text (see `columns.py`). A selection that is listed once for each view counts once.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _BEGIN, _END, _OFFSET = "Begin Time (s)", "End Time (s)", "File Offset (s)"
 _BAND = ("Low Freq (Hz)", "High Freq (Hz)")
 _COLUMNS = ("Selection", "View", "Channel", _BEGIN, _END, *_BAND, "Begin Path", _OFFSET, "Annotation", "Score")
 _FILE_COLUMNS = ("Begin Path", "Begin File")
-# What Raven and others measure beside; measurements with a unit in their name are known by that.
+# Measurements that Raven and other programs add; those with a unit in their name are recognised by it.
 _OTHER_COLUMNS = frozenset(
     {"Selection", "View", "Channel", "Begin Path", "Begin File", "End Path", "End File", "Begin Clock Time"}
     | {"End Clock Time", "Begin Date", "End Date", "Begin Date Time", "End Date Time"}
@@ -42,25 +43,25 @@ _OTHER_COLUMNS = frozenset(
 _MEASURED = re.compile(r"\(.*\)\s*$")
 _SCORE_COLUMNS = ("Score", "Confidence")
 _VIEW = "Spectrogram 1"
-_NO_RATE_HZ = 48000  # whose half is the band where the sample rate is not known
+_NO_RATE_HZ = 48000  # half of it is the top of the band if the sample rate is unknown
 _OWN_SUFFIX = re.compile(r"(\.Table\.\d+)?\.(selections|BirdNET\.selection\.table)$", re.IGNORECASE)
-_END_DIGITS = 8  # of times that are sums
+_END_DIGITS = 8  # for times that are sums
 
 
 class Raven(ColumnFormat):
-    """A row for each segment. Files follow each other, as Raven opens several: begin times go on where one ends."""
+    """A row for each segment. Files are treated as opened in a row, so begin times continue from one to the next."""
 
     def __init__(self) -> None:
         super().__init__()
         self.rows = 0
-        self.seconds = 0.0  # of the recordings before
+        self.seconds = 0.0  # total duration of the previous recordings
 
     def begin(self) -> str:
         return "\t".join(_COLUMNS) + "\n"
 
     def recording(self, recording: LabelledRecording) -> str:
         if recording.segments and recording.sample_rate is None:
-            self.note(f"the sample rate is not known: selections reach from 0 to {_NO_RATE_HZ // 2} Hz")
+            self.note(f"unknown sample rate: selections reach from 0 to {_NO_RATE_HZ // 2} Hz")
         tracks = recording.tracks.items()
         text = "".join(self._row(recording, channel, one) for channel, track in tracks for one in track)
         self.seconds += recording.last_seconds
@@ -77,7 +78,7 @@ class Raven(ColumnFormat):
 
     @staticmethod
     def read(path: Path, label_column: str | None = None) -> list[LabelledRecording]:
-        """Recordings by the path or name in the table, else by the stem of the table. An empty file has none."""
+        """Recordings by the path or name in the table, or else by the stem of the table. An empty file has none."""
         collector = LabelCollector()
         seen: set[tuple[object, ...]] = set()
         rows = _rows(path)
@@ -108,7 +109,7 @@ class Raven(ColumnFormat):
 
 
 def _label_column(path: Path, rows: Sequence[tuple[int, NamedCells]], wanted: str | None) -> LabelColumn | None:
-    """The column with labels; None in a table without a selection."""
+    """The column with labels; None for a table without selections."""
     if not rows:
         return None
     columns = list(rows[0][1])
@@ -117,7 +118,7 @@ def _label_column(path: Path, rows: Sequence[tuple[int, NamedCells]], wanted: st
 
 
 def own_stem(path: Path) -> str:
-    """The recording that a table is of: `a.wav` has `a.Table.1.selections.txt`."""
+    """The recording that a table belongs to: `a.wav` has `a.Table.1.selections.txt`."""
     return _OWN_SUFFIX.sub("", path.stem) or path.stem
 
 
@@ -129,7 +130,7 @@ def _rows(path: Path) -> list[tuple[int, NamedCells]]:
     header, columns = lines[0][0], [cell.strip() for cell in lines[0][1].split("\t")]
     for column in (_BEGIN, _END):
         if column not in columns:
-            raise wrong_line(path, header, lines[0][1], f'a header with "{column}", the cells between tabs')
+            raise wrong_line(path, header, lines[0][1], f'a header with "{column}", and cells separated by tabs')
     rows: list[tuple[int, NamedCells]] = []
     for number, line in lines[1:]:
         cells = [unescape(cell.strip()) for cell in line.split("\t")]
@@ -150,7 +151,7 @@ def _number(word: str, path: Path, line: int, what: str) -> float:
 
 
 def _channel(word: str, path: Path, line: int) -> int:
-    """From 0; a table without the column, or a cell without a number, is of the first."""
+    """The channel, from 0; the first one if the table has no such column or the cell is empty."""
     if not word:
         return 0
     if not (word.isascii() and word.isdigit() and len(word) < 6 and 1 <= int(word) <= MOST_CHANNEL):

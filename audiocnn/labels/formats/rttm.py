@@ -2,9 +2,9 @@
 
     SPEAKER file channel onset duration <NA> <NA> name confidence <NA>
 
-`file` is the base name of the recording, without folder and suffix, as that plan and the toolkits have it; a second
-recording of the same base name stands with its whole name. Words may hold no blanks: see `text.py`. A quote, which
-readers of tables take for the beginning of a text, is escaped too. The score is the confidence.
+`file` is the base name of the recording, without folder and suffix, as in the plan and in toolkits; a second recording
+with the same base name has its whole name. Words may not contain spaces: see `text.py`. A quote, which readers of
+tables take for the start of a quoted text, is escaped too. The score is the confidence.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from audiocnn.units import round_seconds
 
 _EXPECTED = "SPEAKER file channel onset duration <NA> <NA> name"
 _NONE = "<NA>"
-_NAME = "name"  # what the plan calls the field of the speaker
+_NAME = "name"  # the speaker field in the plan
 
 
 class Rttm(ColumnFormat):
@@ -54,7 +54,7 @@ class Rttm(ColumnFormat):
 
     @staticmethod
     def read(path: Path, label_column: str | None = None) -> list[LabelledRecording]:
-        """Every SPEAKER line; other types and comments (`;;`) are left out, overlapping turns stay as they are."""
+        """Every SPEAKER line. Other types and comments (`;;`) are ignored, and overlapping turns are kept."""
         collector = LabelCollector()
         for number, line in read_lines(path):
             words = line.split()
@@ -73,8 +73,8 @@ class Rttm(ColumnFormat):
 
     @classmethod
     def read_annotations(cls, path: Path, label_column: str | None = None) -> Labels:
-        """With names as labels where `label_column` says which column these are in; else all are "speech": who speaks
-        is not what is to be learned."""
+        """Names become labels if `label_column` names their column; otherwise everything is "speech", because the
+        identity of speakers is not learned."""
         found = cls.read(path)
         labels = annotations_of(found)
         if _names_labels(path, found, label_column):
@@ -93,8 +93,8 @@ class Rttm(ColumnFormat):
 
 
 def _names_labels(path: Path, found: Sequence[LabelledRecording], wanted: str | None) -> bool:
-    """Whether names are labels: they are in what a detector wrote, with its scores; in other files they are speakers,
-    unless they are `wanted`."""
+    """Whether names are labels: they are in the output of a detector, which has scores. In other files they are
+    speakers, unless they are `wanted`."""
     if wanted is not None and wanted.casefold() != _NAME:
         raise LabelError(f'{show_name(path)}: no column "{show_name(wanted)}" in RTTM; labels can only be in "{_NAME}"')
     scored = any(has_score(segment) for one in found for segment in one.segments)
@@ -102,12 +102,12 @@ def _names_labels(path: Path, found: Sequence[LabelledRecording], wanted: str | 
 
 
 def _word(text: str) -> str:
-    """A word that is not empty, and is none of those that mean nothing."""
+    """A word that is not empty and differs from the placeholders."""
     return escape_word(text).replace('"', "%22") if text != _NONE else text.replace("<", "%3C")
 
 
 def _channel(word: str) -> int:
-    """From 0; many leave the field out or give it a name of their own."""
+    """The channel, from 0. Many programs omit the field or write another value."""
     number = int(word) if word.isascii() and word.isdecimal() and len(word) < 6 else 1
     return min(max(number, 1), MOST_CHANNEL) - 1
 

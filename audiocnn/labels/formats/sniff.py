@@ -1,4 +1,4 @@
-"""Which format a file of labels has, told by how it begins."""
+"""Detection of the format of a label file from its beginning."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from audiocnn.labels.formats.columns import find_roles
 from audiocnn.labels.formats.text import cell_separator
 from audiocnn.units import is_numeric
 
-_HEAD_BYTES = 8192  # that are looked at
+_HEAD_BYTES = 8192  # to be read
 _GZIP = b"\x1f\x8b"
 _ROW_COLUMNS = {"file", "start", "end"}
 _JSON_KEYS = (
@@ -29,13 +29,13 @@ _RTTM_TYPES = frozenset({"SPEAKER", "SPKR-INFO", "SEGMENT", "NOSCORE", "NO_RT_ME
 
 
 def sniff_file(path: Path) -> str | None:
-    """The format of a file; None where it cannot be read or nothing tells."""
+    """The format of a file; None if it is unknown or the file cannot be read."""
     head = _read_head(path)
     return None if head is None else sniff(head)
 
 
 def _read_head(path: Path) -> str | None:
-    """The beginning of a file as text; None where it cannot be read."""
+    """The beginning of a file as text; None if it cannot be read."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -67,7 +67,7 @@ def sniff(head: str) -> str | None:
 
 
 def _rows_format(lines: list[str]) -> str | None:
-    """The format of lines with cells, by the first that is no comment."""
+    """The format of lines with cells, judged by the first line that is not a comment."""
     words = next((line.split() for line in lines if not line.lstrip().startswith(";;")), [])
     if words[:1] == [] or words[0] in _RTTM_TYPES:
         return "rttm"
@@ -87,7 +87,7 @@ def _rows_format(lines: list[str]) -> str | None:
 
 
 def lists_recordings(path: Path) -> bool:
-    """Whether a file begins as a table does that names recordings, whatever else is in it."""
+    """Whether a file begins like a table that names recordings, whatever else it contains."""
     head = _read_head(path)
     lines = [line for line in re.split(r"\r\n|\r|\n", head or "") if line.strip()]
     return bool(lines) and find_roles([cell.strip().strip('"') for cell in split_line(lines[0])]).file is not None
@@ -98,11 +98,11 @@ def split_line(line: str) -> list[str]:
 
 
 def _json_format(head: str) -> str | None:
-    """The first of the keys that a record of each format has."""
+    """The first key of a record in each format."""
     text = head.lstrip().removeprefix("[").lstrip()
     try:
         first = json.JSONDecoder().raw_decode(text)[0]
-    except (ValueError, RecursionError):  # broken, or longer than what is looked at
+    except (ValueError, RecursionError):  # broken, or longer than what was read
         line = text if head.lstrip().startswith("[") else text.split("\n", 1)[0]
         return next((name for key, name in _JSON_KEYS if re.search(rf'"{key}"\s*:', line)), None)
     return next((name for key, name in _JSON_KEYS if isinstance(first, dict) and key in first), None)
@@ -113,6 +113,6 @@ def _are_numbers(words: list[str]) -> bool:
 
 
 def _decoded(head: bytes) -> str:
-    """As text, whatever it is: Praat writes UTF-16 where it must."""
+    """Decode to text in any encoding: Praat writes UTF-16 if it must."""
     encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     return head.decode(encoding, "replace")

@@ -1,15 +1,17 @@
-"""Subtitles in SRT and WebVTT: cues, each with its times and the label as lines of text, between empty lines.
+"""Subtitles in SRT and WebVTT: cues, each with its times and the label as lines of text, separated by empty lines.
 
 SubRip: a number, `HH:MM:SS,mmm --> HH:MM:SS,mmm`, and the text. There is no specification; this is what players read. A
-label may have ends of lines, but no blank line, and blanks at its ends are lost: such ones are escaped as in `text.py`,
-and so is `<`, which begins a tag. Read, the tags that SubRip knows (`<b>`, `<i>`, `<u>`, `<font ...>`) are taken out.
+label may contain line ends, but not blank lines, and spaces at its ends are lost. These are escaped as in `text.py`,
+and so is `<`, which begins a tag. When reading, the tags that SubRip knows (`<b>`, `<i>`, `<u>`, `<font ...>`) are
+removed.
 
-WebVTT of the W3C: `WEBVTT`, then `HH:MM:SS.mmm --> HH:MM:SS.mmm` and the text. In it `&`, `<` and `>` stand as
-character references, as the specification has it (section 4.2.2), and so do blanks at its ends and ends of lines that
-would make a blank line; control characters, which these cannot name, are escaped. Read, tags such as `<v Ann>` are
-taken out. A line of blanks does not end a cue (section 6.1), unless the times of another one follow it at once.
+WebVTT of the W3C: `WEBVTT`, then `HH:MM:SS.mmm --> HH:MM:SS.mmm` and the text. `&`, `<` and `>` are written as
+character references according to the specification (section 4.2.2), and so are spaces at the ends of the text and line
+ends that would make a blank line. Control characters, which cannot be written that way, are escaped. When reading, tags
+such as `<v Ann>` are removed. A line of spaces does not end a cue (section 6.1), unless the times of another one follow
+directly.
 
-Neither has a place for channels and scores.
+Neither format stores channels and scores.
 """
 
 from __future__ import annotations
@@ -27,11 +29,11 @@ from audiocnn.units import to_samples
 
 _TIME = r"(?:(\d{1,6}):)?([0-5]?\d):([0-5]\d)[.,](\d{1,3})"
 _TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?")
-# An end of a line may stand as it is where a text is on both of its sides.
+# A line end is kept as it is if there is text on both sides of it.
 _LOST_END = re.compile(r"(?<!\S)\n|\n(?!\S)")
 _SUBRIP_TAG = re.compile(r"</?[biu]>|</?font[^<>]*>", re.IGNORECASE)
 _WEBVTT_TAG = re.compile(r"<[^<>]*>")
-_NO_CUES = re.compile(r"(?:NOTE|STYLE|REGION)(?:\s.*)?")  # what a block that holds no cue begins with
+_NO_CUES = re.compile(r"(?:NOTE|STYLE|REGION)(?:\s.*)?")  # how a block that is not a cue begins
 _EDGES = re.compile(r"^\s|\s$")
 _PLAIN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\t": "&#9;", "\u2028": "&#8232;", "\u2029": "&#8233;"})
 Cue = tuple[float, float, str]
@@ -76,8 +78,8 @@ class WebVtt(LabelFormat):
         for number, block in enumerate(_blocks_in(path)):
             if not number:
                 if not re.fullmatch(r"WEBVTT(?:[ \t].*)?", block.lines[0]):
-                    raise wrong_line(path, block.line, block.lines[0], "WEBVTT, with which such a file begins")
-                # What else stands there is a header, which the first cue ends, with or without a blank line before it.
+                    raise wrong_line(path, block.line, block.lines[0], "WEBVTT at the start of the file")
+                # Other text there is a header; the first cue ends it, with or without a blank line before it.
                 header = next((k for k, line in enumerate(block.lines) if k and "-->" in line), None)
                 if header is None:
                     continue
@@ -97,7 +99,7 @@ def _webvtt_text(label: str) -> str:
 
 
 def _clock_time(seconds: float, point: str) -> str:
-    """`HH:MM:SS.mmm`, to the nearest millisecond; of more than 99 hours, as many digits as it takes."""
+    """`HH:MM:SS.mmm`, to the nearest millisecond; hours may have more than two digits."""
     whole, milliseconds = divmod(to_samples(seconds, 1000), 1000)
     minutes, rest = divmod(whole, 60)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest:02d}{point}{milliseconds:03d}"
@@ -105,14 +107,14 @@ def _clock_time(seconds: float, point: str) -> str:
 
 @dataclass(frozen=True)
 class _Block:
-    """Lines without an empty one between them, and the number of the first."""
+    """Consecutive lines that are not empty, and the number of the first."""
 
     line: int
     lines: list[str]
 
 
 def _blocks_in(path: Path) -> Iterator[_Block]:
-    """The blocks of a file, without the lines of blanks that they begin with."""
+    """The blocks of a file, without blank lines at their beginning."""
     lines = read_text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     begun: list[str] = []
     for number, line in enumerate([*lines, ""], 1):
@@ -124,12 +126,13 @@ def _blocks_in(path: Path) -> Iterator[_Block]:
 
 
 def _begins_cue(lines: list[str]) -> bool:
-    """Whether times stand in the first line, or in the second behind a number."""
+    """Whether times are in the first line, or in the second after a number."""
     return any(_TIMES.fullmatch(line) for line in lines[: 2 if lines and lines[0].strip().isdigit() else 1])
 
 
 def _cue_in(path: Path, block: _Block, expected: str) -> tuple[float, float, list[str]]:
-    """(start, end, lines of text) of a cue, whose first line may be a number or a name. LabelError: no times."""
+    """(start, end, lines of text) of a cue, whose first line may be a number or a name. Raises LabelError if there are
+    no times."""
     for number, line in enumerate(block.lines[:2]):
         if times := _TIMES.fullmatch(line):
             parts = times.groups()
@@ -138,7 +141,7 @@ def _cue_in(path: Path, block: _Block, expected: str) -> tuple[float, float, lis
 
 
 def _recording_of(path: Path, cues: list[Cue]) -> list[LabelledRecording]:
-    """The one recording of a file, named by its stem; a cue without a text is speech."""
+    """The one recording of a file, named after its stem; a cue without text is speech."""
     track = tuple(Segment(start, end, text or DEFAULT_LABEL, NO_SCORE) for start, end, text in cues)
     return [LabelledRecording(path.stem, {0: track} if track else {})]
 

@@ -1,10 +1,11 @@
-"""CSV and TSV: segments and scores, one row each under a header. The twin of `jsonl.py`, with the same digits.
+"""CSV and TSV: segments or scores, one a row, with a header. The tabular counterpart of `jsonl.py`, with the same
+digits.
 
     file,channel,start,end,label,score          segments
     file,channel,start,end,LABEL,...            scores, one row a hop
 
-A name with a separator, a quote or an end of a line stands in quotes (RFC 4180); an empty score is one that is not
-known. Errors and recordings without a segment have no place here.
+A name with a separator, a quote or a line end is quoted (RFC 4180). An empty score means that it is unknown. Errors and
+recordings without segments are not stored.
 """
 
 from __future__ import annotations
@@ -46,12 +47,12 @@ CELL_SEPARATORS = {"csv": ",", "tsv": "\t"}
 PLACE_COLUMNS = ("file", "channel", "start", "end")
 SEGMENT_COLUMNS = (*PLACE_COLUMNS, "label", "score")
 _ROW_COLUMNS = {"file", "start", "end"}
-_NAMES = ("file", "label")  # stand as they are, spaces and all
+_NAMES = ("file", "label")  # kept as they are, including spaces
 Cells = Sequence[object]
 
 
 class TableWriter(Writer[ResultT]):
-    """Writes a table: `columns`, then the `rows` of each recording, their cells between `separator`."""
+    """Writes a table: `columns`, then the `rows` of each recording, with cells separated by `separator`."""
 
     def __init__(self, columns: Sequence[str], rows: Callable[[ResultT], Iterable[Cells]], separator: str) -> None:
         super().__init__()
@@ -65,17 +66,17 @@ class TableWriter(Writer[ResultT]):
 
 
 def table_row(cells: Cells, separator: str) -> str:
-    """One row without its end, quoted where it must be."""
+    """One row without a line end, quoted where necessary."""
     return separator.join(_cell(str(cell), separator) for cell in cells)
 
 
 def _cell(text: str, separator: str) -> str:
-    # Python's own writer leaves ends of lines without quotes before its version 3.13.
+    # Python's csv writer does not quote line ends before version 3.13.
     return '"' + text.replace('"', '""') + '"' if any(c in text for c in (separator, '"', "\n", "\r")) else text
 
 
 def segment_cells(file: str, channel: int, segment: Segment) -> Cells:
-    """A segment under `SEGMENT_COLUMNS`."""
+    """A segment with the columns `SEGMENT_COLUMNS`."""
     times = round_seconds(segment.start), round_seconds(segment.end)
     return [file, channel, *times, segment.label, round_score(segment.score) if has_score(segment) else ""]
 
@@ -87,7 +88,7 @@ def segment_rows(recording: LabelledRecording) -> Iterator[Cells]:
 
 
 def score_rows(file: str, channel: int, edges: NDArray[np.float64], scores: NDArray[np.float32], separator: str) -> str:
-    """Rows of scores, each with its end of line; edges and scores as in `jsonl.score_lines`."""
+    """Rows of scores, each with its line end; edges and scores as in `jsonl.score_lines`."""
     times = format_values(edges, SECONDS_DIGITS)
     columns: list[str | list[str]] = [
         table_row([file, channel], separator) + separator,
@@ -106,13 +107,14 @@ class Csv(TableWriter[LabelledRecording], ColumnFormat):
 
     @staticmethod
     def read(path: Path, label_column: str | None = None) -> list[LabelledRecording]:
-        """Rows of segments, cut as the header is; the columns in any order, others beside them.
+        """Rows of segments, with the separator of the header. Columns may have any order, and extra columns are
+        ignored.
 
-        Without `channel` it is 0; without a column of labels, or where that is empty, it is speech.
+        Without `channel`, it is 0. Without a label column, or if a label is empty, it is speech.
         """
         cells = read_cells(path)
         if not cells:
-            raise LabelError(f"{show_name(path)}: empty; expected the header {table_row(SEGMENT_COLUMNS, ' ')}")
+            raise LabelError(f"{show_name(path)}: empty; it needs the header {table_row(SEGMENT_COLUMNS, ' ')}")
         columns = tuple(cell.strip() for cell in cells[0][1])
         if not set(columns) >= _ROW_COLUMNS or len(set(columns)) < len(columns):
             raise wrong_line(path, cells[0][0], " ".join(columns), f"the columns {table_row(SEGMENT_COLUMNS, ' ')}")
@@ -134,12 +136,14 @@ class Csv(TableWriter[LabelledRecording], ColumnFormat):
 def _label_column(
     path: Path, line: int, columns: Sequence[str], rows: Sequence[NamedCells], wanted: str | None
 ) -> LabelColumn | None:
-    """The column with labels; None where there is none. LabelError: several, or columns of scores."""
+    """The column with labels; None if there is none. Raises LabelError if there are several, or columns of scores."""
     where = f"{show_name(path)}:{line}"
     if wanted is None and "label" in columns:
         return LabelColumn("label")
     if wanted is None and "channel" in columns:
-        raise LabelError(f'{where}: no column "label"; if these are scores, take what `detect` wrote')
+        raise LabelError(
+            f'{where}: no column "label"; if these are scores, give the segments that `detect` wrote instead'
+        )
     if wanted is None and set(columns) <= {*SEGMENT_COLUMNS}:
         return None
     return choose_label_column(where, columns, rows, wanted, PLACE_COLUMNS)
@@ -153,7 +157,7 @@ class Tsv(Csv):
 
 def _name_in(named: NamedCells, path: Path, line: int) -> str:
     if not named["file"]:
-        raise wrong_line(path, line, "", "the name of a file")
+        raise wrong_line(path, line, "", "a file name")
     return named["file"]
 
 

@@ -1,8 +1,8 @@
-"""TextGrid of Praat ("TextGrid file formats" and "Text files" in its manual): tiers of intervals, each with a text.
+"""TextGrid of Praat ("TextGrid file formats" and "Text files" in its manual): tiers of intervals with text.
 
-Written in the long form: one tier a label, and a channel where there are several; what overlaps in a tier goes to a
-second one. Read in the long and the short form, as the manual says: texts in quotes, numbers and flags that stand free
-count, all else is decoration. A label is the text of an interval; an interval without a text and a point are none.
+The long form is written, with one tier for each label (and channel, if there are several); overlapping segments go to a
+second tier. Both the long and the short form are read. As the manual says, only quoted texts, free-standing numbers and
+flags count. A label is the text of an interval; intervals without text and points are ignored.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from audiocnn.units import SECONDS_DIGITS, round_seconds
 _SHORTEST_SECONDS = 10.0**-SECONDS_DIGITS
 _HEAD = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n'
 _CHANNEL = re.compile(r", channel ([1-9]\d{0,4})(?: \(\d+\))?$")
-# A text in quotes | a flag | a number | a comment.
+# Quoted text | flag | number | comment.
 _TOKEN = re.compile(r'(?<!\S)(?:"((?:[^"]++|"")*+)"|<(\w+)>|([-+]?[\d.][-+\w.]*)(?=\s|$|%)|(!)[^\n]*)')
 _Interval = tuple[float, float, str]
 
 
 class TextGrid(LabelFormat):
     def recording(self, recording: LabelledRecording) -> str:
-        """Its tiers, from 0 to the end of the recording, or to that of the last segment where it is not known."""
+        """The tiers, from 0 to the end of the recording, or to that of the last segment if the duration is unknown."""
         end = max(round_seconds(recording.last_seconds), _SHORTEST_SECONDS)
         tiers = list(self.tiers(recording))
         lines = [f"xmin = 0 \nxmax = {_number(end)} \ntiers? <exists> \nsize = {len(tiers)} \nitem []: \n"]
@@ -45,7 +45,7 @@ class TextGrid(LabelFormat):
         return _HEAD + "".join(lines)
 
     def tiers(self, recording: LabelledRecording) -> Iterator[tuple[str, list[_Interval]]]:
-        """(name, intervals that do not overlap) of each; a label that was looked for in vain has an empty one."""
+        """(name, intervals without overlap) of each tier; a label without segments has an empty tier."""
         names: dict[str, int] = {}
         several = len(recording.tracks) > 1 or any(channel > 0 for channel in recording.tracks)
         for channel, track in sorted(recording.tracks.items()) or [(0, ())]:
@@ -57,7 +57,7 @@ class TextGrid(LabelFormat):
 
     @staticmethod
     def read(path: Path) -> list[LabelledRecording]:
-        """The file's own stem, its duration, every interval that has a text; `, channel N` ends the name of a tier."""
+        """The stem of the file, its duration, and every interval with text; a tier name may end in `, channel N`."""
         collector = LabelCollector()
         collector.name(path.stem)
         tokens = _Tokens(path)
@@ -75,13 +75,13 @@ class TextGrid(LabelFormat):
 
 
 def _apart(segments: list[Segment], note: Callable[[str], None]) -> list[list[_Interval]]:
-    """Rows of intervals that do not overlap, as few as there can be, at least one."""
+    """Rows of intervals without overlap, as few as possible, at least one."""
     rows: list[list[_Interval]] = [[]]
-    ends = [(0.0, 0)]  # (where it ends, row), the earliest first
+    ends = [(0.0, 0)]  # (its end, row), the earliest first
     for segment in sorted(segments, key=lambda s: (s.start, s.end)):
         start, end = round_seconds(segment.start), round_seconds(segment.end)
         if end <= start:
-            note("a tier holds no interval without a length; such segments are left out")
+            note("segments without length are omitted, because a tier cannot contain them")
             continue
         if ends and ends[0][0] <= start:
             which = heappop(ends)[1]
@@ -94,7 +94,7 @@ def _apart(segments: list[Segment], note: Callable[[str], None]) -> list[list[_I
 
 
 def _filled(intervals: list[_Interval], end: float) -> Iterator[_Interval]:
-    """The intervals, and those without a text between them: a tier has no holes."""
+    """The intervals, and empty ones between them, because a tier has no gaps."""
     at = 0.0
     for interval in intervals:
         if interval[0] > at:
@@ -116,13 +116,13 @@ def _tier(name: str, intervals: list[_Interval], end: float) -> str:
 
 
 def _number(seconds: float) -> str:
-    """As Praat writes it: whole seconds without a point."""
+    """As Praat writes numbers: whole seconds without a decimal point."""
     return repr(seconds).removesuffix(".0")
 
 
 def _quoted(text: str) -> str:
-    """A quote is written twice; what is no text, and a label of blanks alone, which reads as none, is escaped. So are
-    ends of lines: Praat takes them, but readers that go line by line do not."""
+    """Quotes are doubled. Bytes that are not text are escaped, as are labels of spaces only, which would be read as
+    empty, and line ends, which Praat accepts but line-based readers do not."""
     safe = escape_controls(text).replace("\n", "%0A") if text.strip() else escape_cell(text)
     return '"' + safe.replace('"', '""') + '"'
 
@@ -149,18 +149,20 @@ class _Tokens:
         self.all = read_text(path).replace("\r\n", "\n").replace("\r", "\n")
         self.found = (token for token in _TOKEN.finditer(self.all) if token[4] is None)
         self.at = self.counted = 0
-        self.lines = 1  # up to `counted`; they are not counted anew for each number
+        self.lines = 1  # up to `counted`, so that lines are not counted again for each number
 
     def header(self) -> None:
-        """LabelError for another kind of file."""
+        """Raises LabelError for another kind of file."""
         first = next(self.found, None)
         if first is None or first[1] != "ooTextFile":
-            raise LabelError(f"{show_name(self.path)}: not a text file of Praat; save it as a (short) text file")
+            raise LabelError(
+                f"{show_name(self.path)}: not a Praat text file; save it as a text file or short text file"
+            )
         if self.text("TextGrid").split(" ")[0] != "TextGrid":
-            raise self.wrong("another object of Praat", "a TextGrid")
+            raise self.wrong("another Praat object", "a TextGrid")
 
     def next(self, what: str) -> re.Match[str]:
-        """LabelError: the file ends."""
+        """Raises LabelError at the end of the file."""
         token = next(self.found, None)
         if token is None:
             self.at = len(self.all)
@@ -185,7 +187,7 @@ class _Tokens:
         return read_seconds(token[3] or token[0], self.path, self.line(), what)
 
     def count(self) -> int:
-        """How many items follow. A file that says too many ends too soon."""
+        """The number of items that follow. If it is too large, the end of the file is reached too early."""
         token = self.next("a count")
         if token[3] is None or not token[3].isascii() or not token[3].isdecimal() or len(token[3]) > 9:
             raise self.wrong(token[0], "a count")

@@ -32,7 +32,8 @@ MOST_SECONDS, MOST_BYTES = 5.0, 1 << 30
 SOUND_A_SECOND = 100.0  # a header that says 1 Hz makes hours of a few samples, and they are scored as such
 # Messages about files whose header was refused.
 REFUSED = re.compile(
-    r"not audio that can|damaged or cut short, or|says 0 channels|empty|raw samples|without ffmpeg|no sound in it"
+    r"not a supported audio format|damaged, cut short, or"
+    r"|states 0 channels|empty|raw samples|without ffmpeg|finds no audio in it"
 )
 
 
@@ -185,7 +186,7 @@ def judge(name, record, figures, kept):
     """Count a record. Keep files without a record, and files that crashed a decoder."""
     figures.count += 1
     error = (record or {}).get("error", "")
-    bad = record is None or "crashed" in error or "gave nothing" in error
+    bad = record is None or "crashed" in error or "no answer" in error
     if record is None:
         figures.wrong.append(f"{name}: no record")
     elif record["type"] == "file":

@@ -180,7 +180,7 @@ def judge(seed: Seed, is_cut: bool, found: tuple[float, str, str], parts: int) -
     lacks = seconds < seed.seconds - NEAR_SECONDS * parts
     if status == "ok" and lacks and not (is_cut and seed.kind in ENDLESS):
         return f"{seconds:.2f} s of {seed.seconds:.2f} s without a word"
-    if not is_cut and status == "damaged" and not lacks and "stands behind it" not in said:
+    if not is_cut and status == "damaged" and not lacks and "followed by another recording" not in said:
         return f"nothing is missing in it: {said}"
     if not is_cut and seconds > seed.seconds + NEAR_SECONDS * parts:
         return f"{seconds:.2f} s of {seed.seconds:.2f} s"
