@@ -23,7 +23,7 @@ from rich.text import Text
 
 TUTORIAL = Path(__file__).resolve().parent / "tutorial"
 WIDTH = 92  # of a terminal, in characters
-QUIETLY = " --force --no-progress"  # called so, and not shown
+QUIETLY = " --corrections none --force --no-progress"  # called so, and not shown
 TERMINALS = {
     "walk": "audiocnn detect data/samples/walk.flac",
     "samples": "audiocnn detect data/samples",

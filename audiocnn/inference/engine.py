@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from audiocnn.model.network import Network
     from audiocnn.model.weights import Ensemble
 
-CHUNK_SECONDS = 30.0
+CHUNK_SECONDS = 20.0
 _PIECE_SECONDS = 8.0  # of features computed at once, so that the intermediate values fit into the cache of a core
 _GPU_CHUNKS = 32  # in one batch; fewer if the memory of the GPU is too small
 

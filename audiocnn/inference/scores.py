@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import pandas
 
 RECORDINGS_AHEAD = 256
-SAMPLES_AHEAD = 1 << 22  # 17 MB of float32
+SAMPLES_AHEAD = 1 << 20  # 4 MB of float32
 SCORES_AHEAD = 1 << 22
 _MOST_READERS = 16
 FAREWELL_SECONDS = 1.0  # for readers blocked in the system, such as by a disk that does not respond
@@ -338,7 +338,7 @@ class ReaderPool:
         self.samples = 0  # in these chunks
         self.scores = 0  # computed, and not taken
         chunk_samples = engine.chunk_rows * engine.geometry.hop_samples
-        self.most_samples = max(SAMPLES_AHEAD, 2 * engine.chunks_ahead * chunk_samples)
+        self.most_samples = max(SAMPLES_AHEAD, engine.chunks_ahead * chunk_samples)
         # On the CPU the network is the bottleneck. A GPU keeps up with all that the cores can decode.
         self.most = min(engine.jobs + 1 if engine.device == "cpu" else usable_cores(), _MOST_READERS)
         self.threads: list[threading.Thread] = []

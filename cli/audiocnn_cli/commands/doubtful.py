@@ -331,9 +331,10 @@ def write_doubtful(
         terminal.say(f"no doubtful clips: the model agrees with the labels of all {total}")
         return doubts
     likely = sum(doubt.likely_wrong for doubt in doubts)
+    found_wrong = f", {likely} of them likely wrong" if likely else ""
     more = f" (the first of {count}; --top)" if count > len(doubts) else ""
     terminal.say(
-        f"{plural(len(doubts), 'doubtful clip')}{more} of {total}, {likely} of them likely wrong: listen and correct in"
+        f"{plural(len(doubts), 'doubtful clip')}{more} of {total}{found_wrong}: listen and correct in"
         f" {files.page} (its button downloads {corrected}), or correct {files.table} by hand"
     )
     return doubts
