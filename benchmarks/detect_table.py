@@ -107,7 +107,7 @@ GOALS = (
     Goal("clips", "files/s", 500, speed(OURS_1D), ",.0f"),
     Goal("start", "ten seconds from a cold start, s", 0.5, lasting("audiocnn detect, ten seconds"), ".2f", False),
     Goal("start", "`--help`, s", 0.2, lasting("audiocnn --help"), ".2f", False),
-    Goal("memory", "ten hours, MB", 350, peak("ten hours"), ".0f", False),
+    Goal("memory", "ten hours, MB", 150, peak("ten hours"), ".0f", False),
     Goal("memory", "ten hours against ten minutes, difference", 0.1, growth, ".1%", False),
     Goal("sliding", f"`{SLID}`, share of window / hop that the dense pass saves", 0.5, saving(SLID), ".2f"),
     Goal("sliding", f"`{SLID}`, largest difference of scores", 1e-4, difference(SLID), ".1e", False),
