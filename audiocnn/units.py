@@ -39,6 +39,19 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def parse_clock(text: str) -> float:
+    """Seconds from `90`, `1:30` or `1:02:03.5`. Raises ValueError."""
+    *before, last = text.split(":")
+    if len(before) > 2 or not all(part.isdecimal() for part in before) or (before and last.startswith(("+", "-"))):
+        raise ValueError(text)
+    seconds = float(last)
+    if (before and not 0 <= seconds < 60) or (len(before) == 2 and int(before[1]) > 59):
+        raise ValueError(text)
+    for unit, part in zip((60, 3600), reversed(before), strict=False):
+        seconds += unit * int(part)
+    return seconds
+
+
 def plural(number: int, word: str) -> str:
     """`1 segment`, `2 segments`."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from audiocnn.audio.ffmpeg import INSTALL_FFMPEG, FfmpegFile, find_program, no_track_error
+from audiocnn.audio.find import SNDFILE_SUFFIXES
 from audiocnn.audio.headers import (
     AUDIO_HEAD_BYTES,
     count_ogg_tracks,
@@ -307,6 +308,9 @@ def _refusal(reason: str, source: AudioSource) -> RefusedError:
     if "not recognised" in reason or "possibly a pipe" in reason:
         remedy = f"check the file, or {CONVERT if find_program() else INSTALL_FFMPEG}"
         remedy = f"{CONVERT}, or {_RAW_STREAM}" if source.is_piped else remedy
+        suffix = PurePath(source.name).suffix.lower()
+        if suffix in SNDFILE_SUFFIXES and not source.is_piped:
+            return RefusedError(f"{source.name}: not a {suffix[1:]} file, and no other known format; copy it again")
         return RefusedError(f"{source.name}: not a supported audio format; {remedy}")
     if "annel count is zero" in reason:
         return DamagedError(f"{source.name}: the header states 0 channels; write the file again")

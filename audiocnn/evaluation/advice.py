@@ -139,6 +139,7 @@ def _confused(wrong: list[JudgedClip], clip: ClipEvaluation, subject: Subject) -
         frozenset((answer.labels[0], answer.answers[0]))
         for answer in wrong
         if len(answer.labels) == len(answer.answers) == 1
+        and answer.labels[0] in clip.labels
         and answer.answers[0] in clip.labels
         and answer.answers[0] != NONE_OF_THESE
     )

@@ -163,7 +163,8 @@ def find_unknown_labels(
         what = f"has no label that {name} knows ({ours}), only {theirs}"
         near = did_you_mean(unknown[0], scorer.labels)
         hint = f"{near} " if near.startswith("did") else ""
-        rename = f"map the labels with {format_command([MAP_OPTION, f'{unknown[0]}={scorer.labels[0]}'])}"
+        mapping = format_command([MAP_OPTION, f"{unknown[0]}={scorer.labels[0]}"])
+        rename = f"if one of them means {scorer.labels[0]}, map it with {mapping}"
         remedy = f"{hint}{rename}, name their column with {LABEL_OPTION}, or use a model with these labels"
         raise DatasetError(f"{dataset.folder}: {what}; {remedy}")
     return dict(sorted(((one, counts[one]) for one in unknown), key=lambda pair: (-pair[1], pair[0])))

@@ -102,7 +102,7 @@ def merge_recordings(found: Iterable[LabelledRecording]) -> list[LabelledRecordi
 def _both(first: LabelledRecording, second: LabelledRecording) -> LabelledRecording:
     tracks = {channel: tuple(track) for channel, track in first.tracks.items()}
     for channel, track in second.tracks.items():
-        tracks[channel] = (*tracks.get(channel, ()), *track)
+        tracks[channel] = tuple(dict.fromkeys((*tracks.get(channel, ()), *track)))  # a copied file adds nothing
     facts = ("duration_seconds", "sample_rate", "channels", "model", "note")
     changes = {name: getattr(first, name) or getattr(second, name) for name in facts}
     return replace(first, tracks=tracks, thresholds={**second.thresholds, **first.thresholds}, **changes)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fixtures_cli import RATE, audiocnn
+from fixtures_cli import RATE, audiocnn, tone, tone_model  # noqa: F401
 from rich.text import Text
 from sounds import sine, write
 
@@ -495,3 +495,13 @@ def test_by_recording_of_clips_the_wrong_answers_come_first(here, models):
     done = audiocnn("evaluate", "clips", "-m", models["softmax"], "--by", "recording", "--format", "table")
     assert "1 clip of 12 wrong" in " ".join(done.out.split())
     assert "deep/3.wav" in done.out and "deep/0.wav" not in done.out.split("wrong")[1].split("labels")[0]
+
+
+def test_clips_of_labels_that_a_model_of_one_does_not_know_are_no_pair_of_labels(tmp_path, monkeypatch, tone_model):  # noqa: F811
+    """It answers each of them with its own label, which is wrong, and confused with no other of its labels."""
+    monkeypatch.chdir(tmp_path)
+    for number in range(20):
+        for label in ("tone", "bell", "horn"):
+            write(tmp_path / "clips" / label / f"{number}.wav", tone((0.2, 1.8)), RATE)
+    done = evaluate(tone_model)
+    assert done.status is ExitStatus.OK, done.err

@@ -238,6 +238,11 @@ def test_one_recording_in_several_files_is_joined():
     ]  # fmt: skip
 
 
+def test_a_copied_file_of_labels_adds_no_segment():
+    one = LabelledRecording("x", {0: (Segment(0, 1, "a", 0.5), Segment(1, 2, "b", 0.5))})
+    assert merge_recordings([one, one]) == [one]
+
+
 @pytest.mark.parametrize("name", ["../out.wav", "/etc/out.wav", "a/../../out.wav", "..", "/", "..\\out.wav", ".", "-"])
 def test_nothing_is_written_outside_of_the_folder(here, name):
     Path("x.csv").write_text(f"file,start,end,label\n{name},0,1,a\n")

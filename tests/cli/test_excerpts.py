@@ -12,6 +12,7 @@ from fixtures_cli import RATE, audiocnn, tone, tone_model  # noqa: F401
 from sounds import as_bytes, write
 
 import audiocnn as library
+from audiocnn.units import parse_clock
 from audiocnn_cli.app.exits import ExitStatus
 
 START, END = 1.0, 3.5
@@ -163,3 +164,16 @@ def test_the_library_takes_an_excerpt(here, tone_model):  # noqa: F811
     assert np.array_equal(clip.scores, library.classify("part.wav", tone_model).clips[0].scores)
     with pytest.raises(library.AudiocnnError, match="ends before it begins"):
         library.detect("a.wav", tone_model, start_seconds=2, end_seconds=1)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("1:30", 90), ("0:00.5", 0.5), ("1:02:03.25", 3723.25)])
+def test_times_are_seconds_or_minutes_and_seconds(text, seconds):
+    assert parse_clock(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "1:60", "1:-2", "1:2:3:4", "1.5:00", ":30", "1:", "1:61:00", "1:nan", "1:inf"]
+)
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(ValueError):
+        parse_clock(text)

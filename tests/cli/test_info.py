@@ -13,6 +13,7 @@ import pytest
 from fixtures_cli import RATE, audiocnn, tone, tone_model  # noqa: F401
 from sounds import write
 
+from audiocnn import __version__
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.commands.info import DEFAULT_BUNDLE
 from audiocnn_cli.commands.info.bundle import VARIABLES
@@ -147,3 +148,13 @@ def test_wrong_use_is_one_line_and_makes_nothing(here, args, words):
     assert done.status is ExitStatus.USAGE
     assert words in done.err and done.err.count("\n") == 1 and "Traceback" not in done.err
     assert sorted(path.name for path in here.iterdir()) == ["file"]
+
+
+def test_a_folder_is_no_recording(here):
+    done = audiocnn("info", "--bundle", str(here))
+    assert done.status is ExitStatus.USAGE and "is a folder; give the recording" in done.err
+
+
+def test_the_table_has_the_version_as_it_is_written():
+    rows = [line.split() for line in audiocnn("info", terminal=True, NO_COLOR="1").out.splitlines()]
+    assert ["audiocnn", __version__] in rows

@@ -158,3 +158,32 @@ def test_where_no_label_is_found_that_is_said_without_a_list(here, several):
     assert ("nothing found" in lines.line(nothing).plain) is several
     assert labels[0] in lines.line(found).plain or not several
     assert "baby" not in lines.line(nothing).plain + lines.line(found).plain
+
+
+def test_a_table_of_a_summary_has_a_row_for_what_could_not_be_read(here):
+    Path("all/bad.wav").write_bytes(b"nothing that is sound")
+    status, lines, _ = detect("all", "--summary", "-f", "csv")
+    assert status is ExitStatus.SOME_FAILED
+    assert lines[0] == "file,duration,segments,tone,status"
+    assert lines[1] == "all/bad.wav,,,,error"
+    assert [line.split(",")[-1] for line in lines[2:]] == ["ok", "ok", "ok"]
+
+
+def test_a_summary_of_several_folders_has_a_line_for_each(here):
+    Path("all/more").mkdir()
+    for name in ("one", "none"):
+        Path(f"all/{name}.wav").rename(f"all/more/{name}.wav")
+    Path("all/more/bad.wav").write_bytes(b"nothing that is sound")
+    _, lines, _ = detect("all", "--summary", "-f", "table")
+    folders = [line for line in lines if line.startswith(("all/:", "all/more/:"))]
+    assert sorted(line.split(",")[0] for line in folders) == ["all/: 1 recording", "all/more/: 2 recordings"]
+    assert re.search("all/more/: 2 [^/]*; 1 could not be read", " ".join(lines))
+    assert lines[-1].startswith("3 recordings")
+    _, lines, _ = detect("all/more", "--summary", "-f", "table")
+    assert not any("/:" in line for line in lines)
+
+
+def test_nothing_new_is_said_in_one_line(here):
+    assert detect("all", "--output-dir", "out")[0] is ExitStatus.OK
+    status, _, said = detect("all", "--output-dir", "out", "--skip-existing", terminal=True)
+    assert status is ExitStatus.OK and SEQUENCE.sub("", said).splitlines()[-1] == "nothing new: 3 already done"

@@ -17,6 +17,7 @@ import typer
 
 from audiocnn.errors import UsageError
 from audiocnn.labels.formats import FORMATS
+from audiocnn.units import parse_clock
 
 if TYPE_CHECKING:
     from audiocnn.inference.detect import DetectSettings
@@ -32,6 +33,20 @@ def option(
     """An option that is None if not given. If the default is set elsewhere, the help text states it."""
     names = (name,) if short is None else (name, short)
     return typer.Option(*names, metavar=metavar, help=text, min=least, show_default=False, rich_help_panel=panel)
+
+
+def time_option(*names: str, text: str, panel: str = INPUT) -> object:
+    """A moment in a recording, in seconds or as minutes:seconds."""
+    return typer.Option(
+        *names, metavar="TIME", help=text, parser=_parse_time, show_default=False, rich_help_panel=panel
+    )
+
+
+def _parse_time(text: str) -> float:
+    try:
+        return parse_clock(text)
+    except ValueError:
+        raise typer.BadParameter("give seconds or minutes:seconds, such as 90 or 1:30") from None
 
 
 def flag(name: str, text: str, panel: str | None = None, short: str | None = None) -> object:
@@ -246,7 +261,7 @@ class InputOptions:
         option(
             "--settled",
             "MINUTES",
-            "Leave out files that changed in the last MINUTES: they may not be copied completely.",
+            "Leave out files that were changed, renamed or copied here in the last MINUTES: they may not be complete.",
             INPUT,
         ),
     ] = None
@@ -259,8 +274,12 @@ class InputOptions:
             rich_help_panel=INPUT,
         ),
     ] = "mix"
-    start: Annotated[float | None, option("--start", "SECONDS", "Start at this time in each recording.", INPUT)] = None
-    end: Annotated[float | None, option("--end", "SECONDS", "Stop at this time in each recording.", INPUT)] = None
+    start: Annotated[
+        float | None, time_option("--start", text="Start at this time in each recording: seconds, or 1:30.")
+    ] = None
+    end: Annotated[
+        float | None, time_option("--end", text="Stop at this time in each recording: seconds, or 1:30.")
+    ] = None
     track: AudioTrack = None
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad file.", rich_help_panel=INPUT)] = False
 
@@ -333,7 +352,8 @@ class ManyOutputs(OutputOptions):
         option(
             "--output-dir",
             "FOLDER",
-            "Write a file for each recording into this folder, with the same subfolders.",
+            "Write a file for each recording into this folder, with the subfolders below a folder that was given, or "
+            "those of a file name as it was given.",
             OUTPUT,
         ),
         BASIC,

@@ -26,7 +26,7 @@ _FROM_PYDANTIC = "Value error, "
 # Messages of pydantic, and what the user should give instead.
 _WRONG_VALUES = (
     (re.compile(r"Input should be a valid number.*"), "give a number, such as 0.5"),  # keep "give": see _WRONG_OPTION
-    (re.compile(r"Input should be a valid integer.*"), "give a whole number, such as 2"),
+    (re.compile(r"Input should be a valid integer.*"), "give a whole number"),
     (re.compile(r"Input should be greater than or equal to (\S+)"), r"give \1 or more"),
 )
 _WRONG_OPTION = re.compile(r"Invalid value for '(--[\w-]+)'(?: / '-\w')?: (?=give )")

@@ -28,6 +28,7 @@ from audiocnn_cli.app.options import (
     TableFormat,
     flag,
     option,
+    time_option,
 )
 from audiocnn_cli.app.progress import Bar
 from audiocnn_cli.app.terminal import Terminal
@@ -74,11 +75,11 @@ class ExplainOptions:
     ] = None
     at: Annotated[
         float | None,
-        option(
+        time_option(
             "--at",
-            "SECONDS",
-            "Explain the score at this time. [default: that of the clip; for models that find segments, the highest]",
-            _WHAT,
+            text="Explain the score at this time. "
+            "[default: that of the clip; for models that find segments, the highest]",
+            panel=_WHAT,
         ),
         BASIC,
     ] = None

@@ -23,6 +23,7 @@ from audiocnn_cli.app.options import (
     OneRecording,
     SegmentOptions,
     option,
+    time_option,
 )
 from audiocnn_cli.app.terminal import Terminal
 from audiocnn_cli.io.batch import batch_status
@@ -59,12 +60,12 @@ class PlotOutput:
 class PlotOptions:
     start: Annotated[
         float | None,
-        typer.Option("--from", "--start", metavar="SECONDS", help="Start of the part to draw.", rich_help_panel=INPUT),
+        time_option("--from", "--start", text="Start of the part to draw: seconds, or 1:30."),
         BASIC,
     ] = None
     end: Annotated[
         float | None,
-        typer.Option("--to", "--end", metavar="SECONDS", help="End of the part to draw.", rich_help_panel=INPUT),
+        time_option("--to", "--end", text="End of the part to draw: seconds, or 1:30."),
         BASIC,
     ] = None
     channel: Annotated[

@@ -192,13 +192,17 @@ class BatchRun:
         already."""
         if not (self.terminal.watched or self.terminal.verbose) or not (self.done or self.passed):
             return
+        if not self.done:
+            bad = f", {self.failed} failed" if self.failed else ""
+            self.terminal.say(f"nothing new: {self.passed} already done{bad}")
+            return
         files = "1 recording" if self.done == 1 else f"{self.done} recordings"
         speed = format_speed(self.audio_seconds, time.monotonic() - self.began)
         where = f" on {device}" if device else ""
         bad = f", {self.failed} failed" if self.failed else ""
         before = f"; {self.passed} already done" if self.passed else ""
         before += f"; {self.short} ended before --end" if self.short else ""
-        place = f"; written to {place}" if place and self.done else ""
+        place = f"; written to {place}" if place else ""
         amount = "" if is_told else f"{what}{files}, {clock(self.audio_seconds)} of sound, "
         self.terminal.say(f"{amount}{speed}{where}{'' if is_told else bad}{before}{place}")
 

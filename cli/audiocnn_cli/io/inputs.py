@@ -210,14 +210,20 @@ def _is_excluded(one: Input, patterns: Sequence[str]) -> bool:
 def _leave_out_fresh(inputs: Iterable[Input], minutes: float, terminal: Terminal) -> Iterator[Input]:
     """The inputs without files whose content or metadata changed in the last minutes."""
     fresh: list[str] = []
+    others = False
     for one in inputs:
         if isinstance(one.source, Path) and _seconds_unchanged(one.source) < minutes * 60:
             fresh.append(one.name)
         else:
+            others = True
             yield one
     if fresh:
         changed = f"changed in the last {minutes:g} min; skipped because of --settled"
-        terminal.say(f"audiocnn: {show_names(fresh, terminal.verbose)}: {changed}")
+        said = f"{show_names(fresh, terminal.verbose)}: {changed}"
+        if others:
+            terminal.say(f"audiocnn: {said}")
+        else:  # also with -q: a first try on fresh copies would otherwise do nothing without a word
+            terminal.error(f"{said}; nothing else was found", kind="warning")
 
 
 def _seconds_unchanged(path: Path) -> float:

@@ -359,7 +359,7 @@ def _open_folder(
     files = ManyFiles(Mirror(folder, suffix, *told), make, terminal)
     try:
         yield files
-        remedy = "use --update to make it again" if destination.can_update else "use --force instead to overwrite it"
+        remedy = "--update processes these again" if destination.can_update else "--force instead overwrites them"
         for reason, left in files.mirror.left.items():
             fact = f"{show_names(left, terminal.verbose)}: {reason}, but skipped because of --skip-existing"
             terminal.error(f"{fact}; {remedy}", kind="warning")

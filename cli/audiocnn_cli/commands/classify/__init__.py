@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from audiocnn.errors import as_argument
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.app.options import (
     BASIC,
@@ -179,6 +180,7 @@ class ClassifyTask:
             settings=self.digest,
             background=rule.background,
             clip_seconds=pooling.clip_seconds if pooling else model.geometry.near_seconds,
+            reference=as_argument(model.reference),
         )
         return classify_writer(self.kind, layout, out, terminal, self.names)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from audiocnn.errors import printable
+from audiocnn.errors import as_argument, format_command, printable
 from audiocnn.inference.classify import NONE_OF_THESE, Classification, Clip, LabelScore
 from audiocnn.labels.formats.base import Writer, round_score
 from audiocnn.labels.formats.jsonl import SCORE_DIGITS, JsonLinesWriter, Record, last_record, record_head, start_field
@@ -46,7 +46,7 @@ ClassifyResult = Classification | Clip | StreamEnd  # a recording; for a stream,
 class AnswerLayout:
     """What is written for each clip: the `top` labels of the model; and whether a recording may have several clips.
     settings: the digest for the last record of a recording. background: the model also scores "none of the labels".
-    clip_seconds: length of the clips that the model was trained on."""
+    clip_seconds: length of the clips that the model was trained on. reference: the model as `--model` takes it."""
 
     labels: tuple[str, ...]
     several_labels: bool
@@ -56,6 +56,7 @@ class AnswerLayout:
     settings: str
     background: bool = False
     clip_seconds: float = math.inf
+    reference: str = ""
 
     def records(self, result: ClassifyResult) -> Iterator[Record]:
         """One `clip` record per clip, followed by a `file` record if a recording may have several clips."""
@@ -231,9 +232,8 @@ class ClipTables(Writer[ClassifyResult]):
 
         if found.duration_seconds < max(_LEAST_LONG_SECONDS, _LONG_CLIPS * self.layout.clip_seconds):
             return
-        more = (
-            "for several sounds: --every 5 gives an answer for every 5 s; `audiocnn detect` gives start and end of each"
-        )
+        detect = format_command(["audiocnn", "detect", "-m", self.layout.reference, as_argument(found.file)])
+        more = f"for several sounds: --every 5 gives an answer for every 5 s; start and end of each: {detect}"
         self.console.print(Text(more, style="dim"))
 
     def clips(self, found: Classification) -> None:

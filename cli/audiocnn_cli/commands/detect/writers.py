@@ -32,6 +32,7 @@ from audiocnn.labels.formats.table import (
     TableWriter,
     segment_cells,
     segment_rows,
+    table_row,
 )
 from audiocnn.model.model import DEFAULT_MODEL
 from audiocnn.segments.segment import Segment, merge
@@ -63,6 +64,7 @@ SUMMARY_FORMATS = ("jsonl", "csv", "tsv", "table")
 _LEAST_BAR = 6  # cells; with less room, no bar is drawn
 _TIME_WIDTH, _SHARE_WIDTH = len("9:59:59"), len("100 %")
 _EDGES = 3  # a space, and both ends of the bar
+_MOST_FOLDERS = 20  # with more, a total for each is no summary
 COLOURS = ("green", "cyan", "magenta", "yellow", "blue", "red")
 # The result of a recording; for a stream on standard input, each event and the summary at the end.
 DetectResult = Detection | Event | FileSummary
@@ -89,9 +91,7 @@ def detect_writer(layout: DetectLayout, labels: Sequence[str], out: Output, term
             return DetectionLines(drawing, labels, layout.names)
         return DetectionTables(drawing, fits=to_terminal)
     if layout.summary and kind in CELL_SEPARATORS:
-        return TableWriter(
-            ["file", "duration", "segments", *labels], partial(summary_rows, labels), CELL_SEPARATORS[kind]
-        )
+        return SummaryTable(labels, CELL_SEPARATORS[kind])
     if layout.summary:
         return SummaryRecords(settings)
     return live_writer(kind, settings) if kind in LIVE_FORMATS else DetectionLabels(kind)
@@ -321,8 +321,8 @@ class DetectTotal:
             "model": self.model or None,
         }
 
-    def line(self) -> str:
-        """`3 recordings, 1:02: 9 segments of speech, 19.3 s (31 %); no segment in 1 of them`."""
+    def line(self, named: bool = True) -> str:
+        """`3 recordings, 1:02: 9 segments of speech, 19.3 s (31 %); no segment in 1 of them`. named: with the model."""
         parts = [
             f"{plural(count, 'segment')} of {printable(label)}, {clock(self.seconds[label])}"
             f" ({format_share(self.seconds[label], self.channel_seconds)})"
@@ -331,20 +331,31 @@ class DetectTotal:
         ] or ["no segment"]
         parts += [f"no segment in {self.silent} of them"] if 0 < self.silent < self.recordings else []
         parts += [f"{self.failed} could not be read"] if self.failed else []
-        found = "; ".join(parts) + by_model(self.model)
+        found = "; ".join(parts) + (by_model(self.model) if named else "")
         return f"{plural(self.recordings, 'recording')}, {clock(self.sound_seconds)}: {found}"
 
 
-def summary_rows(labels: Sequence[str], result: DetectResult) -> Iterator[Cells]:
-    """One row per recording: its duration, number of segments, and seconds of each label."""
-    assert isinstance(result, Detection)
-    seconds = result.seconds()
-    yield [
-        result.file,
-        round_seconds(result.duration_seconds - result.start_seconds),
-        len(result.segments),
-        *(round_seconds(seconds.get(label, 0.0)) for label in labels),
-    ]
+class SummaryTable(TableWriter[DetectResult]):
+    """One row per recording: its duration, number of segments, seconds of each label, and its status. A recording that
+    could not be read has empty cells."""
+
+    def __init__(self, labels: Sequence[str], separator: str) -> None:
+        super().__init__(["file", "duration", "segments", *labels, "status"], self.row, separator)
+        self.labels = labels
+
+    def row(self, result: DetectResult) -> Iterator[Cells]:
+        assert isinstance(result, Detection)
+        seconds = result.seconds()
+        yield [
+            result.file,
+            round_seconds(result.duration_seconds - result.start_seconds),
+            len(result.segments),
+            *(round_seconds(seconds.get(label, 0.0)) for label in self.labels),
+            "ok" if result.note is None else "damaged",
+        ]
+
+    def failed(self, file: str, problem: str) -> str:
+        return table_row([file, *[""] * (2 + len(self.labels)), "error"], self.separator) + "\n"
 
 
 class SummaryRecords(Writer[DetectResult]):
@@ -381,6 +392,7 @@ class DetectionLines(Writer[DetectResult]):
         super().__init__()
         self.terminal, self.console = terminal, terminal.out
         self.total = DetectTotal()
+        self.folders: dict[str, DetectTotal] = {}
         self.colours = {label: COLOURS[number % len(COLOURS)] for number, label in enumerate(labels)}
         width, several = self.console.width, len(labels) > 1
         self.label_width = min(width // 4, max(len(printable(label)) for label in labels)) + 1 if several else 0
@@ -395,18 +407,28 @@ class DetectionLines(Writer[DetectResult]):
     def recording(self, recording: DetectResult) -> str:
         assert isinstance(recording, Detection)
         self.total.add(recording)
+        self.folder_of(recording.file).add(recording)
         with self.console.capture() as drawn:
             self.console.print(self.line(recording), no_wrap=True, overflow="crop")
         return drawn.get()
 
     def failed(self, file: str, problem: str) -> str:
         self.total.failed += 1
+        self.folder_of(file).failed += 1
         return ""
+
+    def folder_of(self, file: str) -> DetectTotal:
+        """The totals of the folder of a recording, as far as folders are counted."""
+        folder = file.rpartition("/")[0]
+        return self.folders.setdefault(folder if len(self.folders) <= _MOST_FOLDERS else "", DetectTotal())
 
     def end(self) -> str:
         from rich.text import Text
 
         with self.console.capture() as drawn:
+            if 1 < len(self.folders) <= _MOST_FOLDERS:
+                for name, total in self.folders.items():
+                    self.console.print(Text(f"{printable(name) or '.'}/: {total.line(named=False)}"))
             self.console.print(Text(self.total.line(), style="bold"))
         return drawn.get()
 

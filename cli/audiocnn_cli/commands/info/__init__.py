@@ -155,7 +155,7 @@ def _flatten(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         elif key == "ffmpeg":
             rows.append((key, value or "not on the PATH: m4a, aac, wma and videos cannot be read"))
         else:
-            rows.append((key, " ".join(value) if key.startswith("audio") else value))
+            rows.append((key, " ".join(value) if key.startswith("audio") and isinstance(value, list) else value))
     return rows
 
 

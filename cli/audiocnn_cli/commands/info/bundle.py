@@ -152,6 +152,8 @@ def _describe_recording(name: str) -> dict[str, Any]:
     path = Path(name)
     if is_url(name):
         raise UsageError(f"{show_name(name)}: is not a local file; copy the recording to this machine first")
+    if path.is_dir():
+        raise UsageError(f"{show_name(name)}: is a folder; give the recording that the problem occurs with")
     if not path.is_file():
         raise UsageError(f"{show_name(name)}: no such file; check the name")
     facts: dict[str, Any] = {"file": show_name(name), "bytes": path.stat().st_size}
