@@ -56,7 +56,7 @@ def check_rate(sample_rate: Any) -> int:
 
 
 def _whole_scale(array: NDArray[Any]) -> str:
-    return f"2**{8 * array.itemsize - 1}" + (", less 1" if array.dtype.kind == "u" else "")
+    return f"2**{8 * array.itemsize - 1}" + (" and subtract 1" if array.dtype.kind == "u" else "")
 
 
 class ArrayDecoder(FileDecoder):

@@ -77,7 +77,7 @@ Space = tuple[Parameter, ...]
 def read_space(values: Any, place: str) -> Space:
     """`[tune]` from TOML. Keys may be quoted, or nested tables. RecipeError with place, key and remedy."""
     if not isinstance(values, Mapping):
-        raise RecipeError(f"{place}: a table was expected")
+        raise RecipeError(f"{place}: expected a table")
     parameters = []
     for key, value in flatten_keys(values, ""):
         part = key.split(".")[0]

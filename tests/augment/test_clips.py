@@ -140,7 +140,7 @@ def test_an_epoch_has_each_clip_once_and_at_least_ten_batches():
     settings = TrainSettings(examples_per_epoch=0, batch_size=8)
     assert [count_examples(settings, clips) for clips in (3, 80, 81, 5000)] == [80, 80, 81, 5000]
     assert count_examples(dataclasses.replace(settings, examples_per_epoch=12), 5000) == 12
-    with pytest.raises(RecipeError, match=r"examples_per_epoch = 0 is for whole clips"):
+    with pytest.raises(RecipeError, match=r"examples_per_epoch = 0 is only for whole clips"):
         count_examples(settings, 0)
 
 

@@ -146,7 +146,7 @@ def test_workers_of_another_version_are_one_line(here, monkeypatch):
     monkeypatch.setattr("audiocnn.__version__", "0.0.0")
     done = audiocnn("detect", "many", "-m", "tone", "-o", "other", "--ray", "auto")
     assert (done.status, done.err.count("\n")) == (ExitStatus.USAGE, 1)
-    assert "not 0.0.0; install the same everywhere" in done.err
+    assert "not 0.0.0; install one version" in done.err
 
 
 @pytest.mark.long

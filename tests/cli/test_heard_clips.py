@@ -112,7 +112,7 @@ def test_the_corrections_of_a_run_count_for_it(here, command, data):
     labels = {one["file"]: one["labels"] for one in records if one["type"] == "doubtful"}
     assert all(labels.get(f"low/wrong{number}.wav", ["high"]) == ["high"] for number in (3, 7))
     said = audiocnn(command, data, "-m", "runs/right", *(["--force"] if command == "doubtful" else [])).err
-    assert "labels are as runs/right learned them, with the corrections of first.tsv, second.tsv" in said
+    assert "that runs/right was trained on, with the corrections in first.tsv, second.tsv" in said
     if command == "doubtful" and data == "sounds":
         assert "--corrections first.tsv --corrections second.tsv --corrections doubtful.tsv" in said
 

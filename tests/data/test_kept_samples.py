@@ -94,7 +94,7 @@ def test_a_source_of_which_nothing_could_be_taken_holds_no_folder(own):
         ("train second -o first", r"first: contains other files; choose a new folder with -o"),
         ("train second -o first --folds 2", r"first: contains other files, such as high; choose a new folder"),
         ("train second -o folds --folds 2", r"folds: already contains a run; continue it with --resume"),
-        ("train second -o file", r"file: is no folder; name another one with -o"),
+        ("train second -o file", r"file: not a folder; .* with -o"),
         ("train second --learning-curve 0,2", r"shares must be above 0 and at most 1"),
         (
             "train second --learning-curve abc",

@@ -93,7 +93,7 @@ def test_a_mistake_is_told_with_its_place(tmp_path, old, new, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (GOOD[: GOOD.index("[[conditions]]")], r'"conditions" is missing; it must be stated'),
+        (GOOD[: GOOD.index("[[conditions]]")], r'"conditions" is missing'),
         (
             GOOD[: GOOD.index("[[conditions]]")].replace("seed", "conditions = []\nseed"),
             r'"conditions" must be an array of tables',

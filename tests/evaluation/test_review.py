@@ -119,7 +119,7 @@ def test_killed_in_the_middle_of_a_save(tmp_path, at):
     ("name", "text", "error", "said"),
     [
         ("t.txt", None, UsageError, ".csv or .tsv"),
-        ("no/t.csv", None, UsageError, "no folder"),
+        ("no/t.csv", None, UsageError, "no does not exist"),
         ("t.csv", "file,start\nx,1\n", LabelError, 'no column "filename"'),
         ("t.csv", b"\xff\xfe\x00", LabelError, "t.csv"),
         ("t.csv", 'filename,label\n"a,b\n', LabelError, "quotes"),
@@ -358,7 +358,7 @@ def test_what_is_put_off_comes_last_and_what_cannot_be_heard_after_it(sounds, tm
         order.append(index)
         review.answer("page", index, "dog", review.describe(index)["revision"])
     assert order[-2:] == [first, 5] and sorted(order) == list(range(12))
-    assert "not audio" in review.describe(5)["problem"] and str(sounds) not in review.describe(5)["problem"]
+    assert "audio format" in review.describe(5)["problem"] and str(sounds) not in review.describe(5)["problem"]
 
 
 def test_segments_are_checked_and_sorted(sounds, tmp_path):

@@ -95,7 +95,7 @@ def test_a_caller_with_a_wrong_rate_is_told():
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=EXAMPLES, env=ENVIRONMENT, capture_output=True, timeout=60, check=False)
-    assert json.loads(done.stdout)["error"].startswith("sample_rate 0: give a whole number"), done.stderr
+    assert json.loads(done.stdout)["error"].startswith("sample_rate 0: not a sample rate"), done.stderr
 
 
 @pytest.mark.parametrize("model", [path.parent.name for path in sorted(MODELS.glob("*/model.onnx"))])

@@ -100,7 +100,7 @@ def test_a_file_that_was_opened_as_text_is_refused(tmp_path, function):
     (tmp_path / "a.wav").write_bytes(b"RIFF")
     with (tmp_path / "a.wav").open() as file:
         for text in (file, io.StringIO("RIFF")):
-            with pytest.raises(audiocnn.AudiocnnError, match=r'opened as text.*"rb"'):
+            with pytest.raises(audiocnn.AudiocnnError, match=r'text mode.*"rb"'):
                 function(text)
 
 
@@ -115,7 +115,7 @@ def test_an_engine_refuses_the_same(tone_model, kind):  # noqa: F811
 def test_levels_that_are_none_are_refused(tone_model, function, value):  # noqa: F811
     sound = SOUND.astype(np.float64)
     sound[RATE] = value
-    with pytest.raises(audiocnn.AudiocnnError, match=r"array: not a .* at 1\.000 s\); write them again"):
+    with pytest.raises(audiocnn.AudiocnnError, match=r"array: .*(not finite|out of range) .*at 1\.000 s\)"):
         function(sound, tone_model, sample_rate=RATE)
 
 

@@ -163,15 +163,15 @@ def test_closing_twice_and_closing_nothing(model):
     [
         (np.array([0.1, np.nan], np.float32), r"invalid value at 0\.100 s .*; the block was not used"),
         (np.array([np.inf, 0.1]), r"invalid value at 0\.100 s"),
-        (np.zeros(5, np.int32), r"of type int32; .* divided by 2\*\*31"),
-        (np.zeros(5, np.uint8), "of type uint8"),
-        (np.zeros(5, bool), "of type bool"),
+        (np.zeros(5, np.int32), r"type int32; .* by 2\*\*31"),
+        (np.zeros(5, np.uint8), r"type uint8; .* by 2\*\*7 and subtract 1"),
+        (np.zeros(5, bool), "type bool"),
         (np.zeros((2, 5), np.float32), "2 channels; give their mean, or open one Stream each"),
-        (np.zeros((2, 5, 3), np.float32), r"of shape \(2, 5, 3\)"),
-        (np.float32(0.5), "float32 is no recording"),
-        ([0.1, 0.2], "list is no recording"),
-        (b"ab", "bytes is no recording"),
-        (None, "NoneType is no recording"),
+        (np.zeros((2, 5, 3), np.float32), r"shape \(2, 5, 3\)"),
+        (np.float32(0.5), "float32 is not a recording"),
+        ([0.1, 0.2], "list is not a recording"),
+        (b"ab", "bytes is not a recording"),
+        (None, "NoneType is not a recording"),
     ],
 )
 def test_what_is_no_sound_is_refused_and_nothing_is_taken(model, samples, message):

@@ -431,7 +431,7 @@ def test_nothing_is_overwritten_unasked(tone_filters, tmp_path):
     ("args", "message"),
     [
         (["speech_3d"], r'no model is called "speech_3d"; did you mean "speech_[12]d"\?'),
-        (["MODEL", "-o", "a.jpg"], r"a\.jpg: a picture ends in \.png, \.svg, \.pdf; name it so"),
+        (["MODEL", "-o", "a.jpg"], r"a\.jpg: .*\.png, \.svg, \.pdf"),
         (["MODEL", "--group", "A"], r"--group applies to --strongest; give --strongest DATA too"),
         (["MODEL", "--top", "3"], r"--top applies to --strongest"),
         (["MODEL", "--strongest", "DATA", "--around", "nan"], r"--around cannot be nan; use seconds from 0 to 60"),

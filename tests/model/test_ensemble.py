@@ -241,7 +241,7 @@ def test_its_file_can_be_exported_again(ensembles):
 @pytest.mark.long
 def test_one_network_is_asked_of_it_in_vain(ensembles):
     model, *_ = ensembles("several channels")
-    with pytest.raises(ModelError, match=r"is an ensemble of several networks \(two_channels\); name a model of one"):
+    with pytest.raises(ModelError, match=r"is an ensemble of several networks \(two_channels\); .* a single network"):
         load_network(model)
 
 
@@ -373,7 +373,7 @@ def test_nothing_is_overwritten_unasked_and_what_fails_leaves_nothing(tmp_path, 
     (tmp_path / "notes" / "thesis.txt").touch()
     with pytest.raises(UsageError, match=r"notes: contains other files; choose a new folder with -o"):
         make_ensemble(models, tmp_path / "notes", force=True)
-    with pytest.raises(UsageError, match=r"thesis\.txt: is a file; name a folder"):
+    with pytest.raises(UsageError, match=r"thesis\.txt: is a file, not a folder"):
         make_ensemble(models, tmp_path / "notes" / "thesis.txt", force=True)
     monkeypatch.setattr("audiocnn.model.export.TOLERANCE", -1.0)
     with pytest.raises(ModelError, match="differs from PyTorch"):

@@ -80,7 +80,5 @@ def test_names_that_are_no_text_can_be_groups():
 
 @pytest.mark.parametrize("balance", ["", "source"])
 def test_one_recording_is_too_few(balance):
-    with pytest.raises(
-        DatasetError, match="one recording is too few: some are needed to train on, others to stop early on"
-    ):
+    with pytest.raises(DatasetError, match=r"one recording is too few: .* for training, .* early stopping"):
         cut([entry(0, "g")], balance)

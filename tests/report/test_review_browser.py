@@ -193,7 +193,7 @@ def test_a_recording_that_cannot_be_decoded(opened, sounds):
     (sounds / "broken.wav").write_bytes(b"no sound")
     page, server = opened(sounds)
     page.type("dog")
-    assert page.text("#name") == "broken.wav" and "not audio" in page.text("#note")
+    assert page.text("#name") == "broken.wav" and "audio format" in page.text("#note")
     page.press("x")
     assert saved(server)["broken.wav"] is None and "all 2 are done" in page.text("#note")
 

@@ -177,10 +177,10 @@ def test_a_recording_that_is_linked_out_of_the_folder_later_is_not_read(server, 
 
 def test_a_recording_that_cannot_be_decoded_is_said_and_the_rest_is_done(server, folder):
     status, _, said = ask(server, "clip/3")
-    assert status == 200 and "not audio" in said["clip"]["problem"] and str(folder) not in str(said)
+    assert status == 200 and "audio format" in said["clip"]["problem"] and str(folder) not in str(said)
     for path in ("sound/3/0", "picture/3/0"):
         status, _, said = ask(server, path)
-        assert status == 422 and "not audio" in said["error"] and str(folder) not in said["error"]
+        assert status == 422 and "audio format" in said["error"] and str(folder) not in said["error"]
     assert ask(server, "answer", {"page": "a", "index": 3, "label": None, "revision": 0})[0] == 200
     assert CorrectionTable(server.review.table.path).rows == {"3.wav": None}
 

@@ -372,7 +372,7 @@ def test_whole_clips_are_refused(tmp_path):
         for n in range(6)
     ]
     dataset = write_dataset(tmp_path / "dataset", rows)
-    with pytest.raises(RecipeError, match="needs onsets and offsets, and these are whole clips; mark where"):
+    with pytest.raises(RecipeError, match=r"needs segments.* whole clips; annotate onsets and offsets"):
         make_training_set(recipe_of(OFFSET), dataset)
 
 

@@ -94,7 +94,7 @@ def clip_folder(tmp_path_factory):
         (("--minutes", "inf"), "--minutes inf: not a valid duration"),
         (("--minutes", "nan"), "--minutes nan: not a valid duration"),
         (("--minutes", "3", "--epochs", "4"), "--minutes and --epochs both set the training length"),
-        (("--minutes", "3", "--resume"), "leave it out"),
+        (("--minutes", "3", "--resume"), "a resumed run already has a plan"),
         (("--minutes", "3", "--folds", "3"), "--minutes plans one training"),
         (("--minutes", "3", "--learning-curve", "0.5,1"), "--minutes plans one training"),
         (("--minutes", "0.0001", "--device", "cpu", "--from", "none"), "--minutes 0.0001: too few"),

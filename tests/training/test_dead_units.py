@@ -203,4 +203,4 @@ def test_a_resumed_run_still_knows_at_its_end(task, tmp_path):
     again.settings = dataclasses.replace(again.settings, epochs=1)  # nothing is left to learn
     again.state.epoch = 2
     notes = [report for report in again.epochs() if isinstance(report, Note)]
-    assert len(notes) == 1 and "of epoch 1, the best, 8 of 8 units of group A, layer 2" in notes[0].text
+    assert len(notes) == 1 and "in epoch 1, the best, 8 of 8 units of group A, layer 2" in notes[0].text

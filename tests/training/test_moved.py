@@ -185,8 +185,8 @@ def test_other_recordings_are_no_place_of_the_data(home):
 @pytest.mark.parametrize(
     ("arguments", "fact"),
     [
-        (("clips", "--data", "clips"), "--data clips: is for a run to go on with"),
-        (("-o", "runs/none", "--resume", "--data", "clips"), "--data clips: is for a run to go on with"),
+        (("clips", "--data", "clips"), "--data clips: applies to a run to resume"),
+        (("-o", "runs/none", "--resume", "--data", "clips"), "--data clips: applies to a run to resume"),
         (("clips", "-o", "runs/folder", "--resume", "--data", "clips"), "both name the data"),
     ],
 )

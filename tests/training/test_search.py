@@ -81,7 +81,7 @@ def test_keys_are_quoted_or_tables_inside_of_each_other():
             r'"data\.source" cannot be searched; start keys with mix, train',
         ),
         ({"train.validation_share": {"low": 0.1, "high": 0.2}}, "changes what trials are judged by"),
-        ({"train.epochs": 3}, "a table was expected, not 3"),
+        ({"train.epochs": 3}, r'"train\.epochs": expected a table, not 3'),
         ({"train.epochs": {"low": 3}}, '"high" is missing'),
         ({"train.epochs": {"low": 3, "high": 3}}, '"low" must be less than'),
         ({"train.epochs": {"low": 0, "high": 3, "log": True}}, '"log" needs "low" above 0'),
@@ -89,7 +89,7 @@ def test_keys_are_quoted_or_tables_inside_of_each_other():
         ({"train.epochs": {"low": 0, "high": 3, "stepp": 1}}, r'unknown key "stepp"; did you mean "step"\?'),
         ({"train.epochs": {"choices": [1]}}, '"choices" must be a list of at least two'),
         ({"train.epochs": {"choices": [1, date(2026, 1, 2)]}}, '"choices" cannot be dates'),
-        ([], "a table was expected"),
+        ([], "expected a table"),
     ],
 )
 def test_a_space_that_cannot_be_is_told(table, said):

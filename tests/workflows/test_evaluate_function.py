@@ -108,7 +108,7 @@ def test_settings_are_those_of_detect(tone_model):  # noqa: F811
         ([(tone(), RATE, "tone"), (tone(), None, "tone")], "array 2: sample_rate is missing"),
         ([(tone(), 0, "tone")], "array 1: sample_rate 0"),
         ([(np.zeros(0, np.float32), RATE, "tone")], "array 1: samples: the array is empty"),
-        ([([0.1, 0.2], RATE, "tone")], "array 1: list is no recording"),
+        ([([0.1, 0.2], RATE, "tone")], "array 1: list is not a recording"),
         ([(tone().astype(np.int32), RATE, "tone")], "array 1: samples: unsupported type int32"),
         ([(tone(), RATE, 7)], "array 1: 7 is neither a label nor a list of segments"),
         ([(tone(), RATE, [7])], "array 1: 7 is not a segment"),
