@@ -15,7 +15,7 @@ from typing import Any
 from audiocnn.errors import UsageError, as_argument, format_command, show_name
 from audiocnn.evaluation.doubtful import Doubt, find_doubtful
 from audiocnn.evaluation.results import ClipEvaluation, Evaluation, JudgedClip, LabelEvaluation, RecordingErrors
-from audiocnn.inference.classify import NONE_OF_THESE
+from audiocnn.segments.segment import NONE_OF_THESE
 from audiocnn.units import clock, count_noun
 
 MOST_ADVICE = 3  # readers ignore more

@@ -32,8 +32,7 @@ from audiocnn.evaluation.results import (
     count_confusions,
     value_of_tag,
 )
-from audiocnn.inference.classify import NONE_OF_THESE
-from audiocnn.segments.segment import Bools, Floats, is_background_label
+from audiocnn.segments.segment import NONE_OF_THESE, Bools, Floats, is_background_label
 
 _NAMED_LABELS = 3  # for more, a note gives their number
 

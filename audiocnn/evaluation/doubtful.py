@@ -19,14 +19,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audiocnn.data.sources.corrections import CHECKED_COLUMN, DOUBT_COLUMN, LABEL_SEPARATOR, LEFT_OUT, Corrections
+from audiocnn.data.sources.corrections import (
+    CHECKED_COLUMN,
+    DOUBT_COLUMN,
+    LABEL_SEPARATOR,
+    LEFT_OUT,
+    ORIGINAL_COLUMN,
+    Corrections,
+)
 from audiocnn.errors import UsageError
 from audiocnn.evaluation.metrics import LEAST_PROBABILITY, log_odds
 from audiocnn.evaluation.results import ClipEvaluation, JudgedClip
-from audiocnn.inference.classify import NONE_OF_THESE
-from audiocnn.segments.segment import Bools, Floats
+from audiocnn.segments.segment import NONE_OF_THESE, Bools, Floats
 
-DOUBT_COLUMNS = ("filename", "label", "suggested", "score", "label_score", DOUBT_COLUMN, "likely_wrong", CHECKED_COLUMN)
+DOUBT_COLUMNS = (
+    "filename",
+    "label",
+    "suggested",
+    "score",
+    "label_score",
+    DOUBT_COLUMN,
+    "likely_wrong",
+    ORIGINAL_COLUMN,
+    CHECKED_COLUMN,
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +69,7 @@ class Doubt:
             f"{self.label_score:.4f}",
             f"{self.doubt:.3f}",
             "yes" if self.likely_wrong else "no",
+            LABEL_SEPARATOR.join(self.labels),
             "",
         ]
 

@@ -34,11 +34,10 @@ from audiocnn.inference.classify import ClassifySettings, classify_scored
 from audiocnn.inference.detect import Detector, DetectSettings
 from audiocnn.inference.engine import Engine
 from audiocnn.inference.scores import ScoreBlock, ScoredRecording, scoring
-from audiocnn.segments.segment import Annotation, composed, is_background_label
+from audiocnn.segments.segment import NONE_LABEL, Annotation, composed, is_background_label
 from audiocnn.units import heard_rate, round_seconds
 
 LABEL_KEYS = "123456789abcdefghijklmopqrvwyz"  # without the keys of other functions: n, s, t, u, x
-NONE_LABEL = "other"  # for sounds with none of the labels, if no label means that yet
 _EMBEDDING_RATE = 16_000
 _FITTED_AT_ONCE = 500  # clips; with more, the order is computed in the background
 _LONG_SECONDS, _MOST_HEADERS = 60.0, 50  # recordings of this length are not clips; number of headers to check

@@ -99,9 +99,6 @@ class WindowScores:
         return math.ceil(number * self.every_seconds / self.hop_seconds - 0.5)
 
 
-NONE_OF_THESE = "none of these"  # the name shown for a clip that has none of the labels
-
-
 class LabelScore(NamedTuple):
     label: str
     score: float

@@ -8,10 +8,10 @@ from html import escape
 from audiocnn.data.sources.corrections import LABEL_SEPARATOR
 from audiocnn.errors import show_name
 from audiocnn.evaluation.doubtful import DOUBT_COLUMNS, Doubt
-from audiocnn.inference.classify import NONE_OF_THESE
 from audiocnn.report.page import html_labels, key_help, read_asset, render_script_page
 from audiocnn.report.sound import ClipSound
 from audiocnn.report.style import style_sheet
+from audiocnn.segments.segment import NONE_OF_THESE
 
 _KEYS = (
     ("space", "play, pause"),
@@ -55,7 +55,7 @@ def render_doubtful(
     contents: dict[str, object] = {
         "columns": DOUBT_COLUMNS,
         "rows": rows,
-        "suggested": [LABEL_SEPARATOR.join(doubt.suggested) for doubt in doubts],
+        "suggested": [LABEL_SEPARATOR.join(doubt.suggested) or ("" if several else NONE_OF_THESE) for doubt in doubts],
         "settled": [*map(list, settled)],
         "labels": list(labels),
     }
@@ -104,11 +104,10 @@ def _clip(number: int, doubt: Doubt, sound: ClipSound | None, several: bool) -> 
         f'<div class="said">label <b>{label}</b> <span class="soft">{doubt.label_score:.2f}</span>'
         f' · model <b>{suggested}</b> <span class="soft">{doubt.score:.2f}</span></div>'
     )
-    off = "" if doubt.suggested or several else " disabled"
     yield '<div class="choices">'
     yield f'<button data-do="keep">{label} is right</button>'
     if set(doubt.suggested) != set(doubt.labels):
-        yield f'<button data-do="suggested"{off}>it is {suggested}</button>'
+        yield f'<button data-do="suggested">it is {suggested}</button>'
     written = _quote(LABEL_SEPARATOR.join(doubt.labels))
     yield f'<input list="labels" aria-label="label" placeholder="another label" value={written}>'
     yield '<button data-do="out">leave out</button>'

@@ -16,6 +16,8 @@ EPSILON_SECONDS = 1e-9
 END_TOLERANCE_SECONDS = 0.05
 # Usual names for all sounds other than those of interest.
 BACKGROUND_LABELS = frozenset({"other", "others", "noise", "background", "silence", "none", "_background_noise_"})
+NONE_LABEL = "other"  # the one that is given to a clip with none of the labels
+NONE_OF_THESE = "none of these"  # what is shown for a clip that has none of the labels
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 

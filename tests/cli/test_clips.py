@@ -14,12 +14,13 @@ from fixtures_cli import RATE, audiocnn, tone, tone_model  # noqa: F401
 from rich.text import Text
 from sounds import sine, write
 
-from audiocnn.data.sources.corrections import LEFT_OUT
+from audiocnn.data.sources.corrections import LEFT_OUT, Correction, read_settled
 from audiocnn.evaluation.results import count_confusions
 from audiocnn.model.export import export_onnx
 from audiocnn.model.model import WEIGHTS, Model, write_model
 from audiocnn.model.network import Network
 from audiocnn.model.weights import save_weights
+from audiocnn.segments.segment import NONE_LABEL
 from audiocnn.spec.spec import spec_from_table
 from audiocnn_cli.app.exits import ExitStatus
 from audiocnn_cli.commands.evaluate.tables import confusion_lines
@@ -505,3 +506,28 @@ def test_clips_of_labels_that_a_model_of_one_does_not_know_are_no_pair_of_labels
             write(tmp_path / "clips" / label / f"{number}.wav", tone((0.2, 1.8)), RATE)
     done = evaluate(tone_model)
     assert done.status is ExitStatus.OK, done.err
+
+
+def test_what_was_corrected_elsewhere_is_no_answer_to_an_old_question(contradicted, models):
+    """A table that was not touched settles nothing, also once its labels are not those of the data any more."""
+    doubtful(models, "--top", "20")
+    wrong = contradicted / "clips" / "high" / "4.wav"
+    wrong.rename(contradicted / "clips" / "high" / "was.wav")
+    rows = [f"{label}/{number}.wav,{label}" for label in HERTZ for number in range(5) if (label, number) != ("high", 4)]
+    Path("all.csv").write_text("\n".join(["filename,label", *rows, "high/was.wav,middle"]) + "\n")
+    table = Path("doubtful.tsv").read_text().replace("high/4.wav", "high/was.wav")
+    Path("doubtful.tsv").write_text(table)
+    data = {"high/was.wav": ("middle",)} | {row.split(",")[0]: (row.split(",")[1],) for row in rows}
+    assert read_settled(Path("doubtful.tsv"), False, data) == {}
+    edit_table("doubtful.tsv", lambda row: row | {"label": "deep"} if row["filename"] == "high/was.wav" else row)
+    assert read_settled(Path("doubtful.tsv"), False, data) == {"high/was.wav": Correction(("deep",))}
+
+
+@pytest.mark.parametrize("word", ["none of these", "None of these"])
+def test_the_suggestion_none_of_these_can_be_taken_as_it_stands(here, models, word):
+    Path("mine.csv").write_text(f"filename,label\ndeep/3.wav,{word}\n")
+    assert read_settled(Path("mine.csv"), False, {}) == {"deep/3.wav": Correction((NONE_LABEL,))}
+    assert read_settled(Path("mine.csv"), True, {}) == {"deep/3.wav": Correction(())}
+    done = audiocnn("train", "clips", "--corrections", "mine.csv", "--dry-run", "--device", "cpu", "--from", "none")
+    assert done.status is ExitStatus.OK, done.err
+    assert "none of these" not in done.out and '1 clip of "other", which is no label' in done.err.replace("not a", "no")

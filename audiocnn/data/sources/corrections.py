@@ -1,7 +1,7 @@
 """Changes that a recipe makes to the items of a source or the entries of a dataset: corrected labels, and other groups.
 
 A table of corrections has the columns `filename` and `label`, and may have others. A label replaces all labels of the
-clip, and "-" excludes the clip. If clips have one label each, an empty label excludes the clip too. If they have
+clip, "-" excludes the clip, and "none of these" makes it a sound with none of the labels. If clips have one label each, an empty label excludes the clip too. If they have
 several, separated by semicolons, an empty label means that the clip has none of them.
 
 If the table also has the columns `onset` and `offset`, a row with times is a segment. The segments of a recording in
@@ -24,14 +24,14 @@ from audiocnn.errors import LabelError, RecipeError, did_you_mean, show_name
 from audiocnn.labels.formats import dcase
 from audiocnn.labels.formats.columns import find_roles
 from audiocnn.labels.formats.text import DelimitedTable, read_table, unescape
-from audiocnn.segments.segment import Annotation, composed
+from audiocnn.segments.segment import NONE_LABEL, NONE_OF_THESE, Annotation, composed
 from audiocnn.units import count_noun
 
 LEFT_OUT = "-"  # in place of a label
 _MOST_EXAMPLES = 5  # new labels
 LABEL_SEPARATOR = ";"  # as `doubtful` writes it, whatever the tables of the data use
 TIME_COLUMNS = ("onset", "offset")
-DOUBT_COLUMN, CHECKED_COLUMN = "doubt", "checked"  # of a table that `doubtful` wrote
+DOUBT_COLUMN, ORIGINAL_COLUMN, CHECKED_COLUMN = "doubt", "original", "checked"  # of a table that `doubtful` wrote
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ def corrections_in(table: DelimitedTable, several: bool = False) -> Corrections:
             found[name] = Correction((), before.annotations or ())
         elif cell == LEFT_OUT or not (cell or several):
             found.setdefault(name, None)
+        elif cell.casefold() == NONE_OF_THESE:  # as `doubtful` shows it
+            found[name] = Correction(() if several else (NONE_LABEL,))
         else:
             labels = tuple(dict.fromkeys((*before.labels, *map(composed, labels_in_cell(cell, separator)))))
             if len(labels) > 1 and not several:
@@ -86,7 +88,7 @@ def read_settled(
     path: Path, several: bool, labels: Mapping[str, Sequence[str]], of_doubtful: bool = False
 ) -> Corrections:
     """The corrections that a table settles: all that it lists. In a table that `doubtful` wrote, each row is initially
-    a question; only rows with another label than the data, or with "yes" in the column `checked`, are settled.
+    a question; only rows with a changed label, or with "yes" in the column `checked`, are settled.
 
     labels: of the data, by file name. of_doubtful: accept only a table that `doubtful` wrote. Raises LabelError like
     `read_corrections`.
@@ -99,10 +101,16 @@ def read_settled(
     found = corrections_in(table, several)
     if DOUBT_COLUMN not in table.columns:
         return found
+    asked = {  # the labels that each question is about: those of the data may have been corrected since
+        dcase.normal_name(row["filename"]): set(labels_in_cell(row[ORIGINAL_COLUMN], LABEL_SEPARATOR))
+        for _, row in table.rows
+        if row.get(ORIGINAL_COLUMN)
+    }
     checked = {dcase.normal_name(row["filename"]) for _, row in table.rows if row.get(CHECKED_COLUMN) == "yes"}
 
     def is_changed(name: str, right: Correction | None) -> bool:
-        return right is None or (name in labels and set(right.labels) != set(labels[name]))
+        before = asked.get(name) or set(labels.get(name, right.labels if right else ()))
+        return right is None or set(right.labels) != before
 
     return {name: right for name, right in found.items() if name in checked or is_changed(name, right)}
 

@@ -358,7 +358,7 @@ def _draw(doubts: Sequence[Doubt], terminal: Terminal) -> None:
     """Print a table with one row per clip, as wide as the terminal."""
     from rich.text import Text
 
-    from audiocnn.inference.classify import NONE_OF_THESE
+    from audiocnn.segments.segment import NONE_OF_THESE
 
     if not doubts:
         return

@@ -9,10 +9,11 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from audiocnn.errors import as_argument, format_command, printable
-from audiocnn.inference.classify import NONE_OF_THESE, Classification, Clip, LabelScore
+from audiocnn.inference.classify import Classification, Clip, LabelScore
 from audiocnn.labels.formats.base import Writer, round_score
 from audiocnn.labels.formats.jsonl import SCORE_DIGITS, JsonLinesWriter, Record, last_record, record_head, start_field
 from audiocnn.labels.formats.table import CELL_SEPARATORS, SEGMENT_COLUMNS, Cells, TableWriter
+from audiocnn.segments.segment import NONE_OF_THESE
 from audiocnn.units import round_seconds
 from audiocnn_cli.app.draw import draw_bar, format_moment, pad_label, pad_name, print_headline
 from audiocnn_cli.app.terminal import Terminal, spell

@@ -26,7 +26,7 @@ from audiocnn.evaluation.results import (
     LabelEvaluation,
     figure_title,
 )
-from audiocnn.inference.classify import NONE_OF_THESE
+from audiocnn.segments.segment import NONE_OF_THESE
 from audiocnn.units import clock, format_speed, plural
 from audiocnn_cli.app.draw import FigureRow, format_figure, format_share, print_table
 from audiocnn_cli.app.terminal import Terminal
