@@ -50,7 +50,8 @@ def check_new_model(option: str, folder: Path) -> None:
         raise UsageError(f"{option} {show_name(folder)}: already exists; give a new folder")
     there = next((parent for parent in folder.absolute().parents if parent.exists()), folder)
     if not there.is_dir() or not os.access(there, os.W_OK):
-        raise UsageError(f"{option} {show_name(folder)}: {show_name(there)} is not writable; give another folder")
+        why = "is not writable" if there.is_dir() else "is not a folder"
+        raise UsageError(f"{option} {show_name(folder)}: {show_name(there)} {why}; give another folder")
 
 
 def with_tuned_rules(model: Model, found: Sequence[TunedRule], tuned_on: str) -> Model:

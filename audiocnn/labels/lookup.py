@@ -62,9 +62,8 @@ class LabelFile:
             fitting = [one for one in self.found if fits(name, one.file) or fits(name, from_windows(one.file))]
             if len(fitting) > 1 and len({one.file for one in fitting}) > 1:
                 names = ", ".join(show_name(one.file) for one in fitting[:3])
-                raise LabelError(
-                    f"{show_name(self.path)}: several entries match {show_name(name)}: {names}; give one the same name"
-                )
+                where, shown = show_name(self.path), show_name(name)
+                raise LabelError(f"{where}: several entries match {shown}: {names}; rename the right one to {shown}")
             if fitting:
                 return merge_entries(fitting)
         if alone and self.nameless and self.found:

@@ -104,7 +104,7 @@ def test_what_gets_lost_is_said_once(here):
     empty = "audiocnn: {0} cannot store a recording without segments; omitted: 1"
     base = "audiocnn: {0} stores base names of recordings; folders and suffixes are omitted"
     score = "audiocnn: {0} cannot store scores; they are omitted"
-    channel = "audiocnn: {0} has no place for channels; the segments of all of them stand together"
+    channel = "audiocnn: {0} cannot store channels; the segments of all channels are merged"
     assert said["jsonl"] == []
     assert said["csv"] == [empty.format("csv")]
     assert said["rttm"] == [empty.format("rttm"), base.format("rttm")]
@@ -214,8 +214,8 @@ def test_folders_and_bad_files(here):
 
 
 BAD_TIMES = [
-    ("nan\t1\ta", "nan to 1 s: no times; correct it"),
-    ("0\tinf\ta", "0 to inf s: no times; correct it"),
+    ("nan\t1\ta", "nan to 1 s: not finite times; correct it"),
+    ("0\tinf\ta", "0 to inf s: not finite times; correct it"),
     ("0\t1e308\ta", r"0 to 1e\+308 s: later than the longest supported recording; correct it"),
     ("-1\t1\ta", "-1 to 1 s: begins before the recording; correct it"),
     ("2\t1\ta", "2 to 1 s: ends before it begins; correct it"),

@@ -85,10 +85,9 @@ def test_one_model_has_no_differences(terminal):
 def test_a_model_that_judged_other_recordings_is_shown_without_a_difference(terminal):
     reports = with_differences([report("one"), report("two", count=7), report("three")], terminal)
     assert [r.difference_to for r in reports] == [None, None, "one"]
-    assert terminal.stderr.getvalue() == (
-        "audiocnn: warning: two: no comparison with one: evaluations of 8 and 7 recordings cannot be compared: 7.wav"
-        " was judged in one evaluation only; judge both on the same recordings\n"
-    )
+    (line,) = terminal.stderr.getvalue().splitlines()
+    assert line.startswith("audiocnn: warning: two: no comparison with one: ")
+    assert "8 and 7 recordings" in line and "7.wav" in line and line.endswith("on the same recordings")
     write_table(reports, terminal)
     assert "difference" in terminal.stdout.getvalue()
 

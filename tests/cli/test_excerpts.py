@@ -119,8 +119,8 @@ def test_score_arrays_say_where_they_begin(here, tone_model):  # noqa: F811
     [
         (("--start", 5), ExitStatus.USAGE, "5.00 s long"),
         (("--start", 2, "--end", 1), ExitStatus.USAGE, "ends before it begins"),
-        (("--start", -1), ExitStatus.USAGE, "seconds from 0"),
-        (("--end", "nan"), ExitStatus.USAGE, "seconds from 0"),
+        (("--start", -1), ExitStatus.USAGE, "not a time in a recording; give seconds"),
+        (("--end", "nan"), ExitStatus.USAGE, "not a time in a recording; give seconds"),
     ],
 )
 def test_an_excerpt_that_is_not_there_is_an_error(here, tone_model, command, options, status, words):  # noqa: F811

@@ -80,7 +80,7 @@ def test_folders_of_labels(here):
     done = audiocnn("convert", "in", "-f", "csv")
     assert done.status is ExitStatus.SOME_FAILED
     assert "a,0,0.5,1.5,ann" in done.out
-    assert "in/b.rttm: a link" in done.err and "in/label/forbidden: cannot be read" in done.err
+    assert "in/b.rttm: a broken link" in done.err and "in/label/forbidden: cannot be read" in done.err
 
 
 @pytest.mark.parametrize(

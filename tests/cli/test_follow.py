@@ -287,7 +287,7 @@ def test_raw_samples_on_standard_input_and_in_files(tone_model, tmp_path, encodi
         ("--raw pcm --rate 8000", r'--raw cannot be "pcm"; known: alaw'),
         ("--raw s16le --rate 0", r"--rate 0: not a sample rate; give it in Hz"),
         ("--raw s16le --rate x", r"--rate: give a whole number"),
-        ("--raw s16le --rate 8000 --channels 0", r"--channels 0: give a number from 1 to 1024"),
+        ("--raw s16le --rate 8000 --channels 0", r"--channels 0: .*give a number from 1 to 1024"),
     ],
 )
 def test_raw_options_that_cannot_be(tone_model, tmp_path, args, message):  # noqa: F811

@@ -131,7 +131,7 @@ def test_nothing_is_overwritten_unasked(here):
     [
         (["--bundle", "none.wav"], "none.wav: no such file"),
         (["--bundle", "https://host/a.wav"], "copy the recording"),
-        (["--bundle", "-m", "none"], 'no model "none"'),
+        (["--bundle", "-m", "none"], 'no model is called "none"'),
         (["--bundle", "--log", "none.txt"], "--log none.txt: cannot be read"),
         (["--bundle", "--log", "."], "--log .: "),
         (["--bundle", "-o", "."], "-o .: is a folder"),

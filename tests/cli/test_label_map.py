@@ -103,7 +103,7 @@ def test_ingest_and_train_and_a_recipe_know_it(here):
     assert json.loads(done.out)["labels"] == {"tone": 3}
     assert audiocnn("evaluate", "set", "-m", "tone", "--resamples", "0").status is ExitStatus.OK
     done = audiocnn("evaluate", "set", "-m", "tone", "--label-map", "beep=tone")
-    assert done.status is ExitStatus.USAGE and "--label-map: set has its labels already" in done.err
+    assert done.status is ExitStatus.USAGE and "--label-map: set already has labels" in done.err
     Path("set.toml").write_text('[data]\nsource = "set"\nlabel_map = { beep = "tone" }\n')
     done = audiocnn("evaluate", "set.toml", "-m", "tone")
     assert done.status is ExitStatus.USAGE and "label_map" in done.err and "ingest" in done.err
@@ -154,14 +154,14 @@ def test_labels_of_detect_are_no_truth(here, kind):
     done = audiocnn("evaluate", "in", "-m", "tone", "--resamples", "0", "--pad", "0.03")
     assert done.status is ExitStatus.OK, done.err
     assert "has no error for" in done.err and "`audiocnn detect` wrote these labels" in done.err
-    assert ("labels are those that tone found" in done.err) == (kind == "jsonl")
+    assert ("labels were made by tone" in done.err) == (kind == "jsonl")
 
 
 @pytest.mark.parametrize("options", [["--labels", "out.jsonl"], []])
 def test_one_file_of_all_says_who_made_it(here, options):
     audiocnn("detect", "in", "-m", "tone", "-o", "out.jsonl", "--threshold", "0.3")
     done = audiocnn("evaluate", "in" if options else "out.jsonl", "-m", "tone", "--resamples", "0", *options)
-    assert "labels from out.jsonl" in done.err and "labels are those that tone found" in done.err
+    assert "labels from out.jsonl" in done.err and "labels were made by tone" in done.err
 
 
 def test_labels_of_people_are_not_warned_of(here):

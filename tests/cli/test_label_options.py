@@ -153,4 +153,4 @@ def test_evaluate_judges_with_both_pads(here, tone_model):  # noqa: F811
     both = judged("--pad", "0.1,0.3")
     assert (both["pad"], both["end_pad"]) == (0.1, 0.3)
     done = audiocnn("evaluate", ".", "-m", tone_model, "--pad", "0.1,0.3", "--against", "webrtc")
-    assert done.status is ExitStatus.USAGE and "alike" in done.err
+    assert done.status is ExitStatus.USAGE and "--against needs the same pad at both ends" in done.err

@@ -124,7 +124,7 @@ def test_where_one_label_is_left_the_lost_one_is_the_remedy(here, recipe):
     done = audiocnn("train", *(["r.toml"] if recipe else [data, "--spec", "small.toml"]), "--device", "cpu")
     assert done.status is ExitStatus.USAGE
     last = done.err.splitlines()[-1]
-    assert '"a"' in last and '"lost": none of its 3 files' in last and "lost/0.wav" in last and "mend them" in last
+    assert '"a"' in last and '"lost": none of its 3 files' in last and "lost/0.wav" in last and "repair them" in last
 
 
 def test_a_label_that_nothing_ever_had_is_an_error_as_before(here):

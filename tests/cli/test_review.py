@@ -130,7 +130,7 @@ def test_what_cannot_be_read_is_said_at_the_end(sounds, tmp_path):
         time.sleep(0.1)
     time.sleep(1.0)
     status, _, said = review.end()
-    assert status == 3 and "link.wav: a link that leads out of the folder" in said
+    assert status == 3 and "link.wav: a link to a file outside the folder" in said
 
 
 @pytest.mark.parametrize(
@@ -138,12 +138,12 @@ def test_what_cannot_be_read_is_said_at_the_end(sounds, tmp_path):
     [
         (["missing"], "no such folder"),
         (["my sounds", "-o", "t.txt"], ".csv or .tsv"),
-        (["my sounds", "-o", "no/t.csv"], "no folder"),
+        (["my sounds", "-o", "no/t.csv"], "-o no/t.csv: the folder no does not exist"),
         (["my sounds", "-o", "other.csv"], 'no column "filename"'),
-        (["my sounds", "-m", "nothing"], 'no model "nothing"'),
+        (["my sounds", "-m", "nothing"], 'no model is called "nothing"'),
         (["my sounds", "--port", "70000"], "--port 70000"),
         (["https://example.org/a"], "https://example.org/a"),
-        (["notes.txt"], "is no recording"),
+        (["notes.txt"], "notes.txt: not a recognised recording name"),
     ],
     ids=str,
 )

@@ -113,8 +113,8 @@ def test_the_page_alone_leaves_stdout_as_it_is(here):
 @pytest.mark.parametrize(
     ("args", "line"),
     [
-        (("--against", "webrtk"), '--against: no detector "webrtk"; did you mean "webrtc"?'),
-        (("--against", ""), '--against: no detector ""; known: firered, silero, webrtc'),
+        (("--against", "webrtk"), '--against: there is no detector "webrtk"; did you mean "webrtc"?'),
+        (("--against", ""), '--against: there is no detector ""; known: firered, silero, webrtc'),
         (("--html", "-"), "--html -: not a file name; give one, such as report.html"),
         (("--html", "."), "--html .: not a file name; give one, such as report.html"),
         (("--html", "tones.tsv"), "--html tones.tsv: already exists; overwrite it with --force or choose another"),

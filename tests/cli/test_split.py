@@ -247,7 +247,7 @@ def test_a_name_that_is_taken_meanwhile_stays_who_took_it(here):
     writer = SoundWriter(here / "a.wav", "wav", "PCM_16", RATE, 1, 100)
     writer.write(np.zeros((100, 1), np.float32))
     Path("a.wav").write_text("another process")
-    with pytest.raises(UsageError, match=r"a\.wav: is there already"):
+    with pytest.raises(UsageError, match=r"a\.wav: already exists"):
         writer.publish(force=False)
     assert names_in(".") == ["a.wav"] and Path("a.wav").read_text() == "another process"
 
@@ -268,7 +268,7 @@ def test_names_are_free_where_there_are_no_links(here, monkeypatch):
 def test_the_recording_itself_is_no_piece(here):
     write(here / "a.wav", noise(1, RATE), RATE)
     own = PieceFile(here / "a.wav", None, (Span(0, 10, "x"),))
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         check_free([own], here / "a.wav", force=True)
 
 
@@ -335,14 +335,14 @@ def test_labels_are_found_by_name_by_its_end_and_by_stem(here):
     book = LabelFile(Path("all.tsv"))
     found = [book.of(name, True).segments[0].label for name in ("./x/a.wav", "far/y/a.wav", "z/b.flac")]
     assert found == ["one", "two", "three"]
-    with pytest.raises(LabelError, match=r"all\.tsv: which is a\.wav: x/a\.wav, y/a\.wav\?"):
+    with pytest.raises(LabelError, match=r"all\.tsv: several entries match a\.wav: x/a\.wav, y/a\.wav;"):
         book.of("a.wav", True)
-    with pytest.raises(LabelError, match=r"all\.tsv: says nothing of c\.wav"):
+    with pytest.raises(LabelError, match=r"all\.tsv: does not contain c\.wav"):
         book.of("c.wav", True)
     Path("marks.txt").write_text("0.1\t0.2\tone\n")
     named_by_none = LabelFile(Path("marks.txt"))
     assert named_by_none.of("c.wav", True).segments[0].label == "one"
-    with pytest.raises(LabelError, match="says nothing of"):
+    with pytest.raises(LabelError, match=r"marks\.txt: does not contain c\.wav"):
         named_by_none.of("c.wav", False)
 
 
@@ -429,7 +429,7 @@ def test_flac_says_once_what_it_cannot_hold(here):
     write(here / "many.wav", np.zeros((800, 9), np.int16), RATE)
     Path("many.txt").write_text("0\t1\tx\n")
     done = audiocnn("split", "many.wav", "--labels", "many.txt", "--output-dir", "cuts", "--to", "flac")
-    assert "many.wav: has 9 channels and 8000 Hz, and FLAC holds 8 channels" in done.err
+    assert "many.wav: has 9 channels and 8000 Hz, but FLAC supports at most 8 channels" in done.err
     assert audiocnn("split", "many.wav", "--labels", "many.txt", "--output-dir", "cuts").status is ExitStatus.OK
 
 
@@ -497,7 +497,7 @@ def test_what_is_cut_off_of_doubles_is_told_of(here):
     try:
         cut = OwnSamples(write_bytes(here / "cut.caf", one[: len(one) // 2]))
     except RecordingError as problem:  # some builds of libsndfile refuse a CAF that lacks more than a page
-        assert "damaged or cut short" in str(problem)
+        assert re.search(r"cut\.caf: damaged,? (or )?cut short", str(problem))
         return
     assert 0 < sum(map(len, cut.blocks())) < 2100
     assert "damaged or cut short" in str(cut.note)
@@ -758,7 +758,7 @@ def test_labels_that_are_not_in_the_recording_are_told_of(here, join):
     lines = done.err.splitlines()
     assert len(lines) == 3
     assert 'a.wav: "past" 5 to 6 s: after the end of the recording at 1.000 s' in lines[0]
-    assert 'a.wav: "point" 0.3 to 0.3 s: a point' in lines[1]
+    assert 'a.wav: "point" 0.3 to 0.3 s: has no length' in lines[1]
     assert 'a.wav: "long" 0.9 to 3 s: cut off at 1.000 s' in lines[2]
     assert audiocnn("split", "a.wav", "--labels", "marks.txt", "--only", "x", "--output-dir", "x").err == ""
 

@@ -89,7 +89,7 @@ def test_a_copy_has_what_was_tuned_and_the_name_of_its_folder(here, options):
     [
         (["--save-as", "own"], "already exists; give a new folder"),
         (["--save-as", "one.wav"], "already exists; give a new folder"),
-        (["--save-as", "one.wav/x"], "cannot be written to"),
+        (["--save-as", "one.wav/x"], "one.wav is not a folder"),
         (["--save-as", ""], "the name is empty"),
         (["--save-as", "new", "--save"], "use one of them"),
         (["--save", "-m", "released"], "--save-as FOLDER"),
@@ -123,7 +123,7 @@ def test_recordings_that_cannot_show_false_alarms_are_said_to_be_so(here, option
 
 PRICES = {
     ("sensitive", "false_segment_share"): "32.5 % of the recordings without tone (balanced: 10.5 %)",
-    ("sensitive", "false_alarm_rate"): "32.5 % of the time without tone for it (balanced: 10.5 %)",
+    ("sensitive", "false_alarm_rate"): "32.5 % of the time without tone as tone (balanced: 10.5 %)",
     ("precise", "miss_rate"): "32.5 % of the time with tone (balanced: 10.5 %)",
     ("precise", "false_alarm_rate"): "",
     ("sensitive", "miss_rate"): "",

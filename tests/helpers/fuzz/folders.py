@@ -194,7 +194,7 @@ def ingest_problems(tree: RandomTree) -> list[str]:
         return [] if (status, out) == (2, "") and err.count("error: ") == 1 else [f"ingest: exit {status}, {out}{err}"]
     done = json.loads(out)["done"]
     # `ingest` also reports broken links to annotation files, which `detect` does not look for.
-    ends = tuple(f"{suffix}: a link that leads nowhere; mend it, or take it away" for suffix in OTHERS if suffix)
+    ends = tuple(f"{suffix}: a broken link; repair or remove it" for suffix in OTHERS if suffix)
     labels = sum(line.endswith(ends) for line in err.splitlines())
     expected = (len(tree.found), len(tree.told) + labels, 3 if tree.told or labels else 0)
     if (done["added"], done["refused"], status) == expected:
