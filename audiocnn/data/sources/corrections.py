@@ -1,8 +1,9 @@
 """Changes that a recipe makes to the items of a source or the entries of a dataset: corrected labels, and other groups.
 
 A table of corrections has the columns `filename` and `label`, and may have others. A label replaces all labels of the
-clip, "-" excludes the clip, and "none of these" makes it a sound with none of the labels. If clips have one label each, an empty label excludes the clip too. If they have
-several, separated by semicolons, an empty label means that the clip has none of them.
+clip, "-" excludes the clip, and "none of these" makes it a sound with none of the labels. If clips have one label each,
+an empty label excludes the clip too. If they have several, separated by semicolons, an empty label means that the clip
+has none of them.
 
 If the table also has the columns `onset` and `offset`, a row with times is a segment. The segments of a recording in
 the table replace all its previous ones; a row without label and times states that it has none.
