@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,8 @@ MOST_ADVICE = 3  # readers ignore more
 FEW_CLIPS = 20  # training clips per label; with fewer, models trained on different halves differ by a tenth or more
 LEAST_CLIPS = 10  # evaluated, of two labels; with fewer, one in three wrong is compatible with one in twenty
 LEAST_JUDGED = 20  # clips in total; with fewer, no advice is given
+LEAST_RECALL = 0.5  # of the clips of a label; one that is missed more often cannot be relied on
+GOOD_SHARE = 0.9  # of the answers right; a worse model has something to improve, even if no cause stands out
 LEAST_WRONG = 3  # clips; one or two may be chance
 CONFUSED_SHARE = 0.1  # of the clips of two labels; every model confuses some
 SURE_DOUBT = math.log(10.0)  # another label is ten times as likely; below this, mostly the model is wrong
@@ -106,7 +108,10 @@ def _of_clips(clip: ClipEvaluation, subject: Subject) -> Iterator[Advice]:
     if len(doubts) >= LEAST_WRONG:
         fact = f"{count_noun(len(doubts), 'label')} of {clip.clips:,} clips look wrong"
         yield Advice(fact, subject.command("doubtful", "--top", str(len(doubts))), len(doubts) / clip.clips)
-    yield from _confused([answer for answer in wrong if answer.filename not in doubted], clip, subject)
+    confused = list(_confused([answer for answer in wrong if answer.filename not in doubted], clip, subject))
+    yield from confused
+    named = {word for advice in confused for word in advice.command}
+    yield from _not_recognised(clip, subject, named)
 
 
 def doubted_labels(clip: ClipEvaluation) -> list[Doubt]:
@@ -131,6 +136,19 @@ def _few_clips(clip: ClipEvaluation, wrong: list[JudgedClip], subject: Subject) 
     others = f", and {count_noun(len(missed) - 1, 'other label')} as few" if missed[label] < missed.total() else ""
     there = f"{show_name(label)} has few clips ({subject.clips[label]}; {count} of {clip.labels[label].clips} wrong)"
     yield Advice(f"{there}{others}: add more, then train again", subject.retrain, missed.total() / clip.clips)
+
+
+def _not_recognised(clip: ClipEvaluation, subject: Subject, named: Collection[str]) -> Iterator[Advice]:
+    """The label whose clips are recognised least, if that is less than half of them. named: labels of other advice."""
+    known = [answer for answer in clip.answers if answer.right is not None]
+    counts = Counter(label for answer in known for label in answer.labels)
+    right = Counter(label for answer in known for label in {*answer.labels} & {*answer.answers})
+    shares = {label: right[label] / count for label, count in counts.items() if count > 1 and label in clip.labels}
+    worst = min(shares, key=lambda label: (shares[label], label), default=None)
+    if worst is not None and shares[worst] < LEAST_RECALL and worst not in named:
+        fact = f"only {right[worst]} of {counts[worst]} clips of {show_name(worst)} are recognised; listen to them"
+        gain = (counts[worst] - right[worst]) / clip.clips
+        yield Advice(fact, subject.command("doubtful", "--label", worst), gain)
 
 
 def _confused(wrong: list[JudgedClip], clip: ClipEvaluation, subject: Subject) -> Iterator[Advice]:
@@ -208,6 +226,11 @@ def _worst_recordings(label: str, ranked: tuple[RecordingErrors, ...], subject: 
             return
 
 
+def _right_share(clip: ClipEvaluation) -> float:
+    known = [answer.right for answer in clip.answers if answer.right is not None]
+    return sum(known) / len(known) if known else 1.0
+
+
 def _share(value: float) -> str:
     return f"{100 * value:.0f} %"
 
@@ -222,6 +245,10 @@ def _use(evaluation: Evaluation | None, subject: Subject) -> Iterator[Advice]:
         fact = "not tested; try it on a recording"
     elif evaluation.clip is not None and evaluation.clip.clips < LEAST_JUDGED:
         fact = f"only {count_noun(evaluation.clip.clips, 'clip')} judged, too few for advice; try the model"
+    elif evaluation.clip is not None and (right := _right_share(evaluation.clip)) < GOOD_SHARE:
+        fact = f"{_share(right)} of the answers are right; more clips of each label help most; labels that look wrong"
+        yield Advice(fact, subject.command("doubtful"))
+        return
     elif evaluation.errors and not any(map(is_enough, evaluation.errors.values())):
         ranked = max(evaluation.errors.values(), key=lambda found: sum(one.reference_seconds for one in found))
         annotated = clock(sum(one.reference_seconds for one in ranked))

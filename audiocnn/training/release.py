@@ -311,6 +311,22 @@ def list_labels(labels: Sequence[str]) -> str:
     return ", ".join(labels[:_MOST_LISTED]) + (f" and {more:,} more" if more > 0 else "")
 
 
+VALIDATION_ROW = "validation"  # of the card; the results of the test follow it
+
+
+def add_test_result(folder: Path, rows: Sequence[tuple[str, str]]) -> None:
+    """Add rows, each a name that begins with "test: " and a text, to the table of the card in a model folder. They
+    replace those of an earlier test."""
+    path = folder / CARD
+    lines = [
+        line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if not line.startswith("| test: ")
+    ]
+    place = next((k for k, line in enumerate(lines) if line.startswith(f"| {VALIDATION_ROW}: ")), None)
+    place = place if place is not None else next(k for k, line in enumerate(lines) if line.startswith("| training |"))
+    lines[place + 1 : place + 1] = [f"| {card_text(name)} | {card_text(text)} |\n" for name, text in rows]
+    write_whole(path, "".join(lines).encode("utf-8"))
+
+
 def make_card(model: Model, recipe: Recipe, difference: float) -> str:
     geometry, training, origin = model.geometry, model.training, model.training.get("from")
     thresholds = ", ".join(f"{label} {value:g}" for label, value in model.thresholds.items()) or "0.5 (not tuned)"
@@ -346,7 +362,7 @@ def make_card(model: Model, recipe: Recipe, difference: float) -> str:
             f"{training['seconds'] / 60:.0f} min on {training['threads']} thread(s) ({training['machine']})",
         )
     )
-    rows += [(f"held out: {name}", f"{figure:.4f}") for name, figure in [*training["validation"].items()][:1]]
+    rows += [(f"{VALIDATION_ROW}: {name}", f"{figure:.4f}") for name, figure in [*training["validation"].items()][:1]]
     rows.append(("ONNX against torch", f"at most {difference:.0e} apart"))
     table = "".join(f"| {name} | {card_text(text)} |\n" for name, text in rows)
     more = recipe.card and f"\n{show_controls(recipe.card.strip())}\n"

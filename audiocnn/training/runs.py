@@ -69,11 +69,12 @@ class Run:
     def sort_keys(self) -> dict[str, tuple[Any, ...]]:
         """Sort keys: results with the best first, grouped by kind of result; times and numbers with the largest first;
         unknown values last."""
+        figure = (self.figure_name is None, self.figure_name, last_if_none(self.figure), self.name)
         return {
             "name": (self.name,),
             "state": (STATES.index(self.state), self.name),
-            "figure": (self.figure_name is None, self.figure_name, last_if_none(self.figure), self.name),
-            "tested": (self.tested_name is None, self.tested_name, last_if_none(self.tested), self.name),
+            "figure": figure,
+            "tested": (self.tested_name is None, self.tested_name or "", last_if_none(self.tested), *figure),
             "epochs": (-self.epochs, self.name),
             "weights": (*last_if_none(self.parameters), self.name),
             "time": (-self.seconds, self.name),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from audiocnn.errors import UsageError, as_argument, format_command, show_name
 from audiocnn.files import free_path
+from audiocnn.recipe.recipe import RECIPE_FILE
 from audiocnn.workflows.listener import Listener
 
 if TYPE_CHECKING:
@@ -29,9 +30,13 @@ def parts_of_run(model: Model) -> RunParts | None:
     return None if run is None else read_parts(run)
 
 
-def folds_command(data: str, run: Path) -> str:
-    """The command that trains so that each clip is evaluated by a model that was not trained on it."""
-    return format_command(["audiocnn", "train", as_argument(data), "--folds", FOLDS, "-o", as_argument(_folds_of(run))])
+def folds_command(run: Path) -> str:
+    """The command that trains as a run did, with its data, corrections and settings, but so that each clip is evaluated
+    by a model that was not trained on it."""
+    recipe = as_argument(run / RECIPE_FILE)
+    return format_command(
+        ["audiocnn", "train", "--recipe", recipe, "--folds", FOLDS, "-o", as_argument(_folds_of(run))]
+    )
 
 
 def _folds_of(run: Path) -> Path:
@@ -44,14 +49,14 @@ def part_command(command: str, parts: RunParts, part: str) -> str:
     return format_command(["audiocnn", command, f"{run}/recipe.toml", "-m", run, "--split", part])
 
 
-def unheard_command(command: str, parts: RunParts, data: str) -> str:
+def unheard_command(command: str, parts: RunParts) -> str:
     """The command that evaluates clips that a run was not trained on."""
     from audiocnn.recipe.heard import TEST
 
-    return part_command(command, parts, TEST) if parts.has(TEST) else folds_command(data, parts.run)
+    return part_command(command, parts, TEST) if parts.has(TEST) else folds_command(parts.run)
 
 
-def say_learned(command: str, dataset: Dataset, part: str | None, model: Model, data: str, listener: Listener) -> None:
+def say_learned(command: str, dataset: Dataset, part: str | None, model: Model, listener: Listener) -> None:
     """Warn if a model was trained on the data to evaluate: its results are too good, and it doubts too few labels."""
     from audiocnn.data.parts import is_of_split
     from audiocnn.recipe.heard import TEST, TRAIN
@@ -64,7 +69,7 @@ def say_learned(command: str, dataset: Dataset, part: str | None, model: Model, 
         them = f"all {len(entries):,}" if learned == len(entries) else f"{learned:,} of these {len(entries):,}"
         fact = f"{model.name} was trained on {them} {noun}s"
         if command == "doubtful":
-            turns = folds_command(data, parts.run)
+            turns = folds_command(parts.run)
             judges = format_command(["audiocnn", "doubtful", as_argument(_folds_of(parts.run))])
             better = (
                 "wrong labels that it has memorised are not found; for models that each judge only clips they were not"
@@ -73,7 +78,7 @@ def say_learned(command: str, dataset: Dataset, part: str | None, model: Model, 
         elif noun == "recording" and not parts.has(TEST):  # there are no folds with segments
             better = "evaluate it on other recordings to be sure"
         else:
-            better = f"for {noun}s that it was not trained on: {unheard_command(command, parts, data)}"
+            better = f"for {noun}s that it was not trained on: {unheard_command(command, parts)}"
         listener.warn(f"{fact}; {better}")
 
 

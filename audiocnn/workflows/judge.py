@@ -179,7 +179,7 @@ def check_judged(
     for engine in engines:
         check_channels(dataset, engine)
     for engine in engines:
-        say_learned("evaluate", dataset, part, engine.model, data, listener)
+        say_learned("evaluate", dataset, part, engine.model, listener)
     for one in candidates:
         say_unknown_labels(dataset, part, one, data, listener)
 

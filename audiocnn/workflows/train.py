@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from audiocnn.errors import AudiocnnError, UsageError
 from audiocnn.evaluation.advice import Subject, advise
 from audiocnn.evaluation.report import EvaluationReport, write_json
-from audiocnn.evaluation.results import Evaluation, EvaluationSettings
+from audiocnn.evaluation.results import Evaluation, EvaluationSettings, Figure
 from audiocnn.files import write_whole
 from audiocnn.inference.engine import load_engine
 from audiocnn.inference.frames import data_frame
@@ -20,6 +20,7 @@ from audiocnn.model.model import Model
 from audiocnn.progress import Progress, ProgressCallback
 from audiocnn.recipe.division import Division, divide
 from audiocnn.recipe.recipe import RECIPE_FILE
+from audiocnn.units import count_noun
 from audiocnn.workflows.judge import find_example, judge_dataset, make_scorer
 from audiocnn.workflows.listener import Listener, ProgressListener
 from audiocnn.workflows.plan import TrainingPlan, TrainingRequest, plan_training, run_to_resume, say_notes
@@ -320,6 +321,9 @@ def finish_training(
     drawn = draw_pictures(recipe, dataset, report.model, evaluation, run, listener)
     if tested is not None:
         write_report(tested, drawn, part, run)
+        from audiocnn.training.release import add_test_result
+
+        add_test_result(report.model.folder, card_rows(tested, judged_on))
     return TrainingEnd(division, judged_on, len(judged), tested, drawn, clips, subject)
 
 
@@ -340,6 +344,26 @@ def test_model(
     data = str(recipe.data.source if recipe.data else part.folder)
     about = (model.name, str(model.folder), model.tuned_on, model.thresholds, data, judged_on)
     return EvaluationReport(*about, *found, advice=advise(found[0], subject))
+
+
+def card_rows(report: EvaluationReport, judged_on: str) -> list[tuple[str, str]]:
+    """The result of the test for the card of the model: accuracy of clips, or F1 of each label."""
+    clip = report.evaluation.clip
+    if clip is None:
+        return [
+            (f"test: F1 of {label}", format_interval(found.figures["f1"]))
+            for label, found in report.evaluation.labels.items()
+        ]
+    name, figure = next(iter(clip.figures.items()))
+    return [(f"test: {name}", f"{format_interval(figure)}, of {count_noun(clip.clips, 'clip')} ({judged_on})")]
+
+
+def format_interval(figure: Figure) -> str:
+    """`0.7917, 95 % interval 0.60 to 0.91`."""
+    if figure.value is None:
+        return "undefined"
+    between = "" if figure.low is None else f", 95 % interval {figure.low:.2f} to {figure.high:.2f}"
+    return f"{figure.value:.4f}{between}"
 
 
 def write_report(report: EvaluationReport, pictures: Sequence[str], part: Dataset, run: Path) -> None:

@@ -132,7 +132,7 @@ def test_folds_doubt_what_each_has_not_heard(here):
     found = [json.loads(line) for line in done.out.splitlines()]
     assert {"low/wrong3.wav", "low/wrong7.wav"} <= {one["file"] for one in found}
     assert all(one["labels"] != one["suggested"] for one in found)
-    assert "of 48, " in done.err and "was trained on" not in done.err
+    assert "of 48" in done.err and "was trained on" not in done.err
     again = "audiocnn train sounds --corrections doubtful.tsv -o runs/sounds-2"
     assert done.err.splitlines()[-1] == f"after correcting, train again: {again}"
     refused = audiocnn("doubtful", "sounds", "-m", "runs/turns")
@@ -148,13 +148,23 @@ def test_folds_of_which_all_is_settled_leave_nothing_to_doubt(here):
     assert "all clips have been reviewed" in done.err and not list(here.glob("doubtful*"))
 
 
+def test_the_folds_of_a_corrected_run_have_its_corrections(here):
+    """The command that is printed trains on the labels that the run was trained on."""
+    said = audiocnn("doubtful", "sounds", "-m", "runs/right", "--force").err
+    command = shlex.split(next(line for line in said.splitlines() if "--folds" in line).split(": ")[-1].split("&&")[0])
+    done = audiocnn(*command[1:], "--dry-run", "--device", "cpu")
+    assert done.status is ExitStatus.OK and "corrections: 2 clips relabelled" in done.err, done.err
+
+
 def test_doubtful_says_what_it_cannot_find_and_takes_a_free_name(here):
     for name in ("doubtful.tsv", "doubtful-2.tsv"):
         done = audiocnn("doubtful", "sounds", "-m", "runs/sounds")
         assert done.status is ExitStatus.OK, done.err
         assert Path(name).is_file() and Path(name).with_suffix(".html").is_file()
         assert "memorised are not found" in done.err
-        assert "audiocnn train sounds --folds 5 -o runs/sounds-folds && audiocnn doubtful runs/sounds-folds" in done.err
+        assert (
+            "runs/sounds/recipe.toml --folds 5 -o runs/sounds-folds && audiocnn doubtful runs/sounds-folds" in done.err
+        )
     rows = [line.split("\t") for line in Path("doubtful.tsv").read_text().splitlines()[1:]]
     assert all(row[1] != row[2] != "" for row in rows)
 
@@ -174,3 +184,10 @@ def test_a_run_that_is_there_is_answered_with_a_command_that_works(here, more):
     command = shlex.split(done.err.rsplit(": ", 1)[1])
     free = "runs/turns-2" if run else "runs/sounds-2"
     assert command == ["audiocnn", "train", "sounds", "-o", free, *more]
+
+
+def test_a_fold_that_was_interrupted_says_how_it_goes_on(here, tmp_path):
+    shutil.copytree("runs/turns", tmp_path / "turns")
+    shutil.rmtree(tmp_path / "turns" / "fold-2" / "model")
+    done = audiocnn("doubtful", str(tmp_path / "turns"))
+    assert done.status is ExitStatus.USAGE and "fold-2: is unfinished" in done.err and "--resume" in done.err

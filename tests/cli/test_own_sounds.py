@@ -107,15 +107,24 @@ def test_it_says_what_it_found_chose_and_how_good_it_is(trained):
     assert "training: up to 1 epoch with each clip once" in said
     assert "6 for testing (15 % held out)" in said
     assert re.search(r"of 6 clips \(15 % held out\) not used in training, [0-6] are right \([01]\.\d\d\)", said)
-    assert (
-        "6 clips give a rough estimate; `audiocnn train sounds --folds 5 -o runs/sounds-folds` tests on all 48" in said
-    )
+    folds = "audiocnn train --recipe runs/sounds/recipe.toml --folds 5 -o runs/sounds-folds"
+    assert f"6 clips give a rough estimate; `{folds}` tests on all 48, in about " in said
     order = [said.index(words) for words in ("not used in training", "to choose the epoch", "best epoch", "model: ")]
     assert order == sorted(order)
     assert "balanced accuracy" in said
     assert "macro F1" in said
     for verb in ("classify", "detect", "evaluate", "export"):
         assert f"audiocnn {verb} " in said
+
+
+def test_the_card_has_the_result_of_the_test(trained):
+    home, _ = trained
+    right = json.loads((home / "runs/sounds/report.json").read_text())
+    accuracy = (right[0] if isinstance(right, list) else right)["clip"]["figures"]["accuracy"]["value"]
+    card = (home / "runs/sounds/model/README.md").read_text()
+    validation, test = re.findall(r"^\| (?:validation|test): accuracy \| (.*) \|$", card, re.MULTILINE)
+    assert float(validation) <= 1.0
+    assert test.startswith(f"{accuracy:.4f}, 95 % interval ") and test.endswith("of 6 clips (15 % held out)")
 
 
 def test_the_figures_of_held_out_clips_are_those_of_evaluate(trained, monkeypatch):

@@ -194,3 +194,15 @@ def test_the_bounds_say_how_sure_a_rule_is():
         math.comb(advice.LEAST_CLIPS, k) * usual**k * (1 - usual) ** (advice.LEAST_CLIPS - k) for k in range(least)
     )
     assert chance < 0.05
+
+
+def test_a_label_that_is_hardly_recognised_is_named():
+    """Four of seven, two for each of the others: too few for a pair of labels, enough to say so."""
+    first, *_ = advise(clips(("cat", "dog", 2, UNSURE), ("cat", "owl", 2, UNSURE), each=7), SUBJECT)
+    assert "3 of 7 clips of cat" in first.fact and first.command[-2:] == ("--label", "cat")
+
+
+def test_a_model_that_is_often_wrong_is_not_called_ready():
+    wrong = [("cat", "dog", 2, UNSURE), ("dog", "owl", 2, UNSURE), ("owl", "cat", 1, UNSURE)]
+    (only,) = advise(clips(*wrong, each=10), SUBJECT)
+    assert "83 % of the answers are right" in only.fact and "ready" not in only.fact

@@ -171,4 +171,4 @@ def test_a_training_says_what_evaluate_says(tmp_path, output):
     said = model.training["validation"]
     assert {"accuracy", "balanced_accuracy"} <= said.keys()
     assert {name: round(last.evaluation.clip.figures[name].value, 5) for name in said} == said
-    assert f"| held out: accuracy | {said['accuracy']:.4f} |" in (model.folder / "README.md").read_text()
+    assert f"| validation: accuracy | {said['accuracy']:.4f} |" in (model.folder / "README.md").read_text()

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 _SOUND_BYTES = 24 * 2**20  # on the page
 _DIGITS = 4
+_GOOD_SHARE = 0.8  # of the answers right; of a worse model, a doubt is often its own mistake
 _WIDE = 60  # columns; narrower tables have no scores
 _Top = Annotated[
     int,
@@ -178,7 +179,7 @@ class _Judging:
             for name in self.of:
                 if name not in dataset.labels:
                     raise UsageError(f"--label {name}: unknown label; {did_you_mean(name, dataset.labels)}")
-            say_learned("doubtful", dataset, chosen, engine.model, self.data, listener)
+            say_learned("doubtful", dataset, chosen, engine.model, listener)
             self.settled |= self._find_settled(dataset)
             rest = dataset.with_entries(entry for entry in dataset.entries if entry.filename not in self.settled)
             self.tables = self.tables or tables_of_run(engine.model, Path(data), dataset)
@@ -230,9 +231,13 @@ class _Judging:
 
 
 def check_folds(folds: Sequence[Path], data: str, model: str | None, split: str | None) -> None:
-    """Raises UsageError for options that folds determine themselves, and for folds given as a model."""
+    """Raises UsageError for options that folds determine themselves, for folds given as a model, and for a fold that is
+    unfinished."""
+    from audiocnn.model.model import TOML
     from audiocnn.workflows.heard import fold_runs
 
+    if unfinished := next((run for run in folds if not (run / "model" / TOML).is_file()), None):
+        raise UsageError(f"{show_name(unfinished)}: is unfinished; continue the training of the folds with --resume")
     given = {"-m": model, "--split": split}
     if folds and (name := next((name for name, value in given.items() if value is not None), None)):
         what = f"{data} contains folds, each of which evaluates the part it was not trained on"
@@ -332,6 +337,11 @@ def write_doubtful(
         return doubts
     likely = sum(doubt.likely_wrong for doubt in doubts)
     found_wrong = f", {likely} of them likely wrong" if likely else ""
+    known = [answer.right for clips, _ in judged for answer in clips.answers if answer.right is not None]
+    if likely and sum(known) < _GOOD_SHARE * len(known):
+        found_wrong += (
+            f" (but the model is right on {sum(known)} of {len(known)} clips only; some are its own mistakes)"
+        )
     more = f" (the first of {count}; --top)" if count > len(doubts) else ""
     terminal.say(
         f"{plural(len(doubts), 'doubtful clip')}{more} of {total}{found_wrong}: listen and correct in"

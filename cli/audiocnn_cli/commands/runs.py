@@ -29,7 +29,7 @@ _FIELDS = (
     "tested", "tested_value", "parameters", "seconds", "started", "revision", "error",
 )  # fmt: skip
 # Columns of the table in order, and their ranks: in a narrow window, the highest rank is left out first.
-_TITLES = ("run", "state", "spec", "data", "epochs", "held out", "test", "weights", "time", "begun", "git")
+_TITLES = ("run", "state", "spec", "data", "epochs", "test", "validation", "weights", "time", "begun", "git")
 _RANKS = (0, 2, 5, 6, 4, 1, 1, 5, 4, 7, 8)
 
 
@@ -58,7 +58,8 @@ _SortBy = Annotated[
     typer.Option(
         "--sort",
         metavar="COLUMN",
-        help="figure (on held-out data, the best first), tested, name, state, epochs, weights, time or started.",
+        help="tested (result on the test part, the best first), figure (on the validation part, by which the epoch was "
+        "chosen), name, state, epochs, weights, time or started.",
     ),
 ]
 _Reverse = Annotated[bool, typer.Option("--reverse", help="Reverse the order.")]
@@ -70,7 +71,7 @@ _Format = Annotated[
 def runs(
     terminal: Terminal,
     folder: _Folder = _RUNS,
-    sort: _SortBy = RunSort.figure,
+    sort: _SortBy = RunSort.tested,
     reverse: _Reverse = False,
     format: _Format = RunsFormat.auto,
 ) -> ExitStatus:

@@ -41,7 +41,7 @@ def finish_run(
     lines = []
     if evaluation is not None:
         lines += test_lines(evaluation, end.recordings, end.judged_on, bool(end.division.test), run)
-        lines += [*more_tests(evaluation, recipe, dataset, run), ""]
+        lines += [*more_tests(evaluation, recipe, dataset, run, report.seconds), ""]
     elif clips:
         lines += [f"not tested: {why_untested(recipe, end.division)}", ""]
     lines += training_lines(report, clips, len(end.division.validation))
@@ -83,15 +83,16 @@ def test_lines(evaluation: Evaluation, recordings: int, judged_on: str, tested: 
     return [*lines, f"  all figures, and clips to listen to: {run / PAGE}"]
 
 
-def more_tests(evaluation: Evaluation, recipe: Recipe, dataset: Dataset, run: Path) -> list[str]:
-    """The command that tests on more clips, if few were held out."""
+def more_tests(evaluation: Evaluation, recipe: Recipe, dataset: Dataset, run: Path, seconds: float) -> list[str]:
+    """The command that tests on more clips, if few were held out. seconds: that the training took."""
     clip, data = evaluation.clip, recipe.data
     if clip is None or data is None or clip.clips >= _ENOUGH_TESTED or data.split or data.test_fold:
         return []
-    from audiocnn.workflows.heard import folds_command, show_path
+    from audiocnn.workflows.heard import FOLDS, folds_command
 
-    command = folds_command(str(show_path(data.source)), run)
-    return [f"{plural(clip.clips, 'clip')} give a rough estimate; `{command}` tests on all {len(dataset.entries)}"]
+    fact = f"{plural(clip.clips, 'clip')} give a rough estimate"
+    amount = f"all {len(dataset.entries)}, in about {clock(FOLDS * seconds)}"
+    return [f"{fact}; `{folds_command(run)}` tests on {amount}"]
 
 
 def why_untested(recipe: Recipe, division: Division) -> str:
