@@ -64,6 +64,7 @@ SUMMARY_FORMATS = ("jsonl", "csv", "tsv", "table")
 _LEAST_BAR = 6  # cells; with less room, no bar is drawn
 _TIME_WIDTH, _SHARE_WIDTH = len("9:59:59"), len("100 %")
 _EDGES = 3  # a space, and both ends of the bar
+_MOST_TIMELINES = 12  # of a model with more labels, only those that were found have one
 _MOST_FOLDERS = 20  # with more, a total for each is no summary
 COLOURS = ("green", "cyan", "magenta", "yellow", "blue", "red")
 # The result of a recording; for a stream on standard input, each event and the summary at the end.
@@ -192,7 +193,7 @@ class DetectionTables(Writer[DetectResult]):
         names = {
             (channel, label): f"{channel} {label}" if several else label
             for channel in detection.tracks
-            for label in detection.thresholds
+            for label in labels_in_sight(detection)
         }
         room = max(8, self.console.width // 4)
         width = min(room, max((len(printable(name)) for name in names.values()), default=0))
@@ -220,7 +221,7 @@ class DetectionTables(Writer[DetectResult]):
         from rich.text import Text
 
         count = len(detection.segments)
-        others = _OTHER_LINES + len(detection.tracks) * len(detection.thresholds)
+        others = _OTHER_LINES + len(detection.tracks) * len(labels_in_sight(detection))
         room = max(_LEAST_ROWS, self.terminal.height(self.terminal.stdout) - others) if self.fits else count
         most = room if count > room else count
         self.console.print(self.table(detection, most))
@@ -264,6 +265,13 @@ class DetectionTables(Writer[DetectResult]):
                 continue
             parts.append(f"{plural(len(mine), 'segment')} of {label}, {clock(seconds)} ({format_share(seconds, of)})")
         return Text("; ".join(parts) + by_model(detection.model))
+
+
+def labels_in_sight(detection: Detection) -> list[str]:
+    """The labels with a timeline: all labels of the model, or, of many, those that were found."""
+    found = {segment.label for segment in detection.segments}
+    labels = list(detection.thresholds)
+    return labels if len(labels) <= _MOST_TIMELINES else [label for label in labels if label in found]
 
 
 def by_model(name: str) -> str:
