@@ -308,9 +308,9 @@ def _refusal(reason: str, source: AudioSource) -> RefusedError:
     if "not recognised" in reason or "possibly a pipe" in reason:
         remedy = f"check the file, or {CONVERT if find_program() else INSTALL_FFMPEG}"
         remedy = f"{CONVERT}, or {_RAW_STREAM}" if source.is_piped else remedy
-        suffix = PurePath(source.name).suffix.lower()
-        if suffix in SNDFILE_SUFFIXES and not source.is_piped:
-            return RefusedError(f"{source.name}: not a {suffix[1:]} file, and no other known format; copy it again")
+        named_well = PurePath(source.name).suffix.lower() in SNDFILE_SUFFIXES
+        if named_well and not source.is_piped and not is_media(source.head):  # damaged, rather than of another format
+            remedy = "check the file, or copy it again"
         return RefusedError(f"{source.name}: not a supported audio format; {remedy}")
     if "annel count is zero" in reason:
         return DamagedError(f"{source.name}: the header states 0 channels; write the file again")

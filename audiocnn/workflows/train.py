@@ -351,14 +351,14 @@ def card_rows(report: EvaluationReport, judged_on: str) -> list[tuple[str, str]]
     clip = report.evaluation.clip
     if clip is None:
         return [
-            (f"test: F1 of {label}", format_interval(found.figures["f1"]))
+            (f"test: F1 of {label}", describe_figure(found.figures["f1"]))
             for label, found in report.evaluation.labels.items()
         ]
     name, figure = next(iter(clip.figures.items()))
-    return [(f"test: {name}", f"{format_interval(figure)}, of {count_noun(clip.clips, 'clip')} ({judged_on})")]
+    return [(f"test: {name}", f"{describe_figure(figure)}, of {count_noun(clip.clips, 'clip')} ({judged_on})")]
 
 
-def format_interval(figure: Figure) -> str:
+def describe_figure(figure: Figure) -> str:
     """`0.7917, 95 % interval 0.60 to 0.91`."""
     if figure.value is None:
         return "undefined"

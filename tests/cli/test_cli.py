@@ -139,7 +139,7 @@ BAD = {
         (
             "detect one.wav text.wav -m tone",
             3,
-            r"text\.wav: not a supported audio format; .*install ffmpeg",
+            r"text\.wav: not a supported audio format; check the file, or copy it again",
         ),
         ("detect silent one.wav -m tone", 3, r"silent: no recordings in this folder"),
         ("detect one.wav -m tone --channel 1", 2, r"one\.wav: no channel 1; it has 1"),

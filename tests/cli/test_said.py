@@ -48,7 +48,7 @@ def test_what_the_table_says_is_not_said_again(here):
     ("args", "told"),
     [
         ("detect a.wav --min-duration 1s", "--min-duration: give a number, such as 0.5"),
-        ("detect a.wav --start x", "--start: give a number"),
+        ("detect a.wav --start x", "--start: give seconds or minutes:seconds"),
         ("detect a.wav --jobs 2.5", "--jobs: give a whole number"),
         ("detect a.wav --jobs 0", "--jobs: give 1 or more"),
         ("classify a.wav -k 0", "--top: give 1 or more"),
@@ -86,11 +86,14 @@ def test_records_of_the_summary_have_the_settings_of_the_others(here):
 @pytest.mark.parametrize("ffmpeg", [True, False])
 def test_what_is_no_audio_is_not_to_be_converted_by_what_is_missing(here, monkeypatch, content, ffmpeg):
     Path("x.wav").write_bytes(content)
+    Path("x.dat").write_bytes(content)
     if not ffmpeg:
         monkeypatch.setattr("audiocnn.audio.decoders.find_program", lambda: None)
-    done = audiocnn("detect", "x.wav", "-m", "tone")
+    done = audiocnn("detect", "x.dat", "-m", "tone")
     assert "check the file" in done.err
     assert ffmpeg or ("install ffmpeg" in done.err and "ffmpeg -i" not in done.err)
+    done = audiocnn("detect", "x.wav", "-m", "tone")  # by its name, no other program is needed
+    assert "check the file, or copy it again" in done.err and "ffmpeg" not in done.err
 
 
 def test_a_label_with_a_higher_score_than_the_answer_shows_why_it_is_none():

@@ -121,7 +121,7 @@ def test_the_table_is_one_that_train_takes(tmp_path):
     text = doubts_to_tsv(doubts)
     rows = list(csv.reader(io.StringIO(text), delimiter="\t"))
     assert tuple(rows[0]) == DOUBT_COLUMNS
-    assert rows[1] == ["2.wav", "dog", "cat", "0.9800", "0.0100", "4.585", "yes", ""]
+    assert rows[1] == ["2.wav", "dog", "cat", "0.9800", "0.0100", "4.585", "yes", "dog", ""]
     assert rows[4][0] == 'a "b"\tc.wav'
     (tmp_path / "doubtful.tsv").write_text(text.replace("2.wav\tdog", "2.wav\then").replace("1.wav\tcat", "1.wav\t-"))
     settings = data_settings({}, tmp_path, "[data]")
