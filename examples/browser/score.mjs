@@ -9,7 +9,7 @@ ort.env.logLevel = "error";
 /** bytes of model.onnx -> { session, sampleRate, hopSeconds, labels } */
 export async function loadModel(bytes) {
   const said = readMetadata(bytes);
-  if (!said.sample_rate || !said.labels) throw new Error("is no model.onnx of audiocnn");
+  if (!said.sample_rate || !said.labels) throw new Error("is not a model.onnx of audiocnn");
   const session = await ort.InferenceSession.create(bytes, { logSeverityLevel: 3 });
   const sampleRate = Number(said.sample_rate);
   return { session, sampleRate, hopSeconds: Number(said.hop_samples) / sampleRate, labels: said.labels.split("\n") };
@@ -41,7 +41,7 @@ function* fields(bytes) {
     let value = 0;
     let scale = 1;
     for (;;) {
-      if (at >= bytes.length) throw new Error("is no ONNX file, or cut short");
+      if (at >= bytes.length) throw new Error("is not a complete ONNX file");
       const byte = bytes[at++];
       value += (byte & 127) * scale;
       if (byte < 128) return value;
@@ -56,9 +56,9 @@ function* fields(bytes) {
     else if (kind === 5) at += 4;
     else if (kind === 2) {
       const size = varint();
-      if (at + size > bytes.length) throw new Error("is no ONNX file, or cut short");
+      if (at + size > bytes.length) throw new Error("is not a complete ONNX file");
       yield [Math.floor(key / 8), bytes.subarray(at, at + size)];
       at += size;
-    } else throw new Error("is no ONNX file, or cut short");
+    } else throw new Error("is not a complete ONNX file");
   }
 }

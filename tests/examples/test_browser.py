@@ -97,7 +97,7 @@ def test_what_is_no_model_is_said(address, content, tmp_path):
         page = browser.new_page()
         page.goto(address)
         page.set_input_files("#model", path)
-        page.wait_for_function("document.getElementById('status').textContent.includes('is no')", timeout=30_000)
+        page.wait_for_function("document.getElementById('status').textContent.includes('is not')", timeout=30_000)
         assert page.is_disabled("#recording")
 
 
