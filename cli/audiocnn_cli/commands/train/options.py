@@ -75,7 +75,7 @@ class LearningOptions:
     ] = None
     minutes: Annotated[
         float | None,
-        option("--minutes", "N", "Train for about this long. [default: until it stops improving]"),
+        option("--minutes", "N", "Train for about this long; not with --folds. [default: until it stops improving]"),
         BASIC,
     ] = None
     batch_size: Annotated[
