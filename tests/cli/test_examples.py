@@ -98,6 +98,7 @@ def test_every_command_has_examples(name):
     assert examples(name)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "line"), LINES, ids=[line for _, line in LINES])
 def test_examples_of_the_help_texts(here, name, line):
     assert any("audiocnn " + name in one for _, one in LINES if _ == name)

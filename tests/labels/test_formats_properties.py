@@ -19,7 +19,7 @@ from audiocnn.labels.formats.text import escape_cell, escape_word, unescape
 from audiocnn.segments.segment import Segment
 
 QUICK = settings(
-    max_examples=25, deadline=None, derandomize=True, database=None,
+    max_examples=15, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 MILLISECONDS = ("elan", "srt", "vtt")  # the others have four digits

@@ -19,7 +19,7 @@ from audiocnn.model.model import read_model
 from audiocnn.report.plot_page import render_plot
 from audiocnn.report.sound import read_page_sound
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.long]
 
 SPANS = ((0.6, 1.4), (2.0, 2.9))
 # Letters that would end a tag, an attribute and a script, if they were let.

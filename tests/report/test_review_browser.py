@@ -17,7 +17,7 @@ from audiocnn.evaluation.review import Review, read_review_source
 from audiocnn.report.review_server import ReviewServer
 from audiocnn.segments.segment import Annotation
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.long]
 RATE = 8000
 NAME = "<img src=x onerror=document.title=1>\"'&.wav"
 SCRIPT = "</script><script>document.title='gone'</script>"

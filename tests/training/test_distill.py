@@ -55,7 +55,11 @@ def test_a_clip_is_taught_the_mean_score(tmp_path):
 
 @pytest.mark.parametrize(
     ("members", "precision"),
-    [(1, "float32"), (1, "bfloat16"), pytest.param(2, "float32", marks=pytest.mark.long), (2, "bfloat16")],
+    [
+        (1, "float32"),
+        (1, "bfloat16"),
+        *(pytest.param(2, precision, marks=pytest.mark.long) for precision in ("float32", "bfloat16")),
+    ],
 )
 def test_features_of_a_teacher_are_made_in_single_precision_and_all_else_in_the_recipes(tmp_path, precision, members):
     network, folder = teacher_folder(tmp_path / "wise"), tmp_path / "wise"

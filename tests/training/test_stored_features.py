@@ -332,6 +332,7 @@ def test_recordings_with_segments_are_mixed(tmp_path):
 # A whole training
 
 
+@pytest.mark.long
 def test_a_training_says_what_it_reads_and_goes_on_as_it_began(tmp_path):
     spec = spec_of(LOG_MEL, output="softmax")
     dataset = keep_features(clips_in(tmp_path / "d", each=3), spec)
