@@ -216,7 +216,7 @@ def make_clips(here):
     generator = np.random.default_rng(0)
     for folder in ("sounds", "birds", "new_sounds", "digits", "words", "field"):
         for label, hertz in (("high", 2000), ("low", 300)):
-            for number in range(8):
+            for number in range(24 if folder == "birds" else 8):  # enough to set some aside for a test
                 times = np.arange(8000) / 16000
                 tone = np.sin(2 * np.pi * hertz * generator.uniform(0.8, 1.2) * times) * 8000
                 write(here / folder / label / f"{'ab'[number % 2]}na_{number}.wav", tone.astype(np.int16), 16000)
