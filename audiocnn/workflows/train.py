@@ -321,6 +321,7 @@ def finish_training(
     drawn = draw_pictures(recipe, dataset, report.model, evaluation, run, listener)
     if tested is not None:
         write_report(tested, drawn, part, run)
+    if tested is not None and division.test:  # what chose the epoch is no test
         from audiocnn.training.release import add_test_result
 
         add_test_result(report.model.folder, card_rows(tested, judged_on))

@@ -532,3 +532,9 @@ def test_the_suggestion_none_of_these_can_be_taken_as_it_stands(here, models, wo
     assert done.status is ExitStatus.OK, done.err
     assert done.out.splitlines()[0].split(maxsplit=1) == ["labels", "deep, high, middle"]
     assert "corrections: 1 clip relabelled" in done.err
+
+
+def test_a_table_in_a_folder_that_is_not_there_is_no_bug(contradicted, models):
+    done = audiocnn("doubtful", "clips", "-m", models["softmax"], "-o", "nowhere/birds.tsv")
+    assert "internal error" not in done.err
+    assert done.status is ExitStatus.OK or (done.status is ExitStatus.USAGE and "nowhere" in done.err)

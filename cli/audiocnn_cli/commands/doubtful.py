@@ -287,7 +287,8 @@ def find_tables_beside(table: Path, data: Path) -> list[tuple[Path, bool]]:
     stems = "|".join(re.escape(stem) for stem in (Path(DOUBTFUL_TABLE).stem, table.stem))
     written = re.compile(rf"(?:{stems})(?:-\d+)?(?P<page>{CORRECTED}.*)?\.tsv")
     found: list[tuple[Path, bool]] = []
-    for path in table.absolute().parent.iterdir():
+    folder = table.absolute().parent
+    for path in folder.iterdir() if folder.is_dir() else ():  # writing creates the folder, or says why it cannot
         match = written.fullmatch(path.name)
         if not (match or path.name == REVIEW_TABLE) or not path.is_file():
             continue

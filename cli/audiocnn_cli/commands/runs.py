@@ -125,7 +125,7 @@ def draw_runs(found: list[Run], terminal: Terminal) -> None:
     used = [i for i in range(len(_TITLES)) if any(row[i] for row in rows)]
     widths = [max(len(_TITLES[i]), *(len(row[i]) for row in rows)) for i in range(len(_TITLES))]
     filled = [sum(map(bool, column)) for column in zip(*rows, strict=True)]
-    for i in sorted(used, key=lambda i: (-_RANKS[i], filled[i])):
+    for i in sorted(used, key=lambda i: (-_RANKS[i], filled[i], -i)):
         if sum(widths[k] + 3 for k in used) - 3 <= terminal.out.width or _RANKS[i] == 0:
             break
         used.remove(i)
